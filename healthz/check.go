@@ -1,0 +1,78 @@
+package healthz
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// maxHeaderSize bounds, in bytes, what one check reads of the answer, interim (1xx) responses included.
+const maxHeaderSize = 64 << 10
+
+// check asks t once, on a connection of its own, and returns nil if t is fit for traffic. The error names t and says
+// what went wrong. The check ends at once when ctx does.
+func check(ctx context.Context, cfg Config, t Target) error {
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	defer cancel()
+
+	dialer := net.Dialer{KeepAlive: -1} // the connection does not live long enough for probes
+	conn, err := dialer.DialContext(ctx, t.Network, t.Address)
+	if err == nil {
+		defer conn.Close()
+		if cfg.Path != "" {
+			err = get(ctx, conn, t.Host, cfg.Path)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+		return fmt.Errorf("health check of %s: not done within %v: %w", t.Name, cfg.Timeout, err)
+	}
+	return fmt.Errorf("health check of %s: %w", t.Name, err)
+}
+
+// get sends a GET over conn and reads the response header. Redirects are not followed: an answer is a sign of life.
+func get(ctx context.Context, conn net.Conn, host, path string) error {
+	// A deadline in the past ends a read or write under way, whether time ran out or the watch was stopped.
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	const request = "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: lb-health-check\r\nConnection: close\r\n\r\n"
+	if _, err := fmt.Fprintf(conn, request, path, host); err != nil {
+		return fmt.Errorf("send GET %s: %w", path, err)
+	}
+	status, err := readStatus(conn)
+	if err != nil {
+		return fmt.Errorf("read the response header to GET %s: %w", path, err)
+	}
+	if status < 200 || status > 399 {
+		return fmt.Errorf("GET %s was answered with status %d, want 2xx or 3xx", path, status)
+	}
+	return nil
+}
+
+// readStatus reads the header of the final response from r and returns its status code.
+func readStatus(r io.Reader) (int, error) {
+	limited := &io.LimitedReader{R: r, N: maxHeaderSize}
+	br := bufio.NewReader(limited)
+	for {
+		// The body is left unread and open: closing it would wait for its end.
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			if limited.N <= 0 {
+				return 0, fmt.Errorf("it is longer than %d bytes", maxHeaderSize)
+			}
+			return 0, err
+		}
+		// RFC 9110, section 15.2: any number of 1xx responses may come first; but 101 is the last word in HTTP.
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp.StatusCode, nil
+		}
+	}
+}
