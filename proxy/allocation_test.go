@@ -1,0 +1,88 @@
+//go:build !race
+
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// TestNoAllocations counts what the whole process allocates for a request, from
+// the client's write to the end of the response, through a real backend.
+func TestNoAllocations(t *testing.T) {
+	const (
+		small   = "HTTP/1.1 200 OK\r\nServer: test\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nhello, world"
+		inParts = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n"
+	)
+	ample := limits(1_000_000, 1_000_000)
+	empty := limits(1, 0.0001)
+	for _, test := range []struct {
+		name, request, response, want string
+		options                       func(*Options)
+	}{
+		{"GET", "GET /path?query HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter = ample }},
+		{"POST", "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 4096\r\n\r\n" + strings.Repeat("p", 4096), small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter = ample }},
+		{"chunked response", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", inParts, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter = ample }},
+		{"429", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
+			func(o *Options) { o.Limiter = empty }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			length := len(test.request) - strings.Index(test.request, "\r\n\r\n") - 4
+			o := testOptions(startRawBackend(t, frugal(length, test.response)))
+			test.options(&o)
+			_, address := startProxy(t, o)
+			conn := dial(t, address)
+			request, answer := []byte(test.request), make([]byte, 4096)
+			var got []byte
+			exchange := func() {
+				if _, err := conn.Write(request); err != nil {
+					t.Fatal(err)
+				}
+				n, err := conn.Read(answer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = answer[:n]
+			}
+			for range 200 { // pools and buffers fill
+				exchange()
+			}
+			if n := testing.AllocsPerRun(2000, exchange); n != 0 {
+				t.Errorf("%v allocations per request, want 0", n)
+			}
+			if !bytes.HasPrefix(got, []byte(test.want)) {
+				t.Errorf("got %q, want it to begin with %q", got, test.want)
+			}
+		})
+	}
+}
+
+// frugal is a backend that allocates nothing once it runs.
+func frugal(bodyLength int, response string) func(net.Conn) {
+	return func(conn net.Conn) {
+		answer, buf := []byte(response), make([]byte, 16<<10)
+		end := []byte("\r\n\r\n")
+		for {
+			n := 0
+			for {
+				got, err := conn.Read(buf[n:])
+				if err != nil {
+					return
+				}
+				n += got
+				if i := bytes.Index(buf[:n], end); i >= 0 && n >= i+4+bodyLength {
+					break
+				}
+			}
+			if _, err := conn.Write(answer); err != nil && err != io.EOF {
+				return
+			}
+		}
+	}
+}

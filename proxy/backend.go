@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// backend is one server that requests are sent to. It is safe for concurrent use.
+type backend struct {
+	BackendAddress
+	pool      *pool
+	name      string // as metrics and logs call it
+	weight    int
+	hash      uint64 // for ipHash
+	hostField []byte // for requests without a Host
+
+	idle fasthttp.HostClient // used for its pool of connections only
+	up   atomic.Bool
+
+	_        [64]byte // what follows changes with every request
+	inFlight atomic.Int64
+	codes    codeCounter
+}
+
+// maxIdle is how long an unused connection to a backend is kept.
+const maxIdle = 60 * time.Second
+
+func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
+	address, err := ParseBackendURL(c.URL)
+	if err != nil {
+		panic("BUG: a backend's URL was not validated: " + err.Error())
+	}
+	b := &backend{BackendAddress: address, pool: p, name: address.Address, weight: c.Weight, hash: stringKey(c.URL), hostField: []byte(address.Host)}
+	b.up.Store(true)
+	dialer := net.Dialer{Timeout: connect}
+	b.idle.Addr = address.Address
+	b.idle.MaxConns = c.MaxConnections
+	if c.MaxConnections == 0 {
+		b.idle.MaxConns = math.MaxInt32
+	}
+	b.idle.MaxIdleConnDuration = maxIdle
+	b.idle.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
+	b.idle.Dial = func(string) (net.Conn, error) {
+		conn, err := dialer.DialContext(context.Background(), address.Network, address.Address)
+		if err != nil {
+			return nil, err
+		}
+		return &backendConn{timedConn: timedConn{Conn: conn}}, nil
+	}
+	return b
+}
+
+// backendConn is a connection to a backend. One exchange at a time owns it.
+type backendConn struct {
+	timedConn
+	reused  bool // an earlier exchange has ended on it
+	release func()
+	discard func()
+}
+
+// connect takes an idle connection out of the pool, or dials.
+func (b *backend) connect() (*backendConn, reason) {
+	pooled, err := b.idle.AcquireConn(0, false)
+	if err != nil {
+		return nil, connectReason(err)
+	}
+	c := pooled.Conn().(*backendConn)
+	if c.release == nil { // fresh; its place in fasthttp's pool has a type we cannot name, so it is kept in these
+		c.release = func() { b.idle.ReleaseConn(pooled) }
+		c.discard = func() { b.idle.CloseConn(pooled) }
+	}
+	return c, none
+}
+
+// connectReason tells what a failed connect means.
+func connectReason(err error) reason {
+	var netErr net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrNoFreeConns):
+		return overloaded
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return connectTimeout
+	}
+	return connectFailed
+}
+
+// count counts an attempt by the status that the backend sent or, where it sent
+// none, the one that its failure stands for.
+func (b *backend) count(status int, why reason) {
+	if status == 0 {
+		status = reasonTable[why].status
+	}
+	b.codes.add(status)
+}

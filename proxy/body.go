@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+)
+
+// framing is how the end of a body is found (RFC 9112, section 6.3).
+type framing uint8
+
+const (
+	noBody framing = iota
+	fixedLength
+	chunked
+	untilClose
+)
+
+// body reads the body of a request or a response, and knows where it ends.
+type body struct {
+	in      *inbound
+	timeout time.Duration // longest silence
+	framing framing
+	length  int64 // of a body of fixedLength
+	left    int64 // bytes still to come, of the body or of the chunk
+	chunk   chunkState
+	ended   bool // it has been read to its end
+}
+
+// chunkState is where in a chunked body the reader stands (RFC 9112, section 7.1).
+type chunkState uint8
+
+const (
+	chunkSize    chunkState = iota // before a chunk's size
+	chunkData                      // in a chunk's data
+	chunkDataEnd                   // before the CRLF behind it
+	chunkTrailer                   // behind the last chunk
+)
+
+var errChunk = errors.New("the chunked coding is broken")
+
+// newBody makes the reader of a body; length counts for fixedLength.
+func newBody(in *inbound, f framing, length int64, timeout time.Duration) body {
+	return body{in: in, timeout: timeout, framing: f, length: length, left: length,
+		ended: f == noBody || f == fixedLength && length == 0}
+}
+
+// ready reports whether next can return something without waiting.
+func (b *body) ready() bool { return b.ended || b.in.r < b.in.w }
+
+// next appends bytes of the body to dst, as many as its capacity holds, and waits
+// for the peer only when it would append none. At the end of the body ended is
+// true. An error means that the body was broken off.
+func (b *body) next(dst []byte) ([]byte, error) {
+	room := cap(dst) - len(dst)
+	switch {
+	case b.ended:
+		return dst, nil
+	case b.framing == chunked:
+		return b.nextChunked(dst)
+	case b.framing == fixedLength:
+		room = int(min(int64(room), b.left))
+	}
+	n, err := b.in.read(dst[len(dst):len(dst)+room], b.timeout)
+	dst = dst[:len(dst)+n]
+	if b.framing == untilClose {
+		if err == io.EOF {
+			b.ended, err = true, nil
+		}
+		return dst, err
+	}
+	b.left -= int64(n)
+	b.ended = b.left == 0
+	return dst, unexpected(err)
+}
+
+// nextChunked is next for chunked bodies. dst gets the data alone.
+func (b *body) nextChunked(dst []byte) ([]byte, error) {
+	for start := len(dst); ; {
+		if b.chunk != chunkData {
+			line, err := b.in.line(len(dst) == start, b.timeout)
+			if err != nil || line == nil {
+				return dst, err
+			}
+			if err := b.chunkLine(line); err != nil || b.ended {
+				return dst, err
+			}
+			continue
+		}
+		if len(dst) == cap(dst) || len(dst) > start && b.in.r == b.in.w {
+			return dst, nil // what is there goes out before we wait for more
+		}
+		room := int(min(int64(cap(dst)-len(dst)), b.left))
+		n, err := b.in.read(dst[len(dst):len(dst)+room], b.timeout)
+		dst = dst[:len(dst)+n]
+		if err != nil {
+			return dst, unexpected(err)
+		}
+		if b.left -= int64(n); b.left == 0 {
+			b.chunk = chunkDataEnd
+		}
+	}
+}
+
+// chunkLine moves on by one line that is not data.
+func (b *body) chunkLine(line []byte) error {
+	switch b.chunk {
+	case chunkSize:
+		size, ok := parseChunkSize(line)
+		if !ok {
+			return errChunk
+		}
+		b.left, b.chunk = size, chunkData
+		if size == 0 {
+			b.chunk = chunkTrailer
+		}
+	case chunkDataEnd:
+		if len(line) != 0 {
+			return errChunk
+		}
+		b.chunk = chunkSize
+	case chunkTrailer:
+		b.ended = len(line) == 0
+		if _, ok := parseField(line); !b.ended && !ok {
+			return errChunk
+		}
+	}
+	return nil
+}
+
+// maxExtension bounds what may stand behind a chunk's size.
+const maxExtension = 256
+
+// parseChunkSize reads a chunk's size; extensions are dropped.
+func parseChunkSize(line []byte) (size int64, ok bool) {
+	const most = 15 // digits that fit into an int64
+	digits := 0
+	for digits < len(line) && digits <= most {
+		v, hex := hexDigit(line[digits])
+		if !hex {
+			break
+		}
+		size = size<<4 | int64(v)
+		digits++
+	}
+	rest := trimSpace(line[digits:])
+	if digits == 0 || digits > most || len(rest) > maxExtension || len(rest) > 0 && rest[0] != ';' {
+		return 0, false
+	}
+	return size, onlyClass(rest, classValue)
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return (c | 0x20) - 'a' + 10, true
+	}
+	return 0, false
+}
+
+// appendChunk frames the data at the end of b, from start on, as one chunk.
+func appendChunk(b []byte, start int) []byte {
+	size := len(b) - start
+	var head [18]byte
+	n := len(head) - 2
+	copy(head[n:], "\r\n")
+	for v := size; ; v >>= 4 {
+		n--
+		head[n] = "0123456789abcdef"[v&15]
+		if v < 16 {
+			break
+		}
+	}
+	h := head[n:]
+	b = append(b, h...) // makes room; then the data moves behind its size
+	copy(b[start+len(h):], b[start:start+size])
+	copy(b[start:], h)
+	return append(b, '\r', '\n')
+}
+
+// chunkOverhead is what appendChunk and the last chunk add at most.
+const chunkOverhead = 18 + 2 + len(lastChunk)
+
+const lastChunk = "0\r\n\r\n"

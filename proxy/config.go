@@ -1,0 +1,270 @@
+package proxy
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// ServerConfig is the section server: the listener that clients connect to.
+type ServerConfig struct {
+	Listen            string        `yaml:"listen"`
+	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout"`
+	BodyTimeout       time.Duration `yaml:"body_timeout"`
+	IdleTimeout       time.Duration `yaml:"idle_timeout"`
+	MaxHeaderSize     Size          `yaml:"max_header_size"`
+	MaxBodySize       Size          `yaml:"max_body_size"`   // 0 means no limit
+	MaxConnections    int           `yaml:"max_connections"` // 0 means no limit
+	TrustedProxies    []string      `yaml:"trusted_proxies"`
+	ShutdownTimeout   time.Duration `yaml:"shutdown_timeout"`
+}
+
+// DefaultServerConfig is what a file without a server section gets.
+func DefaultServerConfig() ServerConfig {
+	return ServerConfig{
+		Listen:            ":8080",
+		ReadHeaderTimeout: 10 * time.Second,
+		BodyTimeout:       30 * time.Second,
+		IdleTimeout:       75 * time.Second,
+		MaxHeaderSize:     16 << 10,
+		ShutdownTimeout:   30 * time.Second,
+	}
+}
+
+// Validate calls wrong once for each fault, with its path below server.
+func (c ServerConfig) Validate(wrong func(path string, value any, allowed string)) {
+	if c.Listen == "" {
+		wrong("listen", c.Listen, "host:port or unix:/path")
+	} else if err := CheckListen(c.Listen); err != nil {
+		wrong("listen", c.Listen, err.Error())
+	}
+	checkTimeout(wrong, "read_header_timeout", c.ReadHeaderTimeout)
+	checkTimeout(wrong, "body_timeout", c.BodyTimeout)
+	checkTimeout(wrong, "idle_timeout", c.IdleTimeout)
+	checkTimeout(wrong, "shutdown_timeout", c.ShutdownTimeout)
+	if c.MaxHeaderSize < 1<<10 || c.MaxHeaderSize > 1<<20 {
+		wrong("max_header_size", c.MaxHeaderSize, "1KiB to 1MiB")
+	}
+	if c.MaxBodySize < 0 {
+		wrong("max_body_size", c.MaxBodySize, "a size, or 0 for no limit")
+	}
+	if c.MaxConnections < 0 || c.MaxConnections > math.MaxInt32 {
+		wrong("max_connections", c.MaxConnections, "a number of connections, or 0 for no limit")
+	}
+	for i, s := range c.TrustedProxies {
+		if _, err := parsePrefix(s); err != nil {
+			wrong(fmt.Sprintf("trusted_proxies[%d]", i), s, "an address such as 10.0.0.1 or a range such as 10.0.0.0/8")
+		}
+	}
+}
+
+// CheckListen reports what is wrong with the address of a listener.
+func CheckListen(address string) error {
+	const allowed = "allowed is host:port, such as 127.0.0.1:8080 or :8080, or unix:/path"
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if path == "" {
+			return fmt.Errorf("the path after unix: is empty; %s", allowed)
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%s", allowed)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > math.MaxUint16 {
+		return fmt.Errorf("the port is a number from 0 to 65535; %s", allowed)
+	}
+	return nil
+}
+
+// PoolConfig is one entry of the section pools, without its health checks.
+type PoolConfig struct {
+	Balance  string          `yaml:"balance"`
+	Backends []BackendConfig `yaml:"backends"`
+	Timeouts TimeoutConfig   `yaml:"timeouts"`
+	Retry    RetryConfig     `yaml:"retry"`
+}
+
+// BackendConfig is one backend of a pool.
+type BackendConfig struct {
+	URL            string `yaml:"url"`
+	Weight         int    `yaml:"weight"`
+	MaxConnections int    `yaml:"max_connections"` // 0 means no limit
+}
+
+// TimeoutConfig holds a pool's timeouts.
+type TimeoutConfig struct {
+	Connect        time.Duration `yaml:"connect"`
+	ResponseHeader time.Duration `yaml:"response_header"`
+}
+
+// RetryConfig says how often a request may be tried.
+type RetryConfig struct {
+	Attempts int `yaml:"attempts"` // tries in all, each on another backend
+}
+
+// DefaultPoolConfig is a pool before its section is read.
+func DefaultPoolConfig() PoolConfig {
+	return PoolConfig{
+		Balance:  "round_robin",
+		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second},
+		Retry:    RetryConfig{Attempts: 3},
+	}
+}
+
+// UnmarshalYAML gives a backend its defaults before it is read.
+func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
+	type plain BackendConfig
+	*c = BackendConfig{Weight: 1}
+	return n.Decode((*plain)(c))
+}
+
+const maxWeight = 1000
+
+// Validate calls wrong once for each fault, with its path below the pool.
+func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
+	if _, ok := policies[c.Balance]; !ok {
+		wrong("balance", c.Balance, strings.Join(policyNames(), ", "))
+	}
+	if len(c.Backends) == 0 {
+		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
+	}
+	seen := map[string]int{}
+	for i, b := range c.Backends {
+		at := fmt.Sprintf("backends[%d].", i)
+		if a, err := ParseBackendURL(b.URL); err != nil {
+			wrong(at+"url", b.URL, err.Error())
+		} else if first, twice := seen[a.Address]; twice {
+			wrong(at+"url", b.URL, fmt.Sprintf("each backend once; backends[%d] is the same", first))
+		} else {
+			seen[a.Address] = i
+		}
+		if b.Weight < 1 || b.Weight > maxWeight {
+			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
+		}
+		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
+			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
+		}
+	}
+	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
+	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
+	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
+		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
+	}
+}
+
+// RouteConfig sends the requests of a host and path to a pool.
+type RouteConfig struct {
+	Host string `yaml:"host"` // without port; "" means any
+	Path string `yaml:"path"` // prefix; "" means any
+	Pool string `yaml:"pool"`
+}
+
+// ValidateRoutes calls wrong once for each fault, with its path in the file.
+// pools holds the names that a route may name.
+func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string, value any, allowed string)) {
+	if len(routes) == 0 && len(pools) > 1 {
+		wrong("routes", "", "with more than one pool, routes that say which request goes where")
+	}
+	type key struct{ host, path string }
+	seen := map[key]int{}
+	for i, r := range routes {
+		at := fmt.Sprintf("routes[%d].", i)
+		if !slices.Contains(pools, r.Pool) {
+			wrong(at+"pool", r.Pool, "the name of a pool: "+strings.Join(pools, ", "))
+		}
+		if r.Path != "" && !strings.HasPrefix(r.Path, "/") {
+			wrong(at+"path", r.Path, "a path that begins with /")
+		}
+		if strings.ContainsAny(r.Host, "/: *") {
+			wrong(at+"host", r.Host, "a host name without port, such as api.example.com")
+		}
+		k := key{strings.ToLower(r.Host), r.Path}
+		if first, twice := seen[k]; twice {
+			wrong(at+"path", r.Path, fmt.Sprintf("each host and path once; routes[%d] has the same", first))
+		}
+		seen[k] = i
+	}
+}
+
+// BackendAddress is a backend's URL taken apart.
+type BackendAddress struct {
+	Network string // tcp or unix
+	Address string // host:port, or the socket's path
+	Host    string // what its Host field says
+}
+
+// ParseBackendURL reads http://host:port or unix:/path.
+func ParseBackendURL(s string) (BackendAddress, error) {
+	const allowed = "http://host:port or unix:/path"
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		if !strings.HasPrefix(path, "/") {
+			return BackendAddress{}, fmt.Errorf("%s, the path with its leading /", allowed)
+		}
+		return BackendAddress{Network: "unix", Address: path, Host: "localhost"}, nil
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "http" || u.Hostname() == "":
+		return BackendAddress{}, fmt.Errorf("%s", allowed)
+	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
+		return BackendAddress{}, fmt.Errorf("%s, without user, path or query", allowed)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return BackendAddress{}, fmt.Errorf("%s with a port from 1 to 65535", allowed)
+	}
+	return BackendAddress{Network: "tcp", Address: net.JoinHostPort(u.Hostname(), port), Host: u.Host}, nil
+}
+
+// Size is a number of bytes, written 16KiB, 8MiB, 1GiB or as a plain number.
+type Size int64
+
+// UnmarshalYAML reads a size.
+func (s *Size) UnmarshalYAML(n *yaml.Node) error {
+	text, factor := strings.TrimSpace(n.Value), int64(1)
+	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if rest, ok := strings.CutSuffix(text, unit); ok {
+			text, factor = strings.TrimSpace(rest), 1<<(10*(i+1))
+		}
+	}
+	v, err := strconv.ParseInt(text, 10, 64)
+	if n.Kind != yaml.ScalarNode || err != nil || v < 0 || v > math.MaxInt64/factor {
+		return fmt.Errorf("a size such as 16KiB, 8MiB, 1GiB or a number of bytes")
+	}
+	*s = Size(v * factor)
+	return nil
+}
+
+// checkTimeout refuses what is no useful timeout: among them the bare number,
+// which YAML reads as nanoseconds.
+func checkTimeout(wrong func(path string, value any, allowed string), path string, d time.Duration) {
+	if d < time.Millisecond || d > 24*time.Hour {
+		wrong(path, d, "a time from 1ms to 24h, such as 250ms or 30s")
+	}
+}
+
+// parsePrefix reads an address or a range of addresses.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(s)
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	a = a.Unmap().WithZone("")
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}

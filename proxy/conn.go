@@ -1,0 +1,213 @@
+package proxy
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// timedConn is a connection whose silence is bounded. Reading and writing may
+// happen in two goroutines, each of which owns the deadline of its direction.
+type timedConn struct {
+	net.Conn
+	readBy, writeBy time.Time // the deadlines that are set
+}
+
+// expectRead lets the following reads wait for timeout, or up to an eighth
+// longer: a deadline that is far enough away is left alone, because setting one
+// costs more than comparing two times.
+func (c *timedConn) expectRead(now time.Time, timeout time.Duration) {
+	if by, ok := roll(c.readBy, now, timeout); ok {
+		_ = c.SetReadDeadline(by) // fails on a closed connection: the read says so
+	}
+}
+
+// expectWrite is expectRead for the following writes.
+func (c *timedConn) expectWrite(now time.Time, timeout time.Duration) {
+	if by, ok := roll(c.writeBy, now, timeout); ok {
+		c.writeBy = by
+		_ = c.Conn.SetWriteDeadline(by)
+	}
+}
+
+// SetReadDeadline sets the deadline and remembers it.
+func (c *timedConn) SetReadDeadline(by time.Time) error {
+	c.readBy = by
+	return c.Conn.SetReadDeadline(by)
+}
+
+// roll returns the deadline to set, if the present one is off.
+func roll(by, now time.Time, timeout time.Duration) (time.Time, bool) {
+	slack := timeout / 8
+	if left := by.Sub(now); left >= timeout && left <= timeout+slack {
+		return by, false
+	}
+	return now.Add(timeout + slack), true
+}
+
+// longAgo is a deadline that ends whatever waits.
+var longAgo = time.Unix(1, 0)
+
+// listener hands out client connections and counts those that are open.
+type listener struct {
+	net.Listener
+	open   *atomic.Int64
+	closed atomic.Bool
+}
+
+// Accept waits for the next client.
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.open.Add(1)
+	c := &clientConn{timedConn: timedConn{Conn: conn}, peer: peerOf(conn), open: l.open}
+	c.in.conn = &c.timedConn
+	return c, nil
+}
+
+// Close stops accepting; a second call does nothing.
+func (l *listener) Close() error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	return l.Listener.Close()
+}
+
+// peerOf is the address at the other end. Who connects over a unix socket is on
+// this machine.
+func peerOf(conn net.Conn) netip.Addr {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+}
+
+// clientConn is a client's connection. fasthttp reads the headers of requests
+// from it, one at a time and no byte more. Bodies are read, and the responses of
+// backends written, by us and past fasthttp: its Request and Response would
+// reorder and rewrite fields, and hide where a body begins and ends.
+type clientConn struct {
+	timedConn
+	peer     netip.Addr
+	open     *atomic.Int64
+	closed   atomic.Bool
+	scan     headerScan
+	in       inbound // what came behind the header: a body, or the next request
+	answered bool    // the response is sent: fasthttp's own is to be dropped
+	linger   bool    // the client may still be sending: let it read the answer first
+}
+
+// Read gives fasthttp the bytes of a header, and what follows that in no case.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if ahead := c.in.buffered(); len(ahead) > 0 {
+		n := copy(p, ahead)
+		n = c.scan.end(p[:n])
+		c.in.r += n
+		c.in.settle()
+		return n, nil
+	}
+	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
+	if end := c.scan.end(p[:n]); end < n {
+		c.in.keep(p[end:n])
+		n = end
+	}
+	return n, err
+}
+
+// Write is called by fasthttp alone. It writes each response with one call.
+func (c *clientConn) Write(p []byte) (int, error) {
+	if c.answered {
+		c.answered = false
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+const (
+	lingerTime  = time.Second
+	lingerBytes = 16 << 20
+)
+
+// Close ends the connection. After a response to a request that was not read to
+// its end it first sends FIN and reads on for a while: unread data would make the
+// kernel send RST, which can destroy the response before the client reads it
+// (RFC 9112, section 9.6).
+func (c *clientConn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	defer c.open.Add(-1)
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && half.CloseWrite() == nil {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+		scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+		for left := lingerBytes; left > 0; {
+			n, err := c.Conn.Read(scratch[:])
+			if err != nil {
+				break
+			}
+			left -= n
+		}
+		streamBuffers.Put(scratch)
+	}
+	return c.Conn.Close()
+}
+
+// abort makes Close cut the connection with RST, so that the client can tell a
+// response that ends with the connection from one that was broken off.
+func (c *clientConn) abort() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+}
+
+// headerScan finds the end of a header in bytes that come in pieces.
+type headerScan struct {
+	line   int  // bytes of the line so far
+	last   byte // the one before
+	begun  bool // the request line has come
+	faulty bool // a line ended without CR, or more than one empty line came first
+	blank  bool // an empty line came first
+}
+
+// end returns how much of b belongs to the header that is being read: all of it,
+// or what is up to and with the empty line.
+func (s *headerScan) end(b []byte) int {
+	for i := 0; i < len(b); i++ {
+		next := indexNewline(b[i:])
+		if next < 0 {
+			s.line += len(b) - i
+			s.last = b[len(b)-1]
+			return len(b)
+		}
+		if next > 0 {
+			s.line += next
+			s.last = b[i+next-1]
+		}
+		i += next
+		crlf := s.line > 0 && s.last == '\r'
+		empty := s.line == 1 && crlf || s.line == 0
+		s.faulty = s.faulty || !crlf
+		s.line, s.last = 0, '\n'
+		switch {
+		case !empty:
+			s.begun = true
+		case s.begun && crlf:
+			return i + 1
+		case !s.begun:
+			s.faulty = s.faulty || s.blank
+			s.blank = true
+		}
+	}
+	return len(b)
+}
+
+// take returns whether the header that was read last is faulty, and makes ready
+// for the next.
+func (s *headerScan) take() (faulty bool) {
+	faulty = s.faulty
+	*s = headerScan{}
+	return faulty
+}

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/limiter"
+)
+
+// exchange is one request and its response, on its way through the steps. It is
+// owned by the goroutine that serves the request and is reused afterwards.
+type exchange struct {
+	ctx     *fasthttp.RequestCtx
+	client  *clientConn
+	started time.Time
+
+	request  request          // guard
+	viaAPI   bool             // the API answers, through fasthttp's own Response
+	addr     netip.Addr       // identify: who asks
+	key      uint64           // identify: a hash of addr
+	trusted  bool             // identify: the peer is a trusted proxy
+	decision limiter.Decision // admit
+	counted  bool             // admit: decision holds something
+	pool     *pool            // route
+	tried    triedSet         // pick
+	backend  *backend         // pick
+	reused   bool             // attempt: its connection had served before
+	unsent   bool             // attempt: no byte of the request has left
+	small    []byte           // attempt: a small request body, once read
+	upload   upload           // attempt: a larger one on its way
+	response response         // attempt
+	status   int              // respond: the status sent, 0 for none
+	sent     int64            // respond: bytes written to the client
+	finished time.Time        // respond: the last write
+	reason   reason           // why no backend's answer was sent in full
+	cut      bool             // the client's connection ends with this exchange
+
+	out []byte // the request on its way out, then the response
+}
+
+// outSize is what an exchange's out buffer starts with; a header that needs more
+// lets it grow, up to maxOutSize, beyond which it is not kept.
+const (
+	outSize    = 16 << 10
+	maxOutSize = 64 << 10
+)
+
+var exchanges = sync.Pool{New: func() any {
+	return &exchange{
+		out:      make([]byte, 0, outSize),
+		response: response{in: inbound{buf: make([]byte, responseBufferSize)}},
+		upload:   upload{done: make(chan reason, 1)},
+	}
+}}
+
+// beginExchange takes an exchange for a request that fasthttp has parsed.
+func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.ctx = ctx
+	x.client = ctx.Conn().(*clientConn)
+	x.started = ctx.Time()
+	x.cut = ctx.Request.Header.ConnectionClose()
+	return x
+}
+
+// endExchange gives the exchange back, cleared of everything that points into
+// the request, and keeps its buffers.
+func endExchange(x *exchange) {
+	out, small, buf, done := x.out, x.small, x.response.in.buf, x.upload.done
+	if cap(out) > maxOutSize {
+		out = make([]byte, 0, outSize)
+	}
+	*x = exchange{out: out[:0], small: small[:0], response: response{in: inbound{buf: buf}}, upload: upload{done: done}}
+	exchanges.Put(x)
+}
+
+// streamBufferSize is what large bodies are copied in.
+const streamBufferSize = 64 << 10
+
+var streamBuffers = sync.Pool{New: func() any { return new([streamBufferSize]byte) }}

@@ -1,0 +1,275 @@
+package proxy
+
+import "bytes"
+
+// kind is what a proxy has to know of a header field's name.
+type kind uint8
+
+const (
+	kindOther kind = iota
+	kindHopByHop
+	kindConnection
+	kindContentLength
+	kindTransferEncoding
+	kindHost
+	kindExpect
+	kindForwardedFor
+	kindForwardedProto
+	kindForwardedHost
+	kindForwarded // Forwarded and every other X-Forwarded-*
+	kindAuthorization
+)
+
+// kindOf classifies a field name, in any case. The hop-by-hop fields are those of
+// RFC 9110, section 7.6.1, and the older ones that are still sent.
+func kindOf(name []byte) kind {
+	switch len(name) {
+	case 2:
+		if equalFold(name, "te") {
+			return kindHopByHop
+		}
+	case 4:
+		if equalFold(name, "host") {
+			return kindHost
+		}
+	case 6:
+		if equalFold(name, "expect") {
+			return kindExpect
+		}
+	case 7:
+		if equalFold(name, "trailer") || equalFold(name, "upgrade") {
+			return kindHopByHop
+		}
+	case 9:
+		if equalFold(name, "forwarded") {
+			return kindForwarded
+		}
+	case 10:
+		if equalFold(name, "connection") {
+			return kindConnection
+		}
+		if equalFold(name, "keep-alive") {
+			return kindHopByHop
+		}
+	case 13:
+		if equalFold(name, "authorization") {
+			return kindAuthorization
+		}
+	case 14:
+		if equalFold(name, "content-length") {
+			return kindContentLength
+		}
+	case 15:
+		if equalFold(name, "x-forwarded-for") {
+			return kindForwardedFor
+		}
+	case 16:
+		if equalFold(name, "x-forwarded-host") {
+			return kindForwardedHost
+		}
+		if equalFold(name, "proxy-connection") {
+			return kindHopByHop
+		}
+	case 17:
+		if equalFold(name, "transfer-encoding") {
+			return kindTransferEncoding
+		}
+		if equalFold(name, "x-forwarded-proto") {
+			return kindForwardedProto
+		}
+	case 18:
+		if equalFold(name, "proxy-authenticate") {
+			return kindHopByHop
+		}
+	case 19:
+		if equalFold(name, "proxy-authorization") {
+			return kindHopByHop
+		}
+	}
+	if len(name) > 12 && equalFold(name[:12], "x-forwarded-") {
+		return kindForwarded
+	}
+	return kindOther
+}
+
+// equalFold compares ASCII without regard to case. lower is in lower case and of
+// the same length as b.
+func equalFold(b []byte, lower string) bool {
+	for i := range b {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// field is one line of a header block: name, colon, value and CRLF, as received.
+type field struct {
+	line  []byte
+	name  []byte
+	value []byte // without the white space around it
+	kind  kind
+}
+
+// nextField takes the first line off a header block and returns what is left. ok
+// is false when the line is not a field, or does not end in CRLF. At the empty
+// line that ends a block, and at its end, f.line is nil.
+func nextField(block []byte) (f field, rest []byte, ok bool) {
+	if len(block) == 0 || len(block) == 2 && block[0] == '\r' && block[1] == '\n' {
+		return field{}, nil, true
+	}
+	end := indexNewline(block)
+	if end < 1 || block[end-1] != '\r' {
+		return field{}, nil, false
+	}
+	f, ok = parseField(block[:end-1])
+	f.line = block[:end+1]
+	return f, block[end+1:], ok
+}
+
+// parseField reads a line without its CRLF. ok is false when it is not a field of
+// RFC 9112, section 5: a name of token characters, a colon right behind it, and a
+// value without control bytes.
+func parseField(line []byte) (f field, ok bool) {
+	colon := 0
+	for colon < len(line) && charClass[line[colon]]&classToken != 0 {
+		colon++
+	}
+	if colon == 0 || colon == len(line) || line[colon] != ':' {
+		return field{}, false
+	}
+	value := line[colon+1:]
+	if !onlyClass(value, classValue) {
+		return field{}, false
+	}
+	f = field{name: line[:colon], value: trimSpace(value)}
+	f.kind = kindOf(f.name)
+	return f, true
+}
+
+// trimSpace drops the optional white space around a value (RFC 9110, section 5.6.3).
+func trimSpace(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+const (
+	classToken  = 1 << iota // RFC 9110, section 5.6.2: tchar
+	classValue              // RFC 9110, section 5.5: field-vchar, space and tab
+	classTarget             // a request target's bytes: visible ASCII without #
+	classHost               // RFC 3986, section 3.2.2: reg-name
+)
+
+// charClass tells for each byte where it may stand.
+var charClass = func() (t [256]uint8) {
+	for c := range 256 {
+		switch {
+		case c == '\t' || c == ' ' || c >= 0x80:
+			t[c] |= classValue
+		case c > ' ' && c < 0x7f:
+			t[c] |= classValue
+			if c != '#' {
+				t[c] |= classTarget
+			}
+		}
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+			t[c] |= classToken | classHost
+		}
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] |= classToken
+	}
+	for _, c := range "-._~!$&'()*+,;=%" {
+		t[c] |= classHost
+	}
+	return t
+}()
+
+// onlyClass reports whether every byte of b is of the class.
+func onlyClass(b []byte, class uint8) bool {
+	for _, c := range b {
+		if charClass[c]&class == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// namedBy reports whether a Connection field's value lists the name.
+func namedBy(connection, name []byte) bool {
+	for len(connection) > 0 {
+		var token []byte
+		token, connection, _ = bytes.Cut(connection, comma)
+		if token = trimSpace(token); len(token) == len(name) && bytes.EqualFold(token, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// hopOptions holds the Connection fields of a message that name other fields.
+// More than it holds are refused: nobody sends them.
+type hopOptions struct {
+	values [4][]byte
+	n      int
+}
+
+// add notes a Connection field; ok is false when there are too many.
+func (h *hopOptions) add(value []byte) (ok bool) {
+	if isPlainConnection(value) {
+		return true
+	}
+	if h.n == len(h.values) {
+		return false
+	}
+	h.values[h.n] = value
+	h.n++
+	return true
+}
+
+// isPlainConnection reports whether a Connection value is one of the two that
+// nearly all are, and names no field.
+func isPlainConnection(value []byte) bool {
+	return len(value) == 5 && equalFold(value, "close") || len(value) == 10 && equalFold(value, "keep-alive")
+}
+
+// drops reports whether the field ends at this hop because a Connection field
+// names it. Fields that frame, route or authorise a message cannot be removed
+// that way: a client must not be able to take them off.
+func (h *hopOptions) drops(f *field) bool {
+	if h.n == 0 || f.kind != kindOther {
+		return false
+	}
+	for _, v := range h.values[:h.n] {
+		if namedBy(v, f.name) {
+			return true
+		}
+	}
+	return false
+}
+
+var comma = []byte(",")
+
+// parseLength reads a Content-Length: digits only, at most 18 of them.
+func parseLength(value []byte) (n int64, ok bool) {
+	if len(value) == 0 || len(value) > 18 {
+		return 0, false
+	}
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}

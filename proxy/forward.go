@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// attempt sends the request to the backend picked and its response to the client.
+// A reused connection that ends before the first byte of a response is the normal
+// race of keep-alive, not a failure of the backend: the attempt goes on with a new
+// connection, if the request may be sent again.
+func (p *Proxy) attempt(x *exchange) reason {
+	b := x.backend
+	b.inFlight.Add(1)
+	defer b.inFlight.Add(-1)
+	for {
+		c, why := b.connect()
+		if why != none {
+			x.unsent = true
+			b.count(0, why)
+			return why
+		}
+		why = p.roundTrip(x, c)
+		b.count(x.response.status, why)
+		if why != backendReset || !x.reused || !x.repeatable() {
+			return why
+		}
+		// Those below it in the pool are older still.
+		b.idle.CloseIdleConnections()
+	}
+}
+
+// roundTrip does one exchange on a connection and gives it back.
+func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
+	x.reused = c.reused
+	x.response = response{in: inbound{conn: &c.timedConn, buf: x.response.in.buf}}
+	defer x.release(c)
+	if why := p.send(x, c); why != none {
+		return why
+	}
+	if err := x.response.readHeader(x.request.head, p.bodyTimeout); err != nil {
+		x.response.status = 0
+		return x.headerReason(err)
+	}
+	if x.upload.started {
+		x.upload.headerCame(c)
+	}
+	return p.respond(x)
+}
+
+// release stops what still runs and gives the connection back to the pool, or
+// closes it.
+func (x *exchange) release(c *backendConn) {
+	uploaded := x.stopUpload(c)
+	x.response.in.conn = nil
+	if uploaded && x.response.reusable() {
+		c.reused = true
+		c.release()
+		return
+	}
+	c.discard()
+}
+
+// send writes the request: its header, and with it the body where that is small.
+// A larger one, and one of unknown length, is sent by a goroutine while we wait
+// for the response, which may start before the body ends.
+func (p *Proxy) send(x *exchange, c *backendConn) reason {
+	r := &x.request
+	now := x.started
+	x.out = p.appendRequestHeader(x.out[:0], x)
+	small := r.body.framing == fixedLength && r.body.length <= smallBody
+	if small {
+		if why := x.readSmallBody(); why != none {
+			return why
+		}
+		x.out = append(x.out, x.small...)
+	}
+	if small || !c.reused || x.tried.n > 1 {
+		now = time.Now() // time has passed
+	}
+	c.expectWrite(now, p.bodyTimeout)
+	n, err := c.Write(x.out)
+	if x.unsent = n == 0; err != nil {
+		return backendReset
+	}
+	if r.body.framing != noBody && !small {
+		return p.startUpload(x, c)
+	}
+	c.expectRead(now, x.pool.responseHeader)
+	return none
+}
+
+// headerReason tells what it means that the response's header did not come.
+func (x *exchange) headerReason(err error) reason {
+	if x.upload.started {
+		if why := x.upload.failure(); why != none {
+			return why // the request ended early, and so did the wait
+		}
+	}
+	var netErr net.Error
+	switch {
+	case errors.Is(err, errResponseHeader), errors.Is(err, errResponseSize):
+		return badResponse
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return responseTimeout
+	case x.response.in.any:
+		return badResponse // it ended within the header
+	}
+	return backendReset
+}
+
+// repeatable reports whether the request may be sent once more: none of it has
+// left, or its method is idempotent (RFC 9110, section 9.2.2), no byte of a
+// response has come and the whole request is still at hand.
+func (x *exchange) repeatable() bool {
+	if x.unsent {
+		return true
+	}
+	return idempotent(x.request.method) && !x.response.in.any && !x.upload.started
+}
+
+// idempotent reports whether the effect of the method is the same once or twice.
+func idempotent(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}

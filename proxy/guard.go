@@ -1,0 +1,227 @@
+package proxy
+
+import (
+	"bytes"
+	"math"
+	"time"
+)
+
+// maxFields is how many header fields a request may have.
+const maxFields = 256
+
+// request is what the guard learns in its one pass over a request's header.
+type request struct {
+	method    []byte
+	target    []byte // origin-form, as received
+	authority []byte // the Host field, or the target's authority
+	header    []byte // the header block as received
+	hop       hopOptions
+	body      body
+	http10    bool
+	head      bool // HEAD: the response has no body
+	expect    bool // the client waits for 100 Continue before it sends the body
+	forwarded forwardedFields
+}
+
+// forwardedFields are the values a proxy in front of us has sent; they count only
+// if it is trusted.
+type forwardedFields struct {
+	addrs [8][]byte // X-Forwarded-For, line by line
+	n     int
+	proto []byte
+	host  []byte
+}
+
+// guard lets only requests pass that can be read in one way (RFC 9112). It leaves
+// in x.request what the later steps need, so that nobody looks a second time.
+func (p *Proxy) guard(x *exchange) reason {
+	h := &x.ctx.Request.Header
+	r := &x.request
+	faulty := x.client.scan.take()
+	r.method = h.Method()
+	r.header = h.RawHeaders()
+	if faulty {
+		return badRequest
+	}
+	switch string(h.Protocol()) {
+	case "HTTP/1.1":
+	case "HTTP/1.0":
+		r.http10 = true
+	default:
+		return badRequest
+	}
+	if string(r.method) == "CONNECT" {
+		return methodNotAllowed
+	}
+	r.head = string(r.method) == "HEAD"
+	if why := r.readFields(&x.client.in, p.bodyTimeout); why != none {
+		return why
+	}
+	if !r.readTarget(h.RequestURI()) {
+		return badRequest
+	}
+	if p.maxBody > 0 && r.body.length > p.maxBody {
+		return bodyTooLarge
+	}
+	return none
+}
+
+// readFields checks each header field and notes those that matter.
+func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
+	var lengths, codings, hosts, fields int
+	var length int64
+	for block := r.header; len(block) > 0; {
+		f, rest, ok := nextField(block)
+		if !ok {
+			return badRequest
+		}
+		if f.line == nil {
+			break
+		}
+		block = rest
+		if fields++; fields > maxFields {
+			return headerTooLarge
+		}
+		switch f.kind {
+		case kindConnection:
+			ok = r.hop.add(f.value)
+		case kindContentLength:
+			lengths++
+			length, ok = parseLength(f.value)
+		case kindTransferEncoding:
+			codings++
+			ok = !r.http10 && isChunked(f.value)
+		case kindHost:
+			hosts++
+			r.authority = f.value
+			ok = isHost(f.value)
+		case kindExpect:
+			r.expect = !r.http10 && len(f.value) == 12 && equalFold(f.value, "100-continue")
+		case kindForwardedFor:
+			ok = r.forwarded.add(f.value)
+		case kindForwardedProto:
+			r.forwarded.proto = f.value
+		case kindForwardedHost:
+			r.forwarded.host = f.value
+		default:
+			ok = !isDisguised(f.name)
+		}
+		if !ok {
+			return badRequest
+		}
+	}
+	if lengths+codings > 1 || hosts > 1 || hosts == 0 && !r.http10 {
+		return badRequest
+	}
+	how := noBody
+	switch {
+	case codings == 1:
+		how = chunked
+	case length > 0:
+		how = fixedLength
+	}
+	r.body = newBody(in, how, length, bodyTimeout)
+	return none
+}
+
+// add notes one X-Forwarded-For line; ok is false when there are too many.
+func (f *forwardedFields) add(value []byte) (ok bool) {
+	if f.n == len(f.addrs) {
+		return false
+	}
+	f.addrs[f.n] = value
+	f.n++
+	return true
+}
+
+// isDisguised reports whether a name equals that of a field which frames or
+// routes the message once _ is read as -, as CGI-style backends read it.
+func isDisguised(name []byte) bool {
+	if bytes.IndexByte(name, '_') < 0 || len(name) > 32 {
+		return false
+	}
+	var dashed [32]byte
+	n := copy(dashed[:], name)
+	for i, c := range dashed[:n] {
+		if c == '_' {
+			dashed[i] = '-'
+		}
+	}
+	switch kindOf(dashed[:n]) {
+	case kindOther, kindHopByHop, kindExpect, kindAuthorization:
+		return false
+	}
+	return true
+}
+
+// readTarget takes the request target apart. What goes to the backend is
+// origin-form: the path and query as they came, and one authority.
+func (r *request) readTarget(target []byte) bool {
+	if !onlyClass(target, classTarget) {
+		return false
+	}
+	if target[0] == '/' {
+		r.target = target
+		return !bytes.HasPrefix(target, doubleSlash) // //host/path is a host to some readers
+	}
+	if len(target) == 1 && target[0] == '*' {
+		r.target = target
+		return string(r.method) == "OPTIONS"
+	}
+	if len(target) < 7 || !equalFold(target[:7], "http://") {
+		return false
+	}
+	authority, path := target[7:], rootPath
+	if slash := bytes.IndexAny(authority, "/?"); slash >= 0 {
+		authority, path = authority[:slash], authority[slash:]
+	}
+	if path[0] == '?' || len(authority) == 0 || !isHost(authority) {
+		return false
+	}
+	if len(r.authority) > 0 && !bytes.EqualFold(authority, r.authority) {
+		return false // route and forward by one authority only
+	}
+	r.authority, r.target = authority, path
+	return true
+}
+
+var (
+	doubleSlash = []byte("//")
+	rootPath    = []byte("/")
+)
+
+// isHost reports whether b is a host with an optional port (RFC 9110, section
+// 7.2). An empty one is allowed there, and here: it names no host.
+func isHost(b []byte) bool {
+	host, port := b, []byte(nil)
+	if len(b) > 0 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 || !isIPLiteral(b[1:end]) {
+			return false
+		}
+		host, port = nil, b[end+1:]
+	} else if colon := bytes.IndexByte(b, ':'); colon >= 0 {
+		host, port = b[:colon], b[colon:]
+	}
+	if !onlyClass(host, classHost) {
+		return false
+	}
+	if len(port) == 0 {
+		return true
+	}
+	if port[0] != ':' || len(port) > 6 {
+		return false
+	}
+	n, ok := parseLength(port[1:])
+	return len(port) == 1 || ok && n <= math.MaxUint16
+}
+
+// isIPLiteral reports whether b can stand between the brackets of a host.
+func isIPLiteral(b []byte) bool {
+	for _, c := range b {
+		if c != ':' && c != '.' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
+			return false
+		}
+	}
+	return len(b) >= 2
+}

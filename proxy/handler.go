@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/valyala/fasthttp"
+)
+
+// handle is the road of a request.
+func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
+	p.inFlight.Add(1)
+	defer p.inFlight.Add(-1)
+	x := beginExchange(ctx)
+	defer p.end(x)
+	why := p.guard(x)
+	switch {
+	case why != none:
+	case p.isAPI(x):
+		why = p.serveAPI(x)
+	default:
+		why = p.serve(x)
+	}
+	if why != none {
+		p.reject(x, why)
+	}
+}
+
+// serve takes a request that the guard has let through to a backend and back. It
+// returns none when a response has been sent.
+func (p *Proxy) serve(x *exchange) reason {
+	p.identify(x)
+	if why := p.admit(x); why != none {
+		return why
+	}
+	if why := p.route(x); why != none {
+		return why
+	}
+	for last := none; ; {
+		if why := p.pick(x); why != none {
+			return firstOf(last, why) // there is no other backend: say what happened at the one before
+		}
+		why := p.attempt(x)
+		if why == none || !p.retry(x, why) {
+			return why
+		}
+		last = why
+	}
+}
+
+// firstOf returns the first reason that is one.
+func firstOf(a, b reason) reason {
+	if a != none {
+		return a
+	}
+	return b
+}
+
+// end records the exchange, whatever happened in it, and gives it back.
+func (p *Proxy) end(x *exchange) {
+	if fault := recover(); fault != nil {
+		p.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
+			Msg("a request met an error of the load balancer's own; its connection is cut, please report this")
+		x.viaAPI = false
+		p.reject(x, internalError)
+	}
+	x.client.answered = !x.viaAPI
+	if !x.cut && x.discardBody() != none {
+		x.cut = true
+	}
+	x.client.in.settle()
+	if x.cut || p.draining.Load() {
+		x.ctx.SetConnectionClose()
+	}
+	p.record(x)
+	endExchange(x)
+}
+
+// apiPrefix is the path that the clients' API has on the proxy's listener.
+var apiPrefix = []byte("/v1/api/")
+
+// isAPI reports whether the request is for the API and not for a backend.
+func (p *Proxy) isAPI(x *exchange) bool {
+	return p.api != nil && bytes.HasPrefix(x.request.target, apiPrefix)
+}
+
+// maxAPIBody bounds the body of a request to the API; the API itself allows less.
+const maxAPIBody = 2 << 20
+
+// serveAPI answers through fasthttp's own Request and Response: the API is not
+// the hot path.
+func (p *Proxy) serveAPI(x *exchange) reason {
+	if x.request.body.length > maxAPIBody {
+		return bodyTooLarge
+	}
+	if why := x.proceed(); why != none {
+		return why
+	}
+	var content []byte
+	for b := &x.request.body; !b.ended; {
+		if len(content) > maxAPIBody {
+			return bodyTooLarge
+		}
+		var err error
+		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
+			return bodyReason(err)
+		}
+	}
+	x.ctx.Request.SetBodyRaw(content)
+	x.viaAPI = true
+	p.api(x.ctx)
+	x.status = x.ctx.Response.StatusCode()
+	return none
+}

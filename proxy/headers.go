@@ -1,0 +1,150 @@
+package proxy
+
+// appendRequestHeader appends the request's header as the backend gets it: the
+// client's own, in order and case, without the fields that end at this hop, and
+// with those that tell the backend who is asking.
+func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
+	r := &x.request
+	dst = append(dst, r.method...)
+	dst = append(dst, ' ')
+	dst = append(dst, r.target...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	hasHost := false
+	for block := r.header; len(block) > 0; {
+		f, rest, _ := nextField(block)
+		if f.line == nil {
+			break
+		}
+		block = rest
+		switch f.kind {
+		case kindConnection, kindHopByHop, kindTransferEncoding, kindExpect,
+			kindForwardedFor, kindForwardedProto, kindForwardedHost:
+			continue
+		case kindForwarded:
+			if !x.trusted {
+				continue
+			}
+		case kindHost:
+			hasHost = true
+		case kindOther:
+			if r.hop.drops(&f) {
+				continue
+			}
+		}
+		dst = append(dst, f.line...)
+	}
+	if !hasHost {
+		dst = appendField(dst, "Host: ", r.hostFor(x.backend))
+	}
+	if r.body.framing == chunked {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	dst = p.appendForwarded(dst, x)
+	if r.http10 {
+		return append(dst, "Via: 1.0 lb\r\n\r\n"...)
+	}
+	return append(dst, "Via: 1.1 lb\r\n\r\n"...)
+}
+
+// hostFor is the Host of a request that came without one.
+func (r *request) hostFor(b *backend) []byte {
+	if len(r.authority) > 0 {
+		return r.authority
+	}
+	return b.hostField
+}
+
+// appendForwarded appends X-Forwarded-For, -Proto and -Host. What the client says
+// of itself is dropped; what a trusted proxy says is kept, and its own address
+// added.
+func (p *Proxy) appendForwarded(dst []byte, x *exchange) []byte {
+	f := &x.request.forwarded
+	dst = append(dst, "X-Forwarded-For: "...)
+	if x.trusted {
+		for _, value := range f.addrs[:f.n] {
+			dst = append(dst, value...)
+			dst = append(dst, ", "...)
+		}
+	}
+	dst = x.client.peer.AppendTo(dst)
+	proto, host := protoHTTP, x.request.authority
+	if x.trusted && len(f.proto) > 0 {
+		proto = f.proto
+	}
+	if x.trusted && len(f.host) > 0 {
+		host = f.host
+	}
+	dst = append(dst, "\r\n"...)
+	dst = appendField(dst, "X-Forwarded-Proto: ", proto)
+	if len(host) > 0 {
+		dst = appendField(dst, "X-Forwarded-Host: ", host)
+	}
+	return dst
+}
+
+var protoHTTP = []byte("http")
+
+// appendResponseHeader appends the response's header as the client gets it: the
+// backend's own, in order and case, without the fields that end at this hop, and
+// with the client's rate limit.
+func (x *exchange) appendResponseHeader(dst []byte) []byte {
+	r := &x.response
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = append(dst, r.line[:3]...)
+	if r.line[3] != ' ' {
+		dst = append(dst, ' ')
+	}
+	dst = append(dst, r.line[3:]...)
+	bodiless := r.status == 204 // a Content-Length is not allowed there: RFC 9110, section 8.6
+	for block := r.fields; len(block) > 0; {
+		f, rest, _ := nextField(block)
+		if f.line == nil {
+			break
+		}
+		block = rest
+		switch f.kind {
+		case kindConnection, kindHopByHop, kindTransferEncoding:
+			continue
+		case kindContentLength:
+			if bodiless {
+				continue
+			}
+		case kindOther:
+			if r.hop.drops(&f) {
+				continue
+			}
+		}
+		dst = append(dst, f.line...)
+	}
+	if x.counted {
+		dst = x.decision.AppendFields(dst)
+	}
+	if x.chunks() {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	return x.appendConnection(dst)
+}
+
+// chunks reports whether the response's body goes to the client in chunks: its
+// length is not known, and the client can read them.
+func (x *exchange) chunks() bool {
+	return (x.response.body.framing == chunked || x.response.body.framing == untilClose) && !x.request.http10
+}
+
+// appendConnection ends a header with what the client has to know about its
+// connection.
+func (x *exchange) appendConnection(dst []byte) []byte {
+	if x.cut {
+		return append(dst, "Connection: close\r\n\r\n"...)
+	}
+	if x.request.http10 {
+		return append(dst, "Connection: keep-alive\r\n\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+func appendField(dst []byte, nameAndColon string, value []byte) []byte {
+	dst = append(dst, nameAndColon...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
+}

@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+)
+
+// identify finds the address of the client: the peer's, or, when a trusted proxy
+// stands between, the last one in X-Forwarded-For that is not a trusted proxy's.
+func (p *Proxy) identify(x *exchange) {
+	x.addr = x.client.peer
+	x.trusted = p.trusts(x.addr)
+	if x.trusted {
+		x.addr = p.walk(x.addr, &x.request.forwarded)
+	}
+	x.key = addrKey(x.addr)
+}
+
+// trusts reports whether what the peer says of its clients is believed.
+func (p *Proxy) trusts(peer netip.Addr) bool {
+	for _, t := range p.trusted {
+		if t.Contains(peer) {
+			return true
+		}
+	}
+	return false
+}
+
+// walk goes through X-Forwarded-For from its end for as long as the addresses are
+// those of trusted proxies. The first other one is the client. What is no address
+// ends the walk: nobody trusted has written it.
+func (p *Proxy) walk(nearest netip.Addr, f *forwardedFields) netip.Addr {
+	for i := f.n - 1; i >= 0; i-- {
+		for list := f.addrs[i]; len(list) > 0; {
+			entry := list
+			if c := bytes.LastIndexByte(list, ','); c >= 0 {
+				entry, list = list[c+1:], list[:c]
+			} else {
+				list = nil
+			}
+			addr, ok := parseForwardedAddr(trimSpace(entry))
+			if !ok {
+				return nearest
+			}
+			if nearest = addr; !p.trusts(addr) {
+				return nearest
+			}
+		}
+	}
+	return nearest
+}
+
+// parseForwardedAddr reads an address as proxies write it: with or without port,
+// IPv6 with or without brackets.
+func parseForwardedAddr(b []byte) (netip.Addr, bool) {
+	if len(b) == 0 || len(b) > 60 {
+		return netip.Addr{}, false
+	}
+	if b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 {
+			return netip.Addr{}, false
+		}
+		b = b[1:end]
+	} else if colon := bytes.IndexByte(b, ':'); colon >= 0 && bytes.LastIndexByte(b, ':') == colon {
+		b = b[:colon] // one colon: 192.0.2.1:4711
+	}
+	addr, err := netip.ParseAddr(string(b))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap().WithZone(""), true
+}

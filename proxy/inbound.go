@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"time"
+)
+
+// inbound is what was read from a connection and is not used yet: buf[r:w]. The
+// zero value but for conn is empty; a buffer is taken when one is needed.
+type inbound struct {
+	conn *timedConn
+	buf  []byte
+	r, w int
+	any  bool // a byte has come
+}
+
+// buffered is what is at hand.
+func (in *inbound) buffered() []byte { return in.buf[in.r:in.w] }
+
+// keep adds bytes that were read elsewhere. At most streamBufferSize fit.
+func (in *inbound) keep(b []byte) {
+	in.grow()
+	in.w += copy(in.buf[in.w:], b)
+}
+
+// grow makes sure that there is a buffer.
+func (in *inbound) grow() {
+	if in.buf == nil {
+		in.buf = streamBuffers.Get().(*[streamBufferSize]byte)[:]
+	}
+	if in.r == in.w {
+		in.r, in.w = 0, 0
+	}
+}
+
+// settle gives a taken buffer back once it is empty.
+func (in *inbound) settle() {
+	if in.r == in.w && len(in.buf) == streamBufferSize {
+		streamBuffers.Put((*[streamBufferSize]byte)(in.buf))
+		in.buf, in.r, in.w = nil, 0, 0
+	}
+}
+
+// fill waits for more bytes and adds them to the buffer, which must not be full.
+func (in *inbound) fill() error {
+	in.grow()
+	if in.r > 0 {
+		in.w = copy(in.buf, in.buf[in.r:in.w])
+		in.r = 0
+	}
+	n, err := in.conn.Read(in.buf[in.w:])
+	in.w += n
+	if n > 0 {
+		in.any = true
+		return nil
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// read takes bytes out of the buffer or, when that is empty, from the connection
+// into p without the detour.
+func (in *inbound) read(p []byte, timeout time.Duration) (int, error) {
+	if in.r < in.w {
+		n := copy(p, in.buf[in.r:in.w])
+		in.r += n
+		return n, nil
+	}
+	in.conn.expectRead(time.Now(), timeout)
+	n, err := in.conn.Read(p)
+	if n > 0 {
+		in.any = true
+		err = nil // what comes with the last bytes will come again
+	}
+	return n, err
+}
+
+// maxLine bounds a line of the chunked coding and of its trailers.
+const maxLine = 4 << 10
+
+var errLine = errors.New("a line is too long or does not end in CRLF")
+
+// line takes a line, without its CRLF, off the buffer. Where it has not come yet,
+// line waits for it or, if wait is false, returns nil.
+func (in *inbound) line(wait bool, timeout time.Duration) ([]byte, error) {
+	for {
+		have := in.buffered()
+		if i := indexNewline(have); i >= 0 {
+			if i == 0 || have[i-1] != '\r' {
+				return nil, errLine
+			}
+			in.r += i + 1
+			return have[: i-1 : i], nil
+		}
+		if len(have) > maxLine {
+			return nil, errLine
+		}
+		if !wait {
+			return nil, nil
+		}
+		in.conn.expectRead(time.Now(), timeout)
+		if err := in.fill(); err != nil {
+			return nil, unexpected(err)
+		}
+	}
+}
+
+// unexpected names the end of a connection in the middle of a message.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func indexNewline(b []byte) int { return bytes.IndexByte(b, '\n') }

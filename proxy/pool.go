@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// pool is a group of backends that serve the same requests. It is safe for
+// concurrent use: requests read the snapshot, health reports replace it.
+type pool struct {
+	name           string
+	policy         policy
+	attempts       int
+	responseHeader time.Duration
+	backends       []*backend
+	metrics        *poolMetrics
+	turn           atomic.Uint64
+
+	rebuild sync.Mutex // held while a new snapshot is made
+	current atomic.Pointer[snapshot]
+}
+
+func newPool(name string, c PoolConfig) *pool {
+	p := &pool{
+		name:           name,
+		policy:         policies[c.Balance],
+		attempts:       c.Retry.Attempts,
+		responseHeader: c.Timeouts.ResponseHeader,
+		metrics:        newPoolMetrics(name),
+	}
+	for _, b := range c.Backends {
+		p.backends = append(p.backends, newBackend(p, b, c.Timeouts.Connect))
+	}
+	p.current.Store(newSnapshot(p.backends, &p.turn))
+	return p
+}
+
+// report tells the pool that a backend went out or came back.
+func (p *pool) report(b *backend, up bool) {
+	p.rebuild.Lock()
+	defer p.rebuild.Unlock()
+	b.up.Store(up)
+	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *backend) bool { return !b.up.Load() })
+	p.current.Store(newSnapshot(available, &p.turn))
+	if !up {
+		b.idle.CloseIdleConnections()
+	}
+}
+
+// pick chooses the backend of the next attempt: by the pool's policy, but none
+// that this request has tried.
+func (p *Proxy) pick(x *exchange) reason {
+	s := x.pool.current.Load()
+	if len(s.backends) == 0 {
+		return noBackend
+	}
+	b := s.untried(x.pool.policy(s, x.key), &x.tried)
+	if b == nil {
+		return noBackend
+	}
+	x.tried.add(b)
+	x.backend = b
+	return none
+}

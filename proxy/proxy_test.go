@@ -1,0 +1,152 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"loadbalancer/limiter"
+)
+
+// testOptions are options for one pool of these backends, with nobody limited.
+func testOptions(backends ...string) Options {
+	pool := DefaultPoolConfig()
+	for _, b := range backends {
+		pool.Backends = append(pool.Backends, BackendConfig{URL: b, Weight: 1})
+	}
+	server := DefaultServerConfig()
+	server.ShutdownTimeout = 5 * time.Second
+	return Options{
+		Server: server,
+		Pools:  map[string]PoolConfig{"main": pool},
+		Access: AccessOff,
+		Log:    zerolog.Nop(),
+	}
+}
+
+// startProxy serves on a free port until the test ends, and returns the address.
+func startProxy(t testing.TB, o Options) (*Proxy, string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Serve(ctx, ln) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return p, ln.Addr().String()
+}
+
+// startBackend answers with an http.Handler until the test ends, and returns its URL.
+func startBackend(t testing.TB, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// startRawBackend hands each connection to a function, and returns its URL. The
+// connections end with the test.
+func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+	t.Cleanup(func() { ln.Close(); <-ended })
+	return "http://" + ln.Addr().String()
+}
+
+// readRequestHeader reads up to the empty line.
+func readRequestHeader(r *bufio.Reader) (string, error) {
+	var b strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		b.WriteString(line)
+		if err != nil || line == "\r\n" {
+			return b.String(), err
+		}
+	}
+}
+
+// answerAll answers every request on a connection with the same bytes.
+func answerAll(response string) func(net.Conn) {
+	return func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		for {
+			if _, err := readRequestHeader(r); err != nil {
+				return
+			}
+			if _, err := io.WriteString(conn, response); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// talk sends bytes on a new connection and returns all that comes back until the
+// proxy closes it.
+func talk(t testing.TB, address, request string) string {
+	t.Helper()
+	conn := dial(t, address)
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Fatalf("after %q: %v", answer, err)
+	}
+	return string(answer)
+}
+
+func dial(t testing.TB, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return conn
+}
+
+// limits makes a limiter with this default limit.
+func limits(capacity int64, rate float64) *limiter.Limiter {
+	c := limiter.DefaultConfig()
+	c.Default = limiter.Limit{Capacity: capacity, RatePerSecond: rate}
+	return limiter.New(c)
+}
+
+func get(path string) string {
+	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n", path)
+}

@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// reason says why a request was not answered by a backend. The same code stands
+// in the response, the access log and the metrics.
+type reason uint8
+
+const (
+	none reason = iota
+	badRequest
+	methodNotAllowed
+	headerTooLarge
+	bodyTooLarge
+	requestTimeout
+	limited
+	noRoute
+	noBackend
+	connectFailed
+	connectTimeout
+	responseTimeout
+	badResponse
+	backendReset
+	backendAborted
+	clientGone
+	draining
+	overloaded
+	internalError
+	reasons // how many there are
+)
+
+// reasonTable holds what is said of each reason: its code, the status (0 where
+// no response can be sent any more) and one sentence for the client.
+var reasonTable = [reasons]struct {
+	code   string
+	status int
+	detail string
+}{
+	badRequest:       {"bad_request", 400, "The request is not valid HTTP/1.1 or can be read in more than one way."},
+	methodNotAllowed: {"bad_request", 405, "The method is not supported."},
+	headerTooLarge:   {"header_too_large", 431, "The header is larger than this server accepts."},
+	bodyTooLarge:     {"body_too_large", 413, "The body is larger than this server accepts."},
+	requestTimeout:   {"request_timeout", 408, "The request did not arrive in time."},
+	limited:          {"limited", 429, "The rate limit is reached; Retry-After says when to try again."},
+	noRoute:          {"no_route", 404, "No route serves this host and path."},
+	noBackend:        {"no_backend", 503, "No backend is available."},
+	connectFailed:    {"connect_failed", 502, "The backend could not be reached."},
+	connectTimeout:   {"connect_timeout", 504, "The backend could not be reached in time."},
+	responseTimeout:  {"response_timeout", 504, "The backend did not answer in time."},
+	badResponse:      {"bad_response", 502, "The backend's answer is not valid HTTP/1.1."},
+	backendReset:     {"backend_reset", 502, "The backend closed the connection before it answered."},
+	backendAborted:   {"backend_aborted", 0, ""},
+	clientGone:       {"client_gone", 499, ""},
+	draining:         {"draining", 503, "The server is shutting down."},
+	overloaded:       {"overloaded", 503, "Every backend has as many connections as it may have."},
+	internalError:    {"internal_error", 500, "The load balancer met an error of its own; its log says which."},
+}
+
+// problem is a reason's response, ready to be sent but for the fields that
+// belong to one request.
+type problem struct {
+	head []byte // status line and fields, each with its CRLF
+	body []byte
+}
+
+// problems are made once: answering costs nothing when load has to be shed.
+var problems = func() (all [reasons]problem) {
+	for r, t := range reasonTable {
+		if t.status == 0 || t.detail == "" {
+			continue
+		}
+		title := http.StatusText(t.status)
+		status := strconv.Itoa(t.status)
+		body := `{"type":"about:blank","title":"` + title + `","status":` + status +
+			`,"reason":"` + t.code + `","detail":"` + t.detail + `"}` + "\n"
+		all[r].body = []byte(body)
+		all[r].head = []byte("HTTP/1.1 " + status + " " + title + "\r\n" +
+			"Content-Type: application/problem+json\r\n" +
+			"Content-Length: " + strconv.Itoa(len(body)) + "\r\n")
+	}
+	return all
+}()

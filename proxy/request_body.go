@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// smallBody is the largest body that is sent with the header, in one write.
+const smallBody = 16 << 10
+
+// readSmallBody reads a body of known, small length into x.small. It stays there
+// for further attempts.
+func (x *exchange) readSmallBody() reason {
+	if why := x.proceed(); why != none {
+		return why
+	}
+	if cap(x.small) == 0 {
+		x.small = make([]byte, 0, smallBody)
+	}
+	for b := &x.request.body; !b.ended; {
+		var err error
+		if x.small, err = b.next(x.small); err != nil {
+			return bodyReason(err)
+		}
+	}
+	return none
+}
+
+// proceed tells a client that waits for it to send the body (RFC 9110, section
+// 10.1.1). By then we know that we want it.
+func (x *exchange) proceed() reason {
+	b := &x.request.body
+	if !x.request.expect || b.ended {
+		return none
+	}
+	x.request.expect = false
+	if b.in.r < b.in.w {
+		return none // it has not waited
+	}
+	x.client.expectWrite(time.Now(), b.timeout)
+	if _, err := x.client.Conn.Write(continueLine); err != nil {
+		x.cut = true
+		return clientGone
+	}
+	return none
+}
+
+var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// drainable is the largest unread body after which a connection lives on.
+const drainable = 64 << 10
+
+// discardable reports whether the rest of the body is small enough to be read
+// and dropped. A client that waits for 100 Continue will not send it.
+func (x *exchange) discardable() bool {
+	b := &x.request.body
+	return b.ended || b.framing == fixedLength && b.left <= drainable && !x.request.expect
+}
+
+// discardBody reads and drops the rest of the body, so that the connection stands
+// where the next request begins.
+func (x *exchange) discardBody() reason {
+	b := &x.request.body
+	if b.ended || b.in == nil {
+		return none
+	}
+	if !x.discardable() {
+		x.client.linger = true
+		return bodyTooLarge
+	}
+	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+	defer streamBuffers.Put(scratch)
+	for !b.ended {
+		if _, err := b.next(scratch[:0]); err != nil {
+			return bodyReason(err)
+		}
+	}
+	return none
+}
+
+// bodyReason tells what it means that a request's body did not come.
+func bodyReason(err error) reason {
+	var netErr net.Error
+	switch {
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return requestTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
+		return clientGone
+	}
+	return badRequest // its chunked coding is broken
+}

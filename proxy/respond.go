@@ -1,0 +1,127 @@
+package proxy
+
+import (
+	"time"
+)
+
+// respond sends the backend's response to the client. What is there goes out
+// before anything more is waited for, so that slow bodies flow as they come; a
+// small response leaves in one write.
+func (p *Proxy) respond(x *exchange) reason {
+	r := &x.response
+	x.cut = x.cut || p.draining.Load() || !x.upload.complete() ||
+		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose)
+	x.out = x.appendResponseHeader(x.out[:0])
+	x.status = r.status
+	var err error
+	if r.body.ready() {
+		x.out, err = x.nextBody(x.out)
+	}
+	if why := p.write(x, x.out); why != none {
+		return why
+	}
+	if err == nil && !r.body.ended {
+		return p.stream(x)
+	}
+	return x.broken(err)
+}
+
+// stream sends the rest of a body that did not fit into the first write.
+func (p *Proxy) stream(x *exchange) reason {
+	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+	defer streamBuffers.Put(scratch)
+	for !x.response.body.ended {
+		b, err := x.nextBody(scratch[:0])
+		if why := p.write(x, b); why != none {
+			return why
+		}
+		if err != nil {
+			return x.broken(err)
+		}
+	}
+	return none
+}
+
+// nextBody appends the next part of the body, framed for the client.
+func (x *exchange) nextBody(dst []byte) ([]byte, error) {
+	r := &x.response
+	if !x.chunks() {
+		return r.body.next(dst)
+	}
+	start, room := len(dst), cap(dst)-chunkOverhead
+	if room <= start {
+		return dst, nil // a header that fills the buffer goes first
+	}
+	b, err := r.body.next(dst[:start:room])
+	dst = dst[:len(b)]
+	if len(dst) > start {
+		dst = appendChunk(dst, start)
+	}
+	if r.body.ended && err == nil {
+		dst = append(dst, lastChunk...)
+	}
+	return dst, err
+}
+
+// write sends bytes to the client, past fasthttp.
+func (p *Proxy) write(x *exchange, b []byte) reason {
+	if len(b) == 0 {
+		return none
+	}
+	x.finished = time.Now()
+	x.client.expectWrite(x.finished, p.bodyTimeout)
+	n, err := x.client.Conn.Write(b)
+	x.sent += int64(n)
+	if err != nil {
+		x.cut = true
+		return clientGone
+	}
+	return none
+}
+
+// broken tells that the backend broke its response off, if it did: then the
+// client's connection is cut, so that it sees what happened.
+func (x *exchange) broken(err error) reason {
+	if err == nil {
+		return none
+	}
+	x.cut = true
+	if x.response.body.framing == untilClose || x.request.http10 {
+		x.client.abort() // the end of the connection would look like the end of the body
+	}
+	return backendAborted
+}
+
+// reject answers a request that no backend has answered. Where a response has
+// begun, or there is nobody to read one, only the connection can tell.
+func (p *Proxy) reject(x *exchange, why reason) {
+	x.reason = why
+	answer := &problems[why]
+	if x.status != 0 || answer.head == nil {
+		x.cut = true
+		return
+	}
+	x.status = reasonTable[why].status
+	x.cut = x.cut || p.draining.Load()
+	switch why {
+	case badRequest, methodNotAllowed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
+		x.cut, x.client.linger = true, true // where the next request begins is not certain
+	}
+	if !x.discardable() {
+		x.cut, x.client.linger = true, true
+	}
+	x.out = append(x.out[:0], answer.head...)
+	if x.counted {
+		x.out = x.decision.AppendFields(x.out)
+	}
+	if why == methodNotAllowed {
+		x.out = append(x.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
+	}
+	x.out = x.appendConnection(x.out)
+	if !x.request.head {
+		x.out = append(x.out, answer.body...)
+	}
+	if p.write(x, x.out) != none {
+		x.reason = clientGone
+	}
+}

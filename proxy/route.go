@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// route sends a host and path to a pool. Empty means any.
+type route struct {
+	host []byte // lower case, without port
+	path []byte
+	pool *pool
+}
+
+// newRoutes sorts the routes so that the first match is the most specific: one
+// with a host before one without, then the longer path.
+func newRoutes(configs []RouteConfig, pools map[string]*pool) []route {
+	var routes []route
+	for _, c := range configs {
+		routes = append(routes, route{[]byte(strings.ToLower(c.Host)), []byte(c.Path), pools[c.Pool]})
+	}
+	if len(configs) == 0 {
+		for _, p := range pools { // exactly one: ValidateRoutes saw to it
+			routes = append(routes, route{pool: p})
+		}
+	}
+	slices.SortStableFunc(routes, func(a, b route) int {
+		return cmp.Or(-cmp.Compare(min(len(a.host), 1), min(len(b.host), 1)), -cmp.Compare(len(a.path), len(b.path)))
+	})
+	return routes
+}
+
+// route finds the pool that serves the request.
+func (p *Proxy) route(x *exchange) reason {
+	for i := range p.routes {
+		r := &p.routes[i]
+		if len(r.host) > 0 && !sameHost(x.request.authority, r.host) || !bytes.HasPrefix(x.request.target, r.path) {
+			continue
+		}
+		x.pool = r.pool
+		return none
+	}
+	return noRoute
+}
+
+// sameHost compares an authority, with or without port and in any case, with a
+// host in lower case.
+func sameHost(authority, host []byte) bool {
+	if len(authority) < len(host) || !bytes.EqualFold(authority[:len(host)], host) {
+		return false
+	}
+	return len(authority) == len(host) || authority[len(host)] == ':'
+}

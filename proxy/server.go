@@ -1,0 +1,214 @@
+// Package proxy takes HTTP requests, limits their clients and sends them on to
+// backends. The road of a request is in handler.go; every step has its own file.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/limiter"
+)
+
+// Options are what a Proxy is made of. The configs have been validated.
+type Options struct {
+	Server  ServerConfig
+	Pools   map[string]PoolConfig
+	Routes  []RouteConfig
+	Limiter *limiter.Limiter        // nil: nobody is limited
+	API     fasthttp.RequestHandler // nil: /v1/api/ is no different from other paths
+	Access  Access
+	Log     zerolog.Logger
+}
+
+// Proxy is the load balancer's data path. It is safe for concurrent use.
+type Proxy struct {
+	server      fasthttp.Server
+	bodyTimeout time.Duration
+	shutdown    time.Duration
+	maxBody     int64 // 0 means no limit
+	trusted     []netip.Prefix
+	pools       []*pool // by name
+	routes      []route
+	limiter     *limiter.Limiter
+	api         fasthttp.RequestHandler
+	access      Access
+	log         zerolog.Logger
+
+	draining atomic.Bool
+	open     atomic.Int64 // connections of clients
+	inFlight atomic.Int64 // requests
+	noPool   *poolMetrics
+	errors   [reasons]atomic.Uint64
+}
+
+// New makes a Proxy. It starts nothing.
+func New(o Options) *Proxy {
+	p := &Proxy{
+		bodyTimeout: o.Server.BodyTimeout,
+		shutdown:    o.Server.ShutdownTimeout,
+		maxBody:     int64(o.Server.MaxBodySize),
+		limiter:     o.Limiter,
+		api:         o.API,
+		access:      o.Access,
+		log:         o.Log,
+		noPool:      newPoolMetrics(""),
+	}
+	for _, s := range o.Server.TrustedProxies {
+		prefix, err := parsePrefix(s)
+		if err != nil {
+			panic("BUG: trusted_proxies was not validated: " + err.Error())
+		}
+		p.trusted = append(p.trusted, prefix)
+	}
+	byName := map[string]*pool{}
+	for _, name := range slices.Sorted(maps.Keys(o.Pools)) {
+		byName[name] = newPool(name, o.Pools[name])
+		p.pools = append(p.pools, byName[name])
+	}
+	p.routes = newRoutes(o.Routes, byName)
+	p.configure(o.Server)
+	return p
+}
+
+// writeBufferSize is fasthttp's buffer for a connection's responses. Only the
+// API's pass through it: those of backends are written past it.
+const writeBufferSize = 1 << 10
+
+// configure sets fasthttp up so that it leaves requests as they are.
+func (p *Proxy) configure(c ServerConfig) {
+	s := &p.server
+	s.Handler = p.handle
+	s.ErrorHandler = p.refuse
+	s.HeaderReceived = hideBody
+	s.Logger = quiet{}
+	s.ReadBufferSize = int(c.MaxHeaderSize)
+	s.WriteBufferSize = writeBufferSize
+	s.ReadTimeout = c.ReadHeaderTimeout
+	s.IdleTimeout = c.IdleTimeout
+	s.Concurrency = c.MaxConnections
+	if c.MaxConnections == 0 {
+		s.Concurrency = 1 << 30
+	}
+	s.StreamRequestBody = true
+	s.DisablePreParseMultipartForm = true
+	s.NoDefaultServerHeader = true
+	s.NoDefaultDate = true
+	s.NoDefaultContentType = true
+	s.LazyRequestTime = true
+	s.CloseOnShutdown = true
+	s.SecureErrorLogMessage = true
+}
+
+// hideBody makes fasthttp believe that a request has no body, so that it neither
+// reads one nor answers 100 Continue: both are ours. What the client has sent
+// stands in the header's raw bytes, which the guard reads.
+func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	const unspecified = -2
+	if h.ContentLength() != unspecified {
+		h.Del(fasthttp.HeaderExpect)
+		h.SetContentLength(unspecified)
+	}
+	return fasthttp.RequestConfig{}
+}
+
+// refuse answers what fasthttp could not parse.
+func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
+	x := beginExchange(ctx)
+	defer p.end(x)
+	why := badRequest
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case errors.As(err, &small):
+		why = headerTooLarge
+	case errors.As(err, &netErr) && netErr.Timeout():
+		why = requestTimeout
+	case errors.Is(err, net.ErrClosed):
+		why = clientGone
+	}
+	p.reject(x, why)
+}
+
+// Serve answers the connections that the listener accepts, until ctx ends. Then
+// it stops accepting, finishes the requests under way and returns nil; those that
+// are not done within the shutdown timeout are cut, and an error says how many.
+func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
+	l := &listener{Listener: ln, open: &p.open}
+	served := make(chan error, 1)
+	go func() { served <- p.server.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("accept connections on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	p.draining.Store(true) // every response now ends its connection
+	_ = l.Close()
+	<-served
+	return p.drain()
+}
+
+// drainPoll is how often drain looks whether the last request is done.
+const drainPoll = 5 * time.Millisecond
+
+func (p *Proxy) drain() error {
+	deadline, cancel := context.WithTimeout(context.Background(), p.shutdown)
+	defer cancel()
+	poll := time.NewTicker(drainPoll)
+	defer poll.Stop()
+	for p.inFlight.Load() > 0 && deadline.Err() == nil {
+		select {
+		case <-poll.C:
+		case <-deadline.Done():
+		}
+	}
+	err := p.server.ShutdownWithContext(deadline) // closes the connections that are idle
+	for _, pool := range p.pools {
+		for _, b := range pool.backends {
+			b.idle.CloseIdleConnections()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", p.inFlight.Load(), p.shutdown)
+	}
+	return nil
+}
+
+// Report tells that a backend, by its index in the pool's config, went out or
+// came back.
+func (p *Proxy) Report(poolName string, index int, up bool) {
+	for _, pool := range p.pools {
+		if pool.name == poolName {
+			pool.report(pool.backends[index], up)
+		}
+	}
+}
+
+// Ready returns nil when every pool has a backend that takes requests and the
+// proxy is not shutting down.
+func (p *Proxy) Ready() error {
+	if p.draining.Load() {
+		return errors.New("shutting down")
+	}
+	for _, pool := range p.pools {
+		if len(pool.current.Load().backends) == 0 {
+			return fmt.Errorf("pool %s has no backend that takes requests", pool.name)
+		}
+	}
+	return nil
+}
+
+// quiet drops what fasthttp would log: broken connections and bad requests, which
+// are counted and, if wanted, in the access log.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
