@@ -1,0 +1,189 @@
+package clients
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/limiter"
+)
+
+// api is the service behind a real listener. Every answer is checked against docs/swagger.yaml.
+type api struct {
+	t       *testing.T
+	base    string
+	limiter *limiter.Limiter
+	spec    *specification
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// eachStore runs a test over an empty store of either kind.
+func eachStore(t *testing.T, test func(t *testing.T, cfg Config)) {
+	t.Helper()
+	t.Run("file", func(t *testing.T) {
+		test(t, fileConfig(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		test(t, Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second})
+	})
+}
+
+func fileConfig(t *testing.T) Config {
+	cfg := DefaultConfig()
+	cfg.Store = "file:" + filepath.Join(t.TempDir(), "clients.db")
+	return cfg
+}
+
+// startAPI opens the store and serves it until the test ends, or until stop.
+func startAPI(t *testing.T, cfg Config) (a *api, stop func()) {
+	t.Helper()
+	lim := limiter.New(limiter.DefaultConfig())
+	service, err := Open(t.Context(), cfg, lim, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, stopServer := serve(t, service.Register, true)
+	stop = sync.OnceFunc(func() {
+		stopServer()
+		if err := service.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}, stop
+}
+
+// serve returns the base URL of a server that is set up as the load balancer's, with bodies streamed or not.
+func serve(t *testing.T, register func(*router.Router), stream bool) (base string, stop func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &fasthttp.Server{
+		Handler:            testRouter(register).Handler,
+		CloseOnShutdown:    true,
+		MaxRequestBodySize: 16 * maxBody,
+	}
+	if stream {
+		server.StreamRequestBody, server.MaxRequestBodySize = true, 1
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	return "http://" + listener.Addr().String(), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := server.ShutdownWithContext(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func testRouter(register func(*router.Router)) *router.Router {
+	r := router.New()
+	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
+	register(r)
+	return r
+}
+
+// send makes a call on a connection of its own, so that none outlives the test.
+func send(t *testing.T, method, url, body string) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, url, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+	return answer{status: response.StatusCode, header: response.Header, body: string(text)}
+}
+
+// call makes a call below /v1/api/clients and checks its status.
+func (a *api) call(status int, method, path, body string) answer {
+	a.t.Helper()
+	got := send(a.t, method, a.base+collection+path, body)
+	if got.status != status {
+		a.t.Fatalf("%s %s %s: got %d %s, want %d", method, path, body, got.status, got.body, status)
+	}
+	a.spec.check(a.t, method, path, body, got)
+	return got
+}
+
+// refuse makes a call that must fail with a problem that names the field and holds the text.
+func (a *api) refuse(status int, field, text, method, path, body string) {
+	a.t.Helper()
+	got := a.call(status, method, path, body)
+	if got.header.Get("Content-Type") != "application/problem+json" {
+		a.t.Errorf("%s %s: Content-Type is %q", method, path, got.header.Get("Content-Type"))
+	}
+	var p problem
+	a.decode(got, &p)
+	if p.Status != status || p.Title == "" || p.Field != field || !strings.Contains(p.Detail, text) {
+		a.t.Errorf("%s %s %s: got %+v, want field %q and %q in the detail", method, path, body, p, field, text)
+	}
+}
+
+func (a *api) create(id string, capacity int64) clientJSON {
+	a.t.Helper()
+	body, _ := json.Marshal(map[string]any{"ip_address": id, "capacity": capacity, "rate_per_second": 10})
+	var c clientJSON
+	a.decode(a.call(http.StatusCreated, "POST", "/", string(body)), &c)
+	return c
+}
+
+func (a *api) get(path string) clientJSON {
+	a.t.Helper()
+	var c clientJSON
+	a.decode(a.call(http.StatusOK, "GET", path, ""), &c)
+	return c
+}
+
+func (a *api) decode(got answer, value any) {
+	a.t.Helper()
+	if err := json.Unmarshal([]byte(got.body), value); err != nil {
+		a.t.Fatalf("decode %q: %v", got.body, err)
+	}
+}
+
+// limited checks the capacity that the limiter grants an address.
+func (a *api) limited(addr string, capacity int64) {
+	a.t.Helper()
+	got := a.limiter.Take(a.limiter.Identify(netip.MustParseAddr(addr)), time.Now())
+	if got.Capacity != capacity {
+		a.t.Errorf("the limiter has capacity %d for %s, want %d", got.Capacity, addr, capacity)
+	}
+}

@@ -1,0 +1,85 @@
+package clients
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	filePrefix = "file:"
+
+	minConnectTimeout = 100 * time.Millisecond
+	maxConnectTimeout = time.Hour
+)
+
+// Config is the clients section of the config file.
+type Config struct {
+	// Store is where the clients are kept: "file:PATH" for the embedded store, PATH being relative to the
+	// working directory, or a PostgreSQL URL, "postgres://user:password@host:5432/database".
+	Store string `yaml:"store"`
+	// ConnectTimeout is how long Open keeps trying to reach PostgreSQL, from 100ms to 1h. The embedded store
+	// does not use it.
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+}
+
+// DefaultConfig returns the embedded store in clients.db and 30 seconds.
+func DefaultConfig() Config {
+	return Config{Store: "file:clients.db", ConnectTimeout: 30 * time.Second}
+}
+
+// Validate calls wrong once for each fault. The path is relative to the clients section. The value of a faulty
+// store is cut where it could hold a password.
+func (c Config) Validate(wrong func(path string, value any, allowed string)) {
+	const allowedStore = "file:PATH or postgres://user:password@host:5432/database"
+	switch {
+	case isPostgres(c.Store):
+		if _, err := parsePostgresURL(c.Store); err != nil {
+			wrong("store", redactStore(c.Store), err.Error())
+		}
+	case strings.TrimPrefix(c.Store, filePrefix) == "", !strings.HasPrefix(c.Store, filePrefix):
+		wrong("store", redactStore(c.Store), allowedStore)
+	}
+	if c.ConnectTimeout < minConnectTimeout || c.ConnectTimeout > maxConnectTimeout {
+		wrong("connect_timeout", c.ConnectTimeout, "a duration from 100ms to 1h")
+	}
+}
+
+func isPostgres(store string) bool {
+	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
+}
+
+var errPostgresURL = errors.New("a PostgreSQL URL, postgres://user:password@host:5432/database, " +
+	"with special characters in the password percent-encoded (/ is %2F, # is %23, @ is %40)")
+
+// parsePostgresURL returns errPostgresURL for every fault: the parsers quote what they could not read, and that
+// may be a piece of the password.
+func parsePostgresURL(store string) (*pgxpool.Config, error) {
+	_, rest, _ := strings.Cut(store, "://")
+	// An @ behind the authority means that a raw '/', '?' or '#' in the password ended it too early: the URL
+	// parses, with the password in the place of the host or the port.
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 && strings.Contains(rest[end:], "@") {
+		return nil, errPostgresURL
+	}
+	config, err := pgxpool.ParseConfig(store)
+	if err != nil {
+		return nil, errPostgresURL
+	}
+	return config, nil
+}
+
+// redactStore keeps of a store what can't hold a password.
+func redactStore(store string) string {
+	if strings.HasPrefix(store, filePrefix) {
+		return store
+	}
+	if scheme, _, found := strings.Cut(store, "://"); found {
+		return scheme + "://…"
+	}
+	if strings.ContainsAny(store, "=@:") {
+		return "(not shown: it may hold a password)"
+	}
+	return store
+}

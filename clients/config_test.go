@@ -1,0 +1,79 @@
+package clients
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+func TestConfigValidate(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		fault string // path and a piece of what is allowed, "" if there is none
+	}{
+		{"{}", ""},
+		{"store: file:/var/lib/clients.db", ""},
+		{"store: postgres://user:secret@db:5432/clients?sslmode=disable", ""},
+		{"store: postgresql:///clients?host=/run/postgresql", ""},
+		{"store: postgres://user:s%2Fe%23c%40ret@db1:5432,db2:5432/clients", ""},
+		{"connect_timeout: 100ms", ""},
+		{"connect_timeout: 1h", ""},
+		{`store: ""`, "store: file:PATH or postgres://"},
+		{`store: "file:"`, "store: file:PATH or postgres://"},
+		{"store: clients.db", "store: file:PATH or postgres://"},
+		{"store: mysql://user:secret@db/clients", "store: file:PATH or postgres://"},
+		{"store: host=db password=secret", "store: file:PATH or postgres://"},
+		{"store: user:secret@db", "store: file:PATH or postgres://"},
+		{"store: postgres://user:secret@db:port/clients", "store: a PostgreSQL URL"},
+		{"store: postgres://user:sec ret@db/clients", "store: a PostgreSQL URL"},
+		{"store: postgres://user:1/secret@db/clients", "store: a PostgreSQL URL"},
+		{"store: postgres://user:1#secret@db/clients", "store: a PostgreSQL URL"},
+		{"store: postgres://user:1?secret@db/clients", "store: a PostgreSQL URL"},
+		{"store: postgres://user:secret@db/clients?sslmode=sometimes", "store: a PostgreSQL URL"},
+		{"connect_timeout: 0s", "connect_timeout: a duration from"},
+		{"connect_timeout: 99ms", "connect_timeout: a duration from"},
+		{"connect_timeout: 61m", "connect_timeout: a duration from"},
+	} {
+		cfg := DefaultConfig()
+		if err := yaml.Unmarshal([]byte(c.text), &cfg); err != nil {
+			t.Fatalf("%s: %v", c.text, err)
+		}
+		var faults []string
+		cfg.Validate(func(path string, value any, allowed string) {
+			faults = append(faults, path+": "+allowed)
+			if text := fmt.Sprint(value, allowed); strings.Contains(text, "secret") || strings.Contains(text, "ret@") {
+				t.Errorf("%s: the password is told: %s", c.text, text)
+			}
+		})
+		got := strings.Join(faults, "; ")
+		if len(faults) > 1 || (got == "") != (c.fault == "") || !strings.HasPrefix(got, c.fault) {
+			t.Errorf("%s: got %q, want %q", c.text, got, c.fault)
+		}
+	}
+}
+
+func TestDefaultConfig(t *testing.T) {
+	if got, want := DefaultConfig(), (Config{Store: "file:clients.db", ConnectTimeout: 30 * time.Second}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestHosts(t *testing.T) {
+	for store, want := range map[string]string{
+		"postgres://u:p@db/clients":                              "db:5432",
+		"postgres://u:p@db1:1,db2:2/clients":                     "db1:1, db2:2",
+		"postgres://u:p@[::1]:5433/clients":                      "[::1]:5433",
+		"postgres:///clients?host=" + url.QueryEscape("/run/pg"): "/run/pg/.s.PGSQL.5432",
+	} {
+		config, err := parsePostgresURL(store)
+		if err != nil {
+			t.Errorf("%s: %v", store, err)
+		} else if got := hosts(&config.ConnConfig.Config); got != want {
+			t.Errorf("%s: got %q, want %q", store, got, want)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package clients
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestBodiesRefused(t *testing.T) {
+	a, _ := startAPI(t, fileConfig(t))
+	const (
+		malformed = http.StatusBadRequest
+		invalid   = http.StatusUnprocessableEntity
+	)
+	client := func(id, capacity, rate string) string {
+		return fmt.Sprintf(`{"ip_address":%s,"capacity":%s,"rate_per_second":%s}`, id, capacity, rate)
+	}
+	const id = `"10.0.0.1"`
+	for _, c := range []struct {
+		body   string
+		status int
+		field  string
+		text   string
+	}{
+		{"", malformed, "", "not JSON"},
+		{"{", malformed, "", "byte 1"},
+		{`{"ip_address":"10.0.0.1",}`, malformed, "", "not JSON"},
+		{`{'ip_address':"10.0.0.1"}`, malformed, "", "not JSON"},
+		{client(id, "1", "1") + "x", malformed, "", "after top-level value"},
+		{client(id, "1", "1") + client(id, "1", "1"), malformed, "", "after top-level value"},
+		{client(id, "1", "NaN"), malformed, "", "not JSON"},
+		{client(id, "01", "1"), malformed, "", "not JSON"},
+		{client(id, "+1", "1"), malformed, "", "not JSON"},
+		{strings.Repeat("[", 20000), malformed, "", "not JSON"},
+		{"[]", invalid, "", "one JSON object"},
+		{"null", invalid, "", "one JSON object"},
+		{`"x"`, invalid, "", "one JSON object"},
+		{"{}", invalid, "capacity", "missing"},
+		{`{"capacity":1,"rate_per_second":1}`, invalid, "ip_address", "missing"},
+		{`{"ip_address":"10.0.0.1","rate_per_second":1}`, invalid, "capacity", "missing"},
+		{`{"ip_address":"10.0.0.1","capacity":1}`, invalid, "rate_per_second", "missing"},
+		{`{"ip_address":"10.0.0.1","capacity":1,"capacity":1,"rate_per_second":1}`, invalid, "capacity", "twice"},
+		{`{"ip_address":"10.0.0.1","capacity":1,"\u0063apacity":1,"rate_per_second":1}`, invalid, "capacity", "twice"},
+		{`{"ip_address":"10.0.0.1","Capacity":1,"rate_per_second":1}`, invalid, "Capacity", "unknown"},
+		{`{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1,"burst":{"a":[1]}}`, invalid, "burst", "unknown"},
+		{client(id, "0", "1"), invalid, "capacity", "capacity is 0; allowed is"},
+		{client(id, "-1", "1"), invalid, "capacity", "capacity is -1;"},
+		{client(id, "1.5", "1"), invalid, "capacity", "1.5; allowed is a whole number"},
+		{client(id, "1.0", "1"), invalid, "capacity", "without fraction or exponent"},
+		{client(id, "1e2", "1"), invalid, "capacity", "without fraction or exponent"},
+		{client(id, "1e18", "1"), invalid, "capacity", "1e18"},
+		{client(id, "99999999999999999999", "1"), invalid, "capacity", "99999999999999999999"},
+		{client(id, `"100"`, "1"), invalid, "capacity", `"100"`},
+		{client(id, "null", "1"), invalid, "capacity", "null"},
+		{client(id, "[1]", "1"), invalid, "capacity", "[1]"},
+		{client(id, "1", "0"), invalid, "rate_per_second", "rate_per_second is 0; allowed is"},
+		{client(id, "1", "-0.5"), invalid, "rate_per_second", "-0.5"},
+		{client(id, "1", "1e999"), invalid, "rate_per_second", "1e999"},
+		{client(id, "1", "1e-999"), invalid, "rate_per_second", "rate_per_second is 0;"},
+		{client(id, "1", "1e10"), invalid, "rate_per_second", "1e+10"},
+		{client(id, "1", `"10"`), invalid, "rate_per_second", `"10"`},
+		{client(id, "1", "null"), invalid, "rate_per_second", "null"},
+		{client(id, "1", "true"), invalid, "rate_per_second", "true"},
+		{client("167772161", "1", "1"), invalid, "ip_address", "167772161"},
+		{client("null", "1", "1"), invalid, "ip_address", "null"},
+		{client(`""`, "1", "1"), invalid, "ip_address", `""`},
+		{client(`"010.0.0.1"`, "1", "1"), invalid, "ip_address", "leading zeros"},
+		{client(`"10.0.0"`, "1", "1"), invalid, "ip_address", "10.0.0"},
+		{client(`"fe80::1%eth0"`, "1", "1"), invalid, "ip_address", "without zone"},
+		{client(`"fe80::%eth0/64"`, "1", "1"), invalid, "ip_address", "without zone"},
+		{client(`"10.0.0.1/8"`, "1", "1"), invalid, "ip_address", "10.0.0.0/8"},
+		{client(`"::ffff:10.0.0.1/104"`, "1", "1"), invalid, "ip_address", "10.0.0.0/8"},
+		{client(`"`+strings.Repeat("ü", 5000)+`"`, "1", "1"), invalid, "ip_address", "ü…"},
+	} {
+		a.refuse(c.status, c.field, c.text, "POST", "/", c.body)
+	}
+	if got, _ := a.listAll(1000); len(got) != 0 || a.limiter.Registered() != 0 {
+		t.Errorf("refused calls left %v", got)
+	}
+}
+
+func TestBodiesAccepted(t *testing.T) {
+	a, _ := startAPI(t, fileConfig(t))
+	for _, body := range []string{
+		`{"ip_address":"10.0.0.1","capacity":1000000000,"rate_per_second":1000000000}`,
+		`{"ip_address":"10.0.0.2","capacity":5,"rate_per_second":0.1}`,
+		`{"ip_address":"10.0.0.3","capacity":5,"rate_per_second":1e-1}`,
+		"\n{ \"rate_per_second\" : 10.0 ,\t\"capacity\":100, \"ip_address\":\"10.0.0.\\u0034\" }\r\n",
+		`{"ip_address":"10.0.0.5/32","capacity":1,"rate_per_second":0.01}` + strings.Repeat(" ", maxBody-64),
+	} {
+		a.call(http.StatusCreated, "POST", "", body)
+	}
+	if got, _ := a.listAll(1000); len(got) != 5 || a.limiter.Registered() != 5 {
+		t.Errorf("stored are %v", got)
+	}
+}
+
+// TestContentTypes sends what curl -d does by itself, among others.
+func TestContentTypes(t *testing.T) {
+	a, _ := startAPI(t, fileConfig(t))
+	for i, contentType := range []string{"application/x-www-form-urlencoded", "application/json; charset=utf-8", "text/plain"} {
+		body := fmt.Sprintf(`{"ip_address":"10.0.0.%d","capacity":1,"rate_per_second":1}`, i)
+		response, err := http.Post(a.base+collection, contentType, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusCreated {
+			t.Errorf("%s is answered %d", contentType, response.StatusCode)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestBodyCutShort(t *testing.T) {
+	a, _ := startAPI(t, fileConfig(t))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(a.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: lb\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"3\r\n{\"i\r\nno chunk\r\n", collection)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusBadRequest {
+		t.Errorf("a broken chunk is answered %d", response.StatusCode)
+	}
+}
+
+// FuzzDecodeClient: what is accepted means the same to encoding/json, and what is refused is told as a fault.
+func FuzzDecodeClient(f *testing.F) {
+	f.Add([]byte(`{"ip_address":"10.0.0.1","capacity":100,"rate_per_second":0.5}`))
+	f.Add([]byte(`{"ip_address":null,"capacity":1e2,"rate_per_second":-0,"x":[{}]} `))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := decodeClient(body)
+		if err != nil {
+			if _, ok := errors.AsType[*fault](err); !ok {
+				t.Fatalf("the error is a %T: %v", err, err)
+			}
+			return
+		}
+		var want clientJSON
+		if err := json.Unmarshal(body, &want); err != nil {
+			t.Fatalf("accepted, but %v", err)
+		}
+		if want.Capacity != got.limit.Capacity || want.RatePerSecond != got.limit.RatePerSecond {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestBodyTooLarge(t *testing.T) {
+	const client = `{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1}`
+	for _, streaming := range []bool{true, false} {
+		t.Run(fmt.Sprintf("streaming=%t", streaming), func(t *testing.T) {
+			u := &usecase{store: newMemory(), limiter: testLimiter(), locks: newStripedLocks()}
+			base, stop := serve(t, (&controller{usecase: u}).register, streaming)
+			defer stop()
+			for name, body := range map[string]io.Reader{
+				"sized":   strings.NewReader(client + strings.Repeat(" ", 6*maxBody)),
+				"chunked": io.MultiReader(strings.NewReader(client), strings.NewReader(strings.Repeat(" ", maxBody))),
+			} {
+				response, err := http.Post(base+collection, "application/json", body)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				text, _ := io.ReadAll(response.Body)
+				response.Body.Close()
+				if response.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "1048576") {
+					t.Errorf("%s: %d %s", name, response.StatusCode, text)
+				}
+			}
+			http.DefaultClient.CloseIdleConnections()
+			if got := send(t, "POST", base+collection, client); got.status != http.StatusCreated {
+				t.Errorf("the next call is %d %s", got.status, got.body)
+			}
+		})
+	}
+}

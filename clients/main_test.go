@@ -1,0 +1,33 @@
+package clients
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(writeAndDieEnv); path != "" {
+		writeAndDie(path)
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	stop := startTestPostgres()
+	defer stop()
+	status := m.Run()
+	stop()
+	err := goleak.Find(
+		// fasthttp's own: one for the process, one that ends up to ten seconds after its server.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+	if err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return status
+}

@@ -1,0 +1,57 @@
+// Package clients keeps the clients that have a limit of their own, and serves the REST API that manages them.
+//
+// It has three layers: the controller turns HTTP into values and back, the usecase holds the rules, the storage
+// keeps the clients in PostgreSQL or in an embedded file. The request path of the proxy never comes here: it
+// reads the limiter, which every write updates before the call returns.
+package clients
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
+
+	"loadbalancer/limiter"
+)
+
+// Service is the API over an open store. It is safe for concurrent use.
+type Service struct {
+	controller *controller
+	store      storage
+}
+
+// Open opens the store of cfg, which has been validated, and loads every client into lim. PostgreSQL is tried
+// until cfg.ConnectTimeout has passed, and its schema is brought up to date. Errors name the host or the file,
+// never the password. Close the service to release the store.
+func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Logger) (*Service, error) {
+	store, place, err := openStorage(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
+	count, err := u.load(ctx)
+	if err != nil {
+		_ = store.close() // the first error is the one to tell
+		return nil, fmt.Errorf("load the clients from %s: %w", place, err)
+	}
+	log.Info().Str("store", place).Int("clients", count).Msg("clients loaded")
+	return &Service{controller: &controller{usecase: u, log: log}, store: store}, nil
+}
+
+// openStorage also returns where the clients are kept, in words that hold no password.
+func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store storage, place string, err error) {
+	if isPostgres(cfg.Store) {
+		return openPostgres(ctx, cfg, log)
+	}
+	path := strings.TrimPrefix(cfg.Store, filePrefix)
+	store, err = openFile(path)
+	return store, "the file " + path, err
+}
+
+// Register adds the calls to r, under /v1/api/clients, each with and without a trailing slash.
+func (s *Service) Register(r *router.Router) { s.controller.register(r) }
+
+// Close waits for the calls under way and releases the store. Calls that come later are answered 503.
+func (s *Service) Close() error { return s.store.close() }

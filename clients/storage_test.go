@@ -1,0 +1,236 @@
+package clients
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.etcd.io/bbolt"
+
+	"loadbalancer/limiter"
+)
+
+func openStore(t testing.TB, cfg Config) storage {
+	t.Helper()
+	store, _, err := openStorage(context.Background(), cfg, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+// TestStorage is the contract of both stores.
+func TestStorage(t *testing.T) {
+	eachStore(t, func(t *testing.T, cfg Config) {
+		store, ctx := openStore(t, cfg), t.Context()
+		at := time.Date(2025, 6, 1, 12, 0, 0, 123456000, time.UTC)
+		c := client{
+			id:        netip.MustParsePrefix("2001:db8::/32"),
+			limit:     limiter.Limit{Capacity: 1 << 62, RatePerSecond: 0.1 + 0.2},
+			createdAt: at,
+			updatedAt: at.Add(time.Microsecond),
+		}
+		if err := store.insert(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.get(ctx, c.id); err != nil || got != c {
+			t.Errorf("got %+v, %v, want %+v", got, err, c)
+		}
+		if err := store.insert(ctx, c); !errors.Is(err, errExists) {
+			t.Errorf("a second insert: %v", err)
+		}
+		changed := client{id: c.id, limit: limiter.Limit{Capacity: 1, RatePerSecond: 1e9}, updatedAt: at.Add(time.Hour)}
+		want := changed
+		want.createdAt = c.createdAt
+		if got, err := store.update(ctx, changed); err != nil || got != want {
+			t.Errorf("update returned %+v, %v, want %+v", got, err, want)
+		}
+		if got, err := store.get(ctx, c.id); err != nil || got != want {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+		other := netip.MustParsePrefix("2001:db8::/33")
+		if _, err := store.get(ctx, other); !errors.Is(err, errNotFound) {
+			t.Errorf("get of an unknown client: %v", err)
+		}
+		if _, err := store.update(ctx, client{id: other, limit: c.limit}); !errors.Is(err, errNotFound) {
+			t.Errorf("update of an unknown client: %v", err)
+		}
+		if err := store.remove(ctx, other); !errors.Is(err, errNotFound) {
+			t.Errorf("remove of an unknown client: %v", err)
+		}
+		failure := errors.New("enough")
+		err := store.scan(ctx, netip.Prefix{}, 0, func(client) error { return failure })
+		if !errors.Is(err, failure) {
+			t.Errorf("scan returned %v, not the error of visit", err)
+		}
+		if err := store.remove(ctx, c.id); err != nil {
+			t.Error(err)
+		}
+		if _, err := store.get(ctx, c.id); !errors.Is(err, errNotFound) {
+			t.Errorf("get of a removed client: %v", err)
+		}
+	})
+}
+
+func TestOpenRefusesStoredLimits(t *testing.T) {
+	eachStore(t, func(t *testing.T, cfg Config) {
+		store := openStore(t, cfg)
+		// Thirty days are the most that a bucket may take to fill.
+		c := client{id: netip.MustParsePrefix("10.0.0.0/8"), limit: limiter.Limit{Capacity: 1000, RatePerSecond: 1e-9}}
+		if err := store.insert(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		u := &usecase{store: store, limiter: testLimiter()}
+		if _, err := u.load(t.Context()); err == nil || !strings.Contains(err.Error(), "client 10.0.0.0/8: ") {
+			t.Errorf("load returned %v", err)
+		}
+	})
+}
+
+func TestFileHeldByAnother(t *testing.T) {
+	cfg := fileConfig(t)
+	openStore(t, cfg)
+	_, err := Open(t.Context(), cfg, testLimiter(), zerolog.Nop())
+	path := strings.TrimPrefix(cfg.Store, filePrefix)
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "another process holds") {
+		t.Errorf("a second Open returned %v", err)
+	}
+}
+
+func TestFileCannotBeOpened(t *testing.T) {
+	dir := t.TempDir()
+	garbage := filepath.Join(dir, "garbage.db")
+	if err := os.WriteFile(garbage, []byte(strings.Repeat("not a database ", 4096)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{garbage, dir, filepath.Join(dir, "missing", "clients.db")} {
+		_, err := Open(t.Context(), Config{Store: filePrefix + path}, testLimiter(), zerolog.Nop())
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("Open of %s returned %v", path, err)
+		}
+	}
+}
+
+func TestFileMode(t *testing.T) {
+	cfg := fileConfig(t)
+	openStore(t, cfg)
+	info, err := os.Stat(strings.TrimPrefix(cfg.Store, filePrefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the mode of the file is %o", info.Mode().Perm())
+	}
+}
+
+// writeAndDieEnv turns this test binary into a process that creates a client in the named file and is killed.
+const writeAndDieEnv = "CLIENTS_TEST_WRITE_AND_DIE"
+
+func writeAndDie(path string) {
+	store, err := openFile(path)
+	if err == nil {
+		err = store.insert(context.Background(), client{
+			id:    netip.MustParsePrefix("10.0.0.1/32"),
+			limit: limiter.Limit{Capacity: 7, RatePerSecond: 1},
+		})
+	}
+	if err == nil {
+		err = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+func TestFileSurvivesKill(t *testing.T) {
+	cfg := fileConfig(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0])
+	child.Env = append(os.Environ(), writeAndDieEnv+"="+strings.TrimPrefix(cfg.Store, filePrefix))
+	output, err := child.CombinedOutput()
+	if status, ok := child.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		t.Fatalf("the child was not killed: %v\n%s", err, output)
+	}
+	a, _ := startAPI(t, cfg)
+	a.limited("10.0.0.1", 7)
+	if found := a.get("/10.0.0.1"); found.Capacity != 7 {
+		t.Errorf("found %+v", found)
+	}
+}
+
+func TestIDKeyIsReversible(t *testing.T) {
+	ids := []string{"0.0.0.0/0", "10.0.0.0/8", "255.255.255.255/32", "::/0", "::/128", "2001:db8::/32"}
+	for _, text := range ids {
+		id := netip.MustParsePrefix(text)
+		key := idKey(id)
+		if got, err := keyID(key[:]); err != nil || got != id {
+			t.Errorf("%s became %s, %v", id, got, err)
+		}
+	}
+	for _, key := range [][]byte{nil, make([]byte, 17), slices.Repeat([]byte{255}, 18)} {
+		if got, err := keyID(key); err == nil {
+			t.Errorf("the key %x became %s", key, got)
+		}
+	}
+}
+
+func TestCallsAfterClose(t *testing.T) {
+	eachStore(t, func(t *testing.T, cfg Config) {
+		service, err := Open(t.Context(), cfg, testLimiter(), zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, stop := serve(t, service.Register, true)
+		defer stop()
+		if err := service.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := send(t, "POST", base+collection, `{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1}`)
+		if got.status != http.StatusServiceUnavailable {
+			t.Errorf("a call after Close is %d %s", got.status, got.body)
+		}
+	})
+}
+
+// BenchmarkLoad reads 100,000 clients from the store into the limiter: B/op must not grow with a slice of them.
+func BenchmarkLoad(b *testing.B) {
+	cfg := DefaultConfig()
+	cfg.Store = filePrefix + filepath.Join(b.TempDir(), "clients.db")
+	store := openStore(b, cfg)
+	err := store.(*file).db.Update(func(tx *bbolt.Tx) error { // one transaction: syncing each would take minutes
+		for i := range uint32(100_000) {
+			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+			c := client{id: netip.PrefixFrom(addr, 32), limit: limiter.Limit{Capacity: 100, RatePerSecond: 10}}
+			if err := putRecord(tx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	u := &usecase{store: store, limiter: testLimiter()}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := u.load(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
