@@ -61,8 +61,7 @@ func firstOf(a, b reason) reason {
 // end records the exchange, whatever happened in it, and gives it back.
 func (p *Proxy) end(x *exchange) {
 	if fault := recover(); fault != nil {
-		p.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
-			Msg("a request met an error of the load balancer's own; its connection is cut, please report this")
+		p.logFault(fault)
 		x.viaAPI = false
 		p.reject(x, internalError)
 	}
@@ -76,6 +75,12 @@ func (p *Proxy) end(x *exchange) {
 	}
 	p.record(x)
 	endExchange(x)
+}
+
+// logFault tells of a panic.
+func (p *Proxy) logFault(fault any) {
+	p.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
+		Msg("a request met an error of the load balancer's own; its connection is cut, please report this")
 }
 
 // apiPrefix is the path that the clients' API has on the proxy's listener.

@@ -25,7 +25,7 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 	// Until the body is sent, the backend may be silent for as long as it takes.
 	_ = c.SetReadDeadline(time.Time{})
 	go func() {
-		why := p.sendBody(x, c)
+		why := p.sendBodyGuarded(x, c)
 		u.mu.Lock()
 		switch {
 		case why == none && !u.header:
@@ -37,6 +37,17 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		u.done <- why
 	}()
 	return none
+}
+
+// sendBodyGuarded keeps a fault of ours in this goroutine from ending the process.
+func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			p.logFault(fault)
+			why = internalError
+		}
+	}()
+	return p.sendBody(x, c)
 }
 
 // sendBody copies the body from the client to the backend.

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// document is a config file as it is read: strictly, and with the line of every
+// value kept, so that a fault can be shown where it stands.
+type document struct {
+	file   string
+	root   *yaml.Node
+	lines  map[string]int // by path, such as pools.main.backends[2].url
+	faults []error
+}
+
+// readDocument parses YAML and puts the environment's values in.
+func readDocument(file string, text []byte, lookup func(string) (string, bool)) (*document, error) {
+	d := &document{file: file, lines: map[string]int{}}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var top yaml.Node
+	if err := decoder.Decode(&top); errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: the file is empty; it needs at least pools with one backend", file)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: more than one YAML document; put everything into the first", file)
+	}
+	d.root = top.Content[0]
+	d.expand(d.root, lookup)
+	return d, errors.Join(d.faults...)
+}
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
+
+// expand replaces ${NAME} and ${NAME:-default} in every value.
+func (d *document) expand(n *yaml.Node, lookup func(string) (string, bool)) {
+	for _, child := range n.Content {
+		d.expand(child, lookup)
+	}
+	if n.Kind != yaml.ScalarNode || !strings.Contains(n.Value, "${") {
+		return
+	}
+	n.Value = variable.ReplaceAllStringFunc(n.Value, func(match string) string {
+		part := variable.FindStringSubmatch(match)
+		if value, ok := lookup(part[1]); ok && value != "" {
+			return value
+		}
+		if part[2] == "" {
+			d.fault(n.Line, "", match, fmt.Sprintf("an environment variable %s that is set, or a default as in ${%s:-value}", part[1], part[1]))
+		}
+		return part[3]
+	})
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
+		n.Tag = "" // its type is that of the new value
+	}
+}
+
+// fault notes one fault. value is shown as the file has it.
+func (d *document) fault(line int, path string, value any, allowed string) {
+	at := d.file
+	if line > 0 {
+		at = fmt.Sprintf("%s:%d", at, line)
+	}
+	if path != "" {
+		at += ": " + path
+	}
+	shown := fmt.Sprint(value)
+	if shown == "" {
+		shown = `""`
+	}
+	d.faults = append(d.faults, fmt.Errorf("%s: %s is not allowed; allowed: %s", at, shown, allowed))
+}
+
+// wrong notes that the value at a path is not allowed. The line is that of the
+// value or, where the file does not have it, of the nearest section around it.
+func (d *document) wrong(path string, value any, allowed string) {
+	line := 0
+	for at := path; line == 0 && at != ""; {
+		line = d.lines[at]
+		at = at[:max(0, strings.LastIndexAny(at, ".["))]
+	}
+	d.fault(line, path, value, allowed)
+}
+
+// decode reads the document into c. Unknown keys and wrong types are faults.
+func (d *document) decode(c *config) error {
+	d.check(d.root, reflect.TypeOf(*c), "")
+	if len(d.faults) > 0 {
+		return errors.Join(d.faults...)
+	}
+	if err := d.root.Decode(c); err != nil {
+		return fmt.Errorf("%s: %w", d.file, err)
+	}
+	return nil
+}
+
+// check compares a node with the type that it will be decoded into.
+func (d *document) check(n *yaml.Node, t reflect.Type, path string) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if path != "" {
+		d.lines[path] = n.Line
+	}
+	if n.ShortTag() == "!!null" {
+		return // the default stays
+	}
+	switch {
+	case t.Kind() == reflect.Struct:
+		d.checkMapping(n, path, "a section with "+strings.Join(keysOf(t), ", "), func(key string) (reflect.Type, bool) {
+			f, ok := fieldOf(t, key)
+			return f, ok
+		}, keysOf(t))
+	case t.Kind() == reflect.Map:
+		d.checkMapping(n, path, "names, each with a section", func(string) (reflect.Type, bool) { return t.Elem(), true }, nil)
+	case t.Kind() == reflect.Slice:
+		if n.Kind != yaml.SequenceNode {
+			d.fault(n.Line, path, describe(n), "a list")
+			return
+		}
+		for i, item := range n.Content {
+			d.check(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
+		}
+	default:
+		d.checkScalar(n, t, path)
+	}
+}
+
+func (d *document) checkMapping(n *yaml.Node, path, allowed string, typeOf func(string) (reflect.Type, bool), keys []string) {
+	if n.Kind != yaml.MappingNode {
+		d.fault(n.Line, path, describe(n), allowed)
+		return
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		at := strings.TrimPrefix(path+"."+key.Value, ".")
+		if first, twice := seen[key.Value]; twice {
+			d.fault(key.Line, at, key.Value, fmt.Sprintf("each key once; it stands on line %d already", first))
+			continue
+		}
+		seen[key.Value] = key.Line
+		t, ok := typeOf(key.Value)
+		if !ok {
+			d.fault(key.Line, at, "the key "+key.Value, strings.Join(keys, ", "))
+			continue
+		}
+		d.check(value, t, at)
+		d.lines[at] = key.Line
+	}
+}
+
+// checkScalar tries the decoding, for its error.
+func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) {
+	err := n.Decode(reflect.New(t).Interface())
+	if err == nil {
+		return
+	}
+	allowed := map[reflect.Kind]string{
+		reflect.Bool: "true or false", reflect.Int: "a whole number", reflect.Float64: "a number", reflect.String: "a text",
+	}[t.Kind()]
+	var typeError *yaml.TypeError
+	switch {
+	case t.String() == "time.Duration":
+		allowed = "a time such as 250ms or 30s"
+	case !errors.As(err, &typeError):
+		allowed = err.Error() // a type of ours says itself what it reads
+	case allowed == "" && t.Kind() == reflect.Int64:
+		allowed = "a whole number"
+	}
+	d.fault(n.Line, path, describe(n), allowed)
+}
+
+// describe shows a node in a few words.
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a section"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	return n.Value
+}
+
+// keysOf lists the keys that a struct is read from, in order.
+func keysOf(t reflect.Type) (keys []string) {
+	for f := range fieldsOf(t) {
+		keys = append(keys, f)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
+	f, ok := fieldsOf(t)[key]
+	return f, ok
+}
+
+// fieldsOf maps the yaml keys of a struct, and of those inlined in it, to types.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	fields := map[string]reflect.Type{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if option == "inline" {
+			for k, v := range fieldsOf(f.Type) {
+				fields[k] = v
+			}
+			continue
+		}
+		fields[name] = f.Type
+	}
+	return fields
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	_ "embed"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients"
+	"loadbalancer/limiter"
+	"loadbalancer/proxy"
+)
+
+// managementConfig is the section management.
+type managementConfig struct {
+	Listen     string `yaml:"listen"` // "" turns the listener off
+	APIOnProxy bool   `yaml:"api_on_proxy"`
+	Token      string `yaml:"token"`
+}
+
+// validate calls wrong once for each fault, with its path below management.
+func (c managementConfig) validate(wrong func(path string, value any, allowed string)) {
+	if c.Listen != "" {
+		if err := proxy.CheckListen(c.Listen); err != nil {
+			wrong("listen", c.Listen, err.Error()+`, or "" to turn it off`)
+		}
+	}
+}
+
+// apiHandler answers the requests below /v1/api/.
+type apiHandler = fasthttp.RequestHandler
+
+// management answers the operator: the API, the metrics and the state of health.
+type management struct {
+	config   managementConfig
+	router   *router.Router
+	balancer *proxy.Proxy
+	limits   *limiter.Limiter
+}
+
+//go:embed docs/swagger.yaml
+var swagger []byte
+
+func newManagement(c managementConfig, service *clients.Service) *management {
+	m := &management{config: c, router: router.New()}
+	r := m.router
+	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
+	r.NotFound = func(ctx *fasthttp.RequestCtx) {
+		clients.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
+	}
+	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) {
+		allow := bytes.TrimSuffix(ctx.Response.Header.Peek("Allow"), []byte(", OPTIONS")) // the router adds it unasked
+		ctx.Response.Header.SetBytesV("Allow", allow)
+		clients.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
+	}
+	service.Register(r)
+	r.GET("/v1/api/swagger.yaml", func(ctx *fasthttp.RequestCtx) {
+		ctx.SetContentType("application/yaml")
+		ctx.SetBody(swagger)
+	})
+	r.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
+	r.GET("/readyz", m.readyz)
+	r.GET("/metrics", m.metrics)
+	return m
+}
+
+// observe gives the management side what it reports on. It has to be called
+// before it serves.
+func (m *management) observe(balancer *proxy.Proxy, limits *limiter.Limiter) {
+	m.balancer, m.limits = balancer, limits
+}
+
+// apiOnProxy is the handler for /v1/api/ on the proxy's listener, or nil.
+func (m *management) apiOnProxy() apiHandler {
+	if !m.config.APIOnProxy {
+		return nil
+	}
+	return m.handle
+}
+
+// handle answers any request of the management side.
+func (m *management) handle(ctx *fasthttp.RequestCtx) {
+	if bytes.HasPrefix(ctx.Path(), []byte("/v1/api/")) && !m.mayManage(ctx) {
+		return
+	}
+	m.router.Handler(ctx)
+	drainBody(ctx)
+}
+
+// maxDrain bounds what is read of a request's body after it was answered.
+const maxDrain = 16 << 20
+
+// drainBody reads what the handler has left of the body: closing the connection
+// on a client that still sends could destroy the answer before it is read.
+func drainBody(ctx *fasthttp.RequestCtx) {
+	if body := ctx.RequestBodyStream(); body != nil {
+		_, _ = io.CopyN(io.Discard, body, maxDrain)
+	}
+}
+
+// mayManage lets the bearer of the token in and, because who is on the machine
+// could read the config anyway, a loopback peer that speaks for itself. Everybody
+// else gets his answer here.
+func (m *management) mayManage(ctx *fasthttp.RequestCtx) bool {
+	given, isBearer := bytes.CutPrefix(ctx.Request.Header.Peek("Authorization"), []byte("Bearer "))
+	if isBearer && m.config.Token != "" && subtle.ConstantTimeCompare(given, []byte(m.config.Token)) == 1 {
+		return true
+	}
+	if fromLoopback(ctx) {
+		return true
+	}
+	if m.config.Token == "" {
+		clients.WriteProblem(ctx, fasthttp.StatusForbidden, "", "only peers on this machine may use the API; set management.token to let others in")
+		return false
+	}
+	ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="management"`)
+	clients.WriteProblem(ctx, fasthttp.StatusUnauthorized, "", "the API wants the header Authorization: Bearer TOKEN with the token of management.token")
+	return false
+}
+
+// fromLoopback reports whether a request comes from this machine and was not
+// passed on for somebody else: neither by a proxy nor by a browser that shows
+// another site's page. That page's host, or its Origin, gives it away.
+func fromLoopback(ctx *fasthttp.RequestCtx) bool {
+	if peer, ok := ctx.RemoteAddr().(*net.TCPAddr); ok && !peer.IP.IsLoopback() {
+		return false
+	}
+	h := &ctx.Request.Header
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via", "Origin"} {
+		if len(h.Peek(name)) > 0 {
+			return false
+		}
+	}
+	host := string(h.Host())
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil
+}
+
+func (m *management) readyz(ctx *fasthttp.RequestCtx) {
+	if err := m.balancer.Ready(); err != nil {
+		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		ctx.SetBodyString("not ready: " + err.Error() + "\n")
+		return
+	}
+	ctx.SetBodyString("ready\n")
+}
+
+func (m *management) metrics(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+	w := ctx.Response.BodyWriter()
+	m.balancer.WriteMetrics(w)
+	fmt.Fprintf(w, "# HELP lb_tracked_clients Unregistered clients with a bucket.\n# TYPE lb_tracked_clients gauge\nlb_tracked_clients %d\n", m.limits.Tracked())
+	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
+	metrics.WriteProcessMetrics(w)
+}
+
+// listen opens the management listener; nil when it is turned off.
+func (m *management) listen() (net.Listener, error) {
+	if m.config.Listen == "" {
+		return nil, nil
+	}
+	return listen("management.listen", m.config.Listen)
+}
+
+// managementTimeout bounds a request and an idle connection of the management side.
+const managementTimeout = 30 * time.Second
+
+// serve answers on the listener until ctx ends, then finishes what is under way.
+func (m *management) serve(ctx context.Context, ln net.Listener) error {
+	server := &fasthttp.Server{
+		Handler:               m.handle,
+		ReadBufferSize:        16 << 10,
+		ReadTimeout:           managementTimeout,
+		WriteTimeout:          managementTimeout,
+		IdleTimeout:           managementTimeout,
+		StreamRequestBody:     true,
+		NoDefaultServerHeader: true,
+		CloseOnShutdown:       true,
+		Logger:                quiet{},
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("accept connections on management.listen (%s): %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	bounded, cancel := context.WithTimeout(context.Background(), managementTimeout)
+	defer cancel()
+	_ = server.ShutdownWithContext(bounded) // what is not done by then is cut with the process
+	return nil
+}
+
+// quiet drops fasthttp's own log lines, which tell of broken connections.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}

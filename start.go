@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"loadbalancer/bench/backend"
+	"loadbalancer/clients"
+	"loadbalancer/healthz"
+	"loadbalancer/limiter"
+	"loadbalancer/proxy"
+)
+
+// newLogger logs to w as the config says.
+func newLogger(c logConfig, w io.Writer) zerolog.Logger {
+	level, _ := zerolog.ParseLevel(c.Level) // validated
+	file, isFile := w.(*os.File)
+	if c.Format == "console" || c.Format == "auto" && isFile && isatty.IsTerminal(file.Fd()) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// start makes the components, runs them until ctx ends or one of them fails, and
+// returns when all have ended.
+func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger) error {
+	front, err := listen("server.listen", c.Server.Listen)
+	if err != nil {
+		return err
+	}
+	defer front.Close()
+	limits := limiter.New(c.Limiter)
+	service, err := clients.Open(ctx, c.Clients, limits, log)
+	if err != nil {
+		return err
+	}
+	defer service.Close()
+
+	m := newManagement(c.Management, service)
+	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), log))
+	m.observe(balancer, limits)
+	back, err := m.listen()
+	if err != nil {
+		return err
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	if demo {
+		for _, ln := range demoListeners(c.Pools, log) {
+			group.Go(func() error {
+				return backend.Serve(ctx, ln, backend.Options{Name: ln.Addr().String()})
+			})
+		}
+	}
+	for name, pool := range c.Pools {
+		targets := healthTargets(name, pool, balancer, log)
+		group.Go(func() error {
+			healthz.Run(ctx, pool.Health, targets)
+			return nil
+		})
+	}
+	// The management side outlives the proxy: /readyz has to say that it drains.
+	managed, drained := context.WithCancel(context.WithoutCancel(ctx))
+	if back != nil {
+		group.Go(func() error { return m.serve(managed, back) })
+	}
+	group.Go(func() error {
+		defer drained()
+		return balancer.Serve(ctx, front)
+	})
+	log.Info().Str("config", path).Str("listen", front.Addr().String()).Int("pools", len(c.Pools)).
+		Str("limits", c.limitsInWords()).Msg("proxy")
+	err = group.Wait()
+	log.Info().Msg("stopped")
+	return err
+}
+
+// proxyOptions hands the proxy its part of the config.
+func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, log zerolog.Logger) proxy.Options {
+	o := proxy.Options{Server: c.Server, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
+	for name, pool := range c.Pools {
+		o.Pools[name] = pool.PoolConfig
+	}
+	if c.Limiter.Enabled {
+		o.Limiter = limits
+	}
+	return o
+}
+
+func (c *config) limitsInWords() string {
+	if !c.Limiter.Enabled {
+		return "off"
+	}
+	d := c.Limiter.Default
+	return fmt.Sprintf("capacity %d, %g per second, unless registered otherwise", d.Capacity, d.RatePerSecond)
+}
+
+// healthTargets lists the backends of a pool for the health checks.
+func healthTargets(name string, c *pool, balancer *proxy.Proxy, log zerolog.Logger) (targets []healthz.Target) {
+	for i, b := range c.Backends {
+		address, _ := proxy.ParseBackendURL(b.URL) // validated
+		targets = append(targets, healthz.Target{
+			Name: b.URL, Network: address.Network, Address: address.Address, Host: address.Host,
+			Report: func(up bool, cause error) {
+				balancer.Report(name, i, up)
+				if up {
+					log.Info().Str("pool", name).Str("backend", b.URL).Msg("backend is up")
+				} else {
+					log.Warn().Str("pool", name).Str("backend", b.URL).AnErr("cause", cause).Msg("backend is out")
+				}
+			},
+		})
+	}
+	return targets
+}
+
+// demoListeners listens on those of the backends' loopback addresses that nobody
+// listens on.
+func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.Listener) {
+	for _, name := range slices.Sorted(maps.Keys(pools)) {
+		for _, b := range pools[name].Backends {
+			address, _ := proxy.ParseBackendURL(b.URL) // validated
+			host, _, err := net.SplitHostPort(address.Address)
+			if ip := net.ParseIP(host); err != nil || host != "localhost" && !ip.IsLoopback() {
+				continue
+			}
+			if ln, err := net.Listen(address.Network, address.Address); err == nil {
+				listeners = append(listeners, ln)
+			}
+		}
+	}
+	log.Info().Int("started", len(listeners)).Msg("demo backends")
+	return listeners
+}
+
+// listen opens a listener on host:port or unix:/path. key is the config's name
+// for it.
+func listen(key, address string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return listenUnix(key, path)
+	}
+	ln, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		holder := portHolder(address)
+		if holder == "" {
+			holder = "taken"
+		}
+		return nil, fmt.Errorf("%s: %s is %s; stop that, or choose another address", key, address, holder)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: listen on %s: %w", key, address, err)
+	}
+	return ln, nil
+}
+
+// listenUnix opens a unix socket. One that a killed process has left behind is
+// removed; one that answers is not.
+func listenUnix(key, path string) (net.Listener, error) {
+	ln, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if conn, dialErr := net.Dial("unix", path); dialErr == nil {
+			conn.Close()
+			return nil, fmt.Errorf("%s: another process answers on unix:%s; stop it, or choose another path", key, path)
+		} else if errors.Is(dialErr, syscall.ECONNREFUSED) && os.Remove(path) == nil {
+			ln, err = net.Listen("unix", path)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: listen on unix:%s: %w", key, path, err)
+	}
+	return ln, nil
+}
