@@ -1,0 +1,191 @@
+package limiter
+
+import (
+	"math"
+	"math/big"
+	"math/bits"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// Decision is the answer to one request for a token. It is a plain value.
+type Decision struct {
+	Allowed    bool
+	Capacity   int64         // tokens that the full bucket holds
+	Remaining  int64         // whole tokens left after this request
+	RetryAfter time.Duration // 0 if allowed, else the shortest wait after which a token is there
+	Reset      time.Duration // until the bucket holds one whole token more than Remaining
+	Window     time.Duration // in which an empty bucket becomes full
+}
+
+// rates is a limit prepared for arithmetic without rounding: a token bucket in the form of the
+// generic cell rate algorithm (ITU-T I.371), whose whole state is one number, the theoretical
+// arrival time (TAT): the moment at which the bucket will be full again.
+//
+// Moments are counted in ticks rather than nanoseconds. A token is 2^shift ticks, exactly, and
+// shift is chosen such that a nanosecond is 8 to 16 of them. Counting whole nanoseconds per
+// token would sell 500 million tokens per second to who has bought 700 million. Only the clock
+// is rounded, once and to a tick, so no error adds up: in every window a client gets
+// at most capacity + rate·(window + 1/4 ns) tokens, and over time all of its rate.
+//
+// A TAT stays below 2^63 for 18 years after the start of the process. Its sign is free, and
+// marks a bucket that has moved; see closed.
+type rates struct {
+	capacity int64  // tokens
+	shift    uint8  // a token is 1<<shift ticks
+	speed    uint64 // ticks per nanosecond, times 2^speedBits, rounded up
+	pace     uint64 // nanoseconds per tick, times 2^63, rounded down, and never exact; see when
+	window   time.Duration
+}
+
+const speedBits = 59
+
+// prepare computes the rates of a limit that has passed Check.
+func prepare(l Limit) rates {
+	if field, allowed, ok := l.Check(); !ok {
+		panic("BUG: unchecked limit: " + field + " must be " + allowed)
+	}
+	// The limit sold is the decimal number that was written, not the binary one nearest to it.
+	// Else 3 tokens at 0.3 per second would take a tick longer than 10 s.
+	perSecond, _ := new(big.Rat).SetString(strconv.FormatFloat(l.RatePerSecond, 'g', -1, 64))
+	shift := 4 + uint(math.Ilogb(1e9/l.RatePerSecond))
+
+	perBillion := new(big.Int).Mul(perSecond.Denom(), big.NewInt(1e9))
+	speed := ceilQuo(new(big.Int).Lsh(perSecond.Num(), shift+speedBits), perBillion)
+	// 2^63 / (speed / 2^speedBits), or the whole number below.
+	pace, _ := bits.Div64(1<<(speedBits-1)-1, math.MaxUint64, speed.Uint64())
+	window := ceilQuo(perBillion.Mul(perBillion, big.NewInt(l.Capacity)), perSecond.Num())
+	return rates{
+		capacity: l.Capacity,
+		shift:    uint8(shift),
+		speed:    speed.Uint64(),
+		pace:     pace,
+		window:   time.Duration(window.Int64()),
+	}
+}
+
+func ceilQuo(a, b *big.Int) *big.Int {
+	quo, rem := new(big.Int).QuoRem(a, b, new(big.Int))
+	if rem.Sign() > 0 {
+		quo.Add(quo, big.NewInt(1))
+	}
+	return quo
+}
+
+// ticks returns the ticks of so many tokens.
+func (r *rates) ticks(tokens int64) int64 {
+	return tokens << (r.shift & 63) // the mask spares a check of the range
+}
+
+// at returns the tick that has begun at now, in nanoseconds.
+func (r *rates) at(now int64) int64 {
+	tick, _ := bits.Mul64(uint64(now)<<(64-speedBits), r.speed)
+	return int64(tick)
+}
+
+// when returns the first nanosecond whose tick is at least the given one, which is positive.
+func (r *rates) when(tick int64) int64 {
+	// pace is below the true one, but by so little that the product lacks less than 1 ns. Its whole
+	// part is thus one or two below the result.
+	before, _ := bits.Mul64(uint64(tick)<<1, r.pace)
+	now := int64(before) + 1
+	if r.at(now) < tick {
+		now++
+	}
+	return now
+}
+
+// outcome is what came of a request for a token: the state of the bucket after it, at now, in
+// nanoseconds.
+type outcome struct {
+	tat, now int64
+	allowed  bool
+}
+
+// take asks the bucket whose state is tat for a token at now, in nanoseconds. It knows no clock: a
+// now that is earlier than the one before it is simply a request that finds less refilled.
+func take(tat, now int64, r *rates) outcome {
+	tick := r.at(now)
+	next := max(tat, tick) + r.ticks(1)
+	if next-tick > r.ticks(r.capacity) {
+		return outcome{tat, now, false}
+	}
+	return outcome{next, now, true}
+}
+
+// decision describes an outcome. It is apart from take because only the last try counts, and
+// because the compiler moves structs of this size through memory, which costs more than to make one.
+func (r *rates) decision(o outcome) (d Decision) {
+	lacking := o.tat - r.ticks(r.capacity) // the tick at which the bucket held nothing
+	d.Allowed = o.allowed
+	d.Capacity = r.capacity
+	d.Remaining = max(0, r.at(o.now)-lacking) >> (r.shift & 63)
+	d.Reset = time.Duration(r.when(lacking+r.ticks(d.Remaining+1)) - o.now)
+	d.Window = r.window
+	if !o.allowed {
+		d.RetryAfter = d.Reset
+	}
+	return d
+}
+
+// closed is set in the state of a bucket that has moved elsewhere. The rest of the state stays.
+const closed = math.MinInt64
+
+// takeFrom takes a token from a shared bucket. It returns false if the bucket is closed.
+func takeFrom(state *atomic.Int64, now int64, r *rates) (outcome, bool) {
+	for {
+		tat := state.Load()
+		if tat < 0 {
+			return outcome{}, false
+		}
+		o := take(tat, now, r)
+		if !o.allowed || state.CompareAndSwap(tat, o.tat) {
+			return o, true
+		}
+	}
+}
+
+// charge adds ticks of debt to a shared bucket, until it is empty. It returns false if the bucket
+// is closed.
+func charge(state *atomic.Int64, debt, now int64, r *rates) bool {
+	tick := r.at(now)
+	for {
+		tat := state.Load()
+		if tat < 0 {
+			return false
+		}
+		next := max(tat, min(max(tat, tick)+debt, tick+r.ticks(r.capacity)))
+		if state.CompareAndSwap(tat, next) {
+			return true
+		}
+	}
+}
+
+// carry translates the state of a bucket to a new limit: tokens spent stay spent, but no more of
+// them than the new capacity.
+//
+// What a smaller capacity forgives is owed, in whole tokens. A larger one does not hand it out
+// again: it first pays what is owed. Hence, however often and in whatever order limits change, no
+// window sees more than the largest capacity and the refill.
+func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
+	spent := tat - from.at(now) // ticks of the old limit
+	if spent < 0 {              // full for a while, and that refill pays what is owed
+		owed = max(0, owed-(-spent)>>from.shift)
+		spent = 0
+	}
+	forgiven := max(0, rescale(spent, from.shift, 0)-to.capacity)
+	spent -= forgiven << from.shift
+	owed += forgiven
+
+	paid := min(owed, max(0, to.capacity-from.capacity))
+	return to.at(now) + rescale(spent, from.shift, to.shift) + paid<<to.shift, owed - paid
+}
+
+// rescale converts ticks from one shift to another, rounding up. With shift 0 a tick is a token.
+func rescale(ticks int64, from, to uint8) int64 {
+	if to >= from {
+		return ticks << (to - from)
+	}
+	return (ticks + 1<<(from-to) - 1) >> (from - to)
+}

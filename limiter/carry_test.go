@@ -1,0 +1,112 @@
+package limiter
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestCarry(t *testing.T) {
+	small, large := Limit{100, 10}, Limit{200, 10}
+	type change struct {
+		spend     int64 // tokens taken before the change
+		wait      time.Duration
+		to        Limit
+		remaining int64 // right after the change
+	}
+	tests := []struct {
+		name    string
+		from    Limit
+		changes []change
+	}{
+		{"full stays full", small, []change{{0, 0, large, 200}, {0, 0, small, 100}}},
+		{"spent stays spent", small, []change{{60, 0, large, 140}}},
+		{"empty widens by the difference", small, []change{{100, 0, large, 100}}},
+		{"narrowed below what is spent", large, []change{{150, 0, small, 0}}},
+		{"narrowed above what is spent", large, []change{{30, 0, small, 70}}},
+		{"forgiven once, not granted twice", large, []change{{200, 0, small, 0}, {0, 0, large, 0}, {0, 0, small, 0}, {0, 0, large, 0}}},
+		{"forgiven, and half of it paid back by a full bucket", large, []change{{200, 0, small, 0}, {0, 15 * time.Second, large, 150}}},
+		{"widened in two steps", large, []change{{200, 0, small, 0}, {0, 0, Limit{150, 10}, 0}, {0, 0, Limit{300, 10}, 100}}},
+		{"another rate", small, []change{{60, 0, Limit{100, 0.001}, 40}, {0, 0, Limit{100, 1e9}, 40}}},
+		{"huge to tiny and back", Limit{1e9, 1e9}, []change{{1e9, 0, Limit{1, 1e-6}, 0}, {0, 0, Limit{1e9, 1e9}, 0}}},
+		{"refilled in between", small, []change{{100, 3 * time.Second, large, 130}, {0, 7 * time.Second, large, 200}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			now := int64(time.Hour)
+			r := prepare(tt.from)
+			tat, owed := r.at(now), int64(0)
+			for i, c := range tt.changes {
+				tat += r.ticks(c.spend)
+				now += int64(c.wait)
+				to := prepare(c.to)
+				tat, owed = carry(&r, tat, owed, now, &to)
+				r = to
+				if got := (r.at(now) + r.ticks(r.capacity) - tat) >> r.shift; got != c.remaining {
+					t.Fatalf("change %d: %d tokens remain, want %d", i, got, c.remaining)
+				}
+			}
+		})
+	}
+}
+
+// No sequence of changes gives any window more than the largest capacity and the refill.
+func TestChangesGrantNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		plans := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Limit {
+			return Limit{rapid.Int64Range(1, 40).Draw(t, "capacity"), rapid.Float64Range(1, 2000).Draw(t, "rate")}
+		}), 2, 4).Draw(t, "plans")
+		plan := plans[0]
+		r := prepare(plan)
+		var tat, owed, now int64
+		// debt is what a bucket of the largest capacity, never clamped, would lack.
+		var debt, largest float64
+		for _, p := range plans {
+			largest = max(largest, float64(p.Capacity))
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "changes") {
+			pause := rapid.Int64Range(0, 30e6).Draw(t, "pause")
+			now += pause
+			debt = max(0, debt-plan.RatePerSecond*float64(pause)/1e9)
+			for range rapid.IntRange(0, 60).Draw(t, "requests") {
+				o := take(tat, now, &r)
+				if tat = o.tat; o.allowed {
+					debt++
+				}
+			}
+			if debt > largest+1e-6 {
+				t.Fatalf("%v tokens more than the refill, want at most %v", debt, largest)
+			}
+			plan = rapid.SampledFrom(plans).Draw(t, "plan")
+			to := prepare(plan)
+			tat, owed = carry(&r, tat, owed, now, &to)
+			r = to
+		}
+	})
+}
+
+// Changes of the rate take nothing away either: a thousand in a second, half of it at each rate.
+func TestChangesCostNothing(t *testing.T) {
+	slow, fast := Limit{10, 1000}, Limit{10, 3000}
+	from, to := prepare(slow), prepare(fast)
+	var tat, owed, now int64
+	got := -slow.Capacity // the burst
+	for range 1000 {
+		for range 100 {
+			now += 10_000
+			for o := take(tat, now, &from); o.allowed; o = take(tat, now, &from) {
+				tat = o.tat
+				got++
+			}
+		}
+		tat, owed = carry(&from, tat, owed, now, &to)
+		from, to = to, from
+	}
+	if got < 1999 || got > 2000 {
+		t.Errorf("%d tokens in a second at 2000 on average", got)
+	}
+	if owed != 0 {
+		t.Errorf("%d tokens owed, though the capacity never changed", owed)
+	}
+}
