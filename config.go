@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -96,6 +98,23 @@ func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (
 	return c, errors.Join(doc.faults...)
 }
 
+// poolName is what a pool may be called: the name stands in metrics and in paths.
+var poolName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// sameListener reports whether two addresses cannot both be listened on.
+func sameListener(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(strings.Replace(a, "localhost:", "127.0.0.1:", 1))
+	hostB, portB, errB := net.SplitHostPort(strings.Replace(b, "localhost:", "127.0.0.1:", 1))
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == hostB || isWildcard(hostA) || isWildcard(hostB)
+}
+
+func isWildcard(host string) bool {
+	return host == "" || net.ParseIP(host).IsUnspecified()
+}
+
 // validate calls wrong once for each fault.
 func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	at := func(section string) func(path string, value any, allowed string) {
@@ -103,7 +122,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	}
 	c.Server.Validate(at("server"))
 	c.Management.validate(at("management"))
-	if c.Management.Listen == c.Server.Listen {
+	if sameListener(c.Management.Listen, c.Server.Listen) {
 		wrong("management.listen", c.Management.Listen, "another address than server.listen")
 	}
 	if len(c.Pools) == 0 {
@@ -111,6 +130,9 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	}
 	names := slices.Sorted(maps.Keys(c.Pools))
 	for _, name := range names {
+		if !poolName.MatchString(name) {
+			wrong("pools", name, "names of letters, digits, and . _ -")
+		}
 		if c.Pools[name] == nil {
 			c.Pools[name] = &pool{PoolConfig: proxy.DefaultPoolConfig(), Health: healthz.DefaultConfig()}
 		}

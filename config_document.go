@@ -30,24 +30,49 @@ func readDocument(file string, text []byte, lookup func(string) (string, bool)) 
 	if err := decoder.Decode(&top); errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: the file is empty; it needs at least pools with one backend", file)
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, syntaxError(file, err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: more than one YAML document; put everything into the first", file)
 	}
 	d.root = top.Content[0]
-	d.expand(d.root, lookup)
+	d.expand(d.root, "", lookup)
 	return d, errors.Join(d.faults...)
+}
+
+// syntaxError puts the parser's line where other faults have theirs.
+func syntaxError(file string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if withLine, ok := strings.CutPrefix(text, "line "); ok {
+		return fmt.Errorf("%s:%s", file, withLine)
+	}
+	return fmt.Errorf("%s: %s", file, text)
 }
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
 
-// expand replaces ${NAME} and ${NAME:-default} in every value.
-func (d *document) expand(n *yaml.Node, lookup func(string) (string, bool)) {
-	for _, child := range n.Content {
-		d.expand(child, lookup)
+// expand replaces ${NAME} and ${NAME:-default} in every value at or below a path.
+// Keys stay as they are.
+func (d *document) expand(n *yaml.Node, path string, lookup func(string) (string, bool)) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			d.expand(n.Content[i+1], below(path, n.Content[i].Value), lookup)
+		}
+	case yaml.SequenceNode:
+		for i, item := range n.Content {
+			d.expand(item, fmt.Sprintf("%s[%d]", path, i), lookup)
+		}
+	case yaml.ScalarNode:
+		if strings.Contains(n.Value, "${") {
+			d.expandValue(n, path, lookup)
+		}
 	}
-	if n.Kind != yaml.ScalarNode || !strings.Contains(n.Value, "${") {
+}
+
+func (d *document) expandValue(n *yaml.Node, path string, lookup func(string) (string, bool)) {
+	if strings.Contains(variable.ReplaceAllString(n.Value, ""), "${") {
+		d.fault(n.Line, path, "${", "${NAME} and ${NAME:-default}, NAME of letters, digits and _")
 		return
 	}
 	n.Value = variable.ReplaceAllStringFunc(n.Value, func(match string) string {
@@ -56,16 +81,25 @@ func (d *document) expand(n *yaml.Node, lookup func(string) (string, bool)) {
 			return value
 		}
 		if part[2] == "" {
-			d.fault(n.Line, "", match, fmt.Sprintf("an environment variable %s that is set, or a default as in ${%s:-value}", part[1], part[1]))
+			d.fault(n.Line, path, match, fmt.Sprintf("an environment variable %s that is set, or a default as in ${%s:-value}", part[1], part[1]))
 		}
 		return part[3]
 	})
-	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
-		n.Tag = "" // its type is that of the new value
+	n.Tag = "" // its type is that of the new value; in quotes, a text
+	if n.Value != "" && n.ShortTag() == "!!null" {
+		n.Tag = "!!str" // a token such as null or ~ is a text, and not no token
 	}
 }
 
-// fault notes one fault. value is shown as the file has it.
+// below is the path of a key in the section at path.
+func below(path, key string) string {
+	return strings.TrimPrefix(path+"."+key, ".")
+}
+
+// credentials are the user and password of a URL, in whatever place it was put.
+var credentials = regexp.MustCompile(`://\S*@`)
+
+// fault notes one fault. value is shown as the file has it, but for passwords.
 func (d *document) fault(line int, path string, value any, allowed string) {
 	at := d.file
 	if line > 0 {
@@ -78,6 +112,7 @@ func (d *document) fault(line int, path string, value any, allowed string) {
 	if shown == "" {
 		shown = `""`
 	}
+	at, shown = credentials.ReplaceAllString(at, "://…@"), credentials.ReplaceAllString(shown, "://…@")
 	d.faults = append(d.faults, fmt.Errorf("%s: %s is not allowed; allowed: %s", at, shown, allowed))
 }
 
@@ -147,7 +182,11 @@ func (d *document) checkMapping(n *yaml.Node, path, allowed string, typeOf func(
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		at := strings.TrimPrefix(path+"."+key.Value, ".")
+		if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
+			d.fault(key.Line, path, "the key "+describe(key), "keys that are plain names; << and *name are not read as keys")
+			continue
+		}
+		at := below(path, key.Value)
 		if first, twice := seen[key.Value]; twice {
 			d.fault(key.Line, at, key.Value, fmt.Sprintf("each key once; it stands on line %d already", first))
 			continue
@@ -166,11 +205,15 @@ func (d *document) checkMapping(n *yaml.Node, path, allowed string, typeOf func(
 // checkScalar tries the decoding, for its error.
 func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) {
 	err := n.Decode(reflect.New(t).Interface())
+	isWhole := t.Kind() == reflect.Int || t.Kind() == reflect.Int64
+	if err == nil && isWhole && n.ShortTag() == "!!float" {
+		err = new(yaml.TypeError) // the decoder would cut the fraction off
+	}
 	if err == nil {
 		return
 	}
 	allowed := map[reflect.Kind]string{
-		reflect.Bool: "true or false", reflect.Int: "a whole number", reflect.Float64: "a number", reflect.String: "a text",
+		reflect.Bool: "true or false", reflect.Float64: "a number", reflect.String: "a text",
 	}[t.Kind()]
 	var typeError *yaml.TypeError
 	switch {
@@ -178,7 +221,7 @@ func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) {
 		allowed = "a time such as 250ms or 30s"
 	case !errors.As(err, &typeError):
 		allowed = err.Error() // a type of ours says itself what it reads
-	case allowed == "" && t.Kind() == reflect.Int64:
+	case isWhole:
 		allowed = "a whole number"
 	}
 	d.fault(n.Line, path, describe(n), allowed)

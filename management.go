@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/clients"
@@ -44,23 +47,17 @@ type management struct {
 	router   *router.Router
 	balancer *proxy.Proxy
 	limits   *limiter.Limiter
+	log      zerolog.Logger
 }
 
 //go:embed docs/swagger.yaml
 var swagger []byte
 
-func newManagement(c managementConfig, service *clients.Service) *management {
-	m := &management{config: c, router: router.New()}
+func newManagement(c managementConfig, service *clients.Service, log zerolog.Logger) *management {
+	m := &management{config: c, router: router.New(), log: log}
 	r := m.router
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
-	r.NotFound = func(ctx *fasthttp.RequestCtx) {
-		clients.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
-	}
-	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) {
-		allow := bytes.TrimSuffix(ctx.Response.Header.Peek("Allow"), []byte(", OPTIONS")) // the router adds it unasked
-		ctx.Response.Header.SetBytesV("Allow", allow)
-		clients.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
-	}
+	r.NotFound, r.MethodNotAllowed, r.PanicHandler = notFound, methodNotAllowed, m.survive
 	service.Register(r)
 	r.GET("/v1/api/swagger.yaml", func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
@@ -70,6 +67,34 @@ func newManagement(c managementConfig, service *clients.Service) *management {
 	r.GET("/readyz", m.readyz)
 	r.GET("/metrics", m.metrics)
 	return m
+}
+
+func notFound(ctx *fasthttp.RequestCtx) {
+	clients.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
+}
+
+func methodNotAllowed(ctx *fasthttp.RequestCtx) {
+	var allow []string
+	for method := range strings.SplitSeq(string(ctx.Response.Header.Peek("Allow")), ", ") {
+		switch method {
+		case fasthttp.MethodOptions: // the router adds it unasked
+		case fasthttp.MethodGet:
+			allow = append(allow, method, fasthttp.MethodHead)
+		default:
+			allow = append(allow, method)
+		}
+	}
+	ctx.Response.Header.Set("Allow", strings.Join(allow, ", "))
+	clients.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
+}
+
+// survive answers a request whose handler met a fault: fasthttp would let it end
+// the process, and the traffic with it.
+func (m *management) survive(ctx *fasthttp.RequestCtx, fault any) {
+	m.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
+		Msg("a request to the management side met an error of the load balancer's own, please report this")
+	ctx.Response.Reset()
+	clients.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "an error of the load balancer's own; its log says which")
 }
 
 // observe gives the management side what it reports on. It has to be called
@@ -88,11 +113,16 @@ func (m *management) apiOnProxy() apiHandler {
 
 // handle answers any request of the management side.
 func (m *management) handle(ctx *fasthttp.RequestCtx) {
-	if bytes.HasPrefix(ctx.Path(), []byte("/v1/api/")) && !m.mayManage(ctx) {
+	defer drainBody(ctx)
+	// The path as it was sent is the one that the router goes by.
+	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte("/v1/api/")) && !m.mayManage(ctx) {
 		return
 	}
+	if ctx.IsHead() { // answered as GET; the server leaves the body out (RFC 9110, section 9.3.2)
+		ctx.Request.Header.SetMethod(fasthttp.MethodGet)
+		defer ctx.Request.Header.SetMethod(fasthttp.MethodHead)
+	}
 	m.router.Handler(ctx)
-	drainBody(ctx)
 }
 
 // maxDrain bounds what is read of a request's body after it was answered.
@@ -110,8 +140,8 @@ func drainBody(ctx *fasthttp.RequestCtx) {
 // could read the config anyway, a loopback peer that speaks for itself. Everybody
 // else gets his answer here.
 func (m *management) mayManage(ctx *fasthttp.RequestCtx) bool {
-	given, isBearer := bytes.CutPrefix(ctx.Request.Header.Peek("Authorization"), []byte("Bearer "))
-	if isBearer && m.config.Token != "" && subtle.ConstantTimeCompare(given, []byte(m.config.Token)) == 1 {
+	scheme, given, _ := bytes.Cut(ctx.Request.Header.Peek("Authorization"), []byte(" "))
+	if bytes.EqualFold(scheme, []byte("Bearer")) && m.config.Token != "" && subtle.ConstantTimeCompare(given, []byte(m.config.Token)) == 1 {
 		return true
 	}
 	if fromLoopback(ctx) {
@@ -143,8 +173,8 @@ func fromLoopback(ctx *fasthttp.RequestCtx) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil
 }
 
 func (m *management) readyz(ctx *fasthttp.RequestCtx) {
@@ -170,11 +200,15 @@ func (m *management) listen() (net.Listener, error) {
 	if m.config.Listen == "" {
 		return nil, nil
 	}
-	return listen("management.listen", m.config.Listen)
+	return listen("management.listen", m.config.Listen, m.log)
 }
 
 // managementTimeout bounds a request and an idle connection of the management side.
 const managementTimeout = 30 * time.Second
+
+// managementGrace is what the calls under way get at the end: as long as the store
+// may take for one. Half a request must not hold up the end for longer.
+const managementGrace = 3 * time.Second
 
 // serve answers on the listener until ctx ends, then finishes what is under way.
 func (m *management) serve(ctx context.Context, ln net.Listener) error {
@@ -189,14 +223,17 @@ func (m *management) serve(ctx context.Context, ln net.Listener) error {
 		CloseOnShutdown:       true,
 		Logger:                quiet{},
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(ln) }()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
 	select {
-	case err := <-failed:
+	case err := <-served:
 		return fmt.Errorf("accept connections on management.listen (%s): %w", ln.Addr(), err)
 	case <-ctx.Done():
 	}
-	bounded, cancel := context.WithTimeout(context.Background(), managementTimeout)
+	// Closed here too: a shutdown before Serve has begun knows of no listener.
+	_ = ln.Close()
+	<-served
+	bounded, cancel := context.WithTimeout(context.Background(), managementGrace)
 	defer cancel()
 	_ = server.ShutdownWithContext(bounded) // what is not done by then is cut with the process
 	return nil

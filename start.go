@@ -37,19 +37,22 @@ func newLogger(c logConfig, w io.Writer) zerolog.Logger {
 // start makes the components, runs them until ctx ends or one of them fails, and
 // returns when all have ended.
 func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger) error {
-	front, err := listen("server.listen", c.Server.Listen)
+	front, err := listen("server.listen", c.Server.Listen, log)
 	if err != nil {
 		return err
 	}
 	defer front.Close()
 	limits := limiter.New(c.Limiter)
 	service, err := clients.Open(ctx, c.Clients, limits, log)
-	if err != nil {
+	if ctx.Err() != nil {
+		err = nil // told to end while it waited for the store
+	}
+	if err != nil || service == nil {
 		return err
 	}
 	defer service.Close()
 
-	m := newManagement(c.Management, service)
+	m := newManagement(c.Management, service, log)
 	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), log))
 	m.observe(balancer, limits)
 	back, err := m.listen()
@@ -58,10 +61,13 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
+	// What outlives the proxy: the management side, whose /readyz has to say that it
+	// drains, and the fake backends, which answer its last requests.
+	outlive, drained := context.WithCancel(context.WithoutCancel(ctx))
 	if demo {
 		for _, ln := range demoListeners(c.Pools, log) {
 			group.Go(func() error {
-				return backend.Serve(ctx, ln, backend.Options{Name: ln.Addr().String()})
+				return backend.Serve(outlive, ln, backend.Options{Name: ln.Addr().String()})
 			})
 		}
 	}
@@ -72,10 +78,9 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 			return nil
 		})
 	}
-	// The management side outlives the proxy: /readyz has to say that it drains.
-	managed, drained := context.WithCancel(context.WithoutCancel(ctx))
 	if back != nil {
-		group.Go(func() error { return m.serve(managed, back) })
+		log.Info().Str("listen", back.Addr().String()).Bool("api_on_proxy", c.Management.APIOnProxy).Msg("management")
+		group.Go(func() error { return m.serve(outlive, back) })
 	}
 	group.Go(func() error {
 		defer drained()
@@ -138,7 +143,7 @@ func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.
 				continue
 			}
 			if ln, err := net.Listen(address.Network, address.Address); err == nil {
-				listeners = append(listeners, ln)
+				listeners = append(listeners, &patientListener{Listener: ln, log: log})
 			}
 		}
 	}
@@ -148,10 +153,19 @@ func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.
 
 // listen opens a listener on host:port or unix:/path. key is the config's name
 // for it.
-func listen(key, address string) (net.Listener, error) {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return listenUnix(key, path)
+func listen(key, address string, log zerolog.Logger) (net.Listener, error) {
+	open := listenTCP
+	if strings.HasPrefix(address, "unix:") {
+		open = listenUnix
 	}
+	ln, err := open(key, strings.TrimPrefix(address, "unix:"))
+	if err != nil {
+		return nil, err
+	}
+	return &patientListener{Listener: ln, log: log}, nil
+}
+
+func listenTCP(key, address string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		holder := portHolder(address)

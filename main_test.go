@@ -1,0 +1,374 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// deadline bounds whatever a test waits for.
+const deadline = 15 * time.Second
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp's own: one for the process, and those that end some seconds after their server or host client.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+	)
+}
+
+// journal takes the log lines and stdout of a running balancer.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// find returns the first log line with this message, or nil.
+func (j *journal) find(message string) map[string]any {
+	for line := range strings.Lines(j.String()) {
+		var entry map[string]any
+		if json.Unmarshal([]byte(line), &entry) == nil && entry["message"] == message {
+			return entry
+		}
+	}
+	return nil
+}
+
+// instance is a balancer that runs in this process.
+type instance struct {
+	proxy, management string // URLs without a trailing slash
+	log               *journal
+	cancel            context.CancelFunc
+	ended             chan error
+}
+
+// startInstance calls run with a config file and waits until it serves. It ends
+// with the test.
+func startInstance(t *testing.T, config string, args ...string) *instance {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	in := &instance{log: &journal{}, cancel: cancel, ended: make(chan error, 1)}
+	args = append([]string{"--path=" + writeConfig(t, config)}, args...)
+	go func() { in.ended <- run(ctx, args, in.log) }()
+	t.Cleanup(func() { in.stop(t) })
+	waitFor(t, "the log line of the proxy", func() bool {
+		select {
+		case err := <-in.ended:
+			in.ended = nil
+			t.Fatalf("run ended with %v\n%s", err, in.log)
+		default:
+		}
+		return in.log.find("proxy") != nil
+	})
+	in.proxy = "http://" + in.log.find("proxy")["listen"].(string)
+	if line := in.log.find("management"); line != nil {
+		in.management = "http://" + line["listen"].(string)
+	}
+	return in
+}
+
+// stop cancels the context of run, which has to return nil. It may be called twice.
+func (in *instance) stop(t *testing.T) {
+	in.cancel()
+	if in.ended == nil {
+		return
+	}
+	select {
+	case err := <-in.ended:
+		if err != nil {
+			t.Errorf("run returned %v", err)
+		}
+	case <-time.After(deadline):
+		t.Error("run does not return after its context has ended")
+	}
+	in.ended = nil
+}
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "lb.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// testConfig is a config file on free ports, with a store of its own. Each of
+// more is appended: a section, whole.
+func testConfig(t *testing.T, backends []string, more ...string) string {
+	t.Helper()
+	var text strings.Builder
+	sections := strings.Join(more, "\n")
+	for _, section := range []string{
+		"server:\n  listen: 127.0.0.1:0\n",
+		"management:\n  listen: 127.0.0.1:0\n",
+		"clients:\n  store: file:" + filepath.Join(t.TempDir(), "clients.db") + "\n",
+	} {
+		name, _, _ := strings.Cut(section, "\n")
+		if !strings.Contains("\n"+sections, "\n"+name+"\n") {
+			text.WriteString(section)
+		}
+	}
+	text.WriteString(sections + "\npools:\n  main:\n    health: {path: /healthz, interval: 50ms}\n    backends:\n")
+	for _, b := range backends {
+		fmt.Fprintf(&text, "      - url: http://%s\n", b)
+	}
+	return text.String()
+}
+
+// freeAddresses returns loopback addresses that nobody listens on.
+func freeAddresses(t *testing.T, count int) (addresses []string) {
+	t.Helper()
+	for range count {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		addresses = append(addresses, ln.Addr().String())
+	}
+	return addresses
+}
+
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// answer is a whole response.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// client follows no redirects and keeps no connections, so that none outlives a test.
+var client = &http.Client{
+	Timeout:       deadline,
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// call sends a request; fields are "Name: value".
+func call(t *testing.T, method, url, body string, fields ...string) answer {
+	t.Helper()
+	a, err := tryCall(method, url, body, fields...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func tryCall(method, url, body string, fields ...string) (answer, error) {
+	r, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		r.Header.Add(name, value)
+		if name == "Host" {
+			r.Host = value
+		}
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return answer{res.StatusCode, res.Header, string(text)}, err
+}
+
+func TestRunServesAndEnds(t *testing.T) {
+	backends := freeAddresses(t, 3)
+	in := startInstance(t, testConfig(t, backends), "--demo")
+	seen := map[string]bool{}
+	for range 6 {
+		a := call(t, "GET", in.proxy+"/path?query", "")
+		if a.status != 200 || !strings.HasPrefix(a.body, "backend ") {
+			t.Fatalf("got %+v", a)
+		}
+		seen[a.header.Get("X-Backend")] = true
+	}
+	for _, b := range backends {
+		if !seen[b] {
+			t.Errorf("six requests did not reach %s", b)
+		}
+	}
+	in.stop(t)
+	if in.log.find("stopped") == nil {
+		t.Errorf("the log does not say that it stopped:\n%s", in.log)
+	}
+	for _, url := range []string{in.proxy, in.management, "http://" + backends[0]} {
+		if _, err := tryCall("GET", url, ""); err == nil {
+			t.Errorf("%s still answers", url)
+		}
+	}
+}
+
+// A change by the API is felt by the very next request, on whichever listener it came.
+func TestAPITakesEffectAtOnce(t *testing.T) {
+	for _, listener := range []string{"proxy", "management"} {
+		t.Run(listener, func(t *testing.T) {
+			in := startInstance(t, testConfig(t, freeAddresses(t, 1)), "--demo")
+			clients := map[string]string{"proxy": in.proxy, "management": in.management}[listener] + "/v1/api/clients/"
+			a := call(t, "POST", clients, `{"ip_address":"127.0.0.1","capacity":100,"rate_per_second":10}`)
+			if a.status != 201 || a.header.Get("Location") != "/v1/api/clients/127.0.0.1" {
+				t.Fatalf("POST: %+v", a)
+			}
+			if a := call(t, "GET", clients, ""); a.status != 200 || !strings.HasPrefix(a.body, `[{"ip_address":"127.0.0.1","capacity":100`) {
+				t.Errorf("GET: %+v", a)
+			}
+			if a := call(t, "PUT", clients+"127.0.0.1", `{"capacity":5,"rate_per_second":0.1}`); a.status != 200 {
+				t.Errorf("PUT: %+v", a)
+			}
+			if a := call(t, "GET", clients+"127.0.0.1", ""); a.status != 200 || !strings.Contains(a.body, `"capacity":5,"rate_per_second":0.1`) {
+				t.Errorf("GET of one: %+v", a)
+			}
+			if passed := passedOf50(t, in.proxy); passed != 5 {
+				t.Errorf("%d of 50 requests passed, want 5", passed)
+			}
+			if a := call(t, "DELETE", clients+"127.0.0.1", ""); a.status != 204 {
+				t.Errorf("DELETE: %+v", a)
+			}
+			if a := call(t, "GET", clients+"127.0.0.1", ""); a.status != 404 {
+				t.Errorf("GET after DELETE: %+v", a)
+			}
+		})
+	}
+}
+
+// passedOf50 sends 50 requests and returns how many were not limited.
+func passedOf50(t *testing.T, url string) (passed int) {
+	t.Helper()
+	for range 50 {
+		switch a := call(t, "GET", url+"/", ""); {
+		case a.status == 200:
+			passed++
+		case a.status != 429 || a.header.Get("Retry-After") == "" || !strings.Contains(a.body, `"limited"`):
+			t.Errorf("got %+v", a)
+		}
+	}
+	return passed
+}
+
+func TestRestartKeepsClients(t *testing.T) {
+	config := testConfig(t, freeAddresses(t, 1))
+	first := startInstance(t, config, "--demo")
+	const limit = `{"ip_address":"127.0.0.1","capacity":5,"rate_per_second":0.1}`
+	if a := call(t, "POST", first.management+"/v1/api/clients/", limit); a.status != 201 {
+		t.Fatalf("POST: %+v", a)
+	}
+	first.stop(t)
+
+	second := startInstance(t, config, "--demo")
+	if n := second.log.find("clients loaded")["clients"]; n != 1.0 {
+		t.Errorf("the log says %v clients", n)
+	}
+	if passed := passedOf50(t, second.proxy); passed != 5 {
+		t.Errorf("%d of 50 requests passed, want the 5 of the stored limit", passed)
+	}
+}
+
+func TestUnixSockets(t *testing.T) {
+	dir, err := os.MkdirTemp("", "lb") // t.TempDir can be too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sockets := fmt.Sprintf("server:\n  listen: unix:%s/a\nmanagement:\n  listen: unix:%s/b\n", dir, dir)
+	if left, err := net.Listen("unix", dir+"/a"); err != nil {
+		t.Fatal(err)
+	} else { // as a killed process leaves it behind
+		left.(*net.UnixListener).SetUnlinkOnClose(false)
+		left.Close()
+	}
+	config := testConfig(t, freeAddresses(t, 1), sockets)
+	startInstance(t, config, "--demo")
+	for socket, path := range map[string]string{"/a": "/", "/b": "/v1/api/clients/"} {
+		over := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", dir+socket)
+		}}}
+		res, err := over.Get("http://localhost" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != 200 {
+			t.Errorf("%s: got %d", socket, res.StatusCode)
+		}
+	}
+	err = run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "server.listen: another process answers on unix:"+dir+"/a") {
+		t.Errorf("a second instance on the socket: %v", err)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	valid := writeConfig(t, smallest)
+	tests := []struct {
+		name, stdout, failure string
+		args                  []string
+	}{
+		{"help", "lb [--path=config.yaml] [--demo] [--check]", "", []string{"--help"}},
+		{"short help", "-demo", "", []string{"-h"}},
+		{"check", valid + " is valid", "", []string{"--check", "--path=" + valid}},
+		{"unknown flag", "", "lb: flag provided but not defined: -pth; see lb --help", []string{"--pth=x"}},
+		{"flag without its value", "", "lb: flag needs an argument: -path; see lb --help", []string{"--path"}},
+		{"wrong bool", "", `lb: invalid boolean value "maybe" for -demo`, []string{"--demo=maybe"}},
+		{"argument", "", `lb: "start" is no flag; see lb --help`, []string{"start"}},
+		{"missing file", "", "--path=FILE", []string{"--path=" + valid + ".missing"}},
+		{"bad file", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--path=testdata/config/bad/unknown_policy.yaml"}},
+		{"bad file, checked", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--check", "--path=testdata/config/bad/unknown_policy.yaml"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout bytes.Buffer
+			err := run(t.Context(), tt.args, &stdout)
+			if !strings.Contains(stdout.String(), tt.stdout) || tt.stdout == "" && stdout.Len() > 0 {
+				t.Errorf("stdout is %q, want %q in it", stdout.String(), tt.stdout)
+			}
+			if tt.failure == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var usage usageError
+			if err == nil || !errors.As(err, &usage) || !strings.Contains(err.Error(), tt.failure) {
+				t.Errorf("got %v, want a usageError with %q", err, tt.failure)
+			}
+		})
+	}
+}

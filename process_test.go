@@ -1,0 +1,314 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// programs are the paths of the built commands.
+type programs struct{ lb, bench string }
+
+func TestProcess(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir+"/", ".", "./bench").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	built := programs{filepath.Join(dir, "loadbalancer"), filepath.Join(dir, "bench")}
+	for name, test := range map[string]func(*testing.T, programs){
+		"exit codes":                  testExitCodes,
+		"port taken":                  testPortTaken,
+		"signals":                     testSignals,
+		"second signal":               testSecondSignal,
+		"shutdown timeout":            testShutdownTimeout,
+		"log":                         testLog,
+		"PostgreSQL unreachable":      testPostgresUnreachable,
+		"ended while awaiting it":     testEndedWhileAwaitingPostgres,
+		"backend killed under load":   testBackendKilled,
+		"time to the first response":  testTimeToFirstResponse,
+		"clients outlive kill -9":     testKilled,
+		"second instance on the file": testSecondInstance,
+		"out of file descriptors":     testOutOfDescriptors,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, built) })
+	}
+}
+
+// process is a command that runs.
+type process struct {
+	*exec.Cmd
+	stdout, stderr *journal
+	ended          chan struct{}
+}
+
+// startProcess starts a command. It is killed at the end of the test at the latest.
+func startProcess(t *testing.T, command string, args ...string) *process {
+	t.Helper()
+	p := &process{exec.Command(command, args...), &journal{}, &journal{}, make(chan struct{})}
+	p.Stdout, p.Stderr, p.Dir = p.stdout, p.stderr, t.TempDir()
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.Wait() // the exit code is in ProcessState
+	}()
+	t.Cleanup(func() {
+		_ = p.Process.Kill() // fails where it has ended
+		<-p.ended
+	})
+	return p
+}
+
+// startLB starts the balancer and waits until it serves. url is the proxy's.
+func startLB(t *testing.T, built programs, config string, args ...string) (p *process, url string) {
+	t.Helper()
+	p = startProcess(t, built.lb, append([]string{"--path=" + writeConfig(t, config)}, args...)...)
+	waitFor(t, "the log line of the proxy", func() bool {
+		select {
+		case <-p.ended:
+			t.Fatalf("it ended: %s%s", p.stdout, p.stderr)
+		default:
+		}
+		return p.stdout.find("proxy") != nil
+	})
+	return p, "http://" + p.stdout.find("proxy")["listen"].(string)
+}
+
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// requireExit waits for the end and checks the exit code and what stderr holds.
+func (p *process) requireExit(t *testing.T, code int, words ...string) {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(deadline):
+		t.Fatalf("it does not end:\n%s%s", p.stdout, p.stderr)
+	}
+	if got := p.ProcessState.ExitCode(); got != code {
+		t.Errorf("exit code %d, want %d: %s", got, code, p.stderr)
+	}
+	for _, word := range words {
+		if !strings.Contains(p.stderr.String(), word) {
+			t.Errorf("stderr is %q, want %q in it", p.stderr, word)
+		}
+	}
+	if len(words) == 0 && p.stderr.String() != "" {
+		t.Errorf("stderr is %q", p.stderr)
+	}
+}
+
+func testExitCodes(t *testing.T, built programs) {
+	valid := testConfig(t, freeAddresses(t, 1))
+	bad := writeConfig(t, valid+"    balance: fastest\n")
+	tests := []struct {
+		name   string
+		args   []string
+		code   int
+		stderr []string
+	}{
+		{"help", []string{"--help"}, 0, nil},
+		{"check", []string{"--check", "--path=" + writeConfig(t, valid)}, 0, nil},
+		{"bad config", []string{"--path=" + bad, "--demo"}, 2, []string{bad + ":", "pools.main.balance: fastest"}},
+		{"bad config, checked", []string{"--check", "--path=" + bad}, 2, []string{bad + ":"}},
+		{"missing file", []string{"--path=missing.yaml"}, 2, []string{"missing.yaml", "--path=FILE"}},
+		{"missing default file", nil, 2, []string{"config.yaml", "--path=FILE"}},
+		{"bad flag", []string{"--demon"}, 2, []string{"-demon", "lb --help"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := startProcess(t, built.lb, tt.args...)
+			p.requireExit(t, tt.code, tt.stderr...)
+			if tt.code != 0 && p.stdout.String() != "" {
+				t.Errorf("something was started: %s", p.stdout)
+			}
+		})
+	}
+	_, store, _ := strings.Cut(valid, "store: file:")
+	store, _, _ = strings.Cut(store, "\n")
+	if _, err := os.Stat(store); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the store was opened: %v", err)
+	}
+}
+
+func testPortTaken(t *testing.T, built programs) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	want := taken.Addr().String() + " is "
+	if runtime.GOOS == "linux" {
+		name, err := os.ReadFile("/proc/self/comm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += fmt.Sprintf("held by %s (pid %d)", strings.TrimSpace(string(name)), os.Getpid())
+	}
+	for _, section := range []string{"server", "management"} {
+		config := testConfig(t, freeAddresses(t, 1), section+":\n  listen: "+taken.Addr().String()+"\n")
+		p := startProcess(t, built.lb, "--path="+writeConfig(t, config))
+		p.requireExit(t, 1, "lb: "+section+".listen: "+want, "choose another address")
+	}
+}
+
+// slowBackend answers /slow only when released, and tells when one has arrived.
+func slowBackend(t *testing.T) (address string, arrived <-chan bool, release func()) {
+	t.Helper()
+	arrivals, released := make(chan bool), make(chan bool)
+	release = sync.OnceFunc(func() { close(released) })
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			arrivals <- true
+			<-released
+		}
+		_, _ = io.WriteString(w, "done")
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(release)
+	return s.Listener.Addr().String(), arrivals, release
+}
+
+// getSlow starts a request and returns when it is at the backend.
+func getSlow(url string, arrived <-chan bool) <-chan answer {
+	answered := make(chan answer, 1)
+	go func() {
+		a, _ := tryCall("GET", url+"/slow", "")
+		answered <- a
+	}()
+	<-arrived
+	return answered
+}
+
+func testSignals(t *testing.T, built programs) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			address, arrived, release := slowBackend(t)
+			p, url := startLB(t, built, testConfig(t, []string{address}))
+			answered := getSlow(url, arrived)
+			p.signal(t, signal)
+			waitFor(t, "the listener to close", func() bool {
+				_, err := tryCall("GET", url, "")
+				return err != nil
+			})
+			release()
+			if a := <-answered; a.status != 200 || a.body != "done" {
+				t.Errorf("the request that was under way got %+v", a)
+			}
+			p.requireExit(t, 0)
+		})
+	}
+}
+
+func testSecondSignal(t *testing.T, built programs) {
+	address, arrived, release := slowBackend(t)
+	p, url := startLB(t, built, testConfig(t, []string{address}))
+	answered := getSlow(url, arrived)
+	p.signal(t, syscall.SIGTERM)
+	waitFor(t, "the listener to close", func() bool {
+		_, err := tryCall("GET", url, "")
+		return err != nil
+	})
+	p.signal(t, syscall.SIGINT)
+	p.requireExit(t, 1, "a second signal")
+	release()
+	<-answered
+}
+
+func testShutdownTimeout(t *testing.T, built programs) {
+	address, arrived, release := slowBackend(t)
+	p, url := startLB(t, built, testConfig(t, []string{address}, "server:\n  listen: 127.0.0.1:0\n  shutdown_timeout: 100ms\n"))
+	answered := getSlow(url, arrived)
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 1, "lb: 1 requests were not done after server.shutdown_timeout (100ms) and were cut")
+	release()
+	<-answered
+}
+
+func testLog(t *testing.T, built programs) {
+	p, url := startLB(t, built, testConfig(t, freeAddresses(t, 2), "log:\n  access: all\n"), "--demo")
+	if a := call(t, "GET", url+"/here?a=b", ""); a.status != 200 {
+		t.Errorf("got %+v", a)
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 0)
+	var messages []string
+	for line := range strings.Lines(p.stdout.String()) {
+		var entry struct{ Level, Time, Message string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Level == "" || entry.Time == "" {
+			t.Errorf("a line that is no JSON, or has no level or time: %s", line)
+		}
+		messages = append(messages, entry.Message)
+	}
+	want := []string{"clients loaded", "demo backends", "management", "proxy", "request", "stopped"}
+	if !slices.Equal(messages, want) {
+		t.Errorf("the messages are %q, want %q", messages, want)
+	}
+	if got := p.stdout.find("request"); got["target"] != "/here?a=b" || got["status"] != 200.0 {
+		t.Errorf("the access log has %v", got)
+	}
+
+	console := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), "log:\n  format: console\n")))
+	waitFor(t, "a readable line", func() bool { return strings.Contains(console.stdout.String(), "limits=") })
+	if strings.Contains(console.stdout.String(), "{") {
+		t.Errorf("format: console writes %s", console.stdout)
+	}
+}
+
+// noPostgres is a store that refuses connections.
+const noPostgres = "clients:\n  store: postgres://user:secret@127.0.0.1:1/db\n  connect_timeout: "
+
+func testPostgresUnreachable(t *testing.T, built programs) {
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), noPostgres+"1s\n")))
+	p.requireExit(t, 1, "lb: connect to PostgreSQL at 127.0.0.1:1: no success within 1s")
+	if text := p.stdout.String() + p.stderr.String(); strings.Contains(text, "secret") {
+		t.Errorf("the password is shown: %s", text)
+	}
+}
+
+func testEndedWhileAwaitingPostgres(t *testing.T, built programs) {
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), noPostgres+"1h\n")))
+	waitFor(t, "the first attempt", func() bool { return strings.Contains(p.stdout.String(), "trying again") })
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 0)
+}
+
+func testKilled(t *testing.T, built programs) {
+	config := testConfig(t, freeAddresses(t, 1))
+	p, url := startLB(t, built, config, "--demo")
+	if a := call(t, "POST", url+"/v1/api/clients/", `{"ip_address":"127.0.0.1","capacity":5,"rate_per_second":0.1}`); a.status != 201 {
+		t.Fatalf("POST: %+v", a)
+	}
+	p.signal(t, syscall.SIGKILL)
+	<-p.ended
+	_, url = startLB(t, built, config, "--demo")
+	if passed := passedOf50(t, url); passed != 5 {
+		t.Errorf("%d of 50 requests passed, want the 5 of the stored limit", passed)
+	}
+}
+
+func testSecondInstance(t *testing.T, built programs) {
+	config := testConfig(t, freeAddresses(t, 1))
+	startLB(t, built, config)
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, config))
+	p.requireExit(t, 1, "clients.db", "another process holds")
+}
