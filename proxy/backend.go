@@ -51,7 +51,7 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 		if err != nil {
 			return nil, err
 		}
-		return &backendConn{timedConn: timedConn{Conn: conn}}, nil
+		return &backendConn{timedConn: timedConn{Conn: conn}, probe: newProbe(conn)}, nil
 	}
 	return b
 }
@@ -59,6 +59,7 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 // backendConn is a connection to a backend. One exchange at a time owns it.
 type backendConn struct {
 	timedConn
+	probe   *probe
 	reused  bool // an earlier exchange has ended on it
 	release func()
 	discard func()
@@ -66,25 +67,30 @@ type backendConn struct {
 
 // connect takes an idle connection out of the pool, or dials.
 func (b *backend) connect() (*backendConn, reason) {
-	pooled, err := b.idle.AcquireConn(0, false)
-	if err != nil {
-		return nil, connectReason(err)
+	for {
+		pooled, err := b.idle.AcquireConn(0, false)
+		if err != nil {
+			return nil, connectReason(err)
+		}
+		c := pooled.Conn().(*backendConn)
+		if c.release == nil { // fresh; its place in fasthttp's pool has a type we cannot name, so it is kept in these
+			c.release = func() { b.idle.ReleaseConn(pooled) }
+			c.discard = func() { b.idle.CloseConn(pooled) }
+			return c, none
+		}
+		if c.probe.usable() {
+			return c, none
+		}
+		c.discard()
 	}
-	c := pooled.Conn().(*backendConn)
-	if c.release == nil { // fresh; its place in fasthttp's pool has a type we cannot name, so it is kept in these
-		c.release = func() { b.idle.ReleaseConn(pooled) }
-		c.discard = func() { b.idle.CloseConn(pooled) }
-	}
-	return c, none
 }
 
 // connectReason tells what a failed connect means.
 func connectReason(err error) reason {
-	var netErr net.Error
 	switch {
 	case errors.Is(err, fasthttp.ErrNoFreeConns):
 		return overloaded
-	case errors.As(err, &netErr) && netErr.Timeout():
+	case timedOut(err):
 		return connectTimeout
 	}
 	return connectFailed

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -11,7 +12,8 @@ import (
 // happen in two goroutines, each of which owns the deadline of its direction.
 type timedConn struct {
 	net.Conn
-	readBy, writeBy time.Time // the deadlines that are set
+	readBy, writeBy time.Time   // the deadlines that are set
+	stopped         atomic.Bool // by stop
 }
 
 // expectRead lets the following reads wait for timeout, or up to an eighth
@@ -20,6 +22,7 @@ type timedConn struct {
 func (c *timedConn) expectRead(now time.Time, timeout time.Duration) {
 	if by, ok := roll(c.readBy, now, timeout); ok {
 		_ = c.SetReadDeadline(by) // fails on a closed connection: the read says so
+		c.keepStopped()
 	}
 }
 
@@ -28,6 +31,7 @@ func (c *timedConn) expectWrite(now time.Time, timeout time.Duration) {
 	if by, ok := roll(c.writeBy, now, timeout); ok {
 		c.writeBy = by
 		_ = c.Conn.SetWriteDeadline(by)
+		c.keepStopped()
 	}
 }
 
@@ -35,6 +39,26 @@ func (c *timedConn) expectWrite(now time.Time, timeout time.Duration) {
 func (c *timedConn) SetReadDeadline(by time.Time) error {
 	c.readBy = by
 	return c.Conn.SetReadDeadline(by)
+}
+
+// stop ends what another goroutine reads or writes, and whatever it starts before
+// resume.
+func (c *timedConn) stop() {
+	c.stopped.Store(true)
+	_ = c.SetDeadline(longAgo)
+}
+
+// keepStopped takes back a deadline that was set while the connection was stopped.
+func (c *timedConn) keepStopped() {
+	if c.stopped.Load() {
+		_ = c.SetDeadline(longAgo)
+	}
+}
+
+// resume follows stop, once the other goroutine has ended.
+func (c *timedConn) resume() {
+	c.stopped.Store(false)
+	c.readBy, c.writeBy = time.Time{}, time.Time{}
 }
 
 // roll returns the deadline to set, if the present one is off.
@@ -46,26 +70,38 @@ func roll(by, now time.Time, timeout time.Duration) (time.Time, bool) {
 	return now.Add(timeout + slack), true
 }
 
+// timedOut reports whether a deadline has ended what was waited for.
+func timedOut(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
 // longAgo is a deadline that ends whatever waits.
 var longAgo = time.Unix(1, 0)
 
-// listener hands out client connections and counts those that are open.
+// listener hands out client connections and keeps count of those that are open.
 type listener struct {
 	net.Listener
-	open   *atomic.Int64
-	closed atomic.Bool
+	clients  *clientSet
+	turnAway func(net.Conn) // answers a connection that is one too many
+	closed   atomic.Bool
 }
 
 // Accept waits for the next client.
 func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &clientConn{timedConn: timedConn{Conn: conn}, peer: peerOf(conn), set: l.clients}
+		c.in.conn = &c.timedConn
+		if l.clients.add(c) {
+			return c, nil
+		}
+		l.turnAway(conn)
+		_ = conn.Close()
 	}
-	l.open.Add(1)
-	c := &clientConn{timedConn: timedConn{Conn: conn}, peer: peerOf(conn), open: l.open}
-	c.in.conn = &c.timedConn
-	return c, nil
 }
 
 // Close stops accepting; a second call does nothing.
@@ -92,8 +128,9 @@ func peerOf(conn net.Conn) netip.Addr {
 type clientConn struct {
 	timedConn
 	peer     netip.Addr
-	open     *atomic.Int64
+	set      *clientSet
 	closed   atomic.Bool
+	used     atomic.Bool // a byte has come
 	scan     headerScan
 	in       inbound // what came behind the header: a body, or the next request
 	answered bool    // the response is sent: fasthttp's own is to be dropped
@@ -107,12 +144,18 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		n = c.scan.end(p[:n])
 		c.in.r += n
 		c.in.settle()
-		return n, nil
+		return n, c.scan.fault()
 	}
 	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
+	if n > 0 && !c.used.Load() {
+		c.used.Store(true)
+	}
 	if end := c.scan.end(p[:n]); end < n {
 		c.in.keep(p[end:n])
 		n = end
+	}
+	if err == nil {
+		err = c.scan.fault()
 	}
 	return n, err
 }
@@ -139,7 +182,7 @@ func (c *clientConn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	defer c.open.Add(-1)
+	defer c.set.remove(c)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && half.CloseWrite() == nil {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
 		scratch := streamBuffers.Get().(*[streamBufferSize]byte)
@@ -202,6 +245,15 @@ func (s *headerScan) end(b []byte) int {
 		}
 	}
 	return len(b)
+}
+
+// fault is errLine for a faulty header: fasthttp might wait for another end of it,
+// until its time is over.
+func (s *headerScan) fault() error {
+	if s.faulty {
+		return errLine
+	}
+	return nil
 }
 
 // take returns whether the header that was read last is faulty, and makes ready

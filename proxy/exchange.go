@@ -52,7 +52,7 @@ var exchanges = sync.Pool{New: func() any {
 	return &exchange{
 		out:      make([]byte, 0, outSize),
 		response: response{in: inbound{buf: make([]byte, responseBufferSize)}},
-		upload:   upload{done: make(chan reason, 1)},
+		upload:   upload{done: make(chan struct{}, 1)},
 	}
 }}
 
@@ -62,6 +62,7 @@ func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 	x.ctx = ctx
 	x.client = ctx.Conn().(*clientConn)
 	x.started = ctx.Time()
+	x.addr = x.client.peer // until identify knows better
 	x.cut = ctx.Request.Header.ConnectionClose()
 	return x
 }

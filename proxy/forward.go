@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"net"
 	"time"
 )
 
@@ -22,8 +21,8 @@ func (p *Proxy) attempt(x *exchange) reason {
 			return why
 		}
 		why = p.roundTrip(x, c)
-		b.count(x.response.status, why)
 		if why != backendReset || !x.reused || !x.repeatable() {
+			b.count(x.response.status, why)
 			return why
 		}
 		// Those below it in the pool are older still.
@@ -98,11 +97,10 @@ func (x *exchange) headerReason(err error) reason {
 			return why // the request ended early, and so did the wait
 		}
 	}
-	var netErr net.Error
 	switch {
 	case errors.Is(err, errResponseHeader), errors.Is(err, errResponseSize):
 		return badResponse
-	case errors.As(err, &netErr) && netErr.Timeout():
+	case timedOut(err):
 		return responseTimeout
 	case x.response.in.any:
 		return badResponse // it ended within the header

@@ -175,7 +175,7 @@ func (r *request) readTarget(target []byte) bool {
 	if slash := bytes.IndexAny(authority, "/?"); slash >= 0 {
 		authority, path = authority[:slash], authority[slash:]
 	}
-	if path[0] == '?' || len(authority) == 0 || !isHost(authority) {
+	if path[0] == '?' || bytes.HasPrefix(path, doubleSlash) || len(authority) == 0 || !isHost(authority) {
 		return false
 	}
 	if len(r.authority) > 0 && !bytes.EqualFold(authority, r.authority) {

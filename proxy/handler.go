@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -116,6 +117,8 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 	x.ctx.Request.SetBodyRaw(content)
 	x.viaAPI = true
 	p.api(x.ctx)
+	x.finished = time.Now()
+	x.client.expectWrite(x.finished, p.bodyTimeout)
 	x.status = x.ctx.Response.StatusCode()
 	return none
 }

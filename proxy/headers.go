@@ -25,7 +25,9 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 				continue
 			}
 		case kindHost:
-			hasHost = true
+			if hasHost = len(f.value) > 0; !hasHost {
+				continue // an empty one says nothing: the target's authority may
+			}
 		case kindOther:
 			if r.hop.drops(&f) {
 				continue

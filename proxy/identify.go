@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/netip"
+	"unsafe"
 )
 
 // identify finds the address of the client: the peer's, or, when a trusted proxy
@@ -58,14 +59,15 @@ func parseForwardedAddr(b []byte) (netip.Addr, bool) {
 	}
 	if b[0] == '[' {
 		end := bytes.IndexByte(b, ']')
-		if end < 0 {
+		if end < 0 || end+1 < len(b) && b[end+1] != ':' {
 			return netip.Addr{}, false
 		}
 		b = b[1:end]
 	} else if colon := bytes.IndexByte(b, ':'); colon >= 0 && bytes.LastIndexByte(b, ':') == colon {
 		b = b[:colon] // one colon: 192.0.2.1:4711
 	}
-	addr, err := netip.ParseAddr(string(b))
+	// Not copied: the address does not keep the text, and the error is dropped.
+	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b)))
 	if err != nil {
 		return netip.Addr{}, false
 	}

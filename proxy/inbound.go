@@ -89,15 +89,16 @@ var errLine = errors.New("a line is too long or does not end in CRLF")
 func (in *inbound) line(wait bool, timeout time.Duration) ([]byte, error) {
 	for {
 		have := in.buffered()
-		if i := indexNewline(have); i >= 0 {
+		i := indexNewline(have)
+		if i > maxLine || i < 0 && len(have) > maxLine {
+			return nil, errLine
+		}
+		if i >= 0 {
 			if i == 0 || have[i-1] != '\r' {
 				return nil, errLine
 			}
 			in.r += i + 1
 			return have[: i-1 : i], nil
-		}
-		if len(have) > maxLine {
-			return nil, errLine
 		}
 		if !wait {
 			return nil, nil

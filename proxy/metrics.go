@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -75,8 +76,15 @@ type poolMetrics struct {
 // newPoolMetrics makes the counters of the pool with this name, or "" for the
 // requests that reached no pool.
 func newPoolMetrics(name string) *poolMetrics {
-	return &poolMetrics{labels: fmt.Sprintf("pool=%q", name)}
+	return &poolMetrics{labels: label("pool", name)}
 }
+
+// label makes a pair of the text format, which knows these three escapes alone.
+func label(name, value string) string {
+	return name + `="` + labelEscapes.Replace(value) + `"`
+}
+
+var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 // WriteMetrics writes the proxy's metrics in the Prometheus text format. It may
 // be called at any time.
@@ -107,7 +115,7 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	}
 	p.writeBackends(w)
 	header(w, "lb_connections", "gauge", "Open connections of clients.")
-	fmt.Fprintf(w, "lb_connections %d\n", p.open.Load())
+	fmt.Fprintf(w, "lb_connections %d\n", p.clients.len())
 }
 
 func (p *Proxy) writeBackends(w io.Writer) {
@@ -132,7 +140,7 @@ func (p *Proxy) writeBackends(w io.Writer) {
 func (p *Proxy) eachBackend(f func(b *backend, labels string)) {
 	for _, pool := range p.pools {
 		for _, b := range pool.backends {
-			f(b, fmt.Sprintf("%s,backend=%q", pool.metrics.labels, b.name))
+			f(b, pool.metrics.labels+","+label("backend", b.name))
 		}
 	}
 }

@@ -60,6 +60,9 @@ func (p *Proxy) pick(x *exchange) reason {
 	if b == nil {
 		return noBackend
 	}
+	if x.tried.n > 0 {
+		x.pool.metrics.retries.Add(1)
+	}
 	x.tried.add(b)
 	x.backend = b
 	return none

@@ -55,7 +55,7 @@ var reasonTable = [reasons]struct {
 	backendAborted:   {"backend_aborted", 0, ""},
 	clientGone:       {"client_gone", 499, ""},
 	draining:         {"draining", 503, "The server is shutting down."},
-	overloaded:       {"overloaded", 503, "Every backend has as many connections as it may have."},
+	overloaded:       {"overloaded", 503, "As many connections are open as may be."},
 	internalError:    {"internal_error", 500, "The load balancer met an error of its own; its log says which."},
 }
 

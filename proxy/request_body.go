@@ -83,9 +83,8 @@ func (x *exchange) discardBody() reason {
 
 // bodyReason tells what it means that a request's body did not come.
 func bodyReason(err error) reason {
-	var netErr net.Error
 	switch {
-	case errors.As(err, &netErr) && netErr.Timeout():
+	case timedOut(err):
 		return requestTimeout
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
 		return clientGone

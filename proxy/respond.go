@@ -89,6 +89,9 @@ func (x *exchange) broken(err error) reason {
 	if x.response.body.framing == untilClose || x.request.http10 {
 		x.client.abort() // the end of the connection would look like the end of the body
 	}
+	if why := x.upload.failure(); why != none && why != backendReset {
+		return why // the request ended early, and so did the response
+	}
 	return backendAborted
 }
 

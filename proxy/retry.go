@@ -9,9 +9,5 @@ func (p *Proxy) retry(x *exchange, why reason) bool {
 	default:
 		return false
 	}
-	if x.tried.n >= x.pool.attempts || !x.repeatable() {
-		return false
-	}
-	x.pool.metrics.retries.Add(1)
-	return true
+	return x.tried.n < x.pool.attempts && x.repeatable()
 }

@@ -45,7 +45,7 @@ type Proxy struct {
 	log         zerolog.Logger
 
 	draining atomic.Bool
-	open     atomic.Int64 // connections of clients
+	clients  clientSet
 	inFlight atomic.Int64 // requests
 	noPool   *poolMetrics
 	errors   [reasons]atomic.Uint64
@@ -62,6 +62,7 @@ func New(o Options) *Proxy {
 		access:      o.Access,
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),
+		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
 	}
 	for _, s := range o.Server.TrustedProxies {
 		prefix, err := parsePrefix(s)
@@ -95,10 +96,7 @@ func (p *Proxy) configure(c ServerConfig) {
 	s.WriteBufferSize = writeBufferSize
 	s.ReadTimeout = c.ReadHeaderTimeout
 	s.IdleTimeout = c.IdleTimeout
-	s.Concurrency = c.MaxConnections
-	if c.MaxConnections == 0 {
-		s.Concurrency = 1 << 30
-	}
+	s.Concurrency = 1 << 30 // the listener bounds it
 	s.StreamRequestBody = true
 	s.DisablePreParseMultipartForm = true
 	s.NoDefaultServerHeader = true
@@ -114,8 +112,8 @@ func (p *Proxy) configure(c ServerConfig) {
 // stands in the header's raw bytes, which the guard reads.
 func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	const unspecified = -2
+	h.Del(fasthttp.HeaderExpect)
 	if h.ContentLength() != unspecified {
-		h.Del(fasthttp.HeaderExpect)
 		h.SetContentLength(unspecified)
 	}
 	return fasthttp.RequestConfig{}
@@ -123,15 +121,19 @@ func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // refuse answers what fasthttp could not parse.
 func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
+	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) {
+		c.answered = true // not a byte has come: who only opens a connection is not told anything
+		return
+	}
 	x := beginExchange(ctx)
+	x.started = time.Now() // ctx may still hold the time of the request before
 	defer p.end(x)
 	why := badRequest
 	var small *fasthttp.ErrSmallBuffer
-	var netErr net.Error
 	switch {
 	case errors.As(err, &small):
 		why = headerTooLarge
-	case errors.As(err, &netErr) && netErr.Timeout():
+	case timedOut(err):
 		why = requestTimeout
 	case errors.Is(err, net.ErrClosed):
 		why = clientGone
@@ -143,7 +145,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 // it stops accepting, finishes the requests under way and returns nil; those that
 // are not done within the shutdown timeout are cut, and an error says how many.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
-	l := &listener{Listener: ln, open: &p.open}
+	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway}
 	served := make(chan error, 1)
 	go func() { served <- p.server.Serve(l) }()
 	select {
@@ -171,6 +173,7 @@ func (p *Proxy) drain() error {
 		case <-deadline.Done():
 		}
 	}
+	p.clients.closeUnused()
 	err := p.server.ShutdownWithContext(deadline) // closes the connections that are idle
 	for _, pool := range p.pools {
 		for _, b := range pool.backends {
@@ -178,9 +181,21 @@ func (p *Proxy) drain() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", p.inFlight.Load(), p.shutdown)
+		unfinished := p.inFlight.Load()
+		p.clients.closeAll()
+		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", unfinished, p.shutdown)
 	}
 	return nil
+}
+
+// turnAway answers a connection beyond server.max_connections. What the client
+// sends is not read.
+func (p *Proxy) turnAway(conn net.Conn) {
+	answer := &problems[overloaded]
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
+	_, _ = conn.Write(slices.Concat(answer.head, []byte("Connection: close\r\n\r\n"), answer.body))
+	p.noPool.codes.add(reasonTable[overloaded].status)
+	p.count(overloaded)
 }
 
 // Report tells that a backend, by its index in the pool's config, went out or

@@ -10,16 +10,20 @@ import (
 // side of the backend's; stopUpload waits for its end.
 type upload struct {
 	started bool
-	ended   bool        // its result has been received
-	result  reason      // none: the whole body was sent
-	done    chan reason // one result
+	done    chan struct{} // gets one value when the goroutine has ended
 
-	mu     sync.Mutex
-	header bool // the response's header has come: its deadline is no longer ours to set
+	mu       sync.Mutex
+	header   bool   // the response's header has come: its deadline is no longer ours to set
+	taken    bool   // the whole body has been read from the client
+	finished bool   // result counts
+	result   reason // none: the whole body was sent
 }
 
 // startUpload sends the rest of the body while the caller waits for the response.
 func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
+	if why := x.proceed(); why != none { // not in the goroutine: it must stand before the response
+		return why
+	}
 	u := &x.upload
 	u.started = true
 	// Until the body is sent, the backend may be silent for as long as it takes.
@@ -27,14 +31,15 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 	go func() {
 		why := p.sendBodyGuarded(x, c)
 		u.mu.Lock()
+		u.finished, u.result = true, why // before the deadline wakes who asks for it
 		switch {
-		case why == none && !u.header:
-			_ = c.Conn.SetReadDeadline(time.Now().Add(x.pool.responseHeader))
 		case why != none && why != backendReset:
 			_ = c.Conn.SetReadDeadline(longAgo) // there will be no response to this
+		case !u.header:
+			_ = c.Conn.SetReadDeadline(time.Now().Add(x.pool.responseHeader))
 		}
 		u.mu.Unlock()
-		u.done <- why
+		u.done <- struct{}{}
 	}()
 	return none
 }
@@ -52,9 +57,6 @@ func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason) {
 
 // sendBody copies the body from the client to the backend.
 func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
-	if why := x.proceed(); why != none {
-		return why
-	}
 	in := &x.request.body
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
@@ -75,8 +77,14 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
 				b = append(b, lastChunk...)
 			}
 		}
+		if in.ended {
+			x.upload.bodyTaken()
+		}
 		c.expectWrite(time.Now(), p.bodyTimeout)
 		if _, err := c.Write(b); err != nil {
+			if timedOut(err) {
+				return responseTimeout // it does not read on
+			}
 			return backendReset // it may have answered early: the response tells
 		}
 	}
@@ -92,40 +100,50 @@ func (u *upload) headerCame(c *backendConn) {
 	c.readBy = time.Time{}
 }
 
-// failure returns the upload's result if it is there already.
+// failure returns why the body could not be sent, as far as that is known already.
 func (u *upload) failure() reason {
-	if u.ended {
-		return u.result
-	}
-	select {
-	case u.result = <-u.done:
-		u.ended = true
-		return u.result
-	default:
-		return none
-	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.result
 }
 
-// complete reports whether the whole body has been sent.
+// bodyTaken tells that the client's connection stands where the next request
+// begins. It comes before the last write: the response may be here as soon as that.
+func (u *upload) bodyTaken() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.taken = true
+}
+
+// complete reports whether the whole body has been read from the client, so that
+// its connection can serve on.
 func (u *upload) complete() bool {
-	return !u.started || u.failure() == none && u.ended
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.started || u.taken
 }
 
 // stopUpload ends an upload that still runs, and reports whether the whole body
-// had been sent. If not, neither connection can be used again.
+// had been sent. If not, the backend's connection cannot be used again, nor the
+// client's where the body still comes.
 func (x *exchange) stopUpload(c *backendConn) bool {
 	u := &x.upload
 	if !u.started {
 		return true
 	}
-	if u.failure(); !u.ended {
-		_ = x.client.Conn.SetReadDeadline(longAgo)
-		_ = c.Conn.SetWriteDeadline(longAgo)
-		u.result = <-u.done
-		u.ended = true
-		x.client.readBy = time.Time{}
+	u.mu.Lock()
+	finished := u.finished
+	u.mu.Unlock()
+	if !finished {
+		x.client.stop()
+		c.stop()
 	}
-	if u.result != none {
+	<-u.done
+	if !finished {
+		x.client.resume()
+		c.resume()
+	}
+	if u.result != none && !u.taken {
 		x.cut, x.client.linger = true, true
 	}
 	return u.result == none

@@ -1,0 +1,212 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBrokenOffResponse has the backend leave in the middle of a body. The client
+// must see that, and never a clean end.
+func TestBrokenOffResponse(t *testing.T) {
+	for _, test := range []struct {
+		name, request, response string
+		rst                     bool
+	}{
+		{"Content-Length", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "Content-Length: 100\r\n\r\nhalf", false},
+		{"Content-Length, reset", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "Content-Length: 100\r\n\r\nhalf", true},
+		{"chunked", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false},
+		{"in a chunk", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n40\r\nhalf", false},
+		{"broken chunks", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalfxx\r\n0\r\n\r\n", false},
+		{"without last line", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n", false},
+		{"until close, reset", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "\r\nhalf", true},
+		{"HTTP/1.0, Content-Length", "GET / HTTP/1.0\r\n\r\n", "Content-Length: 100\r\n\r\nhalf", false},
+		{"HTTP/1.0, chunked", "GET / HTTP/1.0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false},
+		{"HTTP/1.0, until close, reset", "GET / HTTP/1.0\r\n\r\n", "\r\nhalf", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			leave := make(chan bool)
+			p, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+				if _, err := readRequestHeader(bufio.NewReader(conn)); err != nil {
+					return
+				}
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+test.response)
+				<-leave
+				if test.rst {
+					reset(conn)
+				}
+			})))
+			w := newWire(t, address)
+			w.send(test.request)
+			r, err := http.ReadResponse(w.in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			half := make([]byte, 4)
+			if _, err := io.ReadFull(r.Body, half); string(half) != "half" {
+				t.Fatalf("got %q, %v", half, err)
+			}
+			leave <- true
+			rest, err := io.ReadAll(r.Body)
+			if err == nil || isTimeout(err) {
+				t.Errorf("the body ended with %q, %v, want an error", rest, err)
+			}
+			eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "backend_aborted") == "1" })
+		})
+	}
+}
+
+// TestClientLeavesWhileTheResponseStreams wants the backend to hear of it soon.
+func TestClientLeavesWhileTheResponseStreams(t *testing.T) {
+	heard := make(chan error, 1)
+	p, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		for {
+			_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
+				heard <- err
+				return
+			}
+		}
+	})))
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	_, _ = w.Read(make([]byte, 100))
+	w.Close()
+	if err := <-heard; isTimeout(err) {
+		t.Errorf("the backend did not hear of it: %v", err)
+	}
+	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
+}
+
+// TestClientLeavesWithinItsBody wants the backend to see a broken request, not a
+// short one, and nobody to be blamed but the client.
+func TestClientLeavesWithinItsBody(t *testing.T) {
+	for _, request := range []string{
+		"Content-Length: 100000\r\n\r\nhalf",
+		"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+	} {
+		for _, early := range []string{"", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"} {
+			t.Run(fmt.Sprintf("%.7s, answer: %.12s", request, early), func(t *testing.T) {
+				seen, got := make(chan bool, 1), make(chan error, 1)
+				p, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+					r, err := http.ReadRequest(bufio.NewReader(conn))
+					if err != nil {
+						return
+					}
+					_, _ = io.ReadFull(r.Body, make([]byte, 4))
+					_, _ = io.WriteString(conn, early)
+					seen <- true
+					_, err = io.Copy(io.Discard, r.Body)
+					got <- err
+				})))
+				w := newWire(t, address)
+				w.send("POST / HTTP/1.1\r\nHost: h\r\n" + request)
+				<-seen
+				if early != "" {
+					if _, err := readRequestHeader(w.in); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.Close()
+				if err := <-got; err == nil {
+					t.Error("the backend saw the body end cleanly")
+				}
+				eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
+				if n := errorsWith(p, "backend_aborted"); n != "0" {
+					t.Errorf("the backend is blamed %s times", n)
+				}
+			})
+		}
+	}
+}
+
+// TestAnswerBeforeALargeBody has the client send far more than is wanted, and
+// only then read.
+func TestAnswerBeforeALargeBody(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		framing string
+		change  func(*Options)
+		status  int
+	}{
+		{"413", "Content-Length: 10485760\r\n\r\n", func(o *Options) { o.Server.MaxBodySize = 1000 }, 413},
+		{"413 chunked", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Server.MaxBodySize = 1000 }, 413},
+		{"429", "Content-Length: 10485760\r\n\r\n", func(o *Options) { o.Limiter = limits(1, 0.001) }, 429},
+		{"404", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }, 404},
+		{"400", "Content-Length: 10485760\r\nContent-Length: 1\r\n\r\n", func(*Options) {}, 400},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := testOptions(startBackend(t, mirror))
+			test.change(&o)
+			_, address := startProxy(t, o)
+			if o.Limiter != nil {
+				talk(t, address, get("/"))
+			}
+			w := newWire(t, address)
+			w.send("POST / HTTP/1.1\r\nHost: h\r\n" + test.framing)
+			if _, err := io.Copy(w, io.LimitReader(zeros{}, 10<<20)); err != nil {
+				t.Fatalf("the body could not be sent: %v", err)
+			}
+			if got := w.receive("POST"); got.StatusCode != test.status || !got.Close {
+				t.Errorf("got %d, close: %v", got.StatusCode, got.Close)
+			}
+			w.mustEnd()
+		})
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestRefusalKeepsTheConnection: a small body is read and dropped, so that the
+// next request is found behind it.
+func TestRefusalKeepsTheConnection(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.Limiter = limits(1, 0.001)
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	body := "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n" + strings.Repeat("b", 30_000)
+	for i, want := range []int{200, 429, 429} {
+		w.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+		got := w.receive("POST")
+		if got.StatusCode != want || got.Close {
+			t.Fatalf("response %d: %d, close: %v", i, got.StatusCode, got.Close)
+		}
+		for _, field := range []string{"RateLimit", "RateLimit-Policy"} {
+			if got.Header.Get(field) == "" {
+				t.Errorf("response %d has no %s", i, field)
+			}
+		}
+		if after := got.Header.Get("Retry-After"); (after == "1000") != (want == 429) {
+			t.Errorf("response %d: Retry-After is %q", i, after)
+		}
+	}
+}
+
+// TestConnectionWithoutARequest gets no answer and counts as no request.
+func TestConnectionWithoutARequest(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.Server.ReadHeaderTimeout = 20 * time.Millisecond
+	p, address := startProxy(t, o)
+	newWire(t, address).mustEnd()
+	for range 20 {
+		reset(dial(t, address))
+	}
+	eventually(t, "the connections to end", func() bool { return metric(p, "lb_connections") == "0" })
+	for why := badRequest; why < reasons; why++ {
+		if n := p.errors[why].Load(); n != 0 {
+			t.Errorf("%d errors of %s", n, reasonTable[why].code)
+		}
+	}
+	if _, err := dial(t, address).Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want a clean end", err)
+	}
+}

@@ -1,0 +1,291 @@
+package proxy
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+)
+
+// newTestSnapshot makes a snapshot of backends with these weights.
+func newTestSnapshot(weights ...int) *snapshot {
+	var backends []*backend
+	for i, w := range weights {
+		url := fmt.Sprintf("http://10.0.0.%d:80", i+1)
+		backends = append(backends, &backend{name: url, weight: w, hash: stringKey(url)})
+	}
+	return newSnapshot(backends, new(atomic.Uint64))
+}
+
+// shares counts the backends that n picks give, each for another client.
+func shares(s *snapshot, pick policy, n int) []int {
+	counts := make([]int, len(s.backends))
+	for i := range n {
+		counts[slices.Index(s.backends, pick(s, clientKey(i)))]++
+	}
+	return counts
+}
+
+// clientKey is the key of the i-th client.
+func clientKey(i int) uint64 {
+	return addrKey(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+}
+
+func TestShareByWeight(t *testing.T) {
+	const picks = 60000
+	for _, name := range []string{"round_robin", "random", "random_two", "ip_hash"} {
+		for _, weights := range [][]int{{1}, {1, 1, 1}, {5, 1, 1}, {1, 2, 3, 4}, {1000, 500, 500}} {
+			t.Run(fmt.Sprint(name, weights), func(t *testing.T) {
+				total := 0
+				for _, w := range weights {
+					total += w
+				}
+				tolerance := 0.06
+				if name == "random_two" && len(weights) > 1 && weights[0] != weights[1] {
+					tolerance = 0.45 // two different ones are drawn, which evens the shares out
+				}
+				for i, got := range shares(newTestSnapshot(weights...), policies[name], picks) {
+					want := float64(picks*weights[i]) / float64(total)
+					if math.Abs(float64(got)-want) > tolerance*want {
+						t.Errorf("backend %d of weight %d got %d of %d, want about %.0f", i, weights[i], got, picks, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// In one round each backend has exactly its turns, and they are as far apart as
+// they can be.
+func TestRoundRobinIsSmooth(t *testing.T) {
+	for _, test := range []struct {
+		weights []int
+		round   int
+		row     int // most turns in a row of one backend
+	}{
+		{[]int{1}, 1, 1},
+		{[]int{7}, 1, 1},
+		{[]int{1, 1, 1}, 3, 1},
+		{[]int{10, 10}, 2, 1},
+		{[]int{4, 2, 2}, 4, 1},
+		{[]int{5, 1, 1}, 7, 2},
+		{[]int{6, 1}, 7, 6},
+		{[]int{3, 2}, 5, 2},
+		{[]int{1000, 1}, 1001, 1000},
+	} {
+		t.Run(fmt.Sprint(test.weights), func(t *testing.T) {
+			s := newTestSnapshot(test.weights...)
+			if len(s.schedule) != test.round {
+				t.Fatalf("a round has %d turns, want %d", len(s.schedule), test.round)
+			}
+			scale := 0
+			for _, w := range test.weights {
+				scale += w
+			}
+			scale /= test.round
+			for range 3 {
+				for i, got := range shares(s, roundRobin, test.round) {
+					if want := test.weights[i] / scale; got != want {
+						t.Errorf("backend %d had %d turns, want %d", i, got, want)
+					}
+				}
+			}
+			longest, row := 1, 1
+			for i := 1; i < len(s.schedule); i++ {
+				if row++; s.schedule[i] != s.schedule[i-1] {
+					row = 1
+				}
+				longest = max(longest, row)
+			}
+			if longest > test.row && len(test.weights) > 1 {
+				t.Errorf("%d turns in a row, want at most %d: %v", longest, test.row, s.schedule)
+			}
+		})
+	}
+}
+
+// The order is that of nginx.
+func TestRoundRobinOrder(t *testing.T) {
+	if got := fmt.Sprint(smoothSchedule([]int{5, 1, 1})); got != "[0 0 1 0 2 0 0]" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestScheduleIsBounded(t *testing.T) {
+	odd := make([]int, 1000)
+	for i := range odd {
+		odd[i] = 1 + i%maxWeight
+	}
+	light := slices.Repeat([]int{1}, 1000)
+	light[0] = maxWeight
+	for _, weights := range [][]int{odd, light, slices.Repeat([]int{maxWeight}, 1000), {997, 991, 983}} {
+		s := newTestSnapshot(weights...)
+		if n := len(s.schedule); n > maxSchedule+len(weights) {
+			t.Errorf("%d backends make a round of %d turns", len(weights), n)
+		}
+		turns := shares(s, roundRobin, len(s.schedule))
+		total := 0
+		for _, w := range weights {
+			total += w
+		}
+		for i, w := range weights {
+			exact := float64(w) / float64(total) * float64(len(s.schedule))
+			if turns[i] < 1 || math.Abs(float64(turns[i])-exact) > 1.5 {
+				t.Errorf("backend %d of weight %d has %d turns, want about %.1f", i, w, turns[i], exact)
+			}
+		}
+	}
+	if s := newTestSnapshot(); len(s.schedule) != 0 || len(s.backends) != 0 {
+		t.Error("a snapshot of no backends has turns")
+	}
+}
+
+func TestLeastRequests(t *testing.T) {
+	t.Run("ties are shared", func(t *testing.T) {
+		for i, got := range shares(newTestSnapshot(1, 1, 1, 1), leastRequests, 400) {
+			if got != 100 {
+				t.Errorf("backend %d got %d of 400", i, got)
+			}
+		}
+	})
+	for _, test := range []struct {
+		name    string
+		weights []int
+		load    []int64
+		want    int
+	}{
+		{"the idle one", []int{1, 1, 1}, []int64{3, 0, 2}, 1},
+		{"fewer", []int{1, 1, 1}, []int64{3, 2, 1}, 2},
+		{"by weight", []int{1, 3}, []int64{1, 4}, 1},
+		{"by weight, when it is loaded", []int{1, 3}, []int64{1, 6}, 0},
+		{"an idle light one before a loaded heavy one", []int{1, 1000}, []int64{0, 1000}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newTestSnapshot(test.weights...)
+			for i, n := range test.load {
+				s.backends[i].inFlight.Store(n)
+			}
+			for range 2 * len(s.backends) {
+				if got := slices.Index(s.backends, leastRequests(s, 0)); got != test.want {
+					t.Fatalf("picked %d, want %d", got, test.want)
+				}
+			}
+		})
+	}
+	t.Run("load settles by weight", func(t *testing.T) {
+		s := newTestSnapshot(1, 2, 5)
+		for range 800 {
+			leastRequests(s, 0).inFlight.Add(1)
+		}
+		for i, want := range []int64{100, 200, 500} {
+			if got := s.backends[i].inFlight.Load(); got < want-1 || got > want+1 {
+				t.Errorf("backend %d has %d under way, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+func TestRandomTwoAvoidsTheLoaded(t *testing.T) {
+	const picks = 10000
+	s := newTestSnapshot(1, 1, 1, 1)
+	s.backends[2].inFlight.Store(10)
+	got := shares(s, randomTwo, picks)
+	// It is only picked when all draws give it.
+	if got[2] > picks/50 {
+		t.Errorf("the loaded backend got %d of %d", got[2], picks)
+	}
+}
+
+// When one of ten backends goes, its clients move, to all of the others, and
+// nobody else does.
+func TestIPHashMovesFew(t *testing.T) {
+	const clients = 20000
+	for _, weights := range [][]int{slices.Repeat([]int{1}, 10), {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}} {
+		all := newTestSnapshot(weights...)
+		const gone = 6
+		fewer := newSnapshot(slices.Delete(slices.Clone(all.backends), gone, gone+1), all.turn)
+		lost, heirs := 0, map[*backend]int{}
+		for i := range clients {
+			before, after := ipHash(all, clientKey(i)), ipHash(fewer, clientKey(i))
+			switch {
+			case before == all.backends[gone]:
+				lost++
+				heirs[after]++
+			case before != after:
+				t.Fatalf("client %d moved from %s to %s, which both live", i, before.name, after.name)
+			}
+		}
+		if lost == 0 || len(heirs) != 9 {
+			t.Errorf("%v: %d clients moved to %d backends", weights, lost, len(heirs))
+		}
+	}
+}
+
+// The result is the same in every instance, in whatever order the config lists
+// the backends.
+func TestIPHashIsStable(t *testing.T) {
+	for _, weights := range [][]int{{1, 1, 1, 1}, {1, 2, 3, 4}} {
+		a, b := newTestSnapshot(weights...), newTestSnapshot(weights...)
+		slices.Reverse(b.backends)
+		for i := range 1000 {
+			if x, y := ipHash(a, clientKey(i)).name, ipHash(b, clientKey(i)).name; x != y {
+				t.Fatalf("%v: client %d goes to %s here and to %s there", weights, i, x, y)
+			}
+		}
+	}
+	// These are fixed: changing the hash moves every client at a rolling update.
+	if got := addrKey(netip.MustParseAddr("192.0.2.1")); got != goldenAddrKey {
+		t.Errorf("addrKey = %#x, want %#x", got, uint64(goldenAddrKey))
+	}
+	if got := stringKey("http://10.0.0.1:80"); got != goldenStringKey {
+		t.Errorf("stringKey = %#x, want %#x", got, uint64(goldenStringKey))
+	}
+}
+
+const (
+	goldenAddrKey   = 0x1ad9f79f750af5b2
+	goldenStringKey = 0x7cb0be5bda1f1aa0
+)
+
+func TestUntried(t *testing.T) {
+	s := newTestSnapshot(1, 1, 1)
+	a, b, c := s.backends[0], s.backends[1], s.backends[2]
+	for _, test := range []struct {
+		tried        []*backend
+		picked, want *backend
+	}{
+		{nil, b, b},
+		{[]*backend{a}, b, b},
+		{[]*backend{b}, b, c},
+		{[]*backend{c}, c, a},
+		{[]*backend{b, c}, b, a},
+		{[]*backend{a, b, c}, b, nil},
+	} {
+		var tried triedSet
+		for _, b := range test.tried {
+			tried.add(b)
+		}
+		if got := s.untried(test.picked, &tried); got != test.want {
+			t.Errorf("after %d tries: got %v, want %v", len(test.tried), got, test.want)
+		}
+	}
+}
+
+func TestReduce(t *testing.T) {
+	for _, test := range []struct {
+		in   []int
+		want string
+	}{
+		{[]int{2, 4, 6}, "[1 2 3] 6"},
+		{[]int{3, 7}, "[3 7] 10"},
+		{[]int{1000, 1000}, "[1 1] 2"},
+		{nil, "[] 0"},
+	} {
+		reduced, total := reduce(test.in)
+		if got := fmt.Sprint(reduced, total); got != test.want {
+			t.Errorf("reduce(%v) = %s, want %s", test.in, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package proxy
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// faults collects the paths that a Validate calls wrong.
+func faults(validate func(wrong func(path string, value any, allowed string))) (paths []string) {
+	validate(func(path string, _ any, allowed string) {
+		if allowed == "" {
+			path += " (does not say what is allowed)"
+		}
+		paths = append(paths, path)
+	})
+	return paths
+}
+
+func TestServerConfigValidate(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(*ServerConfig)
+		want []string
+	}{
+		{"defaults", func(*ServerConfig) {}, nil},
+		{"least", func(c *ServerConfig) {
+			c.ReadHeaderTimeout, c.MaxHeaderSize, c.MaxBodySize = time.Millisecond, 1<<10, 1
+		}, nil},
+		{"most", func(c *ServerConfig) {
+			c.BodyTimeout, c.MaxHeaderSize, c.MaxConnections = 24*time.Hour, 1<<20, math.MaxInt32
+		}, nil},
+		{"listen is empty", func(c *ServerConfig) { c.Listen = "" }, []string{"listen"}},
+		{"listen", func(c *ServerConfig) { c.Listen = "8080" }, []string{"listen"}},
+		{"timeouts of 0", func(c *ServerConfig) {
+			c.ReadHeaderTimeout, c.BodyTimeout, c.IdleTimeout, c.ShutdownTimeout = 0, 0, 0, 0
+		},
+			[]string{"read_header_timeout", "body_timeout", "idle_timeout", "shutdown_timeout"}},
+		{"a bare number of seconds", func(c *ServerConfig) { c.BodyTimeout = 30 }, []string{"body_timeout"}},
+		{"too long", func(c *ServerConfig) { c.IdleTimeout = 24*time.Hour + 1 }, []string{"idle_timeout"}},
+		{"negative", func(c *ServerConfig) { c.ShutdownTimeout, c.MaxBodySize, c.MaxConnections = -1, -1, -1 }, []string{"shutdown_timeout", "max_body_size", "max_connections"}},
+		{"header too small", func(c *ServerConfig) { c.MaxHeaderSize = 1<<10 - 1 }, []string{"max_header_size"}},
+		{"header too large", func(c *ServerConfig) { c.MaxHeaderSize = 1<<20 + 1 }, []string{"max_header_size"}},
+		{"too many connections", func(c *ServerConfig) { c.MaxConnections = math.MaxInt32 + 1 }, []string{"max_connections"}},
+		{"trusted proxies", func(c *ServerConfig) { c.TrustedProxies = []string{"10.0.0.1", "10.0.0.0/8", "::1", "2001:db8::/32"} }, nil},
+		{"broken trusted proxies", func(c *ServerConfig) {
+			c.TrustedProxies = []string{"10.0.0.1", "10.0.0", "", "10.0.0.0/33", "localhost"}
+		},
+			[]string{"trusted_proxies[1]", "trusted_proxies[2]", "trusted_proxies[3]", "trusted_proxies[4]"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := DefaultServerConfig()
+			test.set(&c)
+			if got := faults(c.Validate); !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestPoolConfigValidate(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(*PoolConfig)
+		want []string
+	}{
+		{"defaults", func(*PoolConfig) {}, nil},
+		{"balance", func(c *PoolConfig) { c.Balance = "fastest" }, []string{"balance"}},
+		{"no balance", func(c *PoolConfig) { c.Balance = "" }, []string{"balance"}},
+		{"no backends", func(c *PoolConfig) { c.Backends = nil }, []string{"backends"}},
+		{"url", func(c *PoolConfig) { c.Backends[1].URL = "ftp://b" }, []string{"backends[1].url"}},
+		{"twice", func(c *PoolConfig) { c.Backends[1].URL = "http://a:80/" }, []string{"backends[1].url"}},
+		{"weights", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = 0, maxWeight+1 }, []string{"backends[0].weight", "backends[1].weight"}},
+		{"greatest weight", func(c *PoolConfig) { c.Backends[0].Weight = maxWeight }, nil},
+		{"connections", func(c *PoolConfig) { c.Backends[0].MaxConnections = -1 }, []string{"backends[0].max_connections"}},
+		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header"}},
+		{"no attempts", func(c *PoolConfig) { c.Retry.Attempts = 0 }, []string{"retry.attempts"}},
+		{"most attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts }, nil},
+		{"too many attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts + 1 }, []string{"retry.attempts"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := DefaultPoolConfig()
+			c.Backends = []BackendConfig{{URL: "http://a", Weight: 1}, {URL: "http://b", Weight: 1}}
+			test.set(&c)
+			if got := faults(c.Validate); !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+	for name := range policies {
+		c := DefaultPoolConfig()
+		c.Balance, c.Backends = name, []BackendConfig{{URL: "http://a", Weight: 1}}
+		if got := faults(c.Validate); got != nil {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+func TestValidateRoutes(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		routes []RouteConfig
+		pools  []string
+		want   []string
+	}{
+		{"none, one pool", nil, []string{"a"}, nil},
+		{"none, two pools", nil, []string{"a", "b"}, []string{"routes"}},
+		{"good", []RouteConfig{{"", "", "a"}, {"h", "", "a"}, {"h", "/p", "b"}, {"i", "/p", "b"}}, []string{"a", "b"}, nil},
+		{"pool", []RouteConfig{{"", "", "c"}, {"h", "", ""}}, []string{"a"}, []string{"routes[0].pool", "routes[1].pool"}},
+		{"path", []RouteConfig{{"", "p", "a"}}, []string{"a"}, []string{"routes[0].path"}},
+		{"host", []RouteConfig{{"h:80", "", "a"}, {"*.h", "", "a"}, {"h/p", "", "a"}, {"h i", "", "a"}}, []string{"a"},
+			[]string{"routes[0].host", "routes[1].host", "routes[2].host", "routes[3].host"}},
+		{"twice", []RouteConfig{{"h", "/p", "a"}, {"H", "/p", "a"}, {"h", "/q", "a"}}, []string{"a"}, []string{"routes[1].path"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := faults(func(wrong func(string, any, string)) { ValidateRoutes(test.routes, test.pools, wrong) })
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestCheckListen(t *testing.T) {
+	for _, address := range []string{":8080", "127.0.0.1:0", "[::1]:65535", "localhost:80", "unix:/run/lb.sock", "unix:lb.sock"} {
+		if err := CheckListen(address); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	for _, address := range []string{"", "8080", "127.0.0.1", "127.0.0.1:", ":http", ":65536", ":-1", "::1:80", "unix:", "http://a:80"} {
+		if err := CheckListen(address); err == nil || !strings.Contains(err.Error(), "allowed is host:port") {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
+func TestParseBackendURL(t *testing.T) {
+	for url, want := range map[string]BackendAddress{
+		"http://a":              {"tcp", "a:80", "a"},
+		"http://a:8100":         {"tcp", "a:8100", "a:8100"},
+		"http://a:8100/":        {"tcp", "a:8100", "a:8100"},
+		"HTTP://127.0.0.1:1":    {"tcp", "127.0.0.1:1", "127.0.0.1:1"},
+		"http://[::1]":          {"tcp", "[::1]:80", "[::1]"},
+		"http://[::1]:65535":    {"tcp", "[::1]:65535", "[::1]:65535"},
+		"unix:/run/backend.soc": {"unix", "/run/backend.soc", "localhost"},
+	} {
+		if got, err := ParseBackendURL(url); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v", url, got, err)
+		}
+	}
+	for _, url := range []string{
+		"", "a", "a:80", "127.0.0.1:80", "//a:80", "https://a", "ftp://a", "http://", "http:///p", "http://:80", "http://a:0", "http://a:65536",
+		"http://a:b", "http://a/p", "http://a?q", "http://a#f", "http://u@a", "http://u:p@a", "http://a b", "http://::1", "http:a", "unix:", "unix:a",
+	} {
+		got, err := ParseBackendURL(url)
+		if err == nil || !strings.Contains(err.Error(), "http://host:port or unix:/path") {
+			t.Errorf("%q: got %+v, %v", url, got, err)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]Size{
+		"0": 0, "16384": 16384, "16KiB": 16 << 10, "16 KiB": 16 << 10, "8MiB": 8 << 20, "1GiB": 1 << 30, "2TiB": 2 << 40, `"16KiB"`: 16 << 10,
+		"9223372036854775807": math.MaxInt64, "8388607TiB": 8388607 << 40,
+	} {
+		var s Size
+		if err := yaml.Unmarshal([]byte(text), &s); err != nil || s != want {
+			t.Errorf("%s: got %d, %v, want %d", text, s, err, want)
+		}
+	}
+	for _, text := range []string{"-1", "-1KiB", "1KB", "1kib", "1.5MiB", "KiB", "1e3", "0x10", "9223372036854775808", "8388608TiB", "[1]", "{a: 1}", `""`, "true", "1KiBMiB"} {
+		var s Size
+		if err := yaml.Unmarshal([]byte(text), &s); err == nil || !strings.Contains(err.Error(), "16KiB") {
+			t.Errorf("%s: got %d, %v", text, s, err)
+		}
+	}
+}
+
+func TestBackendDefaults(t *testing.T) {
+	var c PoolConfig
+	if err := yaml.Unmarshal([]byte("backends: [{url: http://a}, {url: http://b, weight: 0, max_connections: 7}]"), &c); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(c.Backends); got != "[{http://a 1 0} {http://b 0 7}]" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestParsePrefix(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.1.2.3": "10.1.2.3/32", "10.1.2.3/8": "10.0.0.0/8", "::1": "::1/128", "2001:db8::1/32": "2001:db8::/32",
+		"::ffff:10.0.0.1": "10.0.0.1/32", "::ffff:10.0.0.0/104": "10.0.0.0/8", "0.0.0.0/0": "0.0.0.0/0",
+	} {
+		if got, err := parsePrefix(text); err != nil || got != netip.MustParsePrefix(want) {
+			t.Errorf("%s: got %s, %v, want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "/", "a", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0", "10.0.0.0/8/8", "fe80::1%eth0/64", "10.0.0.1:80"} {
+		if got, err := parsePrefix(text); err == nil {
+			t.Errorf("%q: got %s", text, got)
+		}
+	}
+}

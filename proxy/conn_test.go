@@ -1,0 +1,156 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestHeaderScan(t *testing.T) {
+	const header = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	for _, test := range []struct {
+		name, in string
+		header   int // its length, or 0 where it has no end
+		faulty   bool
+	}{
+		{"whole", header, len(header), false},
+		{"with what follows", header + "body\r\n\r\n", len(header), false},
+		{"no fields", "GET / HTTP/1.0\r\n\r\n", 18, false},
+		{"empty line first", "\r\n" + header, 2 + len(header), false},
+		{"two empty lines first", "\r\n\r\n" + header, 4 + len(header), true},
+		{"bare LF first", "\n" + header, 1 + len(header), true},
+		{"bare LF in the middle", "GET / HTTP/1.1\nHost: a\r\n\r\n", 26, true},
+		{"bare LF behind the last field", "GET / HTTP/1.1\r\nHost: a\n\r\n", 26, true},
+		{"bare LF as the empty line", "GET / HTTP/1.1\r\nHost: a\r\n\n", 0, true},
+		{"CR within a line", "GET / HTTP/1.1\r\nA: \r\r\n\r\n", 24, false},
+		{"CR alone before CRLF", "GET / HTTP/1.1\r\n\r\r\n\r\n", 21, false},
+		{"white space is no end", "GET / HTTP/1.1\r\n \r\n\r\n", 21, false},
+		{"begun", "GET / HTTP/1.1\r\nHost: a\r\n", 0, false},
+		{"nothing", "", 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var s headerScan
+			got := s.end([]byte(test.in))
+			want := test.header
+			if want == 0 {
+				want = len(test.in)
+			}
+			if got != want || s.faulty != test.faulty {
+				t.Errorf("got %d bytes, faulty %v; want %d, %v", got, s.faulty, want, test.faulty)
+			}
+			if (s.fault() != nil) != test.faulty || s.take() != test.faulty || s != (headerScan{}) {
+				t.Error("fault and take do not tell the same, or take leaves something")
+			}
+		})
+	}
+}
+
+// However the bytes are cut, a scan finds the same end and the same faults.
+func TestHeaderScanOfPieces(t *testing.T) {
+	part := rapid.SampledFrom([]string{"\r\n", "\n", "\r", "A: b", "GET / HTTP/1.1", " ", "x", "\r\n\r\n", "\n\n"})
+	rapid.Check(t, func(t *rapid.T) {
+		in := strings.Join(rapid.SliceOfN(part, 0, 16).Draw(t, "parts"), "")
+		var whole, pieces headerScan
+		end := whole.end([]byte(in))
+		for at := 0; at < end; {
+			piece := in[at:rapid.IntRange(at+1, len(in)).Draw(t, "cut")]
+			took := pieces.end([]byte(piece))
+			if want := min(len(piece), end-at); took != want {
+				t.Fatalf("%q: at %d the scan took %d of %q, want %d", in, at, took, piece, want)
+			}
+			at += took
+		}
+		if whole != pieces {
+			t.Fatalf("%q: whole %+v, in pieces %+v", in, whole, pieces)
+		}
+	})
+}
+
+const (
+	pipelinedGet   = "GET /one HTTP/1.1\r\nHost: a\r\n\r\n"
+	pipelinedFixed = "POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\nGET / H"
+	pipelinedChunk = "POST /three HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n3;x=y\r\nefg\r\n0\r\nT: u\r\n\r\n"
+	pipelinedLast  = "GET /four HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	pipelined      = pipelinedGet + pipelinedFixed + pipelinedChunk + "\r\n" + pipelinedLast
+)
+
+// TestPipelining cuts four requests in a row at every byte: each is answered, in
+// turn, with its own path and body.
+func TestPipelining(t *testing.T) {
+	url := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %q %v", r.Method, r.URL.Path, body, err)
+	})
+	_, address := startProxy(t, testOptions(url))
+	want := []string{`GET /one "" <nil>`, `POST /two "GET / H" <nil>`, `POST /three "abcdefg" <nil>`, `GET /four "" <nil>`}
+	for cut := range len(pipelined) {
+		conn := dial(t, address)
+		for _, part := range []string{pipelined[:cut], pipelined[cut:]} {
+			if _, err := io.WriteString(conn, part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := bufio.NewReader(conn)
+		closes := false
+		for i, want := range want {
+			answer, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("cut at %d, answer %d: %v, the one before closes: %v", cut, i+1, err, closes)
+			}
+			closes = answer.Close
+			body, err := io.ReadAll(answer.Body)
+			if err != nil || string(body) != want {
+				t.Fatalf("cut at %d, answer %d: got %q, %v, want %q", cut, i+1, body, err, want)
+			}
+		}
+		if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+			t.Fatalf("cut at %d: behind the last answer came %q, %v", cut, rest, err)
+		}
+		conn.Close()
+	}
+}
+
+// TestReadOfPieces cuts the same requests at any places: fasthttp gets each header
+// and not a byte more, and the bodies come to who reads them past it.
+func TestReadOfPieces(t *testing.T) {
+	p := New(testOptions("http://127.0.0.1:1"))
+	rapid.Check(t, func(t *rapid.T) {
+		cuts := rapid.SliceOfN(rapid.IntRange(1, len(pipelined)-1), 0, 40).Draw(t, "cuts")
+		in := newPieces(pipelined, sorted(cuts)...)
+		x, why, parsed := p.parsedRequest(in)
+		if !parsed || why != none || string(x.request.target) != "/one" {
+			t.Fatalf("got %v, %d", parsed, why)
+		}
+		c := x.client
+		header := make([]byte, 0, len(pipelined))
+		for !strings.HasSuffix(string(header), "\r\n\r\n") {
+			n, err := c.Read(header[len(header):cap(header)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			header = header[:len(header)+n]
+		}
+		if want := pipelinedFixed[:len(pipelinedFixed)-7]; string(header) != want {
+			t.Fatalf("got %q, want %q", header, want)
+		}
+		if at := string(c.in.buffered()) + in.unread(); !strings.HasPrefix(at, "GET / HPOST /three") {
+			t.Fatalf("behind the header stands %.40q", at)
+		}
+	})
+}
+
+// A pipelined request with a fault is refused at once, too: nobody waits for an end
+// of its header that never comes.
+func TestPipelinedFault(t *testing.T) {
+	url, _ := startCountingBackend(t)
+	_, address := startProxy(t, testOptions(url))
+	got := talk(t, address, withHost("GET / HTTP/1.1")+"GET / HTTP/1.1\nHost: a\n\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 200 ") || strings.Count(got, "HTTP/1.1 400 ") != 1 {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,206 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// lines joins the lines of a header and ends it.
+func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n\r\n" }
+
+// withHost is lines with a Host behind the first.
+func withHost(l ...string) string {
+	return lines(append([]string{l[0], "Host: example.com"}, l[1:]...)...)
+}
+
+// startCountingBackend answers each request with 200, and counts the requests.
+func startCountingBackend(t testing.TB) (url string, seen *atomic.Int64) {
+	seen = new(atomic.Int64)
+	return startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		seen.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+	}), seen
+}
+
+// status sends a request on a connection of its own and returns the status of the
+// answer. Where that is an error of ours, the connection has to end with it.
+func status(t *testing.T, address, request string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatalf("%.200q: %v", request, err)
+	}
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		t.Fatalf("%.200q: %v", request, err)
+	}
+	if answer.StatusCode >= 400 {
+		if !answer.Close {
+			t.Errorf("%.200q: %d without Connection: close", request, answer.StatusCode)
+		}
+		if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+			t.Errorf("%.200q: behind the answer came %q, %v", request, rest, err)
+		}
+	}
+	return answer.StatusCode
+}
+
+func TestGuard(t *testing.T) {
+	url, seen := startCountingBackend(t)
+	_, address := startProxy(t, testOptions(url))
+	for _, test := range []struct {
+		name    string
+		want    int
+		request []string
+	}{
+		{"plain", 200, []string{withHost("GET / HTTP/1.1")}},
+		{"versions", 200, []string{withHost("GET / HTTP/1.0"), lines("GET / HTTP/1.0"), lines("GET / HTTP/1.0", "Host:")}},
+		{"other versions", 400, []string{
+			withHost("GET / HTTP/1.2"), withHost("GET / HTTP/2.0"), withHost("GET / HTTP/0.9"), withHost("GET / HTTP/9.9"),
+			withHost("GET / http/1.1"), withHost("GET / HTTP/1.10"), withHost("GET / HTTP/1.1 "), withHost("GET /"),
+			withHost("GET / FTP/1.1"), "GET /\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		}},
+		{"methods", 200, []string{withHost("PATCH / HTTP/1.1"), withHost("get / HTTP/1.1"), withHost("M-SEARCH / HTTP/1.1")}},
+		{"broken methods", 400, []string{withHost("G(T / HTTP/1.1"), withHost(" / HTTP/1.1"), withHost("GET\t/ HTTP/1.1"), withHost(" GET / HTTP/1.1")}},
+		{"connect", 405, []string{withHost("CONNECT example.com:443 HTTP/1.1"), withHost("CONNECT / HTTP/1.1")}},
+		{"targets", 200, []string{
+			withHost("GET /a//b/%2e%2E/c?d=/?e HTTP/1.1"), withHost("GET /%23 HTTP/1.1"),
+			withHost("GET http://example.com/a?b HTTP/1.1"), withHost("GET http://example.com HTTP/1.1"),
+			withHost("GET HTTP://EXAMPLE.com/ HTTP/1.1"), lines("GET http://example.com/ HTTP/1.0"),
+		}},
+		{"broken targets", 400, []string{
+			withHost("GET //example.com/ HTTP/1.1"), withHost("GET // HTTP/1.1"), withHost("GET http://example.com//evil HTTP/1.1"),
+			withHost("GET /a#b HTTP/1.1"), withHost("GET /ä HTTP/1.1"), withHost("GET /\x80 HTTP/1.1"), withHost("GET /a b HTTP/1.1"),
+			withHost("GET  / HTTP/1.1"), withHost("GET /\t HTTP/1.1"), withHost("GET /\x00 HTTP/1.1"), withHost("GET /\x7f HTTP/1.1"),
+			withHost("GET * HTTP/1.1"), withHost("OPTIONS ** HTTP/1.1"), withHost("GET a HTTP/1.1"), withHost("GET example.com/ HTTP/1.1"),
+			withHost("GET https://example.com/ HTTP/1.1"), withHost("GET ftp://example.com/ HTTP/1.1"), withHost("GET http:/example.com/ HTTP/1.1"),
+			withHost("GET http:///a HTTP/1.1"), withHost("GET http:// HTTP/1.1"), withHost("GET http://?a HTTP/1.1"),
+			withHost("GET http://example.com?a HTTP/1.1"), withHost("GET http://user@example.com/ HTTP/1.1"),
+			withHost("GET http://user:secret@example.com/ HTTP/1.1"), withHost("GET http://other.example/ HTTP/1.1"),
+			withHost("GET http://example.com:81/ HTTP/1.1"), withHost("GET http://example.com\\@evil/ HTTP/1.1"),
+		}},
+		{"hosts", 200, []string{
+			lines("GET / HTTP/1.1", "Host: a"), lines("GET / HTTP/1.1", "hOST:a.b-c_d~:8080 "), lines("GET / HTTP/1.1", "Host: [::1]"),
+			lines("GET / HTTP/1.1", "Host: [::ffff:127.0.0.1]:65535"), lines("GET / HTTP/1.1", "Host: 192.0.2.1:0"), lines("GET / HTTP/1.1", "Host: a:"),
+		}},
+		{"broken hosts", 400, []string{
+			lines("GET / HTTP/1.1"), lines("GET / HTTP/1.1", "Host:"), lines("GET / HTTP/1.1", "Host: a", "Host: a"),
+			lines("GET / HTTP/1.0", "Host: a", "host: b"), lines("GET / HTTP/1.1", "Host: a b"), lines("GET / HTTP/1.1", "Host: a, b"),
+			lines("GET / HTTP/1.1", "Host: a/b"), lines("GET / HTTP/1.1", "Host: u@a"), lines("GET / HTTP/1.1", "Host: u:p@a"),
+			lines("GET / HTTP/1.1", "Host: a:b"), lines("GET / HTTP/1.1", "Host: a:65536"), lines("GET / HTTP/1.1", "Host: a:1:2"),
+			lines("GET / HTTP/1.1", "Host: a:-1"), lines("GET / HTTP/1.1", "Host: ::1"), lines("GET / HTTP/1.1", "Host: [::1"),
+			lines("GET / HTTP/1.1", "Host: [::1]a"), lines("GET / HTTP/1.1", "Host: []"), lines("GET / HTTP/1.1", "Host: [g::1]"),
+			lines("GET / HTTP/1.1", "Host: a?b"), lines("GET / HTTP/1.1", "Host: a#b"), lines("GET / HTTP/1.1", "Host: ä"),
+			lines("GET / HTTP/1.1", "Host: \"a\""), lines("GET / HTTP/1.1", "Host: a\\b"),
+		}},
+		{"framing", 200, []string{
+			withHost("POST / HTTP/1.1", "Content-Length: 0"), withHost("POST / HTTP/1.1", "Content-Length: 3") + "abc",
+			withHost("POST / HTTP/1.1", "content-length:003") + "abc", withHost("GET / HTTP/1.1", "Content-Length: 3") + "abc",
+			withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n",
+			withHost("POST / HTTP/1.1", "TRANSFER-ENCODING:CHUNKED") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.0", "Content-Length: 3") + "abc",
+		}},
+		{"broken framing", 400, []string{
+			withHost("POST / HTTP/1.1", "Content-Length: 3", "Content-Length: 3") + "abc",
+			withHost("POST / HTTP/1.1", "Content-Length: 3, 3") + "abc", withHost("POST / HTTP/1.1", "Content-Length: +3") + "abc",
+			withHost("POST / HTTP/1.1", "Content-Length: -1"), withHost("POST / HTTP/1.1", "Content-Length: 0x3") + "abc",
+			withHost("POST / HTTP/1.1", "Content-Length:"), withHost("POST / HTTP/1.1", "Content-Length: 3 3") + "abc",
+			withHost("POST / HTTP/1.1", "Content-Length: 9999999999999999999"),
+			withHost("POST / HTTP/1.1", "Content-Length: 5", "Transfer-Encoding: chunked") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked", "Content-Length: 5") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.1", "Content-Length: 0", "Transfer-Encoding: chunked") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.1", "Transfer-Encoding: identity"), withHost("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked, identity") + "0\r\n\r\n", withHost("POST / HTTP/1.1", "Transfer-Encoding:"),
+			withHost("POST / HTTP/1.1", "Transfer-Encoding: xchunked"), withHost("POST / HTTP/1.1", "Transfer-Encoding: \"chunked\""),
+			withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked;q=1"), withHost("POST / HTTP/1.1", "Transfer-Encoding: \x0bchunked"),
+			withHost("POST / HTTP/1.1", "Transfer-Encoding:\r\n chunked") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.0", "Transfer-Encoding: chunked") + "0\r\n\r\n",
+			withHost("POST / HTTP/1.1", "Transfer-Encoding : chunked") + "0\r\n\r\n",
+		}},
+		{"names", 200, []string{withHost("GET / HTTP/1.1", "X_Custom: 1", "a_b: 2", "Upgrade_Insecure: 1"), withHost("GET / HTTP/1.1", "X-Empty:")}},
+		{"disguised names", 400, []string{
+			withHost("POST / HTTP/1.1", "Content_Length: 3"), withHost("POST / HTTP/1.1", "transfer_encoding: chunked"),
+			withHost("GET / HTTP/1.1", "X_Forwarded_For: 1.2.3.4"), withHost("GET / HTTP/1.1", "X-Forwarded_Proto: https"),
+			withHost("GET / HTTP/1.1", "X_Forwarded-Host: a"), withHost("GET / HTTP/1.1", "x_forwarded_port: 1"),
+		}},
+		{"broken fields", 400, []string{
+			withHost("GET / HTTP/1.1", "A b: c"), withHost("GET / HTTP/1.1", "A: b", " c"), withHost("GET / HTTP/1.1", "A: b", "\tc"),
+			withHost("GET / HTTP/1.1", "A"), withHost("GET / HTTP/1.1", ": a"), withHost("GET / HTTP/1.1", "A\x00: b"),
+			withHost("GET / HTTP/1.1", "A: b\x00"), withHost("GET / HTTP/1.1", "A: b\rc"), withHost("GET / HTTP/1.1", "A: b\r"),
+			withHost("GET / HTTP/1.1", "A(: b"), withHost("GET / HTTP/1.1", "Ä: b"), "GET / HTTP/1.1\r\n A: b\r\nHost: a\r\n\r\n",
+		}},
+		{"line ends", 400, []string{
+			"GET / HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\n", "GET / HTTP/1.1\nHost: a\n\n",
+			"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n",
+		}},
+		{"one empty line first", 200, []string{"\r\n" + withHost("GET / HTTP/1.1")}},
+		{"many fields", 200, []string{withHost("GET / HTTP/1.1", strings.Repeat("A: b\r\n", maxFields-2)+"A: b")}},
+		{"too many fields", 431, []string{withHost("GET / HTTP/1.1", strings.Repeat("A: b\r\n", maxFields-1)+"A: b")}},
+		{"large header", 200, []string{withHost("GET / HTTP/1.1", "A: "+strings.Repeat("a", 15<<10))}},
+		{"too large header", 431, []string{withHost("GET / HTTP/1.1", "A: "+strings.Repeat("a", 16<<10)), withHost("GET /" + strings.Repeat("a", 16<<10) + " HTTP/1.1")}},
+		{"connection options", 200, []string{withHost("GET / HTTP/1.1", strings.Repeat("Connection: x-a\r\n", 4)+"Connection: close")}},
+		{"too many connection options", 400, []string{withHost("GET / HTTP/1.1", strings.Repeat("Connection: x-a\r\n", 4)+"Connection: x-a")}},
+		{"too much X-Forwarded-For", 400, []string{withHost("GET / HTTP/1.1", strings.Repeat("X-Forwarded-For: 192.0.2.1\r\n", 8)+"X-Forwarded-For: 192.0.2.1")}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, request := range test.request {
+				before := seen.Load()
+				if got := status(t, address, request); got != test.want {
+					t.Errorf("%.200q: got %d, want %d", request, got, test.want)
+				}
+				if reached, want := seen.Load() > before, test.want == 200; reached != want {
+					t.Errorf("%.200q: reached the backend: %v, want %v", request, reached, want)
+				}
+			}
+		})
+	}
+}
+
+func TestMaxBodySize(t *testing.T) {
+	url, seen := startCountingBackend(t)
+	o := testOptions(url)
+	o.Server.MaxBodySize = 10
+	_, address := startProxy(t, o)
+	for request, want := range map[string]int{
+		withHost("POST / HTTP/1.1", "Content-Length: 10") + "0123456789":                  200,
+		withHost("POST / HTTP/1.1", "Content-Length: 11") + "0123456789a":                 413,
+		withHost("POST / HTTP/1.1", "Content-Length: 999999999999999999"):                 413,
+		withHost("POST / HTTP/1.1", "Content-Length: 11", "Expect: 100-continue"):         413,
+		withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked") + "1\r\na\r\n0\r\n\r\n": 200,
+	} {
+		before := seen.Load()
+		if got := status(t, address, request); got != want {
+			t.Errorf("%q: got %d, want %d", request, got, want)
+		}
+		if reached := seen.Load() > before; reached != (want == 200) {
+			t.Errorf("%q: reached the backend: %v", request, reached)
+		}
+	}
+}
+
+func TestIsHost(t *testing.T) {
+	for _, host := range []string{"", ":", ":80", "a", "a:", "a:00080", "xn--4ca", "a%20b", "[::]", "[1:2:3:4:5:6:7:8]:1"} {
+		if !isHost([]byte(host)) {
+			t.Errorf("isHost(%q) = false", host)
+		}
+	}
+	for _, host := range []string{"a:000080", "[", "[]", "[a", "[:]", "]", "[::1]]", "[::1]80", "a]", "[::1%25eth0]", "a\tb", "a:b:c"} {
+		if isHost([]byte(host)) {
+			t.Errorf("isHost(%q) = true", host)
+		}
+	}
+}

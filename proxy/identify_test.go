@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestIdentify(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	o.Server.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::ffff:198.51.100.1"}
+	p := New(o)
+	for _, test := range []struct {
+		name, peer string
+		lines      []string
+		want       string
+		trusted    bool
+	}{
+		{"nobody in between", "203.0.113.1", nil, "203.0.113.1", false},
+		{"a stranger's word", "203.0.113.1", []string{"1.1.1.1"}, "203.0.113.1", false},
+		{"a stranger claims to be a proxy", "203.0.113.1", []string{"10.0.0.1"}, "203.0.113.1", false},
+		{"a proxy", "10.1.2.3", []string{"203.0.113.1"}, "203.0.113.1", true},
+		{"one proxy by its address", "192.0.2.7", []string{"203.0.113.1"}, "203.0.113.1", true},
+		{"its neighbour", "192.0.2.8", []string{"203.0.113.1"}, "192.0.2.8", false},
+		{"one proxy, IPv4-mapped in the config", "198.51.100.1", []string{"203.0.113.1"}, "203.0.113.1", true},
+		{"a proxy that says nothing", "10.1.2.3", nil, "10.1.2.3", true},
+		{"what the client sent itself", "10.1.2.3", []string{"1.1.1.1, 203.0.113.1"}, "203.0.113.1", true},
+		{"a client that names a proxy", "10.1.2.3", []string{"10.9.9.9, 203.0.113.1"}, "203.0.113.1", true},
+		{"several proxies", "10.1.2.3", []string{"203.0.113.1, 10.0.0.1,10.0.0.2"}, "203.0.113.1", true},
+		{"several lines", "10.1.2.3", []string{"1.1.1.1", "203.0.113.1", "10.0.0.1", "10.0.0.2, 10.0.0.3"}, "203.0.113.1", true},
+		{"only proxies", "10.1.2.3", []string{"10.0.0.9, 10.0.0.1"}, "10.0.0.9", true},
+		{"port", "10.1.2.3", []string{"203.0.113.1:4711"}, "203.0.113.1", true},
+		{"IPv6", "10.1.2.3", []string{"2001:470::1"}, "2001:470::1", true},
+		{"brackets", "10.1.2.3", []string{"[2001:470::1]"}, "2001:470::1", true},
+		{"brackets and port", "10.1.2.3", []string{"[2001:470::1]:4711, [2001:db8::1]:80"}, "2001:470::1", true},
+		{"IPv4-mapped", "10.1.2.3", []string{"203.0.113.1, ::ffff:10.0.0.1"}, "203.0.113.1", true},
+		{"IPv4-mapped client", "10.1.2.3", []string{"::ffff:203.0.113.1"}, "203.0.113.1", true},
+		{"zone", "10.1.2.3", []string{"fe80::1%eth0"}, "fe80::1", true},
+		{"white space", "10.1.2.3", []string{" \t203.0.113.1\t ,\t10.0.0.1 "}, "203.0.113.1", true},
+		{"garbage", "10.1.2.3", []string{"203.0.113.1, unknown"}, "10.1.2.3", true},
+		{"garbage behind a proxy", "10.1.2.3", []string{"203.0.113.1, unknown, 10.0.0.1"}, "10.0.0.1", true},
+		{"garbage before the client", "10.1.2.3", []string{"<script>, 203.0.113.1"}, "203.0.113.1", true},
+		{"empty entry", "10.1.2.3", []string{"203.0.113.1, "}, "10.1.2.3", true},
+		{"empty line", "10.1.2.3", []string{"203.0.113.1", ""}, "203.0.113.1", true},
+		{"only commas", "10.1.2.3", []string{",,"}, "10.1.2.3", true},
+		{"leading zero", "10.1.2.3", []string{"203.0.113.01"}, "10.1.2.3", true},
+		{"open bracket", "10.1.2.3", []string{"[2001:470::1"}, "10.1.2.3", true},
+		{"bracket and more", "10.1.2.3", []string{"[2001:470::1]80"}, "10.1.2.3", true},
+		{"quotes", "10.1.2.3", []string{`"203.0.113.1"`}, "10.1.2.3", true},
+		{"IPv6 peer", "2001:db8::5", []string{"203.0.113.1"}, "203.0.113.1", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			x := &exchange{client: &clientConn{peer: netip.MustParseAddr(test.peer)}}
+			for _, line := range test.lines {
+				if !x.request.forwarded.add([]byte(line)) {
+					t.Fatal("too many lines")
+				}
+			}
+			p.identify(x)
+			if want := netip.MustParseAddr(test.want); x.addr != want || x.trusted != test.trusted || x.key != addrKey(want) {
+				t.Errorf("got %s, trusted %v, key %#x", x.addr, x.trusted, x.key)
+			}
+		})
+	}
+}
+
+// Without trusted proxies nobody is believed.
+func TestNobodyTrusted(t *testing.T) {
+	p := New(testOptions("http://127.0.0.1:1"))
+	x := &exchange{client: &clientConn{peer: netip.MustParseAddr("127.0.0.1")}}
+	x.request.forwarded.add([]byte("203.0.113.1"))
+	if p.identify(x); x.trusted || x.addr.String() != "127.0.0.1" {
+		t.Errorf("got %s, trusted %v", x.addr, x.trusted)
+	}
+}

@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// echoAPI answers with the request's path and body.
+func echoAPI(ctx *fasthttp.RequestCtx) {
+	ctx.SetStatusCode(201)
+	fmt.Fprintf(ctx, "%s %s", ctx.Path(), ctx.PostBody())
+}
+
+// TestPipelinedRequestsAreAnsweredInOrder mixes requests that backends answer
+// with those that the API does, with and without bodies.
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = echoAPI
+	_, address := startProxy(t, o)
+	var all strings.Builder
+	var want []string
+	for i := range 50 {
+		body := strings.Repeat(fmt.Sprint(i, ","), i*20)
+		path := fmt.Sprintf("/p/%d", i)
+		if i%3 == 1 {
+			path = fmt.Sprintf("/v1/api/%d", i)
+			want = append(want, "201 "+path+" "+body)
+		} else {
+			want = append(want, "200 "+body)
+		}
+		if i%2 == 0 {
+			fmt.Fprintf(&all, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+		} else {
+			fmt.Fprintf(&all, "POST %s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%s", path, inChunks([]byte(body)))
+		}
+	}
+	w := newWire(t, address)
+	go w.Write([]byte(all.String()))
+	for i := range want {
+		got := w.receive("POST")
+		if text := fmt.Sprint(got.StatusCode, " ", string(got.body)); text != want[i] {
+			t.Fatalf("response %d is %.80q, want %.80q", i, text, want[i])
+		}
+	}
+}
+
+func TestThousandRequestsOnOneConnection(t *testing.T) {
+	p, address := startProxy(t, testOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte(r.RequestURI))
+	})))
+	w := newWire(t, address)
+	for i := range 1000 {
+		target := fmt.Sprintf("/%d", i)
+		w.send("GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := w.receive("GET"); string(got.body) != target {
+			t.Fatalf("got %q, want %q", got.body, target)
+		}
+	}
+	if n := metric(p, "lb_connections"); n != "1" {
+		t.Errorf("lb_connections is %s, want 1", n)
+	}
+	eventually(t, "1000 requests to be counted", func() bool {
+		return metric(p, `lb_requests_total{pool="main",code="200"}`) == "1000"
+	})
+}
+
+// TestAPIAfterALongPause has a deadline left on the connection by a proxied
+// request run out before the API answers there.
+func TestAPIAfterALongPause(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = echoAPI
+	o.Server.BodyTimeout = 50 * time.Millisecond
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.receive("GET")
+	time.Sleep(3 * o.Server.BodyTimeout) // the pause is what is tested
+	w.send("GET /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
+	if got := w.receive("GET"); got.StatusCode != 201 {
+		t.Errorf("got %d, want 201", got.StatusCode)
+	}
+}
+
+func TestAPIHead(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = echoAPI
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	for range 2 {
+		w.send("HEAD /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := w.receive("HEAD"); got.StatusCode != 201 || got.ContentLength != int64(len("/v1/api/x ")) {
+			t.Errorf("got %d, Content-Length %d", got.StatusCode, got.ContentLength)
+		}
+	}
+}

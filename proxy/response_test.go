@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// readResponse reads a response's header out of the bytes on the connection.
+func readResponse(conn *piecesConn, head bool) (*response, error) {
+	r := &response{in: inbound{conn: &timedConn{Conn: conn}, buf: make([]byte, responseBufferSize)}}
+	return r, r.readHeader(head, time.Second)
+}
+
+func TestResponseHeader(t *testing.T) {
+	for _, test := range []struct {
+		name, in string
+		head     bool
+		status   int
+		framing  framing
+		length   int64
+		keep     bool
+	}{
+		{"fixed length", lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, fixedLength, 5, true},
+		{"no length", lines("HTTP/1.1 200 OK"), false, 200, untilClose, 0, false},
+		{"length of 0", lines("HTTP/1.1 200 OK", "Content-Length: 0"), false, 200, fixedLength, 0, true},
+		{"chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: Chunked"), false, 200, chunked, 0, true},
+		{"no phrase", lines("HTTP/1.1 404", "content-length:7 "), false, 404, fixedLength, 7, true},
+		{"empty phrase", lines("HTTP/1.1 404 ", "Content-Length: 7"), false, 404, fixedLength, 7, true},
+		{"8-bit phrase", lines("HTTP/1.1 200 d\u00e9j\u00e0 vu\t!", "Content-Length: 7"), false, 200, fixedLength, 7, true},
+		{"HEAD", lines("HTTP/1.1 200 OK", "Content-Length: 5"), true, 200, noBody, 5, true},
+		{"HEAD of chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"), true, 200, noBody, 0, true},
+		{"HEAD without length", lines("HTTP/1.1 200 OK"), true, 200, noBody, 0, true},
+		{"204", lines("HTTP/1.1 204 No Content"), false, 204, noBody, 0, true},
+		{"304", lines("HTTP/1.1 304 Not Modified", "Content-Length: 5"), false, 304, noBody, 5, true},
+		{"205 is like others", lines("HTTP/1.1 205 Reset Content"), false, 205, untilClose, 0, false},
+		{"close", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close"), false, 200, fixedLength, 5, false},
+		{"close in a list", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: x-a , CLOSE"), false, 200, fixedLength, 5, false},
+		{"close in one of two", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close", "Connection: keep-alive"), false, 200, fixedLength, 5, false},
+		{"keep-alive", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: keep-alive"), false, 200, fixedLength, 5, true},
+		{"HTTP/1.0", lines("HTTP/1.0 200 OK", "Content-Length: 5"), false, 200, fixedLength, 5, false},
+		{"HTTP/1.0 keep-alive", lines("HTTP/1.0 200 OK", "Content-Length: 5", "Connection: Keep-Alive"), false, 200, fixedLength, 5, true},
+		{"HTTP/1.0 keep-alive without length", lines("HTTP/1.0 200 OK", "Connection: keep-alive"), false, 200, untilClose, 0, false},
+		{"100 first", lines("HTTP/1.1 100 Continue") + lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, fixedLength, 5, true},
+		{"several interim ones", lines("HTTP/1.1 103 Early Hints", "Link: a", "Connection: close") + lines("HTTP/1.1 102 Processing") + lines("HTTP/1.1 204 Done"), false, 204, noBody, 0, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for cut := range len(test.in) {
+				r, err := readResponse(newPieces(test.in+"hello", cut), test.head)
+				if err != nil {
+					t.Fatalf("cut at %d: %v", cut, err)
+				}
+				if r.status != test.status || r.body.framing != test.framing || r.body.length != test.length || r.keep != test.keep {
+					t.Fatalf("cut at %d: got status %d, framing %d, length %d, keep %v", cut, r.status, r.body.framing, r.body.length, r.keep)
+				}
+			}
+		})
+	}
+}
+
+func TestResponseHeaderRefuses(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK"
+	for _, in := range []string{
+		"\r\n" + lines(ok), lines("HTTP/1.1 200OK"), lines("HTTP/1.1 20 OK"), lines("HTTP/1.1 2000 OK"), lines("HTTP/1.1 099 OK"),
+		lines("HTTP/1.1 +20 OK"), lines("HTTP/1.1  200 OK"), lines("HTTP/1.1 abc OK"), lines("HTTP/1.1 -20 OK"), lines("HTTP/1.1\t200 OK"),
+		lines("HTTP/1.2 200 OK"), lines("HTTP/2.0 200 OK"), lines("HTTP/2 200 OK"), lines("http/1.1 200 OK"), lines("HTTP/1.12 200 OK"),
+		lines("ICY 200 OK"), lines("HTTP/1.1"), lines("HTTP/1.1 200 O\x00K"), lines("HTTP/1.1 200 O\rK"), lines("HTTP/1.1 200\rK"),
+		"HTTP/1.1 200 OK\nA: b\r\n\r\n", "HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", lines(ok, "A : b"), lines(ok, "A b: c"), lines(ok, " A: b"),
+		lines(ok, "A: b", " c"), lines(ok, "A"), lines(ok, ": a"), lines(ok, "A: \x00"), lines(ok, "A: b\rc"),
+		lines(ok, "Content-Length: 5", "Content-Length: 5"), lines(ok, "Content-Length: 5, 5"), lines(ok, "Content-Length: +5"),
+		lines(ok, "Content-Length: -1"), lines(ok, "Content-Length:"), lines(ok, "Content-Length: 5a"), lines(ok, "Content-Length: 9999999999999999999"),
+		lines(ok, "Content-Length: 5", "Transfer-Encoding: chunked"), lines(ok, "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+		lines(ok, "Transfer-Encoding: gzip, chunked"), lines(ok, "Transfer-Encoding: identity"), lines(ok, "Transfer-Encoding:"),
+		lines("HTTP/1.0 200 OK", "Transfer-Encoding: chunked"), lines("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket"),
+		lines("HTTP/1.1 100 Continue") + lines("nonsense"), lines(ok, strings.Repeat("Connection: x-a\r\n", 4)+"Connection: x-a"),
+	} {
+		for cut := range len(in) {
+			if r, err := readResponse(newPieces(in, cut), false); !errors.Is(err, errResponseHeader) {
+				t.Fatalf("%q cut at %d: got status %d, %v, want %v", in, cut, r.status, err, errResponseHeader)
+			}
+		}
+	}
+}
+
+func TestResponseHeaderSize(t *testing.T) {
+	frame := len(lines("HTTP/1.1 204 No Content", "A: "))
+	for _, interim := range []string{"", lines("HTTP/1.1 100 Continue")} {
+		fits := interim + lines("HTTP/1.1 204 No Content", "A: "+strings.Repeat("a", responseBufferSize-frame))
+		if _, err := readResponse(newPieces(fits), false); err != nil {
+			t.Errorf("a header of %d bytes: %v", responseBufferSize, err)
+		}
+		large := interim + lines("HTTP/1.1 204 No Content", "A: "+strings.Repeat("a", responseBufferSize-frame+1))
+		if _, err := readResponse(newPieces(large, 100, 200), false); !errors.Is(err, errResponseSize) {
+			t.Errorf("a header of %d bytes: %v, want %v", responseBufferSize+1, err, errResponseSize)
+		}
+	}
+}
+
+func TestResponseHeaderBrokenOff(t *testing.T) {
+	whole := lines("HTTP/1.1 100 Continue") + lines("HTTP/1.1 200 OK", "A: b")
+	for end := range len(whole) {
+		r, err := readResponse(newPieces(whole[:end]), false)
+		if !errors.Is(err, io.EOF) || r.in.any != (end > 0) {
+			t.Errorf("%q: got %v, any %v", whole[:end], err, r.in.any)
+		}
+	}
+}
+
+// A connection serves on only if the response was read to its end and nothing has
+// come behind it.
+func TestReusable(t *testing.T) {
+	for _, test := range []struct {
+		name, in string
+		read     bool // the body is read
+		want     bool
+	}{
+		{"read", lines("HTTP/1.1 200 OK", "Content-Length: 5") + "hello", true, true},
+		{"unread", lines("HTTP/1.1 200 OK", "Content-Length: 5") + "hello", false, false},
+		{"no body", lines("HTTP/1.1 204 OK"), false, true},
+		{"closed", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close") + "hello", true, false},
+		{"until close", lines("HTTP/1.1 200 OK") + "hello", true, false},
+		{"something behind", lines("HTTP/1.1 200 OK", "Content-Length: 4") + "hello", true, false},
+		{"something behind no body", lines("HTTP/1.1 304 OK", "Content-Length: 5") + "hello", false, false},
+		{"chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "0\r\n\r\n", true, true},
+		{"something behind chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "0\r\n\r\nHTTP/1.1 200 OK\r\n", true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, err := readResponse(newPieces(test.in), false)
+			for test.read && err == nil && !r.body.ended {
+				_, err = r.body.next(make([]byte, 0, 3))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := r.reusable(); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,68 @@
+package proxy
+
+import "testing"
+
+func TestRoute(t *testing.T) {
+	o := testOptions()
+	o.Pools = map[string]PoolConfig{}
+	for _, name := range []string{"any", "path", "long", "host", "host_path", "query"} {
+		o.Pools[name] = DefaultPoolConfig()
+	}
+	o.Routes = []RouteConfig{ // the least specific first: their order does not count
+		{Pool: "any"},
+		{Path: "/v2/", Pool: "path"},
+		{Path: "/v2/long/", Pool: "long"},
+		{Host: "API.example.com", Pool: "host"},
+		{Host: "api.example.com", Path: "/v2/", Pool: "host_path"},
+		{Path: "/exact?q=", Pool: "query"},
+	}
+	p := New(o)
+	for _, test := range []struct{ host, target, want string }{
+		{"other.example", "/", "any"},
+		{"", "/", "any"},
+		{"other.example", "*", "any"},
+		{"other.example", "/v2", "any"},
+		{"other.example", "/V2/", "any"},
+		{"other.example", "/v2/", "path"},
+		{"other.example", "/v2/a?b", "path"},
+		{"other.example", "/v2/long/er", "long"},
+		{"other.example", "/exact?q=1", "query"},
+		{"api.example.com", "/", "host"},
+		{"Api.Example.COM:8080", "/v1/", "host"},
+		{"api.example.com:", "/", "host"},
+		{"api.example.com", "*", "host"},
+		{"api.example.com", "/v2/long/er", "host_path"}, // a host counts more than a longer path
+		{"api.example.com.evil.example", "/", "any"},
+		{"api.example.comx", "/", "any"},
+		{"xapi.example.com", "/", "any"},
+		{"api.example.co", "/", "any"},
+	} {
+		x := &exchange{request: request{authority: []byte(test.host), target: []byte(test.target)}}
+		if why := p.route(x); why != none || x.pool.name != test.want {
+			t.Errorf("%s%s: got %v, %d, want pool %s", test.host, test.target, x.pool, why, test.want)
+		}
+	}
+}
+
+func TestNoRoute(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	o.Routes = []RouteConfig{{Host: "a", Path: "/b", Pool: "main"}}
+	p := New(o)
+	for _, test := range []struct {
+		host, target string
+		want         reason
+	}{{"a", "/b", none}, {"a", "/", noRoute}, {"b", "/b", noRoute}, {"", "/b", noRoute}} {
+		x := &exchange{request: request{authority: []byte(test.host), target: []byte(test.target)}}
+		if why := p.route(x); why != test.want || (x.pool != nil) != (why == none) {
+			t.Errorf("%s%s: got %d, want %d", test.host, test.target, why, test.want)
+		}
+	}
+}
+
+// Without routes everything goes to the only pool.
+func TestOnlyPool(t *testing.T) {
+	x := &exchange{request: request{authority: []byte("a"), target: []byte("*")}}
+	if why := New(testOptions("http://127.0.0.1:1")).route(x); why != none || x.pool.name != "main" {
+		t.Errorf("got %v, %d", x.pool, why)
+	}
+}

@@ -1,0 +1,165 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// serving is a proxy whose end the test decides on.
+type serving struct {
+	*Proxy
+	address string
+	stop    context.CancelFunc
+	done    chan error
+}
+
+func serve(t *testing.T, o Options) *serving {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &serving{New(o), ln.Addr().String(), cancel, make(chan error, 1)}
+	t.Cleanup(cancel)
+	go func() { s.done <- s.Serve(ctx, ln) }()
+	return s
+}
+
+// ended waits for Serve to return.
+func (s *serving) ended(t *testing.T, within time.Duration) error {
+	t.Helper()
+	select {
+	case err := <-s.done:
+		return err
+	case <-time.After(within):
+		t.Fatalf("Serve did not return within %s", within)
+		return nil
+	}
+}
+
+// ignoreFasthttp leaves out goroutines that fasthttp starts and never waits for:
+// each ends by itself when it next wakes, up to a minute later, or never, and all
+// they do is tell the time or look through pools that are empty.
+func ignoreFasthttp(more ...goleak.Option) []goleak.Option {
+	return append(more,
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.startCoarseClock.func1"))
+}
+
+// TestShutdown has an idle connection, one on which nothing was ever sent, and a
+// request under way when the end comes.
+func TestShutdown(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	entered, release := make(chan bool), make(chan bool)
+	backend := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			entered <- true
+			<-release
+		}
+		_, _ = io.WriteString(w, "whole")
+	})
+	s := serve(t, testOptions(backend))
+	if err := s.Ready(); err != nil {
+		t.Errorf("Ready: %v", err)
+	}
+	idle, unused, busy := newWire(t, s.address), newWire(t, s.address), newWire(t, s.address)
+	idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	idle.receive("GET")
+	busy.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-entered
+	eventually(t, "three connections", func() bool { return metric(s.Proxy, "lb_connections") == "3" })
+	s.stop()
+	eventually(t, "new connections to be refused", func() bool {
+		conn, err := net.Dial("tcp", s.address)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	if s.Ready() == nil {
+		t.Error("Ready says yes during shutdown")
+	}
+	release <- true
+	if got := busy.receive("GET"); string(got.body) != "whole" || !got.Close {
+		t.Errorf("the request under way got %q, close: %v", got.body, got.Close)
+	}
+	for _, w := range []*wire{idle, unused, busy} {
+		w.mustEnd()
+	}
+	if err := s.ended(t, 2*time.Second); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	// What is left is the backend's connection, which ended with Serve.
+	goleak.VerifyNone(t, ignoreFasthttp(before,
+		goleak.IgnoreAnyFunction("net/http.(*Server).Serve"),
+		goleak.IgnoreAnyFunction("net/http/httptest.(*Server).goServe.func1"))...)
+}
+
+// TestShutdownOfAnIdleProxy is over at once.
+func TestShutdownOfAnIdleProxy(t *testing.T) {
+	s := serve(t, testOptions(startBackend(t, mirror)))
+	w := newWire(t, s.address)
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.receive("GET")
+	newWire(t, s.address)
+	eventually(t, "two connections", func() bool { return metric(s.Proxy, "lb_connections") == "2" })
+	s.stop()
+	if err := s.ended(t, time.Second); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// TestShutdownTimeout has requests that take too long: an error says how many,
+// and their clients are cut off.
+func TestShutdownTimeout(t *testing.T) {
+	entered, release := make(chan bool), make(chan bool)
+	backend := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		entered <- true
+		<-release
+	})
+	o := testOptions(backend)
+	o.Server.ShutdownTimeout = 50 * time.Millisecond
+	s := serve(t, o)
+	var waiting []*wire
+	for range 3 {
+		w := newWire(t, s.address)
+		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		<-entered
+		waiting = append(waiting, w)
+	}
+	s.stop()
+	err := s.ended(t, time.Second)
+	if err == nil || !strings.Contains(err.Error(), "3 requests") {
+		t.Errorf("Serve: %v, want an error that speaks of 3 requests", err)
+	}
+	for _, w := range waiting {
+		w.mustEnd()
+	}
+	close(release)
+	eventually(t, "the requests to end", func() bool { return s.inFlight.Load() == 0 })
+}
+
+// TestServeTellsWhyItEnds covers a listener that fails.
+func TestServeTellsWhyItEnds(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	err = New(testOptions("http://"+closedPort(t))).Serve(context.Background(), ln)
+	if want := fmt.Sprint("accept connections on ", ln.Addr()); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want it to begin with %q", err, want)
+	}
+}
