@@ -51,7 +51,7 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 		if err != nil {
 			return nil, err
 		}
-		return &backendConn{timedConn: timedConn{Conn: conn}, probe: newProbe(conn)}, nil
+		return &backendConn{timedConn: timedConn{socket: newSocket(conn)}}, nil
 	}
 	return b
 }
@@ -59,7 +59,6 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 // backendConn is a connection to a backend. One exchange at a time owns it.
 type backendConn struct {
 	timedConn
-	probe   *probe
 	reused  bool // an earlier exchange has ended on it
 	release func()
 	discard func()
@@ -78,7 +77,7 @@ func (b *backend) connect() (*backendConn, reason) {
 			c.discard = func() { b.idle.CloseConn(pooled) }
 			return c, none
 		}
-		if c.probe.usable() {
+		if c.quiet() {
 			return c, none
 		}
 		c.discard()

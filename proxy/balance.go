@@ -47,10 +47,11 @@ func roundRobin(s *snapshot, _ uint64) *backend {
 }
 
 // leastRequests picks the backend with the fewest requests in flight for its
-// weight. The search starts at another place each time, so that ties are shared.
+// weight. The search starts where it would be round robin's turn, so that ties are
+// shared by weight.
 func leastRequests(s *snapshot, _ uint64) *backend {
 	n := len(s.backends)
-	start := int((s.turn.Add(1) - 1) % uint64(n))
+	start := int(s.schedule[(s.turn.Add(1)-1)%uint64(len(s.schedule))])
 	best := s.backends[start]
 	load := best.inFlight.Load()
 	for i := 1; i < n; i++ {
@@ -66,10 +67,9 @@ func leastRequests(s *snapshot, _ uint64) *backend {
 	return best
 }
 
-// lighter reports whether backend a, with one request more than its load, is less
-// loaded for its weight than b with one more.
+// lighter reports whether backend a is less loaded for its weight than b.
 func lighter(a *backend, aLoad int64, b *backend, bLoad int64) bool {
-	return (aLoad+1)*int64(b.weight) < (bLoad+1)*int64(a.weight)
+	return aLoad*int64(b.weight) < bLoad*int64(a.weight)
 }
 
 // randomTwo draws two backends by weight and picks the less loaded (Mitzenmacher,
@@ -145,7 +145,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// maxSchedule bounds the length of a round, whatever the weights add up to.
+// maxSchedule bounds the length of a round, whatever the weights add up to. Rounding
+// may add one turn a backend.
 const maxSchedule = 16384
 
 // newSnapshot makes a snapshot of the backends given, which may be none.

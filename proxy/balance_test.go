@@ -158,8 +158,8 @@ func TestLeastRequests(t *testing.T) {
 	}{
 		{"the idle one", []int{1, 1, 1}, []int64{3, 0, 2}, 1},
 		{"fewer", []int{1, 1, 1}, []int64{3, 2, 1}, 2},
-		{"by weight", []int{1, 3}, []int64{1, 4}, 1},
-		{"by weight, when it is loaded", []int{1, 3}, []int64{1, 6}, 0},
+		{"by weight", []int{1, 3}, []int64{1, 2}, 1},
+		{"by weight, when it is loaded", []int{1, 3}, []int64{1, 4}, 0},
 		{"an idle light one before a loaded heavy one", []int{1, 1000}, []int64{0, 1000}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {

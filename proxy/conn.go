@@ -11,7 +11,7 @@ import (
 // timedConn is a connection whose silence is bounded. Reading and writing may
 // happen in two goroutines, each of which owns the deadline of its direction.
 type timedConn struct {
-	net.Conn
+	*socket
 	readBy, writeBy time.Time   // the deadlines that are set
 	stopped         atomic.Bool // by stop
 }
@@ -84,6 +84,7 @@ type listener struct {
 	net.Listener
 	clients  *clientSet
 	turnAway func(net.Conn) // answers a connection that is one too many
+	wait     headerTimeouts
 	closed   atomic.Bool
 }
 
@@ -94,7 +95,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{timedConn: timedConn{Conn: conn}, peer: peerOf(conn), set: l.clients}
+		c := &clientConn{timedConn: timedConn{socket: newSocket(conn)}, peer: peerOf(conn), set: l.clients, wait: &l.wait}
 		c.in.conn = &c.timedConn
 		if l.clients.add(c) {
 			return c, nil
@@ -131,6 +132,9 @@ type clientConn struct {
 	set      *clientSet
 	closed   atomic.Bool
 	used     atomic.Bool // a byte has come
+	wait     *headerTimeouts
+	headerBy time.Time // when a header that has begun must have ended
+	lastUse  time.Time // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // what came behind the header: a body, or the next request
 	answered bool    // the response is sent: fasthttp's own is to be dropped
@@ -146,7 +150,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.in.settle()
 		return n, c.scan.fault()
 	}
-	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
+	c.expectHeader()
+	n, err := c.timedConn.Read(p[:min(len(p), streamBufferSize)])
 	if n > 0 && !c.used.Load() {
 		c.used.Store(true)
 	}
@@ -160,13 +165,35 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// headerTimeouts bounds the wait for a request.
+type headerTimeouts struct {
+	header time.Duration // for the first byte on a new connection, and from the first byte to the end of a header
+	idle   time.Duration // for the first byte on a connection that has served
+}
+
+// expectHeader sets the deadline for the read of a header. fasthttp could do so,
+// but reads the clock and sets a deadline twice for each request.
+func (c *clientConn) expectHeader() {
+	switch {
+	case c.scan != headerScan{}:
+		if c.headerBy.IsZero() {
+			c.headerBy = time.Now().Add(c.wait.header)
+			_ = c.SetReadDeadline(c.headerBy)
+		}
+	case c.lastUse.IsZero():
+		c.expectRead(time.Now(), c.wait.header)
+	default:
+		c.expectRead(c.lastUse, c.wait.idle)
+	}
+}
+
 // Write is called by fasthttp alone. It writes each response with one call.
 func (c *clientConn) Write(p []byte) (int, error) {
 	if c.answered {
 		c.answered = false
 		return len(p), nil
 	}
-	return c.Conn.Write(p)
+	return c.timedConn.Write(p)
 }
 
 const (

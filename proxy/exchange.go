@@ -41,10 +41,11 @@ type exchange struct {
 	out []byte // the request on its way out, then the response
 }
 
-// outSize is what an exchange's out buffer starts with; a header that needs more
-// lets it grow, up to maxOutSize, beyond which it is not kept.
+// outSize is what an exchange's out buffer starts with: all that was read with a
+// response's header can leave with it, in one write. A header that needs more lets
+// it grow, up to maxOutSize, beyond which it is not kept.
 const (
-	outSize    = 16 << 10
+	outSize    = responseBufferSize + 4<<10
 	maxOutSize = 64 << 10
 )
 
@@ -61,6 +62,7 @@ func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.ctx = ctx
 	x.client = ctx.Conn().(*clientConn)
+	x.client.headerBy = time.Time{}
 	x.started = ctx.Time()
 	x.addr = x.client.peer // until identify knows better
 	x.cut = ctx.Request.Header.ConnectionClose()

@@ -131,6 +131,19 @@ func nextField(block []byte) (f field, rest []byte, ok bool) {
 	return f, block[end+1:], ok
 }
 
+// knownField is nextField for a block that has passed it: it checks nothing again.
+func knownField(block []byte) (f field, rest []byte) {
+	end := indexNewline(block)
+	if end < 2 {
+		return field{}, nil
+	}
+	f.line = block[:end+1]
+	colon := bytes.IndexByte(f.line, ':')
+	f.name, f.value = f.line[:colon], trimSpace(f.line[colon+1:end-1])
+	f.kind = kindOf(f.name)
+	return f, block[end+1:]
+}
+
 // parseField reads a line without its CRLF. ok is false when it is not a field of
 // RFC 9112, section 5: a name of token characters, a colon right behind it, and a
 // value without control bytes.

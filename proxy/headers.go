@@ -11,7 +11,7 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	hasHost := false
 	for block := r.header; len(block) > 0; {
-		f, rest, _ := nextField(block)
+		f, rest := knownField(block)
 		if f.line == nil {
 			break
 		}
@@ -99,7 +99,7 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	dst = append(dst, r.line[3:]...)
 	bodiless := r.status == 204 // a Content-Length is not allowed there: RFC 9110, section 8.6
 	for block := r.fields; len(block) > 0; {
-		f, rest, _ := nextField(block)
+		f, rest := knownField(block)
 		if f.line == nil {
 			break
 		}

@@ -41,7 +41,7 @@ func (x *exchange) proceed() reason {
 		return none // it has not waited
 	}
 	x.client.expectWrite(time.Now(), b.timeout)
-	if _, err := x.client.Conn.Write(continueLine); err != nil {
+	if _, err := x.client.timedConn.Write(continueLine); err != nil {
 		x.cut = true
 		return clientGone
 	}

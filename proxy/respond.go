@@ -70,7 +70,7 @@ func (p *Proxy) write(x *exchange, b []byte) reason {
 	}
 	x.finished = time.Now()
 	x.client.expectWrite(x.finished, p.bodyTimeout)
-	n, err := x.client.Conn.Write(b)
+	n, err := x.client.timedConn.Write(b)
 	x.sent += int64(n)
 	if err != nil {
 		x.cut = true

@@ -125,6 +125,8 @@ func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 	switch {
 	case head || r.status < 200 || r.status == 204 || r.status == 304:
 		how = noBody
+		// Who frames a body that may not be there may send one, after this header.
+		r.keep = r.keep && (head || r.status == 304 || codings == 0 && length == 0)
 	case codings == 1:
 		how = chunked
 	case lengths == 1:

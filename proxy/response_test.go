@@ -10,7 +10,7 @@ import (
 
 // readResponse reads a response's header out of the bytes on the connection.
 func readResponse(conn *piecesConn, head bool) (*response, error) {
-	r := &response{in: inbound{conn: &timedConn{Conn: conn}, buf: make([]byte, responseBufferSize)}}
+	r := &response{in: inbound{conn: &timedConn{socket: newSocket(conn)}, buf: make([]byte, responseBufferSize)}}
 	return r, r.readHeader(head, time.Second)
 }
 

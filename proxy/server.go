@@ -33,6 +33,7 @@ type Options struct {
 // Proxy is the load balancer's data path. It is safe for concurrent use.
 type Proxy struct {
 	server      fasthttp.Server
+	wait        headerTimeouts
 	bodyTimeout time.Duration
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
@@ -94,8 +95,7 @@ func (p *Proxy) configure(c ServerConfig) {
 	s.Logger = quiet{}
 	s.ReadBufferSize = int(c.MaxHeaderSize)
 	s.WriteBufferSize = writeBufferSize
-	s.ReadTimeout = c.ReadHeaderTimeout
-	s.IdleTimeout = c.IdleTimeout
+	p.wait = headerTimeouts{header: c.ReadHeaderTimeout, idle: c.IdleTimeout}
 	s.Concurrency = 1 << 30 // the listener bounds it
 	s.StreamRequestBody = true
 	s.DisablePreParseMultipartForm = true
@@ -145,7 +145,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 // it stops accepting, finishes the requests under way and returns nil; those that
 // are not done within the shutdown timeout are cut, and an error says how many.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
-	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway}
+	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway, wait: p.wait}
 	served := make(chan error, 1)
 	go func() { served <- p.server.Serve(l) }()
 	select {

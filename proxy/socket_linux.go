@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+// socket reads and writes a connection by recvfrom and sendto, without telling
+// the scheduler: the file descriptor never blocks, so there is nothing to tell.
+// That is 4 % of the CPU time of a small request. It allocates nothing; one
+// goroutine may read while another writes.
+type socket struct {
+	net.Conn
+	raw syscall.RawConn // nil: Conn has no file descriptor and does the work itself
+
+	in     []byte
+	got    int
+	inErr  syscall.Errno
+	out    []byte
+	put    int
+	outErr syscall.Errno
+	silent bool
+
+	recv, send func(fd uintptr) bool // made once: a closure made for each call would be allocated
+	peek       func(fd uintptr)
+}
+
+func newSocket(conn net.Conn) *socket {
+	s := &socket{Conn: conn}
+	if c, ok := conn.(syscall.Conn); ok {
+		s.raw, _ = c.SyscallConn()
+	}
+	s.recv, s.send, s.peek = s.recvfrom, s.sendto, s.lookAt
+	return s
+}
+
+// Read waits for bytes, as net.Conn has it.
+func (s *socket) Read(p []byte) (int, error) {
+	if s.raw == nil || len(p) == 0 {
+		return s.Conn.Read(p)
+	}
+	s.in, s.got, s.inErr = p, 0, 0
+	err := s.raw.Read(s.recv)
+	s.in = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case s.inErr != 0:
+		return 0, s.inErr
+	case s.got == 0:
+		return 0, io.EOF
+	}
+	return s.got, nil
+}
+
+// Write writes all of p or returns an error, as net.Conn has it.
+func (s *socket) Write(p []byte) (int, error) {
+	if s.raw == nil {
+		return s.Conn.Write(p)
+	}
+	s.out, s.put, s.outErr = p, 0, 0
+	err := s.raw.Write(s.send)
+	s.out = nil
+	if err == nil && s.outErr != 0 {
+		err = s.outErr
+	}
+	return s.put, err
+}
+
+// quiet reports whether nothing has come on an idle connection: neither its end,
+// nor bytes, which would be taken for the answer to a request not yet sent.
+func (s *socket) quiet() bool {
+	return s.raw == nil || s.raw.Control(s.peek) == nil && s.silent
+}
+
+func (s *socket) recvfrom(fd uintptr) (done bool) {
+	n, errno := receive(fd, s.in, 0)
+	if errno == syscall.EAGAIN || errno == syscall.EINTR {
+		return false
+	}
+	s.got, s.inErr = n, errno
+	return true
+}
+
+func (s *socket) sendto(fd uintptr) (done bool) {
+	for len(s.out) > 0 {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd,
+			uintptr(unsafe.Pointer(unsafe.SliceData(s.out))), uintptr(len(s.out)), syscall.MSG_NOSIGNAL, 0, 0)
+		switch errno {
+		case 0:
+			s.put += int(n)
+			s.out = s.out[n:]
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			s.outErr = errno
+			return true
+		}
+	}
+	return true
+}
+
+func (s *socket) lookAt(fd uintptr) {
+	var b [1]byte
+	_, errno := receive(fd, b[:], syscall.MSG_PEEK)
+	s.silent = errno == syscall.EAGAIN
+}
+
+func receive(fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd,
+		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags|syscall.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
