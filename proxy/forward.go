@@ -73,6 +73,10 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 		if why := x.readSmallBody(); why != none {
 			return why
 		}
+		if c.reused && !c.quiet() { // it has ended while the body came
+			x.unsent = true
+			return backendReset
+		}
 		x.out = append(x.out, x.small...)
 	}
 	if small || !c.reused || x.tried.n > 1 {

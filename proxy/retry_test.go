@@ -167,6 +167,38 @@ func TestPostAfterTheBackendClosed(t *testing.T) {
 	}
 }
 
+// TestBackendClosesWhileTheBodyComes has the connection chosen end between the
+// header of a request and its body.
+func TestBackendClosesWhileTheBodyComes(t *testing.T) {
+	closed := make(chan bool)
+	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+		if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		<-closed
+		conn.Close()
+		closed <- true
+	})))
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.receive("GET")
+	for range 10 {
+		w.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+		if line, err := readRequestHeader(w.in); err != nil || !strings.Contains(line, " 100 ") { // a connection has been chosen
+			t.Fatalf("got %q, %v", line, err)
+		}
+		closed <- true
+		<-closed
+		w.send("hello")
+		if got := w.receive("POST"); got.StatusCode != 200 {
+			t.Fatalf("got %d", got.StatusCode)
+		}
+	}
+	closed <- true
+	<-closed
+}
+
 // TestBackendKilledUnderLoad resets every connection of one backend of ten, and
 // its listener, while clients send. Its answers are whole or absent, so that no
 // request needs to fail.

@@ -82,12 +82,14 @@ func TestSlowAndSteady(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			o := testOptions(startRawBackend(t, func(conn net.Conn) {
-				if _, body, err := readRequest(bufio.NewReader(conn)); err != nil || len(body) != pieces*len(piece) {
-					return
+				for in := bufio.NewReader(conn); ; {
+					if _, body, err := readRequest(in); err != nil || len(body) != pieces*len(piece) {
+						return
+					}
+					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+test.fields)
+					trickle(conn, test.format)
+					_, _ = io.WriteString(conn, test.end)
 				}
-				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+test.fields)
-				trickle(conn, test.format)
-				_, _ = io.WriteString(conn, test.end)
 			}))
 			shortTimeouts(&o)
 			pool := o.Pools["main"]
