@@ -15,6 +15,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
 
 	"loadbalancer/bench/backend"
@@ -53,7 +54,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	defer service.Close()
 
 	m := newManagement(c.Management, service, log)
-	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), log))
+	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayManage, log))
 	m.observe(balancer, limits)
 	back, err := m.listen()
 	if err != nil {
@@ -94,8 +95,8 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 }
 
 // proxyOptions hands the proxy its part of the config.
-func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, log zerolog.Logger) proxy.Options {
-	o := proxy.Options{Server: c.Server, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
+func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, mayUse func(*fasthttp.RequestCtx) bool, log zerolog.Logger) proxy.Options {
+	o := proxy.Options{Server: c.Server, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, MayUseAPI: mayUse, Access: c.Log.Access, Log: log}
 	for name, pool := range c.Pools {
 		o.Pools[name] = pool.PoolConfig
 	}

@@ -71,6 +71,7 @@ func (u *usecase) create(ctx context.Context, id netip.Prefix, limit limiter.Lim
 	now := timestamp()
 	c := client{id: id, limit: limit, createdAt: now, updatedAt: now}
 	if err := u.store.insert(ctx, c); err != nil {
+		u.settle(ctx, id, err)
 		return client{}, storeFault(id, err)
 	}
 	u.limiter.Set(id, limit)
@@ -87,6 +88,7 @@ func (u *usecase) change(ctx context.Context, id netip.Prefix, limit limiter.Lim
 
 	c, err := u.store.update(ctx, client{id: id, limit: limit, updatedAt: timestamp()})
 	if err != nil {
+		u.settle(ctx, id, err)
 		return client{}, storeFault(id, err)
 	}
 	u.limiter.Set(id, limit)
@@ -99,10 +101,25 @@ func (u *usecase) remove(ctx context.Context, id netip.Prefix) error {
 	defer u.locks.lock(id)()
 
 	if err := u.store.remove(ctx, id); err != nil {
+		u.settle(ctx, id, err)
 		return storeFault(id, err)
 	}
 	u.limiter.Delete(id)
 	return nil
+}
+
+// settle brings the limiter in line with a store that had a client, or had it no
+// more, against what the call expected: an earlier write may have reached the store
+// and not the limiter. The caller holds the lock of the client.
+func (u *usecase) settle(ctx context.Context, id netip.Prefix, err error) {
+	switch {
+	case errors.Is(err, errNotFound):
+		u.limiter.Delete(id)
+	case errors.Is(err, errExists):
+		if c, err := u.store.get(ctx, id); err == nil && checkLimit(c.limit) == nil {
+			u.limiter.Set(id, c.limit)
+		}
+	}
 }
 
 func (u *usecase) get(ctx context.Context, id netip.Prefix) (client, error) {

@@ -79,7 +79,7 @@ func randomTwo(s *snapshot, key uint64) *backend {
 	for tries := 0; a == b && tries < 4; tries++ {
 		b = random(s, key)
 	}
-	if b.inFlight.Load() < a.inFlight.Load() {
+	if lighter(b, b.inFlight.Load(), a, a.inFlight.Load()) {
 		return b
 	}
 	return a

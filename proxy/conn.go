@@ -139,6 +139,7 @@ type clientConn struct {
 	in       inbound // what came behind the header: a body, or the next request
 	answered bool    // the response is sent: fasthttp's own is to be dropped
 	linger   bool    // the client may still be sending: let it read the answer first
+	aborted  bool    // ends with RST, whatever else is said
 }
 
 // Read gives fasthttp the bytes of a header, and what follows that in no case.
@@ -210,7 +211,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && half.CloseWrite() == nil {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && !c.aborted && half.CloseWrite() == nil {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
 		scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 		for left := lingerBytes; left > 0; {
@@ -228,6 +229,7 @@ func (c *clientConn) Close() error {
 // abort makes Close cut the connection with RST, so that the client can tell a
 // response that ends with the connection from one that was broken off.
 func (c *clientConn) abort() {
+	c.aborted = true
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}

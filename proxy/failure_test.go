@@ -67,12 +67,14 @@ func fullBackend(t *testing.T) string {
 	return "http://" + address
 }
 
+// shortTimeouts are short enough to wait for, and long enough that a busy machine
+// does not run into one that is not meant.
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
-	pool.Timeouts = TimeoutConfig{Connect: 50 * time.Millisecond, ResponseHeader: 50 * time.Millisecond}
+	pool.Timeouts = TimeoutConfig{Connect: 100 * time.Millisecond, ResponseHeader: 250 * time.Millisecond}
 	o.Pools["main"] = pool
-	o.Server.ReadHeaderTimeout = 50 * time.Millisecond
-	o.Server.BodyTimeout = 50 * time.Millisecond
+	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
+	o.Server.BodyTimeout = 500 * time.Millisecond
 }
 
 var failures = []failure{

@@ -10,6 +10,13 @@ import (
 // race of keep-alive, not a failure of the backend: the attempt goes on with a new
 // connection, if the request may be sent again.
 func (p *Proxy) attempt(x *exchange) reason {
+	// A slow client must not hold a connection. One that waits for 100 Continue sends
+	// nothing before there is one.
+	if x.request.body.small() && !x.request.expect {
+		if why := x.readSmallBody(); why != none {
+			return why
+		}
+	}
 	b := x.backend
 	b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
@@ -68,12 +75,13 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 	r := &x.request
 	now := x.started
 	x.out = p.appendRequestHeader(x.out[:0], x)
-	small := r.body.framing == fixedLength && r.body.length <= smallBody
+	small := r.body.small()
 	if small {
+		waited := x.request.expect
 		if why := x.readSmallBody(); why != none {
 			return why
 		}
-		if c.reused && !c.quiet() { // it has ended while the body came
+		if waited && c.reused && !c.quiet() { // it has ended while the body came
 			x.unsent = true
 			return backendReset
 		}

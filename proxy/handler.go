@@ -92,12 +92,18 @@ func (p *Proxy) isAPI(x *exchange) bool {
 	return p.api != nil && bytes.HasPrefix(x.request.target, apiPrefix)
 }
 
-// maxAPIBody bounds the body of a request to the API; the API itself allows less.
-const maxAPIBody = 2 << 20
+// maxAPIBody bounds the body of a request to the API.
+const maxAPIBody = 1 << 20
 
 // serveAPI answers through fasthttp's own Request and Response: the API is not
 // the hot path.
 func (p *Proxy) serveAPI(x *exchange) reason {
+	if p.mayUseAPI != nil && !p.mayUseAPI(x.ctx) { // before a byte of the body takes memory
+		x.viaAPI = true
+		x.status, x.finished = x.ctx.Response.StatusCode(), time.Now()
+		x.client.expectWrite(x.finished, p.bodyTimeout)
+		return none
+	}
 	if x.request.body.length > maxAPIBody {
 		return bodyTooLarge
 	}

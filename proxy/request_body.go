@@ -11,6 +11,9 @@ import (
 // smallBody is the largest body that is sent with the header, in one write.
 const smallBody = 16 << 10
 
+// small reports whether the body is sent with the header.
+func (b *body) small() bool { return b.framing == fixedLength && b.length <= smallBody }
+
 // readSmallBody reads a body of known, small length into x.small. It stays there
 // for further attempts.
 func (x *exchange) readSmallBody() reason {

@@ -74,7 +74,7 @@ func (r *response) parseHeader(b []byte, head bool, timeout time.Duration) error
 		return errResponseHeader
 	}
 	status, ok := parseLength(b[9:12])
-	if !ok || status < 100 || b[12] != ' ' && b[12] != '\r' || !onlyClass(b[12:line-1], classValue) {
+	if !ok || status < 100 || status > 599 || b[12] != ' ' && b[12] != '\r' || !onlyClass(b[12:line-1], classValue) {
 		return errResponseHeader
 	}
 	r.status = int(status)

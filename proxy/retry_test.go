@@ -110,7 +110,6 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 	p, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
 		in := bufio.NewReader(conn)
 		for {
-			_ = conn.SetReadDeadline(time.Now().Add(idle))
 			if _, err := in.Peek(1); err != nil {
 				return
 			}
@@ -118,6 +117,7 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 			if _, _, err := readRequest(in); err != nil {
 				return
 			}
+			_ = conn.SetReadDeadline(time.Now().Add(idle))
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
 	})))

@@ -26,8 +26,11 @@ type Options struct {
 	Routes  []RouteConfig
 	Limiter *limiter.Limiter        // nil: nobody is limited
 	API     fasthttp.RequestHandler // nil: /v1/api/ is no different from other paths
-	Access  Access
-	Log     zerolog.Logger
+	// MayUseAPI reports whether a request may use the API, and answers it if not. It
+	// sees the header only. nil: everybody may.
+	MayUseAPI func(*fasthttp.RequestCtx) bool
+	Access    Access
+	Log       zerolog.Logger
 }
 
 // Proxy is the load balancer's data path. It is safe for concurrent use.
@@ -42,6 +45,7 @@ type Proxy struct {
 	routes      []route
 	limiter     *limiter.Limiter
 	api         fasthttp.RequestHandler
+	mayUseAPI   func(*fasthttp.RequestCtx) bool
 	access      Access
 	log         zerolog.Logger
 
@@ -60,6 +64,7 @@ func New(o Options) *Proxy {
 		maxBody:     int64(o.Server.MaxBodySize),
 		limiter:     o.Limiter,
 		api:         o.API,
+		mayUseAPI:   o.MayUseAPI,
 		access:      o.Access,
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),

@@ -77,7 +77,10 @@ func (s *socket) quiet() bool {
 
 func (s *socket) recvfrom(fd uintptr) (done bool) {
 	n, errno := receive(fd, s.in, 0)
-	if errno == syscall.EAGAIN || errno == syscall.EINTR {
+	for errno == syscall.EINTR {
+		n, errno = receive(fd, s.in, 0)
+	}
+	if errno == syscall.EAGAIN {
 		return false
 	}
 	s.got, s.inErr = n, errno
