@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,25 @@ func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveRaw(t, ln, serve)
+	return "http://" + ln.Addr().String()
+}
+
+// startUnixBackend is startRawBackend over a unix socket, where what one side
+// writes, or that it closes, is known to the other side at once. Over TCP it is
+// mostly.
+func startUnixBackend(t testing.TB, serve func(conn net.Conn)) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveRaw(t, ln, serve)
+	return "unix:" + path
+}
+
+func serveRaw(t testing.TB, ln net.Listener, serve func(conn net.Conn)) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -84,7 +104,6 @@ func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 		}
 	}()
 	t.Cleanup(func() { ln.Close(); <-ended })
-	return "http://" + ln.Addr().String()
 }
 
 // readRequestHeader reads up to the empty line.

@@ -146,7 +146,7 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 func TestPostAfterTheBackendClosed(t *testing.T) {
 	for _, size := range []int{10, 100_000} {
 		closed := make(chan bool)
-		_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+		_, address := startProxy(t, testOptions(startUnixBackend(t, func(conn net.Conn) {
 			if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
 				return
 			}
@@ -171,7 +171,7 @@ func TestPostAfterTheBackendClosed(t *testing.T) {
 // header of a request and its body.
 func TestBackendClosesWhileTheBodyComes(t *testing.T) {
 	closed := make(chan bool)
-	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+	_, address := startProxy(t, testOptions(startUnixBackend(t, func(conn net.Conn) {
 		if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
 			return
 		}

@@ -32,7 +32,7 @@ func TestNobodyGetsWhatIsLeftOver(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var dials atomic.Int32
 			go1, done := make(chan bool), make(chan bool)
-			_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+			_, address := startProxy(t, testOptions(startUnixBackend(t, func(conn net.Conn) {
 				in := bufio.NewReader(conn)
 				first := dials.Add(1) == 1
 				for {
