@@ -50,6 +50,10 @@ type Config struct {
 	Default    Limit `yaml:"default"`     // of every client that nobody registered
 	IPv6Prefix int   `yaml:"ipv6_prefix"` // bits of an IPv6 address that tell unregistered clients apart, 1 to 128
 	MaxTracked int   `yaml:"max_tracked"` // buckets of unregistered clients held at once, 1 to 100,000,000
+
+	// APIKeyHeader names the field that identifies clients by key. Clients with keys cannot be
+	// registered yet, so it has to be empty.
+	APIKeyHeader string `yaml:"api_key_header"`
 }
 
 // DefaultConfig returns the settings of an empty limiter section.
@@ -71,6 +75,9 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 			value = c.Default.RatePerSecond
 		}
 		wrong("default."+field, value, allowed)
+	}
+	if c.APIKeyHeader != "" {
+		wrong("api_key_header", c.APIKeyHeader, `"": clients are known by address only`)
 	}
 	if c.IPv6Prefix < 1 || c.IPv6Prefix > 128 {
 		wrong("ipv6_prefix", c.IPv6Prefix, "a whole number from 1 to 128")

@@ -34,7 +34,7 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		u.finished, u.result = true, why // before the deadline wakes who asks for it
 		switch {
 		case why != none && why != backendReset:
-			_ = c.Conn.SetReadDeadline(longAgo) // there will be no response to this
+			c.stop() // there will be no response to this, or no more of one
 		case !u.header:
 			_ = c.Conn.SetReadDeadline(time.Now().Add(x.pool.responseHeader))
 		}
