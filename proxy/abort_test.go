@@ -115,8 +115,13 @@ func TestClientLeavesWithinItsBody(t *testing.T) {
 					}
 				}
 				w.Close()
-				if err := <-got; err == nil {
-					t.Error("the backend saw the body end cleanly")
+				select {
+				case err := <-got:
+					if err == nil {
+						t.Error("the backend saw the body end cleanly")
+					}
+				case <-time.After(5 * time.Second): // body_timeout is longer
+					t.Fatal("the backend did not hear of it")
 				}
 				eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
 				if n := errorsWith(p, "backend_aborted"); n != "0" {
