@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -155,12 +156,11 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) {
 	}
 	switch {
 	case t.Kind() == reflect.Struct:
-		d.checkMapping(n, path, "a section with "+strings.Join(keysOf(t), ", "), func(key string) (reflect.Type, bool) {
-			f, ok := fieldOf(t, key)
-			return f, ok
-		}, keysOf(t))
+		fields := fieldsOf(t)
+		keys := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+		d.checkMapping(n, path, "a section with "+keys, keys, func(key string) reflect.Type { return fields[key] })
 	case t.Kind() == reflect.Map:
-		d.checkMapping(n, path, "names, each with a section", func(string) (reflect.Type, bool) { return t.Elem(), true }, nil)
+		d.checkMapping(n, path, "names, each with a section", "", func(string) reflect.Type { return t.Elem() })
 	case t.Kind() == reflect.Slice:
 		if n.Kind != yaml.SequenceNode {
 			d.fault(n.Line, path, describe(n), "a list")
@@ -174,7 +174,9 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) {
 	}
 }
 
-func (d *document) checkMapping(n *yaml.Node, path, allowed string, typeOf func(string) (reflect.Type, bool), keys []string) {
+// checkMapping checks each value by the type of its key; typeOf returns nil for a
+// key that is not one of keys.
+func (d *document) checkMapping(n *yaml.Node, path, allowed, keys string, typeOf func(string) reflect.Type) {
 	if n.Kind != yaml.MappingNode {
 		d.fault(n.Line, path, describe(n), allowed)
 		return
@@ -192,9 +194,9 @@ func (d *document) checkMapping(n *yaml.Node, path, allowed string, typeOf func(
 			continue
 		}
 		seen[key.Value] = key.Line
-		t, ok := typeOf(key.Value)
-		if !ok {
-			d.fault(key.Line, at, "the key "+key.Value, strings.Join(keys, ", "))
+		t := typeOf(key.Value)
+		if t == nil {
+			d.fault(key.Line, at, "the key "+key.Value, keys)
 			continue
 		}
 		d.check(value, t, at)
@@ -236,20 +238,6 @@ func describe(n *yaml.Node) string {
 		return "a list"
 	}
 	return n.Value
-}
-
-// keysOf lists the keys that a struct is read from, in order.
-func keysOf(t reflect.Type) (keys []string) {
-	for f := range fieldsOf(t) {
-		keys = append(keys, f)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
-	f, ok := fieldsOf(t)[key]
-	return f, ok
 }
 
 // fieldsOf maps the yaml keys of a struct, and of those inlined in it, to types.

@@ -80,7 +80,7 @@ func requireKeys(t *testing.T, lines []string, n *yaml.Node, of reflect.Type, pa
 			has[key] = true
 			requireKeys(t, lines, n.Content[i+1], fieldsOf(of)[key], below(path, key))
 		}
-		for _, key := range keysOf(of) {
+		for key := range fieldsOf(of) {
 			if !has[key] {
 				t.Errorf("config.yaml lacks %s", below(path, key))
 			}

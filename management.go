@@ -195,12 +195,12 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	metrics.WriteProcessMetrics(w)
 }
 
-// listen opens the management listener; nil when it is turned off.
-func (m *management) listen() (net.Listener, error) {
-	if m.config.Listen == "" {
+// open opens the management listener; nil when it is turned off.
+func (c managementConfig) open(log zerolog.Logger) (net.Listener, error) {
+	if c.Listen == "" {
 		return nil, nil
 	}
-	return listen("management.listen", m.config.Listen, m.log)
+	return listen("management.listen", c.Listen, log)
 }
 
 // managementTimeout bounds a request and an idle connection of the management side.
@@ -221,7 +221,7 @@ func (m *management) serve(ctx context.Context, ln net.Listener) error {
 		StreamRequestBody:     true,
 		NoDefaultServerHeader: true,
 		CloseOnShutdown:       true,
-		Logger:                quiet{},
+		Logger:                noLog{},
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
@@ -239,7 +239,7 @@ func (m *management) serve(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// quiet drops fasthttp's own log lines, which tell of broken connections.
-type quiet struct{}
+// noLog drops fasthttp's own log lines, which tell of broken connections.
+type noLog struct{}
 
-func (quiet) Printf(string, ...any) {}
+func (noLog) Printf(string, ...any) {}

@@ -252,7 +252,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")
 	})
-	ln, err := m.listen()
+	ln, err := m.config.open(m.log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 func TestManagementEndsBeforeItHasBegun(t *testing.T) {
 	for range 50 {
 		m := &management{config: managementConfig{Listen: "127.0.0.1:0"}}
-		ln, err := m.listen()
+		ln, err := m.config.open(m.log)
 		if err != nil {
 			t.Fatal(err)
 		}

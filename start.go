@@ -43,6 +43,13 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		return err
 	}
 	defer front.Close()
+	back, err := c.Management.open(log)
+	if err != nil {
+		return err
+	}
+	if back != nil {
+		defer back.Close()
+	}
 	limits := limiter.New(c.Limiter)
 	service, err := clients.Open(ctx, c.Clients, limits, log)
 	if ctx.Err() != nil {
@@ -56,10 +63,6 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	m := newManagement(c.Management, service, log)
 	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayManage, log))
 	m.observe(balancer, limits)
-	back, err := m.listen()
-	if err != nil {
-		return err
-	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	// What outlives the proxy: the management side, whose /readyz has to say that it

@@ -45,9 +45,11 @@ func openPostgres(ctx context.Context, cfg Config, log zerolog.Logger) (storage,
 		pool.Close()
 		return nil, "", fmt.Errorf("connect to %s: %w", place, err)
 	}
-	if err := migrate(ctx, pool); err != nil {
+	migrating, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	if err := migrate(migrating, pool); err != nil {
 		pool.Close()
-		return nil, "", fmt.Errorf("migrate the schema of %s: %w", place, err)
+		return nil, "", fmt.Errorf("migrate the schema of %s (within %s, clients.connect_timeout): %w", place, cfg.ConnectTimeout, err)
 	}
 	return &postgres{pool: pool}, place, nil
 }

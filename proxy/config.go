@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -66,21 +67,22 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	}
 }
 
-// CheckListen reports what is wrong with the address of a listener.
+// CheckListen returns nil for an address that can be listened on, and else an
+// error that says what is allowed.
 func CheckListen(address string) error {
-	const allowed = "allowed is host:port, such as 127.0.0.1:8080 or :8080, or unix:/path"
+	const allowed = "host:port, such as 127.0.0.1:8080 or :8080, or unix:/path"
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if path == "" {
-			return fmt.Errorf("the path after unix: is empty; %s", allowed)
+			return errors.New(allowed)
 		}
 		return nil
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%s", allowed)
+		return errors.New(allowed)
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > math.MaxUint16 {
-		return fmt.Errorf("the port is a number from 0 to 65535; %s", allowed)
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("a port from 0 to 65535, as in " + allowed)
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func TestCheckListen(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"", "8080", "127.0.0.1", "127.0.0.1:", ":http", ":65536", ":-1", "::1:80", "unix:", "http://a:80"} {
-		if err := CheckListen(address); err == nil || !strings.Contains(err.Error(), "allowed is host:port") {
+		if err := CheckListen(address); err == nil || !strings.Contains(err.Error(), "host:port, such as") {
 			t.Errorf("%q: %v", address, err)
 		}
 	}

@@ -28,6 +28,7 @@ type exchange struct {
 	tried    triedSet         // pick
 	backend  *backend         // pick
 	reused   bool             // attempt: its connection had served before
+	again    bool             // attempt: there was one before, so time has passed
 	unsent   bool             // attempt: no byte of the request has left
 	small    []byte           // attempt: a small request body, once read
 	upload   upload           // attempt: a larger one on its way

@@ -24,7 +24,9 @@ func (p *Proxy) attempt(x *exchange) reason {
 		c, why := b.connect()
 		if why != none {
 			x.unsent = true
-			b.count(0, why)
+			if why != overloaded { // else it was not asked
+				b.count(0, why)
+			}
 			return why
 		}
 		why = p.roundTrip(x, c)
@@ -87,10 +89,11 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 		}
 		x.out = append(x.out, x.small...)
 	}
-	if small || !c.reused || x.tried.n > 1 {
+	if small || !c.reused || x.again {
 		now = time.Now() // time has passed
 	}
 	c.expectWrite(now, p.bodyTimeout)
+	x.again = true
 	n, err := c.Write(x.out)
 	if x.unsent = n == 0; err != nil {
 		return backendReset

@@ -1,11 +1,8 @@
 package proxy
 
 import (
-	"bytes"
 	"fmt"
 	"runtime/debug"
-	"slices"
-	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -82,49 +79,4 @@ func (p *Proxy) end(x *exchange) {
 func (p *Proxy) logFault(fault any) {
 	p.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
 		Msg("a request met an error of the load balancer's own; its connection is cut, please report this")
-}
-
-// apiPrefix is the path that the clients' API has on the proxy's listener.
-var apiPrefix = []byte("/v1/api/")
-
-// isAPI reports whether the request is for the API and not for a backend.
-func (p *Proxy) isAPI(x *exchange) bool {
-	return p.api != nil && bytes.HasPrefix(x.request.target, apiPrefix)
-}
-
-// maxAPIBody bounds the body of a request to the API.
-const maxAPIBody = 1 << 20
-
-// serveAPI answers through fasthttp's own Request and Response: the API is not
-// the hot path.
-func (p *Proxy) serveAPI(x *exchange) reason {
-	if p.mayUseAPI != nil && !p.mayUseAPI(x.ctx) { // before a byte of the body takes memory
-		x.viaAPI = true
-		x.status, x.finished = x.ctx.Response.StatusCode(), time.Now()
-		x.client.expectWrite(x.finished, p.bodyTimeout)
-		return none
-	}
-	if x.request.body.length > maxAPIBody {
-		return bodyTooLarge
-	}
-	if why := x.proceed(); why != none {
-		return why
-	}
-	var content []byte
-	for b := &x.request.body; !b.ended; {
-		if len(content) > maxAPIBody {
-			return bodyTooLarge
-		}
-		var err error
-		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
-			return bodyReason(err)
-		}
-	}
-	x.ctx.Request.SetBodyRaw(content)
-	x.viaAPI = true
-	p.api(x.ctx)
-	x.finished = time.Now()
-	x.client.expectWrite(x.finished, p.bodyTimeout)
-	x.status = x.ctx.Response.StatusCode()
-	return none
 }

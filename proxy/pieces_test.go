@@ -66,7 +66,7 @@ func (p *Proxy) parsedRequest(conn *piecesConn) (x *exchange, why reason, parsed
 	c := &clientConn{timedConn: timedConn{socket: newSocket(conn)}, peer: peerOf(conn), wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
 	c.in.conn = &c.timedConn
 	ctx := &fasthttp.RequestCtx{}
-	ctx.Init2(c, quiet{}, false)
+	ctx.Init2(c, noLog{}, false)
 	if err := ctx.Request.Header.Read(bufio.NewReaderSize(c, p.server.ReadBufferSize)); err != nil {
 		return nil, badRequest, false
 	}

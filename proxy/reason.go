@@ -26,7 +26,6 @@ const (
 	backendReset
 	backendAborted
 	clientGone
-	draining
 	overloaded
 	internalError
 	reasons // how many there are
@@ -54,7 +53,6 @@ var reasonTable = [reasons]struct {
 	backendReset:     {"backend_reset", 502, "The backend closed the connection before it answered."},
 	backendAborted:   {"backend_aborted", 0, ""},
 	clientGone:       {"client_gone", 499, ""},
-	draining:         {"draining", 503, "The server is shutting down."},
 	overloaded:       {"overloaded", 503, "As many connections are open as may be."},
 	internalError:    {"internal_error", 500, "The load balancer met an error of its own; its log says which."},
 }

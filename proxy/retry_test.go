@@ -141,20 +141,26 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 	}
 }
 
+// closeWhenTold answers one request, and closes the connection when it is told to and
+// then says so.
+func closeWhenTold(closed chan bool) func(net.Conn) {
+	return func(conn net.Conn) {
+		if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		<-closed
+		conn.Close()
+		closed <- true
+	}
+}
+
 // TestPostAfterTheBackendClosed sends what must not be sent twice on a pool of
 // connections that the backend has closed in the meantime.
 func TestPostAfterTheBackendClosed(t *testing.T) {
 	for _, size := range []int{10, 100_000} {
 		closed := make(chan bool)
-		_, address := startProxy(t, testOptions(startUnixBackend(t, func(conn net.Conn) {
-			if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-			<-closed
-			conn.Close()
-			closed <- true
-		})))
+		_, address := startProxy(t, testOptions(startUnixBackend(t, closeWhenTold(closed))))
 		w := newWire(t, address)
 		for range 20 {
 			w.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("b", size)))
@@ -171,15 +177,7 @@ func TestPostAfterTheBackendClosed(t *testing.T) {
 // header of a request and its body.
 func TestBackendClosesWhileTheBodyComes(t *testing.T) {
 	closed := make(chan bool)
-	_, address := startProxy(t, testOptions(startUnixBackend(t, func(conn net.Conn) {
-		if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
-			return
-		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		<-closed
-		conn.Close()
-		closed <- true
-	})))
+	_, address := startProxy(t, testOptions(startUnixBackend(t, closeWhenTold(closed))))
 	w := newWire(t, address)
 	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	w.receive("GET")

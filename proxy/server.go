@@ -97,7 +97,7 @@ func (p *Proxy) configure(c ServerConfig) {
 	s.Handler = p.handle
 	s.ErrorHandler = p.refuse
 	s.HeaderReceived = hideBody
-	s.Logger = quiet{}
+	s.Logger = noLog{}
 	s.ReadBufferSize = int(c.MaxHeaderSize)
 	s.WriteBufferSize = writeBufferSize
 	p.wait = headerTimeouts{header: c.ReadHeaderTimeout, idle: c.IdleTimeout}
@@ -227,8 +227,8 @@ func (p *Proxy) Ready() error {
 	return nil
 }
 
-// quiet drops what fasthttp would log: broken connections and bad requests, which
+// noLog drops what fasthttp would log: broken connections and bad requests, which
 // are counted and, if wanted, in the access log.
-type quiet struct{}
+type noLog struct{}
 
-func (quiet) Printf(string, ...any) {}
+func (noLog) Printf(string, ...any) {}

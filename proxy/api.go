@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
+// apiPrefix is the path that the clients' API has on the proxy's listener.
+var apiPrefix = []byte("/v1/api/")
+
+// isAPI reports whether the request is for the API and not for a backend.
+func (p *Proxy) isAPI(x *exchange) bool {
+	return p.api != nil && bytes.HasPrefix(x.request.target, apiPrefix)
+}
+
+// maxAPIBody bounds the body of a request to the API.
+const maxAPIBody = 1 << 20
+
+// serveAPI answers through fasthttp's own Request and Response: the API is not
+// the hot path. Who may not use it is told so before a byte of the body takes
+// memory.
+func (p *Proxy) serveAPI(x *exchange) reason {
+	if p.mayUseAPI == nil || p.mayUseAPI(x.ctx) {
+		content, why := x.readAPIBody()
+		if why != none {
+			return why
+		}
+		x.ctx.Request.SetBodyRaw(content)
+		p.api(x.ctx)
+	}
+	x.viaAPI = true
+	x.finished = time.Now()
+	x.client.expectWrite(x.finished, p.bodyTimeout)
+	x.status = x.ctx.Response.StatusCode()
+	return none
+}
+
+func (x *exchange) readAPIBody() (content []byte, why reason) {
+	b := &x.request.body
+	if b.length > maxAPIBody {
+		return nil, bodyTooLarge
+	}
+	if why := x.proceed(); why != none {
+		return nil, why
+	}
+	for !b.ended {
+		if len(content) > maxAPIBody {
+			return nil, bodyTooLarge
+		}
+		var err error
+		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
+			return nil, bodyReason(err)
+		}
+	}
+	return content, none
+}
