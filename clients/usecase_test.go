@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -147,6 +148,25 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 	store.failure = nil
 	a.call(http.StatusOK, "PUT", "/10.0.0.1", `{"capacity":8,"rate_per_second":1}`)
 	a.limited("10.0.0.1", 8)
+}
+
+// TestRepetitionSettles has writes reach the store whose answer got lost: the
+// limiter does not know of them until the call is repeated.
+func TestRepetitionSettles(t *testing.T) {
+	store, lim := newMemory(), testLimiter()
+	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
+	id := netip.MustParsePrefix("10.0.0.1/32")
+	limit := limiter.Limit{Capacity: 7, RatePerSecond: 1}
+	capacity := func() int64 { return lim.Take(lim.Identify(id.Addr()), time.Now()).Capacity }
+
+	store.clients[id] = client{id: id, limit: limit}
+	if _, err := u.create(t.Context(), id, limit); err == nil || capacity() != 7 {
+		t.Errorf("after the second POST: %v, capacity %d, want the one that is stored", err, capacity())
+	}
+	delete(store.clients, id)
+	if err := u.remove(t.Context(), id); err == nil || capacity() != limiter.DefaultConfig().Default.Capacity {
+		t.Errorf("after the second DELETE: %v, capacity %d, want the default", err, capacity())
+	}
 }
 
 func TestWritesToOneClientAreOrdered(t *testing.T) {

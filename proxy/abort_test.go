@@ -29,6 +29,7 @@ func TestBrokenOffResponse(t *testing.T) {
 		{"HTTP/1.0, Content-Length", "GET / HTTP/1.0\r\n\r\n", "Content-Length: 100\r\n\r\nhalf", false},
 		{"HTTP/1.0, chunked", "GET / HTTP/1.0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false},
 		{"HTTP/1.0, until close, reset", "GET / HTTP/1.0\r\n\r\n", "\r\nhalf", true},
+		{"HTTP/1.0, until close, reset, during an upload", "POST / HTTP/1.0\r\nContent-Length: 100000\r\n\r\nbegin", "\r\nhalf", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			leave := make(chan bool)

@@ -198,6 +198,17 @@ func TestRandomTwoAvoidsTheLoaded(t *testing.T) {
 	}
 }
 
+// A heavy backend with more requests under way than a light one may still be the
+// less loaded.
+func TestRandomTwoWeighsTheLoad(t *testing.T) {
+	s := newTestSnapshot(9, 1)
+	s.backends[0].inFlight.Store(5)
+	s.backends[1].inFlight.Store(1)
+	if got := shares(s, randomTwo, 1000); got[0] < 990 {
+		t.Errorf("5 of weight 9 beside 1 of weight 1: picked %v", got)
+	}
+}
+
 // When one of ten backends goes, its clients move, to all of the others, and
 // nobody else does.
 func TestIPHashMovesFew(t *testing.T) {

@@ -109,3 +109,25 @@ func TestSlowAndSteady(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowBodyHoldsNoBackend has a client wait in its small body, while another
+// one wants the only connection that the backend may have.
+func TestSlowBodyHoldsNoBackend(t *testing.T) {
+	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
+	pool := o.Pools["main"]
+	pool.Backends[0].MaxConnections = 1
+	p, address := startProxy(t, o)
+	slow := newWire(t, address)
+	slow.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
+	eventually(t, "the slow request", func() bool { return p.inFlight.Load() == 1 })
+	other := newWire(t, address)
+	other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	if got := other.receive("GET"); got.StatusCode != 200 {
+		t.Errorf("the other client got %d", got.StatusCode)
+	}
+	other.Close()
+	slow.send("hello")
+	if got := slow.receive("POST"); got.StatusCode != 200 {
+		t.Errorf("the slow client got %d", got.StatusCode)
+	}
+}
