@@ -106,6 +106,7 @@ type BackendConfig struct {
 type TimeoutConfig struct {
 	Connect        time.Duration `yaml:"connect"`
 	ResponseHeader time.Duration `yaml:"response_header"`
+	Tunnel         time.Duration `yaml:"tunnel"` // longest silence after 101 Switching Protocols
 }
 
 // RetryConfig says how often a request may be tried.
@@ -117,7 +118,7 @@ type RetryConfig struct {
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
 		Balance:  "round_robin",
-		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second},
+		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
 		Retry:    RetryConfig{Attempts: 3},
 	}
 }
@@ -158,6 +159,7 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	}
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
 	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
+	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}

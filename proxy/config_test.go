@@ -79,7 +79,7 @@ func TestPoolConfigValidate(t *testing.T) {
 		{"weights", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = 0, maxWeight+1 }, []string{"backends[0].weight", "backends[1].weight"}},
 		{"greatest weight", func(c *PoolConfig) { c.Backends[0].Weight = maxWeight }, nil},
 		{"connections", func(c *PoolConfig) { c.Backends[0].MaxConnections = -1 }, []string{"backends[0].max_connections"}},
-		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header"}},
+		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header", "timeouts.tunnel"}},
 		{"no attempts", func(c *PoolConfig) { c.Retry.Attempts = 0 }, []string{"retry.attempts"}},
 		{"most attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts }, nil},
 		{"too many attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts + 1 }, []string{"retry.attempts"}},

@@ -30,6 +30,8 @@ type exchange struct {
 	reused   bool             // attempt: its connection had served before
 	again    bool             // attempt: there was one before, so time has passed
 	unsent   bool             // attempt: no byte of the request has left
+	sentAt   time.Time        // attempt: the request left, as far as it is sent with its header
+	watch    watch            // attempt: of the client, when the backend is slow
 	small    []byte           // attempt: a small request body, once read
 	upload   upload           // attempt: a larger one on its way
 	response response         // attempt

@@ -13,6 +13,7 @@ const (
 	kindTransferEncoding
 	kindHost
 	kindExpect
+	kindUpgrade
 	kindForwardedFor
 	kindForwardedProto
 	kindForwardedHost
@@ -37,8 +38,11 @@ func kindOf(name []byte) kind {
 			return kindExpect
 		}
 	case 7:
-		if equalFold(name, "trailer") || equalFold(name, "upgrade") {
+		if equalFold(name, "trailer") {
 			return kindHopByHop
+		}
+		if equalFold(name, "upgrade") {
+			return kindUpgrade
 		}
 	case 9:
 		if equalFold(name, "forwarded") {
@@ -256,19 +260,21 @@ func isPlainConnection(value []byte) bool {
 	return len(value) == 5 && equalFold(value, "close") || len(value) == 10 && equalFold(value, "keep-alive")
 }
 
-// drops reports whether the field ends at this hop because a Connection field
-// names it. Fields that frame, route or authorise a message cannot be removed
-// that way: a client must not be able to take them off.
-func (h *hopOptions) drops(f *field) bool {
-	if h.n == 0 || f.kind != kindOther {
-		return false
-	}
+// names reports whether one of the Connection fields lists the name.
+func (h *hopOptions) names(name []byte) bool {
 	for _, v := range h.values[:h.n] {
-		if namedBy(v, f.name) {
+		if namedBy(v, name) {
 			return true
 		}
 	}
 	return false
+}
+
+// drops reports whether the field ends at this hop because a Connection field
+// names it. Fields that frame, route or authorise a message cannot be removed
+// that way: a client must not be able to take them off.
+func (h *hopOptions) drops(f *field) bool {
+	return h.n > 0 && f.kind == kindOther && h.names(f.name)
 }
 
 var comma = []byte(",")

@@ -10,7 +10,7 @@ import (
 var kinds = map[string]kind{
 	"te":                  kindHopByHop,
 	"trailer":             kindHopByHop,
-	"upgrade":             kindHopByHop,
+	"upgrade":             kindUpgrade,
 	"keep-alive":          kindHopByHop,
 	"proxy-connection":    kindHopByHop,
 	"proxy-authenticate":  kindHopByHop,

@@ -43,27 +43,57 @@ func (p *Proxy) attempt(x *exchange) reason {
 // roundTrip does one exchange on a connection and gives it back.
 func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
 	x.reused = c.reused
-	x.response = response{in: inbound{conn: &c.timedConn, buf: x.response.in.buf}}
+	x.watch = watch{departures: &p.departures, client: x.client, backend: c}
+	x.response = response{in: inbound{conn: &c.timedConn, watch: &x.watch, buf: x.response.in.buf}}
 	defer x.release(c)
 	if why := p.send(x, c); why != none {
 		return why
 	}
-	if err := x.response.readHeader(x.request.head, p.bodyTimeout); err != nil {
-		x.response.status = 0
-		return x.headerReason(err)
+	if why := p.awaitResponse(x, c); why != none {
+		return why
 	}
 	if x.upload.started {
 		x.upload.headerCame(c)
 	}
+	if x.response.status == switchingProtocols {
+		return p.tunnel(x, c)
+	}
 	return p.respond(x)
+}
+
+// awaitResponse reads up to the end of the final response's header.
+func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
+	r := &x.response
+	for {
+		err := r.readHeader(x.request.head, p.bodyTimeout)
+		switch {
+		case err == nil && r.status == switchingProtocols:
+			if !x.switches() {
+				r.status = 0
+				return badResponse
+			}
+			return none
+		case err == nil && r.status >= 200:
+			return none
+		case err == nil:
+			if why := p.respondInterim(x); why != none {
+				return why
+			}
+		case timedOut(err) && x.waitOn(c):
+		default:
+			r.status = 0
+			return x.headerReason(err)
+		}
+	}
 }
 
 // release stops what still runs and gives the connection back to the pool, or
 // closes it.
 func (x *exchange) release(c *backendConn) {
 	uploaded := x.stopUpload(c)
-	x.response.in.conn = nil
-	if uploaded && x.response.reusable() {
+	x.watch.stop()
+	x.response.in.conn, x.response.in.watch = nil, nil
+	if uploaded && x.response.reusable() && !x.watch.gone.Load() {
 		c.reused = true
 		c.release()
 		return
@@ -102,7 +132,8 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 	if r.body.framing != noBody && !small {
 		return p.startUpload(x, c)
 	}
-	c.expectRead(now, x.pool.responseHeader)
+	x.sentAt = now
+	c.expectRead(now, min(x.pool.responseHeader, watchAfter))
 	// Under load others are ready to run. After them the response is likely to be here,
 	// and the read need not be tried twice: 3 % of the CPU time of a small request.
 	runtime.Gosched()
@@ -111,6 +142,9 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 
 // headerReason tells what it means that the response's header did not come.
 func (x *exchange) headerReason(err error) reason {
+	if x.watch.gone.Load() {
+		return clientGone
+	}
 	if x.upload.started {
 		if why := x.upload.failure(); why != none {
 			return why // the request ended early, and so did the wait

@@ -18,8 +18,9 @@ type request struct {
 	hop       hopOptions
 	body      body
 	http10    bool
-	head      bool // HEAD: the response has no body
-	expect    bool // the client waits for 100 Continue before it sends the body
+	head      bool   // HEAD: the response has no body
+	expect    bool   // the client waits for 100 Continue before it sends the body
+	upgrade   []byte // the protocol that the client would change to; nil: none
 	forwarded forwardedFields
 }
 
@@ -68,7 +69,7 @@ func (p *Proxy) guard(x *exchange) reason {
 
 // readFields checks each header field and notes those that matter.
 func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
-	var lengths, codings, hosts, fields int
+	var lengths, codings, hosts, upgrades, fields int
 	var length int64
 	for block := r.header; len(block) > 0; {
 		f, rest, ok := nextField(block)
@@ -97,6 +98,9 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			ok = isHost(f.value)
 		case kindExpect:
 			r.expect = !r.http10 && len(f.value) == 12 && equalFold(f.value, "100-continue")
+		case kindUpgrade:
+			upgrades++
+			r.upgrade = f.value
 		case kindForwardedFor:
 			ok = r.forwarded.add(f.value)
 		case kindForwardedProto:
@@ -121,6 +125,9 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 		how = fixedLength
 	}
 	r.body = newBody(in, how, length, bodyTimeout)
+	if upgrades != 1 || !r.mayUpgrade() {
+		r.upgrade = nil
+	}
 	return none
 }
 
@@ -148,7 +155,7 @@ func isDisguised(name []byte) bool {
 		}
 	}
 	switch kindOf(dashed[:n]) {
-	case kindOther, kindHopByHop, kindExpect, kindAuthorization:
+	case kindOther, kindHopByHop, kindUpgrade, kindExpect, kindAuthorization:
 		return false
 	}
 	return true

@@ -20,6 +20,10 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 		case kindConnection, kindHopByHop, kindTransferEncoding, kindExpect,
 			kindForwardedFor, kindForwardedProto, kindForwardedHost:
 			continue
+		case kindUpgrade:
+			if r.upgrade == nil {
+				continue
+			}
 		case kindForwarded:
 			if !x.trusted {
 				continue
@@ -40,6 +44,9 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	}
 	if r.body.framing == chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.upgrade != nil {
+		dst = append(dst, "Connection: Upgrade\r\n"...)
 	}
 	dst = p.appendForwarded(dst, x)
 	if r.http10 {
@@ -87,17 +94,39 @@ func (p *Proxy) appendForwarded(dst []byte, x *exchange) []byte {
 var protoHTTP = []byte("http")
 
 // appendResponseHeader appends the response's header as the client gets it: the
-// backend's own, in order and case, without the fields that end at this hop, and
-// with the client's rate limit.
+// backend's own, with the client's rate limit and what belongs to this hop.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	r := &x.response
+	dst = r.appendFields(r.appendStatusLine(dst))
+	if x.counted {
+		dst = x.decision.AppendFields(dst)
+	}
+	if x.chunks() {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.status == switchingProtocols {
+		return append(dst, "Connection: Upgrade\r\n\r\n"...)
+	}
+	if r.status == upgradeRequired {
+		dst = append(dst, "Connection: Upgrade\r\n"...)
+	}
+	return x.appendConnection(dst)
+}
+
+func (r *response) appendStatusLine(dst []byte) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = append(dst, r.line[:3]...)
 	if r.line[3] != ' ' {
 		dst = append(dst, ' ')
 	}
-	dst = append(dst, r.line[3:]...)
-	bodiless := r.status == 204 // a Content-Length is not allowed there: RFC 9110, section 8.6
+	return append(dst, r.line[3:]...)
+}
+
+// appendFields appends the backend's fields, in order and case, without those that
+// end at this hop.
+func (r *response) appendFields(dst []byte) []byte {
+	bodiless := r.status == 204 || r.status < 200 // a Content-Length is not allowed there: RFC 9110, section 8.6
+	upgrade := r.status == switchingProtocols || r.status == upgradeRequired
 	for block := r.fields; len(block) > 0; {
 		f, rest := knownField(block)
 		if f.line == nil {
@@ -107,6 +136,10 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 		switch f.kind {
 		case kindConnection, kindHopByHop, kindTransferEncoding:
 			continue
+		case kindUpgrade:
+			if !upgrade {
+				continue
+			}
 		case kindContentLength:
 			if bodiless {
 				continue
@@ -118,13 +151,7 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 		}
 		dst = append(dst, f.line...)
 	}
-	if x.counted {
-		dst = x.decision.AppendFields(dst)
-	}
-	if x.chunks() {
-		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	}
-	return x.appendConnection(dst)
+	return dst
 }
 
 // chunks reports whether the response's body goes to the client in chunks: its

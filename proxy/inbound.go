@@ -10,10 +10,11 @@ import (
 // inbound is what was read from a connection and is not used yet: buf[r:w]. The
 // zero value but for conn is empty; a buffer is taken when one is needed.
 type inbound struct {
-	conn *timedConn
-	buf  []byte
-	r, w int
-	any  bool // a byte has come
+	conn  *timedConn
+	watch *watch // ends a wait that nobody waits for any more; nil: there is no such thing
+	buf   []byte
+	r, w  int
+	any   bool // a byte has come
 }
 
 // buffered is what is at hand.
@@ -44,21 +45,15 @@ func (in *inbound) settle() {
 }
 
 // fill waits for more bytes and adds them to the buffer, which must not be full.
-func (in *inbound) fill() error {
+// timeout is as receive has it.
+func (in *inbound) fill(timeout time.Duration) error {
 	in.grow()
 	if in.r > 0 {
 		in.w = copy(in.buf, in.buf[in.r:in.w])
 		in.r = 0
 	}
-	n, err := in.conn.Read(in.buf[in.w:])
+	n, err := in.receive(in.buf[in.w:], timeout)
 	in.w += n
-	if n > 0 {
-		in.any = true
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
-	}
 	return err
 }
 
@@ -70,13 +65,32 @@ func (in *inbound) read(p []byte, timeout time.Duration) (int, error) {
 		in.r += n
 		return n, nil
 	}
-	in.conn.expectRead(time.Now(), timeout)
+	return in.receive(p, timeout)
+}
+
+// receive waits for bytes from the connection: for timeout or, where that is 0,
+// until the deadline that is set. It returns some, or an error.
+func (in *inbound) receive(p []byte, timeout time.Duration) (int, error) {
+	first := timeout
+	if in.watch != nil && !in.watch.on {
+		first = min(timeout, watchAfter)
+	}
+	if timeout > 0 {
+		in.conn.expectRead(time.Now(), first)
+	}
 	n, err := in.conn.Read(p)
+	if n == 0 && first < timeout && timedOut(err) && in.watch.start() {
+		in.conn.expectRead(time.Now(), timeout)
+		n, err = in.conn.Read(p)
+	}
 	if n > 0 {
 		in.any = true
-		err = nil // what comes with the last bytes will come again
+		return n, nil // an error that came with the last bytes will come again
 	}
-	return n, err
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return 0, err
 }
 
 // maxLine bounds a line of the chunked coding and of its trailers.
@@ -103,8 +117,7 @@ func (in *inbound) line(wait bool, timeout time.Duration) ([]byte, error) {
 		if !wait {
 			return nil, nil
 		}
-		in.conn.expectRead(time.Now(), timeout)
-		if err := in.fill(); err != nil {
+		if err := in.fill(timeout); err != nil {
 			return nil, unexpected(err)
 		}
 	}

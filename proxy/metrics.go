@@ -116,6 +116,8 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	p.writeBackends(w)
 	header(w, "lb_connections", "gauge", "Open connections of clients.")
 	fmt.Fprintf(w, "lb_connections %d\n", p.clients.len())
+	header(w, "lb_tunnels", "gauge", "Of them, those that carry WebSocket or another protocol after 101 Switching Protocols.")
+	fmt.Fprintf(w, "lb_tunnels %d\n", p.tunnels.Load())
 }
 
 func (p *Proxy) writeBackends(w io.Writer) {

@@ -14,6 +14,7 @@ type pool struct {
 	policy         policy
 	attempts       int
 	responseHeader time.Duration
+	tunnel         time.Duration
 	backends       []*backend
 	metrics        *poolMetrics
 	turn           atomic.Uint64
@@ -28,6 +29,7 @@ func newPool(name string, c PoolConfig) *pool {
 		policy:         policies[c.Balance],
 		attempts:       c.Retry.Attempts,
 		responseHeader: c.Timeouts.ResponseHeader,
+		tunnel:         c.Timeouts.Tunnel,
 		metrics:        newPoolMetrics(name),
 	}
 	for _, b := range c.Backends {

@@ -25,6 +25,7 @@ const (
 	badResponse
 	backendReset
 	backendAborted
+	tunnelTimeout
 	clientGone
 	overloaded
 	internalError
@@ -52,6 +53,7 @@ var reasonTable = [reasons]struct {
 	badResponse:      {"bad_response", 502, "The backend's answer is not valid HTTP/1.1."},
 	backendReset:     {"backend_reset", 502, "The backend closed the connection before it answered."},
 	backendAborted:   {"backend_aborted", 0, ""},
+	tunnelTimeout:    {"tunnel_timeout", 0, ""},
 	clientGone:       {"client_gone", 499, ""},
 	overloaded:       {"overloaded", 503, "As many connections are open as may be."},
 	internalError:    {"internal_error", 500, "The load balancer met an error of its own; its log says which."},

@@ -26,7 +26,7 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%s has the status %d", row.code, row.status)
 		}
 		// A response is sent for each but those that nobody can be told of.
-		if sent := why != backendAborted && why != clientGone; sent != (row.detail != "") || sent != (problems[why].head != nil) {
+		if sent := why != backendAborted && why != tunnelTimeout && why != clientGone; sent != (row.detail != "") || sent != (problems[why].head != nil) {
 			t.Errorf("%s: detail %q, response %q", row.code, row.detail, problems[why].head)
 		}
 	}

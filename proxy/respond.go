@@ -86,6 +86,9 @@ func (x *exchange) broken(err error) reason {
 		return none
 	}
 	x.cut = true
+	if x.watch.gone.Load() {
+		return clientGone
+	}
 	if x.response.body.framing == untilClose || x.request.http10 {
 		x.client.abort() // the end of the connection would look like the end of the body
 	}

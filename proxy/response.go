@@ -8,13 +8,14 @@ import (
 
 // response is one backend's response.
 type response struct {
-	in     inbound
-	status int
-	line   []byte // the status line from the status code on
-	fields []byte // the header's lines
-	hop    hopOptions
-	body   body
-	keep   bool // the connection can serve another request
+	in      inbound
+	status  int
+	line    []byte // the status line from the status code on
+	fields  []byte // the header's lines
+	hop     hopOptions
+	body    body
+	keep    bool   // the connection can serve another request
+	upgrade []byte // the protocol it changes to, or asks for
 }
 
 // responseBufferSize bounds the header of a response.
@@ -25,26 +26,20 @@ var (
 	errResponseSize   = errors.New("the response header is larger than 16 KiB")
 )
 
-// readHeader reads up to the end of the final response's header. Interim
-// responses are skipped (RFC 9110, section 15.2). head is true for the answer to
-// HEAD; timeout is the longest silence in the body.
+// readHeader reads up to the end of the next header: that of an interim response
+// (RFC 9110, section 15.2), or of the final one. head is true for the answer to
+// HEAD; timeout is the longest silence in the body. When it has timed out it may
+// be called again, and goes on.
 func (r *response) readHeader(head bool, timeout time.Duration) error {
-	for {
-		size, err := r.waitHeader()
-		if err != nil {
-			return err
-		}
-		if err := r.parseHeader(r.in.buffered()[:size], head, timeout); err != nil {
-			return err
-		}
-		r.in.r += size
-		if r.status >= 200 {
-			return nil
-		}
-		if r.status == 101 {
-			return errResponseHeader // no request asked for another protocol
-		}
+	size, err := r.waitHeader()
+	if err != nil {
+		return err
 	}
+	if err := r.parseHeader(r.in.buffered()[:size], head, timeout); err != nil {
+		return err
+	}
+	r.in.r += size
+	return nil
 }
 
 // waitHeader reads until the buffer holds a whole header, and returns its size.
@@ -58,7 +53,7 @@ func (r *response) waitHeader() (int, error) {
 		if len(have) == len(r.in.buf) {
 			return 0, errResponseSize
 		}
-		if err := r.in.fill(); err != nil {
+		if err := r.in.fill(0); err != nil { // send has set the deadline
 			return 0, err
 		}
 	}
@@ -88,7 +83,7 @@ var protocolPrefix = []byte("HTTP/1.")
 // readFields checks each field, and finds out how the body is framed and whether
 // the connection will live on.
 func (r *response) readFields(http10, head bool, timeout time.Duration) error {
-	r.hop = hopOptions{}
+	r.hop, r.upgrade = hopOptions{}, nil
 	r.keep = !http10
 	var lengths, codings int
 	var length int64
@@ -112,6 +107,8 @@ func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 		case kindTransferEncoding:
 			codings++
 			ok = !http10 && isChunked(f.value)
+		case kindUpgrade:
+			r.upgrade = f.value
 		}
 		if !ok {
 			return errResponseHeader

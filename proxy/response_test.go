@@ -11,7 +11,15 @@ import (
 // readResponse reads a response's header out of the bytes on the connection.
 func readResponse(conn *piecesConn, head bool) (*response, error) {
 	r := &response{in: inbound{conn: &timedConn{socket: newSocket(conn)}, buf: make([]byte, responseBufferSize)}}
-	return r, r.readHeader(head, time.Second)
+	for {
+		err := r.readHeader(head, time.Second)
+		if err == nil && r.status == switchingProtocols {
+			err = errResponseHeader // not asked for
+		}
+		if err != nil || r.status >= 200 {
+			return r, err
+		}
+	}
 }
 
 func TestResponseHeader(t *testing.T) {

@@ -49,11 +49,13 @@ type Proxy struct {
 	access      Access
 	log         zerolog.Logger
 
-	draining atomic.Bool
-	clients  clientSet
-	inFlight atomic.Int64 // requests
-	noPool   *poolMetrics
-	errors   [reasons]atomic.Uint64
+	draining   atomic.Bool
+	clients    clientSet
+	departures departures
+	inFlight   atomic.Int64 // requests
+	tunnels    atomic.Int64 // of them, those that have become one
+	noPool     *poolMetrics
+	errors     [reasons]atomic.Uint64
 }
 
 // New makes a Proxy. It starts nothing.
@@ -150,6 +152,11 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 // it stops accepting, finishes the requests under way and returns nil; those that
 // are not done within the shutdown timeout are cut, and an error says how many.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
+	closeDepartures, err := p.departures.open()
+	if err != nil {
+		return err
+	}
+	defer closeDepartures()
 	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway, wait: p.wait}
 	served := make(chan error, 1)
 	go func() { served <- p.server.Serve(l) }()

@@ -13,9 +13,11 @@ type upload struct {
 	done    chan struct{} // gets one value when the goroutine has ended
 
 	mu       sync.Mutex
-	header   bool   // the response's header has come: its deadline is no longer ours to set
-	taken    bool   // the whole body has been read from the client
-	finished bool   // result counts
+	header   bool // the response's header has come: its deadline is no longer ours to set
+	watched  bool // so is the client
+	taken    bool // the whole body has been read from the client
+	finished bool // result and endedAt count
+	endedAt  time.Time
 	result   reason // none: the whole body was sent
 }
 
@@ -26,8 +28,7 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 	}
 	u := &x.upload
 	u.started = true
-	// Until the body is sent, the backend may be silent for as long as it takes.
-	_ = c.SetReadDeadline(time.Time{})
+	_ = c.SetReadDeadline(time.Now().Add(watchAfter)) // see waitOn
 	go func() {
 		why := p.sendBodyGuarded(x, c)
 		u.mu.Lock()
@@ -36,7 +37,12 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		case why != none && why != backendReset:
 			c.stop() // there will be no response to this, or no more of one
 		case !u.header:
-			_ = c.Conn.SetReadDeadline(time.Now().Add(x.pool.responseHeader))
+			u.endedAt = time.Now()
+			wait := x.pool.responseHeader
+			if !u.watched {
+				wait = min(wait, watchAfter)
+			}
+			_ = c.Conn.SetReadDeadline(u.endedAt.Add(wait))
 		}
 		u.mu.Unlock()
 		u.done <- struct{}{}
@@ -89,6 +95,19 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
 		}
 	}
 	return none
+}
+
+// waitOn lets the wait for the response's header go on. Until the body is sent,
+// the backend may be silent for as long as it takes.
+func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.watched = true
+	until := time.Time{}
+	if u.finished {
+		until = u.endedAt.Add(responseHeader)
+	}
+	_ = c.Conn.SetReadDeadline(until)
 }
 
 // headerCame hands the reading deadline of the backend's connection back to the

@@ -40,7 +40,7 @@ type answer struct {
 	body []byte
 }
 
-// receive reads the response to a request with this method.
+// receive reads the final response to a request with this method.
 func (w *wire) receive(method string) answer {
 	w.t.Helper()
 	a, err := w.tryReceive(method)
@@ -52,6 +52,9 @@ func (w *wire) receive(method string) answer {
 
 func (w *wire) tryReceive(method string) (answer, error) {
 	r, err := http.ReadResponse(w.in, &http.Request{Method: method})
+	for err == nil && r.StatusCode < 200 && r.StatusCode != switchingProtocols {
+		r, err = http.ReadResponse(w.in, &http.Request{Method: method})
+	}
 	if err != nil {
 		return answer{}, err
 	}

@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// departures tells when a client closes its connection while nobody reads from
+// it: one epoll instance beside Go's own, asked for EPOLLRDHUP alone. It takes
+// a watch for each request that has waited long, so its costs are those of slow
+// backends only. It is safe for concurrent use; before open it tells nothing.
+type departures struct {
+	mu      sync.Mutex
+	epoll   syscall.RawConn
+	last    uint64
+	watches map[uint64]*watch // by the number that an event brings
+}
+
+// open makes the epoll instance and starts to hand out its events. close ends
+// that.
+func (d *departures) open() (close func(), err error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("watch for clients that leave: make an epoll instance: %w", err)
+	}
+	_ = syscall.SetNonblock(fd, true) // tells os.NewFile to hand it to Go's poller, which waits for events in our place
+	file := os.NewFile(uintptr(fd), "epoll")
+	epoll, err := file.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("watch for clients that leave: %w", err)
+	}
+	d.mu.Lock()
+	d.epoll, d.watches = epoll, map[uint64]*watch{}
+	d.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		d.run(epoll)
+		ended <- struct{}{}
+	}()
+	return func() { _ = file.Close(); <-ended }, nil
+}
+
+// run hands out events until the epoll instance is closed.
+func (d *departures) run(epoll syscall.RawConn) {
+	var events [64]syscall.EpollEvent
+	_ = epoll.Read(func(fd uintptr) (done bool) {
+		for {
+			n, err := syscall.EpollWait(int(fd), events[:], 0)
+			if err == syscall.EINTR {
+				continue
+			}
+			if n <= 0 {
+				return false // wait for more
+			}
+			for _, e := range events[:n] {
+				d.left(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
+			}
+		}
+	})
+}
+
+// left ends the exchange of a client that has gone.
+func (d *departures) left(number uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w := d.watches[number]; w != nil {
+		w.gone.Store(true)
+		w.backend.stop()
+	}
+}
+
+// add starts to watch. A client that has gone already is told of at once.
+func (d *departures) add(w *watch) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.epoll == nil {
+		return
+	}
+	d.last++
+	w.number = d.last
+	d.watches[w.number] = w
+	d.control(w, syscall.EPOLL_CTL_ADD, syscall.EPOLLRDHUP|syscall.EPOLLONESHOT)
+}
+
+// remove ends a watch: after it, left no longer touches it.
+func (d *departures) remove(w *watch) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watches[w.number] != w {
+		return
+	}
+	delete(d.watches, w.number)
+	d.control(w, syscall.EPOLL_CTL_DEL, 0)
+}
+
+// control fails where the connection is closed, or after close: then there is
+// nothing left to watch.
+func (d *departures) control(w *watch, operation int, events uint32) {
+	client := w.client.socket.raw
+	if client == nil {
+		return
+	}
+	_ = d.epoll.Control(func(epoll uintptr) {
+		_ = client.Control(func(fd uintptr) {
+			e := syscall.EpollEvent{Events: events, Fd: int32(w.number), Pad: int32(w.number >> 32)}
+			_ = syscall.EpollCtl(int(epoll), operation, int(fd), &e)
+		})
+	})
+}

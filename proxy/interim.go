@@ -1,0 +1,13 @@
+package proxy
+
+// respondInterim sends an interim response on, such as 103 Early Hints (RFC 9110,
+// section 15.2). 100 Continue is not: whether the client may send its body has
+// been decided here. Clients of HTTP/1.0 know none.
+func (p *Proxy) respondInterim(x *exchange) reason {
+	r := &x.response
+	if r.status == 100 || x.request.http10 {
+		return none
+	}
+	x.out = append(r.appendFields(r.appendStatusLine(x.out[:0])), "\r\n"...)
+	return p.write(x, x.out)
+}
