@@ -52,6 +52,8 @@ var requestHeaders = []struct {
 		withHost("GET / HTTP/1.1", "X-Forwarded-For: 203.0.113.1", "Forwarded: for=203.0.113.1", "x-forwarded-proto: https", "X-Forwarded-Host: shop.example", "X-Forwarded-Port: 443", "X-Forwarded-For: 10.0.0.1,10.0.0.2", "A: 1"),
 		withHost("GET / HTTP/1.1", "Forwarded: for=203.0.113.1", "X-Forwarded-Port: 443", "A: 1",
 			"X-Forwarded-For: 203.0.113.1, 10.0.0.1,10.0.0.2, 127.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example", "Via: 1.1 lb"), true},
+	{"the whole server", withHost("OPTIONS http://example.com HTTP/1.1"), withHost("OPTIONS * HTTP/1.1", plainForwarded, "Via: 1.1 lb"), false},
+	{"the root of the server", withHost("OPTIONS http://example.com/ HTTP/1.1"), withHost("OPTIONS / HTTP/1.1", plainForwarded, "Via: 1.1 lb"), false},
 	{"a trusted proxy that says nothing", withHost("GET / HTTP/1.1"), withHost("GET / HTTP/1.1", plainForwarded, "Via: 1.1 lb"), true},
 	{"Via of others stays", withHost("GET / HTTP/1.1", "Via: 1.1 edge"), withHost("GET / HTTP/1.1", "Via: 1.1 edge", plainForwarded, "Via: 1.1 lb"), false},
 	{"HTTP/1.0", withHost("GET / HTTP/1.0", "Connection: keep-alive"), withHost("GET / HTTP/1.1", plainForwarded, "Via: 1.0 lb"), false},
