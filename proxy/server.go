@@ -41,6 +41,7 @@ type Proxy struct {
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
 	trusted     []netip.Prefix
+	proxyHeader bool    // the trusted begin with one
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
@@ -62,6 +63,7 @@ func New(o Options) *Proxy {
 		bodyTimeout: o.Server.BodyTimeout,
 		shutdown:    o.Server.ShutdownTimeout,
 		maxBody:     int64(o.Server.MaxBodySize),
+		proxyHeader: o.Server.ProxyProtocol,
 		limiter:     o.Limiter,
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
@@ -126,7 +128,7 @@ func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // refuse answers what fasthttp could not parse.
 func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
-	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) {
+	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) && !errors.Is(err, errProxyHeader) {
 		c.answered = true // not a byte has come: who only opens a connection is not told anything
 		return
 	}
@@ -150,7 +152,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 // it stops accepting, finishes the requests under way and returns nil; those that
 // are not done within the shutdown timeout are cut, and an error says how many.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
-	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway, wait: p.wait}
+	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway, wait: p.wait, proxied: p.sendsProxyHeader}
 	served := make(chan error, 1)
 	go func() { served <- p.server.Serve(l) }()
 	select {
