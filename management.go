@@ -160,6 +160,9 @@ func (m *management) mayManage(ctx *fasthttp.RequestCtx) bool {
 // passed on for somebody else: neither by a proxy nor by a browser that shows
 // another site's page. That page's host, or its Origin, gives it away.
 func fromLoopback(ctx *fasthttp.RequestCtx) bool {
+	if proxy.Forwarded(ctx) {
+		return false
+	}
 	if peer, ok := ctx.RemoteAddr().(*net.TCPAddr); ok && !peer.IP.IsLoopback() {
 		return false
 	}

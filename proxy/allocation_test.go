@@ -37,30 +37,46 @@ func TestNoAllocations(t *testing.T) {
 			o := testOptions(startRawBackend(t, frugal(length, test.response)))
 			test.options(&o)
 			_, address := startProxy(t, o)
-			conn := dial(t, address)
-			request, answer := []byte(test.request), make([]byte, 4096)
-			var got []byte
-			exchange := func() {
-				if _, err := conn.Write(request); err != nil {
-					t.Fatal(err)
-				}
-				n, err := conn.Read(answer)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = answer[:n]
-			}
-			for range 200 { // pools and buffers fill
-				exchange()
-			}
-			if n := testing.AllocsPerRun(2000, exchange); n != 0 {
-				t.Errorf("%v allocations per request, want 0", n)
-			}
-			if !bytes.HasPrefix(got, []byte(test.want)) {
-				t.Errorf("got %q, want it to begin with %q", got, test.want)
-			}
+			mustNotAllocate(t, dial(t, address), test.request, test.want)
 		})
 	}
+}
+
+// mustNotAllocate sends a request over and over on one connection. want is what
+// the answer begins with.
+func mustNotAllocate(t *testing.T, conn net.Conn, request, want string) {
+	t.Helper()
+	out, in := []byte(request), make([]byte, 4096)
+	var got []byte
+	exchange := func() {
+		if _, err := conn.Write(out); err != nil {
+			t.Fatal(err)
+		}
+		n, err := conn.Read(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = in[:n]
+	}
+	for range 200 { // pools and buffers fill
+		exchange()
+	}
+	if n := testing.AllocsPerRun(2000, exchange); n != 0 {
+		t.Errorf("%v allocations per request, want 0", n)
+	}
+	if !bytes.HasPrefix(got, []byte(want)) {
+		t.Errorf("got %q, want it to begin with %q", got, want)
+	}
+}
+
+// TestNoAllocationsBehindProxyProtocol has the first request only come with more.
+func TestNoAllocationsBehindProxyProtocol(t *testing.T) {
+	o := tellingOptions(startRawBackend(t, frugal(0, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
+	o.Limiter = limits(1_000_000, 1_000_000)
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	w.send("PROXY TCP4 192.0.2.1 203.0.113.1 4711 80\r\n")
+	mustNotAllocate(t, w.Conn, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 200 OK")
 }
 
 // frugal is a backend that allocates nothing once it runs.

@@ -34,8 +34,8 @@ func (s *clientSet) len() int {
 	return len(s.conns)
 }
 
-// closeUnused closes the connections on which not a byte has come. fasthttp would
-// wait five seconds for one.
+// closeUnused closes the connections on which not a byte of a request has come.
+// fasthttp would wait five seconds for one.
 func (s *clientSet) closeUnused() {
 	s.cut(func(c *clientConn) bool { return !c.used.Load() })
 }

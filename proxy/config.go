@@ -25,6 +25,7 @@ type ServerConfig struct {
 	MaxBodySize       Size          `yaml:"max_body_size"`   // 0 means no limit
 	MaxConnections    int           `yaml:"max_connections"` // 0 means no limit
 	TrustedProxies    []string      `yaml:"trusted_proxies"`
+	ProxyProtocol     bool          `yaml:"proxy_protocol"` // of the trusted proxies; needs one
 	ShutdownTimeout   time.Duration `yaml:"shutdown_timeout"`
 }
 
@@ -64,6 +65,9 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 		if _, err := parsePrefix(s); err != nil {
 			wrong(fmt.Sprintf("trusted_proxies[%d]", i), s, "an address such as 10.0.0.1 or a range such as 10.0.0.0/8")
 		}
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		wrong("proxy_protocol", c.ProxyProtocol, "false, or true with the addresses of those who send the PROXY header in server.trusted_proxies")
 	}
 }
 

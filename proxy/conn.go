@@ -85,6 +85,7 @@ type listener struct {
 	clients  *clientSet
 	turnAway func(net.Conn) // answers a connection that is one too many
 	wait     headerTimeouts
+	proxied  func(peer netip.Addr) bool // whether its connections begin with a PROXY header
 	closed   atomic.Bool
 }
 
@@ -97,6 +98,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		c := &clientConn{timedConn: timedConn{socket: newSocket(conn)}, peer: peerOf(conn), set: l.clients, wait: &l.wait}
 		c.in.conn = &c.timedConn
+		c.awaitsProxy = l.proxied(c.peer)
 		if l.clients.add(c) {
 			return c, nil
 		}
@@ -117,9 +119,14 @@ func (l *listener) Close() error {
 // this machine.
 func peerOf(conn net.Conn) netip.Addr {
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
+		return addrOf(tcp)
 	}
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+}
+
+// addrOf is an address in the form that all of them are compared in.
+func addrOf(tcp *net.TCPAddr) netip.Addr {
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
 // clientConn is a client's connection. fasthttp reads the headers of requests
@@ -128,10 +135,10 @@ func peerOf(conn net.Conn) netip.Addr {
 // reorder and rewrite fields, and hide where a body begins and ends.
 type clientConn struct {
 	timedConn
-	peer     netip.Addr
+	peer     netip.Addr // who is at the other end, or told by the PROXY header to be
 	set      *clientSet
 	closed   atomic.Bool
-	used     atomic.Bool // a byte has come
+	used     atomic.Bool // a byte of a request has come
 	wait     *headerTimeouts
 	headerBy time.Time // when a header that has begun must have ended
 	lastUse  time.Time // the end of the last exchange; zero before the first
@@ -140,10 +147,18 @@ type clientConn struct {
 	answered bool    // the response is sent: fasthttp's own is to be dropped
 	linger   bool    // the client may still be sending: let it read the answer first
 	aborted  bool    // ends with RST, whatever else is said
+
+	awaitsProxy bool // a PROXY header has to come first
+	forwarded   bool // one has come
 }
 
 // Read gives fasthttp the bytes of a header, and what follows that in no case.
 func (c *clientConn) Read(p []byte) (int, error) {
+	if c.awaitsProxy {
+		if err := c.readProxyHeader(p); err != nil {
+			return 0, err
+		}
+	}
 	if ahead := c.in.buffered(); len(ahead) > 0 {
 		n := copy(p, ahead)
 		n = c.scan.end(p[:n])
@@ -166,7 +181,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// headerTimeouts bounds the wait for a request.
+// headerTimeouts bounds the wait for a request. On a connection that begins with a
+// PROXY header, header bounds that and the first request's header together.
 type headerTimeouts struct {
 	header time.Duration // for the first byte on a new connection, and from the first byte to the end of a header
 	idle   time.Duration // for the first byte on a connection that has served
@@ -176,16 +192,20 @@ type headerTimeouts struct {
 // but reads the clock and sets a deadline twice for each request.
 func (c *clientConn) expectHeader() {
 	switch {
+	case !c.headerBy.IsZero():
 	case c.scan != headerScan{}:
-		if c.headerBy.IsZero() {
-			c.headerBy = time.Now().Add(c.wait.header)
-			_ = c.SetReadDeadline(c.headerBy)
-		}
+		c.boundHeader()
 	case c.lastUse.IsZero():
 		c.expectRead(time.Now(), c.wait.header)
 	default:
 		c.expectRead(c.lastUse, c.wait.idle)
 	}
+}
+
+// boundHeader sets the deadline for the end of the header that begins now.
+func (c *clientConn) boundHeader() {
+	c.headerBy = time.Now().Add(c.wait.header)
+	_ = c.SetReadDeadline(c.headerBy)
 }
 
 // Write is called by fasthttp alone. It writes each response with one call.

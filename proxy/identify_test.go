@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -46,6 +47,22 @@ func TestIdentify(t *testing.T) {
 		{"open bracket", "10.1.2.3", []string{"[2001:470::1"}, "10.1.2.3", true},
 		{"bracket and more", "10.1.2.3", []string{"[2001:470::1]80"}, "10.1.2.3", true},
 		{"quotes", "10.1.2.3", []string{`"203.0.113.1"`}, "10.1.2.3", true},
+		{"port without number", "10.1.2.3", []string{"203.0.113.1:"}, "203.0.113.1", true},
+		{"two ports", "10.1.2.3", []string{"203.0.113.1:80:80"}, "10.1.2.3", true},
+		{"brackets around IPv4", "10.1.2.3", []string{"[203.0.113.1]:80"}, "203.0.113.1", true},
+		{"brackets around nothing", "10.1.2.3", []string{"203.0.113.1, []:80"}, "10.1.2.3", true},
+		{"brackets twice", "10.1.2.3", []string{"[[2001:470::1]]"}, "10.1.2.3", true},
+		{"IPv4-mapped in hexadecimal, with port", "10.1.2.3", []string{"203.0.113.1, [::ffff:a00:1]:80"}, "203.0.113.1", true},
+		{"IPv4-mapped proxy in the config", "10.1.2.3", []string{"203.0.113.1, ::ffff:198.51.100.1"}, "203.0.113.1", true},
+		{"its IPv4 form within other IPv6", "10.1.2.3", []string{"203.0.113.1, ::10.0.0.1"}, "::10.0.0.1", true},
+		{"a number", "10.1.2.3", []string{"203.0.113.1, 167772161"}, "10.1.2.3", true},
+		{"hexadecimal IPv4", "10.1.2.3", []string{"203.0.113.1, 0x0a.0.0.1"}, "10.1.2.3", true},
+		{"a range", "10.1.2.3", []string{"203.0.113.1, 10.0.0.0/8"}, "10.1.2.3", true},
+		{"as Forwarded writes it", "10.1.2.3", []string{"203.0.113.1, for=10.0.0.1"}, "10.1.2.3", true},
+		{"other white space", "10.1.2.3", []string{"203.0.113.1,\v10.0.0.1"}, "10.1.2.3", true},
+		{"another separator", "10.1.2.3", []string{"203.0.113.1; 10.0.0.1"}, "10.1.2.3", true},
+		{"too long for an address", "10.1.2.3", []string{"203.0.113.1, 2001:db8::1%" + strings.Repeat("z", 60)}, "10.1.2.3", true},
+		{"garbage at the end of a line ends the walk for the lines before", "10.1.2.3", []string{"203.0.113.1", "x, 10.0.0.1"}, "10.0.0.1", true},
 		{"IPv6 peer", "2001:db8::5", []string{"203.0.113.1"}, "203.0.113.1", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"loadbalancer/limiter"
 )
 
 // TestExactlyTheCapacityPasses sends ten times the capacity in three ways. The
@@ -90,6 +92,35 @@ func TestClientsBehindATrustedProxy(t *testing.T) {
 			w.send(fmt.Sprintf("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 198.51.100.1, 192.0.2.%d\r\n\r\n", i))
 			if got := w.receive("GET"); got.StatusCode != want {
 				t.Errorf("client %d got %d, want %d", i, got.StatusCode, want)
+			}
+		}
+	}
+}
+
+// TestIPv6NetworkIsOneClient, however a trusted proxy writes its addresses.
+func TestIPv6NetworkIsOneClient(t *testing.T) {
+	url := startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	for prefix, addresses := range map[int][]struct {
+		addr string
+		want int
+	}{
+		64: {
+			{"2001:db8:0:1::1", 200}, {"2001:db8:0:1:ffff:ffff:ffff:ffff", 429}, {"[2001:db8:0:1::2]:443", 429}, {"2001:0DB8::1:0:0:0:3", 429}, {"2001:db8:0:2::1", 200},
+			{"192.0.2.1", 200}, {"::ffff:192.0.2.1", 429}, {"[::ffff:c000:201]:80", 429}, {"192.0.2.1:4711", 429}, {"192.0.2.2", 200}, {"2001:db8::1%eth0, 2001:db8:0:2::9", 429},
+		},
+		56: {{"2001:db8:0:1::1", 200}, {"2001:db8:0:2::1", 429}, {"2001:db8:0:100::1", 200}, {"192.0.2.1", 200}, {"192.0.2.2", 200}},
+	} {
+		config := limiter.DefaultConfig()
+		config.Default, config.IPv6Prefix = limiter.Limit{Capacity: 1, RatePerSecond: 0.001}, prefix
+		o := testOptions(url)
+		o.Limiter = limiter.New(config)
+		o.Server.TrustedProxies = []string{"127.0.0.1"}
+		_, address := startProxy(t, o)
+		w := newWire(t, address)
+		for _, test := range addresses {
+			w.send("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: " + test.addr + "\r\n\r\n")
+			if got := w.receive("GET"); got.StatusCode != test.want {
+				t.Errorf("/%d: %s got %d, want %d", prefix, test.addr, got.StatusCode, test.want)
 			}
 		}
 	}

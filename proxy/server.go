@@ -41,6 +41,7 @@ type Proxy struct {
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
 	trusted     []netip.Prefix
+	proxyHeader bool    // the trusted begin with one
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
@@ -64,6 +65,7 @@ func New(o Options) *Proxy {
 		bodyTimeout: o.Server.BodyTimeout,
 		shutdown:    o.Server.ShutdownTimeout,
 		maxBody:     int64(o.Server.MaxBodySize),
+		proxyHeader: o.Server.ProxyProtocol,
 		limiter:     o.Limiter,
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
@@ -128,7 +130,7 @@ func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // refuse answers what fasthttp could not parse.
 func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
-	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) {
+	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) && !errors.Is(err, errProxyHeader) {
 		c.answered = true // not a byte has come: who only opens a connection is not told anything
 		return
 	}
@@ -157,7 +159,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 		return err
 	}
 	defer closeDepartures()
-	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway, wait: p.wait}
+	l := &listener{Listener: ln, clients: &p.clients, turnAway: p.turnAway, wait: p.wait, proxied: p.sendsProxyHeader}
 	served := make(chan error, 1)
 	go func() { served <- p.server.Serve(l) }()
 	select {

@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/pires/go-proxyproto"
+	"github.com/valyala/fasthttp"
+)
+
+// The bounds of a PROXY header, in bytes. One of version 1 is a line of at most
+// 107 (proxy-protocol.txt, section 2.1); one of version 2 may say 64 KiB of itself
+// (section 2.2), which nobody needs.
+const (
+	maxProxyLine   = 107
+	proxyPrefix    = 16 // of version 2: signature, command, family and length
+	maxProxyHeader = 4 << 10
+)
+
+var errProxyHeader = errors.New("the connection does not begin with a valid PROXY header")
+
+// sendsProxyHeader reports whether connections of this peer have to begin with a
+// PROXY header. Its presence is never guessed: who could choose would choose his
+// address (proxy-protocol.txt, section 2).
+func (p *Proxy) sendsProxyHeader(peer netip.Addr) bool {
+	return p.proxyHeader && p.trusts(peer)
+}
+
+// Forwarded reports whether the request came over a connection that a proxy has
+// passed on for somebody else, by its PROXY header: whatever address that tells,
+// neither it nor the proxy's own is proof of who asks.
+func Forwarded(ctx *fasthttp.RequestCtx) bool {
+	c, ok := ctx.Conn().(*clientConn)
+	return ok && c.forwarded
+}
+
+// readProxyHeader waits for the PROXY header and takes the address that it tells
+// for the peer's. What came behind it stays in c.in. p is room to read into, so
+// that a connection which is silent holds no buffer.
+func (c *clientConn) readProxyHeader(p []byte) error {
+	c.boundHeader()
+	for {
+		have := c.in.buffered()
+		size, err := proxyHeaderSize(have)
+		if err != nil {
+			return err
+		}
+		if size > 0 {
+			return c.takeProxyHeader(have[:size])
+		}
+		n, err := c.timedConn.Read(p[:min(len(p), streamBufferSize-len(have))])
+		c.in.keep(p[:n])
+		if n == 0 && err != nil {
+			if len(have) > 0 {
+				err = fmt.Errorf("%w: %w", errProxyHeader, err)
+			}
+			return err
+		}
+	}
+}
+
+func (c *clientConn) takeProxyHeader(header []byte) error {
+	told, err := toldPeer(header)
+	if err != nil {
+		return err
+	}
+	if told.IsValid() {
+		c.peer = told
+	}
+	c.awaitsProxy, c.forwarded = false, true
+	c.in.r += len(header)
+	if c.in.r < c.in.w {
+		c.used.Store(true)
+	}
+	c.in.settle()
+	return nil
+}
+
+// proxyHeaderSize returns the length of the PROXY header that b begins with, or 0
+// as long as its end has not come. What cannot become one is an error at once.
+func proxyHeaderSize(b []byte) (int, error) {
+	switch {
+	case beginsLike(b, proxyproto.SIGV2):
+		if len(b) < proxyPrefix {
+			return 0, nil
+		}
+		size := proxyPrefix + int(binary.BigEndian.Uint16(b[proxyPrefix-2:]))
+		if size > maxProxyHeader {
+			return 0, errProxyHeader
+		}
+		if len(b) < size {
+			return 0, nil
+		}
+		return size, nil
+	case beginsLike(b, proxyproto.SIGV1):
+		end := indexNewline(b[:min(len(b), maxProxyLine)])
+		if end < 0 && len(b) >= maxProxyLine {
+			return 0, errProxyHeader
+		}
+		return end + 1, nil
+	}
+	return 0, errProxyHeader
+}
+
+// beginsLike reports whether b begins with the signature, as far as it has come.
+func beginsLike(b, signature []byte) bool {
+	n := min(len(b), len(signature))
+	return bytes.Equal(b[:n], signature[:n])
+}
+
+// toldPeer reads a whole PROXY header. The zero address means that the peer is the
+// socket's own: the proxy speaks for itself (LOCAL), does not know for whom it
+// speaks (UNKNOWN, UNSPEC), or its client did not come by TCP.
+func toldPeer(header []byte) (netip.Addr, error) {
+	if isUnspecified(header) {
+		return netip.Addr{}, nil
+	}
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(header), maxProxyLine))
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%w: %w", errProxyHeader, err)
+	}
+	if tcp, ok := h.SourceAddr.(*net.TCPAddr); ok && h.Command.IsProxy() {
+		return addrOf(tcp), nil
+	}
+	return netip.Addr{}, nil
+}
+
+// isUnspecified reports whether a header of version 2 forwards a client without an
+// address. The parser refuses that; section 2.2 lets the receiver choose, and
+// HAProxy takes the socket's address.
+func isUnspecified(header []byte) bool {
+	return header[0] == proxyproto.SIGV2[0] &&
+		header[12] == byte(proxyproto.PROXY) && header[13] == byte(proxyproto.UNSPEC)
+}

@@ -1,0 +1,272 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// tellingOptions are testOptions for clients that begin with a PROXY header.
+func tellingOptions(backends ...string) Options {
+	o := testOptions(backends...)
+	o.Server.ProxyProtocol = true
+	o.Server.TrustedProxies = []string{"127.0.0.1", "10.0.0.0/8"}
+	return o
+}
+
+// proxyV2 is a PROXY header of version 2, made byte by byte from section 2.2.
+func proxyV2(command, family byte, rest string) string {
+	h := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), command, family)
+	return string(binary.BigEndian.AppendUint16(h, uint16(len(rest)))) + rest
+}
+
+const (
+	local, proxied = 0x20, 0x21
+	unspec         = 0x00
+	tcp4, tcp6     = 0x11, 0x21
+
+	proxyV1    = "PROXY TCP4 192.0.2.1 203.0.113.1 4711 80\r\n"
+	v4Block    = "\xc0\x00\x02\x01" + "\xcb\x00\x71\x01" + "\x12\x67\x00\x50"
+	ipv6       = "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"
+	mappedIPv4 = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc0\x00\x02\x01"
+	tlv        = "\x04\x00\x05noop!" // PP2_TYPE_NOOP
+)
+
+func v6Block(source string) string { return source + ipv6 + "\x12\x67\x00\x50" }
+
+// tellForwarded answers with what came as X-Forwarded-For, and the path.
+func tellForwarded(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprint(w, strings.Join(r.Header["X-Forwarded-For"], "|"), " ", r.URL.Path)
+}
+
+func TestProxyHeader(t *testing.T) {
+	_, address := startProxy(t, tellingOptions(startBackend(t, tellForwarded)))
+	for _, test := range []struct{ name, header, want string }{
+		{"v1 IPv4", proxyV1, "192.0.2.1"},
+		{"v1 IPv6", "PROXY TCP6 2001:db8::7 2001:db8::8 65535 0\r\n", "2001:db8::7"},
+		{"v1 longest IPv6", "PROXY TCP6 2001:0db8:0000:0000:0000:0000:0000:0007 2001:0db8:0000:0000:0000:0000:0000:0008 65535 65535\r\n", "2001:db8::7"},
+		{"v1 IPv4-mapped", "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:203.0.113.1 4711 80\r\n", "192.0.2.1"},
+		{"v1 unknown", "PROXY UNKNOWN\r\n", "127.0.0.1"},
+		{"v1 unknown, longest", "PROXY UNKNOWN " + strings.Repeat("f", 91) + "\r\n", "127.0.0.1"},
+		{"v2 IPv4", proxyV2(proxied, tcp4, v4Block), "192.0.2.1"},
+		{"v2 IPv6", proxyV2(proxied, tcp6, v6Block(ipv6)), "2001:db8::7"},
+		{"v2 IPv4-mapped", proxyV2(proxied, tcp6, v6Block(mappedIPv4)), "192.0.2.1"},
+		{"v2 with TLVs", proxyV2(proxied, tcp4, v4Block+tlv+tlv), "192.0.2.1"},
+		{"v2 with a broken TLV", proxyV2(proxied, tcp4, v4Block+"\x04\xff\xff"), "192.0.2.1"},
+		{"v2 longest", proxyV2(proxied, tcp4, v4Block+strings.Repeat("x", maxProxyHeader-proxyPrefix-len(v4Block))), "192.0.2.1"},
+		{"v2 local", proxyV2(local, unspec, ""), "127.0.0.1"},
+		{"v2 local with addresses", proxyV2(local, tcp4, v4Block), "127.0.0.1"},
+		{"v2 local with less than addresses", proxyV2(local, tcp6, "abc"), "127.0.0.1"},
+		{"v2 unspecified", proxyV2(proxied, unspec, ""), "127.0.0.1"},
+		{"v2 unspecified with TLVs", proxyV2(proxied, unspec, tlv), "127.0.0.1"},
+		{"v2 unix", proxyV2(proxied, 0x31, strings.Repeat("/", 216)), "127.0.0.1"},
+		{"v2 UDP", proxyV2(proxied, 0x12, v4Block), "127.0.0.1"},
+		{"address of a proxy", "PROXY TCP4 10.0.0.1 203.0.113.1 4711 80\r\n", "10.0.0.1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := talk(t, address, test.header+get("/p")); !strings.HasSuffix(got, "\r\n\r\n"+test.want+" /p") {
+				t.Errorf("got %q, want the peer %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestBadProxyHeader wants 400 for all that a trusted proxy must not send, and no
+// guess at what it meant.
+func TestBadProxyHeader(t *testing.T) {
+	url, seen := startCountingBackend(t)
+	p, address := startProxy(t, tellingOptions(url))
+	headers := []string{
+		"", "\r\n", "\x16\x03\x01", "proxy TCP4 192.0.2.1 203.0.113.1 4711 80\r\n", "PROXY\r\n", "PROXY \r\n", "PROXYUNKNOWN\r\n",
+		"PROXY  TCP4 192.0.2.1 203.0.113.1 4711 80\r\n", "PROXY TCP5 192.0.2.1 203.0.113.1 4711 80\r\n", "PROXY UDP4 192.0.2.1 203.0.113.1 4711 80\r\n",
+		"PROXY TCP4 192.0.2.1 203.0.113.1 4711\r\n", "PROXY TCP4 192.0.2.1 203.0.113.1 4711 80 1\r\n", "PROXY TCP4 192.0.2.1 203.0.113.1 4711 65536\r\n",
+		"PROXY TCP4 192.0.2.01 203.0.113.1 4711 80\r\n", "PROXY TCP4 ::1 ::1 4711 80\r\n", "PROXY TCP6 192.0.2.1 203.0.113.1 4711 80\r\n",
+		"PROXY TCP6 fe80::1%eth0 ::1 4711 80\r\n", "PROXY TCP4 localhost 203.0.113.1 4711 80\r\n", strings.TrimSuffix(proxyV1, "\r\n") + "\n",
+		"PROXY UNKNOWN " + strings.Repeat("f", 92) + "\r\n", " " + proxyV1, "\r\n" + proxyV1, proxyV1 + proxyV1, proxyV1 + proxyV2(local, unspec, ""),
+		proxyV2(0x11, tcp4, v4Block), proxyV2(0x22, tcp4, v4Block), proxyV2(proxied, 0x13, v4Block), proxyV2(proxied, 0x41, v4Block), proxyV2(local, 0x99, ""),
+		proxyV2(proxied, tcp4, v4Block[:11]), proxyV2(proxied, tcp6, v4Block), proxyV2(proxied, 0x31, v4Block),
+		proxyV2(proxied, tcp4, strings.Repeat("x", maxProxyHeader-proxyPrefix+1)), proxyV2(local, unspec, strings.Repeat("x", 65535)),
+		strings.Replace(proxyV2(local, unspec, ""), "QUIT", "QUIZ", 1),
+	}
+	for _, header := range headers {
+		got := talk(t, address, header+get("/"))
+		if !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Contains(got, "HTTP/1.1 200 ") {
+			t.Errorf("%.60q: got %q", header, got)
+		}
+	}
+	if n := seen.Load(); n != 0 {
+		t.Errorf("%d requests reached the backend", n)
+	}
+	if got := errorsWith(p, "bad_request"); got != fmt.Sprint(len(headers)) {
+		t.Errorf("%s errors of bad_request, want %d", got, len(headers))
+	}
+}
+
+// TestNoProxyHeaderExpected covers who is not asked for one: its word of an
+// address is no more than a bad request.
+func TestNoProxyHeaderExpected(t *testing.T) {
+	url := startBackend(t, tellForwarded)
+	for name, change := range map[string]func(*ServerConfig){
+		"untrusted":  func(c *ServerConfig) { c.TrustedProxies = []string{"10.0.0.1"} },
+		"turned off": func(c *ServerConfig) { c.ProxyProtocol = false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := tellingOptions(url)
+			change(&o.Server)
+			_, address := startProxy(t, o)
+			for _, header := range []string{proxyV1, "PROXY UNKNOWN\r\n", proxyV2(proxied, tcp4, v4Block), proxyV2(local, unspec, "")} {
+				if got := talk(t, address, header+get("/")); !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Contains(got, "200 OK") {
+					t.Errorf("%q: got %q", header, got)
+				}
+			}
+			if got := talk(t, address, get("/")); !strings.HasSuffix(got, "127.0.0.1 /") {
+				t.Errorf("without a header: got %q", got)
+			}
+		})
+	}
+}
+
+// TestProxyHeaderInPieces cuts a header and what follows it at every byte: the
+// reader gets every byte behind the header, and none of it.
+func TestProxyHeaderInPieces(t *testing.T) {
+	for _, header := range []string{proxyV1, proxyV2(proxied, tcp4, v4Block+tlv)} {
+		all := header + pipelinedGet
+		every := make([]int, len(all)-1)
+		for i := range every {
+			every[i] = i + 1
+		}
+		cuts := [][]int{nil, every}
+		for _, cut := range every {
+			cuts = append(cuts, []int{cut})
+		}
+		for _, cut := range cuts {
+			c := newTellingConn(newPieces(all, cut...))
+			got, err := io.ReadAll(c)
+			if err != nil || string(got) != pipelinedGet || c.peer != netip.MustParseAddr("192.0.2.1") {
+				t.Fatalf("cut at %v: got %q from %s, %v", cut, got, c.peer, err)
+			}
+			if c.in.buf != nil || !c.used.Load() {
+				t.Fatalf("cut at %v: an empty buffer is kept, or the connection counts as unused", cut)
+			}
+		}
+	}
+}
+
+// TestLargeReadWithinProxyHeader brings more than a buffer holds behind a part of
+// the header.
+func TestLargeReadWithinProxyHeader(t *testing.T) {
+	behind := strings.Repeat("x", 2*streamBufferSize)
+	in := newPieces(proxyV1+behind, 10)
+	c := newTellingConn(in)
+	if err := c.readProxyHeader(make([]byte, 2*streamBufferSize)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(c.in.buffered()) + len(in.unread()); n != len(behind) {
+		t.Errorf("%d bytes are left, want %d", n, len(behind))
+	}
+}
+
+// newTellingConn is a client's connection that has to begin with a PROXY header.
+func newTellingConn(conn net.Conn) *clientConn {
+	c := &clientConn{timedConn: timedConn{socket: newSocket(conn)}, awaitsProxy: true, wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
+	c.in.conn = &c.timedConn
+	return c
+}
+
+// TestRequestsBehindProxyHeader come in one segment with it, the last in pieces.
+func TestRequestsBehindProxyHeader(t *testing.T) {
+	_, address := startProxy(t, tellingOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprint(w, r.Header.Get("X-Forwarded-For"), " ", r.URL.Path, " ", string(body))
+	})))
+	w := newWire(t, address)
+	w.send(proxyV1 + pipelinedGet + pipelinedFixed + pipelinedChunk + "\r\n" + pipelinedLast[:9])
+	for _, want := range []string{"192.0.2.1 /one ", "192.0.2.1 /two GET / H", "192.0.2.1 /three abcdefg"} {
+		if got := w.receive("GET"); string(got.body) != want {
+			t.Errorf("got %q, want %q", got.body, want)
+		}
+	}
+	for _, b := range pipelinedLast[9:] {
+		w.send(string(b))
+	}
+	if got := w.receive("GET"); string(got.body) != "192.0.2.1 /four " {
+		t.Errorf("got %q", got.body)
+	}
+	w.mustEnd()
+}
+
+// TestToldPeerIsThePeer to all that goes by it: the limits, X-Forwarded-For and
+// whether that is believed, and the access log.
+func TestToldPeerIsThePeer(t *testing.T) {
+	log := &logLines{}
+	o := tellingOptions(startBackend(t, tellForwarded))
+	o.Limiter = limits(1, 0.001)
+	o.Access, o.Log = AccessAll, zerolog.New(log)
+	_, address := startProxy(t, o)
+	for i, test := range []struct {
+		peer, forwarded, client string
+		status                  int
+		seen                    string
+	}{
+		{"192.0.2.1", "", "192.0.2.1", 200, "192.0.2.1"},
+		{"192.0.2.2", "", "192.0.2.2", 200, "192.0.2.2"},
+		{"192.0.2.1", "", "192.0.2.1", 429, ""},
+		{"192.0.2.1", "203.0.113.1", "192.0.2.1", 429, ""},
+		{"192.0.2.3", "203.0.113.1", "192.0.2.3", 200, "192.0.2.3"},
+		{"10.0.0.1", "203.0.113.1", "203.0.113.1", 200, "203.0.113.1, 10.0.0.1"},
+		{"10.0.0.2", "203.0.113.1", "203.0.113.1", 429, ""},
+		{"127.0.0.1", "203.0.113.2, 192.0.2.4", "192.0.2.4", 200, "203.0.113.2, 192.0.2.4, 127.0.0.1"},
+	} {
+		w := newWire(t, address)
+		w.send(fmt.Sprintf("PROXY TCP4 %s 203.0.113.9 4711 80\r\nGET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: %s\r\nConnection: close\r\n\r\n", test.peer, test.forwarded))
+		got := w.receive("GET")
+		if got.StatusCode != test.status || test.status == 200 && string(got.body) != test.seen+" /" {
+			t.Errorf("%s for %q: got %d %q", test.peer, test.forwarded, got.StatusCode, got.body)
+		}
+		eventually(t, "the line of the access log", func() bool { return len(log.parsed(t)) == i+1 })
+		if logged := log.parsed(t)[i]["client"]; logged != test.client {
+			t.Errorf("%s for %q: logged as %v, want %s", test.peer, test.forwarded, logged, test.client)
+		}
+	}
+}
+
+// TestProxyHeaderOverUnixSocket is wanted where 127.0.0.1 is trusted.
+func TestProxyHeaderOverUnixSocket(t *testing.T) {
+	url := startBackend(t, tellForwarded)
+	for trusted, want := range map[string][2]string{ // the answers with and without a header
+		"127.0.0.1": {"192.0.2.1 /", "400 Bad Request"},
+		"10.0.0.1":  {"400 Bad Request", "127.0.0.1 /"},
+	} {
+		o := tellingOptions(url)
+		o.Server.TrustedProxies = []string{trusted}
+		path := filepath.Join(t.TempDir(), "s")
+		ln, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		startProxyOn(t, o, ln)
+		for i, header := range []string{proxyV1, ""} {
+			conn, err := net.Dial("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(conn, header+get("/")); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := io.ReadAll(conn)
+			conn.Close()
+			if !strings.Contains(string(got), want[i]) {
+				t.Errorf("%s trusted, header %q: got %q, want %q", trusted, header, got, want[i])
+			}
+		}
+	}
+}
