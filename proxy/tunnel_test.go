@@ -344,9 +344,7 @@ func TestFalseSwitch(t *testing.T) {
 			if a := w.receive("GET"); a.StatusCode != 502 || !bytes.Contains(a.body, []byte("bad_response")) {
 				t.Errorf("got %d %s", a.StatusCode, a.body)
 			}
-			if got := errorsWith(p, "bad_response"); got != "1" {
-				t.Errorf("bad_response was counted %q times", got)
-			}
+			eventually(t, "bad_response is counted", func() bool { return errorsWith(p, "bad_response") == "1" })
 		})
 	}
 }
