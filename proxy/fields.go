@@ -8,6 +8,8 @@ type kind uint8
 const (
 	kindOther kind = iota
 	kindHopByHop
+	kindTE
+	kindTrailer
 	kindConnection
 	kindContentLength
 	kindTransferEncoding
@@ -26,7 +28,7 @@ func kindOf(name []byte) kind {
 	switch len(name) {
 	case 2:
 		if equalFold(name, "te") {
-			return kindHopByHop
+			return kindTE
 		}
 	case 4:
 		if equalFold(name, "host") {
@@ -37,7 +39,10 @@ func kindOf(name []byte) kind {
 			return kindExpect
 		}
 	case 7:
-		if equalFold(name, "trailer") || equalFold(name, "upgrade") {
+		if equalFold(name, "trailer") {
+			return kindTrailer
+		}
+		if equalFold(name, "upgrade") {
 			return kindHopByHop
 		}
 	case 9:
@@ -260,7 +265,7 @@ func isPlainConnection(value []byte) bool {
 // names it. Fields that frame, route or authorise a message cannot be removed
 // that way: a client must not be able to take them off.
 func (h *hopOptions) drops(f *field) bool {
-	if h.n == 0 || f.kind != kindOther {
+	if h.n == 0 || f.kind != kindOther && f.kind != kindTrailer {
 		return false
 	}
 	for _, v := range h.values[:h.n] {

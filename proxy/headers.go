@@ -17,7 +17,7 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTransferEncoding, kindExpect,
+		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
 			kindForwardedFor, kindForwardedProto, kindForwardedHost:
 			continue
 		case kindForwarded:
@@ -27,6 +27,10 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 		case kindHost:
 			if hasHost = len(f.value) > 0; !hasHost {
 				continue // an empty one says nothing: the target's authority may
+			}
+		case kindTrailer:
+			if r.body.framing != chunked || r.hop.drops(&f) {
+				continue
 			}
 		case kindOther:
 			if r.hop.drops(&f) {
@@ -40,6 +44,9 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	}
 	if r.body.framing == chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.te {
+		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	dst = p.appendForwarded(dst, x)
 	if r.http10 {
@@ -105,10 +112,14 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTransferEncoding:
+		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding:
 			continue
 		case kindContentLength:
 			if bodiless {
+				continue
+			}
+		case kindTrailer:
+			if !x.chunks() || r.hop.drops(&f) {
 				continue
 			}
 		case kindOther:
