@@ -255,6 +255,13 @@ func (h *hopOptions) add(value []byte) (ok bool) {
 	return true
 }
 
+// keep copies what it holds, so that it outlives the message's buffer.
+func (h *hopOptions) keep() {
+	for i, value := range h.values[:h.n] {
+		h.values[i] = bytes.Clone(value)
+	}
+}
+
 // isPlainConnection reports whether a Connection value is one of the two that
 // nearly all are, and names no field.
 func isPlainConnection(value []byte) bool {
