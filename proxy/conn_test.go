@@ -33,6 +33,7 @@ func TestHeaderScan(t *testing.T) {
 		{"method that may end yet", strings.Repeat("A", maxMethod), 0, false},
 		{"method that ends late", strings.Repeat("A", maxMethod) + " /" + strings.Repeat("a", 100), 0, false},
 		{"method without end", strings.Repeat("A", maxMethod+1), 0, true},
+		{"method that ends too late", strings.Repeat("A", maxMethod+1) + " /", 0, true},
 		{"method without end behind an empty line", "\r\n" + strings.Repeat("A", maxMethod+1), 0, true},
 		{"long field", "GET / HTTP/1.1\r\n" + strings.Repeat("A", 100), 0, false},
 		{"begun", "GET / HTTP/1.1\r\nHost: a\r\n", 0, false},

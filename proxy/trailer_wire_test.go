@@ -92,6 +92,17 @@ func TestTrailersBehindStreams(t *testing.T) {
 	}
 }
 
+// TestTrailersNamedBeforeALargeBody has Connection name a trailer that comes when
+// the header's buffer has been used again.
+func TestTrailersNamedBeforeALargeBody(t *testing.T) {
+	body, trailer := inChunks(randomBytes(2*responseBufferSize)), "A: "+strings.Repeat("a", 100)+"\r\n"
+	_, address := startProxy(t, testOptions(startRawBackend(t, answerAll(lines("HTTP/1.1 200 OK", "Connection: x-hop", "Transfer-Encoding: chunked")+
+		strings.TrimSuffix(body, "\r\n")+"X-Hop: 1\r\n"+trailer+"\r\n"))))
+	if got := talk(t, address, get("/")); !strings.HasSuffix(got, "\r\n0\r\n"+trailer+"\r\n") {
+		t.Errorf("the response ends with %q", got[max(0, len(got)-150):])
+	}
+}
+
 // TestDataBeforeTrailersFlows has the data come to the client while the trailers
 // are still awaited.
 func TestDataBeforeTrailersFlows(t *testing.T) {
