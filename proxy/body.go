@@ -23,8 +23,11 @@ type body struct {
 	framing framing
 	length  int64 // of a body of fixedLength
 	left    int64 // bytes still to come, of the body or of the chunk
-	chunk   chunkState
-	ended   bool // it has been read to its end
+	ended   bool  // it has been read to its end
+
+	chunk      chunkState
+	extensions int // bytes of chunk extensions so far
+	trailers   trailers
 }
 
 // chunkState is where in a chunked body the reader stands (RFC 9112, section 7.1).
@@ -106,8 +109,8 @@ func (b *body) nextChunked(dst []byte) ([]byte, error) {
 func (b *body) chunkLine(line []byte) error {
 	switch b.chunk {
 	case chunkSize:
-		size, ok := parseChunkSize(line)
-		if !ok {
+		size, extension, ok := parseChunkSize(line)
+		if b.extensions += extension; !ok || b.extensions > maxExtensions {
 			return errChunk
 		}
 		b.left, b.chunk = size, chunkData
@@ -120,19 +123,16 @@ func (b *body) chunkLine(line []byte) error {
 		}
 		b.chunk = chunkSize
 	case chunkTrailer:
-		b.ended = len(line) == 0
-		if _, ok := parseField(line); !b.ended && !ok {
+		if b.ended = len(line) == 0; !b.ended && !b.trailers.add(line) {
 			return errChunk
 		}
 	}
 	return nil
 }
 
-// maxExtension bounds what may stand behind a chunk's size.
-const maxExtension = 256
-
-// parseChunkSize reads a chunk's size; extensions are dropped.
-func parseChunkSize(line []byte) (size int64, ok bool) {
+// parseChunkSize reads the line before a chunk's data. extension is how many bytes
+// stand behind the size.
+func parseChunkSize(line []byte) (size int64, extension int, ok bool) {
 	const most = 15 // digits that fit into an int64
 	digits := 0
 	for digits < len(line) && digits <= most {
@@ -143,11 +143,11 @@ func parseChunkSize(line []byte) (size int64, ok bool) {
 		size = size<<4 | int64(v)
 		digits++
 	}
-	rest := trimSpace(line[digits:])
-	if digits == 0 || digits > most || len(rest) > maxExtension || len(rest) > 0 && rest[0] != ';' {
-		return 0, false
+	rest := line[digits:]
+	if digits == 0 || digits > most || len(rest) > maxExtension || !isChunkExtension(rest) {
+		return 0, 0, false
 	}
-	return size, onlyClass(rest, classValue)
+	return size, len(rest), true
 }
 
 func hexDigit(c byte) (byte, bool) {

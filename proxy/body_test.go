@@ -18,15 +18,19 @@ func sorted(s []int) []int {
 
 // decode reads a body to its end through a buffer of the size given.
 func decode(conn *piecesConn, how framing, length int64, size int) (content, rest string, err error) {
-	in := newInbound(conn)
-	b := newBody(in, how, length, time.Second)
+	b := newBody(newInbound(conn), how, length, time.Second)
+	content, err = readAll(&b, size)
+	return content, string(b.in.buffered()) + conn.unread(), err
+}
+
+func readAll(b *body, size int) (content string, err error) {
 	var all []byte
 	for !b.ended && err == nil {
 		var part []byte
 		part, err = b.next(make([]byte, 0, size))
 		all = append(all, part...)
 	}
-	return string(all), string(in.buffered()) + conn.unread(), err
+	return string(all), err
 }
 
 var chunkedBodies = []struct{ in, want string }{
@@ -37,7 +41,7 @@ var chunkedBodies = []struct{ in, want string }{
 	{"00000000000000a\r\n0123456789\r\n0\r\n\r\n", "0123456789"},
 	{"aA\r\n" + strings.Repeat("x", 0xaa) + "\r\n0\r\n\r\n", strings.Repeat("x", 0xaa)},
 	{"3;name=value;q=\"a;b\"\r\nabc\r\n0;last\r\n\r\n", "abc"},
-	{"3 \t; a\r\nabc\r\n0 \r\n\r\n", "abc"},
+	{"3 \t; a\t=\t b ;c\r\nabc\r\n0\t;d=\"\\\"\\\t\x80\"\r\n\r\n", "abc"},
 	{"3\r\na\r\n\r\n0\r\n\r\n", "a\r\n"},
 	{"1\r\na\r\n0\r\nTrailer: value\r\nOther:\r\n\r\n", "a"},
 	{"3;" + strings.Repeat("x", maxExtension-1) + "\r\nabc\r\n0\r\n\r\n", "abc"},
@@ -86,6 +90,28 @@ func TestChunkedRefuses(t *testing.T) {
 		{"ffffffffffffffff\r\n", errChunk},
 		{"10000000000000000\r\n", errChunk},
 		{"1;" + strings.Repeat("x", maxExtension) + "\r\na\r\n", errChunk},
+		{"1 \r\na\r\n", errChunk},
+		{"1\t\r\na\r\n", errChunk},
+		{"1;\r\na\r\n", errChunk},
+		{"1; \r\na\r\n", errChunk},
+		{"1;x \r\na\r\n", errChunk},
+		{"1;x;\r\na\r\n", errChunk},
+		{"1;;x\r\na\r\n", errChunk},
+		{"1;x y\r\na\r\n", errChunk},
+		{"1;[x]\r\na\r\n", errChunk},
+		{"1;x=\r\na\r\n", errChunk},
+		{"1;=x\r\na\r\n", errChunk},
+		{"1;x=y=z\r\na\r\n", errChunk},
+		{"1;x=[y]\r\na\r\n", errChunk},
+		{"1;x=\"y\r\na\r\n", errChunk},
+		{"1;x=\"y\\\"\r\na\r\n", errChunk},
+		{"1;x=\"y\\\r\na\r\n", errChunk},
+		{"1;x=\"\x00\"\r\na\r\n", errChunk},
+		{"1;x=\"\\\x00\"\r\na\r\n", errChunk},
+		{"1;x=\"\x7f\"\r\na\r\n", errChunk},
+		{"1;x=\"y\"z\r\na\r\n", errChunk},
+		{"1;\"x\"=y\r\na\r\n", errChunk},
+		{"1;\x80\r\na\r\n", errChunk},
 		{"1\na\r\n0\r\n\r\n", errLine},
 		{"\n", errLine},
 		{"1\r\na\n0\r\n\r\n", errLine},

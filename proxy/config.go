@@ -22,7 +22,7 @@ type ServerConfig struct {
 	BodyTimeout       time.Duration `yaml:"body_timeout"`
 	IdleTimeout       time.Duration `yaml:"idle_timeout"`
 	MaxHeaderSize     Size          `yaml:"max_header_size"`
-	MaxBodySize       Size          `yaml:"max_body_size"`   // 0 means no limit
+	MaxBodySize       Size          `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have bounds of their own; 0 means no limit
 	MaxConnections    int           `yaml:"max_connections"` // 0 means no limit
 	TrustedProxies    []string      `yaml:"trusted_proxies"`
 	ProxyProtocol     bool          `yaml:"proxy_protocol"` // of the trusted proxies; needs one

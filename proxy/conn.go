@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/netip"
@@ -260,8 +261,9 @@ type headerScan struct {
 	line   int  // bytes of the line so far
 	last   byte // the one before
 	begun  bool // the request line has come
-	faulty bool // a line ended without CR, or more than one empty line came first
+	faulty bool // a line ended without CR, more than one empty line came first, or a method has no end
 	blank  bool // an empty line came first
+	spaced bool // a space has come in the request line, which has no end so far
 }
 
 // end returns how much of b belongs to the header that is being read: all of it,
@@ -270,8 +272,7 @@ func (s *headerScan) end(b []byte) int {
 	for i := 0; i < len(b); i++ {
 		next := indexNewline(b[i:])
 		if next < 0 {
-			s.line += len(b) - i
-			s.last = b[len(b)-1]
+			s.unended(b[i:])
 			return len(b)
 		}
 		if next > 0 {
@@ -282,7 +283,7 @@ func (s *headerScan) end(b []byte) int {
 		crlf := s.line > 0 && s.last == '\r'
 		empty := s.line == 1 && crlf || s.line == 0
 		s.faulty = s.faulty || !crlf
-		s.line, s.last = 0, '\n'
+		s.line, s.last, s.spaced = 0, '\n', false
 		switch {
 		case !empty:
 			s.begun = true
@@ -294,6 +295,18 @@ func (s *headerScan) end(b []byte) int {
 		}
 	}
 	return len(b)
+}
+
+// unended takes the beginning of a line, or more of one. A method that is too long
+// is a fault here already: the line may never end.
+func (s *headerScan) unended(part []byte) {
+	if !s.begun && !s.spaced && s.line <= maxMethod {
+		head := part[:min(len(part), maxMethod+1-s.line)]
+		s.spaced = bytes.IndexByte(head, ' ') >= 0
+		s.faulty = s.faulty || !s.spaced && s.line+len(head) > maxMethod
+	}
+	s.line += len(part)
+	s.last = part[len(part)-1]
 }
 
 // fault is errLine for a faulty header: fasthttp might wait for another end of it,

@@ -30,6 +30,12 @@ func TestHeaderScan(t *testing.T) {
 		{"CR within a line", "GET / HTTP/1.1\r\nA: \r\r\n\r\n", 24, false},
 		{"CR alone before CRLF", "GET / HTTP/1.1\r\n\r\r\n\r\n", 21, false},
 		{"white space is no end", "GET / HTTP/1.1\r\n \r\n\r\n", 21, false},
+		{"method that may end yet", strings.Repeat("A", maxMethod), 0, false},
+		{"method that ends late", strings.Repeat("A", maxMethod) + " /" + strings.Repeat("a", 100), 0, false},
+		{"method without end", strings.Repeat("A", maxMethod+1), 0, true},
+		{"method that ends too late", strings.Repeat("A", maxMethod+1) + " /", 0, true},
+		{"method without end behind an empty line", "\r\n" + strings.Repeat("A", maxMethod+1), 0, true},
+		{"long field", "GET / HTTP/1.1\r\n" + strings.Repeat("A", 100), 0, false},
 		{"begun", "GET / HTTP/1.1\r\nHost: a\r\n", 0, false},
 		{"nothing", "", 0, false},
 	} {
@@ -47,6 +53,23 @@ func TestHeaderScan(t *testing.T) {
 				t.Error("fault and take do not tell the same, or take leaves something")
 			}
 		})
+	}
+}
+
+// A method that comes byte by byte has the same bound as one that comes at once.
+func TestHeaderScanOfASlowMethod(t *testing.T) {
+	for at := range maxMethod + 2 {
+		var s headerScan
+		for i := range maxMethod + 1 {
+			c := byte('A')
+			if i == at {
+				c = ' '
+			}
+			s.end([]byte{c})
+		}
+		if want := at > maxMethod; s.faulty != want {
+			t.Errorf("a space behind %d bytes: faulty %v, want %v", at, s.faulty, want)
+		}
 	}
 }
 

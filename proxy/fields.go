@@ -8,6 +8,8 @@ type kind uint8
 const (
 	kindOther kind = iota
 	kindHopByHop
+	kindTE
+	kindTrailer
 	kindConnection
 	kindContentLength
 	kindTransferEncoding
@@ -27,7 +29,7 @@ func kindOf(name []byte) kind {
 	switch len(name) {
 	case 2:
 		if equalFold(name, "te") {
-			return kindHopByHop
+			return kindTE
 		}
 	case 4:
 		if equalFold(name, "host") {
@@ -39,7 +41,7 @@ func kindOf(name []byte) kind {
 		}
 	case 7:
 		if equalFold(name, "trailer") {
-			return kindHopByHop
+			return kindTrailer
 		}
 		if equalFold(name, "upgrade") {
 			return kindUpgrade
@@ -254,6 +256,13 @@ func (h *hopOptions) add(value []byte) (ok bool) {
 	return true
 }
 
+// keep copies what it holds, so that it outlives the message's buffer.
+func (h *hopOptions) keep() {
+	for i, value := range h.values[:h.n] {
+		h.values[i] = bytes.Clone(value)
+	}
+}
+
 // isPlainConnection reports whether a Connection value is one of the two that
 // nearly all are, and names no field.
 func isPlainConnection(value []byte) bool {
@@ -274,7 +283,7 @@ func (h *hopOptions) names(name []byte) bool {
 // names it. Fields that frame, route or authorise a message cannot be removed
 // that way: a client must not be able to take them off.
 func (h *hopOptions) drops(f *field) bool {
-	return h.n > 0 && f.kind == kindOther && h.names(f.name)
+	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name)
 }
 
 var comma = []byte(",")

@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// maxFields is how many header fields a request may have.
-const maxFields = 256
+const (
+	maxFields = 256 // header fields of a request
+	maxMethod = 64  // bytes of a method
+)
 
 // request is what the guard learns in its one pass over a request's header.
 type request struct {
@@ -21,6 +23,7 @@ type request struct {
 	head      bool   // HEAD: the response has no body
 	expect    bool   // the client waits for 100 Continue before it sends the body
 	upgrade   []byte // the protocol that the client would change to; nil: none
+	te        bool   // the client reads trailers, says its TE
 	forwarded forwardedFields
 }
 
@@ -51,6 +54,9 @@ func (p *Proxy) guard(x *exchange) reason {
 	default:
 		return badRequest
 	}
+	if len(r.method) > maxMethod {
+		return badRequest
+	}
 	if string(r.method) == "CONNECT" {
 		return methodNotAllowed
 	}
@@ -71,6 +77,7 @@ func (p *Proxy) guard(x *exchange) reason {
 func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 	var lengths, codings, hosts, upgrades, fields int
 	var length int64
+	var unmet bool // an expectation that is not ours to meet
 	for block := r.header; len(block) > 0; {
 		f, rest, ok := nextField(block)
 		if !ok {
@@ -97,7 +104,10 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			r.authority = f.value
 			ok = isHost(f.value)
 		case kindExpect:
-			r.expect = !r.http10 && len(f.value) == 12 && equalFold(f.value, "100-continue")
+			unmet = unmet || len(f.value) != 12 || !equalFold(f.value, "100-continue")
+			r.expect = !r.http10
+		case kindTE:
+			r.te = r.te || !r.http10 && namedBy(f.value, tokenTrailers)
 		case kindUpgrade:
 			upgrades++
 			r.upgrade = f.value
@@ -117,19 +127,29 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 	if lengths+codings > 1 || hosts > 1 || hosts == 0 && !r.http10 {
 		return badRequest
 	}
-	how := noBody
-	switch {
-	case codings == 1:
-		how = chunked
-	case length > 0:
-		how = fixedLength
+	if unmet {
+		return expectationFailed
 	}
-	r.body = newBody(in, how, length, bodyTimeout)
+	r.body = newBody(in, requestFraming(codings, length), length, bodyTimeout)
 	if upgrades != 1 || !r.mayUpgrade() {
 		r.upgrade = nil
 	}
 	return none
 }
+
+// requestFraming tells how a request's body is framed: a request without length or
+// coding has none (RFC 9112, section 6.3).
+func requestFraming(codings int, length int64) framing {
+	switch {
+	case codings == 1:
+		return chunked
+	case length > 0:
+		return fixedLength
+	}
+	return noBody
+}
+
+var tokenTrailers = []byte("trailers")
 
 // add notes one X-Forwarded-For line; ok is false when there are too many.
 func (f *forwardedFields) add(value []byte) (ok bool) {
@@ -142,11 +162,22 @@ func (f *forwardedFields) add(value []byte) (ok bool) {
 }
 
 // isDisguised reports whether a name equals that of a field which frames or
-// routes the message once _ is read as -, as CGI-style backends read it.
+// routes the message once _ is read as -.
 func isDisguised(name []byte) bool {
-	if bytes.IndexByte(name, '_') < 0 || len(name) > 32 {
+	if bytes.IndexByte(name, '_') < 0 {
 		return false
 	}
+	switch dashedKind(name) {
+	case kindOther, kindHopByHop, kindExpect, kindAuthorization:
+		return false
+	}
+	return true
+}
+
+// dashedKind is the kind of a name in which _ is read as -, as CGI-style backends
+// read it. What stands behind 32 bytes does not matter: no name that is known whole
+// is as long, and those known by their beginning are known by then.
+func dashedKind(name []byte) kind {
 	var dashed [32]byte
 	n := copy(dashed[:], name)
 	for i, c := range dashed[:n] {
@@ -154,11 +185,7 @@ func isDisguised(name []byte) bool {
 			dashed[i] = '-'
 		}
 	}
-	switch kindOf(dashed[:n]) {
-	case kindOther, kindHopByHop, kindUpgrade, kindExpect, kindAuthorization:
-		return false
-	}
-	return true
+	return kindOf(dashed[:n])
 }
 
 // readTarget takes the request target apart. What goes to the backend is

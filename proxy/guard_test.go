@@ -18,13 +18,26 @@ func withHost(l ...string) string {
 	return lines(append([]string{l[0], "Host: example.com"}, l[1:]...)...)
 }
 
-// startCountingBackend answers each request with 200, and counts the requests.
+// startCountingBackend answers each request with 200, and counts the bytes that
+// come, whether they are a request or not.
 func startCountingBackend(t testing.TB) (url string, seen *atomic.Int64) {
 	seen = new(atomic.Int64)
-	return startBackend(t, func(w http.ResponseWriter, r *http.Request) {
-		seen.Add(1)
-		_, _ = io.Copy(io.Discard, r.Body)
+	return startRawBackend(t, func(conn net.Conn) {
+		in := bufio.NewReader(io.TeeReader(conn, countWriter{seen}))
+		for {
+			if _, _, err := readRequest(in); err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
 	}), seen
+}
+
+type countWriter struct{ n *atomic.Int64 }
+
+func (w countWriter) Write(p []byte) (int, error) {
+	w.n.Add(int64(len(p)))
+	return len(p), nil
 }
 
 // status sends a request on a connection of its own and returns the status of the
@@ -58,9 +71,13 @@ func status(t *testing.T, address, request string) int {
 	return answer.StatusCode
 }
 
+// TestGuard has each request answered on its own connection. Those that are
+// refused end it, and not a byte of them comes to the backend.
 func TestGuard(t *testing.T) {
 	url, seen := startCountingBackend(t)
 	_, address := startProxy(t, testOptions(url))
+	status(t, address, get("/"))
+	plain := seen.Load() // the bytes of one request that nobody doubts
 	for _, test := range []struct {
 		name    string
 		want    int
@@ -75,6 +92,18 @@ func TestGuard(t *testing.T) {
 		}},
 		{"methods", 200, []string{withHost("PATCH / HTTP/1.1"), withHost("get / HTTP/1.1"), withHost("M-SEARCH / HTTP/1.1")}},
 		{"broken methods", 400, []string{withHost("G(T / HTTP/1.1"), withHost(" / HTTP/1.1"), withHost("GET\t/ HTTP/1.1"), withHost(" GET / HTTP/1.1")}},
+		{"a long method", 200, []string{withHost(strings.Repeat("A", maxMethod) + " / HTTP/1.1")}},
+		{"too long methods", 400, []string{
+			withHost(strings.Repeat("A", maxMethod+1) + " / HTTP/1.1"), strings.Repeat("A", maxMethod+1), "\r\n" + strings.Repeat("A", 15<<10),
+			strings.Repeat("A", 20<<10),
+		}},
+		{"expectations", 200, []string{withHost("GET / HTTP/1.1", "Expect: 100-continue"), withHost("GET / HTTP/1.1", "expect:100-CONTINUE", "Expect: 100-continue"), withHost("GET / HTTP/1.0", "Expect: 100-continue")}},
+		{"other expectations", 417, []string{
+			withHost("GET / HTTP/1.1", "Expect: 200-ok"), withHost("GET / HTTP/1.1", "Expect: 100-continue, x"), withHost("GET / HTTP/1.1", "Expect:"),
+			withHost("POST / HTTP/1.1", "Expect: 100-continue", "Expect: x", "Content-Length: 3"), withHost("POST / HTTP/1.1", "Expect: 100-continu", "Transfer-Encoding: chunked"),
+			withHost("POST / HTTP/1.1", "Expect: x", "Content-Length: 3") + "abc", withHost("POST / HTTP/1.0", "Expect: x", "Content-Length: 3"),
+		}},
+		{"an expectation in a broken request", 400, []string{withHost("POST / HTTP/1.1", "Expect: x", "Content-Length: 3", "Content-Length: 3"), withHost("GET / HTTP/1.1", "Expect: x", "A b: c")}},
 		{"connect", 405, []string{withHost("CONNECT example.com:443 HTTP/1.1"), withHost("CONNECT / HTTP/1.1")}},
 		{"targets", 200, []string{
 			withHost("GET /a//b/%2e%2E/c?d=/?e HTTP/1.1"), withHost("GET /%23 HTTP/1.1"),
@@ -135,7 +164,7 @@ func TestGuard(t *testing.T) {
 		{"disguised names", 400, []string{
 			withHost("POST / HTTP/1.1", "Content_Length: 3"), withHost("POST / HTTP/1.1", "transfer_encoding: chunked"),
 			withHost("GET / HTTP/1.1", "X_Forwarded_For: 1.2.3.4"), withHost("GET / HTTP/1.1", "X-Forwarded_Proto: https"),
-			withHost("GET / HTTP/1.1", "X_Forwarded-Host: a"), withHost("GET / HTTP/1.1", "x_forwarded_port: 1"),
+			withHost("GET / HTTP/1.1", "X_Forwarded-Host: a"), withHost("GET / HTTP/1.1", "x_forwarded_port: 1"), withHost("GET / HTTP/1.1", "X_Forwarded_"+strings.Repeat("a", 30)+": 1"),
 		}},
 		{"broken fields", 400, []string{
 			withHost("GET / HTTP/1.1", "A b: c"), withHost("GET / HTTP/1.1", "A: b", " c"), withHost("GET / HTTP/1.1", "A: b", "\tc"),
@@ -157,6 +186,7 @@ func TestGuard(t *testing.T) {
 		{"too much X-Forwarded-For", 400, []string{withHost("GET / HTTP/1.1", strings.Repeat("X-Forwarded-For: 192.0.2.1\r\n", 8)+"X-Forwarded-For: 192.0.2.1")}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			start := seen.Load()
 			for _, request := range test.request {
 				before := seen.Load()
 				if got := status(t, address, request); got != test.want {
@@ -164,6 +194,12 @@ func TestGuard(t *testing.T) {
 				}
 				if reached, want := seen.Load() > before, test.want == 200; reached != want {
 					t.Errorf("%.200q: reached the backend: %v, want %v", request, reached, want)
+				}
+			}
+			if test.want != 200 { // what is under way to the backend comes before this
+				status(t, address, get("/"))
+				if n := seen.Load() - start; n != plain {
+					t.Errorf("%d bytes came to the backend, want the %d of the request behind those refused", n, plain)
 				}
 			}
 		})

@@ -17,7 +17,7 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTransferEncoding, kindExpect,
+		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
 			kindForwardedFor, kindForwardedProto, kindForwardedHost:
 			continue
 		case kindUpgrade:
@@ -31,6 +31,10 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 		case kindHost:
 			if hasHost = len(f.value) > 0; !hasHost {
 				continue // an empty one says nothing: the target's authority may
+			}
+		case kindTrailer:
+			if r.body.framing != chunked || r.hop.drops(&f) {
+				continue
 			}
 		case kindOther:
 			if r.hop.drops(&f) {
@@ -47,6 +51,9 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	}
 	if r.upgrade != nil {
 		dst = append(dst, "Connection: Upgrade\r\n"...)
+	}
+	if r.te {
+		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	dst = p.appendForwarded(dst, x)
 	if r.http10 {
@@ -97,7 +104,7 @@ var protoHTTP = []byte("http")
 // backend's own, with the client's rate limit and what belongs to this hop.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	r := &x.response
-	dst = r.appendFields(r.appendStatusLine(dst))
+	dst = r.appendFields(r.appendStatusLine(dst), x.chunks())
 	if x.counted {
 		dst = x.decision.AppendFields(dst)
 	}
@@ -123,8 +130,8 @@ func (r *response) appendStatusLine(dst []byte) []byte {
 }
 
 // appendFields appends the backend's fields, in order and case, without those that
-// end at this hop.
-func (r *response) appendFields(dst []byte) []byte {
+// end at this hop. chunks says whether trailers may follow.
+func (r *response) appendFields(dst []byte, chunks bool) []byte {
 	bodiless := r.status == 204 || r.status < 200 // a Content-Length is not allowed there: RFC 9110, section 8.6
 	upgrade := r.status == switchingProtocols || r.status == upgradeRequired
 	for block := r.fields; len(block) > 0; {
@@ -134,7 +141,7 @@ func (r *response) appendFields(dst []byte) []byte {
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTransferEncoding:
+		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding:
 			continue
 		case kindUpgrade:
 			if !upgrade {
@@ -142,6 +149,10 @@ func (r *response) appendFields(dst []byte) []byte {
 			}
 		case kindContentLength:
 			if bodiless {
+				continue
+			}
+		case kindTrailer:
+			if !chunks || r.hop.drops(&f) {
 				continue
 			}
 		case kindOther:

@@ -8,6 +8,6 @@ func (p *Proxy) respondInterim(x *exchange) reason {
 	if r.status == 100 || x.request.http10 {
 		return none
 	}
-	x.out = append(r.appendFields(r.appendStatusLine(x.out[:0])), "\r\n"...)
+	x.out = append(r.appendFields(r.appendStatusLine(x.out[:0]), false), "\r\n"...)
 	return p.write(x, x.out)
 }

@@ -109,7 +109,7 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	fmt.Fprintf(w, "lb_limited_total %d\n", p.errors[limited].Load())
 	header(w, "lb_errors_total", "counter", "Requests that no backend answered in full, by reason.")
 	for why := badRequest; why < reasons; why++ {
-		if why != methodNotAllowed { // counted as bad_request
+		if countedAs[why] == why {
 			fmt.Fprintf(w, "lb_errors_total{reason=%q} %d\n", reasonTable[why].code, p.errors[why].Load())
 		}
 	}

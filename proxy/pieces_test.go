@@ -10,10 +10,11 @@ import (
 )
 
 // piecesConn is a connection in memory: each Read gives one piece, or as much of
-// it as fits, and after the last it has ended. Nothing can be written to it.
+// it as fits, and after the last it has ended. What is written to it is kept.
 type piecesConn struct {
 	net.Conn
-	pieces [][]byte
+	pieces  [][]byte
+	written []byte
 }
 
 // newPieces cuts the bytes at the positions given, which are in rising order.
@@ -38,6 +39,11 @@ func (c *piecesConn) Read(p []byte) (int, error) {
 		c.pieces = c.pieces[1:]
 	}
 	return n, nil
+}
+
+func (c *piecesConn) Write(p []byte) (int, error) {
+	c.written = append(c.written, p...)
+	return len(p), nil
 }
 
 // unread is what no Read has given.

@@ -83,7 +83,7 @@ func TestProxyHeader(t *testing.T) {
 // TestBadProxyHeader wants 400 for all that a trusted proxy must not send, and no
 // guess at what it meant.
 func TestBadProxyHeader(t *testing.T) {
-	url, seen := startCountingBackend(t)
+	url, seen := startRequestCounter(t)
 	p, address := startProxy(t, tellingOptions(url))
 	headers := []string{
 		"", "\r\n", "\x16\x03\x01", "proxy TCP4 192.0.2.1 203.0.113.1 4711 80\r\n", "PROXY\r\n", "PROXY \r\n", "PROXYUNKNOWN\r\n",

@@ -13,6 +13,7 @@ const (
 	none reason = iota
 	badRequest
 	methodNotAllowed
+	expectationFailed
 	headerTooLarge
 	bodyTooLarge
 	requestTimeout
@@ -39,25 +40,36 @@ var reasonTable = [reasons]struct {
 	status int
 	detail string
 }{
-	badRequest:       {"bad_request", 400, "The request is not valid HTTP/1.1 or can be read in more than one way."},
-	methodNotAllowed: {"bad_request", 405, "The method is not supported."},
-	headerTooLarge:   {"header_too_large", 431, "The header is larger than this server accepts."},
-	bodyTooLarge:     {"body_too_large", 413, "The body is larger than this server accepts."},
-	requestTimeout:   {"request_timeout", 408, "The request did not arrive in time."},
-	limited:          {"limited", 429, "The rate limit is reached; Retry-After says when to try again."},
-	noRoute:          {"no_route", 404, "No route serves this host and path."},
-	noBackend:        {"no_backend", 503, "No backend is available."},
-	connectFailed:    {"connect_failed", 502, "The backend could not be reached."},
-	connectTimeout:   {"connect_timeout", 504, "The backend could not be reached in time."},
-	responseTimeout:  {"response_timeout", 504, "The backend did not answer in time."},
-	badResponse:      {"bad_response", 502, "The backend's answer is not valid HTTP/1.1."},
-	backendReset:     {"backend_reset", 502, "The backend closed the connection before it answered."},
-	backendAborted:   {"backend_aborted", 0, ""},
-	tunnelTimeout:    {"tunnel_timeout", 0, ""},
-	clientGone:       {"client_gone", 499, ""},
-	overloaded:       {"overloaded", 503, "As many connections are open as may be."},
-	internalError:    {"internal_error", 500, "The load balancer met an error of its own; its log says which."},
+	badRequest:        {"bad_request", 400, "The request is not valid HTTP/1.1 or can be read in more than one way."},
+	methodNotAllowed:  {"bad_request", 405, "The method is not supported."},
+	expectationFailed: {"bad_request", 417, "Of the expectations, 100-continue alone is supported."},
+	headerTooLarge:    {"header_too_large", 431, "The header is larger than this server accepts."},
+	bodyTooLarge:      {"body_too_large", 413, "The body is larger than this server accepts."},
+	requestTimeout:    {"request_timeout", 408, "The request did not arrive in time."},
+	limited:           {"limited", 429, "The rate limit is reached; Retry-After says when to try again."},
+	noRoute:           {"no_route", 404, "No route serves this host and path."},
+	noBackend:         {"no_backend", 503, "No backend is available."},
+	connectFailed:     {"connect_failed", 502, "The backend could not be reached."},
+	connectTimeout:    {"connect_timeout", 504, "The backend could not be reached in time."},
+	responseTimeout:   {"response_timeout", 504, "The backend did not answer in time."},
+	badResponse:       {"bad_response", 502, "The backend's answer is not valid HTTP/1.1."},
+	backendReset:      {"backend_reset", 502, "The backend closed the connection before it answered."},
+	backendAborted:    {"backend_aborted", 0, ""},
+	tunnelTimeout:     {"tunnel_timeout", 0, ""},
+	clientGone:        {"client_gone", 499, ""},
+	overloaded:        {"overloaded", 503, "As many connections are open as may be."},
+	internalError:     {"internal_error", 500, "The load balancer met an error of its own; its log says which."},
 }
+
+// countedAs is the reason under which each is counted: the first with its code.
+var countedAs = func() (all [reasons]reason) {
+	for why := range reasons {
+		for reasonTable[all[why]].code != reasonTable[why].code {
+			all[why]++
+		}
+	}
+	return all
+}()
 
 // problem is a reason's response, ready to be sent but for the fields that
 // belong to one request.

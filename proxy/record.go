@@ -40,10 +40,7 @@ func (p *Proxy) record(x *exchange) {
 
 // count adds one to lb_errors_total.
 func (p *Proxy) count(why reason) {
-	if why == methodNotAllowed {
-		why = badRequest
-	}
-	p.errors[why].Add(1)
+	p.errors[countedAs[why]].Add(1)
 }
 
 func (p *Proxy) logAccess(x *exchange, code int) {

@@ -58,7 +58,7 @@ func (x *exchange) nextBody(dst []byte) ([]byte, error) {
 		dst = appendChunk(dst, start)
 	}
 	if r.body.ended && err == nil {
-		dst = append(dst, lastChunk...)
+		dst = r.body.trailers.appendLastChunk(dst, &r.hop)
 	}
 	return dst, err
 }
@@ -110,7 +110,7 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	x.status = reasonTable[why].status
 	x.cut = x.cut || p.draining.Load()
 	switch why {
-	case badRequest, methodNotAllowed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
+	case badRequest, methodNotAllowed, expectationFailed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
 		x.cut, x.client.linger = true, true // where the next request begins is not certain
 	}
 	if !x.discardable() {

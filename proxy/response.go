@@ -126,6 +126,7 @@ func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 		r.keep = r.keep && (head || r.status == 304 || codings == 0 && length == 0)
 	case codings == 1:
 		how = chunked
+		r.hop.keep() // for the trailers: by then the body has gone through the buffer
 	case lengths == 1:
 		how = fixedLength
 	default:

@@ -140,6 +140,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 	why := badRequest
 	var small *fasthttp.ErrSmallBuffer
 	switch {
+	case x.client.scan.faulty: // whatever else became of it
 	case errors.As(err, &small):
 		why = headerTooLarge
 	case timedOut(err):

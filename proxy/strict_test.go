@@ -2,20 +2,26 @@ package proxy
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
+// What stands in this file reads messages by the letter of RFC 9112 and shares no
+// code with the proxy: it is what the next hop may be at its strictest.
+
 // strictMessage is what strictParse finds.
 type strictMessage struct {
-	start   string // the request or status line
-	hosts   []string
-	lengths []string
-	codings []string
-	fields  map[string]int // how many, by name in lower case
+	start     string // the request or status line
+	hosts     []string
+	lengths   []string
+	codings   []string
+	disguised []string       // names that are one of these to who reads _ as -
+	fields    map[string]int // how many, by name in lower case
+	lines     []string       // the fields as they came
 }
 
-// strictParse reads one whole header by the letter of RFC 9112 and shares no code
-// with the proxy: it is what the next server may be at its strictest.
+// strictParse reads one whole header.
 func strictParse(header string) (strictMessage, error) {
 	m := strictMessage{fields: map[string]int{}}
 	body, ok := strings.CutSuffix(header, "\r\n\r\n")
@@ -41,19 +47,27 @@ func strictParse(header string) (strictMessage, error) {
 				return m, fmt.Errorf("the byte %q in the name %q", c, name)
 			}
 		}
-		value = strings.Trim(value, " \t")
-		name = strings.ToLower(name)
-		m.fields[name]++
-		switch strings.ReplaceAll(name, "_", "-") { // as CGI reads it
-		case "host":
-			m.hosts = append(m.hosts, value)
-		case "content-length":
-			m.lengths = append(m.lengths, value)
-		case "transfer-encoding":
-			m.codings = append(m.codings, value)
-		}
+		m.note(line, strings.ToLower(name), strings.Trim(value, " \t"))
 	}
 	return m, nil
+}
+
+func (m *strictMessage) note(line, name, value string) {
+	m.lines = append(m.lines, line)
+	m.fields[name]++
+	switch name {
+	case "host":
+		m.hosts = append(m.hosts, value)
+	case "content-length":
+		m.lengths = append(m.lengths, value)
+	case "transfer-encoding":
+		m.codings = append(m.codings, value)
+	}
+	switch strings.ReplaceAll(name, "_", "-") {
+	case name:
+	case "host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host":
+		m.disguised = append(m.disguised, name)
+	}
 }
 
 // framed reports whether there is at most one field that frames the body, and
@@ -68,9 +82,121 @@ func (m *strictMessage) framed() error {
 		}
 	}
 	for _, v := range m.codings {
-		if v != "chunked" {
+		if !strings.EqualFold(v, "chunked") {
 			return fmt.Errorf("Transfer-Encoding %q", v)
 		}
 	}
 	return nil
+}
+
+const (
+	tokenPattern = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
+	textPattern  = `[\t -~]|[^\x00-\x7f]` // also each byte that is no UTF-8
+)
+
+var (
+	requestLine = regexp.MustCompile(`^(` + tokenPattern + `) ([!"$-~]+) HTTP/1\.([01])$`)
+	statusLine  = regexp.MustCompile(`^HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?$`)
+	chunkLine   = regexp.MustCompile(`^([0-9A-Fa-f]{1,15})((?:[ \t]*;[ \t]*` + tokenPattern +
+		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*)$`)
+	trailerLine = regexp.MustCompile(`^` + tokenPattern + `:(?:` + textPattern + `)*$`)
+)
+
+// strictBody is a chunked body, decoded.
+type strictBody struct {
+	content  string
+	trailers []string // the lines
+	rest     string   // what stands behind the body
+}
+
+// strictChunked reads a chunked body within the bounds that this proxy sets. ok is
+// false where it is broken or has no end; content is then what came before.
+func strictChunked(in string) (b strictBody, ok bool) {
+	extensions := 0
+	for {
+		line, rest, ok := strictLine(in)
+		chunk := chunkLine.FindStringSubmatch(line)
+		if !ok || chunk == nil || len(chunk[2]) > maxExtension {
+			return b, false
+		}
+		if extensions += len(chunk[2]); extensions > maxExtensions {
+			return b, false
+		}
+		size, err := strconv.ParseInt(chunk[1], 16, 64)
+		if err != nil {
+			return b, false
+		}
+		if in = rest; size == 0 {
+			break
+		}
+		b.content += in[:min(size, int64(len(in)))]
+		if in, ok = strings.CutPrefix(in[min(size, int64(len(in))):], "\r\n"); !ok {
+			return b, false
+		}
+	}
+	for section := 0; ; {
+		line, rest, ok := strictLine(in)
+		if in = rest; !ok || line == "" {
+			b.rest = rest
+			return b, ok
+		}
+		section += len(line) + 2
+		if b.trailers = append(b.trailers, line); len(b.trailers) > maxFields || section > maxTrailers || !trailerLine.MatchString(line) {
+			return b, false
+		}
+	}
+}
+
+// strictLine takes a line of at most maxLine bytes, CRLF and all, off the input.
+func strictLine(in string) (line, rest string, ok bool) {
+	line, rest, ok = strings.Cut(in, "\n")
+	if !ok || len(line) > maxLine {
+		return "", "", false
+	}
+	line, ok = strings.CutSuffix(line, "\r")
+	return line, rest, ok
+}
+
+// strictAnswer is one final response.
+type strictAnswer struct {
+	strictMessage
+	strictBody
+	status     int
+	untilClose bool // nothing but the end of the connection tells the end of the body
+	whole      bool // the body came to its end
+}
+
+// strictResponse reads a response to its end, past the interim ones.
+func strictResponse(in string, head bool) (strictAnswer, error) {
+	end := strings.Index(in, "\r\n\r\n") + 4
+	if end < 4 {
+		return strictAnswer{}, fmt.Errorf("no header in %q", in)
+	}
+	m, err := strictParse(in[:end])
+	if err == nil {
+		err = m.framed()
+	}
+	start := statusLine.FindStringSubmatch(m.start)
+	if err != nil || start == nil || start[1] == "0" && len(m.codings) > 0 {
+		return strictAnswer{}, fmt.Errorf("%w in the header %q", err, in[:end])
+	}
+	a := strictAnswer{strictMessage: m}
+	a.status, _ = strconv.Atoi(start[2])
+	in = in[end:]
+	switch {
+	case a.status < 200:
+		return strictResponse(in, head)
+	case head || a.status == 204 || a.status == 304:
+		a.rest, a.whole = in, true
+	case len(m.codings) == 1:
+		a.strictBody, a.whole = strictChunked(in)
+	case len(m.lengths) == 1:
+		length, err := strconv.ParseInt(m.lengths[0], 10, 64)
+		if a.whole = err == nil && length <= int64(len(in)); a.whole {
+			a.content, a.rest = in[:length], in[length:]
+		}
+	default:
+		a.content, a.untilClose, a.whole = in, true, true
+	}
+	return a, nil
 }

@@ -80,7 +80,7 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
 				b = appendChunk(b, 0)
 			}
 			if in.ended {
-				b = append(b, lastChunk...)
+				b = in.trailers.appendLastChunk(b, &x.request.hop)
 			}
 		}
 		if in.ended {

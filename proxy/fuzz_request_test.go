@@ -1,0 +1,253 @@
+package proxy
+
+import (
+	"bufio"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// fuzzProxies are one that trusts the peer of a piecesConn, and one that does not.
+func fuzzProxies() (trusting, stranger *Proxy) {
+	o := testOptions("http://127.0.0.1:1")
+	stranger = New(o)
+	o.Server.TrustedProxies = []string{"192.0.2.0/24"}
+	return New(o), stranger
+}
+
+// FuzzGuard gives the server any bytes as a request. Whatever the guard lets
+// through, a reader by the letter of the RFC takes for the same request, with one
+// Host and at most one field that frames it, and the bytes behind it are left alone.
+func FuzzGuard(f *testing.F) {
+	for _, test := range requestHeaders {
+		f.Add(test.request, uint16(len(test.request)/2))
+	}
+	f.Add("\r\n"+pipelined, uint16(20))
+	_, p := fuzzProxies()
+	f.Fuzz(func(t *testing.T, raw string, cut uint16) {
+		in := newPieces(raw, int(cut))
+		x, why, parsed := p.parsedRequest(in)
+		if !parsed {
+			return
+		}
+		defer endExchange(x)
+		if why != none {
+			return
+		}
+		rest := string(x.client.in.buffered()) + in.unread()
+		header, ok := strings.CutSuffix(raw, rest)
+		if !ok || !strings.HasSuffix(header, "\r\n\r\n") {
+			t.Errorf("of %q the header ends before %q", raw, rest)
+		}
+		m, err := strictParse(strings.TrimPrefix(header, "\r\n"))
+		if err == nil {
+			err = m.framed()
+		}
+		start := requestLine.FindStringSubmatch(m.start)
+		if err != nil || start == nil || len(m.disguised) > 0 || len(m.lines) > maxFields {
+			t.Fatalf("%v in %q, names %q", err, header, m.disguised)
+		}
+		r := &x.request
+		implied := string(r.target) == "/" || string(r.target) == "*" && start[1] == "OPTIONS" // by a target without a path
+		if start[1] != string(r.method) || !strings.HasSuffix(start[2], string(r.target)) && !implied || (start[3] == "0") != r.http10 {
+			t.Errorf("%q was read as %s %s", m.start, r.method, r.target)
+		}
+		if len(m.hosts) > 1 || len(m.hosts) == 0 && !r.http10 ||
+			len(m.hosts) == 1 && m.hosts[0] != "" && !strings.EqualFold(m.hosts[0], string(r.authority)) {
+			t.Errorf("Host %q was read as %q", m.hosts, r.authority)
+		}
+		if (len(m.codings) == 1) != (r.body.framing == chunked) || r.http10 && len(m.codings) > 0 ||
+			len(m.lengths) == 1 && strings.TrimLeft(m.lengths[0], "0") != strings.TrimLeft(strconv.FormatInt(r.body.length, 10), "0") {
+			t.Errorf("Content-Length %q, Transfer-Encoding %q were read as framing %d, length %d", m.lengths, m.codings, r.body.framing, r.body.length)
+		}
+	})
+}
+
+// FuzzRequestHeader gives the rewriter any request that passes the guard. The
+// backend gets the client's fields in order and case, without those that end at
+// this hop, and behind them ours; it can be read in one way.
+func FuzzRequestHeader(f *testing.F) {
+	for _, fields := range []string{
+		"Host: a\r\nA: 1\r\na:2 ", "Host: a\r\nConnection: x-hop, host\r\nX-Hop: 1", "Host: a\r\nConnection: upgrade\r\nUpgrade: websocket, x/1", "Host: a\r\nTE: gzip, trailers\r\nTrailer: B\r\nTransfer-Encoding: chunked",
+		"Host: a\r\nX-Forwarded-For: 192.0.2.1\r\nForwarded: for=b\r\nX-Forwarded-Port: 1", "Host:", "Host: a\r\nContent-Length: 3\r\nExpect: 100-continue",
+	} {
+		f.Add("GET", "/a//b?c", fields, false, false)
+		f.Add("POST", "http://a/%2f", fields, true, true)
+	}
+	trusting, stranger := fuzzProxies()
+	f.Fuzz(func(t *testing.T, method, target, fields string, http10, trusted bool) {
+		p, version := stranger, "1"
+		if trusted {
+			p = trusting
+		}
+		if http10 {
+			version = "0"
+		}
+		raw := method + " " + target + " HTTP/1." + version + "\r\n" + fields + "\r\n\r\n"
+		x, why, parsed := p.parsedRequest(newPieces(raw))
+		if !parsed {
+			return
+		}
+		defer endExchange(x)
+		if why != none {
+			return
+		}
+		p.identify(x)
+		x.backend = p.pools[0].backends[0]
+		out := string(p.appendRequestHeader(nil, x))
+		checkRequest(t, x, out)
+		header, _, _ := strings.Cut(raw, "\r\n\r\n")
+		m, err := strictParse(strings.TrimPrefix(header, "\r\n") + "\r\n\r\n")
+		if err != nil {
+			t.Fatalf("%v in %q", err, raw)
+		}
+		want := strings.Join(append([]string{string(x.request.method) + " " + string(x.request.target) + " HTTP/1.1"}, passedFields(m, trusted, x.request.upgrade != nil)...), "\r\n")
+		if tail, ok := strings.CutPrefix(out, want+"\r\n"); !ok || !ourFields.MatchString(tail) {
+			t.Errorf("got %q, want %q and ours", out, want)
+		}
+	})
+}
+
+// ourFields are what stands behind the client's own.
+var ourFields = regexp.MustCompile(`^(Host: [^\r\n]*\r\n)?(Transfer-Encoding: chunked\r\n)?(Connection: Upgrade\r\n)?(TE: trailers\r\nConnection: TE\r\n)?` +
+	`X-Forwarded-For: [^\r\n]+\r\nX-Forwarded-Proto: [^\r\n]+\r\n(X-Forwarded-Host: [^\r\n]+\r\n)?Via: 1\.[01] lb\r\n\r\n$`)
+
+// passedFields are the lines of a request that go on to the backend.
+func passedFields(m strictMessage, trusted, upgrade bool) (lines []string) {
+	named := connectionOptions(m)
+	for _, line := range m.lines {
+		name, value, _ := strings.Cut(line, ":")
+		name = strings.ToLower(name)
+		passes := !named[name]
+		switch name {
+		case "connection", "keep-alive", "te", "expect", "transfer-encoding", "proxy-connection", "proxy-authenticate", "proxy-authorization",
+			"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host":
+			passes = false
+		case "upgrade":
+			passes = upgrade
+		case "trailer":
+			passes = passes && len(m.codings) == 1
+		case "host":
+			passes = strings.Trim(value, " \t") != ""
+		case "content-length", "authorization":
+			passes = true
+		default:
+			if name == "forwarded" || strings.HasPrefix(name, "x-forwarded-") && name != "x-forwarded-" {
+				passes = trusted
+			}
+		}
+		if passes {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// checkRequest fails the test if the header for the backend can be misread.
+func checkRequest(t *testing.T, x *exchange, out string) {
+	t.Helper()
+	m, err := strictParse(out)
+	if err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	if err := m.framed(); err != nil || len(m.disguised) > 0 {
+		t.Errorf("%v in %q, names %q", err, out, m.disguised)
+	}
+	start := strings.Split(m.start, " ")
+	if len(start) != 3 || start[2] != "HTTP/1.1" || start[0] == "" || start[0] == "CONNECT" ||
+		start[1] != "*" && (!strings.HasPrefix(start[1], "/") || strings.HasPrefix(start[1], "//") || strings.Contains(start[1], "#")) {
+		t.Errorf("request line %q", m.start)
+	}
+	if len(m.hosts) != 1 || strings.ContainsAny(m.hosts[0], " /@?#\\\t") {
+		t.Errorf("Host %q", m.hosts)
+	} else if a := string(x.request.authority); a != "" && !strings.EqualFold(a, m.hosts[0]) {
+		t.Errorf("routed by %q, but sent with the Host %q", a, m.hosts[0])
+	}
+	if m.fields["te"]+m.fields["upgrade"] != m.fields["connection"] || m.fields["te"] == 1 && !strings.Contains(out, "\r\nTE: trailers\r\nConnection: TE\r\n") || m.fields["te"] > 1 ||
+		m.fields["trailer"] > 0 && len(m.codings) == 0 {
+		t.Errorf("TE, Connection or Trailer in %q", out)
+	}
+	if n := m.fields["upgrade"]; n > 1 || n == 1 && (len(m.codings) > 0 || x.request.body.length > 0 || x.request.http10 ||
+		!strings.Contains(out, "\r\nConnection: Upgrade\r\n") || h2Upgrade.MatchString(out)) {
+		t.Errorf("Upgrade in %q", out)
+	}
+	for _, name := range []string{"keep-alive", "expect", "proxy-connection", "proxy-authorization"} {
+		if m.fields[name] != 0 {
+			t.Errorf("%s reaches the backend in %q", name, out)
+		}
+	}
+	if m.fields["x-forwarded-for"] != 1 || m.fields["x-forwarded-proto"] != 1 || m.fields["x-forwarded-host"] > 1 || m.fields["via"] < 1 {
+		t.Errorf("forwarding fields in %q", out)
+	}
+	for name := range m.fields {
+		if x.trusted || name == "x-forwarded-for" || name == "x-forwarded-proto" || name == "x-forwarded-host" {
+			continue
+		}
+		if name == "forwarded" || strings.HasPrefix(name, "x-forwarded-") && len(name) > len("x-forwarded-") {
+			t.Errorf("a stranger's %s reaches the backend", name)
+		}
+	}
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(out)))
+	if err != nil {
+		if !isOursAlone(err) {
+			t.Errorf("net/http: %v in %q", err, out)
+		}
+		return
+	}
+	length := r.ContentLength
+	switch b := &x.request.body; {
+	case b.framing == chunked && length != -1, b.framing == fixedLength && length != b.length, b.framing == noBody && length != 0:
+		t.Errorf("net/http reads a body of %d in %q, we one of framing %d and length %d", length, out, b.framing, b.length)
+	}
+}
+
+// h2Upgrade finds an Upgrade to HTTP.
+var h2Upgrade = regexp.MustCompile(`(?i)\r\nUpgrade:([^\r\n]*,)?[ \t]*(h2c[ \t]*[,\r]|http)`)
+
+// isOursAlone reports whether net/http refuses what we let through on purpose:
+// the target's escapes are the backend's to judge.
+func isOursAlone(err error) bool {
+	return strings.Contains(err.Error(), "invalid URL escape") || strings.Contains(err.Error(), "malformed HTTP request") || strings.Contains(err.Error(), "parse ")
+}
+
+// connectionOptions are what the message's Connection fields name, in lower case.
+func connectionOptions(m strictMessage) map[string]bool {
+	var all []string
+	for _, line := range m.lines {
+		if name, value, _ := strings.Cut(line, ":"); strings.EqualFold(name, "Connection") {
+			all = append(all, value)
+		}
+	}
+	return options(strings.Join(all, ","))
+}
+
+func options(connection string) map[string]bool {
+	named := map[string]bool{}
+	for option := range strings.SplitSeq(connection, ",") {
+		named[strings.ToLower(strings.Trim(option, " \t"))] = true
+	}
+	return named
+}
+
+// FuzzForwardedAddr compares the reader of X-Forwarded-For with netip's: it accepts
+// nothing that is no address once port and brackets are off.
+func FuzzForwardedAddr(f *testing.F) {
+	for _, addr := range []string{"192.0.2.1", "192.0.2.1:80", "[::1]:80", "::ffff:192.0.2.1", "fe80::1%eth0", "[", "[]", ":", "a"} {
+		f.Add(addr)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := parseForwardedAddr([]byte(text))
+		if !ok {
+			if _, err := netip.ParseAddr(text); err == nil && len(text) <= 60 {
+				t.Errorf("%q is an address", text)
+			}
+			return
+		}
+		if !got.IsValid() || got.Is4In6() || got.Zone() != "" {
+			t.Errorf("%q: %v is not in its plain form", text, got)
+		}
+	})
+}

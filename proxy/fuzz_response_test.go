@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"io"
+	"net/http/httputil"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzResponse gives any bytes as a backend's response, for a client of either
+// version. What the client gets, a reader by the letter of the RFC takes for the
+// same response, with nothing behind it; where the backend's breaks off or is no
+// valid one, the client never sees a clean end.
+func FuzzResponse(f *testing.F) {
+	for _, response := range []string{
+		lines("HTTP/1.1 200 OK", "Content-Length: 5") + "hello", lines("HTTP/1.0 200", "Connection: keep-alive, x-a", "X-A: 1") + "hello",
+		lines("HTTP/1.1 100 Continue") + lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: T") + "5\r\nhello\r\n0\r\nT: 1\r\nHost: a\r\n\r\n",
+		lines("HTTP/1.1 204 No Content", "Content-Length: 0"), lines("HTTP/1.1 304 \xff", "ETag: \"a\""), lines("HTTP/1.1 200 OK", "Content-Length: 5", "Content-Length: 5"),
+	} {
+		f.Add(response, uint16(20), false, false)
+		f.Add(response, uint16(3), true, true)
+	}
+	p := New(testOptions("http://127.0.0.1:1"))
+	f.Fuzz(func(t *testing.T, raw string, cut uint16, head, http10 bool) {
+		in, out := newPieces(raw, int(cut)), newPieces("")
+		r, err := readResponse(in, head)
+		if err != nil {
+			return
+		}
+		want, err := strictResponse(raw, head)
+		if err != nil {
+			t.Fatalf("accepted, but %v", err)
+		}
+		x := &exchange{response: *r, client: &clientConn{timedConn: timedConn{socket: newSocket(out)}}, out: make([]byte, 0, outSize)}
+		x.response.body.in = &x.response.in
+		x.request.head, x.request.http10 = head, http10
+		why := p.respond(x)
+		if (why == none) != want.whole {
+			t.Fatalf("ends with reason %d, whole: %v, in %q", why, want.whole, raw)
+		}
+		if rest := string(x.response.in.buffered()) + in.unread(); why == none && rest != want.rest || x.response.reusable() && rest != in.unread() {
+			t.Errorf("of %q the rest is %q, want %q", raw, rest, want.rest)
+		}
+		checkAnswer(t, x, string(out.written), want)
+	})
+}
+
+// checkAnswer fails the test if what the client gets is not what was meant.
+func checkAnswer(t *testing.T, x *exchange, out string, want strictAnswer) {
+	t.Helper()
+	got, err := strictResponse(out, x.request.head)
+	if err != nil || !strings.HasPrefix(got.start, "HTTP/1.1 ") || got.rest != "" || got.status != want.status {
+		t.Fatalf("%v, status %d, rest %q in %q", err, want.status, got.rest, out)
+	}
+	if ended := got.whole && !x.client.aborted; ended != want.whole {
+		t.Errorf("the client sees a clean end: %v, want %v, of %q", ended, want.whole, out)
+	}
+	if got.untilClose && !x.cut || x.request.http10 && len(got.codings) > 0 {
+		t.Errorf("the client cannot tell where %q ends", out)
+	}
+	if want.whole && got.content != want.content {
+		t.Errorf("content %q, want %q", got.content, want.content)
+	}
+	passed := want.trailers
+	if x.request.http10 || !want.whole {
+		passed = nil
+	}
+	checkTrailers(t, got.trailers, passed, connectionOptions(want.strictMessage))
+	ours := 0 // Connection fields of this hop
+	if got.status == upgradeRequired {
+		ours++
+	} else if got.fields["upgrade"] != 0 {
+		t.Errorf("Upgrade in %q", out)
+	}
+	if x.cut || x.request.http10 {
+		ours++
+	}
+	if n := got.fields["connection"]; n > ours || n < ours && want.whole || got.fields["trailer"] > 0 && len(got.codings) == 0 || got.fields["keep-alive"]+got.fields["te"] != 0 {
+		t.Errorf("fields of the other hop in %q", out)
+	}
+}
+
+// checkTrailers fails the test unless those that came went on, but for those that
+// end here.
+func checkTrailers(t *testing.T, got, came []string, named map[string]bool) {
+	t.Helper()
+	var want []string
+	for _, line := range came {
+		name, _, _ := strings.Cut(strings.ToLower(line), ":")
+		dashed := strings.ReplaceAll(name, "_", "-")
+		_, known := kinds[dashed]
+		if !known && !(strings.HasPrefix(dashed, "x-forwarded-") && dashed != "x-forwarded-") && !named[name] {
+			want = append(want, line)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("trailers %q, want %q", got, want)
+	}
+}
+
+// FuzzChunked holds the decoder to a reader by the letter of the RFC: both accept
+// the same bodies, and read the same content and trailers; where a body is broken
+// they have read the same up to there.
+func FuzzChunked(f *testing.F) {
+	for _, test := range chunkedBodies {
+		f.Add(test.in+"rest", uint16(len(test.in)/2), uint8(7), "close")
+	}
+	f.Add("1;a=\"b\"\r\na\r\n0\r\nA: b\r\nX-Hop: c\r\nContent_Length: 5\r\n\r\n", uint16(30), uint8(7), "x-hop")
+	f.Fuzz(func(t *testing.T, raw string, cut uint16, size uint8, connection string) {
+		in := newPieces(raw, int(cut))
+		b := newBody(newInbound(in), chunked, 0, time.Second)
+		content, err := readAll(&b, int(size)+1)
+		want, ok := strictChunked(raw)
+		if (err == nil) != ok || content != want.content {
+			t.Fatalf("got %q, %v, want %q, accepted: %v", content, err, want.content, ok)
+		}
+		if err != nil {
+			return
+		}
+		if rest := string(b.in.buffered()) + in.unread(); rest != want.rest {
+			t.Errorf("of %q the rest is %q, want %q", raw, rest, want.rest)
+		}
+		if again, err := io.ReadAll(httputil.NewChunkedReader(strings.NewReader(raw))); err == nil && string(again) != content {
+			t.Errorf("got %q, net/http reads %q", content, again)
+		}
+		var hop hopOptions
+		hop.add([]byte(connection))
+		end := string(b.trailers.appendLastChunk(nil, &hop))
+		last, ok := strictChunked(end)
+		if !ok || last.content != "" || last.rest != "" {
+			t.Fatalf("the body would end with %q", end)
+		}
+		checkTrailers(t, last.trailers, want.trailers, options(connection))
+	})
+}

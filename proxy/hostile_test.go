@@ -1,0 +1,190 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// startWitness is a backend that answers each request that comes to it whole with
+// 200, and hands over its target and body.
+func startWitness(t *testing.T) (url string, whole <-chan string) {
+	got := make(chan string, 64)
+	return startRawBackend(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for {
+			r, body, err := readRequest(in)
+			if err != nil {
+				return
+			}
+			got <- r.RequestURI + " " + string(body)
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	}), got
+}
+
+// hostileChunks are bodies in a broken chunked coding, or in one that goes over a
+// bound. What stands behind them must never be taken for a request.
+var hostileChunks = []struct {
+	name string
+	body []string
+}{
+	{"size", []string{"\r\na\r\n", "g\r\n", "0x1\r\na\r\n", "+1\r\na\r\n", "-1\r\na\r\n", "1_0\r\na\r\n", " 1\r\na\r\n", "1 \r\na\r\n", "1\t\r\na\r\n", "1,\r\na\r\n",
+		"0000000000000001\r\na\r\n", "ffffffffffffffff\r\na\r\n", "1\r\r\na\r\n", "1\x00\r\na\r\n"}},
+	{"line ends", []string{"1\na\r\n", "1\ra\r\n", "1\r\na\n", "1\r\na\r", "1\r\na", "\n1\r\na\r\n"}},
+	{"size and data differ", []string{"1\r\nab\r\n", "2\r\na\r\n", "1\r\naXX", "1\r\na\r\n\r\n"}},
+	{"extension", []string{"1;\r\na\r\n", "1;x y\r\na\r\n", "1;[x]\r\na\r\n", "1;x \r\na\r\n", "1;x=\"y\r\na\r\n", "1;x=\r\na\r\n", "1;x\ny\r\na\r\n", "1;x\ry\r\na\r\n", "1;\x00\r\na\r\n", "0;\r\n\r\n"}},
+	{"extension over its bound", []string{"1;" + strings.Repeat("x", maxExtension) + "\r\na\r\n", "1;" + strings.Repeat("x", 2*maxLine) + "\r\na\r\n", chunkedUpTo(maxExtensions + 1)}},
+	{"trailer", []string{"0\r\nA b: c\r\n\r\n", "0\r\nA : b\r\n\r\n", "0\r\nA: b\r\n c\r\n\r\n", "0\r\n A: b\r\n\r\n", "0\r\nA\r\n\r\n", "0\r\n: b\r\n\r\n", "0\r\nA: b\x00\r\n\r\n",
+		"0\r\nA: b\rc\r\n\r\n", "0\r\nA: b\n\r\n", "0\r\nA: b\r\n\n", "0\n\r\n", "0\r\n\n", "0\r\n\xc4: b\r\n\r\n"}},
+	{"trailers over their bounds", []string{"0\r\nA:" + strings.Repeat("b", maxLine) + "\r\n\r\n", "0\r\n" + section(maxTrailers+1) + "\r\n", "0\r\n" + strings.Repeat("A: b\r\n", maxFields+1) + "\r\n"}},
+}
+
+// TestHostileChunks: each is answered 400 and ends its connection. The backend may
+// have got a part, but never a request that is whole.
+func TestHostileChunks(t *testing.T) {
+	url, whole := startWitness(t)
+	p, address := startProxy(t, testOptions(url))
+	refused := 0
+	for _, test := range hostileChunks {
+		t.Run(test.name, func(t *testing.T) {
+			for _, body := range test.body {
+				for _, before := range []string{"", "5;a=\"b\"\r\nhello\r\n"} {
+					request := withHost("POST /hostile HTTP/1.1", "Transfer-Encoding: chunked") + before + body + get("/smuggled")
+					if got := status(t, address, request); got != 400 {
+						t.Errorf("%.200q: got %d, want 400", body, got)
+					}
+					refused++
+				}
+			}
+			status(t, address, get("/next"))
+			if got := <-whole; got != "/next " {
+				t.Errorf("the backend got %q", got)
+			}
+		})
+	}
+	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "bad_request") == fmt.Sprint(refused) })
+}
+
+// TestMaxBodySizeInChunks counts the data alone against max_body_size, and
+// what is read of a body that is larger is never taken for one that is whole.
+func TestMaxBodySizeInChunks(t *testing.T) {
+	url, whole := startWitness(t)
+	o := testOptions(url)
+	o.Server.MaxBodySize = 10
+	_, address := startProxy(t, o)
+	const head = "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+	for _, test := range []struct {
+		body string
+		want int
+	}{
+		{"5;" + strings.Repeat("x", 200) + "\r\n01234\r\n5\r\n56789\r\n0\r\nA: " + strings.Repeat("b", 200) + "\r\n\r\n", 200},
+		{"5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n", 413},
+		{"b\r\n0123456789a\r\n0\r\n\r\n", 413},
+		{"fffffffffff\r\n" + strings.Repeat("a", 1000), 413},
+	} {
+		if got := status(t, address, head+test.body); got != test.want {
+			t.Errorf("%.100q: got %d, want %d", test.body, got, test.want)
+		}
+		if test.want == 200 {
+			if got := <-whole; got != "/body 0123456789" {
+				t.Errorf("the backend got %q", got)
+			}
+		}
+	}
+	status(t, address, get("/next"))
+	if got := <-whole; got != "/next " {
+		t.Errorf("the backend got %q", got)
+	}
+}
+
+// hostileResponses cannot be read in one way, or break off. clean tells of those
+// that are whole, with more behind them than there should be.
+var hostileResponses = []struct {
+	name, response string
+	closes, clean  bool // the backend ends the connection; the client gets "ok"
+}{
+	{"short", lines("HTTP/1.1 200 OK", "Content-Length: 3") + "ok", true, false},
+	{"short of nothing", lines("HTTP/1.1 200 OK", "Content-Length: 3"), true, false},
+	{"extra", lines("HTTP/1.1 200 OK", "Content-Length: 2") + "ok and more", false, true},
+	{"extra response", lines("HTTP/1.1 200 OK", "Content-Length: 2") + "ok" + evilResponse, false, true},
+	{"extra behind chunks", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\r\nok\r\n0\r\n\r\n" + evilResponse, false, true},
+	{"extra behind trailers", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\r\nok\r\n0\r\nA: b\r\n\r\n" + evilResponse, false, true},
+	{"lengths twice", lines("HTTP/1.1 200 OK", "Content-Length: 2", "Content-Length: 2") + "ok", false, false},
+	{"lengths that differ", lines("HTTP/1.1 200 OK", "Content-Length: 2", "content-length: 3") + "ok!", false, false},
+	{"list of lengths", lines("HTTP/1.1 200 OK", "Content-Length: 2, 2") + "ok", false, false},
+	{"both framings", lines("HTTP/1.1 200 OK", "Content-Length: 2", "Transfer-Encoding: chunked") + "2\r\nok\r\n0\r\n\r\n", false, false},
+	{"coding twice", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked") + "2\r\nok\r\n0\r\n\r\n", false, false},
+	{"two codings", lines("HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked") + "2\r\nok\r\n0\r\n\r\n", false, false},
+	{"bare LF", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok\r\n\r\n", false, false},
+	{"folded field", lines("HTTP/1.1 200 OK", "A: b", " c", "Content-Length: 2") + "ok", false, false},
+	{"no last chunk", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\r\nok\r\n", true, false},
+	{"no last line", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\r\nok\r\n0\r\nA: b\r\n", true, false},
+}
+
+const evilResponse = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+// TestHostileResponses: none that is broken ends cleanly at its client, whose
+// connection ends with it, and nothing of any comes to another client.
+func TestHostileResponses(t *testing.T) {
+	all := hostileResponses
+	for _, test := range hostileChunks {
+		for _, body := range test.body {
+			all = append(all, struct {
+				name, response string
+				closes, clean  bool
+			}{fmt.Sprintf("%s %.40q", test.name, body), lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\r\nok\r\n" + body + evilResponse, false, false})
+		}
+	}
+	for _, test := range all {
+		for _, version := range []string{"1.1", "1.0"} {
+			t.Run(test.name+" to "+version, func(t *testing.T) {
+				_, address := startProxy(t, testOptions(startHostile(t, test.response, test.closes)))
+				w := newWire(t, address)
+				w.send("GET / HTTP/" + version + "\r\nHost: h\r\nConnection: keep-alive\r\n\r\n")
+				got, err := w.tryReceive("GET")
+				switch {
+				case test.clean && (err != nil || string(got.body) != "ok"):
+					t.Errorf("got %q, %v, want ok", got.body, err)
+				case !test.clean && (isTimeout(err) || err == nil && got.StatusCode != 502):
+					t.Errorf("a clean end, of status %d and %q, %v", got.StatusCode, got.body, err)
+				case !test.clean && err != nil:
+					if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
+						t.Errorf("behind the broken response came %q", rest)
+					}
+				}
+				for range 2 {
+					w := newWire(t, address)
+					w.send(get("/"))
+					if got := w.receive("GET"); string(got.body) != "clean" {
+						t.Errorf("the next client got %d %q", got.StatusCode, got.body)
+					}
+				}
+			})
+		}
+	}
+}
+
+// startHostile is a backend that answers the first request with a response and all
+// on other connections with clean.
+func startHostile(t *testing.T, response string, closes bool) string {
+	var conns atomic.Int32
+	return startUnixBackend(t, func(conn net.Conn) {
+		if conns.Add(1) > 1 {
+			answerAll("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean")(conn)
+			return
+		}
+		in := bufio.NewReader(conn)
+		if _, err := readRequestHeader(in); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, response)
+		if !closes {
+			answerAll(evilResponse)(conn)
+		}
+	})
+}
