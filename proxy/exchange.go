@@ -29,7 +29,7 @@ type exchange struct {
 	backend  *backend         // pick
 	reused   bool             // attempt: its connection had served before
 	again    bool             // attempt: there was one before, so time has passed
-	unsent   bool             // attempt: no byte of the request has left
+	unsent   bool             // attempt: no byte of the request has left in the last try
 	small    []byte           // attempt: a small request body, once read
 	upload   upload           // attempt: a larger one on its way
 	response response         // attempt
@@ -73,6 +73,7 @@ func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 // endExchange gives the exchange back, cleared of everything that points into
 // the request, and keeps its buffers.
 func endExchange(x *exchange) {
+	x.upload.kept.release()
 	out, small, buf, done := x.out, x.small, x.response.in.buf, x.upload.done
 	if cap(out) > maxOutSize {
 		out = make([]byte, 0, outSize)

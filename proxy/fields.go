@@ -18,6 +18,7 @@ const (
 	kindForwardedHost
 	kindForwarded // Forwarded and every other X-Forwarded-*
 	kindAuthorization
+	kindIdempotencyKey
 )
 
 // kindOf classifies a field name, in any case. The hop-by-hop fields are those of
@@ -62,6 +63,9 @@ func kindOf(name []byte) kind {
 	case 15:
 		if equalFold(name, "x-forwarded-for") {
 			return kindForwardedFor
+		}
+		if equalFold(name, "idempotency-key") {
+			return kindIdempotencyKey
 		}
 	case 16:
 		if equalFold(name, "x-forwarded-host") {
@@ -257,8 +261,8 @@ func isPlainConnection(value []byte) bool {
 }
 
 // drops reports whether the field ends at this hop because a Connection field
-// names it. Fields that frame, route or authorise a message cannot be removed
-// that way: a client must not be able to take them off.
+// names it. Fields that frame, route or authorise a message, or say that it may be
+// repeated, cannot be removed that way: a client must not be able to take them off.
 func (h *hopOptions) drops(f *field) bool {
 	if h.n == 0 || f.kind != kindOther {
 		return false

@@ -8,7 +8,7 @@ import (
 
 // attempt sends the request to the backend picked and its response to the client.
 // A reused connection that ends before the first byte of a response is the normal
-// race of keep-alive, not a failure of the backend: the attempt goes on with a new
+// race of keep-alive, not a failure of the backend: the attempt goes on with another
 // connection, if the request may be sent again.
 func (p *Proxy) attempt(x *exchange) reason {
 	// A slow client must not hold a connection. One that waits for 100 Continue sends
@@ -21,7 +21,7 @@ func (p *Proxy) attempt(x *exchange) reason {
 	b := x.backend
 	b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
-	for {
+	for redials := 0; ; redials++ {
 		c, why := b.connect()
 		if why != none {
 			x.unsent = true
@@ -31,7 +31,7 @@ func (p *Proxy) attempt(x *exchange) reason {
 			return why
 		}
 		why = p.roundTrip(x, c)
-		if why != backendReset || !x.reused || !x.repeatable() {
+		if why != backendReset || !x.reused || redials == maxRedials || !x.repeatable() {
 			b.count(x.response.status, why)
 			return why
 		}
@@ -39,6 +39,11 @@ func (p *Proxy) attempt(x *exchange) reason {
 		b.idle.CloseIdleConnections()
 	}
 }
+
+// maxRedials bounds how often one attempt goes on with another connection. Under
+// load that can be a reused one again; a request at which the backend dies must
+// not go through all of them.
+const maxRedials = 2
 
 // roundTrip does one exchange on a connection and gives it back.
 func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
@@ -125,23 +130,4 @@ func (x *exchange) headerReason(err error) reason {
 		return badResponse // it ended within the header
 	}
 	return backendReset
-}
-
-// repeatable reports whether the request may be sent once more: none of it has
-// left, or its method is idempotent (RFC 9110, section 9.2.2), no byte of a
-// response has come and the whole request is still at hand.
-func (x *exchange) repeatable() bool {
-	if x.unsent {
-		return true
-	}
-	return idempotent(x.request.method) && !x.response.in.any && !x.upload.started
-}
-
-// idempotent reports whether the effect of the method is the same once or twice.
-func idempotent(method []byte) bool {
-	switch string(method) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return false
 }

@@ -20,6 +20,7 @@ type request struct {
 	http10    bool
 	head      bool // HEAD: the response has no body
 	expect    bool // the client waits for 100 Continue before it sends the body
+	keyed     bool // an Idempotency-Key came
 	forwarded forwardedFields
 }
 
@@ -97,6 +98,8 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			ok = isHost(f.value)
 		case kindExpect:
 			r.expect = !r.http10 && len(f.value) == 12 && equalFold(f.value, "100-continue")
+		case kindIdempotencyKey:
+			r.keyed = r.keyed || len(f.value) > 0
 		case kindForwardedFor:
 			ok = r.forwarded.add(f.value)
 		case kindForwardedProto:
@@ -148,7 +151,7 @@ func isDisguised(name []byte) bool {
 		}
 	}
 	switch kindOf(dashed[:n]) {
-	case kindOther, kindHopByHop, kindExpect, kindAuthorization:
+	case kindOther, kindHopByHop, kindExpect, kindAuthorization, kindIdempotencyKey:
 		return false
 	}
 	return true
