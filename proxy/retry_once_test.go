@@ -80,6 +80,8 @@ func TestNoPostIsSeenTwice(t *testing.T) {
 		})
 	}
 	all.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for target, n := range s.seen {
 		if n > 1 {
 			t.Errorf("POST %s was seen %d times", target, n)
@@ -113,6 +115,7 @@ func TestIdempotencyKey(t *testing.T) {
 	} {
 		for _, body := range []string{"Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"} {
 			t.Run(fmt.Sprintf("%v %.7s", test, body), func(t *testing.T) {
+				t.Parallel()
 				var arrived, keyed atomic.Int32
 				backend := func(conn net.Conn) {
 					if r, _, err := readRequest(bufio.NewReader(conn)); err == nil {
