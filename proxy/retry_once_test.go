@@ -146,6 +146,26 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+func TestRepeatable(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		x    *exchange
+		want bool
+	}{
+		{"GET", &exchange{request: request{method: []byte("GET")}}, true},
+		{"POST", &exchange{request: request{method: []byte("POST")}}, false},
+		{"lower case is another method", &exchange{request: request{method: []byte("get")}}, false},
+		{"POST, nothing sent", &exchange{request: request{method: []byte("POST")}, unsent: true}, true},
+		{"a byte has come", &exchange{request: request{method: []byte("GET")}, response: response{in: inbound{any: true}}}, false},
+		{"too much was taken", &exchange{request: request{method: []byte("PUT")}, upload: upload{kept: keptBody{lost: true}}}, false},
+	} {
+		test.x.pool = &pool{}
+		if got := test.x.repeatable(); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
 // TestNoRetryOnceAByteCame has backends break off at every place in the header of a
 // response, an interim one's among them.
 func TestNoRetryOnceAByteCame(t *testing.T) {

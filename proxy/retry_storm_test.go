@@ -78,6 +78,16 @@ func TestRetriesDoNotMultiplyAStorm(t *testing.T) {
 	}
 }
 
+// TestNothingIsDeniedWhereNothingIsLeft: with one backend there is no retry to deny.
+func TestNothingIsDeniedWhereNothingIsLeft(t *testing.T) {
+	b := startCounted(t, func(conn net.Conn) { reset(conn) })
+	p, address := startProxy(t, testOptions(b.url))
+	sendGETs(t, address, 1, 3*retryFloor)
+	if made, denied := counter(t, p, "lb_retries_total"), counter(t, p, "lb_retries_denied_total"); made != 0 || denied != 0 {
+		t.Errorf("lb_retries_total is %d, lb_retries_denied_total %d", made, denied)
+	}
+}
+
 // TestRefusedIsAlwaysTriedElsewhere has most backends refuse: far more retries
 // than the budget holds, none of which it has a say in.
 func TestRefusedIsAlwaysTriedElsewhere(t *testing.T) {
