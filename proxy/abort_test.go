@@ -197,6 +197,23 @@ func TestRefusalKeepsTheConnection(t *testing.T) {
 	}
 }
 
+// TestRefusalOfAClientThatCloses: the end of the connection must not destroy the
+// answer, though there is a body that nobody has read.
+func TestRefusalOfAClientThatCloses(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.Limiter = limits(1, 0.001)
+	_, address := startProxy(t, o)
+	talk(t, address, get("/"))
+	w := newWire(t, address)
+	w.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 60000\r\n\r\n%s", strings.Repeat("b", 60_000)))
+	if got := w.receive("POST"); got.StatusCode != 429 || !got.Close {
+		t.Errorf("got %d, close: %v", got.StatusCode, got.Close)
+	}
+	if _, err := w.in.ReadByte(); err != io.EOF {
+		t.Errorf("got %v, want a clean end", err)
+	}
+}
+
 // TestConnectionWithoutARequest gets no answer and counts as no request.
 func TestConnectionWithoutARequest(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))

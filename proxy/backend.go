@@ -64,8 +64,9 @@ type backendConn struct {
 	discard func()
 }
 
-// connect takes an idle connection out of the pool, or dials.
-func (b *backend) connect() (*backendConn, reason) {
+// connect takes an idle connection out of the pool, or dials. fresh lets it only
+// dial: then the race of keep-alive cannot be lost again.
+func (b *backend) connect(fresh bool) (*backendConn, reason) {
 	for {
 		pooled, err := b.idle.AcquireConn(0, false)
 		if err != nil {
@@ -77,7 +78,7 @@ func (b *backend) connect() (*backendConn, reason) {
 			c.discard = func() { b.idle.CloseConn(pooled) }
 			return c, none
 		}
-		if c.quiet() {
+		if !fresh && c.quiet() {
 			return c, none
 		}
 		c.discard()

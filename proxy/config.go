@@ -113,9 +113,10 @@ type TimeoutConfig struct {
 	Tunnel         time.Duration `yaml:"tunnel"` // longest silence after 101 Switching Protocols
 }
 
-// RetryConfig says how often a request may be tried.
+// RetryConfig says which requests may be tried again, and how often.
 type RetryConfig struct {
-	Attempts int `yaml:"attempts"` // tries in all, each on another backend
+	Attempts       int  `yaml:"attempts"`        // tries in all, each on another backend
+	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
 }
 
 // DefaultPoolConfig is a pool before its section is read.

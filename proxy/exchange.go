@@ -29,7 +29,7 @@ type exchange struct {
 	backend  *backend         // pick
 	reused   bool             // attempt: its connection had served before
 	again    bool             // attempt: there was one before, so time has passed
-	unsent   bool             // attempt: no byte of the request has left
+	unsent   bool             // attempt: no byte of the request has left in the last try
 	sentAt   time.Time        // attempt: the request left, as far as it is sent with its header
 	watch    watch            // attempt: of the client, when the backend is slow
 	small    []byte           // attempt: a small request body, once read
@@ -75,6 +75,7 @@ func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 // endExchange gives the exchange back, cleared of everything that points into
 // the request, and keeps its buffers.
 func endExchange(x *exchange) {
+	x.upload.kept.release()
 	out, small, buf, done := x.out, x.small, x.response.in.buf, x.upload.done
 	if cap(out) > maxOutSize {
 		out = make([]byte, 0, outSize)

@@ -21,6 +21,7 @@ const (
 	kindForwardedHost
 	kindForwarded // Forwarded and every other X-Forwarded-*
 	kindAuthorization
+	kindIdempotencyKey
 )
 
 // kindOf classifies a field name, in any case. The hop-by-hop fields are those of
@@ -68,6 +69,9 @@ func kindOf(name []byte) kind {
 	case 15:
 		if equalFold(name, "x-forwarded-for") {
 			return kindForwardedFor
+		}
+		if equalFold(name, "idempotency-key") {
+			return kindIdempotencyKey
 		}
 	case 16:
 		if equalFold(name, "x-forwarded-host") {
@@ -280,8 +284,8 @@ func (h *hopOptions) names(name []byte) bool {
 }
 
 // drops reports whether the field ends at this hop because a Connection field
-// names it. Fields that frame, route or authorise a message cannot be removed
-// that way: a client must not be able to take them off.
+// names it. Fields that frame, route or authorise a message, or say that it may be
+// repeated, cannot be removed that way: a client must not be able to take them off.
 func (h *hopOptions) drops(f *field) bool {
 	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name)
 }

@@ -28,6 +28,7 @@ var kinds = map[string]kind{
 	"x-forwarded-prefix":  kindForwarded,
 	"x-forwarded-f":       kindForwarded,
 	"authorization":       kindAuthorization,
+	"idempotency-key":     kindIdempotencyKey,
 }
 
 func TestKindOf(t *testing.T) {

@@ -21,8 +21,8 @@ func (p *Proxy) attempt(x *exchange) reason {
 	b := x.backend
 	b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
-	for {
-		c, why := b.connect()
+	for again := false; ; again = true {
+		c, why := b.connect(again)
 		if why != none {
 			x.unsent = true
 			if why != overloaded { // else it was not asked
@@ -159,23 +159,4 @@ func (x *exchange) headerReason(err error) reason {
 		return badResponse // it ended within the header
 	}
 	return backendReset
-}
-
-// repeatable reports whether the request may be sent once more: none of it has
-// left, or its method is idempotent (RFC 9110, section 9.2.2), no byte of a
-// response has come and the whole request is still at hand.
-func (x *exchange) repeatable() bool {
-	if x.unsent {
-		return true
-	}
-	return idempotent(x.request.method) && !x.response.in.any && !x.upload.started
-}
-
-// idempotent reports whether the effect of the method is the same once or twice.
-func idempotent(method []byte) bool {
-	switch string(method) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return false
 }

@@ -24,6 +24,7 @@ type request struct {
 	expect    bool   // the client waits for 100 Continue before it sends the body
 	upgrade   []byte // the protocol that the client would change to; nil: none
 	te        bool   // the client reads trailers, says its TE
+	keyed     bool   // an Idempotency-Key came
 	forwarded forwardedFields
 }
 
@@ -111,6 +112,8 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 		case kindUpgrade:
 			upgrades++
 			r.upgrade = f.value
+		case kindIdempotencyKey:
+			r.keyed = r.keyed || len(f.value) > 0
 		case kindForwardedFor:
 			ok = r.forwarded.add(f.value)
 		case kindForwardedProto:
@@ -168,7 +171,7 @@ func isDisguised(name []byte) bool {
 		return false
 	}
 	switch dashedKind(name) {
-	case kindOther, kindHopByHop, kindExpect, kindAuthorization:
+	case kindOther, kindHopByHop, kindExpect, kindAuthorization, kindIdempotencyKey:
 		return false
 	}
 	return true

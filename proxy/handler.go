@@ -67,6 +67,9 @@ func (p *Proxy) end(x *exchange) {
 	if !x.cut && x.discardBody() != none {
 		x.cut = true
 	}
+	if x.cut && !x.request.body.ended {
+		x.client.linger = true // the client may still be sending
+	}
 	x.client.in.settle()
 	if x.cut || p.draining.Load() {
 		x.ctx.SetConnectionClose()

@@ -67,10 +67,11 @@ func (h *histogram) write(w io.Writer, name, labels string) {
 
 // poolMetrics is what is counted for the requests of one pool, or of none.
 type poolMetrics struct {
-	labels   string
-	codes    codeCounter
-	retries  atomic.Uint64
-	duration histogram
+	labels        string
+	codes         codeCounter
+	retries       atomic.Uint64
+	retriesDenied atomic.Uint64
+	duration      histogram
 }
 
 // newPoolMetrics makes the counters of the pool with this name, or "" for the
@@ -104,6 +105,10 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	header(w, "lb_retries_total", "counter", "Attempts made at another backend after one failed.")
 	for _, m := range all[1:] {
 		fmt.Fprintf(w, "lb_retries_total{%s} %d\n", m.labels, m.retries.Load())
+	}
+	header(w, "lb_retries_denied_total", "counter", "Attempts not made at another backend because the pool's budget for retries was spent.")
+	for _, m := range all[1:] {
+		fmt.Fprintf(w, "lb_retries_denied_total{%s} %d\n", m.labels, m.retriesDenied.Load())
 	}
 	header(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty.")
 	fmt.Fprintf(w, "lb_limited_total %d\n", p.errors[limited].Load())

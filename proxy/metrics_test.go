@@ -101,6 +101,7 @@ func TestMetricsOfFreshProxy(t *testing.T) {
 		`lb_backend_up{pool="main",backend="127.0.0.1:8100"}`:        1,
 		`lb_backend_in_flight{pool="main",backend="127.0.0.1:8100"}`: 0,
 		`lb_retries_total{pool="main"}`:                              0,
+		`lb_retries_denied_total{pool="main"}`:                       0,
 		`lb_limited_total`:                                           0,
 		`lb_connections`:                                             0,
 		`lb_request_duration_seconds_count{pool=""}`:                 0,

@@ -13,11 +13,13 @@ type pool struct {
 	name           string
 	policy         policy
 	attempts       int
+	idempotencyKey bool // makes a request idempotent
 	responseHeader time.Duration
 	tunnel         time.Duration
 	backends       []*backend
 	metrics        *poolMetrics
 	turn           atomic.Uint64
+	budget         retryBudget
 
 	rebuild sync.Mutex // held while a new snapshot is made
 	current atomic.Pointer[snapshot]
@@ -28,9 +30,11 @@ func newPool(name string, c PoolConfig) *pool {
 		name:           name,
 		policy:         policies[c.Balance],
 		attempts:       c.Retry.Attempts,
+		idempotencyKey: c.Retry.IdempotencyKey,
 		responseHeader: c.Timeouts.ResponseHeader,
 		tunnel:         c.Timeouts.Tunnel,
 		metrics:        newPoolMetrics(name),
+		budget:         retryBudget{start: time.Now()},
 	}
 	for _, b := range c.Backends {
 		p.backends = append(p.backends, newBackend(p, b, c.Timeouts.Connect))
@@ -62,10 +66,17 @@ func (p *Proxy) pick(x *exchange) reason {
 	if b == nil {
 		return noBackend
 	}
-	if x.tried.n > 0 {
+	if x.tried.n == 0 {
+		x.pool.budget.request(x.started)
+	} else {
 		x.pool.metrics.retries.Add(1)
 	}
 	x.tried.add(b)
 	x.backend = b
 	return none
+}
+
+// hasUntried reports whether a backend takes requests that this one has not tried.
+func (p *pool) hasUntried(t *triedSet) bool {
+	return slices.ContainsFunc(p.current.Load().backends, func(b *backend) bool { return !t.has(b) })
 }

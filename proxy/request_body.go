@@ -71,7 +71,6 @@ func (x *exchange) discardBody() reason {
 		return none
 	}
 	if !x.discardable() {
-		x.client.linger = true
 		return bodyTooLarge
 	}
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)

@@ -54,7 +54,11 @@ func TestTrailersPassBothWays(t *testing.T) {
 	_, address := startProxy(t, testOptions(url))
 	w := newWire(t, address)
 	request := lines("POST / HTTP/1.1", "Host: a", "Connection: x-hop", "Transfer-Encoding: chunked") + came
+	data := strings.Index(request, "hello")
 	for cut := 1; cut < len(request); cut += 7 {
+		if cut > data && cut < data+len("hello") {
+			continue // would rightly make two chunks of it
+		}
 		w.send(request[:cut])
 		w.send(request[cut:])
 		if body := <-got; body != wants {

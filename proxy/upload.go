@@ -7,15 +7,17 @@ import (
 
 // upload is a request body on its way to the backend in a goroutine of its own.
 // The goroutine owns the reading side of the client's connection and the writing
-// side of the backend's; stopUpload waits for its end.
+// side of the backend's; stopUpload waits for its end. Another try begins with what
+// was kept of the body and goes on where the one before has stopped to read.
 type upload struct {
-	started bool
+	started bool          // in this try
 	done    chan struct{} // gets one value when the goroutine has ended
+	kept    keptBody      // the goroutine's while it runs
 
 	mu       sync.Mutex
 	header   bool // the response's header has come: its deadline is no longer ours to set
 	watched  bool // so is the client
-	taken    bool // the whole body has been read from the client
+	taken    bool // the whole body has been read from the client, in this try or before
 	finished bool // result and endedAt count
 	endedAt  time.Time
 	result   reason // none: the whole body was sent
@@ -27,7 +29,10 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		return why
 	}
 	u := &x.upload
-	u.started = true
+	u.started, u.header, u.watched, u.finished, u.result = true, false, false, false, none
+	if u.kept.rewind(); !x.idempotent() {
+		u.kept.lose()
+	}
 	_ = c.SetReadDeadline(time.Now().Add(watchAfter)) // see waitOn
 	go func() {
 		why := p.sendBodyGuarded(x, c)
@@ -43,6 +48,9 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 				wait = min(wait, watchAfter)
 			}
 			_ = c.Conn.SetReadDeadline(u.endedAt.Add(wait))
+		}
+		if u.header {
+			u.kept.lose() // the request will not be sent again
 		}
 		u.mu.Unlock()
 		u.done <- struct{}{}
@@ -63,27 +71,28 @@ func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason) {
 
 // sendBody copies the body from the client to the backend.
 func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
-	in := &x.request.body
+	in, kept := &x.request.body, &x.upload.kept
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
-	for total := int64(0); !in.ended; {
-		b, err := in.next(scratch[: 0 : streamBufferSize-chunkOverhead])
+	for total, ended := int64(0), false; !ended; {
+		b, err := kept.next(in, scratch[:0:streamBufferSize-chunkOverhead])
 		if err != nil {
 			return bodyReason(err)
 		}
 		if total += int64(len(b)); p.maxBody > 0 && total > p.maxBody {
 			return bodyTooLarge
 		}
+		ended = kept.ended(in)
 		if in.framing == chunked {
 			b = scratch[:len(b)]
 			if len(b) > 0 {
 				b = appendChunk(b, 0)
 			}
-			if in.ended {
+			if ended {
 				b = in.trailers.appendLastChunk(b, &x.request.hop)
 			}
 		}
-		if in.ended {
+		if ended {
 			x.upload.bodyTaken()
 		}
 		c.expectWrite(time.Now(), p.bodyTimeout)
@@ -116,6 +125,9 @@ func (u *upload) headerCame(c *backendConn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.header = true
+	if u.finished {
+		u.kept.lose() // the request will not be sent again
+	}
 	c.readBy = time.Time{}
 }
 
@@ -143,8 +155,9 @@ func (u *upload) complete() bool {
 }
 
 // stopUpload ends an upload that still runs, and reports whether the whole body
-// had been sent. If not, the backend's connection cannot be used again, nor the
-// client's where the body still comes.
+// had been sent. If not, the backend's connection cannot be used again. What the
+// client has not sent yet is still to be read: by another try, or at the end of the
+// exchange.
 func (x *exchange) stopUpload(c *backendConn) bool {
 	u := &x.upload
 	if !u.started {
@@ -162,8 +175,15 @@ func (x *exchange) stopUpload(c *backendConn) bool {
 		x.client.resume()
 		c.resume()
 	}
-	if u.result != none && !u.taken {
-		x.cut, x.client.linger = true, true
+	u.started = false
+	switch u.result {
+	case none, backendReset:
+	case requestTimeout, responseTimeout:
+		if finished { // else it is we who ended the wait
+			u.kept.lose()
+		}
+	default: // the client's part has failed, or we have
+		u.kept.lose()
 	}
 	return u.result == none
 }
