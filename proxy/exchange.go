@@ -27,6 +27,7 @@ type exchange struct {
 	pool     *pool            // route
 	tried    triedSet         // pick
 	backend  *backend         // pick
+	conn     *backendConn     // attempt: until it is given back
 	reused   bool             // attempt: its connection had served before
 	again    bool             // attempt: there was one before, so time has passed
 	unsent   bool             // attempt: no byte of the request has left in the last try

@@ -45,7 +45,8 @@ func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
 	x.reused = c.reused
 	x.watch = watch{departures: &p.departures, client: x.client, backend: c}
 	x.response = response{in: inbound{conn: &c.timedConn, watch: &x.watch, buf: x.response.in.buf}}
-	defer x.release(c)
+	x.conn = c
+	defer x.release()
 	if why := p.send(x, c); why != none {
 		return why
 	}
@@ -88,8 +89,13 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
 }
 
 // release stops what still runs and gives the connection back to the pool, or
-// closes it.
-func (x *exchange) release(c *backendConn) {
+// closes it. A second call does nothing.
+func (x *exchange) release() {
+	c := x.conn
+	if c == nil {
+		return
+	}
+	x.conn = nil
 	uploaded := x.stopUpload(c)
 	x.watch.stop()
 	x.response.in.conn, x.response.in.watch = nil, nil

@@ -17,6 +17,7 @@ func (p *Proxy) respond(x *exchange) reason {
 	if r.body.ready() {
 		x.out, err = x.nextBody(x.out)
 	}
+	x.releaseEarly()
 	if why := p.write(x, x.out); why != none {
 		return why
 	}
@@ -32,6 +33,7 @@ func (p *Proxy) stream(x *exchange) reason {
 	defer streamBuffers.Put(scratch)
 	for !x.response.body.ended {
 		b, err := x.nextBody(scratch[:0])
+		x.releaseEarly()
 		if why := p.write(x, b); why != none {
 			return why
 		}
@@ -40,6 +42,14 @@ func (p *Proxy) stream(x *exchange) reason {
 		}
 	}
 	return none
+}
+
+// releaseEarly gives the backend's connection back before the last write: the
+// client may react to that with a request that needs it.
+func (x *exchange) releaseEarly() {
+	if x.response.body.ended && !x.upload.started {
+		x.release()
+	}
 }
 
 // nextBody appends the next part of the body, framed for the client.
