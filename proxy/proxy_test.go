@@ -41,6 +41,11 @@ func startProxy(t testing.TB, o Options) (*Proxy, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startProxyOn(t, o, ln), ln.Addr().String()
+}
+
+// startProxyOn serves on a listener until the test ends.
+func startProxyOn(t testing.TB, o Options, ln net.Listener) *Proxy {
 	p := New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -51,7 +56,7 @@ func startProxy(t testing.TB, o Options) (*Proxy, string) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return p, ln.Addr().String()
+	return p
 }
 
 // startBackend answers with an http.Handler until the test ends, and returns its URL.
