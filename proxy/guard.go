@@ -174,6 +174,8 @@ func (r *request) readTarget(target []byte) bool {
 	authority, path := target[7:], rootPath
 	if slash := bytes.IndexAny(authority, "/?"); slash >= 0 {
 		authority, path = authority[:slash], authority[slash:]
+	} else if string(r.method) == "OPTIONS" {
+		path = asterisk // RFC 9112, section 3.2.4
 	}
 	if path[0] == '?' || bytes.HasPrefix(path, doubleSlash) || len(authority) == 0 || !isHost(authority) {
 		return false
@@ -188,6 +190,7 @@ func (r *request) readTarget(target []byte) bool {
 var (
 	doubleSlash = []byte("//")
 	rootPath    = []byte("/")
+	asterisk    = []byte("*")
 )
 
 // isHost reports whether b is a host with an optional port (RFC 9110, section
