@@ -73,8 +73,7 @@ func (p *Proxy) write(x *exchange, b []byte) reason {
 		return none
 	}
 	x.finished = time.Now()
-	x.client.expectWrite(x.finished, p.bodyTimeout)
-	n, err := x.client.timedConn.Write(b)
+	n, err := x.client.deliver(x.finished, b, p.bodyTimeout)
 	x.sent += int64(n)
 	if err != nil {
 		x.cut = true
