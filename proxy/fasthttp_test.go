@@ -67,10 +67,11 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 // gives it.
 func TestAPIResponseGainsNothing(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
-	o.API = func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(204) }
+	o.API = func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") }
 	_, address := startProxy(t, o)
-	if got, want := talk(t, address, get("/v1/api/")), lines("HTTP/1.1 204 No Content", "Connection: close"); got != want {
-		t.Errorf("got %q, want %q", got, want)
+	got := talk(t, address, get("/v1/api/"))
+	if names := fieldNames(t, got); !slices.Equal(names, []string{"Content-Length", "Connection"}) || !strings.HasSuffix(got, "ok") {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -141,11 +142,15 @@ func TestManyRequestsAtOneBackend(t *testing.T) {
 	const many = 600
 	var waiting atomic.Int32
 	all := make(chan struct{})
-	_, address := startProxy(t, testOptions(startBackend(t, func(http.ResponseWriter, *http.Request) {
+	_, address := startProxy(t, testOptions(startBackend(t, func(_ http.ResponseWriter, r *http.Request) {
 		if waiting.Add(1) == many {
 			close(all)
 		}
-		<-all
+		select {
+		case <-all:
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Second):
+		}
 	})))
 	var clients sync.WaitGroup
 	for range many {

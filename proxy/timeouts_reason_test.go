@@ -146,6 +146,7 @@ func TestSilentClientOfAnEarlyAnswer(t *testing.T) {
 	o.Server.BodyTimeout = 150 * time.Millisecond
 	p, address := startProxy(t, o)
 	w := newWire(t, address)
+	start := time.Now()
 	w.send(withHost("POST / HTTP/1.1", "Content-Length: 100000") + "hello")
 	r, err := http.ReadResponse(w.in, nil)
 	if err != nil {
@@ -153,6 +154,9 @@ func TestSilentClientOfAnEarlyAnswer(t *testing.T) {
 	}
 	if _, err := io.ReadAll(r.Body); err == nil || isTimeout(err) {
 		t.Errorf("the body ended with %v, want an error", err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it was cut off after %s, want about %s", took, o.Server.BodyTimeout)
 	}
 	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "request_timeout") == "1" })
 	if n := errorsWith(p, "backend_aborted"); n != "0" {

@@ -62,7 +62,7 @@ func TestUnixSockets(t *testing.T) {
 			sent <- err
 		}()
 		if got := w.receive("POST"); got.StatusCode != 200 || got.Close || !bytes.Equal(got.body, test.body) {
-			t.Errorf("%.60q: got %d, %d bytes, close: %v", test.framed, got.StatusCode, len(got.body), got.Close)
+			t.Fatalf("%.60q: got %d, %d bytes, close: %v", test.framed, got.StatusCode, len(got.body), got.Close)
 		}
 		if err := <-sent; err != nil {
 			t.Error(err)
