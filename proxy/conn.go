@@ -36,6 +36,29 @@ func (c *timedConn) expectWrite(now time.Time, timeout time.Duration) {
 	}
 }
 
+// tries is how often, within a timeout, deliver tries to write on.
+const tries = 8
+
+// deliver writes all of p to a peer that may be slow, but not take nothing for
+// longer than timeout, or up to a quarter more. The kernel wakes a writer only once
+// a third of its buffer is free, which a slow peer may take long for: a write that
+// is tried again finds out earlier that it reads. now is the time.
+func (c *timedConn) deliver(now time.Time, p []byte, timeout time.Duration) (n int, err error) {
+	for silent := 0; silent < tries; now = time.Now() {
+		var m int
+		c.expectWrite(now, timeout/tries)
+		m, err = c.Write(p[n:])
+		n += m
+		if err == nil || !timedOut(err) || c.stopped.Load() {
+			break
+		}
+		if silent++; m > 0 {
+			silent = 0
+		}
+	}
+	return n, err
+}
+
 // SetReadDeadline sets the deadline and remembers it.
 func (c *timedConn) SetReadDeadline(by time.Time) error {
 	c.readBy = by

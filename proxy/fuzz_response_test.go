@@ -43,6 +43,9 @@ func FuzzResponse(f *testing.F) {
 		if rest := string(x.response.in.buffered()) + in.unread(); why == none && rest != want.rest || x.response.reusable() && rest != in.unread() {
 			t.Errorf("of %q the rest is %q, want %q", raw, rest, want.rest)
 		}
+		if len(out.written) == 0 && !want.whole {
+			return // serve says so with an answer of its own
+		}
 		checkAnswer(t, x, string(out.written), want)
 	})
 }

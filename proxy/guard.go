@@ -211,8 +211,7 @@ func (r *request) readTarget(target []byte) bool {
 	authority, path := target[7:], rootPath
 	if slash := bytes.IndexAny(authority, "/?"); slash >= 0 {
 		authority, path = authority[:slash], authority[slash:]
-	}
-	if string(r.method) == "OPTIONS" && len(authority) == len(target)-7 {
+	} else if string(r.method) == "OPTIONS" {
 		path = asterisk // RFC 9112, section 3.2.4
 	}
 	if path[0] == '?' || bytes.HasPrefix(path, doubleSlash) || len(authority) == 0 || !isHost(authority) {

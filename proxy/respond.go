@@ -12,12 +12,16 @@ func (p *Proxy) respond(x *exchange) reason {
 	x.cut = x.cut || p.draining.Load() || !x.upload.complete() ||
 		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose)
 	x.out = x.appendResponseHeader(x.out[:0])
-	x.status = r.status
 	var err error
 	if r.body.ready() {
-		x.out, err = x.nextBody(x.out)
+		header := len(x.out)
+		if x.out, err = x.nextBody(x.out); err != nil && len(x.out) == header {
+			r.status = 0
+			return x.headerReason(err) // nothing has been sent: an answer can still say so
+		}
 	}
 	x.releaseEarly()
+	x.status = r.status
 	if why := p.write(x, x.out); why != none {
 		return why
 	}
@@ -79,8 +83,7 @@ func (p *Proxy) write(x *exchange, b []byte) reason {
 		return none
 	}
 	x.finished = time.Now()
-	x.client.expectWrite(x.finished, p.bodyTimeout)
-	n, err := x.client.timedConn.Write(b)
+	n, err := x.client.deliver(x.finished, b, p.bodyTimeout)
 	x.sent += int64(n)
 	if err != nil {
 		x.cut = true

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -14,8 +13,6 @@ import (
 	"testing"
 	"time"
 )
-
-var long = flag.Bool("long", false, "stream 1 GiB each way instead of 64 MiB, and mix up more requests")
 
 // TestBothDirectionsAtOnce has the backend answer while the request is still
 // being sent: if either way waited for the other, the buffers between would fill.

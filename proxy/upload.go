@@ -95,8 +95,7 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
 		if ended {
 			x.upload.bodyTaken()
 		}
-		c.expectWrite(time.Now(), p.bodyTimeout)
-		if _, err := c.Write(b); err != nil {
+		if _, err := c.deliver(time.Now(), b, p.bodyTimeout); err != nil {
 			if timedOut(err) {
 				return responseTimeout // it does not read on
 			}
