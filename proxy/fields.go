@@ -241,18 +241,23 @@ func namedBy(connection, name []byte) bool {
 }
 
 // hopOptions holds the Connection fields of a message that name other fields.
-// More than it holds are refused: nobody sends them.
+// More than it holds are refused: nobody sends them, and each field of the message
+// is compared with each name.
 type hopOptions struct {
 	values [4][]byte
 	n      int
+	size   int // bytes of all values
 }
+
+// maxHopOptions bounds the values that hopOptions holds, in bytes.
+const maxHopOptions = 512
 
 // add notes a Connection field; ok is false when there are too many.
 func (h *hopOptions) add(value []byte) (ok bool) {
 	if isPlainConnection(value) {
 		return true
 	}
-	if h.n == len(h.values) {
+	if h.size += len(value); h.n == len(h.values) || h.size > maxHopOptions {
 		return false
 	}
 	h.values[h.n] = value

@@ -185,6 +185,10 @@ func TestHopOptionsAdd(t *testing.T) {
 	if !hop.add([]byte("close")) {
 		t.Error("close was refused because there was no room")
 	}
+	hop = hopOptions{}
+	if long := []byte(strings.Repeat("a,", maxHopOptions/4)); !hop.add(long) || !hop.add(long) || hop.add([]byte("a")) {
+		t.Errorf("the bound of %d bytes does not hold", maxHopOptions)
+	}
 }
 
 func TestParseLength(t *testing.T) {
