@@ -44,6 +44,7 @@ func (p *Proxy) guard(x *exchange) reason {
 	r := &x.request
 	faulty := x.client.scan.take()
 	r.method = h.Method()
+	r.head = string(r.method) == "HEAD"
 	r.header = h.RawHeaders()
 	if faulty {
 		return badRequest
@@ -61,7 +62,6 @@ func (p *Proxy) guard(x *exchange) reason {
 	if string(r.method) == "CONNECT" {
 		return methodNotAllowed
 	}
-	r.head = string(r.method) == "HEAD"
 	if why := r.readFields(&x.client.in, p.bodyTimeout); why != none {
 		return why
 	}
@@ -214,8 +214,11 @@ func (r *request) readTarget(target []byte) bool {
 	} else if string(r.method) == "OPTIONS" {
 		path = asterisk // RFC 9112, section 3.2.4
 	}
-	if path[0] == '?' || bytes.HasPrefix(path, doubleSlash) || len(authority) == 0 || !isHost(authority) {
+	if path[0] == '?' || bytes.HasPrefix(path, doubleSlash) || !isHost(authority) {
 		return false
+	}
+	if len(authority) == 0 || authority[0] == ':' {
+		return false // RFC 9110, section 4.2.1: no http URI has an empty host
 	}
 	if len(r.authority) > 0 && !bytes.EqualFold(authority, r.authority) {
 		return false // route and forward by one authority only

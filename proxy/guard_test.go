@@ -116,7 +116,7 @@ func TestGuard(t *testing.T) {
 			withHost("GET  / HTTP/1.1"), withHost("GET /\t HTTP/1.1"), withHost("GET /\x00 HTTP/1.1"), withHost("GET /\x7f HTTP/1.1"),
 			withHost("GET * HTTP/1.1"), withHost("OPTIONS ** HTTP/1.1"), withHost("GET a HTTP/1.1"), withHost("GET example.com/ HTTP/1.1"),
 			withHost("GET https://example.com/ HTTP/1.1"), withHost("GET ftp://example.com/ HTTP/1.1"), withHost("GET http:/example.com/ HTTP/1.1"),
-			withHost("GET http:///a HTTP/1.1"), withHost("GET http:// HTTP/1.1"), withHost("GET http://?a HTTP/1.1"),
+			withHost("GET http:///a HTTP/1.1"), withHost("GET http:// HTTP/1.1"), withHost("GET http://?a HTTP/1.1"), lines("GET http://:80/ HTTP/1.1", "Host: :80"), lines("GET http://: HTTP/1.0"),
 			withHost("GET http://example.com?a HTTP/1.1"), withHost("GET http://user@example.com/ HTTP/1.1"),
 			withHost("GET http://user:secret@example.com/ HTTP/1.1"), withHost("GET http://other.example/ HTTP/1.1"),
 			withHost("GET http://example.com:81/ HTTP/1.1"), withHost("GET http://example.com\\@evil/ HTTP/1.1"),
@@ -182,7 +182,10 @@ func TestGuard(t *testing.T) {
 		{"large header", 200, []string{withHost("GET / HTTP/1.1", "A: "+strings.Repeat("a", 15<<10))}},
 		{"too large header", 431, []string{withHost("GET / HTTP/1.1", "A: "+strings.Repeat("a", 16<<10)), withHost("GET /" + strings.Repeat("a", 16<<10) + " HTTP/1.1")}},
 		{"connection options", 200, []string{withHost("GET / HTTP/1.1", strings.Repeat("Connection: x-a\r\n", 4)+"Connection: close")}},
-		{"too many connection options", 400, []string{withHost("GET / HTTP/1.1", strings.Repeat("Connection: x-a\r\n", 4)+"Connection: x-a")}},
+		{"too many connection options", 400, []string{
+			withHost("GET / HTTP/1.1", strings.Repeat("Connection: x-a\r\n", 4)+"Connection: x-a"),
+			withHost("GET / HTTP/1.1", "Connection: "+strings.Repeat("a,", maxHopOptions/2)+"b"),
+		}},
 		{"too much X-Forwarded-For", 400, []string{withHost("GET / HTTP/1.1", strings.Repeat("X-Forwarded-For: 192.0.2.1\r\n", 8)+"X-Forwarded-For: 192.0.2.1")}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

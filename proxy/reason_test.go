@@ -84,3 +84,13 @@ func TestProblemResponse(t *testing.T) {
 		t.Errorf("CONNECT: got %q", got)
 	}
 }
+
+// A refusal to HEAD has no body either, when it was the guard that found the fault.
+func TestRefusalOfHead(t *testing.T) {
+	_, address := startProxy(t, testOptions("http://127.0.0.1:1"))
+	for _, request := range []string{"HEAD / HTTP/1.1\nHost: a\r\n\r\n", withHost("HEAD / HTTP/1.2"), withHost("HEAD / HTTP/1.1", "A b: c")} {
+		if got := talk(t, address, request); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.HasSuffix(got, "Connection: close\r\n\r\n") {
+			t.Errorf("%q: got %q", request, got)
+		}
+	}
+}
