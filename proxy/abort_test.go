@@ -233,3 +233,17 @@ func TestConnectionWithoutARequest(t *testing.T) {
 		t.Errorf("got %v, want a clean end", err)
 	}
 }
+
+// TestAnswerBeforeMoreRequests has the client send requests behind the one that ends
+// the connection, and only then read. What nobody reads must not destroy the answer.
+func TestAnswerBeforeMoreRequests(t *testing.T) {
+	const size = 1 << 20
+	p, address := startProxy(t, testOptions(startRawBackend(t, answerAll(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("a", size))))))
+	w := newWire(t, address)
+	w.send(get("/") + strings.Repeat(withHost("GET / HTTP/1.1"), 3000))
+	eventually(t, "the answer to be sent", func() bool { return metric(p, `lb_requests_total{pool="main",code="200"}`) == "1" })
+	if got := w.receive("GET"); len(got.body) != size || !got.Close {
+		t.Errorf("got %d bytes, close: %v", len(got.body), got.Close)
+	}
+	w.mustEnd()
+}

@@ -246,10 +246,10 @@ const (
 	lingerBytes = 16 << 20
 )
 
-// Close ends the connection. After a response to a request that was not read to
-// its end it first sends FIN and reads on for a while: unread data would make the
-// kernel send RST, which can destroy the response before the client reads it
-// (RFC 9112, section 9.6).
+// Close ends the connection. After a response behind which not all was read that
+// the client sends it first sends FIN and reads on for a while: unread data would
+// make the kernel send RST, which can destroy the response before the client reads
+// it (RFC 9112, section 9.6).
 func (c *clientConn) Close() error {
 	if c.closed.Swap(true) {
 		return nil

@@ -67,11 +67,12 @@ func (p *Proxy) end(x *exchange) {
 	if !x.cut && x.discardBody() != none {
 		x.cut = true
 	}
-	if x.cut && !x.request.body.ended {
-		x.client.linger = true // the client may still be sending
+	x.cut = x.cut || p.draining.Load()
+	if x.cut && !(x.request.body.ended && x.client.quiet()) {
+		x.client.linger = true // the client may still be sending, or has sent more than will be read
 	}
 	x.client.in.settle()
-	if x.cut || p.draining.Load() {
+	if x.cut {
 		x.ctx.SetConnectionClose()
 	}
 	p.record(x)
