@@ -86,6 +86,26 @@ func TestClientLeavesWhileTheResponseStreams(t *testing.T) {
 	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
 }
 
+// TestOldClientPauses for longer than body_timeout, in a body that ends with the
+// connection, and then reads on: it must not take what has come for all of it.
+func TestOldClientPauses(t *testing.T) {
+	o := testOptions(startRawBackend(t, func(conn net.Conn) {
+		if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+			_, _ = io.Copy(conn, zeros{})
+		}
+	}))
+	o.Server.BodyTimeout = 100 * time.Millisecond
+	p, address := startProxy(t, o)
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.0\r\n\r\n")
+	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
+	eventually(t, "the connection to end", func() bool { return metric(p, "lb_connections") == "0" })
+	if n, err := io.Copy(io.Discard, w.in); err == nil || isTimeout(err) {
+		t.Errorf("after %d bytes the body ended with %v, want an error", n, err)
+	}
+}
+
 // TestClientLeavesWithinItsBody wants the backend to see a broken request, not a
 // short one, and nobody to be blamed but the client.
 func TestClientLeavesWithinItsBody(t *testing.T) {
