@@ -274,7 +274,12 @@ func (c *clientConn) Close() error {
 // response that ends with the connection from one that was broken off.
 func (c *clientConn) abort() {
 	c.aborted = true
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	endWithReset(c.Conn)
+}
+
+// endWithReset makes Close send RST, over TCP.
+func endWithReset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 }
