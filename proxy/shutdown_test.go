@@ -158,7 +158,7 @@ func TestShutdownWithinABody(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nhalf")
 		_, _ = io.Copy(io.Discard, conn)
 	}))
-	o.Server.BodyTimeout, o.Server.ShutdownTimeout = time.Second, 50*time.Millisecond
+	o.Server.BodyTimeout, o.Server.ShutdownTimeout = 300*time.Millisecond, 50*time.Millisecond
 	s := serve(t, o)
 	w := newWire(t, s.address)
 	w.send("GET / HTTP/1.0\r\n\r\n")
