@@ -234,6 +234,23 @@ func TestRefusalOfAClientThatCloses(t *testing.T) {
 	}
 }
 
+// TestRefusedConnectionsHoldLittle memory for as long as their clients may read.
+func TestRefusedConnectionsHoldLittle(t *testing.T) {
+	const connections, each = 200, 24 << 10 // what the test holds among it
+	_, address := startProxy(t, testOptions(startBackend(t, mirror)))
+	before := heapInUse()
+	for range connections {
+		w := newWire(t, address)
+		w.send("GET / HTTP/1.1\n\n")
+		if got := w.receive("GET"); got.StatusCode != 400 {
+			t.Fatalf("got %d", got.StatusCode)
+		}
+	}
+	if grown := heapInUse() - before; grown > connections*each {
+		t.Errorf("%d connections hold %d KiB", connections, grown>>10)
+	}
+}
+
 // TestConnectionWithoutARequest gets no answer and counts as no request.
 func TestConnectionWithoutARequest(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))

@@ -242,8 +242,9 @@ func (c *clientConn) Write(p []byte) (int, error) {
 }
 
 const (
-	lingerTime  = time.Second
-	lingerBytes = 16 << 20
+	lingerTime   = time.Second
+	lingerBytes  = 16 << 20
+	lingerBuffer = 4 << 10 // small: bad requests are cheap to send, and each has one for lingerTime
 )
 
 // Close ends the connection. After a response to a request that was not read to
@@ -257,15 +258,14 @@ func (c *clientConn) Close() error {
 	defer c.set.remove(c)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && !c.aborted && half.CloseWrite() == nil {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+		scratch := make([]byte, lingerBuffer)
 		for left := lingerBytes; left > 0; {
-			n, err := c.Conn.Read(scratch[:])
+			n, err := c.Conn.Read(scratch)
 			if err != nil {
 				break
 			}
 			left -= n
 		}
-		streamBuffers.Put(scratch)
 	}
 	return c.Conn.Close()
 }
