@@ -27,7 +27,6 @@ func (p *Proxy) record(x *exchange) {
 	if x.finished.IsZero() {
 		x.finished = x.started
 	}
-	x.client.lastUse = x.finished
 	m.codes.add(code)
 	m.duration.observe(x.finished.Sub(x.started))
 	if x.reason != none {
