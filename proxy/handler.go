@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -72,7 +71,6 @@ func (p *Proxy) end(x *exchange) {
 		x.client.linger = true // the client may still be sending
 	}
 	x.client.in.settle()
-	x.client.lastUse = time.Now() // not x.finished: the last write, or the rest of the body, may have taken long
 	if x.cut || p.draining.Load() {
 		x.ctx.SetConnectionClose()
 	}
