@@ -86,6 +86,26 @@ func TestClientLeavesWhileTheResponseStreams(t *testing.T) {
 	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
 }
 
+// TestOldClientPauses for longer than body_timeout, in a body that ends with the
+// connection, and then reads on: it must not take what has come for all of it.
+func TestOldClientPauses(t *testing.T) {
+	o := testOptions(startRawBackend(t, func(conn net.Conn) {
+		if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+			_, _ = io.Copy(conn, zeros{})
+		}
+	}))
+	o.Server.BodyTimeout = 100 * time.Millisecond
+	p, address := startProxy(t, o)
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.0\r\n\r\n")
+	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
+	eventually(t, "the connection to end", func() bool { return metric(p, "lb_connections") == "0" })
+	if n, err := io.Copy(io.Discard, w.in); err == nil || isTimeout(err) {
+		t.Errorf("after %d bytes the body ended with %v, want an error", n, err)
+	}
+}
+
 // TestClientLeavesWithinItsBody wants the backend to see a broken request, not a
 // short one, and nobody to be blamed but the client.
 func TestClientLeavesWithinItsBody(t *testing.T) {
@@ -211,6 +231,23 @@ func TestRefusalOfAClientThatCloses(t *testing.T) {
 	}
 	if _, err := w.in.ReadByte(); err != io.EOF {
 		t.Errorf("got %v, want a clean end", err)
+	}
+}
+
+// TestRefusedConnectionsHoldLittle memory for as long as their clients may read.
+func TestRefusedConnectionsHoldLittle(t *testing.T) {
+	const connections, each = 200, 24 << 10 // what the test holds among it
+	_, address := startProxy(t, testOptions(startBackend(t, mirror)))
+	before := heapInUse()
+	for range connections {
+		w := newWire(t, address)
+		w.send("GET / HTTP/1.1\n\n")
+		if got := w.receive("GET"); got.StatusCode != 400 {
+			t.Fatalf("got %d", got.StatusCode)
+		}
+	}
+	if grown := heapInUse() - before; grown > connections*each {
+		t.Errorf("%d connections hold %d KiB", connections, grown>>10)
 	}
 }
 

@@ -35,24 +35,25 @@ func (s *clientSet) len() int {
 }
 
 // closeUnused closes the connections on which not a byte of a request has come.
-// fasthttp would wait five seconds for one.
+// fasthttp would wait five seconds for one. Who serves them finds out, and closes
+// them for good.
 func (s *clientSet) closeUnused() {
-	s.cut(func(c *clientConn) bool { return !c.used.Load() })
-}
-
-// closeAll cuts the connections, whatever is under way on them.
-func (s *clientSet) closeAll() {
-	s.cut(func(*clientConn) bool { return true })
-}
-
-// cut closes the sockets of the connections chosen. Who serves them finds out,
-// and closes them for good.
-func (s *clientSet) cut(chosen func(*clientConn) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		if chosen(c) {
+		if !c.used.Load() {
 			_ = c.Conn.Close()
 		}
+	}
+}
+
+// cutAll is closeUnused for all connections, whatever is under way on them: they
+// end with RST.
+func (s *clientSet) cutAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		endWithReset(c.Conn)
+		_ = c.Conn.Close()
 	}
 }

@@ -242,8 +242,9 @@ func (c *clientConn) Write(p []byte) (int, error) {
 }
 
 const (
-	lingerTime  = time.Second
-	lingerBytes = 16 << 20
+	lingerTime   = time.Second
+	lingerBytes  = 16 << 20
+	lingerBuffer = 4 << 10 // small: bad requests are cheap to send, and each has one for lingerTime
 )
 
 // Close ends the connection. After a response behind which not all was read that
@@ -257,15 +258,14 @@ func (c *clientConn) Close() error {
 	defer c.set.remove(c)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && !c.aborted && half.CloseWrite() == nil {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+		scratch := make([]byte, lingerBuffer)
 		for left := lingerBytes; left > 0; {
-			n, err := c.Conn.Read(scratch[:])
+			n, err := c.Conn.Read(scratch)
 			if err != nil {
 				break
 			}
 			left -= n
 		}
-		streamBuffers.Put(scratch)
 	}
 	return c.Conn.Close()
 }
@@ -274,7 +274,12 @@ func (c *clientConn) Close() error {
 // response that ends with the connection from one that was broken off.
 func (c *clientConn) abort() {
 	c.aborted = true
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	endWithReset(c.Conn)
+}
+
+// endWithReset makes Close send RST, over TCP.
+func endWithReset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 }

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"github.com/rs/zerolog"
 )
 
@@ -27,7 +29,7 @@ func (p *Proxy) record(x *exchange) {
 	if x.finished.IsZero() {
 		x.finished = x.started
 	}
-	x.client.lastUse = x.finished
+	x.client.lastUse = time.Now() // not finished: the last write, or the rest of the body, may have taken long
 	m.codes.add(code)
 	m.duration.observe(x.finished.Sub(x.started))
 	if x.reason != none {

@@ -87,6 +87,7 @@ func (p *Proxy) write(x *exchange, b []byte) reason {
 	x.sent += int64(n)
 	if err != nil {
 		x.cut = true
+		x.client.abort() // it may only have paused: what it reads then must not look whole
 		return clientGone
 	}
 	return none

@@ -197,7 +197,7 @@ func (p *Proxy) drain() error {
 	}
 	if err != nil {
 		unfinished := p.inFlight.Load()
-		p.clients.closeAll()
+		p.clients.cutAll()
 		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", unfinished, p.shutdown)
 	}
 	return nil

@@ -151,6 +151,30 @@ func TestShutdownTimeout(t *testing.T) {
 	eventually(t, "the requests to end", func() bool { return s.inFlight.Load() == 0 })
 }
 
+// TestShutdownWithinABody that ends with the connection: the client must not take
+// the cut for that end.
+func TestShutdownWithinABody(t *testing.T) {
+	o := testOptions(startRawBackend(t, func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nhalf")
+		_, _ = io.Copy(io.Discard, conn)
+	}))
+	o.Server.BodyTimeout, o.Server.ShutdownTimeout = 300*time.Millisecond, 50*time.Millisecond
+	s := serve(t, o)
+	w := newWire(t, s.address)
+	w.send("GET / HTTP/1.0\r\n\r\n")
+	if _, err := readRequestHeader(w.in); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	if err := s.ended(t, time.Second); err == nil {
+		t.Error("Serve does not tell that a request was cut")
+	}
+	if got, err := io.ReadAll(w.in); err == nil || isTimeout(err) {
+		t.Errorf("the body ended with %q, %v, want an error", got, err)
+	}
+	eventually(t, "the request to end", func() bool { return s.inFlight.Load() == 0 })
+}
+
 // TestServeTellsWhyItEnds covers a listener that fails.
 func TestServeTellsWhyItEnds(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

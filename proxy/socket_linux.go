@@ -75,6 +75,18 @@ func (s *socket) quiet() bool {
 	return s.raw == nil || s.raw.Control(s.peek) == nil && s.silent
 }
 
+// underWay is how many bytes of those written the peer has not taken yet.
+func (s *socket) underWay() (n int) {
+	if s.raw == nil {
+		return 0
+	}
+	var queued int32
+	_ = s.raw.Control(func(fd uintptr) {
+		_, _, _ = syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&queued)))
+	})
+	return int(queued)
+}
+
 func (s *socket) recvfrom(fd uintptr) (done bool) {
 	n, errno := receive(fd, s.in, 0)
 	for errno == syscall.EINTR {

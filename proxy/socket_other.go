@@ -11,3 +11,6 @@ func newSocket(conn net.Conn) *socket { return &socket{conn} }
 
 // quiet takes every idle connection for usable: only Linux is asked.
 func (*socket) quiet() bool { return true }
+
+// underWay is not known: only Linux is asked.
+func (*socket) underWay() int { return 0 }

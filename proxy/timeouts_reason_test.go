@@ -134,6 +134,24 @@ func TestIdleConnectionEndsInSilence(t *testing.T) {
 	begun.mustEnd()
 }
 
+// TestIdleTimeBeginsBehindTheBody: a refusal goes out at once, and the rest of the
+// body may come much later.
+func TestIdleTimeBeginsBehindTheBody(t *testing.T) {
+	o := testOptions("http://" + closedPort(t))
+	o.Server.IdleTimeout = 200 * time.Millisecond
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	for range 2 {
+		w.send(withHost("POST / HTTP/1.1", "Content-Length: 30000"))
+		if got := w.receive("POST"); got.StatusCode != 502 || got.Close {
+			t.Fatalf("got %d, close: %v", got.StatusCode, got.Close)
+		}
+		time.Sleep(2 * o.Server.IdleTimeout) // the pause is what is tested
+		w.send(strings.Repeat("x", 30000))
+		time.Sleep(o.Server.IdleTimeout / 4) // so is this
+	}
+}
+
 // TestSilentClientOfAnEarlyAnswer stops sending while the response, which has
 // begun, goes on: it is cut off, and the backend is not blamed.
 func TestSilentClientOfAnEarlyAnswer(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -11,10 +12,9 @@ import (
 // tunnel joins a client's connection and a backend's after 101 Switching
 // Protocols. Between two TCP connections the bytes stay in the kernel (splice).
 type tunnel struct {
-	client, backend net.Conn
+	client, backend *socket
 	idle            time.Duration // longest silence of both sides
-	began           time.Time
-	active          atomic.Int64 // when bytes were last known to pass, in ns since began
+	passed          atomic.Bool   // bytes have passed since oversee has looked
 	ended           atomic.Bool
 	why             error // of the end, once ended
 }
@@ -42,7 +42,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 		}
 		x.client.in.r = x.client.in.w
 	}
-	t := tunnel{client: x.client.Conn, backend: c.Conn, idle: x.pool.tunnel, began: x.finished}
+	t := tunnel{client: x.client.socket, backend: c.socket, idle: x.pool.tunnel}
 	down, err := t.run()
 	x.sent += down
 	if errors.Is(err, errIdle) {
@@ -57,33 +57,61 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 // run carries both ways, and returns how many bytes the client got and what went
 // wrong first.
 func (t *tunnel) run() (down int64, err error) {
-	up := make(chan struct{})
+	_ = t.client.SetWriteDeadline(time.Time{}) // that of HTTP
+	_ = t.backend.SetWriteDeadline(time.Time{})
+	var ways sync.WaitGroup
+	ways.Go(func() { t.carry(t.backend.Conn, t.client.Conn) })
+	ways.Go(func() { down = t.carry(t.client.Conn, t.backend.Conn) })
+	over := make(chan struct{})
 	go func() {
-		defer close(up)
-		t.carry(t.backend, t.client)
+		ways.Wait()
+		close(over)
 	}()
-	down = t.carry(t.client, t.backend)
-	<-up
+	t.oversee(over)
 	return down, t.why
+}
+
+// looks is how often, within the time that both sides may be silent, oversee looks.
+const looks = 8
+
+// oversee ends a tunnel in which nothing has passed for as long as it may be
+// silent, or up to a quarter longer, and returns when it is over. A copy that waits
+// for a slow reader may do so for long, because the kernel wakes it only once a
+// third of its buffer is free: that what is under way gets less tells of the reader.
+func (t *tunnel) oversee(over <-chan struct{}) {
+	tick := time.NewTicker(t.idle / looks)
+	defer tick.Stop()
+	var toClient, toBackend int
+	for silent := 0; silent < looks; silent++ {
+		select {
+		case <-over:
+			return
+		case <-tick.C:
+		}
+		c, b := t.client.underWay(), t.backend.underWay()
+		if t.passed.Swap(false) || c != toClient || b != toBackend {
+			silent = -1
+		}
+		toClient, toBackend = c, b
+	}
+	t.end(errIdle)
+	<-over
 }
 
 // carry copies until the source ends, and passes that end on: the other direction
 // may still have something to say.
 func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 	for {
-		now := time.Now()
-		giveUp := now.Add(t.idle)
 		// A copy does not tell that bytes pass. So it is stopped now and then, between two
 		// reads, where nothing gets lost, and asked.
-		_ = src.SetReadDeadline(now.Add(t.idle / 8))
-		_ = dst.SetWriteDeadline(giveUp)
+		_ = src.SetReadDeadline(time.Now().Add(t.idle / looks))
 		if t.ended.Load() {
 			return total
 		}
 		n, err := io.Copy(dst, src)
 		total += n
 		if n > 0 {
-			t.active.Store(int64(time.Since(t.began)))
+			t.passed.Store(true)
 		}
 		switch {
 		case err == nil:
@@ -93,9 +121,6 @@ func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 			return total
 		case !timedOut(err):
 			t.end(err)
-			return total
-		case time.Since(t.began)-time.Duration(t.active.Load()) >= t.idle, !time.Now().Before(giveUp):
-			t.end(errIdle)
 			return total
 		}
 	}

@@ -235,6 +235,39 @@ func TestTunnelWithoutReader(t *testing.T) {
 	eventually(t, "tunnel_timeout", func() bool { return errorsWith(p, "tunnel_timeout") == "1" })
 }
 
+// TestTunnelWithSteadyReader is not cut because it is slow. Who reads would not see
+// that before it has read what the kernel holds: the count tells.
+func TestTunnelWithSteadyReader(t *testing.T) {
+	t.Parallel()
+	start := func(t *testing.T, talk func(*bufio.Reader, net.Conn)) (*Proxy, *wire) {
+		t.Parallel()
+		o := testOptions(startTalk(t, talk))
+		pool := o.Pools["main"]
+		pool.Timeouts.Tunnel = steadyTimeout
+		o.Pools["main"] = pool
+		p, address := startProxy(t, o)
+		return p, openTunnel(t, address)
+	}
+	check := func(t *testing.T, p *Proxy, err error) {
+		if n := errorsWith(p, "tunnel_timeout"); err != nil || n != "0" {
+			t.Errorf("while it reads: %v, tunnel_timeout counted %s times", err, n)
+		}
+	}
+	t.Run("client", func(t *testing.T) {
+		p, w := start(t, func(_ *bufio.Reader, conn net.Conn) { _, _ = io.Copy(conn, zeros{}) })
+		check(t, p, readSteadily(w.Conn))
+	})
+	t.Run("backend", func(t *testing.T) {
+		read := make(chan error, 1)
+		p, w := start(t, func(in *bufio.Reader, conn net.Conn) {
+			read <- readSteadily(in)
+			_, _ = io.Copy(io.Discard, in)
+		})
+		go func() { _, _ = io.Copy(w, zeros{}) }()
+		check(t, p, <-read)
+	})
+}
+
 // TestTunnelsAtShutdown lets a tunnel end in its own time, up to the shutdown
 // timeout, and then cuts it.
 func TestTunnelsAtShutdown(t *testing.T) {
