@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -59,13 +58,14 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 func (t *tunnel) run() (down int64, err error) {
 	_ = t.client.SetWriteDeadline(time.Time{}) // that of HTTP
 	_ = t.backend.SetWriteDeadline(time.Time{})
-	var ways sync.WaitGroup
-	ways.Go(func() { t.carry(t.backend.Conn, t.client.Conn) })
-	ways.Go(func() { down = t.carry(t.client.Conn, t.backend.Conn) })
-	over := make(chan struct{})
+	over := make(chan struct{}, 2)
 	go func() {
-		ways.Wait()
-		close(over)
+		t.carry(t.backend.Conn, t.client.Conn)
+		over <- struct{}{}
+	}()
+	go func() {
+		down = t.carry(t.client.Conn, t.backend.Conn)
+		over <- struct{}{}
 	}()
 	t.oversee(over)
 	return down, t.why
@@ -75,17 +75,22 @@ func (t *tunnel) run() (down int64, err error) {
 const looks = 8
 
 // oversee ends a tunnel in which nothing has passed for as long as it may be
-// silent, or up to a quarter longer, and returns when it is over. A copy that waits
+// silent, or up to a quarter longer, and returns when both ways are over. A copy that waits
 // for a slow reader may do so for long, because the kernel wakes it only once a
 // third of its buffer is free: that what is under way gets less tells of the reader.
 func (t *tunnel) oversee(over <-chan struct{}) {
 	tick := time.NewTicker(t.idle / looks)
 	defer tick.Stop()
+	ways := 2
 	var toClient, toBackend int
 	for silent := 0; silent < looks; silent++ {
 		select {
 		case <-over:
-			return
+			if ways--; ways == 0 {
+				return
+			}
+			silent = -1
+			continue
 		case <-tick.C:
 		}
 		c, b := t.client.underWay(), t.backend.underWay()
@@ -95,7 +100,9 @@ func (t *tunnel) oversee(over <-chan struct{}) {
 		toClient, toBackend = c, b
 	}
 	t.end(errIdle)
-	<-over
+	for ; ways > 0; ways-- {
+		<-over
+	}
 }
 
 // carry copies until the source ends, and passes that end on: the other direction

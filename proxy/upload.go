@@ -39,7 +39,8 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		u.mu.Lock()
 		u.finished, u.result = true, why // before the deadline wakes who asks for it
 		switch {
-		case why == responseTimeout && u.header: // a backend that has answered need not read on
+		case u.header && (why == responseTimeout || why == requestTimeout):
+			// A backend that has answered need not read on, nor its client send more.
 		case why != none && why != backendReset:
 			c.stop() // there will be no response to this, or no more of one
 		case !u.header:
