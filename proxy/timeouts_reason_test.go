@@ -152,7 +152,7 @@ func TestIdleTimeBeginsBehindTheBody(t *testing.T) {
 }
 
 // TestClientThatStopsOnAnEarlyAnswer sends no more once the response has begun, as
-// RFC 9110, section 15.5, lets it: the response goes on to its end.
+// RFC 9112, section 9.5, wants it: the response goes on to its end.
 func TestClientThatStopsOnAnEarlyAnswer(t *testing.T) {
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
 		if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
