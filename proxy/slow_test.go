@@ -210,7 +210,7 @@ func beSlow(t *testing.T, at string) {
 		_, _ = bufio.NewReader(os.Stdin).ReadByte()
 		close(ended)
 	}()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(time.Millisecond) // evenly, as clients that know nothing of each other
 	defer tick.Stop()
 	for start, sent := time.Now(), 0; ; {
 		select {
