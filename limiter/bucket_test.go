@@ -158,6 +158,9 @@ func TestTakeAgreesWithModel(t *testing.T) {
 				tokens = 0
 			}
 			now += int64(tokens / limit.RatePerSecond * 1e9)
+			if now > years {
+				return // no process lives as long
+			}
 			m.refill(now)
 			o := take(tat, now, &r)
 			d := r.decision(o)
