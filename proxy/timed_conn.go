@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// timedConn is a connection whose silence is bounded. Reading and writing may
+// happen in two goroutines, each of which owns the deadline of its direction.
+type timedConn struct {
+	*socket
+	readBy, writeBy time.Time   // the deadlines that are set
+	stopped         atomic.Bool // by stop
+}
+
+// expectRead lets the following reads wait for timeout, or up to an eighth
+// longer: a deadline that is far enough away is left alone, because setting one
+// costs more than comparing two times.
+func (c *timedConn) expectRead(now time.Time, timeout time.Duration) {
+	if by, ok := roll(c.readBy, now, timeout); ok {
+		_ = c.SetReadDeadline(by) // fails on a closed connection: the read says so
+		c.keepStopped()
+	}
+}
+
+// expectWrite is expectRead for the following writes.
+func (c *timedConn) expectWrite(now time.Time, timeout time.Duration) {
+	if by, ok := roll(c.writeBy, now, timeout); ok {
+		c.writeBy = by
+		_ = c.Conn.SetWriteDeadline(by)
+		c.keepStopped()
+	}
+}
+
+// tries is how often, within a timeout, deliver tries to write on.
+const tries = 8
+
+// deliver writes all of p to a peer that may be slow, but not take nothing for
+// longer than timeout, or up to a quarter more. The kernel wakes a writer only once
+// a third of its buffer is free, which a slow peer may take long for: a write that
+// is tried again finds out earlier that it reads. now is the time.
+func (c *timedConn) deliver(now time.Time, p []byte, timeout time.Duration) (n int, err error) {
+	for silent := 0; silent < tries; now = time.Now() {
+		var m int
+		c.expectWrite(now, timeout/tries)
+		m, err = c.Write(p[n:])
+		n += m
+		if err == nil || !timedOut(err) || c.stopped.Load() {
+			break
+		}
+		if silent++; m > 0 {
+			silent = 0
+		}
+	}
+	return n, err
+}
+
+// SetReadDeadline sets the deadline and remembers it.
+func (c *timedConn) SetReadDeadline(by time.Time) error {
+	c.readBy = by
+	return c.Conn.SetReadDeadline(by)
+}
+
+// stop ends what another goroutine reads or writes, and whatever it starts before
+// resume.
+func (c *timedConn) stop() {
+	c.stopped.Store(true)
+	_ = c.SetDeadline(longAgo)
+}
+
+// keepStopped takes back a deadline that was set while the connection was stopped.
+func (c *timedConn) keepStopped() {
+	if c.stopped.Load() {
+		_ = c.SetDeadline(longAgo)
+	}
+}
+
+// resume follows stop, once the other goroutine has ended.
+func (c *timedConn) resume() {
+	c.stopped.Store(false)
+	c.readBy, c.writeBy = time.Time{}, time.Time{}
+}
+
+// roll returns the deadline to set, if the present one is off.
+func roll(by, now time.Time, timeout time.Duration) (time.Time, bool) {
+	slack := timeout / 8
+	if left := by.Sub(now); left >= timeout && left <= timeout+slack {
+		return by, false
+	}
+	return now.Add(timeout + slack), true
+}
+
+// timedOut reports whether a deadline has ended what was waited for.
+func timedOut(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
+// longAgo is a deadline that ends whatever waits.
+var longAgo = time.Unix(1, 0)
