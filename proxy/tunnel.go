@@ -75,9 +75,10 @@ func (t *tunnel) run() (down int64, err error) {
 const looks = 8
 
 // oversee ends a tunnel in which nothing has passed for as long as it may be
-// silent, or up to a quarter longer, and returns when both ways are over. A copy that waits
-// for a slow reader may do so for long, because the kernel wakes it only once a
-// third of its buffer is free: that what is under way gets less tells of the reader.
+// silent, or up to a quarter longer, and returns when both ways are over. A copy
+// that waits for a slow reader may do so for long, because the kernel wakes it only
+// once a third of its buffer is free: that what is under way gets less tells of the
+// reader.
 func (t *tunnel) oversee(over <-chan struct{}) {
 	tick := time.NewTicker(t.idle / looks)
 	defer tick.Stop()
