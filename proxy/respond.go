@@ -132,7 +132,7 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	}
 	x.out = append(x.out[:0], answer.head...)
 	if x.counted {
-		x.out = x.decision.AppendFields(x.out)
+		x.out = x.fields.Append(x.out, x.decision)
 	}
 	if why == methodNotAllowed {
 		x.out = append(x.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
