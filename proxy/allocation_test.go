@@ -32,6 +32,8 @@ func TestNoAllocations(t *testing.T) {
 			func(o *Options) { o.Limiter = ample }},
 		{"429", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = empty }},
+		{"429 to a small chunked body", "POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
+			func(o *Options) { o.Limiter = empty }},
 		{"limits of two", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", ownLimits + "\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nRateLimit-Policy: ",
 			func(o *Options) { o.Limiter = telling }},
 	} {
