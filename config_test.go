@@ -264,6 +264,15 @@ func TestEnvironmentTypes(t *testing.T) {
 	}
 }
 
+func TestLimiterHeaders(t *testing.T) {
+	for _, value := range []string{"standard", "legacy", "both", "off", "'off'"} {
+		c, err := parseConfig("lb.yaml", []byte(smallest+"limiter: {headers: "+value+"}\n"), environment(nil))
+		if want := strings.Trim(value, "'"); err != nil || c.Limiter.Headers != want {
+			t.Errorf("%s: got %q, %v", value, c.Limiter.Headers, err)
+		}
+	}
+}
+
 // FuzzConfig: whatever the file holds, there is an error or a config that the
 // balancer can be made of.
 func FuzzConfig(f *testing.F) {

@@ -51,6 +51,10 @@ type Config struct {
 	IPv6Prefix int   `yaml:"ipv6_prefix"` // bits of an IPv6 address that tell unregistered clients apart, 1 to 128
 	MaxTracked int   `yaml:"max_tracked"` // buckets of unregistered clients held at once, 1 to 100,000,000
 
+	// Headers says which header fields tell clients about their limit: standard (RateLimit and
+	// RateLimit-Policy), legacy (X-RateLimit-*), both or off. A rejection has Retry-After always.
+	Headers string `yaml:"headers"`
+
 	// APIKeyHeader names the field that identifies clients by key. Clients with keys cannot be
 	// registered yet, so it has to be empty.
 	APIKeyHeader string `yaml:"api_key_header"`
@@ -63,6 +67,7 @@ func DefaultConfig() Config {
 		Default:    Limit{Capacity: 100, RatePerSecond: 10},
 		IPv6Prefix: 64,
 		MaxTracked: 1_000_000,
+		Headers:    "standard",
 	}
 }
 
@@ -75,6 +80,9 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 			value = c.Default.RatePerSecond
 		}
 		wrong("default."+field, value, allowed)
+	}
+	if _, ok := fieldsOf(c.Headers); !ok {
+		wrong("headers", c.Headers, "standard, legacy, both, off")
 	}
 	if c.APIKeyHeader != "" {
 		wrong("api_key_header", c.APIKeyHeader, `"": clients are known by address only`)

@@ -65,6 +65,11 @@ func TestConfigValidate(t *testing.T) {
 		{"rate", func(c *Config) { c.Default.RatePerSecond = -2 }, []string{"default.rate_per_second=-2"}},
 		{"several", func(c *Config) { c.Default.Capacity, c.IPv6Prefix, c.MaxTracked = -1, 129, 0 },
 			[]string{"default.capacity=-1", "ipv6_prefix=129", "max_tracked=0"}},
+		{"headers", func(c *Config) { c.Headers = "Standard" }, []string{"headers=Standard"}},
+		{"no headers", func(c *Config) { c.Headers = "" }, []string{"headers="}},
+		{"other headers", func(c *Config) { c.Headers = "legacy" }, nil},
+		{"both headers", func(c *Config) { c.Headers = "both" }, nil},
+		{"headers off", func(c *Config) { c.Headers = "off" }, nil},
 		{"lowest", func(c *Config) { c.IPv6Prefix, c.MaxTracked = 0, 100_000_001 }, []string{"ipv6_prefix=0", "max_tracked=100000001"}},
 	}
 	for _, tt := range tests {

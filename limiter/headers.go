@@ -2,31 +2,88 @@ package limiter
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
-// AppendFields appends the header fields that tell the client about the decision, each ended by
-// CRLF: RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10) and, if the
-// request was rejected, Retry-After (RFC 9110, section 10.2.3). All times are in seconds, rounded
-// up, so that a client that waits for so long is let through. It allocates only to grow dst.
+// Fields says which header fields tell clients about their limit. The zero value is none. It is
+// a plain value, made once from the config.
+type Fields uint8
+
+const (
+	standardFields Fields = 1 << iota // RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10)
+	legacyFields                      // X-RateLimit-Limit, -Remaining and -Reset, as many APIs have had them for long
+)
+
+// fieldsOf returns the fields that a value of limiter.headers stands for.
+func fieldsOf(headers string) (f Fields, ok bool) {
+	switch headers {
+	case "standard":
+		return standardFields, true
+	case "legacy":
+		return legacyFields, true
+	case "both":
+		return standardFields | legacyFields, true
+	case "off":
+		return 0, true
+	}
+	return 0, false
+}
+
+// Fields returns the header fields that the config asks for.
+func (l *Limiter) Fields() Fields { return l.fields }
+
+// Append appends the header fields that tell the client about the decision, each ended by CRLF,
+// and, if the request was rejected, Retry-After (RFC 9110, section 10.2.3), whatever else is
+// asked for. All times are in seconds, rounded up, so that a client that waits for so long is let
+// through. It allocates only to grow dst.
 //
-// The draft leaves open what t counts to; here it is the next whole token.
-func (d Decision) AppendFields(dst []byte) []byte {
-	dst = append(dst, `RateLimit-Policy: "default";q=`...)
-	dst = strconv.AppendInt(dst, d.Capacity, 10)
-	dst = append(dst, ";w="...)
-	dst = appendSeconds(dst, d.Window)
-	dst = append(dst, "\r\nRateLimit: \"default\";r="...)
-	dst = strconv.AppendInt(dst, d.Remaining, 10)
-	dst = append(dst, ";t="...)
-	dst = appendSeconds(dst, d.Reset)
-	dst = append(dst, "\r\n"...)
+// The draft leaves open what t counts to; here it is the next whole token. X-RateLimit-Reset, of
+// which there is no specification, counts to the same.
+func (f Fields) Append(dst []byte, d Decision) []byte {
+	if f&standardFields != 0 {
+		dst = append(dst, `RateLimit-Policy: "default";q=`...)
+		dst = strconv.AppendInt(dst, d.Capacity, 10)
+		dst = append(dst, ";w="...)
+		dst = appendSeconds(dst, d.Window)
+		dst = append(dst, "\r\nRateLimit: \"default\";r="...)
+		dst = strconv.AppendInt(dst, d.Remaining, 10)
+		dst = append(dst, ";t="...)
+		dst = appendSeconds(dst, d.Reset)
+		dst = append(dst, "\r\n"...)
+	}
+	if f&legacyFields != 0 {
+		dst = append(dst, "X-RateLimit-Limit: "...)
+		dst = strconv.AppendInt(dst, d.Capacity, 10)
+		dst = append(dst, "\r\nX-RateLimit-Remaining: "...)
+		dst = strconv.AppendInt(dst, d.Remaining, 10)
+		dst = append(dst, "\r\nX-RateLimit-Reset: "...)
+		dst = appendSeconds(dst, d.Reset)
+		dst = append(dst, "\r\n"...)
+	}
 	if !d.Allowed {
 		dst = append(dst, "Retry-After: "...)
 		dst = appendSeconds(dst, d.RetryAfter)
 		dst = append(dst, "\r\n"...)
 	}
 	return dst
+}
+
+// Has reports whether the name, in any case, is that of one of the fields. Retry-After is none of
+// them: a backend may tell of a wait of its own.
+func (f Fields) Has(name []byte) bool {
+	switch len(name) {
+	case len("RateLimit"):
+		return f&standardFields != 0 && strings.EqualFold(string(name), "RateLimit")
+	case len("RateLimit-Policy"):
+		return f&standardFields != 0 && strings.EqualFold(string(name), "RateLimit-Policy")
+	case len("X-RateLimit-Limit"): // and of -Reset
+		return f&legacyFields != 0 &&
+			(strings.EqualFold(string(name), "X-RateLimit-Limit") || strings.EqualFold(string(name), "X-RateLimit-Reset"))
+	case len("X-RateLimit-Remaining"):
+		return f&legacyFields != 0 && strings.EqualFold(string(name), "X-RateLimit-Remaining")
+	}
+	return false
 }
 
 // appendSeconds appends the duration in seconds, rounded up. Those of a Decision are above 0, so

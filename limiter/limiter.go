@@ -25,6 +25,7 @@ import (
 type Limiter struct {
 	base      time.Time // moments are nanoseconds since base, and at least 1
 	seed      maphash.Seed
+	fields    Fields
 	networkHi uint64 // mask of an IPv6 address that leaves what tells unregistered clients apart
 	networkLo uint64
 	anonymous *table
@@ -51,9 +52,11 @@ type Client struct {
 
 // New returns a limiter without registered clients. The config must have passed Validate.
 func New(cfg Config) *Limiter {
+	fields, _ := fieldsOf(cfg.Headers)
 	l := &Limiter{
 		base:      time.Now(),
 		seed:      maphash.MakeSeed(),
+		fields:    fields,
 		networkHi: ^uint64(0) << max(0, 64-cfg.IPv6Prefix),
 		networkLo: ^uint64(0) << min(64, 128-cfg.IPv6Prefix),
 		anonymous: newTable(prepare(cfg.Default), cfg.MaxTracked),

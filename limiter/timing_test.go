@@ -84,11 +84,16 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
-func BenchmarkAppendFields(b *testing.B) {
+func BenchmarkFields(b *testing.B) {
 	d := Decision{Capacity: 100, Remaining: 57, Reset: 70 * time.Millisecond, RetryAfter: 70 * time.Millisecond, Window: 10 * time.Second}
 	buf := make([]byte, 0, 256)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = d.AppendFields(buf[:0])
+	for _, headers := range []string{"standard", "legacy", "both", "off"} {
+		f, _ := fieldsOf(headers)
+		b.Run(headers, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = f.Append(buf[:0], d)
+			}
+		})
 	}
 }

@@ -6,7 +6,7 @@ func (p *Proxy) admit(x *exchange) reason {
 		return none
 	}
 	x.decision = p.limiter.Take(p.limiter.Identify(x.addr), x.started)
-	x.counted = true
+	x.counted, x.fields = true, p.limiter.Fields()
 	if !x.decision.Allowed {
 		return limited
 	}

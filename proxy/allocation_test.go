@@ -18,6 +18,7 @@ func TestNoAllocations(t *testing.T) {
 		inParts = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n"
 	)
 	ample := limits(1_000_000, 1_000_000)
+	telling := limitsTold("both", 1_000_000, 1_000_000)
 	empty := limits(1, 0.0001)
 	for _, test := range []struct {
 		name, request, response, want string
@@ -31,6 +32,10 @@ func TestNoAllocations(t *testing.T) {
 			func(o *Options) { o.Limiter = ample }},
 		{"429", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = empty }},
+		{"429 to a small chunked body", "POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
+			func(o *Options) { o.Limiter = empty }},
+		{"limits of two", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", ownLimits + "\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nRateLimit-Policy: ",
+			func(o *Options) { o.Limiter = telling }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			length := len(test.request) - strings.Index(test.request, "\r\n\r\n") - 4

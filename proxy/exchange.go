@@ -23,7 +23,8 @@ type exchange struct {
 	key      uint64           // identify: a hash of addr
 	trusted  bool             // identify: the peer is a trusted proxy
 	decision limiter.Decision // admit
-	counted  bool             // admit: decision holds something
+	counted  bool             // admit: decision and fields hold something
+	fields   limiter.Fields   // admit: those that tell the client of decision
 	pool     *pool            // route
 	tried    triedSet         // pick
 	backend  *backend         // pick

@@ -1,6 +1,10 @@
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+
+	"loadbalancer/limiter"
+)
 
 // kind is what a proxy has to know of a header field's name.
 type kind uint8
@@ -246,7 +250,8 @@ func namedBy(connection, name []byte) bool {
 type hopOptions struct {
 	values [4][]byte
 	n      int
-	size   int // bytes of all values
+	size   int            // bytes of all values
+	own    limiter.Fields // that this hop writes in place of the message's
 }
 
 // maxHopOptions bounds the values that hopOptions holds, in bytes.
@@ -288,11 +293,11 @@ func (h *hopOptions) names(name []byte) bool {
 	return false
 }
 
-// drops reports whether the field ends at this hop because a Connection field
-// names it. Fields that frame, route or authorise a message, or say that it may be
+// drops reports whether the field ends at this hop, because a Connection field
+// names it or this hop writes its own: nobody is told two things. Fields that frame, route or authorise a message, or say that it may be
 // repeated, cannot be removed that way: a client must not be able to take them off.
 func (h *hopOptions) drops(f *field) bool {
-	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name)
+	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name) || h.own != 0 && h.own.Has(f.name)
 }
 
 var comma = []byte(",")

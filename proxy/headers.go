@@ -101,12 +101,18 @@ func (p *Proxy) appendForwarded(dst []byte, x *exchange) []byte {
 var protoHTTP = []byte("http")
 
 // appendResponseHeader appends the response's header as the client gets it: the
-// backend's own, with the client's rate limit and what belongs to this hop.
+// backend's own, with the client's rate limit and what belongs to this hop. A
+// backend that limits the client itself tells of its own limit: ours would say that
+// there are tokens left.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	r := &x.response
+	tells := x.counted && r.status != tooManyRequests
+	if tells {
+		r.hop.own = x.fields
+	}
 	dst = r.appendFields(r.appendStatusLine(dst), x.chunks())
-	if x.counted {
-		dst = x.decision.AppendFields(dst)
+	if tells {
+		dst = x.fields.Append(dst, x.decision)
 	}
 	if x.chunks() {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
@@ -164,6 +170,9 @@ func (r *response) appendFields(dst []byte, chunks bool) []byte {
 	}
 	return dst
 }
+
+// tooManyRequests is the status of who is limited (RFC 6585, section 4).
+const tooManyRequests = 429
 
 // chunks reports whether the response's body goes to the client in chunks: its
 // length is not known, and the client can read them.

@@ -89,8 +89,8 @@ func TestNoFramingBuysAToken(t *testing.T) {
 	}
 	smuggled := "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 	for _, request := range []string{
-		withHost("POST / HTTP/1.1", "Content-Length: 5", "Expect: 100-continue") + "hello",
-		withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked") + inChunks([]byte(smuggled)),
+		withHost("POST / HTTP/1.1", "Content-Length: 5", "Expect: 100-continue", "Connection: close") + "hello",
+		withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked", "Connection: close") + inChunks([]byte(smuggled)),
 		withHost("POST / HTTP/1.1", "Content-Length: 1000000"),
 		withHost("POST / HTTP/1.1", fmt.Sprintf("Content-Length: %d", len(smuggled)), "Connection: close") + smuggled,
 		withHost("POST / HTTP/1.1", "Content-Length: 0", "Transfer-Encoding: chunked") + "0\r\n\r\n" + smuggled,

@@ -63,6 +63,26 @@ func (x *exchange) discardable() bool {
 	return b.ended || b.framing == fixedLength && b.left <= drainable && !x.request.expect
 }
 
+// discardBuffered drops what has come of the rest of the body, and reports whether
+// that was all of it. It is for bodies whose length is not known, or that may not
+// come, and waits for nothing.
+func (x *exchange) discardBuffered() bool {
+	b := &x.request.body
+	if b.ended || b.in == nil || !b.ready() {
+		return b.ended
+	}
+	x.client.stop() // whatever would wait for more ends at once
+	defer x.client.resume()
+	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+	defer streamBuffers.Put(scratch)
+	for !b.ended {
+		if _, err := b.next(scratch[:0]); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // discardBody reads and drops the rest of the body, so that the connection stands
 // where the next request begins.
 func (x *exchange) discardBody() reason {
@@ -70,7 +90,7 @@ func (x *exchange) discardBody() reason {
 	if b.ended || b.in == nil {
 		return none
 	}
-	if !x.discardable() {
+	if !x.discardable() && !x.discardBuffered() {
 		return bodyTooLarge
 	}
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)

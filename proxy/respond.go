@@ -127,12 +127,12 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	case badRequest, methodNotAllowed, expectationFailed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
 		x.cut, x.client.linger = true, true // where the next request begins is not certain
 	}
-	if !x.discardable() {
+	if !x.cut && !x.discardable() && !x.discardBuffered() {
 		x.cut, x.client.linger = true, true
 	}
 	x.out = append(x.out[:0], answer.head...)
 	if x.counted {
-		x.out = x.decision.AppendFields(x.out)
+		x.out = x.fields.Append(x.out, x.decision)
 	}
 	if why == methodNotAllowed {
 		x.out = append(x.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)

@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"bufio"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// statusAt takes a request through the whole proxy as if it had come at that time,
+// and returns the answer.
+func (p *Proxy) statusAt(t *testing.T, at time.Time) *http.Response {
+	t.Helper()
+	conn := newPieces("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	x, why, parsed := p.parsedRequest(conn)
+	if !parsed || why != none {
+		t.Fatalf("the request was refused: %v, %d", parsed, why)
+	}
+	x.started = at
+	if why := p.serve(x); why != none {
+		p.reject(x, why)
+	}
+	p.end(x)
+	got, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(conn.written))), nil)
+	if err != nil {
+		t.Fatalf("read %q: %v", conn.written, err)
+	}
+	return got
+}
+
+// TestRetryAfterIsExact: one millisecond before the instant at which the next token
+// comes a retry is rejected, at it admitted, and so it is after the whole seconds of
+// Retry-After, which are not one too many.
+func TestRetryAfterIsExact(t *testing.T) {
+	url := startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	for _, test := range []struct {
+		rate    float64
+		wait    time.Duration // for one token
+		seconds int           // the same, as Retry-After says it
+	}{
+		{0.1, 10 * time.Second, 10},
+		{0.3, 3333333334 * time.Nanosecond, 4}, // the first nanosecond that is not before the instant
+		{0.5, 2 * time.Second, 2},
+		{0.7, 1428571429 * time.Nanosecond, 2},
+		{1, time.Second, 1},
+		{7, 142857143 * time.Nanosecond, 1},
+		{500, 2 * time.Millisecond, 1},
+	} {
+		o := testOptions(url)
+		const capacity = 3
+		o.Limiter = limits(capacity, test.rate)
+		p := New(o)
+		t0 := time.Now().Add(time.Hour)
+		expect := func(after time.Duration, want int) *http.Response {
+			t.Helper()
+			got := p.statusAt(t, t0.Add(after))
+			if got.StatusCode != want {
+				t.Errorf("%v per second: %d after %s, want %d", test.rate, got.StatusCode, after, want)
+			}
+			return got
+		}
+		for range capacity {
+			expect(0, 200)
+		}
+		if got := expect(0, 429).Header.Get("Retry-After"); got != strconv.Itoa(test.seconds) {
+			t.Errorf("%v per second: Retry-After is %q, want %d", test.rate, got, test.seconds)
+		}
+		expect(test.wait-time.Millisecond, 429)
+		expect(test.wait-1, 429)
+		expect(test.wait, 200)
+		got := expect(test.wait, 429)
+		wait, _ := strconv.Atoi(got.Header.Get("Retry-After"))
+		expect(test.wait+time.Duration(wait)*time.Second, 200)
+	}
+}
+
+// TestRetryAfterOnTheWire waits as a client would. The clock runs while a request
+// is on its way, so its instant is known to lie between two times only; a retry
+// that has come a millisecond before the first of them is too early for certain.
+func TestRetryAfterOnTheWire(t *testing.T) {
+	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
+	const token = time.Second
+	o.Limiter = limits(1, 1)
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	ask := func() (got answer, sent, received time.Time) {
+		sent = time.Now()
+		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		got = w.receive("GET")
+		return got, sent, time.Now()
+	}
+	got, first, _ := ask()
+	if got.StatusCode != 200 {
+		t.Fatalf("the first request got %d", got.StatusCode)
+	}
+	rejected, _, received := ask()
+	if received.Sub(first) < token && rejected.StatusCode != 429 {
+		t.Errorf("the second request got %d", rejected.StatusCode)
+	}
+	time.Sleep(time.Until(first.Add(token - 3*time.Millisecond)))
+	if got, _, received := ask(); received.Sub(first) <= token-time.Millisecond && got.StatusCode != 429 {
+		t.Errorf("%s after the first request got %d", received.Sub(first), got.StatusCode)
+	}
+	seconds, err := strconv.Atoi(rejected.Header.Get("Retry-After"))
+	if err != nil || seconds != 1 {
+		t.Fatalf("Retry-After is %q", rejected.Header.Get("Retry-After"))
+	}
+	time.Sleep(time.Until(received.Add(time.Duration(seconds) * time.Second)))
+	if got, _, _ := ask(); got.StatusCode != 200 {
+		t.Errorf("after the %d s of Retry-After: got %d", seconds, got.StatusCode)
+	}
+}
