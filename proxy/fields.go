@@ -294,8 +294,9 @@ func (h *hopOptions) names(name []byte) bool {
 }
 
 // drops reports whether the field ends at this hop, because a Connection field
-// names it or this hop writes its own: nobody is told two things. Fields that frame, route or authorise a message, or say that it may be
-// repeated, cannot be removed that way: a client must not be able to take them off.
+// names it or this hop writes its own: nobody is told two things. Fields that frame,
+// route or authorise a message, or say that it may be repeated, cannot be removed by
+// Connection: a client must not be able to take them off.
 func (h *hopOptions) drops(f *field) bool {
 	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name) || h.own != 0 && h.own.Has(f.name)
 }
