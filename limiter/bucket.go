@@ -114,9 +114,10 @@ func take(tat, now int64, r *rates) outcome {
 	return outcome{next, now, true}
 }
 
-// decision describes an outcome. It is apart from take because only the last try counts, and
-// because the compiler moves structs of this size through memory, which costs more than to make one.
-func (r *rates) decision(o outcome) (d Decision) {
+// describe fills in the decision that an outcome is. It is apart from take because only the last try
+// counts. The decision is the caller's because the compiler copies structs of this size through
+// memory each time they are returned.
+func (r *rates) describe(o outcome, d *Decision) {
 	lacking := o.tat - r.ticks(r.capacity) // the tick at which the bucket held nothing
 	d.Allowed = o.allowed
 	d.Capacity = r.capacity
@@ -126,7 +127,6 @@ func (r *rates) decision(o outcome) (d Decision) {
 	if !o.allowed {
 		d.RetryAfter = d.Reset
 	}
-	return d
 }
 
 // closed is set in the state of a bucket that has moved elsewhere. The rest of the state stays.

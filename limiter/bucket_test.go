@@ -15,6 +15,11 @@ import (
 // years of uptime, in nanoseconds, within the 18 that the arithmetic is made for.
 const years = int64(17 * 365 * 24 * time.Hour)
 
+func (r *rates) decision(o outcome) (d Decision) {
+	r.describe(o, &d)
+	return d
+}
+
 func TestTakeSequence(t *testing.T) {
 	type step struct {
 		after     time.Duration // the step before

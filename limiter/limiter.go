@@ -5,49 +5,58 @@
 package limiter
 
 import (
-	"encoding/binary"
-	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gaissmai/bart"
-	"github.com/puzpuzpuz/xsync/v4"
 )
 
 // Limiter decides which requests are let through. Make one with New; the zero value is not usable.
 //
 // All methods are safe for concurrent use. Identify and Take take no lock, and allocate nothing
 // unless the table of unregistered clients has to grow for a newcomer. Set and Delete wait for each
-// other only. A registered client costs about 130 bytes; unregistered ones at most 32 each when
-// the table is full.
+// other only. A registered address costs 160 to 240 bytes, see index; unregistered clients at most 32
+// each when the table is full.
 type Limiter struct {
 	base      time.Time // moments are nanoseconds since base, and at least 1
-	seed      maphash.Seed
 	fields    Fields
+	secret    hashKey
 	networkHi uint64 // mask of an IPv6 address that leaves what tells unregistered clients apart
 	networkLo uint64
 	anonymous *table
-	exact     *xsync.Map[netip.Addr, *bucket]
+	exact     *index
 	ranges    atomic.Pointer[bart.Table[*bucket]] // never changed, only replaced
 
 	registering sync.Mutex // serializes writes to exact and ranges
 }
 
 // bucket is the token bucket of a registered client. Its limit never changes: a new limit is a
-// new bucket, which the old one, closed, leads to.
+// new bucket, which the old one, closed, leads to. What a request needs comes first, so as to be
+// in as few lines of the processor's cache as can be.
 type bucket struct {
+	state atomic.Int64 // never 0 once requests can find it
 	rates rates
-	state atomic.Int64
-	owed  int64 // see carry; guarded by Limiter.registering
 	next  atomic.Pointer[bucket]
+	owed  int64 // see carry; guarded by Limiter.registering
 }
 
-// Client is who asks, as found by Identify. It is a plain value, meant for one request.
+// full is the state of a bucket from which nobody has taken yet.
+const full = 1
+
+func newBucket(r rates) *bucket {
+	b := &bucket{rates: r}
+	b.state.Store(full)
+	return b
+}
+
+// Client is who asks, as found by Identify. It is a plain value, meant for one request. It is of
+// four words because the compiler keeps no larger struct in registers.
 type Client struct {
-	addr   netip.Addr
-	bucket *bucket // nil if nobody registered the client
+	address address
+	bucket  *bucket // nil if nobody registered the client
+	hash    uint64  // of the IPv4 address or IPv6 network, if nobody registered the client
 }
 
 // New returns a limiter without registered clients. The config must have passed Validate.
@@ -55,13 +64,13 @@ func New(cfg Config) *Limiter {
 	fields, _ := fieldsOf(cfg.Headers)
 	l := &Limiter{
 		base:      time.Now(),
-		seed:      maphash.MakeSeed(),
 		fields:    fields,
+		secret:    newHashKey(),
 		networkHi: ^uint64(0) << max(0, 64-cfg.IPv6Prefix),
 		networkLo: ^uint64(0) << min(64, 128-cfg.IPv6Prefix),
 		anonymous: newTable(prepare(cfg.Default), cfg.MaxTracked),
-		exact:     xsync.NewMap[netip.Addr, *bucket](),
 	}
+	l.exact = newIndex(l.secret.hash)
 	l.ranges.Store(new(bart.Table[*bucket]))
 	return l
 }
@@ -70,43 +79,62 @@ func New(cfg Config) *Limiter {
 // range that holds it, else the unregistered client of the address. An IPv4 address mapped to IPv6
 // counts as IPv4, and zones do not count.
 func (l *Limiter) Identify(addr netip.Addr) Client {
-	addr = addr.Unmap().WithZone("")
-	if b, ok := l.exact.Load(addr); ok {
-		return Client{addr, b}
+	if !addr.IsValid() {
+		return Client{}
 	}
-	b, _ := l.ranges.Load().Lookup(addr)
-	return Client{addr, b}
+	return l.identify(addressOf(addr))
+}
+
+func (l *Limiter) identify(a address) Client {
+	hash := l.secret.hash(a)
+	if b := l.exact.find(hash, a); b != nil {
+		return Client{address: a, bucket: b}
+	}
+	if ranges := l.ranges.Load(); ranges.Size() > 0 {
+		if b, ok := ranges.Lookup(a.addr()); ok {
+			return Client{address: a, bucket: b}
+		}
+	}
+	if network := l.network(a); network != a {
+		hash = l.secret.hash(network)
+	}
+	return Client{address: a, hash: hash}
 }
 
 // Take asks for a token on behalf of the client. The time should carry a monotonic reading, else
 // steps of the wall clock give and take tokens.
-func (l *Limiter) Take(c Client, now time.Time) Decision {
-	return l.take(c, l.since(now))
+func (l *Limiter) Take(c Client, now time.Time) (d Decision) {
+	r, o := l.ask(c, l.since(now))
+	r.describe(o, &d)
+	return d
 }
 
-func (l *Limiter) take(c Client, now int64) Decision {
+// ask returns what came of a request for a token, and the rates it was decided by.
+func (l *Limiter) ask(c Client, now int64) (*rates, outcome) {
 	for c.bucket != nil {
 		if o, ok := takeFrom(&c.bucket.state, now, &c.bucket.rates); ok {
-			return c.bucket.rates.decision(o)
+			return &c.bucket.rates, o
 		}
 		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify
-			c = l.Identify(c.addr)
+			c = l.identify(c.address)
 		}
 	}
-	return l.anonymous.rates.decision(l.anonymous.take(l.key(c.addr), now))
+	return &l.anonymous.rates, l.anonymous.take(key(c.hash), now)
 }
 
-// key returns what tells unregistered clients apart: a hash of the IPv4 address or IPv6 network,
-// neither 0 nor sealed. The seed is random and the hash keyed, so nobody can aim at a bucket. That any two of
-// a million clients share one happens with a probability of 3 in 100 million.
-func (l *Limiter) key(addr netip.Addr) uint64 {
-	bytes := addr.As16()
-	network := [2]uint64{binary.BigEndian.Uint64(bytes[:8]), binary.BigEndian.Uint64(bytes[8:])}
-	if addr.Is6() {
-		network[0] &= l.networkHi
-		network[1] &= l.networkLo
+// network returns what unregistered clients are told apart by: the IPv4 address or IPv6 network.
+func (l *Limiter) network(a address) address {
+	if a.is4() {
+		return a
 	}
-	return min(max(1, maphash.Comparable(l.seed, network)), sealed-1)
+	return address{a.hi & l.networkHi, a.lo & l.networkLo}
+}
+
+// key returns what tells unregistered clients apart: the hash of the IPv4 address or IPv6 network,
+// made neither 0 nor sealed. That any two of a million clients share one happens with a probability
+// of 3 in 100 million.
+func key(hash uint64) uint64 {
+	return min(max(1, hash), sealed-1)
 }
 
 // since returns the moment of t. Before the first, all buckets are full.
@@ -124,18 +152,20 @@ func (l *Limiter) Set(p netip.Prefix, limit Limit) {
 
 func (l *Limiter) set(p netip.Prefix, limit Limit, now int64) {
 	p = canonical(p)
-	b := &bucket{rates: prepare(limit)}
+	r := prepare(limit)
 
 	l.registering.Lock()
 	defer l.registering.Unlock()
-	if old := l.registered(p); old != nil {
+	if p.IsSingleIP() {
+		l.exact.put(addressOf(p.Addr()), r, now)
+		return
+	}
+	b := newBucket(r)
+	ranges := l.ranges.Load()
+	if old, ok := ranges.Get(p); ok {
 		old.replace(b, now)
 	}
-	if p.IsSingleIP() {
-		l.exact.Store(p.Addr(), b)
-	} else {
-		l.ranges.Store(l.ranges.Load().InsertPersist(p, b))
-	}
+	l.ranges.Store(ranges.InsertPersist(p, b))
 }
 
 // Delete forgets the client registered for exactly this address or range, if there is one. What
@@ -150,20 +180,26 @@ func (l *Limiter) delete(p netip.Prefix, now int64) {
 
 	l.registering.Lock()
 	defer l.registering.Unlock()
-	old := l.registered(p)
-	switch {
-	case old == nil:
-	case p.IsSingleIP():
-		// A Take that finds the bucket closed identifies its client again. By then it must be gone.
-		l.exact.Delete(p.Addr())
-		tat := old.state.Or(closed)
-		r := &l.anonymous.rates
-		spent, _ := carry(&old.rates, tat, 0, now, r)
-		l.anonymous.charge(l.key(p.Addr()), spent-r.at(now), now)
-	default:
-		l.ranges.Store(l.ranges.Load().DeletePersist(p))
+	if p.IsSingleIP() {
+		a := addressOf(p.Addr())
+		if old := l.exact.remove(a); old != nil {
+			l.chargeAnonymous(a, old, now)
+		}
+		return
+	}
+	ranges := l.ranges.Load()
+	if old, ok := ranges.Get(p); ok {
+		l.ranges.Store(ranges.DeletePersist(p))
 		old.state.Or(closed)
 	}
+}
+
+// chargeAnonymous charges what was spent from a closed bucket to the unregistered client of the
+// address.
+func (l *Limiter) chargeAnonymous(a address, old *bucket, now int64) {
+	r := &l.anonymous.rates
+	spent, _ := carry(&old.rates, old.state.Load()&^closed, 0, now, r)
+	l.anonymous.charge(key(l.secret.hash(l.network(a))), spent-r.at(now), now)
 }
 
 // replace moves the bucket's state to next, for the limit that next has, and closes the bucket.
@@ -180,14 +216,17 @@ func (b *bucket) replace(next *bucket, now int64) {
 	}
 }
 
-// registered returns the bucket of exactly this address or range, or nil.
-func (l *Limiter) registered(p netip.Prefix) *bucket {
-	if p.IsSingleIP() {
-		b, _ := l.exact.Load(p.Addr())
-		return b
+// move makes next what the bucket is, and closes the bucket.
+func (b *bucket) move(next *bucket) {
+	next.rates, next.owed = b.rates, b.owed
+	b.next.Store(next)
+	for {
+		tat := b.state.Load()
+		next.state.Store(tat) // nobody sees it before the next line succeeds
+		if b.state.CompareAndSwap(tat, tat|closed) {
+			return
+		}
 	}
-	b, _ := l.ranges.Load().Get(p)
-	return b
 }
 
 // canonical returns the form of an address or range in which it is stored: masked, without a
@@ -202,7 +241,7 @@ func canonical(p netip.Prefix) netip.Prefix {
 
 // Registered returns the number of registered addresses and ranges.
 func (l *Limiter) Registered() int {
-	return l.exact.Size() + l.ranges.Load().Size()
+	return int(l.exact.size.Load()) + l.ranges.Load().Size()
 }
 
 // Tracked returns the number of unregistered clients that have a bucket of their own. Some of

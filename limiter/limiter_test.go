@@ -19,6 +19,12 @@ func newLimiter() *Limiter {
 	return New(cfg)
 }
 
+// take is Take at a moment in nanoseconds.
+func (l *Limiter) take(c Client, now int64) Decision {
+	r, o := l.ask(c, now)
+	return r.decision(o)
+}
+
 func (l *Limiter) takeAll(addr string, now int64) (allowed int, last Decision) {
 	for {
 		if last = l.take(l.Identify(netip.MustParseAddr(addr)), now); !last.Allowed {
@@ -163,7 +169,7 @@ func TestTakeDoesNotWaitForSet(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("192.0.2.1/32")
 	l.set(p, Limit{5, 1}, t0)
 	client := l.Identify(p.Addr())
-	next := &bucket{rates: prepare(Limit{7, 1})}
+	next := newBucket(prepare(Limit{7, 1}))
 	client.bucket.replace(next, t0)
 	if client.bucket.next.Load() != next {
 		t.Fatal("the closed bucket leads nowhere")

@@ -1,0 +1,157 @@
+package limiter
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// index holds the buckets of registered addresses, in open addressing with linear probing. Finding
+// one takes no lock and, since the buckets lie in the table itself, a single visit to memory where
+// a table of pointers takes two or three.
+//
+// An address keeps its entry for as long as the table lives, and so a reader that compares it
+// never sees another's bucket. A new limit closes the bucket in the entry, which then leads to a
+// bucket elsewhere; deletion closes it and it leads nowhere. When too many entries are like that,
+// or half of all are taken, everything alive moves to a new table. Whoever still looks into the old
+// one finds closed buckets that lead to the new.
+//
+// Memory is 160 to 240 bytes per address once there are many, and 64 more for one whose limit
+// changed lately. While the tables change, both exist.
+type index struct {
+	hash    func(address) uint64 // the one whose results find gets
+	entries atomic.Pointer[[]entry]
+	size    atomic.Int64 // addresses registered
+
+	// Guarded by Limiter.registering, as are put and remove.
+	taken int // entries that are not free
+	stale int // those of them whose own bucket is closed
+}
+
+const leastEntries = 16
+
+// entry is free as long as the bucket's state is 0. The address is written before the state and
+// never again.
+type entry struct {
+	address address
+	bucket  bucket
+}
+
+func newIndex(hash func(address) uint64) *index {
+	x := &index{hash: hash}
+	entries := make([]entry, leastEntries)
+	x.entries.Store(&entries)
+	return x
+}
+
+// find returns the bucket of the address with that hash, or nil if it is not registered. By the
+// time it is used it may be closed. Then its next, if it has one, is the one to use; if not, find
+// does not return it again.
+func (x *index) find(hash uint64, a address) *bucket {
+	e, known := probe(*x.entries.Load(), hash, a)
+	if !known {
+		return nil
+	}
+	return e.current()
+}
+
+// probe returns the entry of the address or, if it has none, the free entry that is for it.
+func probe(entries []entry, hash uint64, a address) (e *entry, known bool) {
+	first, _ := bits.Mul64(hash, uint64(len(entries)))
+	for i := int(first); ; {
+		e = &entries[i]
+		if e.bucket.state.Load() == 0 {
+			return e, false
+		}
+		if e.address == a {
+			return e, true
+		}
+		if i++; i == len(entries) {
+			i = 0
+		}
+	}
+}
+
+// current returns the bucket of the entry's address, or nil if that is not registered any more.
+func (e *entry) current() *bucket {
+	if e.bucket.state.Load() < 0 {
+		return e.bucket.next.Load()
+	}
+	return &e.bucket
+}
+
+// put registers the address, or gives it new rates if it is registered.
+func (x *index) put(a address, r rates, now int64) {
+	e, known := probe(*x.entries.Load(), x.hash(a), a)
+	if !known {
+		x.add(a, r)
+		return
+	}
+	b := newBucket(r)
+	switch old := e.current(); old {
+	case nil:
+		x.size.Add(1)
+		e.bucket.next.Store(b)
+	case &e.bucket:
+		old.replace(b, now)
+		x.stale++
+	default:
+		old.replace(b, now)
+		e.bucket.next.Store(b)
+	}
+	if x.stale > len(*x.entries.Load())/8 {
+		x.rebuild()
+	}
+}
+
+// add registers an address that has no entry.
+func (x *index) add(a address, r rates) {
+	if 2*(x.taken+1) > len(*x.entries.Load()) {
+		x.rebuild()
+	}
+	e, _ := probe(*x.entries.Load(), x.hash(a), a)
+	e.address = a
+	e.bucket.rates = r
+	e.bucket.state.Store(full)
+	x.taken++
+	x.size.Add(1)
+}
+
+// remove unregisters the address. It returns its bucket, closed, or nil if there is none.
+func (x *index) remove(a address) *bucket {
+	e, known := probe(*x.entries.Load(), x.hash(a), a)
+	if !known {
+		return nil
+	}
+	old := e.current()
+	switch old {
+	case nil:
+		return nil
+	case &e.bucket:
+		x.stale++
+	default:
+		// A Take that finds the bucket closed identifies its client again. By then it must be gone.
+		e.bucket.next.Store(nil)
+	}
+	old.state.Or(closed)
+	x.size.Add(-1)
+	return old
+}
+
+// rebuild moves everything to a table that is a third full.
+func (x *index) rebuild() {
+	old := *x.entries.Load()
+	entries := make([]entry, max(leastEntries, 3*x.size.Load()))
+	for i := range old {
+		from := &old[i]
+		if from.bucket.state.Load() == 0 {
+			continue
+		}
+		if b := from.current(); b != nil {
+			to, _ := probe(entries, x.hash(from.address), from.address)
+			to.address = from.address
+			b.move(&to.bucket)
+		}
+	}
+	x.entries.Store(&entries)
+	x.taken, x.stale = int(x.size.Load()), 0
+}
