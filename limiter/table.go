@@ -8,6 +8,11 @@ import (
 const (
 	clientsPerGroup = 16   // on average, with the table full
 	overflowBuckets = 1024 // a power of two
+
+	// evictionTries is how many groups are searched for clients to drop. With two, a table of which
+	// nine tenths are in debt sends so many newcomers to the overflow buckets that these run dry,
+	// and their debt, taken along, fills the table. With eight that begins beyond 95 %.
+	evictionTries = 8
 )
 
 // table holds the buckets of unregistered clients, all with one limit, found by a hash of who the
@@ -168,17 +173,18 @@ func (t *table) claim(c *cell, key uint64) {
 }
 
 // evict drops the clients that are full again from the newcomer's own group or, if it has none,
-// from the next one in turn. It returns false if there are none either.
+// from one of the next in turn. It returns false if there are none either.
 func (t *table) evict(slot *atomic.Pointer[group], g *group, now int64) bool {
 	tick := t.rates.at(now)
-	if !g.idle(tick) {
-		slot = &t.groups[t.hand.Add(1)%uint64(len(t.groups))]
-		if g = slot.Load(); !g.idle(tick) {
-			return false
+	for range evictionTries {
+		if g.idle(tick) {
+			t.renew(slot, g, now)
+			return true
 		}
+		slot = &t.groups[t.hand.Add(1)%uint64(len(t.groups))]
+		g = slot.Load()
 	}
-	t.renew(slot, g, now)
-	return true
+	return false
 }
 
 // idle reports whether a client of the group has a bucket that is full at the tick.

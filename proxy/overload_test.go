@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"loadbalancer/limiter"
+)
+
+// customer is a client of TestOverload, behind a trusted proxy.
+type customer struct {
+	addr  string
+	limit limiter.Limit
+	pace  float64 // requests per second, after the first ones, which use up the capacity
+
+	sent, passed int
+	took         time.Duration
+}
+
+// TestOverload has twenty clients with different limits, most of which want
+// three times what they may have. What reaches the backend, by its own log, is
+// what each was sold.
+func TestOverload(t *testing.T) {
+	run := 3 * time.Second
+	if *long {
+		run = 30 * time.Second
+	}
+	var mu sync.Mutex
+	logged := map[string]int{}
+	o := testOptions(startBackend(t, func(_ http.ResponseWriter, r *http.Request) {
+		client, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ",")
+		mu.Lock()
+		defer mu.Unlock()
+		logged[client]++
+	}))
+	o.Limiter = limits(1, 0.001)
+	o.Server.TrustedProxies = []string{"127.0.0.1"}
+	_, address := startProxy(t, o)
+
+	var customers [20]customer
+	var all sync.WaitGroup
+	for i := range customers {
+		c := &customers[i]
+		c.addr = fmt.Sprintf("192.0.2.%d", i)
+		c.limit = limiter.Limit{Capacity: int64(200 + 10*i), RatePerSecond: float64(10 + 2*i)}
+		c.pace = 3 * c.limit.RatePerSecond
+		if i%5 == 4 {
+			c.pace = c.limit.RatePerSecond / 2 // always within the limit
+		}
+		o.Limiter.Set(netip.PrefixFrom(netip.MustParseAddr(c.addr), 32), c.limit)
+		w := newWire(t, address)
+		_ = w.SetDeadline(time.Now().Add(run + 30*time.Second))
+		all.Go(func() { c.overload(t, w, run) })
+	}
+	all.Wait()
+	for _, c := range customers {
+		c.judge(t, logged[c.addr])
+	}
+	if len(logged) != len(customers) {
+		t.Errorf("the backend has seen %d clients, want %d", len(logged), len(customers))
+	}
+}
+
+// overload sends as many requests as the capacity at once, then more at the
+// client's pace, and ends when the time is over and the bucket, if the client
+// wants more than its limit, empty.
+func (c *customer) overload(t *testing.T, w *wire, run time.Duration) {
+	start := time.Now()
+	for {
+		if due := time.Duration(float64(c.sent-int(c.limit.Capacity)) / c.pace * 1e9); due > time.Since(start) {
+			time.Sleep(due - time.Since(start))
+		}
+		w.send("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: " + c.addr + "\r\n\r\n")
+		got, err := w.tryReceive("GET")
+		if err != nil {
+			t.Errorf("%s: %v", c.addr, err)
+			return
+		}
+		c.sent++
+		if got.StatusCode == http.StatusOK {
+			c.passed++
+		}
+		c.took = time.Since(start)
+		if c.took >= run && (c.pace < c.limit.RatePerSecond || got.StatusCode == http.StatusTooManyRequests) {
+			return
+		}
+	}
+}
+
+// judge compares what the backend has logged with what the client may have.
+func (c *customer) judge(t *testing.T, logged int) {
+	t.Helper()
+	entitled := float64(c.limit.Capacity) + c.limit.RatePerSecond*c.took.Seconds()
+	want := min(float64(c.sent), entitled)
+	t.Logf("%s, %d and %v/s: %d sent in %v, %d logged of %.1f wanted and allowed: %.2f %%",
+		c.addr, c.limit.Capacity, c.limit.RatePerSecond, c.sent, c.took.Round(time.Millisecond), logged, want, 100*float64(logged)/want)
+	if float64(logged) > entitled+1 || float64(logged) < 0.99*want {
+		t.Errorf("%s: %d requests at the backend, want %.1f, at most one more, and no less than 99 %% of it", c.addr, logged, want)
+	}
+	if logged != c.passed {
+		t.Errorf("%s: %d requests at the backend, but %d were answered 200", c.addr, logged, c.passed)
+	}
+	if c.pace < c.limit.RatePerSecond && c.passed != c.sent {
+		t.Errorf("%s: %d of %d passed, though all are within the limit", c.addr, c.passed, c.sent)
+	}
+}
