@@ -205,9 +205,9 @@ func (g *group) idle(tick int64) bool {
 // full. Any number of goroutines may do so at once: the first to finish wins.
 func (t *table) renew(slot *atomic.Pointer[group], old *group, now int64) {
 	tick := t.rates.at(now)
-	start, held, kept := tick, 0, 0
-	if old != nil {
-		start = max(start, old.start)
+	start, held, kept := int64(0), 0, 0
+	if old != nil { // else nobody was dropped
+		start = max(tick, old.start)
 		held, kept = old.close(tick)
 	}
 	fresh := &group{start: start, cells: make([]cell, kept+4+kept/4)}

@@ -258,3 +258,13 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// The first client of a group drops nobody: one whose time was read a little earlier still finds a
+// full bucket.
+func TestFirstOfAGroup(t *testing.T) {
+	r := prepare(Limit{Capacity: 1, RatePerSecond: 1})
+	table := newTable(r, clientsPerGroup)
+	if !table.take(1, 1_000_000).allowed || !table.take(2, 999_999).allowed {
+		t.Error("a newcomer was refused")
+	}
+}
