@@ -28,76 +28,38 @@ const (
 	kindIdempotencyKey
 )
 
-// kindOf classifies a field name, in any case. The hop-by-hop fields are those of
-// RFC 9110, section 7.6.1, and the older ones that are still sent.
+// knownName is a field name in lower case, and what it is.
+type knownName struct {
+	name string
+	kind kind
+}
+
+// knownNames holds the names that a proxy has to know, by their length. The
+// hop-by-hop fields are those of RFC 9110, section 7.6.1, and the older ones that
+// are still sent.
+var knownNames = [...][]knownName{
+	2:  {{"te", kindTE}},
+	4:  {{"host", kindHost}},
+	6:  {{"expect", kindExpect}},
+	7:  {{"trailer", kindTrailer}, {"upgrade", kindUpgrade}},
+	9:  {{"forwarded", kindForwarded}},
+	10: {{"connection", kindConnection}, {"keep-alive", kindHopByHop}},
+	13: {{"authorization", kindAuthorization}},
+	14: {{"content-length", kindContentLength}},
+	15: {{"x-forwarded-for", kindForwardedFor}, {"idempotency-key", kindIdempotencyKey}},
+	16: {{"x-forwarded-host", kindForwardedHost}, {"proxy-connection", kindHopByHop}},
+	17: {{"transfer-encoding", kindTransferEncoding}, {"x-forwarded-proto", kindForwardedProto}},
+	18: {{"proxy-authenticate", kindHopByHop}},
+	19: {{"proxy-authorization", kindHopByHop}},
+}
+
+// kindOf classifies a field name, in any case.
 func kindOf(name []byte) kind {
-	switch len(name) {
-	case 2:
-		if equalFold(name, "te") {
-			return kindTE
-		}
-	case 4:
-		if equalFold(name, "host") {
-			return kindHost
-		}
-	case 6:
-		if equalFold(name, "expect") {
-			return kindExpect
-		}
-	case 7:
-		if equalFold(name, "trailer") {
-			return kindTrailer
-		}
-		if equalFold(name, "upgrade") {
-			return kindUpgrade
-		}
-	case 9:
-		if equalFold(name, "forwarded") {
-			return kindForwarded
-		}
-	case 10:
-		if equalFold(name, "connection") {
-			return kindConnection
-		}
-		if equalFold(name, "keep-alive") {
-			return kindHopByHop
-		}
-	case 13:
-		if equalFold(name, "authorization") {
-			return kindAuthorization
-		}
-	case 14:
-		if equalFold(name, "content-length") {
-			return kindContentLength
-		}
-	case 15:
-		if equalFold(name, "x-forwarded-for") {
-			return kindForwardedFor
-		}
-		if equalFold(name, "idempotency-key") {
-			return kindIdempotencyKey
-		}
-	case 16:
-		if equalFold(name, "x-forwarded-host") {
-			return kindForwardedHost
-		}
-		if equalFold(name, "proxy-connection") {
-			return kindHopByHop
-		}
-	case 17:
-		if equalFold(name, "transfer-encoding") {
-			return kindTransferEncoding
-		}
-		if equalFold(name, "x-forwarded-proto") {
-			return kindForwardedProto
-		}
-	case 18:
-		if equalFold(name, "proxy-authenticate") {
-			return kindHopByHop
-		}
-	case 19:
-		if equalFold(name, "proxy-authorization") {
-			return kindHopByHop
+	if len(name) < len(knownNames) {
+		for i := range knownNames[len(name)] {
+			if known := &knownNames[len(name)][i]; equalFold(name, known.name) {
+				return known.kind
+			}
 		}
 	}
 	if len(name) > 12 && equalFold(name[:12], "x-forwarded-") {
