@@ -72,7 +72,8 @@ func TestOverload(t *testing.T) {
 func (c *customer) overload(t *testing.T, w *wire, run time.Duration) {
 	start := time.Now()
 	for {
-		if due := time.Duration(float64(c.sent-int(c.limit.Capacity)) / c.pace * 1e9); due > time.Since(start) {
+		next := c.sent + 1 - int(c.limit.Capacity) // of those at the client's pace
+		if due := time.Duration(float64(next) / c.pace * 1e9); due > time.Since(start) {
 			time.Sleep(due - time.Since(start))
 		}
 		w.send("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: " + c.addr + "\r\n\r\n")
