@@ -11,13 +11,25 @@ import (
 
 // Decision is the answer to one request for a token. It is a plain value.
 type Decision struct {
-	Allowed    bool
+	Allowed    bool          // the request passes
+	Exceeded   Exceeded      // the limit that it is beyond, which in shadow mode does not keep it from passing
+	Shadow     bool          // the client's limits are not enforced, and so it is not told of them
 	Capacity   int64         // tokens that the full bucket holds
 	Remaining  int64         // whole tokens left after this request
 	RetryAfter time.Duration // 0 if allowed, else the shortest wait after which a token is there
 	Reset      time.Duration // until the bucket holds one whole token more than Remaining
 	Window     time.Duration // in which an empty bucket becomes full
 }
+
+// Exceeded says which limit a request is beyond.
+type Exceeded uint8
+
+// The limits that there are.
+const (
+	Nothing  Exceeded = iota
+	Rate              // the bucket held no token
+	InFlight          // Terms.MaxInFlight requests were under way
+)
 
 // rates is a limit prepared for arithmetic without rounding: a token bucket in the form of the
 // generic cell rate algorithm (ITU-T I.371), whose whole state is one number, the theoretical

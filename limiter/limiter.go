@@ -78,7 +78,7 @@ func New(cfg Config) *Limiter {
 // Identify finds out who asks: the client registered for the address itself, else for the longest
 // range that holds it, else the unregistered client of the address. An IPv4 address mapped to IPv6
 // counts as IPv4, and zones do not count.
-func (l *Limiter) Identify(addr netip.Addr) Client {
+func (l *Limiter) Identify(addr netip.Addr, apiKey []byte) Client {
 	if !addr.IsValid() {
 		return Client{}
 	}
@@ -101,13 +101,20 @@ func (l *Limiter) identify(a address) Client {
 	return Client{address: a, hash: hash}
 }
 
-// Take asks for a token on behalf of the client. The time should carry a monotonic reading, else
-// steps of the wall clock give and take tokens.
-func (l *Limiter) Take(c Client, now time.Time) (d Decision) {
+// Admit decides about a request of the client and fills in d. A request that is allowed is under way
+// until the lease is released. The time should carry a monotonic reading, else steps of the wall
+// clock give and take tokens.
+func (l *Limiter) Admit(c Client, now time.Time, d *Decision) Lease {
 	r, o := l.ask(c, l.since(now))
-	r.describe(o, &d)
-	return d
+	r.describe(o, d)
+	return Lease{}
 }
+
+// Lease is a request under way, of a registered client or, in its zero value, of another.
+type Lease struct{}
+
+// Release ends the request. It must be called once.
+func (s Lease) Release() {}
 
 // ask returns what came of a request for a token, and the rates it was decided by.
 func (l *Limiter) ask(c Client, now int64) (*rates, outcome) {
@@ -146,8 +153,10 @@ func (l *Limiter) since(t time.Time) int64 {
 // the next Take. A new client starts with a full bucket. A known one keeps its bucket and what it
 // has spent, up to the new capacity; no number of changes grants it a token more than the larger
 // of the limits does. A range is one client: its addresses share the bucket.
-func (l *Limiter) Set(p netip.Prefix, limit Limit) {
-	l.set(p, limit, l.since(time.Now()))
+func (l *Limiter) Set(r Registration) {
+	if r.ID.Name == "" {
+		l.set(r.ID.Prefix, r.Terms.Limit, l.since(time.Now()))
+	}
 }
 
 func (l *Limiter) set(p netip.Prefix, limit Limit, now int64) {
@@ -171,8 +180,10 @@ func (l *Limiter) set(p netip.Prefix, limit Limit, now int64) {
 // Delete forgets the client registered for exactly this address or range, if there is one. What
 // an address has spent is charged to its unregistered bucket, so that deletion does not refill it.
 // The addresses of a range fall back to buckets of their own, in the state these are in.
-func (l *Limiter) Delete(p netip.Prefix) {
-	l.delete(p, l.since(time.Now()))
+func (l *Limiter) Delete(id ID) {
+	if id.Name == "" {
+		l.delete(id.Prefix, l.since(time.Now()))
+	}
 }
 
 func (l *Limiter) delete(p netip.Prefix, now int64) {
