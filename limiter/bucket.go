@@ -16,7 +16,7 @@ type Decision struct {
 	Shadow     bool          // the client's limits are not enforced, and so it is not told of them
 	Capacity   int64         // tokens that the full bucket holds
 	Remaining  int64         // whole tokens left after this request
-	RetryAfter time.Duration // 0 if allowed, else the shortest wait after which a token is there
+	RetryAfter time.Duration // 0 if within the limit, else the shortest wait after which a token is there
 	Reset      time.Duration // until the bucket holds one whole token more than Remaining
 	Window     time.Duration // in which an empty bucket becomes full
 }
@@ -26,10 +26,20 @@ type Exceeded uint8
 
 // The limits that there are.
 const (
-	Nothing  Exceeded = iota
-	Rate              // the bucket held no token
-	InFlight          // Terms.MaxInFlight requests were under way
+	Nothing  Exceeded = iota // the request is within the limits
+	Rate                     // the bucket held no token
+	InFlight                 // Terms.MaxInFlight requests were under way; RetryAfter is untilOneEnds
 )
+
+// untilOneEnds is the wait told to a client with too many requests under way. When one ends nobody
+// knows; it is the shortest that Retry-After can tell.
+const untilOneEnds = time.Second
+
+// exceed says that the request is beyond a limit. It passes all the same in shadow mode.
+func (d *Decision) exceed(limit Exceeded) {
+	d.Exceeded = limit
+	d.Allowed = d.Shadow
+}
 
 // rates is a limit prepared for arithmetic without rounding: a token bucket in the form of the
 // generic cell rate algorithm (ITU-T I.371), whose whole state is one number, the theoretical
@@ -131,11 +141,12 @@ func take(tat, now int64, r *rates) outcome {
 // memory each time they are returned.
 func (r *rates) describe(o outcome, d *Decision) {
 	lacking := o.tat - r.ticks(r.capacity) // the tick at which the bucket held nothing
-	d.Allowed = o.allowed
+	d.Allowed, d.Exceeded, d.Shadow = o.allowed, Nothing, false
 	d.Capacity = r.capacity
 	d.Remaining = max(0, r.at(o.now)-lacking) >> (r.shift & 63)
 	d.Reset = time.Duration(r.when(lacking+r.ticks(d.Remaining+1)) - o.now)
 	d.Window = r.window
+	d.RetryAfter = 0
 	if !o.allowed {
 		d.RetryAfter = d.Reset
 	}
@@ -158,17 +169,15 @@ func takeFrom(state *atomic.Int64, now int64, r *rates) (outcome, bool) {
 	}
 }
 
-// charge adds ticks of debt to a shared bucket, until it is empty. It returns false if the bucket
-// is closed.
-func charge(state *atomic.Int64, debt, now int64, r *rates) bool {
-	tick := r.at(now)
+// raise makes the debt of a shared bucket at least that of the given state. It returns false if the
+// bucket is closed.
+func raise(state *atomic.Int64, floor int64) bool {
 	for {
 		tat := state.Load()
 		if tat < 0 {
 			return false
 		}
-		next := max(tat, min(max(tat, tick)+debt, tick+r.ticks(r.capacity)))
-		if state.CompareAndSwap(tat, next) {
+		if tat >= floor || state.CompareAndSwap(tat, floor) {
 			return true
 		}
 	}

@@ -284,26 +284,20 @@ func TestReorderedClock(t *testing.T) {
 	})
 }
 
-func TestChargeNeverRefills(t *testing.T) {
+func TestRaiseNeverRefills(t *testing.T) {
 	r := prepare(Limit{3, 1})
 	var state atomic.Int64
-	for i, step := range []struct{ now, tokens, lacking int64 }{
-		{10e9, 2, 2},
-		{10e9, 5, 3}, // no more than all
-		{5e9, 1, 8},  // an earlier time, at which the 3 lack all the more
-		{11e9, 1, 3},
-		{60e9, 1, 1},
-	} {
-		if !charge(&state, r.ticks(step.tokens), step.now, &r) {
+	for i, step := range []struct{ floor, want int64 }{{7, 7}, {5, 7}, {9, 9}} {
+		if !raise(&state, step.floor) {
 			t.Fatalf("step %d: closed", i)
 		}
-		if got := (state.Load() - r.at(step.now)) >> r.shift; got != step.lacking {
-			t.Errorf("step %d: %d tokens lack, want %d", i, got, step.lacking)
+		if got := state.Load(); got != step.want {
+			t.Errorf("step %d: %d, want %d", i, got, step.want)
 		}
 	}
 	state.Or(closed)
-	if charge(&state, 1, 0, &r) {
-		t.Error("charged a closed bucket")
+	if raise(&state, 11) || state.Load()&^closed != 9 {
+		t.Error("raised a closed bucket")
 	}
 	if _, ok := takeFrom(&state, 0, &r); ok {
 		t.Error("took from a closed bucket")

@@ -47,7 +47,7 @@ func TestDisorderedClock(t *testing.T) {
 			if control.AllowN(now, 1) {
 				granted++
 			}
-			if l.Take(l.Identify(addr), now).Allowed {
+			if l.ask(l.Identify(addr, nil), now).Allowed {
 				times = append(times, int64(at))
 			}
 		}
@@ -89,7 +89,7 @@ func TestWallClockSteps(t *testing.T) {
 	steady, shaken := New(cfg), New(cfg)
 	shaken.base = steady.base
 	for _, l := range []*Limiter{steady, shaken} {
-		l.Set(netip.MustParsePrefix("192.0.2.1/32"), Limit{20, 1000})
+		l.registerNow(netip.MustParsePrefix("192.0.2.1/32"), Limit{20, 1000})
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	now, allowed := time.Now(), 0
@@ -97,8 +97,8 @@ func TestWallClockSteps(t *testing.T) {
 	for i := range requests {
 		now = now.Add(time.Duration(random.Int64N(2e6)))
 		addr := [...]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}[random.IntN(2)]
-		want := steady.Take(steady.Identify(addr), now)
-		got := shaken.Take(shaken.Identify(addr), stepped(now, 3600*random.Int64N(3)-3600))
+		want := steady.ask(steady.Identify(addr, nil), now)
+		got := shaken.ask(shaken.Identify(addr, nil), stepped(now, 3600*random.Int64N(3)-3600))
 		if got != want {
 			t.Fatalf("request %d: %+v, want %+v", i, got, want)
 		}
@@ -118,7 +118,7 @@ func TestWallClockSteps(t *testing.T) {
 // where it was.
 func TestWithoutMonotonicReading(t *testing.T) {
 	l, p := New(DefaultConfig()), netip.MustParsePrefix("192.0.2.1/32")
-	l.Set(p, Limit{10, 1})
+	l.registerNow(p, Limit{10, 1})
 	start := time.Now()
 	for _, test := range []struct {
 		at   time.Duration
@@ -140,7 +140,7 @@ func TestWithoutMonotonicReading(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := 0
-		for l.Take(l.Identify(p.Addr()), now).Allowed {
+		for l.ask(l.Identify(p.Addr(), nil), now).Allowed {
 			got++
 		}
 		if got != test.want {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // TestAggressiveEvictionDecidesAlike plays one trace of many addresses to a limiter that has a
@@ -36,7 +37,7 @@ func TestAggressiveEvictionDecidesAlike(t *testing.T) {
 			now += 10e6 // everybody is full again
 		}
 		addr := recent[random.IntN(len(recent))]
-		want, got := ample.take(ample.Identify(addr), now), tiny.take(tiny.Identify(addr), now)
+		want, got := ample.take(ample.Identify(addr, nil), now), tiny.take(tiny.Identify(addr, nil), now)
 		if got != want {
 			t.Fatalf("request %d, of %s: %+v, want %+v", i, addr, got, want)
 		}
@@ -62,7 +63,7 @@ type crowd struct {
 func (c *crowd) come(l *Limiter, now int64) {
 	for ; c.due <= now; c.due += c.period / int64(c.clients) {
 		addr := netip.AddrFrom4([4]byte{c.network[0], c.network[1], c.network[2], byte(c.next)})
-		if !l.take(l.Identify(addr), now).Allowed {
+		if !l.take(l.Identify(addr, nil), now).Allowed {
 			c.refused++
 		}
 		c.asked++
@@ -111,13 +112,13 @@ type flood struct {
 	steady, guests crowd
 	hot            []int64 // when the hot client got its tokens
 	asked          int64   // when it last asked
-	base           int64   // bytes on the heap before
+	base           int64   // bytes on the heap before, and of what is as large with any number of clients
 	each           float64 // bytes for each tracked client, at most
 	took           time.Duration
 }
 
 func newFlood(places int) *flood {
-	f := &flood{base: heap(), places: places, limit: Limit{10, 1}}
+	f := &flood{base: heap() + int64(unsafe.Sizeof(rejections{})), places: places, limit: Limit{10, 1}}
 	cfg := DefaultConfig()
 	cfg.Default, cfg.MaxTracked = f.limit, places
 	f.l = New(cfg)
@@ -134,11 +135,11 @@ func (f *flood) run(debtors int) (refused int) {
 	start := time.Now()
 	for i := range 10 * f.places {
 		now := first + int64(i)*int64(time.Second)/int64(debtors)
-		if !f.l.take(f.l.Identify(ipv4(i)), now).Allowed {
+		if !f.l.take(f.l.Identify(ipv4(i), nil), now).Allowed {
 			refused++
 		}
 		if i%100 == 0 {
-			if f.asked = now; f.l.take(f.l.Identify(hot), now).Allowed {
+			if f.asked = now; f.l.take(f.l.Identify(hot, nil), now).Allowed {
 				f.hot = append(f.hot, now)
 			}
 		}

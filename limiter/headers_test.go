@@ -115,7 +115,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 		now := rapid.Int64Range(1, years).Draw(t, "now")
 
 		l := New(cfg)
-		take := func(at int64) bool { return l.take(l.Identify(netip.MustParseAddr(client)), at).Allowed }
+		take := func(at int64) bool { return l.take(l.Identify(netip.MustParseAddr(client), nil), at).Allowed }
 		_, d := l.takeAll(client, now)
 		instant := now + int64(d.RetryAfter)
 		if take(max(now, instant-1e6)) || take(instant-1) {

@@ -5,18 +5,19 @@ import (
 	"sync/atomic"
 )
 
-// index holds the buckets of registered addresses, in open addressing with linear probing. Finding
-// one takes no lock and, since the buckets lie in the table itself, a single visit to memory where
-// a table of pointers takes two or three.
+// index holds the buckets of registered addresses, or of other clients under two words that stand for
+// an address, in open addressing with linear probing. Finding one takes no lock and, since the
+// buckets lie in the table itself, a single visit to memory where a table of pointers takes two or
+// three.
 //
 // An address keeps its entry for as long as the table lives, and so a reader that compares it
-// never sees another's bucket. A new limit closes the bucket in the entry, which then leads to a
+// never sees another's bucket. New terms close the bucket in the entry, which then leads to a
 // bucket elsewhere; deletion closes it and it leads nowhere. When too many entries are like that,
 // or half of all are taken, everything alive moves to a new table. Whoever still looks into the old
 // one finds closed buckets that lead to the new.
 //
-// Memory is 160 to 240 bytes per address once there are many, and 64 more for one whose limit
-// changed lately. While the tables change, both exist.
+// Memory is 128 to 192 bytes per address once there are many, 64 for its account, and 48 more for
+// one whose terms changed lately. While the tables change, both exist.
 type index struct {
 	hash    func(address) uint64 // the one whose results find gets
 	entries atomic.Pointer[[]entry]
@@ -30,7 +31,8 @@ type index struct {
 const leastEntries = 16
 
 // entry is free as long as the bucket's state is 0. The address is written before the state and
-// never again.
+// never again. An entry is as large as a line of the processor's cache, and large tables begin with
+// one.
 type entry struct {
 	address address
 	bucket  bucket
@@ -79,39 +81,42 @@ func (e *entry) current() *bucket {
 	return &e.bucket
 }
 
-// put registers the address, or gives it new rates if it is registered.
-func (x *index) put(a address, r rates, now int64) {
+// get returns the bucket of the address, or nil if it is not registered.
+func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
+
+// put registers the address with the bucket, or makes that the one of a registered address, whose
+// old one the caller has closed and made to lead to it.
+func (x *index) put(a address, b *bucket) {
 	e, known := probe(*x.entries.Load(), x.hash(a), a)
 	if !known {
-		x.add(a, r)
+		x.add(a, b)
 		return
 	}
-	b := newBucket(r)
-	switch old := e.current(); old {
-	case nil:
+	switch next := e.bucket.next.Load(); {
+	case e.bucket.state.Load() > 0:
+		panic("BUG: the bucket of a registered address is replaced, but open")
+	case next == nil:
 		x.size.Add(1)
-		e.bucket.next.Store(b)
-	case &e.bucket:
-		old.replace(b, now)
+	case next == b: // it was the entry's own that led to it
 		x.stale++
-	default:
-		old.replace(b, now)
-		e.bucket.next.Store(b)
 	}
+	e.bucket.next.Store(b)
 	if x.stale > len(*x.entries.Load())/8 {
 		x.rebuild()
 	}
 }
 
 // add registers an address that has no entry.
-func (x *index) add(a address, r rates) {
+func (x *index) add(a address, b *bucket) {
 	if 2*(x.taken+1) > len(*x.entries.Load()) {
 		x.rebuild()
 	}
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	e.address = a
-	e.bucket.rates = r
-	e.bucket.state.Store(full)
+	e.bucket.plan, e.bucket.account = b.plan, b.account
+	e.bucket.allowed.Store(b.allowed.Load())
+	e.bucket.seen.Store(b.seen.Load())
+	e.bucket.state.Store(b.state.Load())
 	x.taken++
 	x.size.Add(1)
 }
@@ -129,7 +134,7 @@ func (x *index) remove(a address) *bucket {
 	case &e.bucket:
 		x.stale++
 	default:
-		// A Take that finds the bucket closed identifies its client again. By then it must be gone.
+		// A request that finds the bucket closed identifies its client again. By then it must be gone.
 		e.bucket.next.Store(nil)
 	}
 	old.state.Or(closed)

@@ -14,10 +14,18 @@ func badHash(a address) uint64 {
 	return []uint64{0, 1 << 62, 1<<64 - 1, 1<<64 - 2}[a.lo%4]
 }
 
-func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
+// numbered is a plan by which a bucket can be told from others.
+func numbered(n int64) *plan { return make(plans).use(Terms{Limit: Limit{n, 1000}}) }
 
-// numbered is a limit by which a bucket can be told from others.
-func numbered(n int64) rates { return prepare(Limit{n, 1000}) }
+// give is what Limiter.set does with an address.
+func (x *index) give(a address, p *plan) {
+	b := newBucket(p, &account{})
+	if old := x.get(a); old != nil {
+		b.account = old.account
+		old.replace(b, t0)
+	}
+	x.put(a, b)
+}
 
 // Whatever is registered, changed and deleted, the index is like a map.
 func TestIndexIsLikeAMap(t *testing.T) {
@@ -36,7 +44,7 @@ func TestIndexIsLikeAMap(t *testing.T) {
 						delete(want, a)
 						continue
 					}
-					x.put(a, numbered(int64(n+1)), t0)
+					x.give(a, numbered(int64(n+1)))
 					want[a] = int64(n + 1)
 				}
 				for i := range kinds + 1 {
@@ -44,8 +52,8 @@ func TestIndexIsLikeAMap(t *testing.T) {
 					switch b := x.get(a); {
 					case b == nil && want[a] != 0:
 						t.Fatalf("%v is lost", a)
-					case b != nil && (b.rates.capacity != want[a] || b.state.Load() <= 0):
-						t.Fatalf("%v has %d, state %d; want %d", a, b.rates.capacity, b.state.Load(), want[a])
+					case b != nil && (b.plan.rates.capacity != want[a] || b.state.Load() <= 0):
+						t.Fatalf("%v has %d, state %d; want %d", a, b.plan.rates.capacity, b.state.Load(), want[a])
 					}
 				}
 				if got := x.size.Load(); got != int64(len(want)) {
@@ -68,25 +76,25 @@ func testHash() *hashKey {
 func TestIndexGrowthKeepsWhatIsSpent(t *testing.T) {
 	l := newLimiter()
 	p := netip.PrefixFrom(ipv4(0), 32)
-	l.set(p, Limit{5, 1}, t0)
-	client := l.Identify(p.Addr())
+	l.register(p, Limit{5, 1}, t0)
+	client := l.Identify(p.Addr(), nil)
 	l.take(client, t0)
 	for i := range 10_000 {
-		l.set(netip.PrefixFrom(ipv4(i+1), 32), Limit{7, 1}, t0)
+		l.register(netip.PrefixFrom(ipv4(i+1), 32), Limit{7, 1}, t0)
 	}
-	if now := l.Identify(p.Addr()); now.bucket == client.bucket {
+	if now := l.Identify(p.Addr(), nil); now.bucket == client.bucket {
 		t.Fatal("the table did not grow")
 	}
 	if d := l.take(client, t0); d.Capacity != 5 || d.Remaining != 3 {
 		t.Errorf("after growth: %+v, want the bucket less two tokens", d)
 	}
-	l.delete(p, t0)
+	l.forget(p, t0)
 	if d := l.take(client, t0); d.Capacity != 10 || d.Remaining != 7 {
 		t.Errorf("after deletion: %+v, want the default limit less three tokens", d)
 	}
-	l.set(p, Limit{6, 1}, t0)
-	if d := l.take(client, t0); d.Capacity != 6 || d.Remaining != 5 {
-		t.Errorf("registered anew: %+v, want a new bucket", d)
+	l.register(p, Limit{6, 1}, t0)
+	if d := l.take(client, t0); d.Capacity != 6 || d.Remaining != 2 {
+		t.Errorf("registered anew: %+v, want a bucket less four tokens", d)
 	}
 }
 
@@ -99,7 +107,7 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 			x := newIndex(hash)
 			staying := func(i int) address { return address{1, uint64(i)} }
 			for i := range stay {
-				x.put(staying(i), numbered(capacity+int64(i)), t0)
+				x.give(staying(i), numbered(capacity+int64(i)))
 			}
 			var done atomic.Bool
 			var taken [stay]atomic.Int64
@@ -110,11 +118,11 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 						i := n % stay
 						b := x.get(staying(i))
 						for b != nil {
-							if b.rates.capacity != capacity+int64(i) {
-								t.Errorf("client %d sees the bucket of client %d", i, b.rates.capacity-capacity)
+							if b.plan.rates.capacity != capacity+int64(i) {
+								t.Errorf("client %d sees the bucket of client %d", i, b.plan.rates.capacity-capacity)
 								return
 							}
-							o, ok := takeFrom(&b.state, t0, &b.rates)
+							o, ok := takeFrom(&b.state, t0, &b.plan.rates)
 							if ok && o.allowed {
 								taken[i].Add(1)
 							}
@@ -128,8 +136,8 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 							return
 						}
 						other := n % others
-						if b := x.get(address{2, uint64(other)}); b != nil && b.rates.capacity != int64(other+1) {
-							t.Errorf("client %d sees the bucket of client %d", other, b.rates.capacity-1)
+						if b := x.get(address{2, uint64(other)}); b != nil && b.plan.rates.capacity != int64(other+1) {
+							t.Errorf("client %d sees the bucket of client %d", other, b.plan.rates.capacity-1)
 							return
 						}
 					}
@@ -137,20 +145,20 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 			}
 			for round := range 40 {
 				for i := range others {
-					x.put(address{2, uint64(i)}, numbered(int64(i+1)), t0)
+					x.give(address{2, uint64(i)}, numbered(int64(i+1)))
 				}
 				for i := range others {
 					if i%3 != round%3 {
 						x.remove(address{2, uint64(i)})
 					}
 				}
-				x.put(staying(round), numbered(capacity+int64(round)), t0)
+				x.give(staying(round), numbered(capacity+int64(round)))
 			}
 			done.Store(true)
 			readers.Wait()
 			for i := range stay {
 				b := x.get(staying(i))
-				for o, _ := takeFrom(&b.state, t0, &b.rates); o.allowed; o, _ = takeFrom(&b.state, t0, &b.rates) {
+				for o, _ := takeFrom(&b.state, t0, &b.plan.rates); o.allowed; o, _ = takeFrom(&b.state, t0, &b.plan.rates) {
 					taken[i].Add(1)
 				}
 				if got := taken[i].Load(); got != capacity+int64(i) {

@@ -19,15 +19,32 @@ func newLimiter() *Limiter {
 	return New(cfg)
 }
 
-// take is Take at a moment in nanoseconds.
-func (l *Limiter) take(c Client, now int64) Decision {
-	r, o := l.ask(c, now)
-	return r.decision(o)
+// take has a request of the client admitted and, if it was, ended.
+func (l *Limiter) take(c Client, now int64) (d Decision) {
+	l.admit(c, now, &d).Release()
+	return d
 }
+
+// ask is take with a time.
+func (l *Limiter) ask(c Client, now time.Time) (d Decision) {
+	l.Admit(c, now, &d).Release()
+	return d
+}
+
+// register is set for an address or range without further terms.
+func (l *Limiter) register(p netip.Prefix, limit Limit, now int64) {
+	l.set(Registration{ID: ID{Prefix: p}, Terms: Terms{Limit: limit}}, now)
+}
+
+func (l *Limiter) registerNow(p netip.Prefix, limit Limit) {
+	l.register(p, limit, l.since(time.Now()))
+}
+
+func (l *Limiter) forget(p netip.Prefix, now int64) { l.delete(ID{Prefix: p}, now) }
 
 func (l *Limiter) takeAll(addr string, now int64) (allowed int, last Decision) {
 	for {
-		if last = l.take(l.Identify(netip.MustParseAddr(addr)), now); !last.Allowed {
+		if last = l.take(l.Identify(netip.MustParseAddr(addr), nil), now); !last.Allowed {
 			return allowed, last
 		}
 		allowed++
@@ -52,7 +69,7 @@ func TestIdentify(t *testing.T) {
 		if err != nil { // netip refuses zones in prefixes, but not in their parts
 			p = netip.PrefixFrom(netip.MustParseAddr("fe80::1%eth0"), 128)
 		}
-		l.Set(p, Limit{capacity, 1})
+		l.registerNow(p, Limit{capacity, 1})
 	}
 	if got := l.Registered(); got != 10 {
 		t.Errorf("%d registered, want 10", got)
@@ -80,7 +97,7 @@ func TestIdentify(t *testing.T) {
 		"255.255.255.255":    10,
 		"::ffff:255.1.1.1%1": 10,
 	} {
-		if got := l.take(l.Identify(netip.MustParseAddr(addr)), t0).Capacity; got != want {
+		if got := l.take(l.Identify(netip.MustParseAddr(addr), nil), t0).Capacity; got != want {
 			t.Errorf("%s: capacity %d, want %d", addr, got, want)
 		}
 	}
@@ -120,7 +137,7 @@ func TestWhoSharesABucket(t *testing.T) {
 
 func TestRangeIsOneClient(t *testing.T) {
 	l := newLimiter()
-	l.Set(netip.MustParsePrefix("192.0.2.0/24"), Limit{5, 1})
+	l.registerNow(netip.MustParsePrefix("192.0.2.0/24"), Limit{5, 1})
 	n, _ := l.takeAll("192.0.2.1", t0)
 	m, _ := l.takeAll("192.0.2.2", t0)
 	if n != 5 || m != 0 {
@@ -132,12 +149,12 @@ func TestSetChangesTheRunningBucket(t *testing.T) {
 	for _, prefix := range []string{"192.0.2.1/32", "192.0.2.0/24"} {
 		t.Run(prefix, func(t *testing.T) {
 			l, p := newLimiter(), netip.MustParsePrefix(prefix)
-			l.set(p, Limit{5, 1}, t0)
-			client := l.Identify(netip.MustParseAddr("192.0.2.1"))
+			l.register(p, Limit{5, 1}, t0)
+			client := l.Identify(netip.MustParseAddr("192.0.2.1"), nil)
 			if n, _ := l.takeAll("192.0.2.1", t0); n != 5 {
 				t.Fatalf("%d tokens in a new bucket, want 5", n)
 			}
-			l.set(p, Limit{8, 2}, t0)
+			l.register(p, Limit{8, 2}, t0)
 			// A client identified before must see the new limit too.
 			if d := l.take(client, t0); !d.Allowed || d.Capacity != 8 || d.Remaining != 2 {
 				t.Errorf("after widening: %+v", d)
@@ -145,15 +162,15 @@ func TestSetChangesTheRunningBucket(t *testing.T) {
 			if n, d := l.takeAll("192.0.2.1", t0); n != 2 || d.RetryAfter != 500*time.Millisecond {
 				t.Errorf("%d tokens after widening by 3 and taking one, then %+v", n, d)
 			}
-			l.set(p, Limit{1, 0.1}, t0)
+			l.register(p, Limit{1, 0.1}, t0)
 			if n, d := l.takeAll("192.0.2.1", t0); n != 0 || d.RetryAfter != 10*time.Second {
 				t.Errorf("%d tokens after narrowing, then %+v", n, d)
 			}
 			for range 1000 {
-				l.set(p, Limit{8, 2}, t0)
-				l.set(p, Limit{1, 0.1}, t0)
+				l.register(p, Limit{8, 2}, t0)
+				l.register(p, Limit{1, 0.1}, t0)
 			}
-			l.set(p, Limit{8, 2}, t0)
+			l.register(p, Limit{8, 2}, t0)
 			if n, _ := l.takeAll("192.0.2.1", t0); n != 0 {
 				t.Errorf("%d tokens from a thousand changes", n)
 			}
@@ -167,9 +184,9 @@ func TestSetChangesTheRunningBucket(t *testing.T) {
 // A bucket closed by Set leads on before the new one is published: Take need not wait for Set.
 func TestTakeDoesNotWaitForSet(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("192.0.2.1/32")
-	l.set(p, Limit{5, 1}, t0)
-	client := l.Identify(p.Addr())
-	next := newBucket(prepare(Limit{7, 1}))
+	l.register(p, Limit{5, 1}, t0)
+	client := l.Identify(p.Addr(), nil)
+	next := newBucket(make(plans).use(Terms{Limit: Limit{7, 1}}), client.bucket.account)
 	client.bucket.replace(next, t0)
 	if client.bucket.next.Load() != next {
 		t.Fatal("the closed bucket leads nowhere")
@@ -181,13 +198,13 @@ func TestTakeDoesNotWaitForSet(t *testing.T) {
 
 func TestDelete(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("192.0.2.1/32")
-	l.delete(p, t0) // of nobody
-	l.set(p, Limit{100, 1000}, t0)
-	client := l.Identify(p.Addr())
+	l.forget(p, t0) // of nobody
+	l.register(p, Limit{100, 1000}, t0)
+	client := l.Identify(p.Addr(), nil)
 	for range 4 {
 		l.take(client, t0)
 	}
-	l.delete(p, t0)
+	l.forget(p, t0)
 	if l.Registered() != 0 {
 		t.Errorf("%d registered, want 0", l.Registered())
 	}
@@ -198,9 +215,9 @@ func TestDelete(t *testing.T) {
 		t.Errorf("%d tokens after deletion, want the rest of the default limit, 5", n)
 	}
 
-	l.set(p, Limit{1000, 1000}, t0)
+	l.register(p, Limit{1000, 1000}, t0)
 	l.takeAll("192.0.2.1", t0)
-	l.delete(p, t0)
+	l.forget(p, t0)
 	if n, d := l.takeAll("192.0.2.1", t0); n != 0 || d.RetryAfter != time.Second {
 		t.Errorf("%d tokens, then %+v; want the empty bucket of the default limit", n, d)
 	}
@@ -208,10 +225,10 @@ func TestDelete(t *testing.T) {
 
 func TestDeleteRange(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("2001:db8::/48")
-	l.set(netip.MustParsePrefix("2001:db8::/32"), Limit{3, 1}, t0)
-	l.set(p, Limit{100, 1}, t0)
-	client := l.Identify(netip.MustParseAddr("2001:db8::1"))
-	l.delete(p, t0)
+	l.register(netip.MustParsePrefix("2001:db8::/32"), Limit{3, 1}, t0)
+	l.register(p, Limit{100, 1}, t0)
+	client := l.Identify(netip.MustParseAddr("2001:db8::1"), nil)
+	l.forget(p, t0)
 	if d := l.take(client, t0); d.Capacity != 3 {
 		t.Errorf("%+v, want the limit of the wider range", d)
 	}
@@ -222,17 +239,17 @@ func TestDeleteRange(t *testing.T) {
 
 func TestTakeUsesTheClock(t *testing.T) {
 	l := newLimiter()
-	c, now := l.Identify(netip.MustParseAddr("192.0.2.1")), time.Now()
+	c, now := l.Identify(netip.MustParseAddr("192.0.2.1"), nil), time.Now()
 	for range 10 {
-		l.Take(c, now)
+		l.ask(c, now)
 	}
-	if d := l.Take(c, now); d.Allowed || d.RetryAfter != time.Second {
+	if d := l.ask(c, now); d.Allowed || d.RetryAfter != time.Second {
 		t.Errorf("the 11th: %+v", d)
 	}
-	if d := l.Take(c, now.Add(time.Second)); !d.Allowed {
+	if d := l.ask(c, now.Add(time.Second)); !d.Allowed {
 		t.Errorf("a second later: %+v", d)
 	}
-	if d := l.Take(Client{}, now.Add(-time.Hour)); !d.Allowed { // no address, and before the start
+	if d := l.ask(Client{}, now.Add(-time.Hour)); !d.Allowed { // no address, and before the start
 		t.Errorf("no address: %+v", d)
 	}
 }
@@ -242,23 +259,23 @@ func TestSetAndTakeAtOnce(t *testing.T) {
 	l := newLimiter()
 	p := netip.MustParsePrefix("192.0.2.1/32")
 	plans := []Limit{{100, 10}, {200, 0.01}, {7, 1e6}, {50, 3}}
-	l.set(p, plans[0], t0)
+	l.register(p, plans[0], t0)
 	var wg sync.WaitGroup
 	var done atomic.Bool
 	var allowed atomic.Int64
 	for range 8 {
 		wg.Go(func() {
 			for i := 0; i < 2000 || !done.Load(); i++ {
-				if l.take(l.Identify(p.Addr()), t0).Allowed {
+				if l.take(l.Identify(p.Addr(), nil), t0).Allowed {
 					allowed.Add(1)
 				}
 			}
 		})
 	}
 	for i := range 4000 {
-		l.set(p, plans[i%len(plans)], t0)
+		l.register(p, plans[i%len(plans)], t0)
 	}
-	l.set(p, plans[1], t0)
+	l.register(p, plans[1], t0)
 	done.Store(true)
 	wg.Wait()
 	n, _ := l.takeAll("192.0.2.1", t0)
@@ -273,25 +290,25 @@ func TestDeleteAndTakeAtOnce(t *testing.T) {
 	for range 200 {
 		l := newLimiter() // 10 tokens
 		p := netip.MustParsePrefix("192.0.2.1/32")
-		l.set(p, Limit{20, 1}, t0)
+		l.register(p, Limit{20, 1}, t0)
 		var wg sync.WaitGroup
 		var allowed atomic.Int64
 		for range 8 {
 			wg.Go(func() {
 				for range 5 {
-					if l.take(l.Identify(p.Addr()), t0).Allowed {
+					if l.take(l.Identify(p.Addr(), nil), t0).Allowed {
 						allowed.Add(1)
 					}
 				}
 			})
 		}
-		l.delete(p, t0)
+		l.forget(p, t0)
 		wg.Wait()
 		if got := allowed.Load(); got > 30 {
 			t.Fatalf("%d tokens, want at most those of both limits, 30", got)
 		}
 		l.takeAll("192.0.2.1", t0)
-		if d := l.take(l.Identify(p.Addr()), t0); d.RetryAfter != time.Second {
+		if d := l.take(l.Identify(p.Addr(), nil), t0); d.RetryAfter != time.Second {
 			t.Fatalf("%+v, want a debt of exactly the default capacity", d)
 		}
 	}

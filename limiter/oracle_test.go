@@ -3,6 +3,7 @@ package limiter
 import (
 	"math/big"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -16,22 +17,32 @@ type oracle struct {
 	limit      Limit // of the unregistered
 	slack      *big.Rat
 	exact      bool
-	anonymous  map[netip.Addr]*account
-	registered map[netip.Prefix]*account
+	anonymous  map[netip.Addr]*ledger
+	registered map[ID]*ledger
+	departed   map[ID]*ledger
+	keys       map[string]string // by name
+	floors     []floor
 }
 
-// account is a model with a limit that can change.
-type account struct {
+// floor is what each address of a deleted range has spent at least, at a time.
+type floor struct {
+	within netip.Prefix
+	spent  *big.Rat
+	at     int64
+}
+
+// ledger is a model with a limit that can change.
+type ledger struct {
 	*model
 	limit  Limit
 	owed   int64 // tokens that a smaller capacity has forgiven
 	opened bool  // a bucket is full until somebody looks at it, at whatever time that is
 }
 
-func newAccount(l Limit) *account { return &account{model: newModel(l), limit: l} }
+func newLedger(l Limit) *ledger { return &ledger{model: newModel(l), limit: l} }
 
 // uncapped returns the tokens that there would be now, did the bucket not overflow.
-func (a *account) uncapped(now int64) *big.Rat {
+func (a *ledger) uncapped(now int64) *big.Rat {
 	if !a.opened {
 		a.last, a.opened = now, true
 	}
@@ -39,28 +50,76 @@ func (a *account) uncapped(now int64) *big.Rat {
 	return gained.Add(gained, a.tokens)
 }
 
-func (a *account) refill(now int64) {
+func (a *ledger) refill(now int64) {
 	a.uncapped(now)
 	a.model.refill(now)
 }
 
-// find returns the account that pays for a request of the address, and has it refilled.
-func (o *oracle) find(addr netip.Addr, now int64) *account {
-	for bits := addr.BitLen(); bits >= 0; bits-- {
-		if p, err := addr.Prefix(bits); err == nil && o.registered[p] != nil {
-			o.registered[p].refill(now)
-			return o.registered[p]
-		}
+// find returns the ledger that pays for a request of the address with the key, and has it refilled.
+func (o *oracle) find(addr netip.Addr, key string, now int64) *ledger {
+	a := o.registered[o.payer(addr, key)]
+	if a == nil {
+		return o.unregistered(addr, now)
 	}
-	return o.unregistered(addr, now)
+	a.refill(now)
+	return a
 }
 
-func (o *oracle) unregistered(addr netip.Addr, now int64) *account {
-	if o.anonymous[addr] == nil {
-		o.anonymous[addr] = newAccount(o.limit)
+func (o *oracle) payer(addr netip.Addr, key string) ID {
+	for name, its := range o.keys {
+		if its == key {
+			return ID{Name: name}
+		}
 	}
-	o.anonymous[addr].refill(now)
-	return o.anonymous[addr]
+	for bits := addr.BitLen(); bits >= 0; bits-- {
+		if p, err := addr.Prefix(bits); err == nil && o.registered[ID{Prefix: p}] != nil {
+			return ID{Prefix: p}
+		}
+	}
+	return ID{}
+}
+
+func (o *oracle) unregistered(addr netip.Addr, now int64) *ledger {
+	if o.anonymous[addr] == nil {
+		o.anonymous[addr] = newLedger(o.limit)
+	}
+	a := o.anonymous[addr]
+	a.refill(now)
+	o.applyFloors(a, addr, now)
+	return a
+}
+
+// peek returns a copy of what unregistered returns, of which nobody will know that it was made.
+func (o *oracle) peek(addr netip.Addr, now int64) *ledger {
+	a := newLedger(o.limit)
+	if known := o.anonymous[addr]; known != nil {
+		copied := *known.model
+		a = &ledger{model: &copied, limit: known.limit, opened: known.opened}
+	}
+	a.tokens, a.last = a.uncapped(now), now
+	o.applyFloors(a, addr, now)
+	return a
+}
+
+func (o *oracle) applyFloors(a *ledger, addr netip.Addr, now int64) {
+	for _, f := range o.floors {
+		if f.within.Contains(addr) {
+			a.spend(f.left(o, now))
+		}
+	}
+}
+
+// left returns how much of the floor is not refilled yet.
+func (f *floor) left(o *oracle, now int64) *big.Rat {
+	gained := new(big.Rat).SetInt64(now - f.at)
+	return gained.Sub(f.spent, gained.Mul(gained, newModel(o.limit).rate))
+}
+
+// spend makes what is spent at least so much.
+func (a *ledger) spend(tokens *big.Rat) {
+	if left := new(big.Rat).Sub(a.capacity, tokens); left.Cmp(a.tokens) < 0 {
+		a.tokens = left
+	}
 }
 
 // debtors counts the unregistered clients that are not full, or not surely so.
@@ -73,40 +132,75 @@ func (o *oracle) debtors(now int64) (n int) {
 	return n
 }
 
-// set changes the limit of a registered client, or registers it with a full bucket.
-func (o *oracle) set(p netip.Prefix, l Limit, now int64) (sure bool) {
-	old := o.registered[p]
-	a := newAccount(l)
-	o.registered[p] = a
-	if old == nil {
-		return true
+// set changes the limit of a registered client, or registers one: with what it had spent when it
+// was deleted, and what its address has spent as an unregistered client.
+func (o *oracle) set(id ID, key string, l Limit, now int64) (sure bool) {
+	sure = true
+	old, known := o.registered[id]
+	if !known {
+		old = o.departed[id]
+		delete(o.departed, id)
 	}
-	spent, owed, sure := o.carry(old, a.limit, old.owed, now)
-	a.tokens, a.owed = new(big.Rat).Sub(a.capacity, spent), owed
-	a.last, a.opened = now, true
+	a := newLedger(l)
+	o.registered[id] = a
+	if id.Name != "" {
+		o.keys[id.Name] = key
+	}
+	if old != nil {
+		spent, owed, certain := o.carry(old, l, old.owed, now)
+		a.last, a.opened, a.owed = now, true, owed
+		a.spend(spent)
+		sure = certain
+	}
+	if !known && id.Name == "" && id.Prefix.IsSingleIP() {
+		spent, _, certain := o.carry(o.peek(id.Prefix.Addr(), now), l, 0, now)
+		a.last, a.opened = now, true
+		a.spend(spent)
+		sure = sure && certain
+	}
 	return sure
 }
 
-// remove deletes a registered client, and charges an address with what it has spent.
-func (o *oracle) remove(p netip.Prefix, now int64) (sure bool) {
-	old := o.registered[p]
-	delete(o.registered, p)
-	if old == nil || !p.IsSingleIP() {
+// remove deletes a registered client, and has its addresses pay for what it has spent.
+func (o *oracle) remove(id ID, now int64) (sure bool) {
+	old := o.registered[id]
+	if old == nil {
 		return true
 	}
-	spent, _, sure := o.carry(old, o.limit, 0, now)
-	a := o.unregistered(p.Addr(), now)
-	if left := new(big.Rat).Sub(a.tokens, spent); left.Sign() >= 0 {
-		a.tokens = left
-	} else if a.tokens.Sign() > 0 {
-		a.tokens = new(big.Rat)
+	delete(o.registered, id)
+	delete(o.keys, id.Name)
+	gained := new(big.Rat).Sub(old.uncapped(now), old.capacity)
+	sure = old.owed == 0 || o.sure(gained)
+	if gained.Cmp(new(big.Rat).SetInt64(old.owed)) < 0 {
+		o.departed[id] = old
 	}
-	return sure
+	if id.Name != "" {
+		return sure
+	}
+	spent, _, certain := o.carry(old, o.limit, 0, now)
+	switch {
+	case spent.Sign() <= 0:
+	case id.Prefix.IsSingleIP():
+		o.unregistered(id.Prefix.Addr(), now).spend(spent)
+	default:
+		if !slices.ContainsFunc(o.floors, func(f floor) bool { return f.left(o, now).Sign() > 0 }) {
+			o.floors = nil
+		}
+		o.floors = append(o.floors, floor{id.Prefix, spent, now})
+	}
+	return sure && certain
+}
+
+// reset makes a registered client's bucket full.
+func (o *oracle) reset(id ID) {
+	if old := o.registered[id]; old != nil {
+		o.registered[id] = newLedger(old.limit)
+	}
 }
 
 // carry returns what a client has spent by a new limit, and owes. It is sure unless what the
 // limiter rounds decides about a whole token.
-func (o *oracle) carry(from *account, to Limit, owed, now int64) (spent *big.Rat, nowOwed int64, sure bool) {
+func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat, nowOwed int64, sure bool) {
 	if !o.exact {
 		o.slack.Add(o.slack, new(big.Rat).SetFloat64((from.limit.RatePerSecond+to.RatePerSecond)/4e9))
 	}
@@ -115,10 +209,10 @@ func (o *oracle) carry(from *account, to Limit, owed, now int64) (spent *big.Rat
 	if spent.Sign() < 0 {
 		gained := new(big.Rat).Neg(spent)
 		sure = owed == 0 || o.sure(gained)
-		owed = max(0, owed-floor(gained))
+		owed = max(0, owed-wholes(gained))
 		spent.SetInt64(0)
 	}
-	forgiven := max(0, -floor(new(big.Rat).Neg(spent))-to.Capacity)
+	forgiven := max(0, -wholes(new(big.Rat).Neg(spent))-to.Capacity)
 	if spent.Cmp(new(big.Rat).Sub(new(big.Rat).SetInt64(to.Capacity), o.slack)) > 0 {
 		sure = sure && o.sure(spent)
 	}
@@ -128,7 +222,7 @@ func (o *oracle) carry(from *account, to Limit, owed, now int64) (spent *big.Rat
 	if o.exact { // a limiter's tick, a sixteenth of a nanosecond here, is never given away
 		ticks := new(big.Rat).Quo(big.NewRat(16, 1), newModel(to).rate)
 		spent.Neg(spent).Mul(spent, ticks)
-		spent.SetInt64(-floor(spent)).Quo(spent, ticks)
+		spent.SetInt64(-wholes(spent)).Quo(spent, ticks)
 	}
 	return spent, owed - paid, sure
 }
@@ -137,16 +231,16 @@ func (o *oracle) carry(from *account, to Limit, owed, now int64) (spent *big.Rat
 // none.
 func (o *oracle) sure(x *big.Rat) bool {
 	return o.slack.Sign() == 0 ||
-		floor(new(big.Rat).Add(x, o.slack)) == floor(new(big.Rat).Sub(x, o.slack))
+		wholes(new(big.Rat).Add(x, o.slack)) == wholes(new(big.Rat).Sub(x, o.slack))
 }
 
-func floor(x *big.Rat) int64 {
+func wholes(x *big.Rat) int64 {
 	return new(big.Int).Div(x.Num(), x.Denom()).Int64() // Euclidean, and the denominator is positive
 }
 
-// decide takes a token from the account, as the limiter has decided where that is open, and returns
+// decide takes a token from the ledger, as the limiter has decided where that is open, and returns
 // what the decision should be.
-func (o *oracle) decide(a *account, got Decision) Decision {
+func (o *oracle) decide(a *ledger, got Decision) Decision {
 	one := big.NewRat(1, 1)
 	allowed := a.tokens.Cmp(one) >= 0
 	if off := new(big.Rat).Sub(a.tokens, one); off.Abs(off).Cmp(o.slack) <= 0 && o.slack.Sign() > 0 {
@@ -156,10 +250,10 @@ func (o *oracle) decide(a *account, got Decision) Decision {
 		a.tokens = new(big.Rat).Sub(a.tokens, one)
 	}
 	want := Decision{Allowed: allowed, Capacity: a.limit.Capacity, Window: prepare(a.limit).window}
-	want.Remaining = max(0, floor(a.tokens))
+	want.Remaining = max(0, wholes(a.tokens))
 	lacking := new(big.Rat).SetInt64(want.Remaining + 1)
 	lacking.Sub(a.tokens, lacking).Quo(lacking, a.rate)
-	want.Reset = time.Duration(-floor(lacking))
+	want.Reset = time.Duration(-wholes(lacking))
 	if !allowed {
 		want.RetryAfter = want.Reset
 	}
@@ -206,22 +300,25 @@ func compare(t *rapid.T, exact, tiny bool) {
 		cfg.MaxTracked, d.addresses = rapid.IntRange(1, clientsPerGroup).Draw(t, "places"), rapid.IntRange(0, 39)
 	}
 	d.l, d.places = New(cfg), cfg.MaxTracked
-	d.o = &oracle{cfg.Default, new(big.Rat), exact, map[netip.Addr]*account{}, map[netip.Prefix]*account{}}
+	d.o = &oracle{
+		limit: cfg.Default, slack: new(big.Rat), exact: exact,
+		anonymous: map[netip.Addr]*ledger{}, registered: map[ID]*ledger{}, departed: map[ID]*ledger{}, keys: map[string]string{},
+	}
 	if !exact {
 		d.o.slack.SetFloat64(1e6 / 4e9)
 	}
-	actions := map[string]func(*rapid.T){"take": d.take, "wait": d.wait, "set": d.set, "delete": d.delete}
+	actions := map[string]func(*rapid.T){"take": d.take, "wait": d.wait, "set": d.set, "delete": d.delete, "reset": d.reset}
 	if !tiny {
 		actions["step back"] = func(t *rapid.T) { d.now -= rapid.Int64Range(1, 20e6).Draw(t, "step") }
 		for i := range 6 { // who is new at an earlier time than others were is no newer than these
-			d.ask(t, ipv4(i))
+			d.ask(t, ipv4(i), "")
 		}
 	}
 	for range rapid.IntRange(1, 120).Draw(t, "steps") {
 		if d.open || d.now > years {
 			return
 		}
-		name := rapid.SampledFrom([]string{"take", "take", "take", "wait", "wait", "set", "delete", "step back"}).Draw(t, "action")
+		name := rapid.SampledFrom([]string{"take", "take", "take", "wait", "wait", "set", "delete", "reset", "step back"}).Draw(t, "action")
 		if action := actions[name]; action != nil {
 			action(t)
 		}
@@ -242,11 +339,15 @@ type duel struct {
 	open      bool // the limiter's rounding has decided about a whole token, so the two may differ by it
 }
 
-func (d *duel) ask(t *rapid.T, addr netip.Addr) {
+func (d *duel) ask(t *rapid.T, addr netip.Addr, key string) {
 	d.room()
-	got := d.l.take(d.l.Identify(addr), d.now)
-	if want := d.o.decide(d.o.find(addr, d.now), got); got != want {
-		t.Fatalf("%s at %d: %+v, want %+v (slack %s)", addr, d.now, got, want, d.o.slack.FloatString(9))
+	got := d.l.take(d.l.Identify(addr, []byte(key)), d.now)
+	want := d.o.decide(d.o.find(addr, key, d.now), got)
+	if !want.Allowed {
+		want.Exceeded = Rate
+	}
+	if got != want {
+		t.Fatalf("%s with key %q at %d: %+v, want %+v (slack %s)", addr, key, d.now, got, want, d.o.slack.FloatString(9))
 	}
 }
 
@@ -257,15 +358,22 @@ func (d *duel) room() {
 	}
 }
 
-func (d *duel) client(t *rapid.T) netip.Prefix {
+// client draws an address, a range or a name, with a key in that case.
+func (d *duel) client(t *rapid.T) (id ID, key string) {
+	if rapid.IntRange(0, 5).Draw(t, "named") == 0 {
+		id.Name = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "name")
+		return id, id.Name + rapid.SampledFrom([]string{"1", "2"}).Draw(t, "key")
+	}
 	bits := rapid.SampledFrom([]int{32, 32, 32, 30, 29, 27}).Draw(t, "bits")
-	return netip.PrefixFrom(ipv4(d.addresses.Draw(t, "address")), bits).Masked()
+	id.Prefix = netip.PrefixFrom(ipv4(d.addresses.Draw(t, "address")), bits).Masked()
+	return id, ""
 }
 
 func (d *duel) take(t *rapid.T) {
 	addr := ipv4(d.addresses.Draw(t, "address"))
+	key := rapid.SampledFrom([]string{"", "", "", "a1", "a2", "b1"}).Draw(t, "key")
 	for range rapid.IntRange(1, 8).Draw(t, "requests") {
-		d.ask(t, addr)
+		d.ask(t, addr, key)
 	}
 }
 
@@ -275,14 +383,26 @@ func (d *duel) wait(t *rapid.T) {
 }
 
 func (d *duel) set(t *rapid.T) {
-	p, limit := d.client(t), d.limits.Draw(t, "limit")
-	d.l.set(p, limit, d.now)
-	d.open = !d.o.set(p, limit, d.now)
+	id, key := d.client(t)
+	limit := d.limits.Draw(t, "limit")
+	r := Registration{ID: id, Terms: Terms{Limit: limit}}
+	if key != "" {
+		r.Key = DigestKey([]byte(key))
+	}
+	d.room()
+	d.l.set(r, d.now)
+	d.open = !d.o.set(id, key, limit, d.now)
 }
 
 func (d *duel) delete(t *rapid.T) {
-	p := d.client(t)
+	id, _ := d.client(t)
 	d.room()
-	d.l.delete(p, d.now)
-	d.open = !d.o.remove(p, d.now)
+	d.l.delete(id, d.now)
+	d.open = !d.o.remove(id, d.now)
+}
+
+func (d *duel) reset(t *rapid.T) {
+	id, _ := d.client(t)
+	d.l.Reset(id)
+	d.o.reset(id)
 }

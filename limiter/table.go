@@ -6,7 +6,8 @@ import (
 )
 
 const (
-	clientsPerGroup = 16   // on average, with the table full
+	cellsPerGroup   = 16
+	clientsPerGroup = 11   // on average, with the table full
 	overflowBuckets = 1024 // a power of two
 
 	// evictionTries is how many groups are searched for clients to drop. With two, a table of which
@@ -24,13 +25,17 @@ const (
 // The hash picks a group, which is a small hash table with linear probing. Keys are only ever added
 // to it, each by one compare-and-swap on the first free cell of its probe sequence, so two
 // goroutines cannot give the same newcomer two buckets. A full group is replaced by one
-// without the clients that can be dropped, and with some more room. That begins with closing all
+// without the clients that can be dropped, and with more room. That begins with closing all
 // cells, which makes their keys and states final. So whoever meets a closed cell can make
 // the same copy: there is no lock, and nobody waits.
 //
-// Memory is allocated as clients come: 8 bytes per group at first, and about 22 bytes per client
-// when the table is full, free cells included. Known clients allocate nothing. Newcomers do
-// when they find their group full, which is at most one in four.
+// The cells lie in the group itself, at a place that the hash alone tells: finding a client is one
+// visit to memory behind the one to the list of groups. The few groups that need more cells, one in
+// twenty with the table full, have them elsewhere.
+//
+// Memory is allocated as clients come: 8 bytes per group at first, 288 with its first client, and
+// about 28 bytes per client when the table is full, free cells included. Known clients allocate
+// nothing. Newcomers do when their group is full or does not exist.
 type table struct {
 	rates    rates
 	groups   []atomic.Pointer[group]
@@ -55,7 +60,28 @@ type group struct {
 	// A bucket dropped was full at this tick. One that starts anew is so too, and not before: a late
 	// request with an earlier time must not find the tokens that were spent since.
 	start int64
-	cells []cell
+	more  []cell // used once the others are taken
+	cells [cellsPerGroup]cell
+}
+
+// newGroup returns a group with at least so many cells.
+func newGroup(start int64, cells int) *group {
+	g := &group{start: start}
+	if cells > cellsPerGroup {
+		g.more = make([]cell, cells-cellsPerGroup)
+	}
+	return g
+}
+
+// size returns the number of cells.
+func (g *group) size() int { return cellsPerGroup + len(g.more) }
+
+// cell returns the i-th cell.
+func (g *group) cell(i int) *cell {
+	if i < cellsPerGroup {
+		return &g.cells[i]
+	}
+	return &g.more[i-cellsPerGroup]
 }
 
 func newTable(r rates, maxTracked int) *table {
@@ -85,12 +111,34 @@ func (t *table) take(key uint64, now int64) outcome {
 	}
 }
 
-func (t *table) charge(key uint64, debt, now int64) {
+// raise makes the debt of the client with that key at least that of the given state.
+func (t *table) raise(key uint64, floor, now int64) {
 	for {
-		if state, _ := t.bucket(key, now); charge(state, debt, now, &t.rates) {
+		if state, _ := t.bucket(key, now); raise(state, floor) {
 			return
 		}
 	}
+}
+
+// peek returns the state of the client with that key or, if it has no bucket of its own, the one
+// that it would open it in.
+func (t *table) peek(key uint64) int64 {
+	g := t.slot(key).Load()
+	if c, known := g.find(key); known {
+		if tat := c.state.Load() &^ closed; tat > 0 {
+			return tat
+		}
+	}
+	return t.opening(g, key)
+}
+
+// opening returns the state in which a client of the group opens its bucket.
+func (t *table) opening(g *group, key uint64) int64 {
+	start := int64(full)
+	if g != nil {
+		start = max(start, g.start)
+	}
+	return max(start, t.shared(key).Load())
 }
 
 // bucket returns the state of the client with that key, and whether it is his own rather than
@@ -105,7 +153,7 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 			case tat > 0:
 				return &c.state, true
 			case tat == 0: // whoever gets here first opens it
-				c.state.CompareAndSwap(0, max(1, g.start, t.shared(key).Load()))
+				c.state.CompareAndSwap(0, t.opening(g, key))
 			default:
 				t.renew(slot, g, now)
 			}
@@ -114,7 +162,11 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 		switch {
 		case t.tracked.Load() >= t.max:
 			if !t.evict(slot, g, now) {
-				return t.shared(key), false
+				shared := t.shared(key)
+				if g != nil {
+					raise(shared, g.start) // it may have been dropped from there
+				}
+				return shared, false
 			}
 		case c == nil:
 			t.renew(slot, g, now)
@@ -139,13 +191,17 @@ func (g *group) find(key uint64) (c *cell, known bool) {
 	if g == nil {
 		return nil, false
 	}
-	n := len(g.cells)
-	first := int(uint64(uint32(key)) * uint64(n) >> 32)
-	for i := range n {
-		if i += first; i >= n {
-			i -= n
+	for i := range cellsPerGroup {
+		c := &g.cells[(key+uint64(i))%cellsPerGroup]
+		switch c.key.Load() {
+		case key:
+			return c, true
+		case 0:
+			return c, false
 		}
-		c := &g.cells[i]
+	}
+	for i := range g.more {
+		c := &g.more[i]
 		switch c.key.Load() {
 		case key:
 			return c, true
@@ -192,8 +248,8 @@ func (g *group) idle(tick int64) bool {
 	if g == nil {
 		return false
 	}
-	for i := range g.cells {
-		c := &g.cells[i]
+	for i := range g.size() {
+		c := g.cell(i)
 		if key := c.key.Load(); key != 0 && key != sealed && c.state.Load()&^closed <= tick {
 			return true
 		}
@@ -210,7 +266,7 @@ func (t *table) renew(slot *atomic.Pointer[group], old *group, now int64) {
 		start = max(tick, old.start)
 		held, kept = old.close(tick)
 	}
-	fresh := &group{start: start, cells: make([]cell, kept+4+kept/4)}
+	fresh := newGroup(start, kept+4+kept/4)
 	if old != nil {
 		fresh.copy(old, tick)
 	}
@@ -222,8 +278,8 @@ func (t *table) renew(slot *atomic.Pointer[group], old *group, now int64) {
 // close makes the keys and states of the group final. It returns how many clients it holds, and
 // how many of these are in debt at the tick.
 func (g *group) close(tick int64) (held, kept int) {
-	for i := range g.cells {
-		c := &g.cells[i]
+	for i := range g.size() {
+		c := g.cell(i)
 		tat := c.state.Or(closed) &^ closed
 		if c.key.CompareAndSwap(0, sealed) || c.key.Load() == sealed {
 			continue
@@ -238,8 +294,8 @@ func (g *group) close(tick int64) (held, kept int) {
 
 // copy adds the clients of a closed group that are in debt at the tick.
 func (g *group) copy(closedGroup *group, tick int64) {
-	for i := range closedGroup.cells {
-		from := &closedGroup.cells[i]
+	for i := range closedGroup.size() {
+		from := closedGroup.cell(i)
 		key, tat := from.key.Load(), from.state.Load()&^closed
 		if key == sealed || tat <= tick {
 			continue

@@ -112,7 +112,7 @@ func TestEvictionLosesNothing(t *testing.T) {
 		unbounded := make(map[uint64]int64)
 		now := int64(1000)
 		for range rapid.IntRange(1, 400).Draw(t, "requests") {
-			now += rapid.Int64Range(200, 500).Draw(t, "pause") // at most 15 debtors
+			now += rapid.Int64Range(300, 500).Draw(t, "pause") // at most 10 debtors
 			key := spread(rapid.IntRange(0, 60).Draw(t, "key"))
 			want := take(unbounded[key], now, &r)
 			unbounded[key] = want.tat
@@ -131,7 +131,7 @@ func TestEvictionAndEarlierTime(t *testing.T) {
 	tab := newTable(prepare(Limit{2, 1}), clientsPerGroup)
 	tab.take(1, t0)
 	tab.take(1, t0)
-	for key := uint64(2); key < 8; key++ { // more than the first group holds
+	for key := uint64(2); key < 2+clientsPerGroup; key++ { // more than the table holds
 		tab.take(key, t0+2e9)
 	}
 	if _, known := tab.slot(1).Load().find(1); known {
@@ -211,8 +211,9 @@ func TestChurnAtOnce(t *testing.T) {
 	}
 	held := 0
 	for i := range tab.groups {
-		for j := range tab.groups[i].Load().cells {
-			if tab.groups[i].Load().cells[j].key.Load() != 0 {
+		g := tab.groups[i].Load()
+		for j := range g.size() {
+			if g.cell(j).key.Load() != 0 {
 				held++
 			}
 		}

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 )
@@ -67,4 +68,9 @@ type Registration struct {
 	ID    ID
 	Key   KeyDigest // of the API key, if the client has a name
 	Terms Terms     // which have passed Check
+}
+
+// place returns where the digest stands in the index of keys.
+func (k *KeyDigest) place() address {
+	return address{binary.BigEndian.Uint64(k[:8]), binary.BigEndian.Uint64(k[8:16])}
 }

@@ -44,12 +44,12 @@ func BenchmarkTakeRejected(b *testing.B) {
 
 func BenchmarkRegistered(b *testing.B) {
 	benchmarkClients(b, func(l *Limiter, addr netip.Addr) {
-		l.Set(netip.PrefixFrom(addr, 32), Limit{Capacity: 1000, RatePerSecond: 1000})
+		l.registerNow(netip.PrefixFrom(addr, 32), Limit{Capacity: 1000, RatePerSecond: 1000})
 	})
 }
 
 func BenchmarkAnonymous(b *testing.B) {
-	benchmarkClients(b, func(l *Limiter, addr netip.Addr) { l.Take(l.Identify(addr), time.Now()) })
+	benchmarkClients(b, func(l *Limiter, addr netip.Addr) { l.ask(l.Identify(addr, nil), time.Now()) })
 }
 
 // benchmarkClients measures Identify and Take with few clients, which the processor's caches hold,
@@ -68,7 +68,7 @@ func benchmarkClients(b *testing.B, add func(*Limiter, netip.Addr)) {
 			i := 0
 			for b.Loop() {
 				i = (i + 7_990_271) % clients // a stride that no cache foresees
-				l.Take(l.Identify(ipv4(i)), now)
+				l.ask(l.Identify(ipv4(i), nil), now)
 			}
 		})
 	}
@@ -80,7 +80,7 @@ func BenchmarkSet(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i++
-		l.Set(netip.PrefixFrom(ipv4(i%1_000_000), 32), Limit{Capacity: 1000, RatePerSecond: 1000.5})
+		l.registerNow(netip.PrefixFrom(ipv4(i%1_000_000), 32), Limit{Capacity: 1000, RatePerSecond: 1000.5})
 	}
 }
 

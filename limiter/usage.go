@@ -4,7 +4,7 @@ import "time"
 
 // Usage is what a registered client has done since the start of the process, its registration or
 // the last reset, whichever came last. Each request is counted once, as allowed, limited or
-// would-have-been limited.
+// limited by shadow.
 type Usage struct {
 	Tokens        float64   // in the bucket now
 	Allowed       int64     // requests within the limit
@@ -15,21 +15,39 @@ type Usage struct {
 	LastSeen      time.Time // of the last request, to the second; zero if there was none
 }
 
-// Usage returns what the client has done; ok is false if nobody registered it.
-func (l *Limiter) Usage(id ID) (u Usage, ok bool) { return Usage{}, false }
-
-// Reset makes the client's buckets full and its counts 0. What is under way stays. ok is false if
-// nobody registered the client.
-func (l *Limiter) Reset(id ID) (ok bool) { return false }
-
-// Limited is a client that gets rejected.
-type Limited struct {
-	Client     string // the address, the IPv6 network, the range or the name
-	Registered bool
-	Shadow     bool  // nothing was rejected, but would have been without Terms.Shadow
-	Rejections int64 // in the last minute, at least
+// Usage returns what the client has done; ok is false if nobody has registered it.
+func (l *Limiter) Usage(id ID) (u Usage, ok bool) {
+	return l.usage(id, l.since(time.Now()))
 }
 
-// Limited returns at most n of the clients that were rejected in the last minute, those with most
-// rejections first.
-func (l *Limiter) Limited(n int) []Limited { return nil }
+func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
+	id = canonical(id)
+
+	l.registering.Lock()
+	defer l.registering.Unlock()
+	b := l.current(id)
+	if b == nil {
+		return Usage{}, false
+	}
+	a, r := b.account, &b.plan.rates
+	u = Usage{
+		Tokens:        r.tokens(b.state.Load(), now),
+		Allowed:       b.allowed.Load(),
+		Limited:       a.limited.Load(),
+		ShadowLimited: a.shadowed.Load(),
+		InFlight:      a.inFlight.Load(),
+	}
+	if t := a.trial.Load(); t != nil {
+		u.TrialLimited = t.limited.Load()
+	}
+	if second := b.seen.Load(); second > 0 {
+		u.LastSeen = l.base.Add(time.Duration(second-1) * time.Second)
+	}
+	return u, true
+}
+
+// tokens returns what the bucket holds.
+func (r *rates) tokens(tat, now int64) float64 {
+	spent := max(0, tat-r.at(now))
+	return max(0, float64(r.ticks(r.capacity)-spent)/float64(r.ticks(1)))
+}

@@ -89,7 +89,7 @@ func TestEveryWindow(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.Default, cfg.MaxTracked = limit, test.maxTracked
 			l := New(cfg)
-			l.Set(netip.MustParsePrefix(test.registered), limit)
+			l.registerNow(netip.MustParsePrefix(test.registered), limit)
 			times, end := overload(l, netip.MustParseAddr("192.0.2.1"), test.crowd)
 			limit.keeps(t, times)
 			took := end - time.Duration(slices.Min(times))
@@ -123,11 +123,11 @@ func overload(l *Limiter, client netip.Addr, crowd func(random uint32) netip.Add
 			for d := (Decision{Allowed: true}); d.Allowed || last < run; {
 				now := time.Now()
 				last = now.Sub(start)
-				if d = l.Take(l.Identify(client), now); d.Allowed {
+				if d = l.ask(l.Identify(client, nil), now); d.Allowed {
 					mine = append(mine, int64(last))
 				}
 				if crowd != nil {
-					l.Take(l.Identify(crowd(rand.Uint32())), now)
+					l.ask(l.Identify(crowd(rand.Uint32()), nil), now)
 				}
 			}
 			mu.Lock()

@@ -1,0 +1,124 @@
+package limiter
+
+import (
+	"net/netip"
+
+	"github.com/gaissmai/bart"
+)
+
+// debt is what a deleted client had spent.
+type debt struct {
+	rates rates
+	tat   int64
+	owed  int64
+}
+
+// paid reports whether the client would have a full bucket by now, had it not been deleted.
+func (d *debt) paid(now int64) bool {
+	tat, owed := carry(&d.rates, d.tat, d.owed, now, &d.rates)
+	return owed == 0 && tat <= d.rates.at(now)
+}
+
+// departed remembers what deleted clients had spent, for as long as they had not got it back: one
+// that is registered again goes on from there. Else deletion would be a way to refill a bucket. The
+// zero value remembers nobody. Limiter.registering guards it. Its size is bounded by the clients
+// deleted within 30 days, the longest that a bucket takes to be full, and in practice by those of a
+// few minutes.
+type departed struct {
+	debts map[ID]debt
+	sweep int // size at which those paid are forgotten
+}
+
+const leastSweep = 64
+
+func (all *departed) remember(id ID, d debt, now int64) {
+	if d.paid(now) {
+		return
+	}
+	if all.debts == nil {
+		all.debts, all.sweep = make(map[ID]debt), leastSweep
+	}
+	if len(all.debts) >= all.sweep {
+		for id, d := range all.debts {
+			if d.paid(now) {
+				delete(all.debts, id)
+			}
+		}
+		all.sweep = max(leastSweep, 2*len(all.debts))
+	}
+	all.debts[id] = d
+}
+
+// recall forgets the client and returns the state of its bucket for the rates it gets now.
+func (all *departed) recall(id ID, r *rates, now int64) (tat, owed int64) {
+	d, known := all.debts[id]
+	if !known {
+		return full, 0
+	}
+	delete(all.debts, id)
+	return carry(&d.rates, d.tat, d.owed, now, r)
+}
+
+// floors are the least debts of unregistered clients in ranges that were deleted: each address
+// has, of the default limit, spent what the range had. A floor is a state of a bucket, and means
+// nothing any more once it has passed. Floors never change, they are only replaced.
+type floors struct {
+	ranges bart.Table[int64]
+	last   int64 // the tick at which the last one has passed
+}
+
+// with returns the floors and one more. Where ranges overlap the higher counts.
+func (f *floors) with(p netip.Prefix, floor, tick int64) *floors {
+	more := &floors{last: floor}
+	if f != nil && f.last > tick { // else all have passed
+		more.ranges, more.last = *f.ranges.Clone(), max(floor, f.last)
+	}
+	if wider, ok := more.ranges.LookupPrefix(p); ok { // the longest that holds p, which may be p itself
+		floor = max(floor, wider)
+	}
+	for inner, old := range more.ranges.Subnets(p) {
+		more.ranges.Insert(inner, max(floor, old))
+	}
+	more.ranges.Insert(p, floor)
+	return more
+}
+
+// raiseToFloor charges an unregistered client with what a deleted range had spent that holds its
+// address.
+func (l *Limiter) raiseToFloor(f *floors, c *Client, now int64) {
+	tick := l.anonymous.rates.at(now)
+	if f.last <= tick {
+		return
+	}
+	if floor, ok := f.ranges.Lookup(c.address.addr()); ok && floor > tick {
+		l.anonymous.raise(key(c.hash), floor, now)
+	}
+}
+
+// chargeUnregistered charges who was deleted to the unregistered buckets that pay from now on.
+func (l *Limiter) chargeUnregistered(p netip.Prefix, r *rates, tat, now int64) {
+	floor, _ := carry(r, tat, 0, now, &l.anonymous.rates)
+	tick := l.anonymous.rates.at(now)
+	switch {
+	case floor <= tick: // nothing is spent
+	case p.IsSingleIP():
+		l.anonymous.raise(key(l.secret.hash(l.network(addressOf(p.Addr())))), floor, now)
+	default:
+		l.floors.Store(l.floors.Load().with(p, floor, tick))
+	}
+}
+
+// spentUnregistered returns the state that a bucket with the given rates has after what the address
+// has spent while nobody had registered it.
+func (l *Limiter) spentUnregistered(a address, r *rates, now int64) int64 {
+	c := Client{address: a, hash: l.secret.hash(l.network(a))}
+	if f := l.floors.Load(); f != nil {
+		l.raiseToFloor(f, &c, now)
+	}
+	tat := l.anonymous.peek(key(c.hash))
+	if tat == full {
+		return full
+	}
+	tat, _ = carry(&l.anonymous.rates, tat, 0, now, r)
+	return tat
+}
