@@ -76,7 +76,7 @@ func probe(entries []entry, hash uint64, a address) (e *entry, known bool) {
 // current returns the bucket of the entry's address, or nil if that is not registered any more.
 func (e *entry) current() *bucket {
 	if e.bucket.state.Load() < 0 {
-		return e.bucket.next.Load()
+		return e.bucket.successor()
 	}
 	return &e.bucket
 }
@@ -84,68 +84,61 @@ func (e *entry) current() *bucket {
 // get returns the bucket of the address, or nil if it is not registered.
 func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
 
-// put registers the address with the bucket, or makes that the one of a registered address, whose
-// old one the caller has closed and made to lead to it.
-func (x *index) put(a address, b *bucket) {
+// add registers an address, which is not registered, with the account's bucket.
+func (x *index) add(a address, b *bucket) {
+	x.size.Add(1)
 	e, known := probe(*x.entries.Load(), x.hash(a), a)
-	if !known {
-		x.add(a, b)
+	if known { // it was registered before
+		e.bucket.account.Store(b.account.Load())
 		return
 	}
-	switch next := e.bucket.next.Load(); {
-	case e.bucket.state.Load() > 0:
-		panic("BUG: the bucket of a registered address is replaced, but open")
-	case next == nil:
-		x.size.Add(1)
-	case next == b: // it was the entry's own that led to it
-		x.stale++
-	}
-	e.bucket.next.Store(b)
-	if x.stale > len(*x.entries.Load())/8 {
-		x.rebuild()
-	}
-}
-
-// add registers an address that has no entry.
-func (x *index) add(a address, b *bucket) {
 	if 2*(x.taken+1) > len(*x.entries.Load()) {
 		x.rebuild()
+		e, _ = probe(*x.entries.Load(), x.hash(a), a)
 	}
-	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	e.address = a
-	e.bucket.plan, e.bucket.account = b.plan, b.account
-	e.bucket.allowed.Store(b.allowed.Load())
-	e.bucket.seen.Store(b.seen.Load())
-	e.bucket.state.Store(b.state.Load())
+	b.move(&e.bucket)
 	x.taken++
-	x.size.Add(1)
 }
 
-// remove unregisters the address. It returns its bucket, closed, or nil if there is none.
-func (x *index) remove(a address) *bucket {
-	e, known := probe(*x.entries.Load(), x.hash(a), a)
-	if !known {
-		return nil
+// replaced says that the bucket, which was the address's, has been closed and leads to another.
+func (x *index) replaced(a address, old *bucket) {
+	if e, _ := probe(*x.entries.Load(), x.hash(a), a); old == &e.bucket {
+		x.outdate()
 	}
+}
+
+// remove unregisters an address, which is registered.
+func (x *index) remove(a address) {
+	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	old := e.current()
-	switch old {
-	case nil:
-		return nil
-	case &e.bucket:
-		x.stale++
-	default:
-		// A request that finds the bucket closed identifies its client again. By then it must be gone.
-		e.bucket.next.Store(nil)
-	}
-	old.state.Or(closed)
+	old.close()
+	e.bucket.account.Store(nil)
 	x.size.Add(-1)
-	return old
+	if old == &e.bucket {
+		x.outdate()
+	}
+}
+
+// unlink unregisters an address whose bucket was replaced. What that led to stays.
+func (x *index) unlink(a address) {
+	e, _ := probe(*x.entries.Load(), x.hash(a), a)
+	e.bucket.account.Store(nil)
+	x.size.Add(-1)
+}
+
+// outdate counts an entry whose own bucket was closed.
+func (x *index) outdate() {
+	if x.stale++; x.stale > len(*x.entries.Load())/8 {
+		x.rebuild()
+	}
 }
 
 // rebuild moves everything to a table that is a third full.
 func (x *index) rebuild() {
 	old := *x.entries.Load()
 	entries := make([]entry, max(leastEntries, 3*x.size.Load()))
+	taken := 0
 	for i := range old {
 		from := &old[i]
 		if from.bucket.state.Load() == 0 {
@@ -155,8 +148,9 @@ func (x *index) rebuild() {
 			to, _ := probe(entries, x.hash(from.address), from.address)
 			to.address = from.address
 			b.move(&to.bucket)
+			taken++
 		}
 	}
 	x.entries.Store(&entries)
-	x.taken, x.stale = int(x.size.Load()), 0
+	x.taken, x.stale = taken, 0
 }

@@ -19,12 +19,14 @@ func numbered(n int64) *plan { return make(plans).use(Terms{Limit: Limit{n, 1000
 
 // give is what Limiter.set does with an address.
 func (x *index) give(a address, p *plan) {
-	b := newBucket(p, &account{})
 	if old := x.get(a); old != nil {
-		b.account = old.account
-		old.replace(b, t0)
+		old.replace(newBucket(p, old.account.Load()), t0)
+		x.replaced(a, old)
+		return
 	}
-	x.put(a, b)
+	b := newBucket(p, &account{})
+	b.account.Load().current.Store(b)
+	x.add(a, b)
 }
 
 // Whatever is registered, changed and deleted, the index is like a map.
@@ -37,11 +39,17 @@ func TestIndexIsLikeAMap(t *testing.T) {
 				for n := range rapid.IntRange(0, 500).Draw(t, "changes") {
 					a := address{0, uint64(rapid.IntRange(1, kinds).Draw(t, "address"))}
 					if rapid.IntRange(0, 2).Draw(t, "deletes") == 0 {
-						removed := x.remove(a)
-						if (removed != nil) != (want[a] != 0) || removed != nil && removed.state.Load() >= 0 {
-							t.Fatalf("%v, registered with %d: removed %v", a, want[a], removed)
+						b := x.get(a)
+						if (b != nil) != (want[a] != 0) {
+							t.Fatalf("%v, registered with %d, is %v", a, want[a], b)
 						}
-						delete(want, a)
+						if b != nil {
+							x.remove(a)
+							if b.state.Load() >= 0 || b.successor() != nil {
+								t.Fatalf("%v was removed, but its bucket is open or leads on", a)
+							}
+							delete(want, a)
+						}
 						continue
 					}
 					x.give(a, numbered(int64(n+1)))
@@ -129,7 +137,7 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 							if ok {
 								break
 							}
-							b = b.next.Load()
+							b = b.successor()
 						}
 						if b == nil {
 							t.Errorf("client %d is lost", i)

@@ -92,7 +92,10 @@ func (l *Limiter) findKey(apiKey []byte) *bucket {
 	digest := DigestKey(apiKey)
 	place := digest.place()
 	b := l.keyed.find(l.secret.hash(place), place)
-	if b == nil || b.account.named.Load().key != digest {
+	if b == nil {
+		return nil
+	}
+	if a := b.account.Load(); a == nil || a.named.Load().key != digest {
 		return nil
 	}
 	return b
@@ -125,12 +128,12 @@ func (l *Limiter) Admit(c Client, now time.Time, d *Decision) Lease {
 }
 
 func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
-	for c.bucket != nil {
-		if c.bucket.admit(now, d) {
-			return l.settle(&c, now, d)
+	for in := false; c.bucket != nil; {
+		if a := c.bucket.account.Load(); a != nil && c.bucket.admit(a, &in, now, d) {
+			return l.settle(a, &c, now, d)
 		}
-		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify
-			c = l.identify(c.address)
+		if c.bucket = c.bucket.successor(); c.bucket == nil { // deleted after Identify
+			c, in = l.identify(c.address), false
 		}
 	}
 	l.admitUnregistered(&c, now, d)
@@ -138,8 +141,7 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 }
 
 // settle notes a rejection of a registered client, and returns the lease of what is none.
-func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
-	a := c.bucket.account
+func (l *Limiter) settle(a *account, c *Client, now int64, d *Decision) Lease {
 	if d.Exceeded != Nothing {
 		l.rejected.addRegistered(l, c.address, a.named.Load(), now)
 	}

@@ -186,9 +186,9 @@ func TestTakeDoesNotWaitForSet(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("192.0.2.1/32")
 	l.register(p, Limit{5, 1}, t0)
 	client := l.Identify(p.Addr(), nil)
-	next := newBucket(make(plans).use(Terms{Limit: Limit{7, 1}}), client.bucket.account)
+	next := newBucket(make(plans).use(Terms{Limit: Limit{7, 1}}), client.bucket.account.Load())
 	client.bucket.replace(next, t0)
-	if client.bucket.next.Load() != next {
+	if client.bucket.successor() != next {
 		t.Fatal("the closed bucket leads nowhere")
 	}
 	if d := l.take(client, t0); d.Capacity != 7 {

@@ -5,7 +5,8 @@ package limiter
 type plan struct {
 	terms   Terms
 	rates   rates
-	trial   rates // of terms.Trial, if there is one
+	onTrial bool  // there is a terms.Trial
+	trial   rates // of it
 	clients int   // that have it; guarded by Limiter.registering
 }
 
@@ -18,7 +19,7 @@ func (all plans) use(t Terms) *plan {
 	if p == nil {
 		p = &plan{terms: t, rates: prepare(t.Limit)}
 		if t.Trial != (Limit{}) {
-			p.trial = prepare(t.Trial)
+			p.onTrial, p.trial = true, prepare(t.Trial)
 		}
 		all[t] = p
 	}

@@ -21,6 +21,9 @@ func (l *Limiter) set(r Registration, now int64) {
 
 	l.registering.Lock()
 	defer l.registering.Unlock()
+	if id.Name != "" {
+		l.dropHolder(r.Key, id, now)
+	}
 	p := l.plans.use(r.Terms)
 	old := l.current(id)
 	if old == nil {
@@ -28,48 +31,76 @@ func (l *Limiter) set(r Registration, now int64) {
 		return
 	}
 	l.plans.drop(old.plan)
-	a := old.account
+	a := old.account.Load()
 	next := newBucket(p, a)
+	old.replace(next, now)
 	if id.Name != "" && l.keys[id.Name] != r.Key {
-		l.rekey(id, r.Key, next, now)
+		l.rekey(id, r.Key, old, next)
 	} else {
-		old.replace(next, now)
-		l.publish(id, next)
+		l.replaced(id, old, next)
 	}
 	a.setTrial(p)
+}
+
+// dropHolder deletes the client that has the key, if it is another. Whoever keeps the clients sees
+// to it that no two have the same, but may tell of the one who has given it up later than of the
+// one who has taken it, or never.
+func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
+	b := l.keyed.get(key.place())
+	if b == nil {
+		return
+	}
+	if holder := b.account.Load().named.Load().id; holder != id {
+		l.remove(holder, now)
+	}
 }
 
 // open registers a client that nobody has registered.
 func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 	a := &account{}
-	if id.Name != "" || !id.Prefix.IsSingleIP() {
-		a.named.Store(&named{id, key, rand.Uint64()})
-	}
-	if id.Name != "" {
-		l.keys[id.Name] = key
-	}
-	a.setTrial(p)
 	b := newBucket(p, a)
+	a.current.Store(b)
+	a.setTrial(p)
 	tat, owed := l.departed.recall(id, &p.rates, now)
-	if id.Name == "" && id.Prefix.IsSingleIP() {
-		tat = max(tat, l.spentUnregistered(addressOf(id.Prefix.Addr()), &p.rates, now))
-	}
-	b.state.Store(tat)
 	a.owed = owed
-	l.publish(id, b)
+	switch {
+	case id.Name != "":
+		b.state.Store(tat)
+		a.named.Store(&named{id, key, rand.Uint64()})
+		l.keys[id.Name] = key
+		l.keyed.add(key.place(), b)
+	case id.Prefix.IsSingleIP():
+		addr := addressOf(id.Prefix.Addr())
+		b.state.Store(max(tat, l.spentUnregistered(addr, &p.rates, now)))
+		l.exact.add(addr, b)
+	default:
+		b.state.Store(tat)
+		a.named.Store(&named{id: id, mark: rand.Uint64()})
+		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, b))
+	}
 }
 
-// rekey makes next the bucket of a named client, and the key the one that finds it.
-func (l *Limiter) rekey(id ID, key KeyDigest, next *bucket, now int64) {
-	before := l.keys[id.Name]
-	old, a := l.keyed.remove(before.place()), next.account
-	tat, owed := carry(&old.plan.rates, old.state.Load()&^closed, a.owed, now, &next.plan.rates)
-	next.state.Store(tat)
-	a.owed = owed
-	old.handOver(next)
+// replaced tells where clients are found that old leads to next now.
+func (l *Limiter) replaced(id ID, old, next *bucket) {
+	switch {
+	case id.Name != "":
+		key := l.keys[id.Name]
+		l.keyed.replaced(key.place(), old)
+	case id.Prefix.IsSingleIP():
+		l.exact.replaced(addressOf(id.Prefix.Addr()), old)
+	default:
+		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, next))
+	}
+}
+
+// rekey has another key find the bucket of a named client.
+func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket) {
+	a, before := next.account.Load(), l.keys[id.Name]
+	l.keyed.unlink(before.place())
 	a.named.Store(&named{id, key, a.named.Load().mark})
 	l.keys[id.Name] = key
-	l.publish(id, next)
+	l.keyed.add(key.place(), next)
+	l.keyed.replaced(before.place(), old) // last, for it may move everything
 }
 
 // current returns the bucket of a registered client, or nil.
@@ -88,20 +119,6 @@ func (l *Limiter) current(id ID) *bucket {
 	return b
 }
 
-// publish lets requests find the bucket of a client. The old one, if there is one, has to be closed
-// and to lead to it.
-func (l *Limiter) publish(id ID, b *bucket) {
-	switch {
-	case id.Name != "":
-		key := l.keys[id.Name]
-		l.keyed.put(key.place(), b)
-	case id.Prefix.IsSingleIP():
-		l.exact.put(addressOf(id.Prefix.Addr()), b)
-	default:
-		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, b))
-	}
-}
-
 // Delete forgets the client, if there is one. What it has spent stays spent: of an address, and of
 // each address of a range, the unregistered bucket holds no more than it would had all of that been
 // taken from it. Whoever used a key goes by the address.
@@ -114,10 +131,16 @@ func (l *Limiter) delete(id ID, now int64) {
 
 	l.registering.Lock()
 	defer l.registering.Unlock()
+	l.remove(id, now)
+}
+
+// remove is delete for who holds the lock.
+func (l *Limiter) remove(id ID, now int64) {
 	old := l.current(id)
 	if old == nil {
 		return
 	}
+	a := old.account.Load()
 	switch {
 	case id.Name != "":
 		key := l.keys[id.Name]
@@ -126,13 +149,12 @@ func (l *Limiter) delete(id ID, now int64) {
 	case id.Prefix.IsSingleIP():
 		l.exact.remove(addressOf(id.Prefix.Addr()))
 	default:
-		// Requests that find the bucket closed identify their clients again. By then it must be gone.
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
-		old.state.Or(closed)
+		old.close()
 	}
 	l.plans.drop(old.plan)
 	tat := old.state.Load() &^ closed
-	l.departed.remember(id, debt{old.plan.rates, tat, old.account.owed}, now)
+	l.departed.remember(id, debt{old.plan.rates, tat, a.owed}, now)
 	if id.Name == "" {
 		l.chargeUnregistered(id.Prefix, &old.plan.rates, tat, now)
 	}
@@ -149,18 +171,14 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	if old == nil {
 		return false
 	}
-	a := old.account
-	b := newBucket(old.plan, a)
-	b.seen.Store(old.seen.Load())
-	old.next.Store(b)
-	old.state.Or(closed)
-	old.allowed.Or(closed) // who counts now counts in the new one
-	l.publish(id, b)
+	a := old.account.Load()
+	next := newBucket(old.plan, a)
+	old.refill(next)
+	l.replaced(id, old, next)
 	a.owed = 0
-	a.limited.Store(0)
-	a.shadowed.Store(0)
-	if old.plan.terms.Trial != (Limit{}) {
-		a.trial.Store(newTrial(&old.plan.trial))
+	a.base = a.counts(next)
+	if next.plan.onTrial {
+		a.trial.Store(newTrial(&next.plan.trial))
 	}
 	return true
 }

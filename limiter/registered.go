@@ -3,25 +3,33 @@ package limiter
 import "sync/atomic"
 
 // bucket is the token bucket of a registered client, with what every request needs. Its plan never
-// changes: new terms are a new bucket, which the old one, closed, leads to. With the address it
-// belongs to it fills one line of the processor's cache; see entry.
+// changes: new terms are a new bucket, which account.current leads to once the old one is closed.
+// With the address it belongs to it fills one line of the processor's cache; see entry.
+//
+// What is under way is what has entered and not left. Of these two only left is sure to never
+// decrease, and so whoever reads entered, then left, and adds to entered by a compare-and-swap knows
+// how many were under way.
 type bucket struct {
 	state   atomic.Int64 // never 0 once requests can find it
 	plan    *plan
-	next    atomic.Pointer[bucket]
-	allowed atomic.Int64  // requests within the limit; closed as state is
-	seen    atomic.Uint32 // second of the last request since Limiter.base, counted from 1; 0: none
-	account *account
+	account atomic.Pointer[account] // nil if the bucket was the client's until it was deleted
+	entered atomic.Int64            // requests that began; closed as state is
+	left    atomic.Int64            // those of them that have ended; closed as state is
+	seen    atomic.Uint32           // second of the last request since Limiter.base, from 1; 0: none
 }
 
 // account is what stays with a registered client whatever its terms are.
 type account struct {
-	inFlight atomic.Int64
-	limited  atomic.Int64 // requests rejected
-	shadowed atomic.Int64 // requests that passed because of Terms.Shadow alone
+	current  atomic.Pointer[bucket] // nil: the client was deleted
+	limited  atomic.Int64           // requests that entered, and found no token
+	refused  atomic.Int64           // requests that did not enter
+	shadowed atomic.Int64           // requests that were let through because of Terms.Shadow alone
 	trial    atomic.Pointer[trial]
 	named    atomic.Pointer[named] // nil if the client is an address
-	owed     int64                 // see carry; guarded by Limiter.registering
+
+	// Guarded by Limiter.registering.
+	owed int64 // see carry
+	base Usage // the counts at the last reset
 }
 
 // named is a registered client that is not an address: a range, or a name with a key. It never
@@ -49,81 +57,110 @@ type Lease struct{ account *account }
 // Release ends the request. It must be called once.
 func (s Lease) Release() {
 	if s.account != nil {
-		s.account.inFlight.Add(-1)
+		s.account.leave()
 	}
 }
 
-// enter adds a request to those under way, unless that makes more than most; 0 means no bound.
-func (a *account) enter(most int64) bool {
+func (a *account) leave() {
+	for b := a.current.Load(); b != nil && b.left.Add(1) < 0; b = a.current.Load() {
+	}
+}
+
+// entrance is what came of a request's wish to enter.
+type entrance uint8
+
+const (
+	entered entrance = iota
+	refused          // as many requests are under way as may be
+	moved            // the bucket is closed
+)
+
+// enter adds a request to those under way. Terms.MaxInFlight bounds these unless in shadow mode,
+// where the bound is only told.
+func (b *bucket) enter() entrance {
+	most, shadow := b.plan.terms.MaxInFlight, b.plan.terms.Shadow
+	if most == 0 {
+		if b.entered.Add(1) < 0 {
+			return moved
+		}
+		return entered
+	}
 	for {
-		n := a.inFlight.Load()
-		if most > 0 && n >= most {
+		n := b.entered.Load()
+		if n < 0 {
+			return moved
+		}
+		within := n-b.left.Load()&^closed < most
+		if !within && !shadow {
+			return refused
+		}
+		if b.entered.CompareAndSwap(n, n+1) {
+			if within {
+				return entered
+			}
+			return refused
+		}
+	}
+}
+
+// admit decides about a request of the account that the bucket belongs to. in is whether the request
+// has entered, and may be so already. It returns false if the bucket is closed.
+func (b *bucket) admit(a *account, in *bool, now int64, d *Decision) (open bool) {
+	p := b.plan
+	if !*in {
+		switch b.enter() {
+		case refused:
+			return b.refuse(a, now, d)
+		case moved:
 			return false
 		}
-		if a.inFlight.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// admit decides about a request and, if it is allowed, adds it to those under way. It returns false
-// if the bucket is closed.
-func (b *bucket) admit(now int64, d *Decision) (open bool) {
-	p, a := b.plan, b.account
-	if !a.enter(p.terms.MaxInFlight) {
-		return b.refuse(now, d)
+		*in = true
 	}
 	o, open := takeFrom(&b.state, now, &p.rates)
 	if !open {
-		a.inFlight.Add(-1)
 		return false
 	}
 	p.rates.describe(o, d)
 	d.Shadow = p.terms.Shadow
-	switch {
-	case o.allowed:
-		b.count()
-	case d.Shadow:
+	if !o.allowed {
 		d.exceed(Rate)
-		a.shadowed.Add(1)
-	default:
-		d.exceed(Rate)
-		a.limited.Add(1)
-		a.inFlight.Add(-1)
+		a.reject(d)
 	}
-	a.try(now)
+	if p.onTrial {
+		a.try(now)
+	}
 	b.see(now)
 	return true
+}
+
+// reject counts a request that found no token.
+func (a *account) reject(d *Decision) {
+	if d.Shadow {
+		a.shadowed.Add(1)
+		return
+	}
+	a.limited.Add(1)
+	a.leave()
 }
 
 // refuse decides about a request of a client that has as many under way as may be. It takes no
 // token.
-func (b *bucket) refuse(now int64, d *Decision) (open bool) {
-	p, a := b.plan, b.account
-	tat := b.state.Load()
-	if tat < 0 {
-		return false
-	}
-	p.rates.describe(outcome{tat, now, false}, d)
+func (b *bucket) refuse(a *account, now int64, d *Decision) (open bool) {
+	p := b.plan
+	p.rates.describe(outcome{b.state.Load() &^ closed, now, false}, d)
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)
-	if d.Shadow {
-		a.inFlight.Add(1)
+	if d.Shadow { // then it has entered
 		a.shadowed.Add(1)
-		a.try(now) // it passes, and so it counts there
+		if p.onTrial {
+			a.try(now)
+		}
 	} else {
-		a.limited.Add(1)
+		a.refused.Add(1)
 	}
 	b.see(now)
 	return true
-}
-
-// count counts a request within the limit, where the counts have moved to.
-func (b *bucket) count() {
-	for b != nil && b.allowed.Add(1) < 0 {
-		b = b.next.Load()
-	}
 }
 
 // see notes the time of a request. Most find the second noted already.
@@ -160,9 +197,10 @@ func newTrial(r *rates) *trial {
 	return t
 }
 
-// newBucket returns a full bucket.
+// newBucket returns a full bucket for the account, which it does not lead to yet.
 func newBucket(p *plan, a *account) *bucket {
-	b := &bucket{plan: p, account: a}
+	b := &bucket{plan: p}
+	b.account.Store(a)
 	b.state.Store(full)
 	return b
 }
@@ -170,37 +208,60 @@ func newBucket(p *plan, a *account) *bucket {
 // replace makes next the client's bucket, in the state that its plan makes of the old one's, and
 // closes the old one.
 func (b *bucket) replace(next *bucket, now int64) {
-	b.next.Store(next)
-	for {
-		tat := b.state.Load()
-		moved, owed := carry(&b.plan.rates, tat, b.account.owed, now, &next.plan.rates)
-		next.state.Store(moved) // nobody sees it before the next line succeeds
-		if b.state.CompareAndSwap(tat, tat|closed) {
-			b.account.owed = owed
-			b.handOver(next)
-			return
-		}
-	}
+	a := b.account.Load()
+	var owed int64
+	b.moveTo(next, a, func(tat int64) (moved int64) {
+		moved, owed = carry(&b.plan.rates, tat, a.owed, now, &next.plan.rates)
+		return moved
+	})
+	a.owed = owed
 }
 
 // move makes next what the bucket is, and closes the bucket.
 func (b *bucket) move(next *bucket) {
-	next.plan, next.account = b.plan, b.account
-	b.next.Store(next)
-	for {
-		tat := b.state.Load()
-		next.state.Store(tat) // nobody sees it before the next line succeeds
-		if b.state.CompareAndSwap(tat, tat|closed) {
-			b.handOver(next)
-			return
-		}
-	}
+	a := b.account.Load()
+	next.plan = b.plan
+	next.account.Store(a)
+	b.moveTo(next, a, func(tat int64) int64 { return tat })
 }
 
-// handOver closes the counts of a closed bucket and adds them to the one it leads to.
-func (b *bucket) handOver(next *bucket) {
-	next.allowed.Add(b.allowed.Or(closed) &^ closed)
-	if seen := b.seen.Load(); next.seen.Load() < seen {
-		next.seen.Store(seen)
+// refill makes next the client's bucket, a full one, and closes the old one.
+func (b *bucket) refill(next *bucket) {
+	b.moveTo(next, b.account.Load(), func(int64) int64 { return full })
+}
+
+// moveTo closes the bucket and makes next, in the state that translate makes of the final one, the
+// account's. Nobody waits: requests that meet a closed bucket find next. While counts move, what
+// is under way may be off by the requests that begin or end meanwhile.
+func (b *bucket) moveTo(next *bucket, a *account, translate func(tat int64) int64) {
+	entered, left := b.entered.Load(), b.left.Load()
+	next.entered.Store(entered)
+	next.left.Store(left)
+	next.seen.Store(b.seen.Load())
+	a.current.Store(next)
+	for {
+		tat := b.state.Load()
+		next.state.Store(translate(tat)) // nobody sees it before the next line succeeds
+		if b.state.CompareAndSwap(tat, tat|closed) {
+			break
+		}
 	}
+	next.entered.Add(b.entered.Or(closed) - entered)
+	next.left.Add(b.left.Or(closed) - left)
+}
+
+// close ends the bucket of a client that is deleted. By now requests must not find it any more.
+func (b *bucket) close() {
+	b.account.Load().current.Store(nil)
+	b.account.Store(nil)
+	b.state.Or(closed)
+}
+
+// successor returns the bucket that a closed one leads to, or nil.
+func (b *bucket) successor() *bucket {
+	a := b.account.Load()
+	if a == nil {
+		return nil
+	}
+	return a.current.Load()
 }

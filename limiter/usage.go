@@ -29,14 +29,13 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 	if b == nil {
 		return Usage{}, false
 	}
-	a, r := b.account, &b.plan.rates
-	u = Usage{
-		Tokens:        r.tokens(b.state.Load(), now),
-		Allowed:       b.allowed.Load(),
-		Limited:       a.limited.Load(),
-		ShadowLimited: a.shadowed.Load(),
-		InFlight:      a.inFlight.Load(),
-	}
+	a := b.account.Load()
+	u = a.counts(b)
+	u.Allowed -= a.base.Allowed
+	u.Limited -= a.base.Limited
+	u.ShadowLimited -= a.base.ShadowLimited
+	u.Tokens = b.plan.rates.tokens(b.state.Load(), now)
+	u.InFlight = b.entered.Load() - b.left.Load()
 	if t := a.trial.Load(); t != nil {
 		u.TrialLimited = t.limited.Load()
 	}
@@ -44,6 +43,16 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 		u.LastSeen = l.base.Add(time.Duration(second-1) * time.Second)
 	}
 	return u, true
+}
+
+// counts returns what was counted since the client was registered.
+func (a *account) counts(b *bucket) Usage {
+	limited, shadowed := a.limited.Load(), a.shadowed.Load() // before those that they are part of
+	return Usage{
+		Allowed:       b.entered.Load() - limited - shadowed,
+		Limited:       limited + a.refused.Load(),
+		ShadowLimited: shadowed,
+	}
 }
 
 // tokens returns what the bucket holds.
