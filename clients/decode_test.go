@@ -153,7 +153,7 @@ func FuzzDecodeClient(f *testing.F) {
 		if err := json.Unmarshal(body, &want); err != nil {
 			t.Fatalf("accepted, but %v", err)
 		}
-		if want.Capacity != got.limit.Capacity || want.RatePerSecond != got.limit.RatePerSecond {
+		if want.Capacity != got.Terms.Capacity || want.RatePerSecond != got.Terms.RatePerSecond {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
 	})

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 )
 
@@ -152,39 +151,4 @@ func (w *notifyWriter) Write(p []byte) (int, error) {
 		w.once.Do(func() { close(w.notify) })
 	}
 	return len(p), nil
-}
-
-func TestMigrateTwice(t *testing.T) {
-	cfg := Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second}
-	a, stop := startAPI(t, cfg)
-	created := a.create("10.0.0.1", 7)
-	stop()
-	// As a newer version of the load balancer leaves it.
-	execSQL(t, cfg.Store, "INSERT INTO clients_migrations (version) VALUES (9999)")
-	a, _ = startAPI(t, cfg)
-	if found := a.get("/10.0.0.1"); found != created {
-		t.Errorf("got %+v, want %+v", found, created)
-	}
-}
-
-func TestMigrateAtOnce(t *testing.T) {
-	database := newDatabase(t)
-	const instances = 6
-	errs := make([]error, instances)
-	var wg sync.WaitGroup
-	for i := range instances {
-		pool, err := pgxpool.New(t.Context(), database)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer pool.Close()
-		if err := pool.Ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		wg.Go(func() { errs[i] = migrate(t.Context(), pool) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		t.Error(err)
-	}
 }
