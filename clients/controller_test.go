@@ -186,9 +186,7 @@ func (a *api) listAll(size int) (ids []string, pages int) {
 		got := a.call(http.StatusOK, "GET", next, "")
 		var page []clientJSON
 		a.decode(got, &page)
-		for _, c := range page {
-			ids = append(ids, c.IPAddress)
-		}
+		ids = append(ids, namesOf(page)...)
 		next = ""
 		if link := got.header.Get("Link"); link != "" {
 			next = strings.TrimSuffix(strings.TrimPrefix(link, "<"+collection), `>; rel="next"`)

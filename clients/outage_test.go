@@ -86,10 +86,29 @@ func TestPostgresOutage(t *testing.T) {
 	a.refuse(http.StatusServiceUnavailable, "", "try again later", "PUT", "/10.0.0.1", `{"capacity":8,"rate_per_second":1}`)
 	a.refuse(http.StatusServiceUnavailable, "", "try again later", "GET", "/", "")
 	a.limited("10.0.0.1", 7)
+	a.call(http.StatusOK, "GET", limitedPath, "")
+	a.refuse(http.StatusNotFound, "", "10.0.0.2", "GET", "/10.0.0.2/usage", "")
+	a.refuse(http.StatusNotFound, "", "10.0.0.2", "POST", "/10.0.0.2/reset", "")
 
 	allowConnections(t, database, true)
 	a.call(http.StatusOK, "PUT", "/10.0.0.1", `{"capacity":8,"rate_per_second":1}`)
 	a.limited("10.0.0.1", 8)
+}
+
+// TestUsageDuringAnOutage: what comes from the limiter does not wait for PostgreSQL.
+func TestUsageDuringAnOutage(t *testing.T) {
+	database := newDatabase(t)
+	a, _ := startAPI(t, Config{Store: database, ConnectTimeout: 10 * time.Second})
+	a.create("10.0.0.1", 7)
+	allowConnections(t, database, false)
+	a.limited("10.0.0.1", 7)
+	if u := a.usageOf("/10.0.0.1"); u.Allowed != 1 {
+		t.Errorf("the usage is %+v", u)
+	}
+	a.call(http.StatusNoContent, "POST", "/10.0.0.1/reset", "")
+	if u := a.usageOf("/10.0.0.1"); u.Allowed != 0 {
+		t.Errorf("after a reset the usage is %+v", u)
+	}
 }
 
 // TestPostgresStalls has a write wait for a lock. It must be answered, and must not take place afterwards.

@@ -125,13 +125,17 @@ func TestWriteProblem(t *testing.T) {
 		var ctx fasthttp.RequestCtx
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 		WriteProblem(&ctx, status, "", "a <detail> & \"more\"")
-		got := answer{status: ctx.Response.StatusCode(), body: string(ctx.Response.Body()), header: http.Header{
-			"Content-Type": {string(ctx.Response.Header.ContentType())},
-		}}
+		got := answerOf(&ctx)
 		if !strings.Contains(got.body, `"title":"`+title+`"`) || !strings.Contains(got.body, `a <detail> & \"more\"`) ||
 			strings.Contains(got.body, `"field"`) || len(ctx.Response.Header.Peek("WWW-Authenticate")) == 0 {
 			t.Errorf("%d is %s", status, got.body)
 		}
 		spec.check(t, "POST", collection+"/", "", got)
 	}
+}
+
+func answerOf(ctx *fasthttp.RequestCtx) answer {
+	return answer{status: ctx.Response.StatusCode(), body: string(ctx.Response.Body()), header: http.Header{
+		"Content-Type": {string(ctx.Response.Header.ContentType())},
+	}}
 }

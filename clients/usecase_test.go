@@ -156,6 +156,9 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 		{"DELETE", "/10.0.0.1", ""},
 		{"GET", "/10.0.0.1", ""},
 		{"GET", "/", ""},
+		{"POST", "/", `{"name":"acme","api_key":"the key of acme","capacity":8,"rate_per_second":1}`},
+		{"PUT", "/acme", `{"api_key":"the key of acme","capacity":8,"rate_per_second":1}`},
+		{"DELETE", "/acme", ""},
 	} {
 		log.Reset()
 		got := a.call(http.StatusServiceUnavailable, c.method, c.path, c.body)
@@ -167,6 +170,7 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 		}
 		a.limited("10.0.0.1", 7)
 		a.limited("10.0.0.2", standard)
+		a.limitedByKey("the key of acme", standard)
 	}
 	store.failure = nil
 	a.call(http.StatusOK, "PUT", "/10.0.0.1", `{"capacity":8,"rate_per_second":1}`)
@@ -187,6 +191,22 @@ func TestRepetitionSettles(t *testing.T) {
 	}
 	delete(store.clients, r.ID)
 	if err := u.remove(t.Context(), r.ID); err == nil || capacity() != limiter.DefaultConfig().Default.Capacity {
+		t.Errorf("after the second DELETE: %v, capacity %d, want the default", err, capacity())
+	}
+}
+
+func TestRepetitionSettlesNames(t *testing.T) {
+	store, lim := newMemory(), testLimiter()
+	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
+	c := namedClient("acme", "the key of acme")
+	capacity := func() int64 { return admit(lim, "192.0.2.1", "the key of acme").Capacity }
+
+	store.clients[c.ID] = c
+	if _, err := u.create(t.Context(), c.Registration); err == nil || capacity() != c.Terms.Capacity {
+		t.Errorf("after the second POST: %v, capacity %d, want the one that is stored", err, capacity())
+	}
+	delete(store.clients, c.ID)
+	if err := u.remove(t.Context(), c.ID); err == nil || capacity() != limiter.DefaultConfig().Default.Capacity {
 		t.Errorf("after the second DELETE: %v, capacity %d, want the default", err, capacity())
 	}
 }
