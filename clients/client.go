@@ -18,7 +18,7 @@ type client struct {
 
 const (
 	maxName = 63 // bytes
-	minKey  = 8  // bytes; how well keys resist guessing is for who makes them up to see to
+	minKey  = 8  // bytes, so that "Bearer abc" is one; that keys are hard to guess is for who draws them to see to
 
 	allowedAddress = "an IPv4 or IPv6 address or a CIDR range, such as 10.1.2.3, 10.0.0.0/8 or 2001:db8::/32, " +
 		"without zone and without leading zeros"
@@ -27,7 +27,8 @@ const (
 var (
 	allowedName   = fmt.Sprintf("1 to %d letters, digits, '.', '_' and '-', the first of them a letter", maxName)
 	allowedClient = "a name, which has " + allowedName + ", or " + allowedAddress
-	allowedKey    = fmt.Sprintf("a string of %d to %d visible ASCII characters, with single spaces between them", minKey, limiter.MaxKeySize)
+	allowedKey    = fmt.Sprintf("a string of %d to %d visible ASCII characters, with single spaces between them",
+		minKey, limiter.MaxKeySize)
 )
 
 // parseClient reads what stands for a client in a path: its name, its address or its range. No text is both.

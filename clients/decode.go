@@ -73,7 +73,7 @@ func checkChange(r limiter.Registration, path limiter.ID) error {
 
 func keyWithoutName() *fault {
 	return &fault{code: invalid, field: fieldKey,
-		message: fmt.Sprintf("%s is of a client without name; allowed is it only beside %s", fieldKey, fieldName)}
+		message: fmt.Sprintf("%s is set for a client without name; only one with a %s has it", fieldKey, fieldName)}
 }
 
 // identityField names the field that says who the client is.

@@ -125,12 +125,17 @@ func TestTermsRefused(t *testing.T) {
 	} {
 		a.refuse(http.StatusUnprocessableEntity, c.field, c.text, "POST", "/", `{"capacity":1,"rate_per_second":1,`+c.fields+`}`)
 	}
-	for _, name := range []string{`""`, `null`, `5`, `"1st"`, `"-a"`, `"a b"`, `"a/8"`, `"a:b"`, `"ü"`, `"aü"`, `"10.0.0.1"`, `"a\n"`, `"` + strings.Repeat("n", 64) + `"`} {
+	for _, name := range []string{
+		`""`, `null`, `5`, `"1st"`, `"-a"`, `"a b"`, `"a/8"`, `"a:b"`, `"ü"`, `"aü"`, `"10.0.0.1"`, `"a\n"`,
+		`"` + strings.Repeat("n", 64) + `"`,
+	} {
 		a.refuse(http.StatusUnprocessableEntity, "name", "1 to 63 letters", "POST", "/",
 			`{"name":`+name+`,"api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
 	}
-	for _, key := range []string{`""`, `null`, `12345678`, `true`, `"1234567"`, `" 12345678"`, `"12345678 "`, `"1234  5678"`, `"1234\t5678"`,
-		`"1234\n5678"`, `"1234\u00005678"`, `"1234\u007f5678"`, `"schlüssel"`, `"        "`, `"` + strings.Repeat("k", limiter.MaxKeySize+1) + `"`} {
+	for _, key := range []string{
+		`""`, `null`, `12345678`, `true`, `"1234567"`, `" 12345678"`, `"12345678 "`, `"1234  5678"`, `"1234\t5678"`,
+		`"1234\n5678"`, `"1234\u00005678"`, `"1234\u007f5678"`, `"schlüssel"`, `"        "`, `"` + strings.Repeat("k", limiter.MaxKeySize+1) + `"`,
+	} {
 		a.refuse(http.StatusUnprocessableEntity, "api_key", "api_key is not what it may be; allowed is a string of 8 to 256 visible", "POST", "/",
 			`{"name":"acme","api_key":`+key+`,"capacity":1,"rate_per_second":1}`)
 	}
@@ -217,7 +222,8 @@ func TestBodyCutShort(t *testing.T) {
 func FuzzDecodeClient(f *testing.F) {
 	f.Add([]byte(`{"ip_address":"10.0.0.1","capacity":100,"rate_per_second":0.5}`))
 	f.Add([]byte(`{"ip_address":null,"capacity":1e2,"rate_per_second":-0,"x":[{}]} `))
-	f.Add([]byte(`{"name":"acme","api_key":"Bearer abc","capacity":1,"rate_per_second":1,"max_in_flight":null,"shadow":true,"trial":{"capacity":1,"rate_per_second":2}}`))
+	f.Add([]byte(`{"name":"acme","api_key":"Bearer abc","capacity":1,"rate_per_second":1,"max_in_flight":null,` +
+		`"shadow":true,"trial":{"capacity":1,"rate_per_second":2}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := decodeClient(body)
 		if err != nil {

@@ -60,7 +60,8 @@ func decodeRecord(id limiter.ID, value []byte) (client, error) {
 		want = len(c.Key)
 	}
 	if copied := copy(c.Key[:], record.APIKeySHA256); copied != want || copied != len(record.APIKeySHA256) {
-		return client{}, fmt.Errorf("decode the client %s: its api_key_sha256 has %d bytes and not %d", id, len(record.APIKeySHA256), want)
+		return client{}, fmt.Errorf("decode the client %s: its api_key_sha256 has %d bytes and not %d",
+			id, len(record.APIKeySHA256), want)
 	}
 	c.Terms = limiter.Terms{
 		Limit:       limiter.Limit{Capacity: record.Capacity, RatePerSecond: record.RatePerSecond},

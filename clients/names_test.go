@@ -24,7 +24,8 @@ func TestNamedClientLifeCycle(t *testing.T) {
 		}
 		var created clientJSON
 		a.decode(got, &created)
-		if want := (clientJSON{Name: "acme", Capacity: 7, RatePerSecond: 0.5, CreatedAt: created.CreatedAt, UpdatedAt: created.CreatedAt}); created != want {
+		want := clientJSON{Name: "acme", Capacity: 7, RatePerSecond: 0.5, CreatedAt: created.CreatedAt, UpdatedAt: created.CreatedAt}
+		if created != want {
 			t.Errorf("created %+v, want %+v", created, want)
 		}
 		for _, path := range []string{"/acme", "/acme/", "/%61cme"} {
@@ -88,7 +89,8 @@ func TestKeysAreUnique(t *testing.T) {
 			t.Errorf("a refused change left %+v of %+v", found, other)
 		}
 		// Whoever repeats a call is told that the client exists, and not that the key is taken.
-		a.refuse(http.StatusConflict, "name", "exists already", "POST", "/", `{"name":"acme","api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
+		a.refuse(http.StatusConflict, "name", "exists already", "POST", "/",
+			`{"name":"acme","api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
 		a.limitedByKey("the key of acme", 5)
 		a.limitedByKey("the key of other", 6)
 	})
@@ -155,7 +157,8 @@ func TestOptionalTerms(t *testing.T) {
 				t.Errorf("changed to %+v, want %+v", again, plain)
 			}
 			a.call(http.StatusNoContent, "DELETE", path, "")
-			a.call(http.StatusCreated, "POST", "/", "{"+who+`,"capacity":5,"rate_per_second":1,"max_in_flight":1,"shadow":true,"trial":{"rate_per_second":2,"capacity":3}}`)
+			a.call(http.StatusCreated, "POST", "/", "{"+who+`,"capacity":5,"rate_per_second":1,"max_in_flight":1,`+
+				`"shadow":true,"trial":{"rate_per_second":2,"capacity":3}}`)
 			if found := a.get(path); found.MaxInFlight != 1 || !found.Shadow || found.Trial != (limitJSON{Capacity: 3, RatePerSecond: 2}) {
 				t.Errorf("created %+v", found)
 			}
@@ -166,7 +169,8 @@ func TestOptionalTerms(t *testing.T) {
 func TestListWithNames(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		a, _ := startAPI(t, cfg)
-		want := []string{"0.0.0.0/0", "10.0.0.1", "::/0", "fe80::/10", "A", "A-b", "A.b", "A0", "AB", "A_b", "Zeta", "a", "a-", "aa", "zeta"}
+		want := []string{"0.0.0.0/0", "10.0.0.1", "::/0", "fe80::/10",
+			"A", "A-b", "A.b", "A0", "AB", "A_b", "Zeta", "a", "a-", "aa", "zeta"}
 		for i, name := range rand.Perm(len(want)) {
 			if id := want[name]; isName(id) {
 				a.createNamed(id, fmt.Sprintf("the key %d", i), 5)

@@ -27,7 +27,8 @@ const (
 		"max_in_flight, shadow, trial_capacity, trial_rate_per_second, created_at, updated_at) " +
 		"VALUES ($1, nullif($2::text, ''), $3, $4, $5, " +
 		"nullif($6::bigint, 0), $7, nullif($8::bigint, 0), nullif($9::double precision, 0), $10, $11)"
-	updateClient = "UPDATE clients SET api_key_sha256 = coalesce($2, api_key_sha256), capacity = $3, rate_per_second = $4, " +
+	updateClient = "UPDATE clients SET api_key_sha256 = coalesce($2, api_key_sha256), " +
+		"capacity = $3, rate_per_second = $4, " +
 		"max_in_flight = nullif($5::bigint, 0), shadow = $6, " +
 		"trial_capacity = nullif($7::bigint, 0), trial_rate_per_second = nullif($8::double precision, 0), " +
 		"updated_at = $9"
@@ -72,7 +73,9 @@ func (p *postgres) scan(ctx context.Context, after limiter.ID, limit int, visit 
 }
 
 // visit returns the number of clients that it has visited.
-func (p *postgres) visit(ctx context.Context, visit func(client) error, query string, args ...any) (count int, err error) {
+func (p *postgres) visit(
+	ctx context.Context, visit func(client) error, query string, args ...any,
+) (count int, err error) {
 	rows, err := p.pool.Query(ctx, query, args...)
 	if err != nil {
 		return 0, err

@@ -46,7 +46,8 @@ func TestUsageAndReset(t *testing.T) {
 			for _, slash := range []string{"", "/"} {
 				var u usageJSON
 				a.decode(a.call(http.StatusOK, "GET", path+"/usage"+slash, ""), &u)
-				if u.LastSeen == nil || u.LastSeen.Before(before) || u.LastSeen.After(time.Now().Add(time.Second)) || u.LastSeen.Location() != time.UTC {
+				if u.LastSeen == nil || u.LastSeen.Before(before) || u.LastSeen.After(time.Now().Add(time.Second)) ||
+					u.LastSeen.Location() != time.UTC {
 					t.Errorf("%s was last seen %s", path, u.LastSeen)
 				}
 				if u.Tokens >= 1 {
@@ -101,7 +102,8 @@ func TestUsageAndResetRefused(t *testing.T) {
 		a.refuse(http.StatusUnprocessableEntity, "client", text, "POST", path+"/reset", "")
 	}
 	for _, body := range []string{"{}", " ", "null", `{"tokens":1}`} {
-		a.refuse(http.StatusUnprocessableEntity, "", fmt.Sprintf("the body has %d bytes; allowed is none", len(body)), "POST", "/10.0.0.0/8/reset", body)
+		a.refuse(http.StatusUnprocessableEntity, "", fmt.Sprintf("the body has %d bytes; allowed is none", len(body)),
+			"POST", "/10.0.0.0/8/reset", body)
 	}
 	for method, path := range map[string]string{
 		"POST": "/10.0.0.0/8/usage", "GET": "/10.0.0.0/8/reset", "PUT": "/10.0.0.0%2F8/usage/", "DELETE": "/acme/reset/",
@@ -177,7 +179,8 @@ func TestShow(t *testing.T) {
 		path, want string
 		value      any
 	}{
-		{collection + "/acme/usage", `{"tokens":3.5,"allowed":1,"limited":2,"shadow_limited":3,"trial_limited":4,"in_flight":5,"last_seen":"2026-02-01T12:00:00Z"}`,
+		{collection + "/acme/usage", `{"tokens":3.5,"allowed":1,"limited":2,"shadow_limited":3,"trial_limited":4,` +
+			`"in_flight":5,"last_seen":"2026-02-01T12:00:00Z"}`,
 			showUsage(limiter.Usage{Tokens: 3.5, Allowed: 1, Limited: 2, ShadowLimited: 3, TrialLimited: 4, InFlight: 5, LastSeen: seen})},
 		{collection + "/acme/usage", `{"tokens":0,"allowed":0,"limited":0,"shadow_limited":0,"trial_limited":0,"in_flight":0,"last_seen":null}`,
 			showUsage(limiter.Usage{})},

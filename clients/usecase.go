@@ -202,8 +202,9 @@ func storeFault(id limiter.ID, err error) *fault {
 	case errors.Is(err, errExists):
 		return &fault{code: exists, field: identityField(id),
 			message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
-	case errors.Is(err, errKeyTaken): // whose it is stays untold, for who has made it up has guessed a key
-		return &fault{code: exists, field: fieldKey, message: "another client has this api_key already; each needs one of its own"}
+	case errors.Is(err, errKeyTaken): // whose it is stays untold: the caller may just have guessed it
+		return &fault{code: exists, field: fieldKey,
+			message: "another client has this api_key already; each needs one of its own"}
 	default:
 		// A write that was cut off may have reached the store all the same. Repeating it settles that.
 		return &fault{code: unavailable, cause: err,
