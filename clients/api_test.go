@@ -132,10 +132,13 @@ func send(t *testing.T, method, url, body string) answer {
 	return answer{status: response.StatusCode, header: response.Header, body: string(text)}
 }
 
-// call makes a call below /v1/api/clients and checks its status.
+// call makes a call below /v1/api/clients, or to a path that begins with /v1/api, and checks its status.
 func (a *api) call(status int, method, path, body string) answer {
 	a.t.Helper()
-	got := send(a.t, method, a.base+collection+path, body)
+	if !strings.HasPrefix(path, root) {
+		path = collection + path
+	}
+	got := send(a.t, method, a.base+path, body)
 	if got.status != status {
 		a.t.Fatalf("%s %s %s: got %d %s, want %d", method, path, body, got.status, got.body, status)
 	}
@@ -165,6 +168,14 @@ func (a *api) create(id string, capacity int64) clientJSON {
 	return c
 }
 
+func (a *api) createNamed(name, key string, capacity int64) clientJSON {
+	a.t.Helper()
+	body, _ := json.Marshal(map[string]any{"name": name, "api_key": key, "capacity": capacity, "rate_per_second": 10})
+	var c clientJSON
+	a.decode(a.call(http.StatusCreated, "POST", "/", string(body)), &c)
+	return c
+}
+
 func (a *api) get(path string) clientJSON {
 	a.t.Helper()
 	var c clientJSON
@@ -182,8 +193,23 @@ func (a *api) decode(got answer, value any) {
 // limited checks the capacity that the limiter grants an address.
 func (a *api) limited(addr string, capacity int64) {
 	a.t.Helper()
-	got := a.limiter.Take(a.limiter.Identify(netip.MustParseAddr(addr)), time.Now())
-	if got.Capacity != capacity {
-		a.t.Errorf("the limiter has capacity %d for %s, want %d", got.Capacity, addr, capacity)
+	if got := admit(a.limiter, addr, "").Capacity; got != capacity {
+		a.t.Errorf("the limiter has capacity %d for %s, want %d", got, addr, capacity)
 	}
+}
+
+// limitedByKey checks the capacity that the limiter grants whoever has the key, at an address that nobody registered.
+func (a *api) limitedByKey(key string, capacity int64) {
+	a.t.Helper()
+	if got := admit(a.limiter, "192.0.2.1", key).Capacity; got != capacity {
+		a.t.Errorf("the limiter has capacity %d for the key %s, want %d", got, key, capacity)
+	}
+}
+
+// admit makes one request, which is over when it returns.
+func admit(l *limiter.Limiter, addr, key string) (d limiter.Decision) {
+	client := l.Identify(netip.MustParseAddr(addr), []byte(key))
+	lease := l.Admit(client, time.Now(), &d)
+	lease.Release()
+	return d
 }

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -8,32 +9,52 @@ import (
 	"loadbalancer/limiter"
 )
 
-// client is a client with a limit of its own.
+// client is a client with terms of its own.
 type client struct {
-	id        netip.Prefix // as parseID returns it
-	limit     limiter.Limit
-	createdAt time.Time // UTC, whole microseconds: what PostgreSQL keeps
-	updatedAt time.Time // as createdAt
+	limiter.Registration           // with the ID as parseClient returns it, and the zero Key if it has no name
+	createdAt            time.Time // UTC, whole microseconds: what PostgreSQL keeps
+	updatedAt            time.Time // as createdAt
 }
 
-const allowedID = "an IPv4 or IPv6 address or a CIDR range, such as 10.1.2.3, 10.0.0.0/8 or 2001:db8::/32, " +
-	"without zone and without leading zeros"
+const (
+	maxName = 63 // bytes
+	minKey  = 8  // bytes, so that "Bearer abc" is one; that keys are hard to guess is for who draws them to see to
 
-// parseID reads an address or a CIDR range into the one form under which its client is kept: IPv4-mapped IPv6 is
-// IPv4, an address is the range of its full length, and a range has no host bits.
-func parseID(field, text string) (netip.Prefix, error) {
-	id, ok := parsePrefix(text)
+	allowedAddress = "an IPv4 or IPv6 address or a CIDR range, such as 10.1.2.3, 10.0.0.0/8 or 2001:db8::/32, " +
+		"without zone and without leading zeros"
+)
+
+var (
+	allowedName   = fmt.Sprintf("1 to %d letters, digits, '.', '_' and '-', the first of them a letter", maxName)
+	allowedClient = "a name, which has " + allowedName + ", or " + allowedAddress
+	allowedKey    = fmt.Sprintf("a string of %d to %d visible ASCII characters, with single spaces between them",
+		minKey, limiter.MaxKeySize)
+)
+
+// parseClient reads what stands for a client in a path: its name, its address or its range. No text is both.
+func parseClient(field, text string) (limiter.ID, error) {
+	if isName(text) {
+		return limiter.ID{Name: text}, nil
+	}
+	prefix, err := parseAddress(field, text, allowedClient)
+	return limiter.ID{Prefix: prefix}, err
+}
+
+// parseAddress reads an address or a CIDR range into the one form under which its client is kept: IPv4-mapped IPv6
+// is IPv4, an address is the range of its full length, and a range has no host bits.
+func parseAddress(field, text, allowed string) (netip.Prefix, error) {
+	prefix, ok := parsePrefix(text)
 	if !ok {
-		return netip.Prefix{}, wrongValue(field, quote(text), allowedID)
+		return netip.Prefix{}, wrongValue(field, quote(text), allowed)
 	}
-	if masked := id.Masked(); masked != id {
+	if masked := prefix.Masked(); masked != prefix {
 		return netip.Prefix{}, wrongValue(field, quote(text),
-			"a range whose bits behind the prefix are zero: "+formatID(masked))
+			"a range whose bits behind the prefix are zero: "+limiter.ID{Prefix: masked}.String())
 	}
-	return id, nil
+	return prefix, nil
 }
 
-func parsePrefix(text string) (id netip.Prefix, ok bool) {
+func parsePrefix(text string) (prefix netip.Prefix, ok bool) {
 	if !strings.Contains(text, "/") {
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" {
@@ -42,21 +63,45 @@ func parsePrefix(text string) (id netip.Prefix, ok bool) {
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), true
 	}
-	id, err := netip.ParsePrefix(text)
+	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
 		return netip.Prefix{}, false
 	}
 	const mappedBits = 96 // the length of ::ffff:0:0/96, which holds IPv4 (RFC 4291, section 2.5.5.2)
-	if id.Addr().Is4In6() && id.Bits() >= mappedBits {
-		id = netip.PrefixFrom(id.Addr().Unmap(), id.Bits()-mappedBits)
+	if prefix.Addr().Is4In6() && prefix.Bits() >= mappedBits {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mappedBits)
 	}
-	return id, true
+	return prefix, true
 }
 
-// formatID is the inverse of parseID: the ip_address of a client.
-func formatID(id netip.Prefix) string {
-	if id.IsSingleIP() {
-		return id.Addr().String()
+// isName reports whether the text can be a name. A name is no address: those begin with a digit or hold a colon.
+func isName(text string) bool {
+	if len(text) == 0 || len(text) > maxName || !isLetter(text[0]) {
+		return false
 	}
-	return id.String()
+	for i := range len(text) {
+		if b := text[i]; !isLetter(b) && (b < '0' || b > '9') && b != '.' && b != '_' && b != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func isLetter(b byte) bool { return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' }
+
+// isKey reports whether the text can be an API key: what a header field carries through every proxy unchanged
+// (RFC 9110, section 5.5). Spaces are for schemes, as in "Bearer abc".
+func isKey(text string) bool {
+	if len(text) < minKey || len(text) > limiter.MaxKeySize {
+		return false
+	}
+	for i := range len(text) {
+		switch b := text[i]; {
+		case '!' <= b && b <= '~':
+		case b == ' ' && i > 0 && text[i-1] != ' ' && i < len(text)-1:
+		default:
+			return false
+		}
+	}
+	return true
 }

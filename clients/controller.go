@@ -6,22 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/limiter"
 )
 
 const (
-	collection = "/v1/api/clients"
+	root        = "/v1/api"
+	collection  = root + "/clients"
+	limitedPath = root + "/limited"
 
 	// The size of a page of the list, in clients.
 	defaultPage = 100
 	maxPage     = 1000
+
+	maxLimited = 100 // clients
 )
 
 // controller turns HTTP into values and back.
@@ -30,27 +34,23 @@ type controller struct {
 	log     zerolog.Logger
 }
 
-// clientJSON is a client as the API shows it.
-type clientJSON struct {
-	IPAddress     string    `json:"ip_address"`
-	Capacity      int64     `json:"capacity"`
-	RatePerSecond float64   `json:"rate_per_second"`
-	CreatedAt     time.Time `json:"created_at"`
-	UpdatedAt     time.Time `json:"updated_at"`
-}
-
 func (c *controller) register(r *router.Router) {
 	// A range has two ways to stand in a path: as one segment with %2F, and as two with a plain slash.
 	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
 
 	r.POST(collection, c.answer(c.create))
 	r.GET(collection, c.answer(c.list))
+	r.GET(limitedPath, c.answer(c.limited))
+	paths := []string{collection, limitedPath}
 	for _, path := range []string{item, itemRange} {
 		r.GET(path, c.answer(c.get))
 		r.PUT(path, c.answer(c.change))
 		r.DELETE(path, c.answer(c.remove))
+		r.GET(path+"/usage", c.answer(c.usage))
+		r.POST(path+"/reset", c.answer(c.reset))
+		paths = append(paths, path, path+"/usage", path+"/reset")
 	}
-	for _, path := range []string{collection, item, itemRange} {
+	for _, path := range paths {
 		r.ANY(path+"/", withoutSlash(r))
 	}
 }
@@ -86,14 +86,14 @@ func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	if !request.id.IsValid() {
-		return missing(fieldID)
+	if err := checkNew(request); err != nil {
+		return err
 	}
-	created, err := c.usecase.create(ctx, request.id, request.limit)
+	created, err := c.usecase.create(ctx, request)
 	if err != nil {
 		return err
 	}
-	r.Response.Header.Set("Location", collection+"/"+formatID(created.id))
+	r.Response.Header.Set("Location", collection+"/"+created.ID.String())
 	writeJSON(r, http.StatusCreated, show(created))
 	return nil
 }
@@ -108,7 +108,7 @@ func (c *controller) list(ctx context.Context, r *fasthttp.RequestCtx) error {
 		return err
 	}
 	if more {
-		last := formatID(page[len(page)-1].id)
+		last := page[len(page)-1].ID.String()
 		r.Response.Header.Set("Link", fmt.Sprintf(`<%s/?limit=%d&after=%s>; rel="next"`,
 			collection, limit, url.QueryEscape(last)))
 	}
@@ -142,10 +142,11 @@ func (c *controller) change(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	if request.id.IsValid() && request.id != id {
-		return wrongValue(fieldID, quote(formatID(request.id)), fmt.Sprintf("the client of the path, %s", formatID(id)))
+	if err := checkChange(request, id); err != nil {
+		return err
 	}
-	changed, err := c.usecase.change(ctx, id, request.limit)
+	request.ID = id
+	changed, err := c.usecase.change(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -165,50 +166,89 @@ func (c *controller) remove(ctx context.Context, r *fasthttp.RequestCtx) error {
 	return nil
 }
 
-func readClient(r *fasthttp.RequestCtx) (clientRequest, error) {
+func (c *controller) usage(_ context.Context, r *fasthttp.RequestCtx) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	usage, err := c.usecase.usage(id)
+	if err != nil {
+		return err
+	}
+	writeJSON(r, http.StatusOK, showUsage(usage))
+	return nil
+}
+
+func (c *controller) reset(_ context.Context, r *fasthttp.RequestCtx) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
 	body, err := readBody(r)
 	if err != nil {
-		return clientRequest{}, err
+		return err
+	}
+	if len(body) > 0 { // whoever sends one believes that it says what to reset
+		return &fault{code: invalid, message: fmt.Sprintf("the body has %d bytes; allowed is none", len(body))}
+	}
+	if err := c.usecase.reset(id); err != nil {
+		return err
+	}
+	r.SetStatusCode(http.StatusNoContent)
+	return nil
+}
+
+func (c *controller) limited(_ context.Context, r *fasthttp.RequestCtx) error {
+	most, err := readLimit(r.QueryArgs(), maxLimited, maxLimited)
+	if err != nil {
+		return err
+	}
+	writeJSON(r, http.StatusOK, showLimited(c.usecase.limited(most)))
+	return nil
+}
+
+func readClient(r *fasthttp.RequestCtx) (limiter.Registration, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return limiter.Registration{}, err
 	}
 	return decodeClient(body)
 }
 
 // pathID returns the client of the path. The router leaves percent-encoding in.
-func pathID(r *fasthttp.RequestCtx) (netip.Prefix, error) {
+func pathID(r *fasthttp.RequestCtx) (limiter.ID, error) {
 	raw := r.UserValue("client").(string)
 	text, err := url.PathUnescape(raw)
 	if err != nil {
-		return netip.Prefix{}, wrongValue(fieldID, quote(raw), allowedID)
+		return limiter.ID{}, wrongValue("client", quote(raw), allowedClient)
 	}
 	if bits, ok := r.UserValue("bits").(string); ok {
 		text += "/" + bits
 	}
-	return parseID(fieldID, text)
+	return parseClient("client", text)
 }
 
-func readPage(query *fasthttp.Args) (limit int, after netip.Prefix, err error) {
-	limit = defaultPage
-	if query.Has("limit") {
-		text := string(query.Peek("limit"))
-		limit, err = strconv.Atoi(text)
-		if err != nil || limit < 1 || limit > maxPage {
-			return 0, netip.Prefix{}, wrongValue("limit", quote(text), fmt.Sprintf("a whole number from 1 to %d", maxPage))
-		}
+func readPage(query *fasthttp.Args) (limit int, after limiter.ID, err error) {
+	if limit, err = readLimit(query, defaultPage, maxPage); err != nil {
+		return 0, limiter.ID{}, err
 	}
 	if query.Has("after") {
-		after, err = parseID("after", string(query.Peek("after")))
+		after, err = parseClient("after", string(query.Peek("after")))
 	}
 	return limit, after, err
 }
 
-func show(c client) clientJSON {
-	return clientJSON{
-		IPAddress:     formatID(c.id),
-		Capacity:      c.limit.Capacity,
-		RatePerSecond: c.limit.RatePerSecond,
-		CreatedAt:     c.createdAt,
-		UpdatedAt:     c.updatedAt,
+// readLimit returns how many clients are asked for.
+func readLimit(query *fasthttp.Args, standard, most int) (int, error) {
+	if !query.Has("limit") {
+		return standard, nil
 	}
+	text := string(query.Peek("limit"))
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > most {
+		return 0, wrongValue("limit", quote(text), fmt.Sprintf("a whole number from 1 to %d", most))
+	}
+	return limit, nil
 }
 
 func writeJSON(r *fasthttp.RequestCtx, status int, value any) {

@@ -104,12 +104,13 @@ func TestPathsOfAClient(t *testing.T) {
 		"/010.0.0.1":        "leading zeros",
 		"/10.0.0.0/33":      "CIDR",
 		"/10.0.0.0/08":      "CIDR",
-		"/nobody":           "CIDR",
+		"/nobody/8":         "CIDR",
+		"/1st":              "first of them a letter",
 		"/10.0.0.1%20":      "CIDR",
 	} {
-		a.refuse(http.StatusUnprocessableEntity, "ip_address", text, "GET", path, "")
-		a.refuse(http.StatusUnprocessableEntity, "ip_address", text, "DELETE", path, "")
-		a.refuse(http.StatusUnprocessableEntity, "ip_address", text, "PUT", path, `{"capacity":1,"rate_per_second":1}`)
+		a.refuse(http.StatusUnprocessableEntity, "client", text, "GET", path, "")
+		a.refuse(http.StatusUnprocessableEntity, "client", text, "DELETE", path, "")
+		a.refuse(http.StatusUnprocessableEntity, "client", text, "PUT", path, `{"capacity":1,"rate_per_second":1}`)
 	}
 	a.refuse(http.StatusUnprocessableEntity, "ip_address", "10.1.2.3", "PUT", "/10.1.2.3",
 		`{"ip_address":"10.1.2.4","capacity":6,"rate_per_second":1}`)
@@ -185,9 +186,7 @@ func (a *api) listAll(size int) (ids []string, pages int) {
 		got := a.call(http.StatusOK, "GET", next, "")
 		var page []clientJSON
 		a.decode(got, &page)
-		for _, c := range page {
-			ids = append(ids, c.IPAddress)
-		}
+		ids = append(ids, namesOf(page)...)
 		next = ""
 		if link := got.header.Get("Link"); link != "" {
 			next = strings.TrimSuffix(strings.TrimPrefix(link, "<"+collection), `>; rel="next"`)
@@ -213,7 +212,7 @@ func TestListParameters(t *testing.T) {
 	for _, limit := range []string{"0", "-1", "1001", "ten", "1.5", "", "99999999999999999999"} {
 		a.refuse(http.StatusUnprocessableEntity, "limit", "from 1 to 1000", "GET", "/?limit="+limit, "")
 	}
-	for _, after := range []string{"", "nobody", "10.0.0.1/8"} {
+	for _, after := range []string{"", "no%20body", "10.0.0.1/8"} {
 		a.refuse(http.StatusUnprocessableEntity, "after", "10.0.0.0/8", "GET", "/?after="+after, "")
 	}
 }

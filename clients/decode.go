@@ -1,177 +1,228 @@
 package clients
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"slices"
 	"strconv"
-
-	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
 )
 
-const (
-	maxBody = 1 << 20 // bytes
-	// maxUnread is how much of a refused body is read and thrown away, in bytes. Closing a connection with
-	// unread bytes resets it, and the caller would see that instead of the 413.
-	maxUnread = 8 << 20
-)
-
 // The fields of a client in JSON.
 const (
-	fieldID       = "ip_address"
-	fieldCapacity = "capacity"
-	fieldRate     = "rate_per_second"
+	fieldAddress     = "ip_address"
+	fieldName        = "name"
+	fieldKey         = "api_key"
+	fieldCapacity    = "capacity"
+	fieldRate        = "rate_per_second"
+	fieldMaxInFlight = "max_in_flight"
+	fieldShadow      = "shadow"
+	fieldTrial       = "trial"
 )
 
-// clientRequest is the body of a POST or a PUT.
-type clientRequest struct {
-	id    netip.Prefix // the zero Prefix if the body does not say
-	limit limiter.Limit
-}
+// maxInFlight is the most that limiter.Terms allow.
+const maxInFlight = 1_000_000_000
 
-// readBody returns at most maxBody bytes. The server may stream: then its own limit on bodies does not hold.
-func readBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
-	stream := ctx.RequestBodyStream()
-	if stream == nil {
-		if body := ctx.Request.Body(); len(body) <= maxBody {
-			return body, nil
-		}
-		return nil, errTooLarge()
-	}
-	if ctx.Request.Header.ContentLength() <= maxBody { // negative if chunked
-		body, err := io.ReadAll(io.LimitReader(stream, maxBody+1))
-		if err != nil {
-			return nil, &fault{code: malformed, message: "the body could not be read to its end", cause: err}
-		}
-		if len(body) <= maxBody {
-			return body, nil
-		}
-	}
-	// The 413 is due whether or not the rest arrives.
-	_, _ = io.CopyN(io.Discard, stream, maxUnread)
-	return nil, errTooLarge()
-}
-
-func errTooLarge() *fault {
-	return &fault{code: tooLarge, message: fmt.Sprintf("the body is too large; allowed are %d bytes", maxBody)}
-}
-
-func decodeClient(body []byte) (clientRequest, error) {
-	fields, err := decodeObject(body, fieldID, fieldCapacity, fieldRate)
-	if err != nil {
-		return clientRequest{}, err
-	}
-	var request clientRequest
-	if request.id, err = decodeID(fields); err != nil {
-		return clientRequest{}, err
-	}
-	if request.limit.Capacity, err = decodeCapacity(fields); err != nil {
-		return clientRequest{}, err
-	}
-	if request.limit.RatePerSecond, err = decodeRate(fields); err != nil {
-		return clientRequest{}, err
-	}
-	return request, nil
-}
-
-// decodeObject splits one JSON object into its fields. Unlike json.Unmarshal it matches names exactly and refuses
-// duplicates (RFC 8259, section 4, leaves their meaning open).
-func decodeObject(body []byte, known ...string) (map[string]json.RawMessage, error) {
+// decodeClient reads the body of a POST or a PUT. The ID and the key are zero where the body has none.
+func decodeClient(body []byte) (limiter.Registration, error) {
 	if err := checkSyntax(body); err != nil {
-		return nil, err
+		return limiter.Registration{}, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	if start, _ := decoder.Token(); start != json.Delim('{') {
-		return nil, &fault{code: invalid, message: "the body is not an object; allowed is one JSON object"}
+	o, err := decodeObject("", body, fieldAddress, fieldName, fieldKey, fieldCapacity, fieldRate,
+		fieldMaxInFlight, fieldShadow, fieldTrial)
+	if err != nil {
+		return limiter.Registration{}, err
 	}
-	fields := make(map[string]json.RawMessage, len(known))
-	for decoder.More() {
-		name, value, err := decodeField(decoder)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(known, name) {
-			return nil, &fault{code: invalid, field: shorten(name),
-				message: fmt.Sprintf("the field %s is unknown; allowed are %q", quote(name), known)}
-		}
-		if _, found := fields[name]; found {
-			return nil, &fault{code: invalid, field: name, message: fmt.Sprintf("the field %q is there twice", name)}
-		}
-		fields[name] = value
+	var r limiter.Registration
+	if r.ID, err = o.decodeID(); err != nil {
+		return limiter.Registration{}, err
 	}
-	return fields, nil
+	if r.Key, err = o.decodeKey(); err != nil {
+		return limiter.Registration{}, err
+	}
+	r.Terms, err = o.decodeTerms()
+	return r, err
 }
 
-// checkSyntax reports what keeps the body from being one JSON value with nothing behind it.
-func checkSyntax(body []byte) error {
-	var value json.RawMessage
-	err := json.Unmarshal(body, &value)
-	if err == nil {
-		return nil
+// checkNew reports what keeps the body of a POST from saying who the client is.
+func checkNew(r limiter.Registration) error {
+	hasKey := r.Key != (limiter.KeyDigest{})
+	switch {
+	case hasKey && r.ID.Name == "":
+		return keyWithoutName()
+	case r.ID == (limiter.ID{}):
+		return &fault{code: invalid, field: fieldAddress,
+			message: fmt.Sprintf("the field %q is missing, and so is %q; allowed is one of the two", fieldAddress, fieldName)}
+	case !hasKey && r.ID.Name != "":
+		return missing(fieldKey)
 	}
-	message := fmt.Sprintf("the body is not JSON: %s", err)
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		message = fmt.Sprintf("the body is not JSON: %s at byte %d", syntax, syntax.Offset)
-	}
-	return &fault{code: malformed, message: message}
+	return nil
 }
 
-func decodeField(decoder *json.Decoder) (name string, value json.RawMessage, err error) {
-	token, err := decoder.Token()
-	if err == nil {
-		err = decoder.Decode(&value)
+// checkChange reports what keeps the body of a PUT from being about the client of its path.
+func checkChange(r limiter.Registration, path limiter.ID) error {
+	switch {
+	case r.ID != (limiter.ID{}) && r.ID != path:
+		return wrongValue(identityField(r.ID), quote(r.ID.String()), fmt.Sprintf("the client of the path, %s", path))
+	case r.Key != (limiter.KeyDigest{}) && path.Name == "":
+		return keyWithoutName()
 	}
-	name, ok := token.(string)
-	if err != nil || !ok {
-		// checkSyntax has passed, so only the decoder's own bounds remain.
-		return "", nil, &fault{code: malformed, message: "the body is not JSON that can be read", cause: err}
-	}
-	return name, value, nil
+	return nil
 }
 
-func decodeID(fields map[string]json.RawMessage) (netip.Prefix, error) {
-	value, found := fields[fieldID]
-	if !found {
-		return netip.Prefix{}, nil
+func keyWithoutName() *fault {
+	return &fault{code: invalid, field: fieldKey,
+		message: fmt.Sprintf("%s is set for a client without name; only one with a %s has it", fieldKey, fieldName)}
+}
+
+// identityField names the field that says who the client is.
+func identityField(id limiter.ID) string {
+	if id.Name != "" {
+		return fieldName
 	}
-	var text *string
-	if err := json.Unmarshal(value, &text); err != nil || text == nil {
-		return netip.Prefix{}, wrongValue(fieldID, shorten(string(value)), "a string: "+allowedID)
+	return fieldAddress
+}
+
+func (o object) decodeID() (limiter.ID, error) {
+	_, hasAddress := o.fields[fieldAddress]
+	_, hasName := o.fields[fieldName]
+	switch {
+	case hasAddress && hasName:
+		return limiter.ID{}, &fault{code: invalid, field: fieldName,
+			message: fmt.Sprintf("%s stands beside %s; allowed is one of the two", fieldName, fieldAddress)}
+	case hasAddress:
+		prefix, err := o.decodeAddress()
+		return limiter.ID{Prefix: prefix}, err
+	case hasName:
+		text, ok := o.decodeString(fieldName)
+		if !ok || !isName(text) {
+			return limiter.ID{}, wrongValue(fieldName, shorten(string(o.fields[fieldName])), "a string of "+allowedName)
+		}
+		return limiter.ID{Name: text}, nil
 	}
-	return parseID(fieldID, *text)
+	return limiter.ID{}, nil
+}
+
+func (o object) decodeAddress() (netip.Prefix, error) {
+	text, ok := o.decodeString(fieldAddress)
+	if !ok {
+		return netip.Prefix{}, wrongValue(fieldAddress, shorten(string(o.fields[fieldAddress])), "a string: "+allowedAddress)
+	}
+	return parseAddress(fieldAddress, text, allowedAddress)
+}
+
+// decodeKey never tells what the key is.
+func (o object) decodeKey() (limiter.KeyDigest, error) {
+	if _, found := o.fields[fieldKey]; !found {
+		return limiter.KeyDigest{}, nil
+	}
+	text, ok := o.decodeString(fieldKey)
+	if !ok || !isKey(text) {
+		return limiter.KeyDigest{}, &fault{code: invalid, field: fieldKey,
+			message: fmt.Sprintf("%s is not what it may be; allowed is %s", fieldKey, allowedKey)}
+	}
+	return limiter.DigestKey([]byte(text)), nil
+}
+
+func (o object) decodeTerms() (t limiter.Terms, err error) {
+	if t.Limit, err = o.decodeLimit(); err != nil {
+		return limiter.Terms{}, err
+	}
+	if t.MaxInFlight, err = o.decodeMaxInFlight(); err != nil {
+		return limiter.Terms{}, err
+	}
+	if t.Shadow, err = o.decodeShadow(); err != nil {
+		return limiter.Terms{}, err
+	}
+	t.Trial, err = o.decodeTrial()
+	return t, err
+}
+
+func (o object) decodeLimit() (l limiter.Limit, err error) {
+	if l.Capacity, err = o.decodeCapacity(); err != nil {
+		return limiter.Limit{}, err
+	}
+	l.RatePerSecond, err = o.decodeRate()
+	return l, err
 }
 
 // decodeCapacity takes digits only: 1e2 and 100.0 are refused, for a fraction or an exponent in a count of tokens
 // is more likely a slip than meant.
-func decodeCapacity(fields map[string]json.RawMessage) (int64, error) {
-	value, found := fields[fieldCapacity]
+func (o object) decodeCapacity() (int64, error) {
+	value, found := o.fields[fieldCapacity]
 	if !found {
-		return 0, missing(fieldCapacity)
+		return 0, missing(o.within(fieldCapacity))
 	}
 	capacity, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
-		return 0, wrongValue(fieldCapacity, shorten(string(value)),
+		return 0, wrongValue(o.within(fieldCapacity), shorten(string(value)),
 			"a whole number from 1, in digits without fraction or exponent")
 	}
 	return capacity, nil
 }
 
-func decodeRate(fields map[string]json.RawMessage) (float64, error) {
-	value, found := fields[fieldRate]
+func (o object) decodeRate() (float64, error) {
+	value, found := o.fields[fieldRate]
 	if !found {
-		return 0, missing(fieldRate)
+		return 0, missing(o.within(fieldRate))
 	}
 	var rate *float64
 	if err := json.Unmarshal(value, &rate); err != nil || rate == nil {
-		return 0, wrongValue(fieldRate, shorten(string(value)), "a number above 0")
+		return 0, wrongValue(o.within(fieldRate), shorten(string(value)), "a number above 0")
 	}
 	return *rate, nil
+}
+
+// decodeMaxInFlight refuses 0, which means no bound to the limiter, and none at all to who reads it.
+func (o object) decodeMaxInFlight() (int64, error) {
+	value, found := o.fields[fieldMaxInFlight]
+	if !found || string(value) == "null" {
+		return 0, nil
+	}
+	most, err := strconv.ParseInt(string(value), 10, 64)
+	if err != nil || most < 1 || most > maxInFlight {
+		return 0, wrongValue(fieldMaxInFlight, shorten(string(value)),
+			fmt.Sprintf("a whole number from 1 to %d, in digits without fraction or exponent, or null for no bound", maxInFlight))
+	}
+	return most, nil
+}
+
+func (o object) decodeShadow() (bool, error) {
+	value, found := o.fields[fieldShadow]
+	if !found {
+		return false, nil
+	}
+	shadow, err := strconv.ParseBool(string(value))
+	if err != nil || string(value) != strconv.FormatBool(shadow) { // 1 and 0 are no booleans in JSON
+		return false, wrongValue(fieldShadow, shorten(string(value)), "true or false")
+	}
+	return shadow, nil
+}
+
+func (o object) decodeTrial() (limiter.Limit, error) {
+	value, found := o.fields[fieldTrial]
+	if !found || string(value) == "null" {
+		return limiter.Limit{}, nil
+	}
+	trial, err := decodeObject(fieldTrial, value, fieldCapacity, fieldRate)
+	if err != nil {
+		return limiter.Limit{}, err
+	}
+	limit, err := trial.decodeLimit()
+	if err == nil && limit == (limiter.Limit{}) { // to the limiter this is none
+		field, allowed, _ := limit.Check()
+		err = wrongValue(trial.within(field), "0", allowed)
+	}
+	return limit, err
+}
+
+func (o object) decodeString(field string) (text string, ok bool) {
+	var decoded *string
+	if err := json.Unmarshal(o.fields[field], &decoded); err != nil || decoded == nil {
+		return "", false
+	}
+	return *decoded, true
 }
 
 func missing(field string) *fault {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"loadbalancer/limiter"
 )
 
 func TestBodiesRefused(t *testing.T) {
@@ -42,7 +44,7 @@ func TestBodiesRefused(t *testing.T) {
 		{"null", invalid, "", "one JSON object"},
 		{`"x"`, invalid, "", "one JSON object"},
 		{"{}", invalid, "capacity", "missing"},
-		{`{"capacity":1,"rate_per_second":1}`, invalid, "ip_address", "missing"},
+		{`{"capacity":1,"rate_per_second":1}`, invalid, "ip_address", `missing, and so is "name"`},
 		{`{"ip_address":"10.0.0.1","rate_per_second":1}`, invalid, "capacity", "missing"},
 		{`{"ip_address":"10.0.0.1","capacity":1}`, invalid, "rate_per_second", "missing"},
 		{`{"ip_address":"10.0.0.1","capacity":1,"capacity":1,"rate_per_second":1}`, invalid, "capacity", "twice"},
@@ -82,6 +84,85 @@ func TestBodiesRefused(t *testing.T) {
 	}
 	if got, _ := a.listAll(1000); len(got) != 0 || a.limiter.Registered() != 0 {
 		t.Errorf("refused calls left %v", got)
+	}
+}
+
+// TestTermsRefused covers the fields that a client need not have, and who it is.
+func TestTermsRefused(t *testing.T) {
+	a, _ := startAPI(t, fileConfig(t))
+	const address, named = `"ip_address":"10.0.0.1"`, `"name":"acme","api_key":"the key of acme"`
+	for _, c := range []struct{ fields, field, text string }{
+		{address + `,"max_in_flight":0`, "max_in_flight", "max_in_flight is 0; allowed is a whole number from 1 to 1000000000"},
+		{address + `,"max_in_flight":-1`, "max_in_flight", "-1"},
+		{address + `,"max_in_flight":1000000001`, "max_in_flight", "1000000001"},
+		{address + `,"max_in_flight":1.0`, "max_in_flight", "without fraction"},
+		{address + `,"max_in_flight":"5"`, "max_in_flight", `"5"`},
+		{address + `,"max_in_flight":true`, "max_in_flight", "true"},
+		{named + `,"max_in_flight":0`, "max_in_flight", "null for no bound"},
+		{address + `,"shadow":null`, "shadow", "true or false"},
+		{address + `,"shadow":1`, "shadow", "shadow is 1; allowed is true or false"},
+		{address + `,"shadow":"true"`, "shadow", "true or false"},
+		{address + `,"shadow":{}`, "shadow", "true or false"},
+		{address + `,"trial":false`, "trial", "trial is false; allowed is an object"},
+		{address + `,"trial":[]`, "trial", `"rate_per_second"`},
+		{address + `,"trial":{}`, "trial.capacity", "missing"},
+		{address + `,"trial":{"capacity":1}`, "trial.rate_per_second", "missing"},
+		{address + `,"trial":{"rate_per_second":1}`, "trial.capacity", "missing"},
+		{address + `,"trial":{"capacity":0,"rate_per_second":0}`, "trial.capacity", "trial.capacity is 0; allowed is a whole number from 1"},
+		{address + `,"trial":{"capacity":0,"rate_per_second":1}`, "trial.capacity", "trial.capacity is 0;"},
+		{address + `,"trial":{"capacity":1,"rate_per_second":0}`, "trial.rate_per_second", "trial.rate_per_second is 0;"},
+		{address + `,"trial":{"capacity":1.5,"rate_per_second":1}`, "trial.capacity", "trial.capacity is 1.5;"},
+		{address + `,"trial":{"capacity":null,"rate_per_second":1}`, "trial.capacity", "null"},
+		{address + `,"trial":{"capacity":1,"rate_per_second":null}`, "trial.rate_per_second", "null"},
+		{address + `,"trial":{"capacity":8000000,"rate_per_second":1e-12}`, "trial.rate_per_second", "30 days"},
+		{address + `,"trial":{"capacity":1,"rate_per_second":1,"shadow":true}`, "trial.shadow", "unknown"},
+		{address + `,"trial":{"capacity":1,"capacity":1,"rate_per_second":1}`, "trial.capacity", "twice"},
+		{address + `,` + named, "name", "one of the two"},
+		{address + `,"name":"acme"`, "name", "one of the two"},
+		{address + `,"api_key":"the key of acme"`, "api_key", "without name"},
+		{`"api_key":"the key of acme"`, "api_key", "without name"},
+		{`"name":"acme"`, "api_key", "missing"},
+	} {
+		a.refuse(http.StatusUnprocessableEntity, c.field, c.text, "POST", "/", `{"capacity":1,"rate_per_second":1,`+c.fields+`}`)
+	}
+	for _, name := range []string{
+		`""`, `null`, `5`, `"1st"`, `"-a"`, `"a b"`, `"a/8"`, `"a:b"`, `"ü"`, `"aü"`, `"10.0.0.1"`, `"a\n"`,
+		`"` + strings.Repeat("n", 64) + `"`,
+	} {
+		a.refuse(http.StatusUnprocessableEntity, "name", "1 to 63 letters", "POST", "/",
+			`{"name":`+name+`,"api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
+	}
+	for _, key := range []string{
+		`""`, `null`, `12345678`, `true`, `"1234567"`, `" 12345678"`, `"12345678 "`, `"1234  5678"`, `"1234\t5678"`,
+		`"1234\n5678"`, `"1234\u00005678"`, `"1234\u007f5678"`, `"schlüssel"`, `"        "`, `"` + strings.Repeat("k", limiter.MaxKeySize+1) + `"`,
+	} {
+		a.refuse(http.StatusUnprocessableEntity, "api_key", "api_key is not what it may be; allowed is a string of 8 to 256 visible", "POST", "/",
+			`{"name":"acme","api_key":`+key+`,"capacity":1,"rate_per_second":1}`)
+	}
+	if got, _ := a.listAll(1000); len(got) != 0 {
+		t.Errorf("refused calls left %v", got)
+	}
+}
+
+func TestNamesAndKeysAccepted(t *testing.T) {
+	a, _ := startAPI(t, fileConfig(t))
+	for name, key := range map[string]string{
+		"a": "12345678", "Z": "Bearer abc", "fe80": "!~!~!~!~", "a.b_c-D9": "a b c d e f", "a..": "Basic dXNlcjpwYXNzd29yZA==",
+		strings.Repeat("n", 63): strings.Repeat("k", limiter.MaxKeySize),
+	} {
+		if created := a.createNamed(name, key, 5); created != a.get("/"+name) || created.Name != name {
+			t.Errorf("created %+v as %s", created, name)
+		}
+	}
+}
+
+// TestMaxInFlightIsTheLimiters: the bound is told here with what JSON allows, but it is the limiter's.
+func TestMaxInFlightIsTheLimiters(t *testing.T) {
+	terms := limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 1}, MaxInFlight: maxInFlight}
+	_, _, most := terms.Check()
+	terms.MaxInFlight++
+	if field, _, more := terms.Check(); !most || more || field != fieldMaxInFlight {
+		t.Errorf("the limiter takes %d: %t, and one more: %t", maxInFlight, most, more)
 	}
 }
 
@@ -141,6 +222,8 @@ func TestBodyCutShort(t *testing.T) {
 func FuzzDecodeClient(f *testing.F) {
 	f.Add([]byte(`{"ip_address":"10.0.0.1","capacity":100,"rate_per_second":0.5}`))
 	f.Add([]byte(`{"ip_address":null,"capacity":1e2,"rate_per_second":-0,"x":[{}]} `))
+	f.Add([]byte(`{"name":"acme","api_key":"Bearer abc","capacity":1,"rate_per_second":1,"max_in_flight":null,` +
+		`"shadow":true,"trial":{"capacity":1,"rate_per_second":2}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := decodeClient(body)
 		if err != nil {
@@ -149,12 +232,19 @@ func FuzzDecodeClient(f *testing.F) {
 			}
 			return
 		}
-		var want clientJSON
+		var want struct {
+			clientJSON
+			APIKey *string `json:"api_key"`
+		}
 		if err := json.Unmarshal(body, &want); err != nil {
 			t.Fatalf("accepted, but %v", err)
 		}
-		if want.Capacity != got.limit.Capacity || want.RatePerSecond != got.limit.RatePerSecond {
-			t.Fatalf("got %+v, want %+v", got, want)
+		shown := show(client{Registration: got})
+		if shown.IPAddress = want.IPAddress; shown != want.clientJSON { // an address has many spellings
+			t.Fatalf("got %+v, want %+v", shown, want.clientJSON)
+		}
+		if want.APIKey != nil && got.Key != limiter.DigestKey([]byte(*want.APIKey)) || want.APIKey == nil && got.Key != (limiter.KeyDigest{}) {
+			t.Fatalf("got the digest %x of another key", got.Key)
 		}
 	})
 }

@@ -2,10 +2,8 @@ package clients
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -14,23 +12,17 @@ import (
 	"loadbalancer/limiter"
 )
 
+// The bbolt buckets. A write that changes both does so in one transaction.
 const (
-	// fileBucket names the bbolt bucket: idKey → fileRecord in JSON.
-	fileBucket = "clients"
-	// fileLockTimeout lets a predecessor that is just ending close the file.
-	fileLockTimeout = time.Second
+	clientsBucket = "clients" // idKey → fileRecord in JSON
+	keysBucket    = "keys"    // limiter.KeyDigest → idKey of the client that has the key
 )
+
+// fileLockTimeout lets a predecessor that is just ending close the file.
+const fileLockTimeout = time.Second
 
 // file is the storage in a bbolt file of this process alone. Each write is synced to disk before it returns.
 type file struct{ db *bbolt.DB }
-
-// fileRecord is the value of a client. Fields may be added; those that a record lacks are then zero.
-type fileRecord struct {
-	Capacity      int64     `json:"capacity"`
-	RatePerSecond float64   `json:"rate_per_second"`
-	CreatedAt     time.Time `json:"created_at"`
-	UpdatedAt     time.Time `json:"updated_at"`
-}
 
 func openFile(path string) (*file, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: fileLockTimeout})
@@ -42,8 +34,12 @@ func openFile(path string) (*file, error) {
 		return nil, fmt.Errorf("open the store of the clients in the file %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists([]byte(fileBucket))
-		return err
+		for _, name := range []string{clientsBucket, keysBucket} {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		_ = db.Close() // the first error is the one to tell
@@ -52,25 +48,20 @@ func openFile(path string) (*file, error) {
 	return &file{db: db}, nil
 }
 
-func (f *file) get(_ context.Context, id netip.Prefix) (c client, err error) {
-	key := idKey(id)
+func (f *file) get(_ context.Context, id limiter.ID) (c client, err error) {
 	err = f.db.View(func(tx *bbolt.Tx) error {
-		value := tx.Bucket([]byte(fileBucket)).Get(key[:])
-		if value == nil {
-			return errNotFound
-		}
-		c, err = decodeRecord(id, value)
+		c, err = getRecord(tx, id)
 		return err
 	})
 	return c, err
 }
 
-func (f *file) scan(ctx context.Context, after netip.Prefix, limit int, visit func(client) error) error {
+func (f *file) scan(ctx context.Context, after limiter.ID, limit int, visit func(client) error) error {
 	start := idKey(after)
 	return f.db.View(func(tx *bbolt.Tx) error {
-		cursor := tx.Bucket([]byte(fileBucket)).Cursor()
-		key, value := cursor.Seek(start[:])
-		if string(key) == string(start[:]) {
+		cursor := tx.Bucket([]byte(clientsBucket)).Cursor()
+		key, value := cursor.Seek(start)
+		if string(key) == string(start) {
 			key, value = cursor.Next()
 		}
 		for count := 0; key != nil && (limit == 0 || count < limit); count++ {
@@ -96,9 +87,13 @@ func (f *file) scan(ctx context.Context, after netip.Prefix, limit int, visit fu
 
 func (f *file) insert(_ context.Context, c client) error {
 	return f.db.Update(func(tx *bbolt.Tx) error {
-		key := idKey(c.id)
-		if tx.Bucket([]byte(fileBucket)).Get(key[:]) != nil {
+		if _, err := getRecord(tx, c.ID); err == nil {
 			return errExists
+		} else if !errors.Is(err, errNotFound) {
+			return err
+		}
+		if err := takeKey(tx, c); err != nil {
+			return err
 		}
 		return putRecord(tx, c)
 	})
@@ -106,28 +101,40 @@ func (f *file) insert(_ context.Context, c client) error {
 
 func (f *file) update(_ context.Context, c client) (client, error) {
 	err := f.db.Update(func(tx *bbolt.Tx) error {
-		key := idKey(c.id)
-		value := tx.Bucket([]byte(fileBucket)).Get(key[:])
-		if value == nil {
-			return errNotFound
-		}
-		stored, err := decodeRecord(c.id, value)
+		stored, err := getRecord(tx, c.ID)
 		if err != nil {
 			return err
 		}
 		c.createdAt = stored.createdAt
+		if c.Key == (limiter.KeyDigest{}) {
+			c.Key = stored.Key
+		}
+		if c.Key != stored.Key {
+			if err := takeKey(tx, c); err != nil {
+				return err
+			}
+			if err := returnKey(tx, stored); err != nil {
+				return err
+			}
+		}
 		return putRecord(tx, c)
 	})
-	return c, err
+	if err != nil {
+		return client{}, err
+	}
+	return c, nil
 }
 
-func (f *file) remove(_ context.Context, id netip.Prefix) error {
+func (f *file) remove(_ context.Context, id limiter.ID) error {
 	return f.db.Update(func(tx *bbolt.Tx) error {
-		key, bucket := idKey(id), tx.Bucket([]byte(fileBucket))
-		if bucket.Get(key[:]) == nil {
-			return errNotFound
+		stored, err := getRecord(tx, id)
+		if err != nil {
+			return err
 		}
-		return bucket.Delete(key[:])
+		if err := returnKey(tx, stored); err != nil {
+			return err
+		}
+		return tx.Bucket([]byte(clientsBucket)).Delete(idKey(id))
 	})
 }
 
@@ -136,64 +143,4 @@ func (f *file) close() error {
 		return fmt.Errorf("close the store of the clients in the file %s: %w", f.db.Path(), err)
 	}
 	return nil
-}
-
-func putRecord(tx *bbolt.Tx, c client) error {
-	value, err := json.Marshal(fileRecord{
-		Capacity:      c.limit.Capacity,
-		RatePerSecond: c.limit.RatePerSecond,
-		CreatedAt:     c.createdAt,
-		UpdatedAt:     c.updatedAt,
-	})
-	if err != nil {
-		return fmt.Errorf("encode the client %s: %w", formatID(c.id), err)
-	}
-	key := idKey(c.id)
-	return tx.Bucket([]byte(fileBucket)).Put(key[:], value)
-}
-
-func decodeRecord(id netip.Prefix, value []byte) (client, error) {
-	var record fileRecord
-	if err := json.Unmarshal(value, &record); err != nil {
-		return client{}, fmt.Errorf("decode the client %s: %w", formatID(id), err)
-	}
-	return client{
-		id:        id,
-		limit:     limiter.Limit{Capacity: record.Capacity, RatePerSecond: record.RatePerSecond},
-		createdAt: record.CreatedAt,
-		updatedAt: record.UpdatedAt,
-	}, nil
-}
-
-// idKey returns a key whose bytes sort as PostgreSQL sorts the type cidr: IPv4 before IPv6, then by address, then
-// the shorter prefix. It is the family (4 or 6), the address in 16 bytes and the length of the prefix. The zero
-// Prefix is before all others.
-func idKey(id netip.Prefix) (key [18]byte) {
-	if !id.IsValid() {
-		return key
-	}
-	key[0] = 6
-	if id.Addr().Is4() {
-		key[0] = 4
-	}
-	addr := id.Addr().As16()
-	copy(key[1:], addr[:])
-	key[17] = byte(id.Bits())
-	return key
-}
-
-// keyID is the inverse of idKey.
-func keyID(key []byte) (netip.Prefix, error) {
-	if len(key) != len(idKey(netip.Prefix{})) {
-		return netip.Prefix{}, fmt.Errorf("the key %x of a client has not %d bytes", key, len(idKey(netip.Prefix{})))
-	}
-	addr := netip.AddrFrom16([16]byte(key[1:17]))
-	if key[0] == 4 {
-		addr = addr.Unmap()
-	}
-	id := netip.PrefixFrom(addr, int(key[17]))
-	if !id.IsValid() {
-		return netip.Prefix{}, fmt.Errorf("the key %x is of no client", key)
-	}
-	return id, nil
 }

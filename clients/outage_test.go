@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 )
 
@@ -87,10 +86,29 @@ func TestPostgresOutage(t *testing.T) {
 	a.refuse(http.StatusServiceUnavailable, "", "try again later", "PUT", "/10.0.0.1", `{"capacity":8,"rate_per_second":1}`)
 	a.refuse(http.StatusServiceUnavailable, "", "try again later", "GET", "/", "")
 	a.limited("10.0.0.1", 7)
+	a.call(http.StatusOK, "GET", limitedPath, "")
+	a.refuse(http.StatusNotFound, "", "10.0.0.2", "GET", "/10.0.0.2/usage", "")
+	a.refuse(http.StatusNotFound, "", "10.0.0.2", "POST", "/10.0.0.2/reset", "")
 
 	allowConnections(t, database, true)
 	a.call(http.StatusOK, "PUT", "/10.0.0.1", `{"capacity":8,"rate_per_second":1}`)
 	a.limited("10.0.0.1", 8)
+}
+
+// TestUsageDuringAnOutage: what comes from the limiter does not wait for PostgreSQL.
+func TestUsageDuringAnOutage(t *testing.T) {
+	database := newDatabase(t)
+	a, _ := startAPI(t, Config{Store: database, ConnectTimeout: 10 * time.Second})
+	a.create("10.0.0.1", 7)
+	allowConnections(t, database, false)
+	a.limited("10.0.0.1", 7)
+	if u := a.usageOf("/10.0.0.1"); u.Allowed != 1 {
+		t.Errorf("the usage is %+v", u)
+	}
+	a.call(http.StatusNoContent, "POST", "/10.0.0.1/reset", "")
+	if u := a.usageOf("/10.0.0.1"); u.Allowed != 0 {
+		t.Errorf("after a reset the usage is %+v", u)
+	}
 }
 
 // TestPostgresStalls has a write wait for a lock. It must be answered, and must not take place afterwards.
@@ -152,39 +170,4 @@ func (w *notifyWriter) Write(p []byte) (int, error) {
 		w.once.Do(func() { close(w.notify) })
 	}
 	return len(p), nil
-}
-
-func TestMigrateTwice(t *testing.T) {
-	cfg := Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second}
-	a, stop := startAPI(t, cfg)
-	created := a.create("10.0.0.1", 7)
-	stop()
-	// As a newer version of the load balancer leaves it.
-	execSQL(t, cfg.Store, "INSERT INTO clients_migrations (version) VALUES (9999)")
-	a, _ = startAPI(t, cfg)
-	if found := a.get("/10.0.0.1"); found != created {
-		t.Errorf("got %+v, want %+v", found, created)
-	}
-}
-
-func TestMigrateAtOnce(t *testing.T) {
-	database := newDatabase(t)
-	const instances = 6
-	errs := make([]error, instances)
-	var wg sync.WaitGroup
-	for i := range instances {
-		pool, err := pgxpool.New(t.Context(), database)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer pool.Close()
-		if err := pool.Ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		wg.Go(func() { errs[i] = migrate(t.Context(), pool) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		t.Error(err)
-	}
 }

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
@@ -23,9 +20,6 @@ const (
 	// attemptTimeout bounds one attempt, so that a host which drops packets is asked more than once.
 	attemptTimeout = 5 * time.Second
 )
-
-// uniqueViolation is a SQLSTATE: PostgreSQL manual, appendix A.
-const uniqueViolation = "23505"
 
 // postgres is the storage in PostgreSQL 12 or newer.
 type postgres struct{ pool *pgxpool.Pool }
@@ -91,87 +85,4 @@ func awaitPostgres(ctx context.Context, pool *pgxpool.Pool, timeout time.Duratio
 			log.Warn().Err(cause).Msg("PostgreSQL does not answer, trying again")
 		}
 	}
-}
-
-const (
-	selectClients = "SELECT ip_address, capacity, rate_per_second, created_at, updated_at FROM clients"
-	selectClient  = selectClients + " WHERE ip_address = $1"
-	selectFirst   = selectClients + " ORDER BY ip_address LIMIT $1"
-	selectAfter   = selectClients + " WHERE ip_address > $2 ORDER BY ip_address LIMIT $1"
-	insertClient  = "INSERT INTO clients (ip_address, capacity, rate_per_second, created_at, updated_at) " +
-		"VALUES ($1, $2, $3, $4, $5)"
-	updateClient = "UPDATE clients SET capacity = $2, rate_per_second = $3, updated_at = $4 WHERE ip_address = $1 " +
-		"RETURNING created_at"
-	deleteClient = "DELETE FROM clients WHERE ip_address = $1"
-)
-
-func (p *postgres) get(ctx context.Context, id netip.Prefix) (client, error) {
-	c, err := scanClient(p.pool.QueryRow(ctx, selectClient, id))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return client{}, errNotFound
-	}
-	return c, err
-}
-
-func (p *postgres) scan(ctx context.Context, after netip.Prefix, limit int, visit func(client) error) error {
-	if limit == 0 {
-		limit = math.MaxInt
-	}
-	query, args := selectFirst, []any{limit}
-	if after.IsValid() {
-		query, args = selectAfter, append(args, after)
-	}
-	rows, err := p.pool.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		c, err := scanClient(rows)
-		if err != nil {
-			return err
-		}
-		if err := visit(c); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-func (p *postgres) insert(ctx context.Context, c client) error {
-	_, err := p.pool.Exec(ctx, insertClient, c.id, c.limit.Capacity, c.limit.RatePerSecond, c.createdAt, c.updatedAt)
-	if pgError, ok := errors.AsType[*pgconn.PgError](err); ok && pgError.Code == uniqueViolation {
-		return errExists
-	}
-	return err
-}
-
-func (p *postgres) update(ctx context.Context, c client) (client, error) {
-	row := p.pool.QueryRow(ctx, updateClient, c.id, c.limit.Capacity, c.limit.RatePerSecond, c.updatedAt)
-	err := row.Scan(&c.createdAt)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return client{}, errNotFound
-	}
-	c.createdAt = c.createdAt.UTC()
-	return c, err
-}
-
-func (p *postgres) remove(ctx context.Context, id netip.Prefix) error {
-	tag, err := p.pool.Exec(ctx, deleteClient, id)
-	if err == nil && tag.RowsAffected() == 0 {
-		return errNotFound
-	}
-	return err
-}
-
-func (p *postgres) close() error {
-	p.pool.Close()
-	return nil
-}
-
-func scanClient(row pgx.Row) (client, error) {
-	var c client
-	err := row.Scan(&c.id, &c.limit.Capacity, &c.limit.RatePerSecond, &c.createdAt, &c.updatedAt)
-	c.createdAt, c.updatedAt = c.createdAt.UTC(), c.updatedAt.UTC()
-	return c, err
 }

@@ -149,6 +149,13 @@ func newDatabase(t *testing.T) string {
 
 func execSQL(t *testing.T, database, statement string) {
 	t.Helper()
+	if err := tryExecSQL(t, database, statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+func tryExecSQL(t *testing.T, database, statement string) error {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, database)
@@ -156,7 +163,6 @@ func execSQL(t *testing.T, database, statement string) {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
+	_, err = conn.Exec(ctx, statement)
+	return err
 }

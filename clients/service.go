@@ -50,7 +50,8 @@ func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store sto
 	return store, "the file " + path, err
 }
 
-// Register adds the calls to r, under /v1/api/clients, each with and without a trailing slash.
+// Register adds the calls to r, under /v1/api/clients and at /v1/api/limited, each with and without a
+// trailing slash.
 func (s *Service) Register(r *router.Router) { s.controller.register(r) }
 
 // Close waits for the calls under way and releases the store. Calls that come later are answered 503.

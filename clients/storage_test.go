@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,55 +34,130 @@ func openStore(t testing.TB, cfg Config) storage {
 	return store
 }
 
+func namedClient(name, key string) client {
+	at := time.Date(2025, 6, 1, 12, 0, 0, 123456000, time.UTC)
+	return client{
+		Registration: limiter.Registration{
+			ID:    limiter.ID{Name: name},
+			Key:   limiter.DigestKey([]byte(key)),
+			Terms: limiter.Terms{Limit: limiter.Limit{Capacity: 5, RatePerSecond: 0.5}},
+		},
+		createdAt: at,
+		updatedAt: at,
+	}
+}
+
 // TestStorage is the contract of both stores.
 func TestStorage(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
-		store, ctx := openStore(t, cfg), t.Context()
-		at := time.Date(2025, 6, 1, 12, 0, 0, 123456000, time.UTC)
-		c := client{
-			id:        netip.MustParsePrefix("2001:db8::/32"),
-			limit:     limiter.Limit{Capacity: 1 << 62, RatePerSecond: 0.1 + 0.2},
-			createdAt: at,
-			updatedAt: at.Add(time.Microsecond),
+		store := openStore(t, cfg)
+		full := limiter.Terms{
+			Limit:       limiter.Limit{Capacity: 1 << 62, RatePerSecond: 0.1 + 0.2},
+			MaxInFlight: 1 << 61,
+			Shadow:      true,
+			Trial:       limiter.Limit{Capacity: 1 << 60, RatePerSecond: 1e-9},
 		}
-		if err := store.insert(ctx, c); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := store.get(ctx, c.id); err != nil || got != c {
-			t.Errorf("got %+v, %v, want %+v", got, err, c)
-		}
-		if err := store.insert(ctx, c); !errors.Is(err, errExists) {
-			t.Errorf("a second insert: %v", err)
-		}
-		changed := client{id: c.id, limit: limiter.Limit{Capacity: 1, RatePerSecond: 1e9}, updatedAt: at.Add(time.Hour)}
-		want := changed
-		want.createdAt = c.createdAt
-		if got, err := store.update(ctx, changed); err != nil || got != want {
-			t.Errorf("update returned %+v, %v, want %+v", got, err, want)
-		}
-		if got, err := store.get(ctx, c.id); err != nil || got != want {
-			t.Errorf("got %+v, %v, want %+v", got, err, want)
-		}
-		other := netip.MustParsePrefix("2001:db8::/33")
-		if _, err := store.get(ctx, other); !errors.Is(err, errNotFound) {
-			t.Errorf("get of an unknown client: %v", err)
-		}
-		if _, err := store.update(ctx, client{id: other, limit: c.limit}); !errors.Is(err, errNotFound) {
-			t.Errorf("update of an unknown client: %v", err)
-		}
-		if err := store.remove(ctx, other); !errors.Is(err, errNotFound) {
-			t.Errorf("remove of an unknown client: %v", err)
+		sparse := limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 1e9}}
+		named, addressed := namedClient("acme", "the key of acme"), client{Registration: limiter.Registration{ID: addressID("2001:db8::/32")}}
+		addressed.createdAt, addressed.updatedAt = named.createdAt, named.createdAt.Add(time.Microsecond)
+		for _, c := range []client{named, addressed} {
+			c.Terms = full
+			testLifeCycle(t, store, c, sparse)
+			c.Terms = sparse
+			testLifeCycle(t, store, c, full)
 		}
 		failure := errors.New("enough")
-		err := store.scan(ctx, netip.Prefix{}, 0, func(client) error { return failure })
-		if !errors.Is(err, failure) {
-			t.Errorf("scan returned %v, not the error of visit", err)
+		for _, c := range []client{named, addressed} {
+			c.Terms = sparse
+			if err := store.insert(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			if err := store.scan(t.Context(), limiter.ID{}, 0, func(client) error { return failure }); !errors.Is(err, failure) {
+				t.Errorf("scan with %s returned %v, not the error of visit", c.ID, err)
+			}
 		}
-		if err := store.remove(ctx, c.id); err != nil {
-			t.Error(err)
+	})
+}
+
+// testLifeCycle stores a client, gives it other terms and removes it.
+func testLifeCycle(t *testing.T, store storage, c client, terms limiter.Terms) {
+	t.Helper()
+	ctx := t.Context()
+	if _, err := store.get(ctx, c.ID); !errors.Is(err, errNotFound) {
+		t.Errorf("get of an unknown client: %v", err)
+	}
+	if _, err := store.update(ctx, c); !errors.Is(err, errNotFound) {
+		t.Errorf("update of an unknown client: %v", err)
+	}
+	if err := store.remove(ctx, c.ID); !errors.Is(err, errNotFound) {
+		t.Errorf("remove of an unknown client: %v", err)
+	}
+	if err := store.insert(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := store.get(ctx, c.ID); err != nil || got != c {
+		t.Errorf("got %+v, %v, want %+v", got, err, c)
+	}
+	if err := store.insert(ctx, c); !errors.Is(err, errExists) {
+		t.Errorf("a second insert: %v", err)
+	}
+	changed := client{Registration: limiter.Registration{ID: c.ID, Terms: terms}, updatedAt: c.updatedAt.Add(time.Hour)}
+	want := changed
+	want.Key, want.createdAt = c.Key, c.createdAt
+	if got, err := store.update(ctx, changed); err != nil || got != want {
+		t.Errorf("update returned %+v, %v, want %+v", got, err, want)
+	}
+	if got, err := store.get(ctx, c.ID); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if err := store.remove(ctx, c.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := store.get(ctx, c.ID); !errors.Is(err, errNotFound) {
+		t.Errorf("get of a removed client: %v", err)
+	}
+}
+
+// TestStorageOfKeys: no two clients have the same key, whichever way they come by it, and a key given up is free.
+func TestStorageOfKeys(t *testing.T) {
+	eachStore(t, func(t *testing.T, cfg Config) {
+		store, ctx := openStore(t, cfg), t.Context()
+		insert := func(name, key string) error { return store.insert(ctx, namedClient(name, key)) }
+		update := func(name, key string) error {
+			got, err := store.update(ctx, namedClient(name, key))
+			if err == nil && got.Key != limiter.DigestKey([]byte(key)) {
+				t.Errorf("update of %s returned another key", name)
+			}
+			return err
 		}
-		if _, err := store.get(ctx, c.id); !errors.Is(err, errNotFound) {
-			t.Errorf("get of a removed client: %v", err)
+		for i, step := range []struct{ got, want error }{
+			{insert("a", "first"), nil},
+			{insert("b", "first"), errKeyTaken},
+			{insert("a", "first"), errExists}, // and errKeyTaken, if it were another's
+			{insert("b", "second"), nil},
+			{insert("a", "second"), errExists},
+			{update("b", "first"), errKeyTaken},
+			{update("b", "second"), nil},
+			{update("c", "first"), errNotFound},
+			{update("a", "third"), nil},
+			{update("b", "first"), nil},
+			{insert("c", "second"), nil},
+			{store.remove(ctx, limiter.ID{Name: "a"}), nil},
+			{update("c", "third"), nil},
+			{insert("a", "third"), errKeyTaken},
+			{insert("a", "second"), nil},
+		} {
+			if !errors.Is(step.got, step.want) {
+				t.Errorf("step %d: %v, want %v", i, step.got, step.want)
+			}
+		}
+		kept := namedClient("b", "")
+		kept.Key = limiter.KeyDigest{}
+		if got, err := store.update(ctx, kept); err != nil || got.Key != limiter.DigestKey([]byte("first")) {
+			t.Errorf("an update without key returned the key %x, %v", got.Key, err)
+		}
+		if err := insert("d", "first"); !errors.Is(err, errKeyTaken) {
+			t.Errorf("a key that was kept is free: %v", err)
 		}
 	})
 }
@@ -92,8 +166,7 @@ func TestOpenRefusesStoredLimits(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		store := openStore(t, cfg)
 		// Thirty days are the most that a bucket may take to fill.
-		c := client{id: netip.MustParsePrefix("10.0.0.0/8"), limit: limiter.Limit{Capacity: 1000, RatePerSecond: 1e-9}}
-		if err := store.insert(t.Context(), c); err != nil {
+		if err := store.insert(t.Context(), client{Registration: registration("10.0.0.0/8", 1000, 1e-9)}); err != nil {
 			t.Fatal(err)
 		}
 		u := &usecase{store: store, limiter: testLimiter()}
@@ -145,10 +218,7 @@ const writeAndDieEnv = "CLIENTS_TEST_WRITE_AND_DIE"
 func writeAndDie(path string) {
 	store, err := openFile(path)
 	if err == nil {
-		err = store.insert(context.Background(), client{
-			id:    netip.MustParsePrefix("10.0.0.1/32"),
-			limit: limiter.Limit{Capacity: 7, RatePerSecond: 1},
-		})
+		err = store.insert(context.Background(), client{Registration: registration("10.0.0.1/32", 7, 1)})
 	}
 	if err == nil {
 		err = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -171,22 +241,6 @@ func TestFileSurvivesKill(t *testing.T) {
 	a.limited("10.0.0.1", 7)
 	if found := a.get("/10.0.0.1"); found.Capacity != 7 {
 		t.Errorf("found %+v", found)
-	}
-}
-
-func TestIDKeyIsReversible(t *testing.T) {
-	ids := []string{"0.0.0.0/0", "10.0.0.0/8", "255.255.255.255/32", "::/0", "::/128", "2001:db8::/32"}
-	for _, text := range ids {
-		id := netip.MustParsePrefix(text)
-		key := idKey(id)
-		if got, err := keyID(key[:]); err != nil || got != id {
-			t.Errorf("%s became %s, %v", id, got, err)
-		}
-	}
-	for _, key := range [][]byte{nil, make([]byte, 17), slices.Repeat([]byte{255}, 18)} {
-		if got, err := keyID(key); err == nil {
-			t.Errorf("the key %x became %s", key, got)
-		}
 	}
 }
 
@@ -216,7 +270,7 @@ func BenchmarkLoad(b *testing.B) {
 	err := store.(*file).db.Update(func(tx *bbolt.Tx) error { // one transaction: syncing each would take minutes
 		for i := range uint32(100_000) {
 			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-			c := client{id: netip.PrefixFrom(addr, 32), limit: limiter.Limit{Capacity: 100, RatePerSecond: 10}}
+			c := client{Registration: registration(addr.String()+"/32", 100, 10)}
 			if err := putRecord(tx, c); err != nil {
 				return err
 			}

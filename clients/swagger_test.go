@@ -28,16 +28,13 @@ func loadSpecification(t *testing.T) *specification {
 	return &specification{document: document}
 }
 
-// check holds one exchange below /v1/api/clients to the specification. A request is checked only if it was
-// accepted: what was refused may well break it.
+// check holds one exchange to the specification. A request is checked only if it was accepted: what was refused may
+// well break it.
 func (s *specification) check(t *testing.T, method, path, body string, got answer) {
 	t.Helper()
-	request := httptest.NewRequest(method, collection+path, strings.NewReader(body))
+	request := httptest.NewRequest(method, path, strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
-	described, params := "/clients/", map[string]string{}
-	if client := strings.Trim(request.URL.EscapedPath()[len(collection):], "/"); client != "" {
-		described, params["client"] = "/clients/{client}", client
-	}
+	described, params := describedPath(request.URL.EscapedPath())
 	item := s.document.Paths.Value(described)
 	operation := item.GetOperation(method)
 	if operation == nil {
@@ -69,6 +66,22 @@ func (s *specification) check(t *testing.T, method, path, body string, got answe
 	}
 }
 
+// describedPath returns the path of the specification that a call is described at, and its parameters.
+func describedPath(path string) (described string, params map[string]string) {
+	path = strings.Trim(strings.TrimPrefix(path, root), "/")
+	client, below := strings.CutPrefix(path, "clients/")
+	if !below {
+		return map[string]string{"clients": "/clients/", "limited": "/limited"}[path], nil
+	}
+	described = "/clients/{client}"
+	for _, call := range []string{"/usage", "/reset"} {
+		if name, found := strings.CutSuffix(client, call); found {
+			client, described = name, described+call
+		}
+	}
+	return described, map[string]string{"client": client}
+}
+
 func TestSpecificationIsValid(t *testing.T) {
 	if err := loadSpecification(t).document.Validate(context.Background(), openapi3.EnableExamplesValidation()); err != nil {
 		t.Error(err)
@@ -79,7 +92,7 @@ func TestSpecificationDescribesEveryRoute(t *testing.T) {
 	document := loadSpecification(t).document
 	described := map[string]bool{}
 	for path, item := range document.Paths.Map() {
-		if !strings.HasPrefix(path, "/clients/") {
+		if !strings.HasPrefix(path, "/clients/") && path != "/limited" {
 			continue // another package's
 		}
 		for method := range item.Operations() {
@@ -112,13 +125,17 @@ func TestWriteProblem(t *testing.T) {
 		var ctx fasthttp.RequestCtx
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 		WriteProblem(&ctx, status, "", "a <detail> & \"more\"")
-		got := answer{status: ctx.Response.StatusCode(), body: string(ctx.Response.Body()), header: http.Header{
-			"Content-Type": {string(ctx.Response.Header.ContentType())},
-		}}
+		got := answerOf(&ctx)
 		if !strings.Contains(got.body, `"title":"`+title+`"`) || !strings.Contains(got.body, `a <detail> & \"more\"`) ||
 			strings.Contains(got.body, `"field"`) || len(ctx.Response.Header.Peek("WWW-Authenticate")) == 0 {
 			t.Errorf("%d is %s", status, got.body)
 		}
-		spec.check(t, "POST", "/", "", got)
+		spec.check(t, "POST", collection+"/", "", got)
 	}
+}
+
+func answerOf(ctx *fasthttp.RequestCtx) answer {
+	return answer{status: ctx.Response.StatusCode(), body: string(ctx.Response.Body()), header: http.Header{
+		"Content-Type": {string(ctx.Response.Header.ContentType())},
+	}}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -18,27 +17,29 @@ const storeTimeout = 3 * time.Second
 var (
 	errNotFound = errors.New("no such client")
 	errExists   = errors.New("client exists")
+	errKeyTaken = errors.New("another client has the API key")
 )
 
 // storage keeps the clients. Its writes are durable when they return. It has one method for each statement that
 // the calls of the API need.
 type storage interface {
 	// get fails with errNotFound.
-	get(ctx context.Context, id netip.Prefix) (client, error)
-	// scan calls visit for the clients behind after, in the order of compareIDs; the zero Prefix is before all.
-	// It ends after limit clients (0 means no limit) or with the first error of visit, which it returns.
-	scan(ctx context.Context, after netip.Prefix, limit int, visit func(client) error) error
-	// insert fails with errExists.
+	get(ctx context.Context, id limiter.ID) (client, error)
+	// scan calls visit for the clients behind after: addresses and ranges first, IPv4 before IPv6, then by address,
+	// then the shorter prefix; then names, bytewise. The zero ID is before all. It ends after limit clients (0 means
+	// no limit) or with the first error of visit, which it returns.
+	scan(ctx context.Context, after limiter.ID, limit int, visit func(client) error) error
+	// insert fails with errExists, or else with errKeyTaken.
 	insert(ctx context.Context, c client) error
-	// update changes the limit and the updatedAt of a client and returns what is then stored. It fails with
-	// errNotFound.
+	// update changes the key, the terms and the updatedAt of a client and returns what is then stored. The zero key
+	// leaves the one that is stored. It fails with errNotFound, or else with errKeyTaken.
 	update(ctx context.Context, c client) (client, error)
 	// remove fails with errNotFound.
-	remove(ctx context.Context, id netip.Prefix) error
+	remove(ctx context.Context, id limiter.ID) error
 	close() error
 }
 
-// usecase holds the rules: what a limit may be, and that a write reaches the store first and the limiter second.
+// usecase holds the rules: what terms may be, and that a write reaches the store first and the limiter second.
 // It is safe for concurrent use.
 type usecase struct {
 	store   storage
@@ -49,53 +50,55 @@ type usecase struct {
 // load hands every stored client to the limiter, one at a time, and returns their number.
 func (u *usecase) load(ctx context.Context) (int, error) {
 	count := 0
-	err := u.store.scan(ctx, netip.Prefix{}, 0, func(c client) error {
-		if f := checkLimit(c.limit); f != nil {
-			return fmt.Errorf("client %s: %w", formatID(c.id), f)
+	err := u.store.scan(ctx, limiter.ID{}, 0, func(c client) error {
+		if f := checkTerms(c.Terms); f != nil {
+			return fmt.Errorf("client %s: %w", c.ID, f)
 		}
-		u.limiter.Set(c.id, c.limit)
+		u.limiter.Set(c.Registration)
 		count++
 		return nil
 	})
 	return count, err
 }
 
-func (u *usecase) create(ctx context.Context, id netip.Prefix, limit limiter.Limit) (client, error) {
-	if f := checkLimit(limit); f != nil {
+// create registers a client, which has a key if it has a name.
+func (u *usecase) create(ctx context.Context, r limiter.Registration) (client, error) {
+	if f := checkTerms(r.Terms); f != nil {
 		return client{}, f
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	defer u.locks.lock(id)()
+	defer u.locks.lock(r.ID)()
 
 	now := timestamp()
-	c := client{id: id, limit: limit, createdAt: now, updatedAt: now}
+	c := client{Registration: r, createdAt: now, updatedAt: now}
 	if err := u.store.insert(ctx, c); err != nil {
-		u.settle(ctx, id, err)
-		return client{}, storeFault(id, err)
+		u.settle(ctx, r.ID, err)
+		return client{}, storeFault(r.ID, err)
 	}
-	u.limiter.Set(id, limit)
+	u.limiter.Set(c.Registration)
 	return c, nil
 }
 
-func (u *usecase) change(ctx context.Context, id netip.Prefix, limit limiter.Limit) (client, error) {
-	if f := checkLimit(limit); f != nil {
+// change replaces the terms of a client, and its key unless the new one is zero.
+func (u *usecase) change(ctx context.Context, r limiter.Registration) (client, error) {
+	if f := checkTerms(r.Terms); f != nil {
 		return client{}, f
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	defer u.locks.lock(id)()
+	defer u.locks.lock(r.ID)()
 
-	c, err := u.store.update(ctx, client{id: id, limit: limit, updatedAt: timestamp()})
+	c, err := u.store.update(ctx, client{Registration: r, updatedAt: timestamp()})
 	if err != nil {
-		u.settle(ctx, id, err)
-		return client{}, storeFault(id, err)
+		u.settle(ctx, r.ID, err)
+		return client{}, storeFault(r.ID, err)
 	}
-	u.limiter.Set(id, limit)
+	u.limiter.Set(c.Registration)
 	return c, nil
 }
 
-func (u *usecase) remove(ctx context.Context, id netip.Prefix) error {
+func (u *usecase) remove(ctx context.Context, id limiter.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	defer u.locks.lock(id)()
@@ -111,18 +114,18 @@ func (u *usecase) remove(ctx context.Context, id netip.Prefix) error {
 // settle brings the limiter in line with a store that had a client, or had it no
 // more, against what the call expected: an earlier write may have reached the store
 // and not the limiter. The caller holds the lock of the client.
-func (u *usecase) settle(ctx context.Context, id netip.Prefix, err error) {
+func (u *usecase) settle(ctx context.Context, id limiter.ID, err error) {
 	switch {
 	case errors.Is(err, errNotFound):
 		u.limiter.Delete(id)
 	case errors.Is(err, errExists):
-		if c, err := u.store.get(ctx, id); err == nil && checkLimit(c.limit) == nil {
-			u.limiter.Set(id, c.limit)
+		if c, err := u.store.get(ctx, id); err == nil && checkTerms(c.Terms) == nil {
+			u.limiter.Set(c.Registration)
 		}
 	}
 }
 
-func (u *usecase) get(ctx context.Context, id netip.Prefix) (client, error) {
+func (u *usecase) get(ctx context.Context, id limiter.ID) (client, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	c, err := u.store.get(ctx, id)
@@ -133,7 +136,7 @@ func (u *usecase) get(ctx context.Context, id netip.Prefix) (client, error) {
 }
 
 // list returns at most limit clients behind after, and whether there are more.
-func (u *usecase) list(ctx context.Context, after netip.Prefix, limit int) (page []client, more bool, err error) {
+func (u *usecase) list(ctx context.Context, after limiter.ID, limit int) (page []client, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	err = u.store.scan(ctx, after, limit+1, func(c client) error {
@@ -149,25 +152,59 @@ func (u *usecase) list(ctx context.Context, after netip.Prefix, limit int) (page
 	return page, false, nil
 }
 
-func checkLimit(limit limiter.Limit) *fault {
-	field, allowed, ok := limit.Check()
+// usage returns what a client has done. It asks the limiter alone, and so does reset: both work while the store
+// does not.
+func (u *usecase) usage(id limiter.ID) (limiter.Usage, error) {
+	usage, ok := u.limiter.Usage(id)
+	if !ok {
+		return limiter.Usage{}, storeFault(id, errNotFound)
+	}
+	return usage, nil
+}
+
+func (u *usecase) reset(id limiter.ID) error {
+	if !u.limiter.Reset(id) {
+		return storeFault(id, errNotFound)
+	}
+	return nil
+}
+
+// limited returns at most so many of the clients that were rejected of late.
+func (u *usecase) limited(most int) []limiter.Limited { return u.limiter.Limited(most) }
+
+func checkTerms(t limiter.Terms) *fault {
+	field, allowed, ok := t.Check()
 	if ok {
 		return nil
 	}
-	value := fmt.Sprint(limit.Capacity)
-	if field == fieldRate {
-		value = fmt.Sprint(limit.RatePerSecond)
+	var value any
+	switch field {
+	case fieldCapacity:
+		value = t.Capacity
+	case fieldRate:
+		value = t.RatePerSecond
+	case fieldMaxInFlight:
+		value = t.MaxInFlight
+	case fieldTrial + "." + fieldCapacity:
+		value = t.Trial.Capacity
+	case fieldTrial + "." + fieldRate:
+		value = t.Trial.RatePerSecond
+	default:
+		panic("BUG: terms have no field " + field)
 	}
-	return wrongValue(field, value, allowed)
+	return wrongValue(field, fmt.Sprint(value), allowed)
 }
 
-func storeFault(id netip.Prefix, err error) *fault {
+func storeFault(id limiter.ID, err error) *fault {
 	switch {
 	case errors.Is(err, errNotFound):
-		return &fault{code: notFound, message: fmt.Sprintf("there is no client %s", formatID(id))}
+		return &fault{code: notFound, message: fmt.Sprintf("there is no client %s", id)}
 	case errors.Is(err, errExists):
-		return &fault{code: exists, field: fieldID,
-			message: fmt.Sprintf("the client %s exists already; PUT changes it", formatID(id))}
+		return &fault{code: exists, field: identityField(id),
+			message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
+	case errors.Is(err, errKeyTaken): // whose it is stays untold: the caller may just have guessed it
+		return &fault{code: exists, field: fieldKey,
+			message: "another client has this api_key already; each needs one of its own"}
 	default:
 		// A write that was cut off may have reached the store all the same. Repeating it settles that.
 		return &fault{code: unavailable, cause: err,
@@ -189,7 +226,7 @@ func newStripedLocks() stripedLocks {
 }
 
 // lock returns the unlock.
-func (l stripedLocks) lock(id netip.Prefix) (unlock func()) {
+func (l stripedLocks) lock(id limiter.ID) (unlock func()) {
 	stripe := &l.stripes[maphash.Comparable(l.seed, id)%uint64(len(l.stripes))]
 	stripe.Lock()
 	return stripe.Unlock

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -23,20 +22,26 @@ import (
 // memory is a storage that can fail and that notices writes to one client which overlap.
 type memory struct {
 	mu       sync.Mutex
-	clients  map[netip.Prefix]client
-	writing  map[netip.Prefix]bool
+	clients  map[limiter.ID]client
+	writing  map[limiter.ID]bool
 	overlaps int
 	failure  error
 }
 
 func newMemory() *memory {
-	return &memory{clients: map[netip.Prefix]client{}, writing: map[netip.Prefix]bool{}}
+	return &memory{clients: map[limiter.ID]client{}, writing: map[limiter.ID]bool{}}
+}
+
+func addressID(prefix string) limiter.ID { return limiter.ID{Prefix: netip.MustParsePrefix(prefix)} }
+
+func registration(prefix string, capacity int64, rate float64) limiter.Registration {
+	return limiter.Registration{ID: addressID(prefix), Terms: limiter.Terms{Limit: limiter.Limit{Capacity: capacity, RatePerSecond: rate}}}
 }
 
 func testLimiter() *limiter.Limiter { return limiter.New(limiter.DefaultConfig()) }
 
 // write changes the map in the middle of a stretch in which others may run.
-func (m *memory) write(id netip.Prefix, change func(found bool) error) error {
+func (m *memory) write(id limiter.ID, change func(found bool) error) error {
 	step := func(f func()) {
 		runtime.Gosched()
 		m.mu.Lock()
@@ -61,28 +66,46 @@ func (m *memory) write(id netip.Prefix, change func(found bool) error) error {
 }
 
 func (m *memory) insert(_ context.Context, c client) error {
-	return m.write(c.id, func(found bool) error {
+	return m.write(c.ID, func(found bool) error {
 		if found {
 			return errExists
 		}
-		m.clients[c.id] = c
+		if m.keyTaken(c) {
+			return errKeyTaken
+		}
+		m.clients[c.ID] = c
 		return nil
 	})
 }
 
 func (m *memory) update(_ context.Context, c client) (client, error) {
-	err := m.write(c.id, func(found bool) error {
+	err := m.write(c.ID, func(found bool) error {
 		if !found {
 			return errNotFound
 		}
-		c.createdAt = m.clients[c.id].createdAt
-		m.clients[c.id] = c
+		if m.keyTaken(c) {
+			return errKeyTaken
+		}
+		c.createdAt = m.clients[c.ID].createdAt
+		if c.Key == (limiter.KeyDigest{}) {
+			c.Key = m.clients[c.ID].Key
+		}
+		m.clients[c.ID] = c
 		return nil
 	})
 	return c, err
 }
 
-func (m *memory) remove(_ context.Context, id netip.Prefix) error {
+func (m *memory) keyTaken(c client) bool {
+	for _, other := range m.clients {
+		if other.ID != c.ID && other.Key == c.Key && c.Key != (limiter.KeyDigest{}) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *memory) remove(_ context.Context, id limiter.ID) error {
 	return m.write(id, func(found bool) error {
 		if !found {
 			return errNotFound
@@ -92,7 +115,7 @@ func (m *memory) remove(_ context.Context, id netip.Prefix) error {
 	})
 }
 
-func (m *memory) get(_ context.Context, id netip.Prefix) (client, error) {
+func (m *memory) get(_ context.Context, id limiter.ID) (client, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if c, found := m.clients[id]; found || m.failure != nil {
@@ -101,11 +124,11 @@ func (m *memory) get(_ context.Context, id netip.Prefix) (client, error) {
 	return client{}, errNotFound
 }
 
-func (m *memory) scan(_ context.Context, _ netip.Prefix, _ int, visit func(client) error) error {
+func (m *memory) scan(_ context.Context, _ limiter.ID, _ int, visit func(client) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range slices.SortedFunc(maps.Values(m.clients), func(a, b client) int {
-		return cmp.Compare(a.id.String(), b.id.String())
+		return cmp.Compare(a.ID.String(), b.ID.String())
 	}) {
 		if err := visit(c); err != nil {
 			return err
@@ -133,6 +156,9 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 		{"DELETE", "/10.0.0.1", ""},
 		{"GET", "/10.0.0.1", ""},
 		{"GET", "/", ""},
+		{"POST", "/", `{"name":"acme","api_key":"the key of acme","capacity":8,"rate_per_second":1}`},
+		{"PUT", "/acme", `{"api_key":"the key of acme","capacity":8,"rate_per_second":1}`},
+		{"DELETE", "/acme", ""},
 	} {
 		log.Reset()
 		got := a.call(http.StatusServiceUnavailable, c.method, c.path, c.body)
@@ -144,6 +170,7 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 		}
 		a.limited("10.0.0.1", 7)
 		a.limited("10.0.0.2", standard)
+		a.limitedByKey("the key of acme", standard)
 	}
 	store.failure = nil
 	a.call(http.StatusOK, "PUT", "/10.0.0.1", `{"capacity":8,"rate_per_second":1}`)
@@ -155,16 +182,31 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 func TestRepetitionSettles(t *testing.T) {
 	store, lim := newMemory(), testLimiter()
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
-	id := netip.MustParsePrefix("10.0.0.1/32")
-	limit := limiter.Limit{Capacity: 7, RatePerSecond: 1}
-	capacity := func() int64 { return lim.Take(lim.Identify(id.Addr()), time.Now()).Capacity }
+	r := registration("10.0.0.1/32", 7, 1)
+	capacity := func() int64 { return admit(lim, "10.0.0.1", "").Capacity }
 
-	store.clients[id] = client{id: id, limit: limit}
-	if _, err := u.create(t.Context(), id, limit); err == nil || capacity() != 7 {
+	store.clients[r.ID] = client{Registration: r}
+	if _, err := u.create(t.Context(), r); err == nil || capacity() != 7 {
 		t.Errorf("after the second POST: %v, capacity %d, want the one that is stored", err, capacity())
 	}
-	delete(store.clients, id)
-	if err := u.remove(t.Context(), id); err == nil || capacity() != limiter.DefaultConfig().Default.Capacity {
+	delete(store.clients, r.ID)
+	if err := u.remove(t.Context(), r.ID); err == nil || capacity() != limiter.DefaultConfig().Default.Capacity {
+		t.Errorf("after the second DELETE: %v, capacity %d, want the default", err, capacity())
+	}
+}
+
+func TestRepetitionSettlesNames(t *testing.T) {
+	store, lim := newMemory(), testLimiter()
+	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
+	c := namedClient("acme", "the key of acme")
+	capacity := func() int64 { return admit(lim, "192.0.2.1", "the key of acme").Capacity }
+
+	store.clients[c.ID] = c
+	if _, err := u.create(t.Context(), c.Registration); err == nil || capacity() != c.Terms.Capacity {
+		t.Errorf("after the second POST: %v, capacity %d, want the one that is stored", err, capacity())
+	}
+	delete(store.clients, c.ID)
+	if err := u.remove(t.Context(), c.ID); err == nil || capacity() != limiter.DefaultConfig().Default.Capacity {
 		t.Errorf("after the second DELETE: %v, capacity %d, want the default", err, capacity())
 	}
 }
@@ -172,18 +214,18 @@ func TestRepetitionSettles(t *testing.T) {
 func TestWritesToOneClientAreOrdered(t *testing.T) {
 	store, lim := newMemory(), testLimiter()
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
-	id := netip.MustParsePrefix("10.0.0.1/32")
+	id := addressID("10.0.0.1/32")
 	var wg sync.WaitGroup
 	for caller := range 8 {
 		wg.Go(func() {
 			for i := range 200 {
-				limit := limiter.Limit{Capacity: int64(1 + caller*200 + i), RatePerSecond: 1}
+				r := registration("10.0.0.1/32", int64(1+caller*200+i), 1)
 				var err error
 				switch i % 3 {
 				case 0:
-					_, err = u.create(t.Context(), id, limit)
+					_, err = u.create(t.Context(), r)
 				case 1:
-					_, err = u.change(t.Context(), id, limit)
+					_, err = u.change(t.Context(), r)
 				case 2:
 					err = u.remove(t.Context(), id)
 				}
@@ -201,6 +243,6 @@ func TestWritesToOneClientAreOrdered(t *testing.T) {
 		t.Errorf("the limiter has %d clients, the store %d", lim.Registered(), len(store.clients))
 	}
 	if c, found := store.clients[id]; found {
-		(&api{t: t, limiter: lim}).limited("10.0.0.1", c.limit.Capacity)
+		(&api{t: t, limiter: lim}).limited("10.0.0.1", c.Terms.Capacity)
 	}
 }
