@@ -44,7 +44,7 @@ func BenchmarkTakeRejected(b *testing.B) {
 
 func BenchmarkRegistered(b *testing.B) {
 	benchmarkClients(b, func(l *Limiter, addr netip.Addr) {
-		l.registerNow(netip.PrefixFrom(addr, 32), Limit{Capacity: 1000, RatePerSecond: 1000})
+		l.registerNow(netip.PrefixFrom(addr, 32), Limit{Capacity: 1_000_000, RatePerSecond: 1000})
 	})
 }
 
