@@ -6,6 +6,7 @@ package limiter
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ import (
 type Limiter struct {
 	base      time.Time // moments are nanoseconds since base, and at least 1
 	fields    Fields
+	keyHeader string // in lower case
 	secret    hashKey
 	networkHi uint64 // mask of an IPv6 address that leaves what tells unregistered clients apart
 	networkLo uint64
@@ -65,15 +67,20 @@ func New(cfg Config) *Limiter {
 	l := &Limiter{
 		base:      time.Now(),
 		fields:    fields,
+		keyHeader: strings.ToLower(cfg.APIKeyHeader),
 		secret:    newHashKey(),
 		networkHi: ^uint64(0) << max(0, 64-cfg.IPv6Prefix),
 		networkLo: ^uint64(0) << min(64, 128-cfg.IPv6Prefix),
-		anonymous: newTable(prepare(cfg.Default), cfg.MaxTracked),
+		anonymous: newTable(prepare(cfg.Default.Limit), cfg.MaxTracked),
 	}
 	l.exact = newIndex(l.secret.hash)
 	l.ranges.Store(new(bart.Table[*bucket]))
 	return l
 }
+
+// KeyHeader returns the name, in lower case, of the request header field with the API key, or "" if
+// clients are known by address only.
+func (l *Limiter) KeyHeader() string { return l.keyHeader }
 
 // Identify finds out who asks: the client registered for the address itself, else for the longest
 // range that holds it, else the unregistered client of the address. An IPv4 address mapped to IPv6

@@ -168,7 +168,7 @@ func dial(t testing.TB, address string) net.Conn {
 // limits makes a limiter with this default limit.
 func limits(capacity int64, rate float64) *limiter.Limiter {
 	c := limiter.DefaultConfig()
-	c.Default = limiter.Limit{Capacity: capacity, RatePerSecond: rate}
+	c.Default.Limit = limiter.Limit{Capacity: capacity, RatePerSecond: rate}
 	return limiter.New(c)
 }
 
