@@ -285,7 +285,7 @@ func TestOneAfterTheOther(t *testing.T) {
 		"POST /ok HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
 		"POST /ok HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("u", 100_000),
 	} {
-		for i := range 100 {
+		for i := range 300 {
 			w := newWire(t, address)
 			w.send(request)
 			method, _, _ := strings.Cut(request, " ")
