@@ -9,7 +9,7 @@ func (p *Proxy) admit(x *exchange) reason {
 		return none
 	}
 	d := &x.decision
-	x.lease = p.limiter.Admit(p.limiter.Identify(x.addr, x.request.key()), x.started, d)
+	x.lease = p.limiter.Admit(p.limiter.Identify(x.addr, x.request.apiKey()), x.started, d)
 	x.counted, x.fields = !d.Shadow, p.limiter.Fields()
 	if !d.Allowed {
 		return exceeded(d.Exceeded)

@@ -31,9 +31,9 @@ func (r *request) noteKey(f *field) (ok bool) {
 	return equalFold(f.name, r.hop.kept)
 }
 
-// key returns the API key, or nil if there is none. Two are none: the backend might
+// apiKey returns the API key, or nil if there is none. Two are none: the backend might
 // go by the one that was not looked at.
-func (r *request) key() []byte {
+func (r *request) apiKey() []byte {
 	if r.keys != 1 || len(r.lastKey) == 0 || len(r.lastKey) > limiter.MaxKeySize {
 		return nil
 	}
