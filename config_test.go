@@ -256,7 +256,7 @@ func TestEnvironmentTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := limiter.DefaultConfig()
-	want.Enabled, want.Default = false, limiter.Limit{Capacity: 12, RatePerSecond: 0.5}
+	want.Enabled, want.Default.Limit = false, limiter.Limit{Capacity: 12, RatePerSecond: 0.5}
 	s := c.Server
 	if s.MaxConnections != 12 || s.IdleTimeout.Seconds() != 5 || s.MaxBodySize != 1<<20 ||
 		!reflect.DeepEqual(s.TrustedProxies, []string{"10.0.0.0/8"}) || c.Limiter != want {
@@ -270,6 +270,29 @@ func TestLimiterHeaders(t *testing.T) {
 		if want := strings.Trim(value, "'"); err != nil || c.Limiter.Headers != want {
 			t.Errorf("%s: got %q, %v", value, c.Limiter.Headers, err)
 		}
+	}
+}
+
+func TestLimiterDefault(t *testing.T) {
+	limit := limiter.DefaultConfig().Default.Limit
+	for text, want := range map[string]limiter.Default{
+		"{}":                                  {Limit: limit},
+		"{shadow: true}":                      {Limit: limit, Shadow: true},
+		"{capacity: 7, shadow: true}":         {Limit: limiter.Limit{Capacity: 7, RatePerSecond: limit.RatePerSecond}, Shadow: true},
+		"{capacity: 7, rate_per_second: 0.5}": {Limit: limiter.Limit{Capacity: 7, RatePerSecond: 0.5}},
+		"{shadow: true, rate_per_second: 20}": {Limit: limiter.Limit{Capacity: limit.Capacity, RatePerSecond: 20}, Shadow: true},
+	} {
+		c, err := parseConfig("lb.yaml", []byte(smallest+"limiter: {default: "+text+"}\n"), environment(nil))
+		if err != nil || c.Limiter.Default != want {
+			t.Errorf("%s: got %+v, %v, want %+v", text, c.Limiter.Default, err, want)
+		}
+	}
+}
+
+func TestAPIKeyHeader(t *testing.T) {
+	c, err := parseConfig("lb.yaml", []byte(smallest+"limiter: {api_key_header: X-API-Key}\n"), environment(nil))
+	if err != nil || c.Limiter.APIKeyHeader != "X-API-Key" {
+		t.Errorf("got %q, %v", c.Limiter.APIKeyHeader, err)
 	}
 }
 

@@ -113,8 +113,11 @@ func (c *config) limitsInWords() string {
 	if !c.Limiter.Enabled {
 		return "off"
 	}
-	d := c.Limiter.Default
-	return fmt.Sprintf("capacity %d, %g per second, unless registered otherwise", d.Capacity, d.RatePerSecond)
+	d, shadow := c.Limiter.Default, ""
+	if d.Shadow {
+		shadow = "in shadow mode, "
+	}
+	return fmt.Sprintf("capacity %d, %g per second, %sunless registered otherwise", d.Capacity, d.RatePerSecond, shadow)
 }
 
 // healthTargets lists the backends of a pool for the health checks.

@@ -38,7 +38,7 @@ func TestDisorderedClock(t *testing.T) {
 	addr := netip.MustParseAddr("192.0.2.1")
 	for _, delay := range []time.Duration{time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond} {
 		cfg := DefaultConfig()
-		cfg.Default = Limit{capacity, perSecond}
+		cfg.Default.Limit = Limit{capacity, perSecond}
 		l, start := New(cfg), time.Now()
 		control, granted := rate.NewLimiter(perSecond, capacity), 0
 		var times []int64
@@ -85,7 +85,7 @@ func TestStepped(t *testing.T) {
 // loses a token.
 func TestWallClockSteps(t *testing.T) {
 	cfg := DefaultConfig()
-	cfg.Default = Limit{5, 100}
+	cfg.Default.Limit = Limit{5, 100}
 	steady, shaken := New(cfg), New(cfg)
 	shaken.base = steady.base
 	for _, l := range []*Limiter{steady, shaken} {

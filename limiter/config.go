@@ -3,6 +3,8 @@ package limiter
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 const (
@@ -15,6 +17,8 @@ const (
 	maxRefill = 30 * 24 * 60 * 60
 
 	maxTracked = 100_000_000
+
+	maxKeyHeader = 64 // bytes
 )
 
 // Limit is what a client may do: so many requests at once, and so many per second in the long run.
@@ -44,19 +48,25 @@ func roundedUp(x float64) string {
 	return fmt.Sprintf("%.3g", (math.Floor(x/step)+1)*step)
 }
 
+// Default is what a client may do that nobody registered.
+type Default struct {
+	Limit  `yaml:",inline"`
+	Shadow bool `yaml:"shadow"` // what would be rejected passes, and is counted
+}
+
 // Config is the limiter section of the config file.
 type Config struct {
-	Enabled    bool  `yaml:"enabled"`     // false: the limiter is not asked
-	Default    Limit `yaml:"default"`     // of every client that nobody registered
-	IPv6Prefix int   `yaml:"ipv6_prefix"` // bits of an IPv6 address that tell unregistered clients apart, 1 to 128
-	MaxTracked int   `yaml:"max_tracked"` // buckets of unregistered clients held at once, 1 to 100,000,000
+	Enabled    bool    `yaml:"enabled"`     // false: the limiter is not asked
+	Default    Default `yaml:"default"`     // of every client that nobody registered
+	IPv6Prefix int     `yaml:"ipv6_prefix"` // bits of an IPv6 address that tell unregistered clients apart, 1 to 128
+	MaxTracked int     `yaml:"max_tracked"` // buckets of unregistered clients held at once, 1 to 100,000,000
 
 	// Headers says which header fields tell clients about their limit: standard (RateLimit and
 	// RateLimit-Policy), legacy (X-RateLimit-*), both or off. A rejection has Retry-After always.
 	Headers string `yaml:"headers"`
 
-	// APIKeyHeader names the field that identifies clients by key. Clients with keys cannot be
-	// registered yet, so it has to be empty.
+	// APIKeyHeader names the request header field whose value is a client's API key, in any case. If
+	// it is empty, clients are known by address only.
 	APIKeyHeader string `yaml:"api_key_header"`
 }
 
@@ -64,7 +74,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Enabled:    true,
-		Default:    Limit{Capacity: 100, RatePerSecond: 10},
+		Default:    Default{Limit: Limit{Capacity: 100, RatePerSecond: 10}},
 		IPv6Prefix: 64,
 		MaxTracked: 1_000_000,
 		Headers:    "standard",
@@ -84,8 +94,8 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	if _, ok := fieldsOf(c.Headers); !ok {
 		wrong("headers", c.Headers, "standard, legacy, both, off")
 	}
-	if c.APIKeyHeader != "" {
-		wrong("api_key_header", c.APIKeyHeader, `"": clients are known by address only`)
+	if allowed, ok := checkKeyHeader(c.APIKeyHeader); !ok {
+		wrong("api_key_header", c.APIKeyHeader, allowed)
 	}
 	if c.IPv6Prefix < 1 || c.IPv6Prefix > 128 {
 		wrong("ipv6_prefix", c.IPv6Prefix, "a whole number from 1 to 128")
@@ -93,4 +103,40 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	if c.MaxTracked < 1 || c.MaxTracked > maxTracked {
 		wrong("max_tracked", c.MaxTracked, fmt.Sprintf("a whole number from 1 to %d", maxTracked))
 	}
+}
+
+// ownFields are the names, in lower case, of the fields that the proxy acts on itself, and of Cookie,
+// which holds several values. A key in one of them would be taken for something else, or not come
+// through.
+var ownFields = []string{
+	"connection", "content-length", "cookie", "expect", "forwarded", "host", "idempotency-key", "keep-alive",
+	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via",
+}
+
+// checkKeyHeader reports whether clients' keys can be in the field of this name. If not, allowed says
+// in words which names there may be.
+func checkKeyHeader(name string) (allowed string, ok bool) {
+	if name == "" {
+		return "", true
+	}
+	if len(name) > maxKeyHeader || strings.ContainsFunc(name, notInFieldName) {
+		return fmt.Sprintf("the name of a header field, such as X-API-Key or Authorization, of at most %d letters, digits "+
+			"and characters of !#$%%&'*+-.^_`|~, or nothing", maxKeyHeader), false
+	}
+	// There are backends for which _ is -.
+	own := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	if slices.Contains(ownFields, own) || strings.HasPrefix(own, "x-forwarded-") {
+		return "a field that holds the key and nothing else, such as X-API-Key or Authorization; this one the balancer " +
+			"acts on itself, or it holds several values", false
+	}
+	return "", true
+}
+
+// notInFieldName reports whether no name of a field has the character (RFC 9110, section 5.6.2).
+func notInFieldName(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return false
+	}
+	return !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
 }

@@ -70,6 +70,12 @@ func TestConfigValidate(t *testing.T) {
 		{"other headers", func(c *Config) { c.Headers = "legacy" }, nil},
 		{"both headers", func(c *Config) { c.Headers = "both" }, nil},
 		{"headers off", func(c *Config) { c.Headers = "off" }, nil},
+		{"no key header", func(c *Config) { c.APIKeyHeader = "" }, nil},
+		{"key header", func(c *Config) { c.APIKeyHeader = "X-API-Key" }, nil},
+		{"key header authorization", func(c *Config) { c.APIKeyHeader = "authorization" }, nil},
+		{"key header with underscore", func(c *Config) { c.APIKeyHeader = "api_key" }, nil},
+		{"longest key header", func(c *Config) { c.APIKeyHeader = strings.Repeat("k", 64) }, nil},
+		{"too long key header", func(c *Config) { c.APIKeyHeader = strings.Repeat("k", 65) }, []string{"api_key_header=" + strings.Repeat("k", 65)}},
 		{"lowest", func(c *Config) { c.IPv6Prefix, c.MaxTracked = 0, 100_000_001 }, []string{"ipv6_prefix=0", "max_tracked=100000001"}},
 	}
 	for _, tt := range tests {
@@ -87,5 +93,32 @@ func TestConfigValidate(t *testing.T) {
 				t.Errorf("faults %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A key cannot be in a field that means something else on its way, however its name is spelt.
+func TestKeyHeadersThatAreTaken(t *testing.T) {
+	names := append([]string{"X-Forwarded-For", "x-forwarded-", "X_Forwarded_Proto", "HOST", "Content_Length", "Idempotency_Key"}, ownFields...)
+	for _, name := range append(names, "X API Key", " ", "X-API-Key:", "X-API-Key ", "Schlüssel", "a\r\nb", "k\x00", "a,b", `"k"`) {
+		cfg := DefaultConfig()
+		cfg.APIKeyHeader = name
+		faults := 0
+		cfg.Validate(func(path string, value any, allowed string) {
+			faults++
+			if path != "api_key_header" || value != name || !strings.Contains(allowed, "X-API-Key") {
+				t.Errorf("%q: fault at %s, value %q, allowed %q", name, path, value, allowed)
+			}
+		})
+		if faults != 1 {
+			t.Errorf("%q: %d faults, want 1", name, faults)
+		}
+	}
+}
+
+func TestKeyHeaderIsInLowerCase(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.APIKeyHeader = "X-API-Key"
+	if got := New(cfg).KeyHeader(); got != "x-api-key" {
+		t.Errorf("got %q, want x-api-key", got)
 	}
 }

@@ -12,13 +12,13 @@ import (
 // place for each, and to one that has 16 and drops clients all the time. As long as no more than
 // that are in debt at once, every answer is the same.
 func TestAggressiveEvictionDecidesAlike(t *testing.T) {
-	const addresses, most = 20_000, clientsPerGroup
+	const addresses, most = 20_000, 16
 	requests := 200_000
 	if *long {
 		requests = 5_000_000
 	}
 	cfg := DefaultConfig()
-	cfg.Default = Limit{3, 1000} // a debt lasts 3 ms at most
+	cfg.Default.Limit = Limit{3, 1000} // a debt lasts 3 ms at most
 	ample := New(cfg)
 	cfg.MaxTracked = most
 	tiny := New(cfg)
@@ -120,7 +120,7 @@ type flood struct {
 func newFlood(places int) *flood {
 	f := &flood{base: heap() + int64(unsafe.Sizeof(rejections{})), places: places, limit: Limit{10, 1}}
 	cfg := DefaultConfig()
-	cfg.Default, cfg.MaxTracked = f.limit, places
+	cfg.Default.Limit, cfg.MaxTracked = f.limit, places
 	f.l = New(cfg)
 	f.steady = crowd{network: [3]byte{198, 51, 100}, clients: 20, period: 999e6, due: t0}
 	f.guests = crowd{network: [3]byte{203, 0, 113}, clients: 40, period: 2e9, due: t0}

@@ -109,7 +109,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 	const client = "192.0.2.1"
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := DefaultConfig()
-		cfg.Default = limits().Draw(t, "limit")
+		cfg.Default.Limit = limits().Draw(t, "limit")
 		cfg.Default.Capacity = min(cfg.Default.Capacity, 100) // requests to empty the bucket
 		cfg.Headers = rapid.SampledFrom([]string{"standard", "legacy", "both", "off"}).Draw(t, "headers")
 		now := rapid.Int64Range(1, years).Draw(t, "now")

@@ -76,7 +76,7 @@ func probe(entries []entry, hash uint64, a address) (e *entry, known bool) {
 // current returns the bucket of the entry's address, or nil if that is not registered any more.
 func (e *entry) current() *bucket {
 	if e.bucket.state.Load() < 0 {
-		return e.bucket.successor()
+		return e.bucket.next.Load()
 	}
 	return &e.bucket
 }
@@ -84,12 +84,12 @@ func (e *entry) current() *bucket {
 // get returns the bucket of the address, or nil if it is not registered.
 func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
 
-// add registers an address, which is not registered, with the account's bucket.
+// add registers an address, which is not registered, with the bucket.
 func (x *index) add(a address, b *bucket) {
 	x.size.Add(1)
 	e, known := probe(*x.entries.Load(), x.hash(a), a)
 	if known { // it was registered before
-		e.bucket.account.Store(b.account.Load())
+		e.bucket.next.Store(b)
 		return
 	}
 	if 2*(x.taken+1) > len(*x.entries.Load()) {
@@ -101,35 +101,38 @@ func (x *index) add(a address, b *bucket) {
 	x.taken++
 }
 
-// replaced says that the bucket, which was the address's, has been closed and leads to another.
-func (x *index) replaced(a address, old *bucket) {
-	if e, _ := probe(*x.entries.Load(), x.hash(a), a); old == &e.bucket {
-		x.outdate()
-	}
-}
-
-// remove unregisters an address, which is registered.
-func (x *index) remove(a address) {
+// replace says that the address's bucket has been closed and leads to another.
+func (x *index) replace(a address, old, next *bucket) {
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
-	old := e.current()
-	old.close()
-	e.bucket.account.Store(nil)
-	x.size.Add(-1)
 	if old == &e.bucket {
-		x.outdate()
+		x.stale++
+	} else {
+		e.bucket.next.Store(next)
 	}
+	x.tidy()
 }
 
-// unlink unregisters an address whose bucket was replaced. What that led to stays.
-func (x *index) unlink(a address) {
+// remove unregisters an address, whose bucket it closes.
+func (x *index) remove(a address, old *bucket) {
+	// A request that finds the bucket closed identifies its client again. By then it must be gone.
+	x.unlink(a, old)
+	old.state.Or(closed)
+	x.tidy()
+}
+
+// unlink unregisters an address, whose bucket has been closed or will be next.
+func (x *index) unlink(a address, old *bucket) {
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
-	e.bucket.account.Store(nil)
+	e.bucket.next.Store(nil)
+	if old == &e.bucket {
+		x.stale++
+	}
 	x.size.Add(-1)
 }
 
-// outdate counts an entry whose own bucket was closed.
-func (x *index) outdate() {
-	if x.stale++; x.stale > len(*x.entries.Load())/8 {
+// tidy moves everything if too many entries are stale. All buckets that are alive must be open.
+func (x *index) tidy() {
+	if x.stale > len(*x.entries.Load())/8 {
 		x.rebuild()
 	}
 }

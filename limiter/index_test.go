@@ -20,13 +20,12 @@ func numbered(n int64) *plan { return make(plans).use(Terms{Limit: Limit{n, 1000
 // give is what Limiter.set does with an address.
 func (x *index) give(a address, p *plan) {
 	if old := x.get(a); old != nil {
-		old.replace(newBucket(p, old.account.Load()), t0)
-		x.replaced(a, old)
+		next := newBucket(p, old.account)
+		old.replace(next, t0)
+		x.replace(a, old, next)
 		return
 	}
-	b := newBucket(p, &account{})
-	b.account.Load().current.Store(b)
-	x.add(a, b)
+	x.add(a, newBucket(p, &account{}))
 }
 
 // Whatever is registered, changed and deleted, the index is like a map.
@@ -44,8 +43,8 @@ func TestIndexIsLikeAMap(t *testing.T) {
 							t.Fatalf("%v, registered with %d, is %v", a, want[a], b)
 						}
 						if b != nil {
-							x.remove(a)
-							if b.state.Load() >= 0 || b.successor() != nil {
+							x.remove(a, b)
+							if b.state.Load() >= 0 || b.next.Load() != nil {
 								t.Fatalf("%v was removed, but its bucket is open or leads on", a)
 							}
 							delete(want, a)
@@ -137,7 +136,7 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 							if ok {
 								break
 							}
-							b = b.successor()
+							b = b.next.Load()
 						}
 						if b == nil {
 							t.Errorf("client %d is lost", i)
@@ -157,7 +156,8 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 				}
 				for i := range others {
 					if i%3 != round%3 {
-						x.remove(address{2, uint64(i)})
+						a := address{2, uint64(i)}
+						x.remove(a, x.get(a))
 					}
 				}
 				x.give(staying(round), numbered(capacity+int64(round)))

@@ -6,6 +6,7 @@ package limiter
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,8 @@ import (
 type Limiter struct {
 	base       time.Time // moments are nanoseconds since base, and at least 1
 	fields     Fields
-	shadow     bool // the default limit is not enforced
+	keyHeader  string // in lower case
+	shadow     bool   // the default limit is not enforced
 	secret     hashKey
 	networkHi  uint64 // mask of an IPv6 address that leaves what tells unregistered clients apart
 	networkLo  uint64
@@ -54,11 +56,13 @@ func New(cfg Config) *Limiter {
 	l := &Limiter{
 		base:       time.Now(),
 		fields:     fields,
+		keyHeader:  strings.ToLower(cfg.APIKeyHeader),
+		shadow:     cfg.Default.Shadow,
 		secret:     newHashKey(),
 		networkHi:  ^uint64(0) << max(0, 64-cfg.IPv6Prefix),
 		networkLo:  ^uint64(0) << min(64, 128-cfg.IPv6Prefix),
 		ipv6Prefix: cfg.IPv6Prefix,
-		anonymous:  newTable(prepare(cfg.Default), cfg.MaxTracked),
+		anonymous:  newTable(prepare(cfg.Default.Limit), cfg.MaxTracked),
 		plans:      make(plans),
 		keys:       make(map[string]KeyDigest),
 	}
@@ -66,6 +70,10 @@ func New(cfg Config) *Limiter {
 	l.ranges.Store(new(bart.Table[*bucket]))
 	return l
 }
+
+// KeyHeader returns the name, in lower case, of the request header field with the API key, or "" if
+// clients are known by address only.
+func (l *Limiter) KeyHeader() string { return l.keyHeader }
 
 // Identify finds out who asks: the client registered for the API key, if there is one; else the one
 // registered for the address itself; else the one for the longest range that holds it; else the
@@ -92,10 +100,7 @@ func (l *Limiter) findKey(apiKey []byte) *bucket {
 	digest := DigestKey(apiKey)
 	place := digest.place()
 	b := l.keyed.find(l.secret.hash(place), place)
-	if b == nil {
-		return nil
-	}
-	if a := b.account.Load(); a == nil || a.named.Load().key != digest {
+	if b == nil || b.account.named.Load().key != digest {
 		return nil
 	}
 	return b
@@ -129,10 +134,10 @@ func (l *Limiter) Admit(c Client, now time.Time, d *Decision) Lease {
 
 func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 	for in := false; c.bucket != nil; {
-		if a := c.bucket.account.Load(); a != nil && c.bucket.admit(a, &in, now, d) {
-			return l.settle(a, &c, now, d)
+		if c.bucket.admit(&in, now, d) {
+			return l.settle(&c, now, d)
 		}
-		if c.bucket = c.bucket.successor(); c.bucket == nil { // deleted after Identify
+		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify
 			c, in = l.identify(c.address), false
 		}
 	}
@@ -141,7 +146,8 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 }
 
 // settle notes a rejection of a registered client, and returns the lease of what is none.
-func (l *Limiter) settle(a *account, c *Client, now int64, d *Decision) Lease {
+func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
+	a := c.bucket.account
 	if d.Exceeded != Nothing {
 		l.rejected.addRegistered(l, c.address, a.named.Load(), now)
 	}

@@ -14,7 +14,7 @@ const t0 = int64(time.Hour)
 // newLimiter returns a limiter whose default limit is 10 tokens, one a second.
 func newLimiter() *Limiter {
 	cfg := DefaultConfig()
-	cfg.Default = Limit{10, 1}
+	cfg.Default.Limit = Limit{10, 1}
 	cfg.MaxTracked = 10_000
 	return New(cfg)
 }
@@ -186,9 +186,9 @@ func TestTakeDoesNotWaitForSet(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("192.0.2.1/32")
 	l.register(p, Limit{5, 1}, t0)
 	client := l.Identify(p.Addr(), nil)
-	next := newBucket(make(plans).use(Terms{Limit: Limit{7, 1}}), client.bucket.account.Load())
+	next := newBucket(make(plans).use(Terms{Limit: Limit{7, 1}}), client.bucket.account)
 	client.bucket.replace(next, t0)
-	if client.bucket.successor() != next {
+	if client.bucket.next.Load() != next {
 		t.Fatal("the closed bucket leads nowhere")
 	}
 	if d := l.take(client, t0); d.Capacity != 7 {

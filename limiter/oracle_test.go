@@ -295,13 +295,13 @@ func TestLimiterAgreesWithOracle(t *testing.T) {
 func compare(t *rapid.T, exact, tiny bool) {
 	d := &duel{limits: oracleLimits(exact), now: t0, addresses: rapid.IntRange(0, 5)}
 	cfg := DefaultConfig()
-	cfg.Default = d.limits.Draw(t, "default")
+	cfg.Default.Limit = d.limits.Draw(t, "default")
 	if tiny {
 		cfg.MaxTracked, d.addresses = rapid.IntRange(1, clientsPerGroup).Draw(t, "places"), rapid.IntRange(0, 39)
 	}
 	d.l, d.places = New(cfg), cfg.MaxTracked
 	d.o = &oracle{
-		limit: cfg.Default, slack: new(big.Rat), exact: exact,
+		limit: cfg.Default.Limit, slack: new(big.Rat), exact: exact,
 		anonymous: map[netip.Addr]*ledger{}, registered: map[ID]*ledger{}, departed: map[ID]*ledger{}, keys: map[string]string{},
 	}
 	if !exact {

@@ -31,7 +31,7 @@ func (l *Limiter) set(r Registration, now int64) {
 		return
 	}
 	l.plans.drop(old.plan)
-	a := old.account.Load()
+	a := old.account
 	next := newBucket(p, a)
 	old.replace(next, now)
 	if id.Name != "" && l.keys[id.Name] != r.Key {
@@ -50,7 +50,7 @@ func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
 	if b == nil {
 		return
 	}
-	if holder := b.account.Load().named.Load().id; holder != id {
+	if holder := b.account.named.Load().id; holder != id {
 		l.remove(holder, now)
 	}
 }
@@ -59,7 +59,6 @@ func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
 func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 	a := &account{}
 	b := newBucket(p, a)
-	a.current.Store(b)
 	a.setTrial(p)
 	tat, owed := l.departed.recall(id, &p.rates, now)
 	a.owed = owed
@@ -85,9 +84,9 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 	switch {
 	case id.Name != "":
 		key := l.keys[id.Name]
-		l.keyed.replaced(key.place(), old)
+		l.keyed.replace(key.place(), old, next)
 	case id.Prefix.IsSingleIP():
-		l.exact.replaced(addressOf(id.Prefix.Addr()), old)
+		l.exact.replace(addressOf(id.Prefix.Addr()), old, next)
 	default:
 		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, next))
 	}
@@ -95,12 +94,11 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 
 // rekey has another key find the bucket of a named client.
 func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket) {
-	a, before := next.account.Load(), l.keys[id.Name]
-	l.keyed.unlink(before.place())
+	a, before := next.account, l.keys[id.Name]
+	l.keyed.unlink(before.place(), old)
 	a.named.Store(&named{id, key, a.named.Load().mark})
 	l.keys[id.Name] = key
 	l.keyed.add(key.place(), next)
-	l.keyed.replaced(before.place(), old) // last, for it may move everything
 }
 
 // current returns the bucket of a registered client, or nil.
@@ -140,17 +138,17 @@ func (l *Limiter) remove(id ID, now int64) {
 	if old == nil {
 		return
 	}
-	a := old.account.Load()
+	a := old.account
 	switch {
 	case id.Name != "":
 		key := l.keys[id.Name]
-		l.keyed.remove(key.place())
+		l.keyed.remove(key.place(), old)
 		delete(l.keys, id.Name)
 	case id.Prefix.IsSingleIP():
-		l.exact.remove(addressOf(id.Prefix.Addr()))
+		l.exact.remove(addressOf(id.Prefix.Addr()), old)
 	default:
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
-		old.close()
+		old.state.Or(closed)
 	}
 	l.plans.drop(old.plan)
 	tat := old.state.Load() &^ closed
@@ -171,7 +169,7 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	if old == nil {
 		return false
 	}
-	a := old.account.Load()
+	a := old.account
 	next := newBucket(old.plan, a)
 	old.refill(next)
 	l.replaced(id, old, next)

@@ -3,27 +3,26 @@ package limiter
 import "sync/atomic"
 
 // bucket is the token bucket of a registered client, with what every request needs. Its plan never
-// changes: new terms are a new bucket, which account.current leads to once the old one is closed.
-// With the address it belongs to it fills one line of the processor's cache; see entry.
-//
-// What is under way is what has entered and not left. Of these two only left is sure to never
-// decrease, and so whoever reads entered, then left, and adds to entered by a compare-and-swap knows
-// how many were under way.
+// changes: new terms are a new bucket, which the old one, closed, leads to. With the address it
+// belongs to it fills one line of the processor's cache; see entry.
 type bucket struct {
 	state   atomic.Int64 // never 0 once requests can find it
 	plan    *plan
-	account atomic.Pointer[account] // nil if the bucket was the client's until it was deleted
-	entered atomic.Int64            // requests that began; closed as state is
-	left    atomic.Int64            // those of them that have ended; closed as state is
-	seen    atomic.Uint32           // second of the last request since Limiter.base, from 1; 0: none
+	account *account
+	next    atomic.Pointer[bucket] // of a closed bucket; nil: the client was deleted
+	entered atomic.Int64           // requests that began; closed as state is
+	seen    atomic.Uint32          // second of the last request since Limiter.base, from 1; 0: none
 }
 
 // account is what stays with a registered client whatever its terms are.
+//
+// What is under way is what has entered and not left. As left only grows, whoever reads entered, then
+// left, and then adds to entered by a compare-and-swap knows how many were under way.
 type account struct {
-	current  atomic.Pointer[bucket] // nil: the client was deleted
-	limited  atomic.Int64           // requests that entered, and found no token
-	refused  atomic.Int64           // requests that did not enter
-	shadowed atomic.Int64           // requests that were let through because of Terms.Shadow alone
+	left     atomic.Int64 // requests that entered and have ended
+	limited  atomic.Int64 // requests that entered, and found no token
+	refused  atomic.Int64 // requests that did not enter
+	shadowed atomic.Int64 // requests that were let through because of Terms.Shadow alone
 	trial    atomic.Pointer[trial]
 	named    atomic.Pointer[named] // nil if the client is an address
 
@@ -57,12 +56,7 @@ type Lease struct{ account *account }
 // Release ends the request. It must be called once.
 func (s Lease) Release() {
 	if s.account != nil {
-		s.account.leave()
-	}
-}
-
-func (a *account) leave() {
-	for b := a.current.Load(); b != nil && b.left.Add(1) < 0; b = a.current.Load() {
+		s.account.left.Add(1)
 	}
 }
 
@@ -90,7 +84,7 @@ func (b *bucket) enter() entrance {
 		if n < 0 {
 			return moved
 		}
-		within := n-b.left.Load()&^closed < most
+		within := n-b.account.left.Load() < most
 		if !within && !shadow {
 			return refused
 		}
@@ -103,14 +97,15 @@ func (b *bucket) enter() entrance {
 	}
 }
 
-// admit decides about a request of the account that the bucket belongs to. in is whether the request
-// has entered, and may be so already. It returns false if the bucket is closed.
-func (b *bucket) admit(a *account, in *bool, now int64, d *Decision) (open bool) {
+// admit decides about a request. in is whether it has entered, and may be so already. It returns false
+// if the bucket is closed.
+func (b *bucket) admit(in *bool, now int64, d *Decision) (open bool) {
 	p := b.plan
 	if !*in {
 		switch b.enter() {
 		case refused:
-			return b.refuse(a, now, d)
+			b.refuse(now, d)
+			return true
 		case moved:
 			return false
 		}
@@ -124,10 +119,10 @@ func (b *bucket) admit(a *account, in *bool, now int64, d *Decision) (open bool)
 	d.Shadow = p.terms.Shadow
 	if !o.allowed {
 		d.exceed(Rate)
-		a.reject(d)
+		b.account.reject(d)
 	}
 	if p.onTrial {
-		a.try(now)
+		b.account.try(now)
 	}
 	b.see(now)
 	return true
@@ -140,13 +135,13 @@ func (a *account) reject(d *Decision) {
 		return
 	}
 	a.limited.Add(1)
-	a.leave()
+	a.left.Add(1)
 }
 
 // refuse decides about a request of a client that has as many under way as may be. It takes no
 // token.
-func (b *bucket) refuse(a *account, now int64, d *Decision) (open bool) {
-	p := b.plan
+func (b *bucket) refuse(now int64, d *Decision) {
+	p, a := b.plan, b.account
 	p.rates.describe(outcome{b.state.Load() &^ closed, now, false}, d)
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
@@ -160,7 +155,6 @@ func (b *bucket) refuse(a *account, now int64, d *Decision) (open bool) {
 		a.refused.Add(1)
 	}
 	b.see(now)
-	return true
 }
 
 // see notes the time of a request. Most find the second noted already.
@@ -197,10 +191,9 @@ func newTrial(r *rates) *trial {
 	return t
 }
 
-// newBucket returns a full bucket for the account, which it does not lead to yet.
+// newBucket returns a full bucket.
 func newBucket(p *plan, a *account) *bucket {
-	b := &bucket{plan: p}
-	b.account.Store(a)
+	b := &bucket{plan: p, account: a}
 	b.state.Store(full)
 	return b
 }
@@ -208,37 +201,33 @@ func newBucket(p *plan, a *account) *bucket {
 // replace makes next the client's bucket, in the state that its plan makes of the old one's, and
 // closes the old one.
 func (b *bucket) replace(next *bucket, now int64) {
-	a := b.account.Load()
 	var owed int64
-	b.moveTo(next, a, func(tat int64) (moved int64) {
-		moved, owed = carry(&b.plan.rates, tat, a.owed, now, &next.plan.rates)
+	b.moveTo(next, func(tat int64) (moved int64) {
+		moved, owed = carry(&b.plan.rates, tat, b.account.owed, now, &next.plan.rates)
 		return moved
 	})
-	a.owed = owed
+	b.account.owed = owed
 }
 
 // move makes next what the bucket is, and closes the bucket.
 func (b *bucket) move(next *bucket) {
-	a := b.account.Load()
-	next.plan = b.plan
-	next.account.Store(a)
-	b.moveTo(next, a, func(tat int64) int64 { return tat })
+	next.plan, next.account = b.plan, b.account
+	b.moveTo(next, func(tat int64) int64 { return tat })
 }
 
 // refill makes next the client's bucket, a full one, and closes the old one.
 func (b *bucket) refill(next *bucket) {
-	b.moveTo(next, b.account.Load(), func(int64) int64 { return full })
+	b.moveTo(next, func(int64) int64 { return full })
 }
 
-// moveTo closes the bucket and makes next, in the state that translate makes of the final one, the
-// account's. Nobody waits: requests that meet a closed bucket find next. While counts move, what
-// is under way may be off by the requests that begin or end meanwhile.
-func (b *bucket) moveTo(next *bucket, a *account, translate func(tat int64) int64) {
-	entered, left := b.entered.Load(), b.left.Load()
+// moveTo closes the bucket, which from then on leads to next, in the state that translate makes of the
+// final one. Nobody waits. Until the last line, what is under way may be off by the requests that
+// have begun since the first.
+func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
+	entered := b.entered.Load()
 	next.entered.Store(entered)
-	next.left.Store(left)
 	next.seen.Store(b.seen.Load())
-	a.current.Store(next)
+	b.next.Store(next)
 	for {
 		tat := b.state.Load()
 		next.state.Store(translate(tat)) // nobody sees it before the next line succeeds
@@ -247,21 +236,4 @@ func (b *bucket) moveTo(next *bucket, a *account, translate func(tat int64) int6
 		}
 	}
 	next.entered.Add(b.entered.Or(closed) - entered)
-	next.left.Add(b.left.Or(closed) - left)
-}
-
-// close ends the bucket of a client that is deleted. By now requests must not find it any more.
-func (b *bucket) close() {
-	b.account.Load().current.Store(nil)
-	b.account.Store(nil)
-	b.state.Or(closed)
-}
-
-// successor returns the bucket that a closed one leads to, or nil.
-func (b *bucket) successor() *bucket {
-	a := b.account.Load()
-	if a == nil {
-		return nil
-	}
-	return a.current.Load()
 }

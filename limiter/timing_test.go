@@ -58,7 +58,7 @@ func benchmarkClients(b *testing.B, add func(*Limiter, netip.Addr)) {
 	for _, clients := range []int{1000, 1_000_000} {
 		b.Run(strconv.Itoa(clients), func(b *testing.B) {
 			cfg := DefaultConfig()
-			cfg.Default = Limit{Capacity: 1_000_000, RatePerSecond: 1} // no bucket is full again
+			cfg.Default.Limit = Limit{Capacity: 1_000_000, RatePerSecond: 1} // no bucket is full again
 			l := New(cfg)
 			for i := range clients {
 				add(l, ipv4(i))

@@ -29,13 +29,13 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 	if b == nil {
 		return Usage{}, false
 	}
-	a := b.account.Load()
+	a := b.account
 	u = a.counts(b)
 	u.Allowed -= a.base.Allowed
 	u.Limited -= a.base.Limited
 	u.ShadowLimited -= a.base.ShadowLimited
 	u.Tokens = b.plan.rates.tokens(b.state.Load(), now)
-	u.InFlight = b.entered.Load() - b.left.Load()
+	u.InFlight = b.entered.Load() - a.left.Load()
 	if t := a.trial.Load(); t != nil {
 		u.TrialLimited = t.limited.Load()
 	}

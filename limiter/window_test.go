@@ -87,7 +87,7 @@ func TestEveryWindow(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := DefaultConfig()
-			cfg.Default, cfg.MaxTracked = limit, test.maxTracked
+			cfg.Default.Limit, cfg.MaxTracked = limit, test.maxTracked
 			l := New(cfg)
 			l.registerNow(netip.MustParsePrefix(test.registered), limit)
 			times, end := overload(l, netip.MustParseAddr("192.0.2.1"), test.crowd)

@@ -1,14 +1,44 @@
 package proxy
 
-// admit asks the client's token bucket for a token.
+import "loadbalancer/limiter"
+
+// admit asks whether the client may send this request now. One that passes counts as
+// under way until leave. A client whose limit is not enforced is not told of it.
 func (p *Proxy) admit(x *exchange) reason {
 	if p.limiter == nil {
 		return none
 	}
-	x.decision = p.limiter.Take(p.limiter.Identify(x.addr), x.started)
-	x.counted, x.fields = true, p.limiter.Fields()
-	if !x.decision.Allowed {
-		return limited
+	d := &x.decision
+	x.lease = p.limiter.Admit(p.limiter.Identify(x.addr, x.request.apiKey()), x.started, d)
+	x.counted, x.fields = !d.Shadow, p.limiter.Fields()
+	if !d.Allowed {
+		return exceeded(d.Exceeded)
 	}
 	return none
+}
+
+// exceeded is the reason to reject a request that is beyond the limit.
+func exceeded(e limiter.Exceeded) reason {
+	if e == limiter.InFlight {
+		return tooManyInFlight
+	}
+	return limited
+}
+
+// shadowed returns why the request would have been rejected, were its client's
+// limits enforced.
+func (x *exchange) shadowed() reason {
+	if x.decision.Allowed && x.decision.Exceeded != limiter.Nothing {
+		return exceeded(x.decision.Exceeded)
+	}
+	return none
+}
+
+// leave tells the limiter that the request is no longer under way. A second call does
+// nothing. It comes before the last write to the client, where no backend is at work
+// on the request any more: else a client that sends one request after the other, each
+// on a connection of its own, could be told that there are two.
+func (x *exchange) leave() {
+	x.lease.Release()
+	x.lease = limiter.Lease{}
 }

@@ -8,6 +8,9 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"loadbalancer/limiter"
 )
 
 // TestNoAllocations counts what the whole process allocates for a request, from
@@ -17,25 +20,35 @@ func TestNoAllocations(t *testing.T) {
 		small   = "HTTP/1.1 200 OK\r\nServer: test\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nhello, world"
 		inParts = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n"
 	)
-	ample := limits(1_000_000, 1_000_000)
+	plenty := limits(1_000_000, 1_000_000)
 	telling := limitsTold("both", 1_000_000, 1_000_000)
 	empty := limits(1, 0.0001)
+	keyed := keyLimits("X-API-Key", limiter.Terms{Limit: ample, MaxInFlight: 1}) // who has no key gets one request through
+	full := limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
+	full.Admit(full.Identify(loopback.Prefix.Addr(), nil), time.Now(), new(limiter.Decision)) // and never ends
+	shadow := limitsOf(limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}, Shadow: true})
 	for _, test := range []struct {
 		name, request, response, want string
 		options                       func(*Options)
 	}{
 		{"GET", "GET /path?query HTTP/1.1\r\nHost: example.com\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n", small, "HTTP/1.1 200 OK",
-			func(o *Options) { o.Limiter = ample }},
+			func(o *Options) { o.Limiter = plenty }},
 		{"POST", "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 4096\r\n\r\n" + strings.Repeat("p", 4096), small, "HTTP/1.1 200 OK",
-			func(o *Options) { o.Limiter = ample }},
+			func(o *Options) { o.Limiter = plenty }},
 		{"chunked response", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", inParts, "HTTP/1.1 200 OK",
-			func(o *Options) { o.Limiter = ample }},
+			func(o *Options) { o.Limiter = plenty }},
 		{"429", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = empty }},
 		{"429 to a small chunked body", "POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = empty }},
 		{"limits of two", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", ownLimits + "\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nRateLimit-Policy: ",
 			func(o *Options) { o.Limiter = telling }},
+		{"API key", "GET / HTTP/1.1\r\nHost: example.com\r\nX-Api-Key: " + partnerKey + "\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter = keyed }},
+		{"too many in flight", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
+			func(o *Options) { o.Limiter = full }},
+		{"shadow mode", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter = shadow }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			length := len(test.request) - strings.Index(test.request, "\r\n\r\n") - 4

@@ -23,7 +23,8 @@ type exchange struct {
 	key      uint64           // identify: a hash of addr
 	trusted  bool             // identify: the peer is a trusted proxy
 	decision limiter.Decision // admit
-	counted  bool             // admit: decision and fields hold something
+	lease    limiter.Lease    // admit: until leave
+	counted  bool             // admit: decision and fields are for the client
 	fields   limiter.Fields   // admit: those that tell the client of decision
 	pool     *pool            // route
 	tried    triedSet         // pick

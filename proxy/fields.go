@@ -83,6 +83,20 @@ func equalFold(b []byte, lower string) bool {
 	return true
 }
 
+// equalDashed is equalFold where _ is -.
+func equalDashed(b []byte, lower string) bool {
+	for i := range b {
+		c, d := b[i], lower[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != d && !((c == '-' || c == '_') && (d == '-' || d == '_')) {
+			return false
+		}
+	}
+	return true
+}
+
 // field is one line of a header block: name, colon, value and CRLF, as received.
 type field struct {
 	line  []byte
@@ -214,6 +228,7 @@ type hopOptions struct {
 	n      int
 	size   int            // bytes of all values
 	own    limiter.Fields // that this hop writes in place of the message's
+	kept   string         // name of the API key's field, in lower case; "" if there is none
 }
 
 // maxHopOptions bounds the values that hopOptions holds, in bytes.
@@ -257,10 +272,16 @@ func (h *hopOptions) names(name []byte) bool {
 
 // drops reports whether the field ends at this hop, because a Connection field
 // names it or this hop writes its own: nobody is told two things. Fields that frame,
-// route or authorise a message, or say that it may be repeated, cannot be removed by
-// Connection: a client must not be able to take them off.
+// route or authorise a message, say who sends it or that it may be repeated, cannot be
+// removed by Connection: a client must not be able to take them off.
 func (h *hopOptions) drops(f *field) bool {
-	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name) || h.own != 0 && h.own.Has(f.name)
+	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name) && !h.keeps(f.name) ||
+		h.own != 0 && h.own.Has(f.name)
+}
+
+// keeps reports whether the name is that of the API key's field, or looks like it.
+func (h *hopOptions) keeps(name []byte) bool {
+	return len(name) == len(h.kept) && equalDashed(name, h.kept)
 }
 
 var comma = []byte(",")

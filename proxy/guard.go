@@ -26,6 +26,8 @@ type request struct {
 	te        bool   // the client reads trailers, says its TE
 	keyed     bool   // an Idempotency-Key came
 	forwarded forwardedFields
+	keys      int    // fields with an API key
+	lastKey   []byte // the last of them
 }
 
 // forwardedFields are the values a proxy in front of us has sent; they count only
@@ -62,6 +64,7 @@ func (p *Proxy) guard(x *exchange) reason {
 	if string(r.method) == "CONNECT" {
 		return methodNotAllowed
 	}
+	r.hop.kept = p.keyHeader
 	if why := r.readFields(&x.client.in, p.bodyTimeout); why != none {
 		return why
 	}
@@ -121,7 +124,7 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 		case kindForwardedHost:
 			r.forwarded.host = f.value
 		default:
-			ok = !isDisguised(f.name)
+			ok = r.noteKey(&f) && !isDisguised(f.name)
 		}
 		if !ok {
 			return badRequest

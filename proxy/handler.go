@@ -63,6 +63,7 @@ func (p *Proxy) end(x *exchange) {
 		x.viaAPI = false
 		p.reject(x, internalError)
 	}
+	x.leave()
 	x.client.answered = !x.viaAPI
 	if !x.cut && x.discardBody() != none {
 		x.cut = true

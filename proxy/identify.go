@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 	"unsafe"
+
+	"loadbalancer/limiter"
 )
 
 // identify finds the address of the client: the peer's, or, when a trusted proxy
@@ -15,6 +17,27 @@ func (p *Proxy) identify(x *exchange) {
 		x.addr = p.walk(x.addr, &x.request.forwarded)
 	}
 	x.key = addrKey(x.addr)
+}
+
+// noteKey notes the value of a field that has the name of the API key's. ok is false
+// for a name that only differs from it in _ and -: a backend that reads it like a CGI
+// would take that field for the key.
+func (r *request) noteKey(f *field) (ok bool) {
+	if !r.hop.keeps(f.name) {
+		return true
+	}
+	r.keys++
+	r.lastKey = f.value
+	return equalFold(f.name, r.hop.kept)
+}
+
+// apiKey returns the API key, or nil if there is none. Two are none: the backend might
+// go by the one that was not looked at.
+func (r *request) apiKey() []byte {
+	if r.keys != 1 || len(r.lastKey) == 0 || len(r.lastKey) > limiter.MaxKeySize {
+		return nil
+	}
+	return r.lastKey
 }
 
 // trusts reports whether what the peer says of its clients is believed.

@@ -11,7 +11,7 @@ import (
 // limitsTold is limits with a value of limiter.headers.
 func limitsTold(headers string, capacity int64, rate float64) *limiter.Limiter {
 	c := limiter.DefaultConfig()
-	c.Default, c.Headers = limiter.Limit{Capacity: capacity, RatePerSecond: rate}, headers
+	c.Default.Limit, c.Headers = limiter.Limit{Capacity: capacity, RatePerSecond: rate}, headers
 	return limiter.New(c)
 }
 

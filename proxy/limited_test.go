@@ -111,7 +111,7 @@ func TestIPv6NetworkIsOneClient(t *testing.T) {
 		56: {{"2001:db8:0:1::1", 200}, {"2001:db8:0:2::1", 429}, {"2001:db8:0:100::1", 200}, {"192.0.2.1", 200}, {"192.0.2.2", 200}},
 	} {
 		config := limiter.DefaultConfig()
-		config.Default, config.IPv6Prefix = limiter.Limit{Capacity: 1, RatePerSecond: 0.001}, prefix
+		config.Default.Limit, config.IPv6Prefix = limiter.Limit{Capacity: 1, RatePerSecond: 0.001}, prefix
 		o := testOptions(url)
 		o.Limiter = limiter.New(config)
 		o.Server.TrustedProxies = []string{"127.0.0.1"}

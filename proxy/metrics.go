@@ -110,8 +110,10 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	for _, m := range all[1:] {
 		fmt.Fprintf(w, "lb_retries_denied_total{%s} %d\n", m.labels, m.retriesDenied.Load())
 	}
-	header(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty.")
-	fmt.Fprintf(w, "lb_limited_total %d\n", p.errors[limited].Load())
+	header(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty, or too many of its requests were under way.")
+	fmt.Fprintf(w, "lb_limited_total %d\n", p.errors[limited].Load()+p.errors[tooManyInFlight].Load())
+	header(w, "lb_shadow_limited_total", "counter", "Requests that passed because their client is in shadow mode, and would have been rejected else.")
+	fmt.Fprintf(w, "lb_shadow_limited_total %d\n", p.shadowLimited.Load())
 	header(w, "lb_errors_total", "counter", "Requests that no backend answered in full, by reason.")
 	for why := badRequest; why < reasons; why++ {
 		if countedAs[why] == why {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -52,7 +51,7 @@ func TestOverload(t *testing.T) {
 		if i%5 == 4 {
 			c.pace = c.limit.RatePerSecond / 2 // always within the limit
 		}
-		o.Limiter.Set(netip.PrefixFrom(netip.MustParseAddr(c.addr), 32), c.limit)
+		o.Limiter.Set(limiter.Registration{ID: addressID(c.addr), Terms: limiter.Terms{Limit: c.limit}})
 		w := newWire(t, address)
 		_ = w.SetDeadline(time.Now().Add(run + 30*time.Second))
 		all.Go(func() { c.overload(t, w, run) })

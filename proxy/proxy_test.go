@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -168,8 +169,26 @@ func dial(t testing.TB, address string) net.Conn {
 // limits makes a limiter with this default limit.
 func limits(capacity int64, rate float64) *limiter.Limiter {
 	c := limiter.DefaultConfig()
-	c.Default = limiter.Limit{Capacity: capacity, RatePerSecond: rate}
+	c.Default.Limit = limiter.Limit{Capacity: capacity, RatePerSecond: rate}
 	return limiter.New(c)
+}
+
+// ample is a limit that no test reaches.
+var ample = limiter.Limit{Capacity: 1_000_000, RatePerSecond: 1_000_000}
+
+// addressID is the client known by an IPv4 address.
+func addressID(addr string) limiter.ID {
+	return limiter.ID{Prefix: netip.PrefixFrom(netip.MustParseAddr(addr), 32)}
+}
+
+// loopback is the client that the tests are, as long as they say nothing else.
+var loopback = addressID("127.0.0.1")
+
+// limitsOf makes a limiter in which loopback has these terms.
+func limitsOf(terms limiter.Terms) *limiter.Limiter {
+	l := limiter.New(limiter.DefaultConfig())
+	l.Set(limiter.Registration{ID: loopback, Terms: terms})
+	return l
 }
 
 func get(path string) string {

@@ -18,6 +18,7 @@ const (
 	bodyTooLarge
 	requestTimeout
 	limited
+	tooManyInFlight
 	noRoute
 	noBackend
 	connectFailed
@@ -47,6 +48,7 @@ var reasonTable = [reasons]struct {
 	bodyTooLarge:      {"body_too_large", 413, "The body is larger than this server accepts."},
 	requestTimeout:    {"request_timeout", 408, "The request did not arrive in time."},
 	limited:           {"limited", 429, "The rate limit is reached; Retry-After says when to try again."},
+	tooManyInFlight:   {"too_many_in_flight", 429, "As many requests of this client are under way as may be; try again when one has ended."},
 	noRoute:           {"no_route", 404, "No route serves this host and path."},
 	noBackend:         {"no_backend", 503, "No backend is available."},
 	connectFailed:     {"connect_failed", 502, "The backend could not be reached."},

@@ -12,7 +12,7 @@ type Access string
 // The values of log.access.
 const (
 	AccessOff    Access = "off"
-	AccessErrors Access = "errors" // those that no backend answered in full, and every 5xx
+	AccessErrors Access = "errors" // those that no backend answered in full or that passed in shadow mode alone, and every 5xx
 	AccessAll    Access = "all"
 )
 
@@ -35,7 +35,11 @@ func (p *Proxy) record(x *exchange) {
 	if x.reason != none {
 		p.count(x.reason)
 	}
-	if p.access == AccessAll || p.access == AccessErrors && (x.reason != none || code >= 500) {
+	shadowed := x.shadowed()
+	if shadowed != none {
+		p.shadowLimited.Add(1)
+	}
+	if p.access == AccessAll || p.access == AccessErrors && (x.reason != none || shadowed != none || code >= 500) {
 		p.logAccess(x, code)
 	}
 }
@@ -60,6 +64,9 @@ func (p *Proxy) logAccess(x *exchange, code int) {
 		Dur("ms", x.finished.Sub(x.started))
 	if x.reason != none {
 		e.Str("reason", reasonTable[x.reason].code)
+	}
+	if shadowed := x.shadowed(); shadowed != none {
+		e.Str("shadow", reasonTable[shadowed].code)
 	}
 	if x.pool != nil {
 		e.Str("pool", x.pool.name)

@@ -48,10 +48,16 @@ func (p *Proxy) stream(x *exchange) reason {
 	return none
 }
 
-// releaseEarly gives the backend's connection back before the last write: the
-// client may react to that with a request that needs it.
+// releaseEarly gives the backend's connection and the client's lease back before the
+// last write: the client may react to that with a request that needs them.
 func (x *exchange) releaseEarly() {
-	if x.response.body.ended && !x.upload.started {
+	if !x.response.body.ended {
+		return
+	}
+	if x.upload.complete() {
+		x.leave()
+	}
+	if !x.upload.started {
 		x.release()
 	}
 }
@@ -116,6 +122,7 @@ func (x *exchange) broken(err error) reason {
 // begun, or there is nobody to read one, only the connection can tell.
 func (p *Proxy) reject(x *exchange, why reason) {
 	x.reason = why
+	x.leave()
 	answer := &problems[why]
 	if x.status != 0 || answer.head == nil {
 		x.cut = true

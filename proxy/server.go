@@ -45,6 +45,7 @@ type Proxy struct {
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
+	keyHeader   string // in lower case; "" if clients have no keys
 	api         fasthttp.RequestHandler
 	mayUseAPI   func(*fasthttp.RequestCtx) bool
 	access      Access
@@ -57,6 +58,8 @@ type Proxy struct {
 	tunnels    atomic.Int64 // of them, those that have become one
 	noPool     *poolMetrics
 	errors     [reasons]atomic.Uint64
+
+	shadowLimited atomic.Uint64
 }
 
 // New makes a Proxy. It starts nothing.
@@ -73,6 +76,9 @@ func New(o Options) *Proxy {
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),
 		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
+	}
+	if o.Limiter != nil {
+		p.keyHeader = o.Limiter.KeyHeader()
 	}
 	for _, s := range o.Server.TrustedProxies {
 		prefix, err := parsePrefix(s)

@@ -45,5 +45,5 @@ func (t *trailers) appendLastChunk(dst []byte, hop *hopOptions) []byte {
 // does not, under any spelling: a recipient that merges trailers into the header
 // would be misled by a field that no hop has checked (RFC 9110, section 6.5.1).
 func passesBehind(f *field, hop *hopOptions) bool {
-	return dashedKind(f.name) == kindOther && !hop.drops(f)
+	return dashedKind(f.name) == kindOther && !hop.keeps(f.name) && !hop.drops(f)
 }

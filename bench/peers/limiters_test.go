@@ -94,7 +94,7 @@ func ours() []contender {
 func newLimiter(tb testing.TB, l limit, tracked int) *limiter.Limiter {
 	tb.Helper()
 	cfg := limiter.DefaultConfig()
-	cfg.Default = limiter.Limit{Capacity: l.tokens, RatePerSecond: l.perSecond()}
+	cfg.Default.Limit = limiter.Limit{Capacity: l.tokens, RatePerSecond: l.perSecond()}
 	cfg.MaxTracked = tracked
 	cfg.Validate(func(path string, value any, allowed string) {
 		tb.Fatalf("limiter.%s is %v, must be %s", path, value, allowed)
