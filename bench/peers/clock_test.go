@@ -47,7 +47,7 @@ func TestWallClockSet(t *testing.T) {
 			store := newMemstore(t, 0)
 			store.SetTimeNow(clock.Now)
 			lim, bucket, our := newRate(l), juju.NewBucketWithRateAndClock(l.perSecond(), 10, clock), newLimiter(t, l, 1)
-			c := our.Identify(clientOf(0).addr)
+			c := our.Identify(clientOf(0).addr, nil)
 			clock.now = time.Now() // no earlier than the limiters
 			takes := []struct {
 				name string
@@ -57,7 +57,7 @@ func TestWallClockSet(t *testing.T) {
 				{"throttled/throttled", oneOf(throttledOn(t, store, l)), step.throttled},
 				{"x/time/rate", func() bool { return lim.AllowN(clock.now, 1) }, step.theirs},
 				{"juju/ratelimit", func() bool { return takeJuju(bucket) }, step.theirs},
-				{"this limiter", func() bool { return our.Take(c, clock.now).Allowed }, step.theirs},
+				{"this limiter", func() bool { return admits(our, c, clock.now) }, step.theirs},
 			}
 			for _, l := range takes {
 				assertGranted(t, l.name, granted(20, l.take), 10)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"math"
-	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,7 +49,7 @@ func ourBucket(t *testing.T, l limit) func() bool {
 func TestReorderedTimes(t *testing.T) {
 	l := limit{tokens: 10, period: 10 * time.Millisecond}
 	our := newLimiter(t, l, 1)
-	c := our.Identify(clientOf(0).addr)
+	c := our.Identify(clientOf(0).addr, nil)
 	early := time.Now()
 	late := early.Add(5 * time.Millisecond)
 	alternate := func(take func(time.Time) bool) (n int) {
@@ -63,7 +62,7 @@ func TestReorderedTimes(t *testing.T) {
 	theirs := newRate(l)
 	assertGranted(t, "x/time/rate", alternate(func(at time.Time) bool { return theirs.AllowN(at, 1) }), 10_000)
 
-	assertGranted(t, "this limiter", alternate(func(at time.Time) bool { return our.Take(c, at).Allowed }), 10)
+	assertGranted(t, "this limiter", alternate(func(at time.Time) bool { return admits(our, c, at) }), 10)
 }
 
 // A window lets the whole limit through at its end, and again a moment later.
@@ -220,9 +219,9 @@ func TestNewLimitRefills(t *testing.T) {
 
 	lim := newLimiter(t, l, 1)
 	set := func() {
-		lim.Set(netip.PrefixFrom(c.addr, 32), limiter.Limit{Capacity: 10, RatePerSecond: l.perSecond()})
+		register(lim, c.addr, limiter.Limit{Capacity: 10, RatePerSecond: l.perSecond()})
 	}
-	our := func() bool { return lim.Take(lim.Identify(c.addr), time.Now()).Allowed }
+	our := func() bool { return admits(lim, lim.Identify(c.addr, nil), time.Now()) }
 	set()
 	assertGranted(t, "this limiter", granted(20, our), 10)
 	set()
@@ -243,7 +242,10 @@ func TestResetTooEarly(t *testing.T) {
 			return result
 		}
 		our := newLimiter(t, limit{1, time.Second}, 1)
-		take := func() limiter.Decision { return our.Take(our.Identify(clientOf(0).addr), time.Now()) }
+		take := func() (d limiter.Decision) {
+			our.Admit(our.Identify(clientOf(0).addr, nil), time.Now(), &d).Release()
+			return d
+		}
 
 		get()
 		take()

@@ -31,7 +31,7 @@ func TestFloodResetsDebtor(t *testing.T) {
 func ourKeyed(t *testing.T, l limit, tracked int) func(client) bool {
 	t.Helper()
 	lim := newLimiter(t, l, tracked)
-	return func(c client) bool { return lim.Take(lim.Identify(c.addr), time.Now()).Allowed }
+	return func(c client) bool { return admits(lim, lim.Identify(c.addr, nil), time.Now()) }
 }
 
 // Who sends from many addresses takes as much memory as he likes.

@@ -63,12 +63,12 @@ func contenders() []contender {
 func ours() []contender {
 	found := func(tb testing.TB, l limit) func(client) bool {
 		lim := newLimiter(tb, l, 1_000_000)
-		return func(c client) bool { return lim.Take(lim.Identify(c.addr), time.Now()).Allowed }
+		return func(c client) bool { return admits(lim, lim.Identify(c.addr, nil), time.Now()) }
 	}
 	known := func(tb testing.TB, l limit) (*limiter.Limiter, limiter.Client) {
 		lim, addr := newLimiter(tb, l, 1), clientOf(0).addr
-		lim.Set(netip.PrefixFrom(addr, 32), limiter.Limit{Capacity: l.tokens, RatePerSecond: l.perSecond()})
-		return lim, lim.Identify(addr)
+		register(lim, addr, limiter.Limit{Capacity: l.tokens, RatePerSecond: l.perSecond()})
+		return lim, lim.Identify(addr, nil)
 	}
 	return []contender{{
 		name:   "this limiter, client looked up",
@@ -78,19 +78,33 @@ func ours() []contender {
 		name: "this limiter, client known",
 		bucket: func(tb testing.TB, l limit) func() bool {
 			lim, c := known(tb, l)
-			return func() bool { return lim.Take(c, time.Now()).Allowed }
+			return func() bool { return admits(lim, c, time.Now()) }
 		},
 	}, {
 		name: "this limiter, client and time known",
 		bucket: func(tb testing.TB, l limit) func() bool {
 			lim, c := known(tb, l)
 			now := time.Now()
-			return func() bool { return lim.Take(c, now).Allowed }
+			return func() bool { return admits(lim, c, now) }
 		},
 	}}
 }
 
 // newLimiter returns a limiter that gives everybody the limit, and tracks so many clients.
+// admits has a request admitted and, if it was, ended.
+func admits(l *limiter.Limiter, c limiter.Client, now time.Time) bool {
+	var d limiter.Decision
+	l.Admit(c, now, &d).Release()
+	return d.Allowed
+}
+
+func register(l *limiter.Limiter, addr netip.Addr, limit limiter.Limit) {
+	l.Set(limiter.Registration{
+		ID:    limiter.ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())},
+		Terms: limiter.Terms{Limit: limit},
+	})
+}
+
 func newLimiter(tb testing.TB, l limit, tracked int) *limiter.Limiter {
 	tb.Helper()
 	cfg := limiter.DefaultConfig()
