@@ -15,14 +15,24 @@ func TestRequestsAllocateNothing(t *testing.T) {
 	l := New(cfg)
 	l.registerNow(netip.MustParsePrefix("192.0.2.1/32"), Limit{Capacity: 10, RatePerSecond: 1})
 	l.registerNow(netip.MustParsePrefix("198.51.100.0/24"), Limit{Capacity: 10, RatePerSecond: 1})
+	terms := Terms{Limit: Limit{10, 1}, MaxInFlight: 5, Trial: Limit{5, 1}}
+	l.grant(ID{Name: "acme"}, terms, full)
+	terms.Shadow = true
+	l.grant(client("192.0.2.2"), terms, full)
+	l.grant(client("192.0.2.3"), terms, full)
+	l.delete(client("192.0.2.3"), full)
 	buf := make([]byte, 0, 256)
-	for _, text := range []string{"192.0.2.1", "198.51.100.7", "203.0.113.9", "2001:db8::1%eth0", "::ffff:192.0.2.1"} {
-		addr, now := netip.MustParseAddr(text), time.Now()
-		n := testing.AllocsPerRun(1000, func() {
-			buf = l.Fields().Append(buf[:0], l.ask(l.Identify(addr, nil), now))
+	for _, who := range []struct{ addr, key string }{
+		{"192.0.2.1", ""}, {"192.0.2.2", ""}, {"192.0.2.3", ""}, {"198.51.100.7", ""}, {"203.0.113.9", ""},
+		{"2001:db8::1%eth0", ""}, {"::ffff:192.0.2.1", ""},
+		{"203.0.113.9", "the key of acme"}, {"203.0.113.9", "the key of nobody"},
+	} {
+		addr, key, now := netip.MustParseAddr(who.addr), []byte(who.key), time.Now()
+		n := testing.AllocsPerRun(1000, func() { // 10 tokens, and the rest is rejected
+			buf = l.Fields().Append(buf[:0], l.ask(l.Identify(addr, key), now))
 		})
 		if n != 0 {
-			t.Errorf("%s: %v allocations per request, want 0", text, n)
+			t.Errorf("%s with key %q: %v allocations per request, want 0", who.addr, who.key, n)
 		}
 	}
 }

@@ -16,6 +16,29 @@ func ipv4(i int) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
+// BenchmarkFloor measures what no limiter can do without: an atomic write to memory that is at hand,
+// and one to memory that is not, of a million lines each the next when the one before has come.
+func BenchmarkFloor(b *testing.B) {
+	type line struct {
+		next atomic.Int64
+		_    [7]int64
+	}
+	for _, n := range []int{1, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			lines := make([]line, n)
+			for i := range lines {
+				lines[i].next.Store(int64((i + 7_990_271) % n))
+			}
+			i := int64(0)
+			for b.Loop() {
+				next := lines[i].next.Load()
+				lines[i].next.CompareAndSwap(next, next)
+				i = next
+			}
+		})
+	}
+}
+
 func BenchmarkTake(b *testing.B) {
 	r := prepare(Limit{Capacity: 1_000_000_000, RatePerSecond: 1_000_000})
 	var state atomic.Int64
@@ -48,12 +71,34 @@ func BenchmarkRegistered(b *testing.B) {
 	})
 }
 
+// BenchmarkKeyed is BenchmarkRegistered for clients with API keys.
+func BenchmarkKeyed(b *testing.B) {
+	const clients = 1000
+	l := New(DefaultConfig())
+	keys := make([][]byte, clients)
+	for i := range keys {
+		keys[i] = []byte("0123456789abcdef0123456789abcdef" + strconv.Itoa(i))
+		l.Set(Registration{ID{Name: "client" + strconv.Itoa(i)}, DigestKey(keys[i]), Terms{Limit: Limit{1_000_000_000, 1000}}})
+	}
+	now := time.Now()
+	b.ReportAllocs()
+	var d Decision
+	i := 0
+	for b.Loop() {
+		i = (i + 7_990_271) % clients
+		l.Admit(l.Identify(ipv4(1), keys[i]), now, &d).Release()
+	}
+	if d.Capacity != 1_000_000_000 || !d.Allowed {
+		b.Fatalf("%+v", d)
+	}
+}
+
 func BenchmarkAnonymous(b *testing.B) {
 	benchmarkClients(b, func(l *Limiter, addr netip.Addr) { l.ask(l.Identify(addr, nil), time.Now()) })
 }
 
-// benchmarkClients measures Identify and Take with few clients, which the processor's caches hold,
-// and with a million, of which each request is another's.
+// benchmarkClients measures Identify, Admit and Release with few clients, which the processor's
+// caches hold, and with a million, of which each request is another's.
 func benchmarkClients(b *testing.B, add func(*Limiter, netip.Addr)) {
 	for _, clients := range []int{1000, 1_000_000} {
 		b.Run(strconv.Itoa(clients), func(b *testing.B) {
@@ -65,10 +110,14 @@ func benchmarkClients(b *testing.B, add func(*Limiter, netip.Addr)) {
 			}
 			now := time.Now()
 			b.ReportAllocs()
+			var d Decision
 			i := 0
 			for b.Loop() {
 				i = (i + 7_990_271) % clients // a stride that no cache foresees
-				l.ask(l.Identify(ipv4(i), nil), now)
+				l.Admit(l.Identify(ipv4(i), nil), now, &d).Release()
+			}
+			if !d.Allowed {
+				b.Fatal("rejected")
 			}
 		})
 	}
