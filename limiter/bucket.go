@@ -17,7 +17,7 @@ type Decision struct {
 	Capacity   int64         // tokens that the full bucket holds
 	Remaining  int64         // whole tokens left after this request
 	RetryAfter time.Duration // 0 if within the limit, else the shortest wait after which a token is there
-	Reset      time.Duration // until the bucket holds one whole token more than Remaining
+	Reset      time.Duration // until the bucket holds one whole token more than Remaining; 0 if it is full
 	Window     time.Duration // in which an empty bucket becomes full
 }
 
@@ -144,7 +144,10 @@ func (r *rates) describe(o outcome, d *Decision) {
 	d.Allowed, d.Exceeded, d.Shadow = o.allowed, Nothing, false
 	d.Capacity = r.capacity
 	d.Remaining = max(0, r.at(o.now)-lacking) >> (r.shift & 63)
-	d.Reset = time.Duration(r.when(lacking+r.ticks(d.Remaining+1)) - o.now)
+	d.Reset = 0
+	if d.Remaining < r.capacity { // else no token was taken, see refuse
+		d.Reset = time.Duration(r.when(lacking+r.ticks(d.Remaining+1)) - o.now)
+	}
 	d.Window = r.window
 	d.RetryAfter = 0
 	if !o.allowed {

@@ -86,8 +86,7 @@ func (f Fields) Has(name []byte) bool {
 	return false
 }
 
-// appendSeconds appends the duration in seconds, rounded up. Those of a Decision are above 0, so
-// that the least is 1.
+// appendSeconds appends the duration in seconds, rounded up.
 func appendSeconds(dst []byte, d time.Duration) []byte {
 	return strconv.AppendInt(dst, int64((d+time.Second-1)/time.Second), 10)
 }

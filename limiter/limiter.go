@@ -21,7 +21,7 @@ import (
 // wait for each other only. A registered address costs 180 to 260 bytes, see index; unregistered
 // clients at most 32 each when the table is full.
 type Limiter struct {
-	base       time.Time // moments are nanoseconds since base, and at least 1
+	base       time.Time // a whole second; moments are nanoseconds since base, and at least 1
 	fields     Fields
 	keyHeader  string // in lower case
 	shadow     bool   // the default limit is not enforced
@@ -53,8 +53,9 @@ type Client struct {
 // New returns a limiter without registered clients. The config must have passed Validate.
 func New(cfg Config) *Limiter {
 	fields, _ := fieldsOf(cfg.Headers)
+	now := time.Now()
 	l := &Limiter{
-		base:       time.Now(),
+		base:       now.Add(-time.Duration(now.Nanosecond())),
 		fields:     fields,
 		keyHeader:  strings.ToLower(cfg.APIKeyHeader),
 		shadow:     cfg.Default.Shadow,

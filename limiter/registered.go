@@ -142,7 +142,8 @@ func (a *account) reject(d *Decision) {
 // token.
 func (b *bucket) refuse(now int64, d *Decision) {
 	p, a := b.plan, b.account
-	p.rates.describe(outcome{b.state.Load() &^ closed, now, false}, d)
+	tat := max(b.state.Load()&^closed, p.rates.at(now)) // it may be long full
+	p.rates.describe(outcome{tat, now, false}, d)
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)

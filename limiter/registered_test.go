@@ -99,6 +99,10 @@ func TestMaxInFlight(t *testing.T) {
 		if want := (Decision{Exceeded: InFlight, Capacity: 100, Remaining: 98, RetryAfter: time.Second, Reset: time.Second, Window: 100 * time.Second}); d != want {
 			t.Errorf("%s: the third: %+v, want %+v", id, d, want)
 		}
+		l.admit(who(), t0+int64(time.Hour), &d)
+		if d.Exceeded != InFlight || d.Remaining != 100 || d.Reset != 0 {
+			t.Errorf("%s: with a full bucket: %+v", id, d)
+		}
 		first.Release()
 		if d = l.take(who(), t0); !d.Allowed || d.Remaining != 97 {
 			t.Errorf("%s: after one has ended: %+v", id, d)
@@ -111,8 +115,8 @@ func TestMaxInFlight(t *testing.T) {
 		if d = l.take(who(), t0); !d.Allowed {
 			t.Errorf("%s: with none under way: %+v", id, d)
 		}
-		if u, _ := l.usage(id, t0); u.InFlight != 0 || u.Allowed != 4 || u.Limited != 2 {
-			t.Errorf("%s: %+v, want 4 allowed, 2 limited, none in flight", id, u)
+		if u, _ := l.usage(id, t0); u.InFlight != 0 || u.Allowed != 4 || u.Limited != 3 {
+			t.Errorf("%s: %+v, want 4 allowed, 3 limited, none in flight", id, u)
 		}
 	}
 }
