@@ -6,14 +6,19 @@ import (
 )
 
 const (
-	cellsPerGroup   = 16
-	clientsPerGroup = 11   // on average, with the table full
+	// clientsPerGroup is how many there are on average once the table is full.
+	clientsPerGroup = 11
+
 	overflowBuckets = 1024 // a power of two
 
 	// evictionTries is how many groups are searched for clients to drop. With two, a table of which
 	// nine tenths are in debt sends so many newcomers to the overflow buckets that these run dry,
 	// and their debt, taken along, fills the table. With eight that begins beyond 95 %.
 	evictionTries = 8
+
+	// slotsPerGroup is how many lead to a group at first, and so the most that have to be led elsewhere
+	// at once.
+	slotsPerGroup = 256
 )
 
 // table holds the buckets of unregistered clients, all with one limit, found by a hash of who the
@@ -22,23 +27,18 @@ const (
 // newcomers share the overflow buckets, by their hash, and a newcomer that moves from there to a
 // bucket of its own takes the debt along.
 //
-// The hash picks a group, which is a small hash table with linear probing. Keys are only ever added
-// to it, each by one compare-and-swap on the first free cell of its probe sequence, so two
-// goroutines cannot give the same newcomer two buckets. A full group is replaced by one
-// without the clients that can be dropped, and with more room. That begins with closing all
-// cells, which makes their keys and states final. So whoever meets a closed cell can make
-// the same copy: there is no lock, and nobody waits.
+// The hash picks a slot, which leads to a group of clients. At first 256 slots lead to each group; as
+// clients come it is split in two, each with half of the slots, and so on (extendible hashing: Fagin,
+// Nievergelt, Pippenger, Strong, 1979, with a directory of fixed size). The group's cells lie in the
+// group itself, at a place that the hash tells: finding a client is one visit to memory behind the
+// one to the slots. The few groups that have a single slot and need more cells have them elsewhere.
 //
-// The cells lie in the group itself, at a place that the hash alone tells: finding a client is one
-// visit to memory behind the one to the list of groups. The few groups that need more cells, one in
-// twenty with the table full, have them elsewhere.
-//
-// Memory is allocated as clients come: 8 bytes per group at first, 288 with its first client, and
-// about 28 bytes per client when the table is full, free cells included. Known clients allocate
-// nothing. Newcomers do when their group is full or does not exist.
+// Memory is allocated as clients come: about a byte at first for each that there may be, and 25 to 29
+// bytes per client, free cells included. Known clients allocate nothing. Newcomers do when their
+// group is full, which is one in eight or so.
 type table struct {
 	rates    rates
-	groups   []atomic.Pointer[group]
+	slots    []atomic.Pointer[group]
 	max      int64
 	overflow []atomic.Int64
 
@@ -47,50 +47,21 @@ type table struct {
 	hand    atomic.Uint64
 }
 
-// cell is the bucket of the client with that key, until its group is replaced.
-type cell struct {
-	key   atomic.Uint64 // 0: free
-	state atomic.Int64  // 0: not opened yet
-}
-
-// sealed is the key of a cell that was free when its group was closed.
-const sealed = 1<<64 - 1
-
-type group struct {
-	// A bucket dropped was full at this tick. One that starts anew is so too, and not before: a late
-	// request with an earlier time must not find the tokens that were spent since.
-	start int64
-	more  []cell // used once the others are taken
-	cells [cellsPerGroup]cell
-}
-
-// newGroup returns a group with at least so many cells.
-func newGroup(start int64, cells int) *group {
-	g := &group{start: start}
-	if cells > cellsPerGroup {
-		g.more = make([]cell, cells-cellsPerGroup)
-	}
-	return g
-}
-
-// size returns the number of cells.
-func (g *group) size() int { return cellsPerGroup + len(g.more) }
-
-// cell returns the i-th cell.
-func (g *group) cell(i int) *cell {
-	if i < cellsPerGroup {
-		return &g.cells[i]
-	}
-	return &g.more[i-cellsPerGroup]
-}
-
 func newTable(r rates, maxTracked int) *table {
-	return &table{
+	t := &table{
 		rates:    r,
-		groups:   make([]atomic.Pointer[group], (maxTracked+clientsPerGroup-1)/clientsPerGroup),
+		slots:    make([]atomic.Pointer[group], (maxTracked+clientsPerGroup-1)/clientsPerGroup),
 		max:      int64(maxTracked),
 		overflow: make([]atomic.Int64, overflowBuckets),
 	}
+	for first := 0; first < len(t.slots); first += slotsPerGroup {
+		n := min(slotsPerGroup, len(t.slots)-first)
+		g := newGroup(uint32(first), uint32(n), cellsPerGroup)
+		for i := range n {
+			t.slots[first+i].Store(g)
+		}
+	}
+	return t
 }
 
 func (t *table) take(key uint64, now int64) outcome {
@@ -103,7 +74,7 @@ func (t *table) take(key uint64, now int64) outcome {
 		if !own && o.allowed {
 			// Another request of the same client may have found a place meanwhile, and opened
 			// the bucket there before it could see this token. Then this one counts there.
-			if _, own = t.slot(key).Load().find(key); own {
+			if _, own = t.current(t.slot(key)).find(key); own {
 				continue
 			}
 		}
@@ -123,7 +94,7 @@ func (t *table) raise(key uint64, floor, now int64) {
 // peek returns the state of the client with that key or, if it has no bucket of its own, the one
 // that it would open it in.
 func (t *table) peek(key uint64) int64 {
-	g := t.slot(key).Load()
+	g := t.current(t.slot(key))
 	if c, known := g.find(key); known {
 		if tat := c.state.Load() &^ closed; tat > 0 {
 			return tat
@@ -134,11 +105,7 @@ func (t *table) peek(key uint64) int64 {
 
 // opening returns the state in which a client of the group opens its bucket.
 func (t *table) opening(g *group, key uint64) int64 {
-	start := int64(full)
-	if g != nil {
-		start = max(start, g.start)
-	}
-	return max(start, t.shared(key).Load())
+	return max(full, g.start, t.shared(key).Load())
 }
 
 // bucket returns the state of the client with that key, and whether it is his own rather than
@@ -146,7 +113,7 @@ func (t *table) opening(g *group, key uint64) int64 {
 func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 	slot := t.slot(key)
 	for {
-		g := slot.Load()
+		g := t.slots[slot].Load()
 		c, known := g.find(key)
 		if known {
 			switch tat := c.state.Load(); {
@@ -155,61 +122,43 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 			case tat == 0: // whoever gets here first opens it
 				c.state.CompareAndSwap(0, t.opening(g, key))
 			default:
-				t.renew(slot, g, now)
+				t.renew(g, now)
 			}
 			continue
 		}
 		switch {
+		case g.isClosed():
+			t.renew(g, now)
 		case t.tracked.Load() >= t.max:
-			if !t.evict(slot, g, now) {
+			if !t.evict(g, now) {
 				shared := t.shared(key)
-				if g != nil {
-					raise(shared, g.start) // it may have been dropped from there
-				}
+				raise(shared, g.start) // it may have been dropped from there
 				return shared, false
 			}
 		case c == nil:
-			t.renew(slot, g, now)
+			t.renew(g, now)
 		default:
 			t.claim(c, key)
 		}
 	}
 }
 
-func (t *table) slot(key uint64) *atomic.Pointer[group] {
-	i, _ := bits.Mul64(key, uint64(len(t.groups)))
-	return &t.groups[i]
+func (t *table) slot(key uint64) uint32 {
+	i, _ := bits.Mul64(key, uint64(len(t.slots)))
+	return uint32(i)
+}
+
+// current returns the group for the slot that has not been replaced.
+func (t *table) current(slot uint32) *group {
+	g := t.slots[slot].Load()
+	for h := g.heirs.Load(); h != nil; h = g.heirs.Load() {
+		g = h.of(slot)
+	}
+	return g
 }
 
 func (t *table) shared(key uint64) *atomic.Int64 {
 	return &t.overflow[key%overflowBuckets]
-}
-
-// find returns the cell of the client with that key or, if it has none, the free cell that comes
-// first for it. It returns nil if there is neither.
-func (g *group) find(key uint64) (c *cell, known bool) {
-	if g == nil {
-		return nil, false
-	}
-	for i := range cellsPerGroup {
-		c := &g.cells[(key+uint64(i))%cellsPerGroup]
-		switch c.key.Load() {
-		case key:
-			return c, true
-		case 0:
-			return c, false
-		}
-	}
-	for i := range g.more {
-		c := &g.more[i]
-		switch c.key.Load() {
-		case key:
-			return c, true
-		case 0:
-			return c, false
-		}
-	}
-	return nil, false
 }
 
 // claim gives a free cell to a newcomer, unless another takes it or the last place in the table.
@@ -230,78 +179,38 @@ func (t *table) claim(c *cell, key uint64) {
 
 // evict drops the clients that are full again from the newcomer's own group or, if it has none,
 // from one of the next in turn. It returns false if there are none either.
-func (t *table) evict(slot *atomic.Pointer[group], g *group, now int64) bool {
+func (t *table) evict(g *group, now int64) bool {
 	tick := t.rates.at(now)
 	for range evictionTries {
 		if g.idle(tick) {
-			t.renew(slot, g, now)
+			t.renew(g, now)
 			return true
 		}
-		slot = &t.groups[t.hand.Add(1)%uint64(len(t.groups))]
-		g = slot.Load()
+		g = t.current(uint32(t.hand.Add(1) % uint64(len(t.slots))))
 	}
 	return false
 }
 
-// idle reports whether a client of the group has a bucket that is full at the tick.
-func (g *group) idle(tick int64) bool {
-	if g == nil {
-		return false
+// renew replaces a group by one or two with room for newcomers, without the clients whose buckets
+// are full, unless that has been done, and leads all its slots there.
+func (t *table) renew(g *group, now int64) {
+	if g.heirs.Load() == nil {
+		t.tracked.Add(-int64(g.replace(t, t.rates.at(now))))
 	}
-	for i := range g.size() {
-		c := g.cell(i)
-		if key := c.key.Load(); key != 0 && key != sealed && c.state.Load()&^closed <= tick {
-			return true
-		}
-	}
-	return false
-}
-
-// renew replaces a group by one with room for newcomers, without the clients whose buckets are
-// full. Any number of goroutines may do so at once: the first to finish wins.
-func (t *table) renew(slot *atomic.Pointer[group], old *group, now int64) {
-	tick := t.rates.at(now)
-	start, held, kept := int64(0), 0, 0
-	if old != nil { // else nobody was dropped
-		start = max(tick, old.start)
-		held, kept = old.close(tick)
-	}
-	fresh := newGroup(start, kept+4+kept/4)
-	if old != nil {
-		fresh.copy(old, tick)
-	}
-	if slot.CompareAndSwap(old, fresh) {
-		t.tracked.Add(int64(kept - held))
+	for slot := g.first; slot < g.first+g.slots; slot++ {
+		t.lead(slot)
 	}
 }
 
-// close makes the keys and states of the group final. It returns how many clients it holds, and
-// how many of these are in debt at the tick.
-func (g *group) close(tick int64) (held, kept int) {
-	for i := range g.size() {
-		c := g.cell(i)
-		tat := c.state.Or(closed) &^ closed
-		if c.key.CompareAndSwap(0, sealed) || c.key.Load() == sealed {
-			continue
+// lead makes the slot lead to the group that has not been replaced. Whoever replaces that later leads
+// it on, so that no slot holds on to what is gone.
+func (t *table) lead(slot uint32) {
+	for {
+		g := t.slots[slot].Load()
+		h := g.heirs.Load()
+		if h == nil {
+			return
 		}
-		held++
-		if tat > tick {
-			kept++
-		}
-	}
-	return held, kept
-}
-
-// copy adds the clients of a closed group that are in debt at the tick.
-func (g *group) copy(closedGroup *group, tick int64) {
-	for i := range closedGroup.size() {
-		from := closedGroup.cell(i)
-		key, tat := from.key.Load(), from.state.Load()&^closed
-		if key == sealed || tat <= tick {
-			continue
-		}
-		to, _ := g.find(key)
-		to.key.Store(key)
-		to.state.Store(tat)
+		t.slots[slot].CompareAndSwap(g, h.of(slot))
 	}
 }

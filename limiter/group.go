@@ -1,0 +1,172 @@
+package limiter
+
+import "sync/atomic"
+
+// group is a small hash table with linear probing. Keys are only ever added to it, each by one
+// compare-and-swap on the first free cell of its probe sequence, so two goroutines cannot give the
+// same newcomer two buckets.
+//
+// A full group is replaced by one without the clients that can be dropped, or by two if that does
+// not give room. That begins with closing all cells, which makes their keys and states final. So
+// whoever meets a closed cell can make the same copy: there is no lock, and nobody waits.
+type group struct {
+	// A bucket dropped was full at this tick. One that starts anew is so too, and not before: a late
+	// request with an earlier time must not find the tokens that were spent since.
+	start int64
+
+	first, slots uint32 // of the table that lead here, or did before the group was replaced
+	heirs        atomic.Pointer[heirs]
+	more         *[]cell // used once the others are taken; nil: there are none
+	cells        [cellsPerGroup]cell
+}
+
+// cell is the bucket of the client with that key, until its group is replaced.
+type cell struct {
+	key   atomic.Uint64 // 0: free
+	state atomic.Int64  // 0: not opened yet
+}
+
+// heirs are what a group is replaced by. They share its slots, in order.
+type heirs struct {
+	lower *group
+	upper *group // nil: there is one
+}
+
+const (
+	cellsPerGroup = 16
+
+	// spareCells is how many a group has at least when it takes the place of another.
+	spareCells = 4
+
+	// sealed is the key of a cell that was free when its group was closed.
+	sealed = 1<<64 - 1
+)
+
+// newGroup returns a group with at least so many cells.
+func newGroup(first, slots uint32, cells int) *group {
+	g := &group{first: first, slots: slots}
+	if cells > cellsPerGroup {
+		more := make([]cell, cells-cellsPerGroup)
+		g.more = &more
+	}
+	return g
+}
+
+// size returns the number of cells.
+func (g *group) size() int {
+	if g.more == nil {
+		return cellsPerGroup
+	}
+	return cellsPerGroup + len(*g.more)
+}
+
+// cell returns the i-th cell.
+func (g *group) cell(i int) *cell {
+	if i < cellsPerGroup {
+		return &g.cells[i]
+	}
+	return &(*g.more)[i-cellsPerGroup]
+}
+
+// find returns the cell of the client with that key or, if it has none, the free cell that comes
+// first for it. It returns nil if there is neither.
+func (g *group) find(key uint64) (c *cell, known bool) {
+	for i := range uint64(cellsPerGroup) {
+		c := &g.cells[(key+i)%cellsPerGroup]
+		switch c.key.Load() {
+		case key:
+			return c, true
+		case 0:
+			return c, false
+		}
+	}
+	if g.more == nil {
+		return nil, false
+	}
+	for i := range *g.more {
+		c := &(*g.more)[i]
+		switch c.key.Load() {
+		case key:
+			return c, true
+		case 0:
+			return c, false
+		}
+	}
+	return nil, false
+}
+
+// idle reports whether a client of the group has a bucket that is full at the tick.
+func (g *group) idle(tick int64) bool {
+	for i := range g.size() {
+		c := g.cell(i)
+		if key := c.key.Load(); key != 0 && key != sealed && c.state.Load()&^closed <= tick {
+			return true
+		}
+	}
+	return false
+}
+
+// isClosed reports whether the group is being replaced, or has been.
+func (g *group) isClosed() bool { return g.cells[0].state.Load() < 0 }
+
+// close makes the keys and states of the group final. It returns how many clients it holds, and
+// how many of these are in debt at the tick.
+func (g *group) close(tick int64) (held, kept int) {
+	for i := range g.size() {
+		c := g.cell(i)
+		tat := c.state.Or(closed) &^ closed
+		if c.key.CompareAndSwap(0, sealed) || c.key.Load() == sealed {
+			continue
+		}
+		held++
+		if tat > tick {
+			kept++
+		}
+	}
+	return held, kept
+}
+
+// replace closes the group and makes its heirs, without the clients whose buckets are full at the
+// tick. It returns how many were dropped. Any number of goroutines may do so at once: the first to
+// finish wins, and is the only one that drops any.
+func (g *group) replace(t *table, tick int64) (dropped int) {
+	held, kept := g.close(tick)
+	h := new(heirs)
+	if kept+spareCells <= cellsPerGroup || g.slots == 1 {
+		h.lower = newGroup(g.first, g.slots, kept+spareCells+kept/4)
+	} else {
+		half := g.slots / 2
+		h.lower = newGroup(g.first, half, cellsPerGroup)
+		h.upper = newGroup(g.first+half, g.slots-half, cellsPerGroup)
+	}
+	start := g.start
+	if kept < held {
+		start = max(start, tick)
+	}
+	h.lower.start = start
+	if h.upper != nil {
+		h.upper.start = start
+	}
+	for i := range g.size() {
+		from := g.cell(i)
+		key, tat := from.key.Load(), from.state.Load()&^closed
+		if key == sealed || tat <= tick {
+			continue
+		}
+		to, _ := h.of(t.slot(key)).find(key)
+		to.key.Store(key)
+		to.state.Store(tat)
+	}
+	if !g.heirs.CompareAndSwap(nil, h) {
+		return 0
+	}
+	return held - kept
+}
+
+// of returns the group that the slot leads to.
+func (h *heirs) of(slot uint32) *group {
+	if h.upper != nil && slot >= h.upper.first {
+		return h.upper
+	}
+	return h.lower
+}
