@@ -53,11 +53,12 @@ func TestKeyIdentifies(t *testing.T) {
 		{"none", "X-API-Key", nil, false},
 		{"nobody's", "X-API-Key", []string{"X-API-Key: other"}, false},
 		{"empty", "X-API-Key", []string{"X-API-Key:"}, false},
-		{"the key in another case", "X-API-Key", []string{"X-API-Key: " + strings.ToLower(partnerKey)}, false},
+		{"the key in another case", "X-API-Key", []string{"X-API-Key: " + strings.ToUpper(partnerKey)}, false},
 		{"a list", "X-API-Key", []string{"X-API-Key: " + partnerKey + ", other"}, false},
 		{"in another field", "X-API-Key", []string{"Authorization: " + partnerKey, "API-Key: " + partnerKey}, false},
 		{"no field is asked for", "", []string{"X-API-Key: " + partnerKey}, false},
 		{"in Authorization", "Authorization", []string{"authorization: " + partnerKey}, true},
+		{"the scheme in another case", "Authorization", []string{"Authorization: sECRET   k3y/=="}, true},
 		{"a name with _", "api_key", []string{"API_Key: " + partnerKey}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
