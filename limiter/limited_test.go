@@ -49,6 +49,14 @@ func TestLimited(t *testing.T) {
 	if got := l.limited(2, t0+54e9); !reflect.DeepEqual(got, want[:2]) {
 		t.Errorf("of two: %+v, want %+v", got, want[:2])
 	}
+	l.delete(ID{Name: "acme"}, t0+20e9)
+	l.grant(ID{Name: "acme"}, Terms{Limit: Limit{100, 1}, MaxInFlight: 1}, t0+20e9)
+	l.admit(l.by("203.0.113.1", "the key of acme"), t0+20e9, &d)
+	ask("203.0.113.1", "the key of acme", 1, t0+20e9)
+	want[5].Rejections = 4
+	if got := l.limited(100, t0+54e9); !reflect.DeepEqual(got, want) {
+		t.Errorf("registered anew: %+v, want %+v", got, want)
+	}
 	l.delete(client("192.0.2.1"), t0)
 	want[0].Registered = false
 	if got := l.limited(1, t0+54e9); !reflect.DeepEqual(got, want[:1]) {
