@@ -53,8 +53,9 @@ type Client struct {
 // New returns a limiter without registered clients. The config must have passed Validate.
 func New(cfg Config) *Limiter {
 	fields, _ := fieldsOf(cfg.Headers)
+	now := time.Now()
 	l := &Limiter{
-		base:       time.Now(),
+		base:       now.Add(-time.Duration(now.Nanosecond())), // so that Usage.LastSeen is a whole second
 		fields:     fields,
 		keyHeader:  strings.ToLower(cfg.APIKeyHeader),
 		shadow:     cfg.Default.Shadow,
