@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -134,7 +133,7 @@ func TestLimitedAtOnce(t *testing.T) {
 	}
 	for _, c := range all {
 		if c.Rejections > workers*each+workers { // whoever was about to count when a slot changed hands counts for the next
-			t.Fatal(fmt.Sprintf("%s: %d rejections, of %d", c.Client, c.Rejections, workers*each))
+			t.Fatalf("%s: %d rejections, of %d", c.Client, c.Rejections, workers*each)
 		}
 	}
 }
