@@ -27,7 +27,7 @@ const (
 var (
 	allowedName   = fmt.Sprintf("1 to %d letters, digits, '.', '_' and '-', the first of them a letter", maxName)
 	allowedClient = "a name, which has " + allowedName + ", or " + allowedAddress
-	allowedKey    = fmt.Sprintf("a string of %d to %d visible ASCII characters, with single spaces between them",
+	allowedKey    = fmt.Sprintf("a string of %d to %d visible ASCII characters, inside which there may be single spaces",
 		minKey, limiter.MaxKeySize)
 )
 

@@ -93,6 +93,9 @@ func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
+	if created.ID.Name != "" && !c.usecase.readsKeys() {
+		c.log.Warn().Str("client", created.ID.Name).Msg(keysNotRead)
+	}
 	r.Response.Header.Set("Location", collection+"/"+created.ID.String())
 	writeJSON(r, http.StatusCreated, show(created))
 	return nil

@@ -118,9 +118,11 @@ func (o object) decodeKey() (limiter.KeyDigest, error) {
 		return limiter.KeyDigest{}, nil
 	}
 	text, ok := o.decodeString(fieldKey)
-	if !ok || !isKey(text) {
-		return limiter.KeyDigest{}, &fault{code: invalid, field: fieldKey,
-			message: fmt.Sprintf("%s is not what it may be; allowed is %s", fieldKey, allowedKey)}
+	if !ok {
+		return limiter.KeyDigest{}, wrongValue(fieldKey, "no string", allowedKey)
+	}
+	if !isKey(text) {
+		return limiter.KeyDigest{}, wrongValue(fieldKey, fmt.Sprintf("a string of %d bytes that cannot be a key", len(text)), allowedKey)
 	}
 	return limiter.DigestKey([]byte(text)), nil
 }
@@ -156,8 +158,9 @@ func (o object) decodeCapacity() (int64, error) {
 	}
 	capacity, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
+		_, allowed, _ := limiter.Limit{}.Check()
 		return 0, wrongValue(o.within(fieldCapacity), shorten(string(value)),
-			"a whole number from 1, in digits without fraction or exponent")
+			allowed+", in digits without fraction or exponent")
 	}
 	return capacity, nil
 }
@@ -169,7 +172,8 @@ func (o object) decodeRate() (float64, error) {
 	}
 	var rate *float64
 	if err := json.Unmarshal(value, &rate); err != nil || rate == nil {
-		return 0, wrongValue(o.within(fieldRate), shorten(string(value)), "a number above 0")
+		_, allowed, _ := limiter.Limit{Capacity: 1}.Check()
+		return 0, wrongValue(o.within(fieldRate), shorten(string(value)), allowed)
 	}
 	return *rate, nil
 }

@@ -111,7 +111,9 @@ func TestTermsRefused(t *testing.T) {
 		{address + `,"trial":{"capacity":0,"rate_per_second":0}`, "trial.capacity", "trial.capacity is 0; allowed is a whole number from 1"},
 		{address + `,"trial":{"capacity":0,"rate_per_second":1}`, "trial.capacity", "trial.capacity is 0;"},
 		{address + `,"trial":{"capacity":1,"rate_per_second":0}`, "trial.rate_per_second", "trial.rate_per_second is 0;"},
-		{address + `,"trial":{"capacity":1.5,"rate_per_second":1}`, "trial.capacity", "trial.capacity is 1.5;"},
+		{address + `,"trial":{"capacity":1.5,"rate_per_second":1}`, "trial.capacity", "trial.capacity is 1.5; allowed is a whole number from 1 to 999999999999999, in digits"},
+		{address + `,"trial":{"capacity":10000000000000000000,"rate_per_second":1}`, "trial.capacity", "from 1 to 999999999999999, in digits"},
+		{address + `,"trial":{"capacity":1,"rate_per_second":1e400}`, "trial.rate_per_second", "1e400; allowed is a number above 0, up to 1000000000"},
 		{address + `,"trial":{"capacity":null,"rate_per_second":1}`, "trial.capacity", "null"},
 		{address + `,"trial":{"capacity":1,"rate_per_second":null}`, "trial.rate_per_second", "null"},
 		{address + `,"trial":{"capacity":8000000,"rate_per_second":1e-12}`, "trial.rate_per_second", "30 days"},
@@ -132,11 +134,15 @@ func TestTermsRefused(t *testing.T) {
 		a.refuse(http.StatusUnprocessableEntity, "name", "1 to 63 letters", "POST", "/",
 			`{"name":`+name+`,"api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
 	}
+	for _, key := range []string{`null`, `12345678`, `true`, `["12345678"]`} {
+		a.refuse(http.StatusUnprocessableEntity, "api_key", "api_key is no string; allowed is a string of 8 to 256 visible", "POST", "/",
+			`{"name":"acme","api_key":`+key+`,"capacity":1,"rate_per_second":1}`)
+	}
 	for _, key := range []string{
-		`""`, `null`, `12345678`, `true`, `"1234567"`, `" 12345678"`, `"12345678 "`, `"1234  5678"`, `"1234\t5678"`,
+		`""`, `"1234567"`, `" 12345678"`, `"12345678 "`, `"1234  5678"`, `"1234\t5678"`,
 		`"1234\n5678"`, `"1234\u00005678"`, `"1234\u007f5678"`, `"schlüssel"`, `"        "`, `"` + strings.Repeat("k", limiter.MaxKeySize+1) + `"`,
 	} {
-		a.refuse(http.StatusUnprocessableEntity, "api_key", "api_key is not what it may be; allowed is a string of 8 to 256 visible", "POST", "/",
+		a.refuse(http.StatusUnprocessableEntity, "api_key", "bytes that cannot be a key; allowed is a string of 8 to 256 visible", "POST", "/",
 			`{"name":"acme","api_key":`+key+`,"capacity":1,"rate_per_second":1}`)
 	}
 	if got, _ := a.listAll(1000); len(got) != 0 {

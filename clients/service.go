@@ -16,6 +16,9 @@ import (
 	"loadbalancer/limiter"
 )
 
+// keysNotRead is a warning: whoever has registered a client with a key expects it to be found.
+const keysNotRead = "clients with an API key are registered, but limiter.api_key_header is empty: no request counts as theirs"
+
 // Service is the API over an open store. It is safe for concurrent use.
 type Service struct {
 	controller *controller
@@ -31,12 +34,15 @@ func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Log
 		return nil, err
 	}
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
-	count, err := u.load(ctx)
+	n, err := u.load(ctx)
 	if err != nil {
 		_ = store.close() // the first error is the one to tell
 		return nil, fmt.Errorf("load the clients from %s: %w", place, err)
 	}
-	log.Info().Str("store", place).Int("clients", count).Msg("clients loaded")
+	log.Info().Str("store", place).Int("clients", n.all).Msg("clients loaded")
+	if n.named > 0 && !u.readsKeys() {
+		log.Warn().Int("clients", n.named).Msg(keysNotRead)
+	}
 	return &Service{controller: &controller{usecase: u, log: log}, store: store}, nil
 }
 

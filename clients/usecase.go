@@ -47,19 +47,30 @@ type usecase struct {
 	locks   stripedLocks
 }
 
-// load hands every stored client to the limiter, one at a time, and returns their number.
-func (u *usecase) load(ctx context.Context) (int, error) {
-	count := 0
-	err := u.store.scan(ctx, limiter.ID{}, 0, func(c client) error {
+// loaded counts the clients that the store held.
+type loaded struct {
+	all   int
+	named int // of them, those with an API key
+}
+
+// load hands every stored client to the limiter, one at a time.
+func (u *usecase) load(ctx context.Context) (n loaded, err error) {
+	err = u.store.scan(ctx, limiter.ID{}, 0, func(c client) error {
 		if f := checkTerms(c.Terms); f != nil {
 			return fmt.Errorf("client %s: %w", c.ID, f)
 		}
 		u.limiter.Set(c.Registration)
-		count++
+		n.all++
+		if c.ID.Name != "" {
+			n.named++
+		}
 		return nil
 	})
-	return count, err
+	return n, err
 }
+
+// readsKeys reports whether requests are looked into for API keys.
+func (u *usecase) readsKeys() bool { return u.limiter.KeyHeader() != "" }
 
 // create registers a client, which has a key if it has a name.
 func (u *usecase) create(ctx context.Context, r limiter.Registration) (client, error) {

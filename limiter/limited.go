@@ -145,8 +145,13 @@ func (l *Limiter) Limited(n int) []Limited {
 }
 
 func (l *Limiter) limited(n int, now int64) []Limited {
+	// A client has several slots if two requests took them at once, or if it was registered anew.
+	type identity struct {
+		client     string
+		registered bool
+	}
 	span := uint64(now/int64(rejectionSpan)) + 1
-	found := make(map[uint64]Limited)
+	found := make(map[identity]Limited)
 	for i := range l.rejected.sets {
 		set := &l.rejected.sets[i]
 		for j := range set.slots {
@@ -155,10 +160,11 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 				continue
 			}
 			s := &set.slots[j]
-			who := l.describe(s)
-			who.Rejections = int64(s.sum(span)) + found[mark].Rejections // two slots, if two took them at once
-			if who.Rejections > 0 && set.marks[j].Load() == mark {       // else it has become another's meanwhile
-				found[mark] = who
+			who, n := l.describe(s), int64(s.sum(span))
+			if n > 0 && set.marks[j].Load() == mark { // else it has become another's meanwhile
+				same := identity{who.Client, who.Registered}
+				who.Rejections = found[same].Rejections + n
+				found[same] = who
 			}
 		}
 	}

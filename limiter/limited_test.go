@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -48,6 +47,14 @@ func TestLimited(t *testing.T) {
 	}
 	if got := l.limited(2, t0+54e9); !reflect.DeepEqual(got, want[:2]) {
 		t.Errorf("of two: %+v, want %+v", got, want[:2])
+	}
+	l.delete(ID{Name: "acme"}, t0+20e9)
+	l.grant(ID{Name: "acme"}, Terms{Limit: Limit{100, 1}, MaxInFlight: 1}, t0+20e9)
+	l.admit(l.by("203.0.113.1", "the key of acme"), t0+20e9, &d)
+	ask("203.0.113.1", "the key of acme", 1, t0+20e9)
+	want[5].Rejections = 4
+	if got := l.limited(100, t0+54e9); !reflect.DeepEqual(got, want) {
+		t.Errorf("registered anew: %+v, want %+v", got, want)
 	}
 	l.delete(client("192.0.2.1"), t0)
 	want[0].Registered = false
@@ -126,7 +133,7 @@ func TestLimitedAtOnce(t *testing.T) {
 	}
 	for _, c := range all {
 		if c.Rejections > workers*each+workers { // whoever was about to count when a slot changed hands counts for the next
-			t.Fatal(fmt.Sprintf("%s: %d rejections, of %d", c.Client, c.Rejections, workers*each))
+			t.Fatalf("%s: %d rejections, of %d", c.Client, c.Rejections, workers*each)
 		}
 	}
 }

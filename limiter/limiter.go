@@ -55,7 +55,7 @@ func New(cfg Config) *Limiter {
 	fields, _ := fieldsOf(cfg.Headers)
 	now := time.Now()
 	l := &Limiter{
-		base:       now.Add(-time.Duration(now.Nanosecond())),
+		base:       now.Add(-time.Duration(now.Nanosecond())), // so that Usage.LastSeen is a whole second
 		fields:     fields,
 		keyHeader:  strings.ToLower(cfg.APIKeyHeader),
 		shadow:     cfg.Default.Shadow,

@@ -262,6 +262,9 @@ func TestUsageAndReset(t *testing.T) {
 			l.take(who, t0)
 		}
 		seen := l.base.Add(time.Duration(t0))
+		if seen.Nanosecond() != 0 {
+			t.Errorf("%s: the time last seen, %s, looks more exact than it is", id, seen)
+		}
 		want := Usage{Tokens: 0.5, Allowed: 4, Limited: 2, TrialLimited: 5, InFlight: 1, LastSeen: seen}
 		if u, _ := l.usage(id, t0+250e6); u != want {
 			t.Errorf("%s: %+v, want %+v", id, u, want)

@@ -1,8 +1,6 @@
 package limiter
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 )
@@ -54,23 +52,9 @@ func (id ID) String() string {
 	return id.Prefix.String()
 }
 
-// MaxKeySize bounds an API key, in bytes. A longer one is nobody's.
-const MaxKeySize = 256
-
-// KeyDigest is what is kept of an API key.
-type KeyDigest [sha256.Size]byte
-
-// DigestKey returns the SHA-256 of the key.
-func DigestKey(key []byte) KeyDigest { return sha256.Sum256(key) }
-
 // Registration is a client as it is registered.
 type Registration struct {
 	ID    ID
 	Key   KeyDigest // of the API key, if the client has a name
 	Terms Terms     // which have passed Check
-}
-
-// place returns where the digest stands in the index of keys.
-func (k *KeyDigest) place() address {
-	return address{binary.BigEndian.Uint64(k[:8]), binary.BigEndian.Uint64(k[8:16])}
 }

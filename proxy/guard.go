@@ -26,8 +26,8 @@ type request struct {
 	te        bool   // the client reads trailers, says its TE
 	keyed     bool   // an Idempotency-Key came
 	forwarded forwardedFields
-	keys      int    // fields with an API key
-	lastKey   []byte // the last of them
+	hasKey    bool   // a field for the API key came
+	key       []byte // its value
 }
 
 // forwardedFields are the values a proxy in front of us has sent; they count only

@@ -20,24 +20,25 @@ func (p *Proxy) identify(x *exchange) {
 }
 
 // noteKey notes the value of a field that has the name of the API key's. ok is false
-// for a name that only differs from it in _ and -: a backend that reads it like a CGI
-// would take that field for the key.
+// for a second one: the backend might go by either, and a client whose bucket is empty
+// would only have to send its key twice to go by its address. It is false too for a
+// name that only differs in _ and -: a backend that reads it like a CGI would take that
+// field for the key.
 func (r *request) noteKey(f *field) (ok bool) {
 	if !r.hop.keeps(f.name) {
 		return true
 	}
-	r.keys++
-	r.lastKey = f.value
-	return equalFold(f.name, r.hop.kept)
+	ok = !r.hasKey && equalFold(f.name, r.hop.kept)
+	r.hasKey, r.key = true, f.value
+	return ok
 }
 
-// apiKey returns the API key, or nil if there is none. Two are none: the backend might
-// go by the one that was not looked at.
+// apiKey returns the API key, or nil if there is none that can be a client's.
 func (r *request) apiKey() []byte {
-	if r.keys != 1 || len(r.lastKey) == 0 || len(r.lastKey) > limiter.MaxKeySize {
+	if len(r.key) > limiter.MaxKeySize {
 		return nil
 	}
-	return r.lastKey
+	return r.key
 }
 
 // trusts reports whether what the peer says of its clients is believed.
