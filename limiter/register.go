@@ -33,10 +33,10 @@ func (l *Limiter) set(r Registration, now int64) {
 	l.plans.drop(old.plan)
 	a := old.account
 	next := newBucket(p, a)
-	old.replace(next, now)
 	if id.Name != "" && l.keys[id.Name] != r.Key {
-		l.rekey(id, r.Key, old, next)
+		l.rekey(id, r.Key, old, next, now)
 	} else {
+		old.replace(next, now)
 		l.replaced(id, old, next)
 	}
 	a.setTrial(p)
@@ -92,10 +92,16 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 	}
 }
 
-// rekey has another key find the bucket of a named client.
-func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket) {
+// rekey makes next the bucket of a named client, which another key finds. Requests that have found old
+// by the one before go by their address.
+func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket, now int64) {
 	a, before := next.account, l.keys[id.Name]
 	l.keyed.unlink(before.place(), old)
+	tat, entered := old.shut()
+	tat, a.owed = carry(&old.plan.rates, tat, a.owed, now, &next.plan.rates)
+	next.state.Store(tat)
+	next.entered.Store(entered)
+	next.seen.Store(old.seen.Load())
 	a.named.Store(&named{id, key, a.named.Load().mark})
 	l.keys[id.Name] = key
 	l.keyed.add(key.place(), next)
@@ -139,19 +145,19 @@ func (l *Limiter) remove(id ID, now int64) {
 		return
 	}
 	a := old.account
+	var tat int64
 	switch {
 	case id.Name != "":
 		key := l.keys[id.Name]
-		l.keyed.remove(key.place(), old)
+		tat, _ = l.keyed.remove(key.place(), old)
 		delete(l.keys, id.Name)
 	case id.Prefix.IsSingleIP():
-		l.exact.remove(addressOf(id.Prefix.Addr()), old)
+		tat, _ = l.exact.remove(addressOf(id.Prefix.Addr()), old)
 	default:
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
-		old.state.Or(closed)
+		tat, _ = old.shut()
 	}
 	l.plans.drop(old.plan)
-	tat := old.state.Load() &^ closed
 	l.departed.remember(id, debt{old.plan.rates, tat, a.owed}, now)
 	if id.Name == "" {
 		l.chargeUnregistered(id.Prefix, &old.plan.rates, tat, now)
