@@ -155,7 +155,7 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 				continue
 			}
 			s := &set.slots[j]
-			who := l.describe(s)
+			who := l.describe(mark, s)
 			who.Rejections = int64(s.sum(span)) + found[mark].Rejections // two slots, if two took them at once
 			if who.Rejections > 0 && set.marks[j].Load() == mark {       // else it has become another's meanwhile
 				found[mark] = who
@@ -172,16 +172,15 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 	return all[:min(n, len(all))]
 }
 
-// describe tells who holds the slot.
-func (l *Limiter) describe(s *rejectionSlot) Limited {
-	a := address{s.hi.Load(), s.lo.Load()}
-	addr := a.addr()
+// describe tells who holds the slot with the mark.
+func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
+	addr := address{s.hi.Load(), s.lo.Load()}.addr()
 	switch who := s.named.Load(); {
 	case who != nil:
 		return l.describeRegistered(who.id)
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
-	case a == (address{}):
+	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
 		return Limited{Client: "unix", Shadow: l.shadow}
 	case addr.Is4():
 		return Limited{Client: addr.String(), Shadow: l.shadow}

@@ -62,6 +62,22 @@ func TestLimited(t *testing.T) {
 	}
 }
 
+// Who has no address is told from the loopback address of IPv6, whose network is that of the address
+// that is nothing but zeros.
+func TestLimitedWithoutAddress(t *testing.T) {
+	l := newLimiter()
+	for range 13 {
+		l.take(l.by("::1", ""), t0)
+	}
+	for range 11 {
+		l.take(l.Identify(netip.Addr{}, nil), t0)
+	}
+	want := []Limited{{Client: "::/64", Rejections: 3}, {Client: "unix", Rejections: 1}}
+	if got := l.limited(100, t0); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // Among a hundred thousand addresses that are rejected once or twice, those that are rejected much
 // stand out, though they come last to a structure that is full.
 func TestLimitedFindsTheMostRejected(t *testing.T) {

@@ -176,7 +176,7 @@ func (b *bucket) refuse(now int64, d *Decision) {
 
 // see notes the time of a request. Most find the second noted already.
 func (b *bucket) see(now int64) {
-	if second := uint32(now/1e9) + 1; b.seen.Load() != second {
+	if second := uint32(now/1e9) + 1; b.seen.Load() < second {
 		b.seen.Store(second)
 	}
 }
