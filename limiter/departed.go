@@ -61,26 +61,45 @@ func (all *departed) recall(id ID, r *rates, now int64) (tat, owed int64) {
 
 // floors are the least debts of unregistered clients in ranges that were deleted: each address
 // has, of the default limit, spent what the range had. A floor is a state of a bucket, and means
-// nothing any more once it has passed. Floors never change, they are only replaced.
+// nothing any more once it has passed; of these there are never more than of the others, beyond a few.
+// Floors never change, they are only replaced.
 type floors struct {
-	ranges bart.Table[int64]
+	ranges *bart.Table[int64]
 	last   int64 // the tick at which the last one has passed
+	sweep  int   // size at which those that have passed are forgotten
 }
 
 // with returns the floors and one more. Where ranges overlap the higher counts.
 func (f *floors) with(p netip.Prefix, floor, tick int64) *floors {
-	more := &floors{last: floor}
+	more := &floors{new(bart.Table[int64]), floor, leastSweep}
 	if f != nil && f.last > tick { // else all have passed
-		more.ranges, more.last = *f.ranges.Clone(), max(floor, f.last)
+		*more = floors{f.ranges, max(floor, f.last), f.sweep}
+		if more.ranges.Size() >= more.sweep {
+			more.ranges = f.ahead(tick)
+			more.sweep = max(leastSweep, 2*more.ranges.Size())
+		}
 	}
 	if wider, ok := more.ranges.LookupPrefix(p); ok { // the longest that holds p, which may be p itself
 		floor = max(floor, wider)
 	}
 	for inner, old := range more.ranges.Subnets(p) {
-		more.ranges.Insert(inner, max(floor, old))
+		if old < floor {
+			more.ranges = more.ranges.InsertPersist(inner, floor)
+		}
 	}
-	more.ranges.Insert(p, floor)
+	more.ranges = more.ranges.InsertPersist(p, floor)
 	return more
+}
+
+// ahead returns those of the floors that have not passed at the tick.
+func (f *floors) ahead(tick int64) *bart.Table[int64] {
+	t := new(bart.Table[int64])
+	for p, floor := range f.ranges.All() {
+		if floor > tick {
+			t.Insert(p, floor)
+		}
+	}
+	return t
 }
 
 // raiseToFloor charges an unregistered client with what a deleted range had spent that holds its
