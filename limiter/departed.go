@@ -6,24 +6,34 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// debt is what a deleted client had spent.
+// debt is what a deleted client had spent, and what of it is still under way.
 type debt struct {
-	rates rates
-	tat   int64
-	owed  int64
+	rates   rates
+	tat     int64
+	owed    int64
+	account *account
+	entered int64 // that of the bucket
 }
 
-// paid reports whether the client would have a full bucket by now, had it not been deleted.
+// paid reports whether the client would have a full bucket by now, and nothing under way, had it not
+// been deleted.
 func (d *debt) paid(now int64) bool {
 	tat, owed := carry(&d.rates, d.tat, d.owed, now, &d.rates)
-	return owed == 0 && tat <= d.rates.at(now)
+	return owed == 0 && tat <= d.rates.at(now) && !d.underWay()
 }
 
-// departed remembers what deleted clients had spent, for as long as they had not got it back: one
-// that is registered again goes on from there. Else deletion would be a way to refill a bucket. The
-// zero value remembers nobody. Limiter.registering guards it. Its size is bounded by the clients
-// deleted within 30 days, the longest that a bucket takes to be full, and in practice by those of a
-// few minutes.
+// underWay reports whether requests of the client have not ended.
+func (d *debt) underWay() bool {
+	left := d.account.left.Load()
+	return d.entered+d.account.bounded.Load() > left
+}
+
+// departed remembers what deleted clients had spent, for as long as they had not got it back, and what
+// they have under way: one that is registered again goes on from there. Else deletion would be a way
+// to refill a bucket, or to have more under way than may be. The zero value remembers nobody.
+// Limiter.registering guards it. Its size is bounded by the clients deleted within 30 days, the longest
+// that a bucket takes to be full, and by the requests under way; in practice by the clients deleted
+// within a few minutes.
 type departed struct {
 	debts map[ID]debt
 	sweep int // size at which those paid are forgotten
@@ -49,14 +59,18 @@ func (all *departed) remember(id ID, d debt, now int64) {
 	all.debts[id] = d
 }
 
-// recall forgets the client and returns the state of its bucket for the rates it gets now.
-func (all *departed) recall(id ID, r *rates, now int64) (tat, owed int64) {
+// recall forgets the client and returns what it begins with, by the rates that it gets now.
+func (all *departed) recall(id ID, r *rates, now int64) debt {
 	d, known := all.debts[id]
 	if !known {
-		return full, 0
+		return debt{tat: full, account: &account{}}
 	}
 	delete(all.debts, id)
-	return carry(&d.rates, d.tat, d.owed, now, r)
+	d.tat, d.owed = carry(&d.rates, d.tat, d.owed, now, r)
+	if !d.underWay() {
+		d.account, d.entered = &account{}, 0
+	}
+	return d
 }
 
 // floors are the least debts of unregistered clients in ranges that were deleted: each address

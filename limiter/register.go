@@ -9,7 +9,8 @@ import (
 // Set gives the client its terms. They are effective for the next Admit. A known client keeps its
 // bucket and what it has spent, up to the new capacity; no number of changes grants it a token more
 // than the larger of the limits does. A new one starts with a full bucket, but for what is known to
-// be spent: by the address while nobody had registered it, or by the client before it was deleted.
+// be spent: by the address while nobody had registered it, or by the client before it was deleted. What
+// such a client still has under way counts.
 // A range is one client: its addresses share the bucket. A key that differs from the client's
 // takes its place, and no two clients may have the same.
 func (l *Limiter) Set(r Registration) {
@@ -57,11 +58,13 @@ func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
 
 // open registers a client that nobody has registered.
 func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
-	a := &account{}
+	d := l.departed.recall(id, &p.rates, now)
+	tat, a := d.tat, d.account
 	b := newBucket(p, a)
+	b.entered.Store(d.entered)
+	a.owed, a.base = d.owed, a.counts(b)
+	a.trial.Store(nil)
 	a.setTrial(p)
-	tat, owed := l.departed.recall(id, &p.rates, now)
-	a.owed = owed
 	switch {
 	case id.Name != "":
 		b.state.Store(tat)
@@ -145,22 +148,22 @@ func (l *Limiter) remove(id ID, now int64) {
 		return
 	}
 	a := old.account
-	var tat int64
+	d := debt{rates: old.plan.rates, owed: a.owed, account: a}
 	switch {
 	case id.Name != "":
 		key := l.keys[id.Name]
-		tat, _ = l.keyed.remove(key.place(), old)
+		d.tat, d.entered = l.keyed.remove(key.place(), old)
 		delete(l.keys, id.Name)
 	case id.Prefix.IsSingleIP():
-		tat, _ = l.exact.remove(addressOf(id.Prefix.Addr()), old)
+		d.tat, d.entered = l.exact.remove(addressOf(id.Prefix.Addr()), old)
 	default:
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
-		tat, _ = old.shut()
+		d.tat, d.entered = old.shut()
 	}
 	l.plans.drop(old.plan)
-	l.departed.remember(id, debt{old.plan.rates, tat, a.owed}, now)
+	l.departed.remember(id, d, now)
 	if id.Name == "" {
-		l.chargeUnregistered(id.Prefix, &old.plan.rates, tat, now)
+		l.chargeUnregistered(id.Prefix, &d.rates, d.tat, now)
 	}
 }
 
