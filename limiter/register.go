@@ -75,6 +75,8 @@ func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 		addr := addressOf(id.Prefix.Addr())
 		b.state.Store(max(tat, l.spentUnregistered(addr, &p.rates, now)))
 		l.exact.add(addr, b)
+		// Meanwhile, requests that had found nobody registered may have taken more.
+		raise(&l.exact.get(addr).state, l.spentUnregistered(addr, &p.rates, now))
 	default:
 		b.state.Store(tat)
 		a.named.Store(&named{id: id, mark: rand.Uint64()})
@@ -149,6 +151,9 @@ func (l *Limiter) remove(id ID, now int64) {
 	}
 	a := old.account
 	d := debt{rates: old.plan.rates, owed: a.owed, account: a}
+	if id.Name == "" { // before requests go there, and then the rest
+		l.chargeUnregistered(id.Prefix, &d.rates, old.state.Load(), now)
+	}
 	switch {
 	case id.Name != "":
 		key := l.keys[id.Name]
