@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"net/netip"
 	"testing"
 	"unsafe"
 )
@@ -94,6 +95,24 @@ func TestResetBeforeRejection(t *testing.T) {
 	b.account.reject(&Decision{})
 	if u, _ := l.usage(id, t0); u.Allowed != 0 || u.Limited != 1 || u.InFlight != 0 {
 		t.Errorf("%+v, want one rejected", u)
+	}
+}
+
+// A reset may come with the move of all clients to a new table.
+func TestManyResets(t *testing.T) {
+	l := newLimiter()
+	for i := range 2 * leastEntries {
+		l.grant(ID{Prefix: netip.PrefixFrom(ipv4(i), 32)}, Terms{Limit: Limit{5, 1}}, t0)
+	}
+	for i := range 2 * leastEntries {
+		who := l.Identify(ipv4(i), nil)
+		l.take(who, t0)
+		id := ID{Prefix: netip.PrefixFrom(ipv4(i), 32)}
+		l.Reset(id)
+		l.take(who, t0)
+		if u, _ := l.usage(id, t0); u.Allowed != 1 || u.Tokens != 4 {
+			t.Fatalf("%s: %+v, want one allowed since the reset", id, u)
+		}
 	}
 }
 

@@ -186,9 +186,9 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	a := old.account
 	next := newBucket(old.plan, a)
 	old.refill(next)
-	l.replaced(id, old, next)
 	a.owed = 0
-	a.base = a.counts(next)
+	a.base = a.counts(next) // before next may move elsewhere
+	l.replaced(id, old, next)
 	if next.plan.onTrial {
 		a.trial.Store(newTrial(&next.plan.trial))
 	}

@@ -30,9 +30,8 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 		return Usage{}, false
 	}
 	a := b.account
-	left := a.left.Load() // before those who entered, of whom they are part
 	c := a.counts(b)
-	u.InFlight = b.begun() - left
+	u.InFlight = b.underWay()
 	u.Allowed = max(0, c.allowed-a.base.allowed) // below if a reset came between a request's entry and its rejection
 	u.Limited = c.limited - a.base.limited
 	u.ShadowLimited = c.shadowed - a.base.shadowed
@@ -58,6 +57,18 @@ func (a *account) counts(b *bucket) counts {
 
 // begun returns how many requests of the client have entered. The bucket is its current one.
 func (b *bucket) begun() int64 { return b.entered.Load() + b.account.bounded.Load() }
+
+// underWay returns how many requests of the client are under way. The bucket is its current one.
+func (b *bucket) underWay() int64 {
+	for left := b.account.left.Load(); ; {
+		n := b.begun()
+		again := b.account.left.Load()
+		if again == left {
+			return n - left
+		}
+		left = again // else those who have left, or those who have entered meanwhile, would be missing
+	}
+}
 
 // tokens returns what the bucket holds.
 func (r *rates) tokens(tat, now int64) float64 {
