@@ -192,7 +192,14 @@ func raise(state *atomic.Int64, floor int64) bool {
 // What a smaller capacity forgives is owed, in whole tokens. A larger one does not hand it out
 // again: it first pays what is owed. Hence, however often and in whatever order limits change, no
 // window sees more than the largest capacity and the refill.
+//
+// A change may come to a bucket that requests from later than now have used: others ran since it read
+// its time. It then takes effect as soon as the bucket can have held what they took. At now they would
+// seem to have spent more than there was, and that would be forgiven.
 func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
+	if empty := tat - from.ticks(from.capacity); empty > from.at(now) {
+		now = from.when(empty)
+	}
 	spent := tat - from.at(now) // ticks of the old limit
 	if spent < 0 {              // full for a while, and that refill pays what is owed
 		owed = max(0, owed-(-spent)>>from.shift)

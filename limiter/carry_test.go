@@ -110,3 +110,28 @@ func TestChangesCostNothing(t *testing.T) {
 		t.Errorf("%d tokens owed, though the capacity never changed", owed)
 	}
 }
+
+// A change that has read its time before others used the bucket up forgives nothing of what they
+// took, however far it is behind.
+func TestLateChangesGrantNothing(t *testing.T) {
+	for _, to := range []Limit{{1000, 1e6}, {1000, 10}, {10, 1e6}} {
+		for _, id := range []ID{client("192.0.2.1"), client("192.0.2.0/24"), {Name: "acme"}} {
+			l := newLimiter()
+			ask := func() bool { return l.take(l.by("192.0.2.1", "the key of acme"), t0).Allowed }
+			l.grant(id, Terms{Limit: Limit{1000, 1e6}}, t0)
+			for ask() {
+			}
+			for range 3 {
+				l.grant(id, Terms{Limit: to}, t0-1e6)
+				if ask() {
+					t.Errorf("%s: a token of an empty bucket, after a change to %v", id, to)
+				}
+				l.delete(id, t0-1e6)
+				l.grant(id, Terms{Limit: Limit{1000, 1e6}}, t0-1e6)
+				if ask() {
+					t.Errorf("%s: a token of an empty bucket, deleted and created", id)
+				}
+			}
+		}
+	}
+}

@@ -113,3 +113,19 @@ func TestDebtsThatArePaidAreForgotten(t *testing.T) {
 		t.Errorf("%d clients remembered, of whom one is in debt", n)
 	}
 }
+
+func TestFloorsThatHavePassedAreForgotten(t *testing.T) {
+	l := newLimiter()
+	for i := range 10 * leastSweep {
+		now := t0 + int64(i)*1e9
+		id := ID{Prefix: netip.PrefixFrom(ipv4(i*256), 24)}
+		l.grant(id, Terms{Limit: Limit{10, 1}}, now)
+		for range 3 {
+			l.take(l.Identify(ipv4(i*256), nil), now)
+		}
+		l.delete(id, now)
+	}
+	if n := l.floors.Load().ranges.Size(); n > leastSweep+3 {
+		t.Errorf("%d ranges remembered, of which three are in debt", n)
+	}
+}

@@ -16,14 +16,14 @@ import (
 // or half of all are taken, everything alive moves to a new table. Whoever still looks into the old
 // one finds closed buckets that lead to the new.
 //
-// Memory is 128 to 192 bytes per address once there are many, 64 for its account, and 48 more for
+// Memory is 128 to 192 bytes per address once there are many, 96 for its account, and 48 more for
 // one whose terms changed lately. While the tables change, both exist.
 type index struct {
 	hash    func(address) uint64 // the one whose results find gets
 	entries atomic.Pointer[[]entry]
 	size    atomic.Int64 // addresses registered
 
-	// Guarded by Limiter.registering, as are put and remove.
+	// Guarded by Limiter.registering, as are all methods but find.
 	taken int // entries that are not free
 	stale int // those of them whose own bucket is closed
 }
@@ -84,7 +84,8 @@ func (e *entry) current() *bucket {
 // get returns the bucket of the address, or nil if it is not registered.
 func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
 
-// add registers an address, which is not registered, with the bucket.
+// add registers an address, which is not registered, with the bucket, which no request can have found:
+// in the entry it would already be another.
 func (x *index) add(a address, b *bucket) {
 	x.size.Add(1)
 	e, known := probe(*x.entries.Load(), x.hash(a), a)
@@ -112,15 +113,16 @@ func (x *index) replace(a address, old, next *bucket) {
 	x.tidy()
 }
 
-// remove unregisters an address, whose bucket it closes.
-func (x *index) remove(a address, old *bucket) {
+// remove unregisters an address, whose bucket it shuts.
+func (x *index) remove(a address, old *bucket) (tat, entered int64) {
 	// A request that finds the bucket closed identifies its client again. By then it must be gone.
 	x.unlink(a, old)
-	old.state.Or(closed)
+	tat, entered = old.shut()
 	x.tidy()
+	return tat, entered
 }
 
-// unlink unregisters an address, whose bucket has been closed or will be next.
+// unlink unregisters an address, whose bucket will be shut next.
 func (x *index) unlink(a address, old *bucket) {
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	e.bucket.next.Store(nil)

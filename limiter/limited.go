@@ -160,7 +160,7 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 				continue
 			}
 			s := &set.slots[j]
-			who, n := l.describe(s), int64(s.sum(span))
+			who, n := l.describe(mark, s), int64(s.sum(span))
 			if n > 0 && set.marks[j].Load() == mark { // else it has become another's meanwhile
 				same := identity{who.Client, who.Registered}
 				who.Rejections = found[same].Rejections + n
@@ -178,16 +178,15 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 	return all[:min(n, len(all))]
 }
 
-// describe tells who holds the slot.
-func (l *Limiter) describe(s *rejectionSlot) Limited {
-	a := address{s.hi.Load(), s.lo.Load()}
-	addr := a.addr()
+// describe tells who holds the slot with the mark.
+func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
+	addr := address{s.hi.Load(), s.lo.Load()}.addr()
 	switch who := s.named.Load(); {
 	case who != nil:
 		return l.describeRegistered(who.id)
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
-	case a == (address{}):
+	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
 		return Limited{Client: "unix", Shadow: l.shadow}
 	case addr.Is4():
 		return Limited{Client: addr.String(), Shadow: l.shadow}

@@ -50,8 +50,7 @@ func TestLimited(t *testing.T) {
 	}
 	l.delete(ID{Name: "acme"}, t0+20e9)
 	l.grant(ID{Name: "acme"}, Terms{Limit: Limit{100, 1}, MaxInFlight: 1}, t0+20e9)
-	l.admit(l.by("203.0.113.1", "the key of acme"), t0+20e9, &d)
-	ask("203.0.113.1", "the key of acme", 1, t0+20e9)
+	ask("203.0.113.1", "the key of acme", 1, t0+20e9) // the one before is still under way
 	want[5].Rejections = 4
 	if got := l.limited(100, t0+54e9); !reflect.DeepEqual(got, want) {
 		t.Errorf("registered anew: %+v, want %+v", got, want)
@@ -66,6 +65,22 @@ func TestLimited(t *testing.T) {
 	}
 	if got := l.limited(100, t0+85e9); len(got) != 0 {
 		t.Errorf("a minute after the last: %+v, want none", got)
+	}
+}
+
+// Who has no address is told from the loopback address of IPv6, whose network is that of the address
+// that is nothing but zeros.
+func TestLimitedWithoutAddress(t *testing.T) {
+	l := newLimiter()
+	for range 13 {
+		l.take(l.by("::1", ""), t0)
+	}
+	for range 11 {
+		l.take(l.Identify(netip.Addr{}, nil), t0)
+	}
+	want := []Limited{{Client: "::/64", Rejections: 3}, {Client: "unix", Rejections: 1}}
+	if got := l.limited(100, t0); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 //
 // All methods are safe for concurrent use. Identify and Admit take no lock, and allocate nothing
 // unless the table of unregistered clients has to grow for a newcomer. Set, Delete, Reset and Usage
-// wait for each other only. A registered address costs 180 to 260 bytes, see index; unregistered
+// wait for each other only. A registered address costs 220 to 290 bytes, see index; unregistered
 // clients at most 32 each when the table is full.
 type Limiter struct {
 	base       time.Time // a whole second; moments are nanoseconds since base, and at least 1
@@ -134,12 +134,14 @@ func (l *Limiter) Admit(c Client, now time.Time, d *Decision) Lease {
 }
 
 func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
-	for in := false; c.bucket != nil; {
+	var in *account
+	for c.bucket != nil {
 		if c.bucket.admit(&in, now, d) {
 			return l.settle(&c, now, d)
 		}
-		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify
-			c, in = l.identify(c.address), false
+		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify, or the key is not good any more
+			in.stray()
+			in, c = nil, l.identify(c.address)
 		}
 	}
 	l.admitUnregistered(&c, now, d)

@@ -204,7 +204,18 @@ func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat,
 	if !o.exact {
 		o.slack.Add(o.slack, new(big.Rat).SetFloat64((from.limit.RatePerSecond+to.RatePerSecond)/4e9))
 	}
-	spent = new(big.Rat).Sub(from.capacity, from.uncapped(now))
+	left := from.uncapped(now)
+	spent = new(big.Rat).Sub(from.capacity, left)
+	// A bucket used later than now changes at the first nanosecond at which it lacks no more than all.
+	later := new(big.Rat)
+	if left.Cmp(o.slack) < 0 {
+		if !o.exact { // that nanosecond may be the one before or after
+			o.slack.Add(o.slack, new(big.Rat).SetFloat64((from.limit.RatePerSecond+to.RatePerSecond)/1e9))
+		}
+		later.Quo(left, from.rate)
+		later.SetInt64(max(0, -wholes(later)))
+		spent.Sub(spent, new(big.Rat).Mul(later, from.rate))
+	}
 	sure = true
 	if spent.Sign() < 0 {
 		gained := new(big.Rat).Neg(spent)
@@ -219,6 +230,7 @@ func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat,
 	owed += forgiven
 	paid := min(owed, max(0, to.Capacity-from.limit.Capacity))
 	spent.Add(spent, new(big.Rat).SetInt64(paid-forgiven))
+	spent.Add(spent, later.Mul(later, newModel(to).rate))
 	if o.exact { // a limiter's tick, a sixteenth of a nanosecond here, is never given away
 		ticks := new(big.Rat).Quo(big.NewRat(16, 1), newModel(to).rate)
 		spent.Neg(spent).Mul(spent, ticks)

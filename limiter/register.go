@@ -9,7 +9,8 @@ import (
 // Set gives the client its terms. They are effective for the next Admit. A known client keeps its
 // bucket and what it has spent, up to the new capacity; no number of changes grants it a token more
 // than the larger of the limits does. A new one starts with a full bucket, but for what is known to
-// be spent: by the address while nobody had registered it, or by the client before it was deleted.
+// be spent: by the address while nobody had registered it, or by the client before it was deleted. What
+// such a client still has under way counts.
 // A range is one client: its addresses share the bucket. A key that differs from the client's
 // takes its place, and no two clients may have the same.
 func (l *Limiter) Set(r Registration) {
@@ -33,10 +34,10 @@ func (l *Limiter) set(r Registration, now int64) {
 	l.plans.drop(old.plan)
 	a := old.account
 	next := newBucket(p, a)
-	old.replace(next, now)
 	if id.Name != "" && l.keys[id.Name] != r.Key {
-		l.rekey(id, r.Key, old, next)
+		l.rekey(id, r.Key, old, next, now)
 	} else {
+		old.replace(next, now)
 		l.replaced(id, old, next)
 	}
 	a.setTrial(p)
@@ -57,11 +58,13 @@ func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
 
 // open registers a client that nobody has registered.
 func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
-	a := &account{}
+	d := l.departed.recall(id, &p.rates, now)
+	tat, a := d.tat, d.account
 	b := newBucket(p, a)
+	b.entered.Store(d.entered)
+	a.owed, a.base = d.owed, a.counts(b)
+	a.trial.Store(nil)
 	a.setTrial(p)
-	tat, owed := l.departed.recall(id, &p.rates, now)
-	a.owed = owed
 	switch {
 	case id.Name != "":
 		b.state.Store(tat)
@@ -72,6 +75,8 @@ func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 		addr := addressOf(id.Prefix.Addr())
 		b.state.Store(max(tat, l.spentUnregistered(addr, &p.rates, now)))
 		l.exact.add(addr, b)
+		// Meanwhile, requests that had found nobody registered may have taken more.
+		raise(&l.exact.get(addr).state, l.spentUnregistered(addr, &p.rates, now))
 	default:
 		b.state.Store(tat)
 		a.named.Store(&named{id: id, mark: rand.Uint64()})
@@ -92,10 +97,16 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 	}
 }
 
-// rekey has another key find the bucket of a named client.
-func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket) {
+// rekey makes next the bucket of a named client, which another key finds. Requests that have found old
+// by the one before go by their address.
+func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket, now int64) {
 	a, before := next.account, l.keys[id.Name]
 	l.keyed.unlink(before.place(), old)
+	tat, entered := old.shut()
+	tat, a.owed = carry(&old.plan.rates, tat, a.owed, now, &next.plan.rates)
+	next.state.Store(tat)
+	next.entered.Store(entered)
+	next.seen.Store(old.seen.Load())
 	a.named.Store(&named{id, key, a.named.Load().mark})
 	l.keys[id.Name] = key
 	l.keyed.add(key.place(), next)
@@ -139,22 +150,25 @@ func (l *Limiter) remove(id ID, now int64) {
 		return
 	}
 	a := old.account
+	d := debt{rates: old.plan.rates, owed: a.owed, account: a}
+	if id.Name == "" { // before requests go there, and then the rest
+		l.chargeUnregistered(id.Prefix, &d.rates, old.state.Load(), now)
+	}
 	switch {
 	case id.Name != "":
 		key := l.keys[id.Name]
-		l.keyed.remove(key.place(), old)
+		d.tat, d.entered = l.keyed.remove(key.place(), old)
 		delete(l.keys, id.Name)
 	case id.Prefix.IsSingleIP():
-		l.exact.remove(addressOf(id.Prefix.Addr()), old)
+		d.tat, d.entered = l.exact.remove(addressOf(id.Prefix.Addr()), old)
 	default:
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
-		old.state.Or(closed)
+		d.tat, d.entered = old.shut()
 	}
 	l.plans.drop(old.plan)
-	tat := old.state.Load() &^ closed
-	l.departed.remember(id, debt{old.plan.rates, tat, a.owed}, now)
+	l.departed.remember(id, d, now)
 	if id.Name == "" {
-		l.chargeUnregistered(id.Prefix, &old.plan.rates, tat, now)
+		l.chargeUnregistered(id.Prefix, &d.rates, d.tat, now)
 	}
 }
 
@@ -172,9 +186,9 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	a := old.account
 	next := newBucket(old.plan, a)
 	old.refill(next)
-	l.replaced(id, old, next)
 	a.owed = 0
-	a.base = a.counts(next)
+	a.base = a.counts(next) // before next may move elsewhere
+	l.replaced(id, old, next)
 	if next.plan.onTrial {
 		a.trial.Store(newTrial(&next.plan.trial))
 	}

@@ -10,26 +10,33 @@ type bucket struct {
 	plan    *plan
 	account *account
 	next    atomic.Pointer[bucket] // of a closed bucket; nil: the client was deleted
-	entered atomic.Int64           // requests that began; closed as state is
+	entered atomic.Int64           // requests that began where there was no bound; closed as state is
 	seen    atomic.Uint32          // second of the last request since Limiter.base, from 1; 0: none
 }
 
 // account is what stays with a registered client whatever its terms are.
 //
-// What is under way is what has entered and not left. As left only grows, whoever reads entered, then
-// left, and then adds to entered by a compare-and-swap knows how many were under way.
+// What is under way is what has entered and not left. Where there is a bound on that, requests enter
+// here: a bucket that moves elsewhere could not tell of them in the same instant, and more would enter
+// there. As left only grows, whoever reads what has entered, then left, and then adds to bounded by a
+// compare-and-swap knows how many were under way.
 type account struct {
+	bounded  atomic.Int64 // requests that entered where there was a bound; the others are in the bucket
 	left     atomic.Int64 // requests that entered and have ended
 	limited  atomic.Int64 // requests that entered, and found no token
 	refused  atomic.Int64 // requests that did not enter
 	shadowed atomic.Int64 // requests that were let through because of Terms.Shadow alone
+	strayed  atomic.Int64 // requests that entered, and were decided about as another client's
 	trial    atomic.Pointer[trial]
 	named    atomic.Pointer[named] // nil if the client is an address
 
 	// Guarded by Limiter.registering.
-	owed int64 // see carry
-	base Usage // the counts at the last reset
+	owed int64  // see carry
+	base counts // at the last reset
 }
+
+// counts are those of requests by what became of them.
+type counts struct{ allowed, limited, shadowed int64 }
 
 // named is a registered client that is not an address: a range, or a name with a key. It never
 // changes.
@@ -72,7 +79,7 @@ const (
 // enter adds a request to those under way. Terms.MaxInFlight bounds these unless in shadow mode,
 // where the bound is only told.
 func (b *bucket) enter() entrance {
-	most, shadow := b.plan.terms.MaxInFlight, b.plan.terms.Shadow
+	a, most, shadow := b.account, b.plan.terms.MaxInFlight, b.plan.terms.Shadow
 	if most == 0 {
 		if b.entered.Add(1) < 0 {
 			return moved
@@ -80,15 +87,15 @@ func (b *bucket) enter() entrance {
 		return entered
 	}
 	for {
-		n := b.entered.Load()
-		if n < 0 {
+		if b.state.Load() < 0 { // the bound may be another by now
 			return moved
 		}
-		within := n-b.account.left.Load() < most
+		n := a.bounded.Load()
+		within := n+b.entered.Load()&^closed-a.left.Load() < most
 		if !within && !shadow {
 			return refused
 		}
-		if b.entered.CompareAndSwap(n, n+1) {
+		if a.bounded.CompareAndSwap(n, n+1) {
 			if within {
 				return entered
 			}
@@ -97,11 +104,21 @@ func (b *bucket) enter() entrance {
 	}
 }
 
-// admit decides about a request. in is whether it has entered, and may be so already. It returns false
-// if the bucket is closed.
-func (b *bucket) admit(in *bool, now int64, d *Decision) (open bool) {
+// stray says that a request which has entered turns out to be another client's. There may be no account.
+func (a *account) stray() {
+	if a != nil {
+		a.strayed.Add(1)
+		a.left.Add(1)
+	}
+}
+
+// admit decides about a request. in is the account in which it has entered, if any, before and after.
+// It returns false if the bucket is closed.
+func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	p := b.plan
-	if !*in {
+	if *in != b.account {
+		(*in).stray()
+		*in = nil
 		switch b.enter() {
 		case refused:
 			b.refuse(now, d)
@@ -109,7 +126,7 @@ func (b *bucket) admit(in *bool, now int64, d *Decision) (open bool) {
 		case moved:
 			return false
 		}
-		*in = true
+		*in = b.account
 	}
 	o, open := takeFrom(&b.state, now, &p.rates)
 	if !open {
@@ -160,7 +177,7 @@ func (b *bucket) refuse(now int64, d *Decision) {
 
 // see notes the time of a request. Most find the second noted already.
 func (b *bucket) see(now int64) {
-	if second := uint32(now/1e9) + 1; b.seen.Load() != second {
+	if second := uint32(now/1e9) + 1; b.seen.Load() < second {
 		b.seen.Store(second)
 	}
 }
@@ -223,7 +240,7 @@ func (b *bucket) refill(next *bucket) {
 
 // moveTo closes the bucket, which from then on leads to next, in the state that translate makes of the
 // final one. Nobody waits. Until the last line, what is under way may be off by the requests that
-// have begun since the first.
+// have begun since the first and know no bound.
 func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 	entered := b.entered.Load()
 	next.entered.Store(entered)
@@ -237,4 +254,9 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 		}
 	}
 	next.entered.Add(b.entered.Or(closed) - entered)
+}
+
+// shut closes the bucket, which leads nowhere, and returns the final state, and how many have entered.
+func (b *bucket) shut() (tat, entered int64) {
+	return b.state.Or(closed), b.entered.Or(closed)
 }

@@ -121,7 +121,8 @@ func TestMaxInFlight(t *testing.T) {
 	}
 }
 
-// Requests that are rejected are not under way, and a deleted client's lease is nobody's.
+// Requests that are rejected are not under way. Those of a client deleted and created again are, and
+// count for nothing else.
 func TestLeases(t *testing.T) {
 	l, id := newLimiter(), client("192.0.2.1")
 	l.grant(id, Terms{Limit: Limit{1, 1}}, t0)
@@ -135,9 +136,39 @@ func TestLeases(t *testing.T) {
 	}
 	l.delete(id, t0)
 	l.grant(id, Terms{Limit: Limit{1, 1}}, t0)
+	if u, _ := l.usage(id, t0); u != (Usage{InFlight: 1}) {
+		t.Errorf("%+v, want nothing of the client that was deleted but what is under way", u)
+	}
 	lease.Release()
-	if u, _ := l.usage(id, t0); u.InFlight != 0 || u.Allowed != 0 {
+	if u, _ := l.usage(id, t0); u != (Usage{}) {
 		t.Errorf("%+v, want nothing of the client that was deleted", u)
+	}
+}
+
+// Whoever deletes a client and creates it again does not let more be under way.
+func TestDeletionEndsNothing(t *testing.T) {
+	for _, id := range []ID{client("192.0.2.1"), client("192.0.2.0/24"), {Name: "acme"}} {
+		for _, before := range []int64{0, 1} {
+			l := newLimiter()
+			l.grant(id, Terms{Limit: Limit{100, 1}, MaxInFlight: before}, t0)
+			var d Decision
+			lease := l.admit(l.by("192.0.2.1", "the key of acme"), t0, &d)
+			for range 3 {
+				l.delete(id, t0+1000e9) // all tokens are back
+				l.grant(id, Terms{Limit: Limit{100, 1}, MaxInFlight: 1}, t0+1000e9)
+			}
+			if d = l.take(l.by("192.0.2.1", "the key of acme"), t0+1000e9); d.Exceeded != InFlight {
+				t.Errorf("%s: a second of one that may be under way: %+v", id, d)
+			}
+			lease.Release()
+			if d = l.take(l.by("192.0.2.1", "the key of acme"), t0+1000e9); !d.Allowed {
+				t.Errorf("%s: none is under way: %+v", id, d)
+			}
+			l.delete(id, t0+2000e9)
+			if len(l.departed.debts) != 0 {
+				t.Errorf("%s: remembered, with nothing spent or under way", id)
+			}
+		}
 	}
 }
 

@@ -30,12 +30,12 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 		return Usage{}, false
 	}
 	a := b.account
-	u = a.counts(b)
-	u.Allowed -= a.base.Allowed
-	u.Limited -= a.base.Limited
-	u.ShadowLimited -= a.base.ShadowLimited
+	c := a.counts(b)
+	u.InFlight = b.underWay()
+	u.Allowed = max(0, c.allowed-a.base.allowed) // below if a reset came between a request's entry and its rejection
+	u.Limited = c.limited - a.base.limited
+	u.ShadowLimited = c.shadowed - a.base.shadowed
 	u.Tokens = b.plan.rates.tokens(b.state.Load(), now)
-	u.InFlight = b.entered.Load() - a.left.Load()
 	if t := a.trial.Load(); t != nil {
 		u.TrialLimited = t.limited.Load()
 	}
@@ -46,12 +46,27 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 }
 
 // counts returns what was counted since the client was registered.
-func (a *account) counts(b *bucket) Usage {
-	limited, shadowed := a.limited.Load(), a.shadowed.Load() // before those that they are part of
-	return Usage{
-		Allowed:       b.entered.Load() - limited - shadowed,
-		Limited:       limited + a.refused.Load(),
-		ShadowLimited: shadowed,
+func (a *account) counts(b *bucket) counts {
+	limited, shadowed, strayed := a.limited.Load(), a.shadowed.Load(), a.strayed.Load() // before those that they are part of
+	return counts{
+		allowed:  b.begun() - limited - shadowed - strayed,
+		limited:  limited + a.refused.Load(),
+		shadowed: shadowed,
+	}
+}
+
+// begun returns how many requests of the client have entered. The bucket is its current one.
+func (b *bucket) begun() int64 { return b.entered.Load() + b.account.bounded.Load() }
+
+// underWay returns how many requests of the client are under way. The bucket is its current one.
+func (b *bucket) underWay() int64 {
+	for left := b.account.left.Load(); ; {
+		n := b.begun()
+		again := b.account.left.Load()
+		if again == left {
+			return n - left
+		}
+		left = again // else those who have left, or those who have entered meanwhile, would be missing
 	}
 }
 
