@@ -16,7 +16,7 @@ import (
 // or half of all are taken, everything alive moves to a new table. Whoever still looks into the old
 // one finds closed buckets that lead to the new.
 //
-// Memory is 128 to 192 bytes per address once there are many, 96 for its account, and 48 more for
+// Memory is 128 to 192 bytes per address once there are many, 112 for its account, and 48 more for
 // one whose terms changed lately. While the tables change, both exist.
 type index struct {
 	hash    func(address) uint64 // the one whose results find gets

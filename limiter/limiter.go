@@ -18,7 +18,7 @@ import (
 //
 // All methods are safe for concurrent use. Identify and Admit take no lock, and allocate nothing
 // unless the table of unregistered clients has to grow for a newcomer. Set, Delete, Reset and Usage
-// wait for each other only. A registered address costs 220 to 290 bytes, see index; unregistered
+// wait for each other only. A registered address costs 240 to 304 bytes, see index; unregistered
 // clients at most 32 each when the table is full.
 type Limiter struct {
 	base       time.Time // a whole second; moments are nanoseconds since base, and at least 1
@@ -157,7 +157,7 @@ func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
 	if !d.Allowed {
 		return Lease{}
 	}
-	return Lease{a}
+	return Lease{a, d.Exceeded != Nothing}
 }
 
 func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) {

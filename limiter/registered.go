@@ -24,9 +24,11 @@ type account struct {
 	bounded  atomic.Int64 // requests that entered where there was a bound; the others are in the bucket
 	left     atomic.Int64 // requests that entered and have ended
 	limited  atomic.Int64 // requests that entered, and found no token
-	refused  atomic.Int64 // requests that did not enter
-	shadowed atomic.Int64 // requests that were let through because of Terms.Shadow alone
+	refused  atomic.Int64 // requests that could not enter
 	strayed  atomic.Int64 // requests that entered, and were decided about as another client's
+	shadowed atomic.Int64 // as limited, but let through because of Terms.Shadow
+	spared   atomic.Int64 // as refused, but let through because of Terms.Shadow
+	beyond   atomic.Int64 // of these two, those under way: the bound is not for who would not be there
 	trial    atomic.Pointer[trial]
 	named    atomic.Pointer[named] // nil if the client is an address
 
@@ -58,11 +60,18 @@ const full = 1
 
 // Lease is a request under way, of a registered client or, in its zero value, of another. It is a
 // plain value.
-type Lease struct{ account *account }
+type Lease struct {
+	account *account
+	beyond  bool // the request counts in account.beyond
+}
 
 // Release ends the request. It must be called once.
 func (s Lease) Release() {
-	if s.account != nil {
+	switch {
+	case s.account == nil:
+	case s.beyond:
+		s.account.beyond.Add(-1)
+	default:
 		s.account.left.Add(1)
 	}
 }
@@ -76,10 +85,9 @@ const (
 	moved            // the bucket is closed
 )
 
-// enter adds a request to those under way. Terms.MaxInFlight bounds these unless in shadow mode,
-// where the bound is only told.
+// enter adds a request to those under way, which Terms.MaxInFlight bounds.
 func (b *bucket) enter() entrance {
-	a, most, shadow := b.account, b.plan.terms.MaxInFlight, b.plan.terms.Shadow
+	a, most := b.account, b.plan.terms.MaxInFlight
 	if most == 0 {
 		if b.entered.Add(1) < 0 {
 			return moved
@@ -91,15 +99,11 @@ func (b *bucket) enter() entrance {
 			return moved
 		}
 		n := a.bounded.Load()
-		within := n+b.entered.Load()&^closed-a.left.Load() < most
-		if !within && !shadow {
+		if n+b.entered.Load()&^closed-a.left.Load() >= most {
 			return refused
 		}
 		if a.bounded.CompareAndSwap(n, n+1) {
-			if within {
-				return entered
-			}
-			return refused
+			return entered
 		}
 	}
 }
@@ -136,7 +140,8 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	d.Shadow = p.terms.Shadow
 	if !o.allowed {
 		d.exceed(Rate)
-		b.account.reject(d)
+		b.account.reject(d, &b.account.limited, &b.account.shadowed)
+		b.account.left.Add(1)
 	}
 	if p.onTrial {
 		b.account.try(now)
@@ -145,14 +150,15 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	return true
 }
 
-// reject counts a request that found no token.
-func (a *account) reject(d *Decision) {
-	if d.Shadow {
-		a.shadowed.Add(1)
+// reject counts a request that is beyond a limit in one of two counters: the second if it is let
+// through.
+func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
+	if !d.Allowed {
+		rejected.Add(1)
 		return
 	}
-	a.limited.Add(1)
-	a.left.Add(1)
+	passed.Add(1)
+	a.beyond.Add(1)
 }
 
 // refuse decides about a request of a client that has as many under way as may be. It takes no
@@ -164,13 +170,9 @@ func (b *bucket) refuse(now int64, d *Decision) {
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)
-	if d.Shadow { // then it has entered
-		a.shadowed.Add(1)
-		if p.onTrial {
-			a.try(now)
-		}
-	} else {
-		a.refused.Add(1)
+	a.reject(d, &a.refused, &a.spared)
+	if p.onTrial && d.Allowed { // else no rate would have let it through
+		a.try(now)
 	}
 	b.see(now)
 }

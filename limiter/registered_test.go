@@ -233,6 +233,38 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// In shadow mode who would not have been let in takes nobody's place, but is under way.
+func TestShadowOfTheBound(t *testing.T) {
+	l, id := newLimiter(), client("192.0.2.1")
+	l.grant(id, Terms{Limit: Limit{3, 0.001}, MaxInFlight: 2, Shadow: true}, t0)
+	var leases []Lease
+	for i, want := range []Exceeded{Nothing, Nothing, InFlight, InFlight, InFlight} {
+		var d Decision
+		leases = append(leases, l.admit(l.by("192.0.2.1", ""), t0, &d))
+		if d.Exceeded != want || !d.Allowed {
+			t.Errorf("request %d: %+v, want %v exceeded", i, d, want)
+		}
+	}
+	if u, _ := l.usage(id, t0); u.InFlight != 5 || u.Allowed != 2 || u.ShadowLimited != 3 {
+		t.Errorf("%+v, want 5 in flight, 2 allowed, 3 in shadow", u)
+	}
+	leases[0].Release() // 4 under way, of whom one would be
+	if d := l.take(l.by("192.0.2.1", ""), t0); d.Exceeded != Nothing {
+		t.Errorf("with one place: %+v", d)
+	}
+	var d Decision
+	leases = append(leases[1:], l.admit(l.by("192.0.2.1", ""), t0, &d)) // no token: it would not stay either
+	if after := l.take(l.by("192.0.2.1", ""), t0); d.Exceeded != Rate || after.Exceeded != Rate {
+		t.Errorf("%+v and %+v, want two that lack a token", d, after)
+	}
+	for _, lease := range leases {
+		lease.Release()
+	}
+	if u, _ := l.usage(id, t0); u.InFlight != 0 || u.Allowed != 3 || u.ShadowLimited != 5 {
+		t.Errorf("%+v, want none in flight, 3 allowed, 5 in shadow", u)
+	}
+}
+
 // A trial sees every request that its limit would decide about, and starts anew when it changes.
 func TestTrial(t *testing.T) {
 	l, id := newLimiter(), client("192.0.2.1")

@@ -31,7 +31,7 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 	}
 	a := b.account
 	c := a.counts(b)
-	u.InFlight = b.underWay()
+	u.InFlight = b.underWay() + a.beyond.Load()
 	u.Allowed = max(0, c.allowed-a.base.allowed) // below if a reset came between a request's entry and its rejection
 	u.Limited = c.limited - a.base.limited
 	u.ShadowLimited = c.shadowed - a.base.shadowed
@@ -51,7 +51,7 @@ func (a *account) counts(b *bucket) counts {
 	return counts{
 		allowed:  b.begun() - limited - shadowed - strayed,
 		limited:  limited + a.refused.Load(),
-		shadowed: shadowed,
+		shadowed: shadowed + a.spared.Load(),
 	}
 }
 
