@@ -3,6 +3,7 @@ package limiter
 import (
 	"math/bits"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -20,6 +21,10 @@ const (
 	// at once.
 	slotsPerGroup = 256
 )
+
+// keptFor is how long a client keeps its place after its bucket is full again, while there are places
+// for others: it is likely to come back, and is then at hand.
+const keptFor = int64(time.Minute)
 
 // table holds the buckets of unregistered clients, all with one limit, found by a hash of who the
 // client is. It holds max of them at most and forgets nothing that matters: it only drops buckets
@@ -122,13 +127,13 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 			case tat == 0: // whoever gets here first opens it
 				c.state.CompareAndSwap(0, t.opening(g, key))
 			default:
-				t.renew(g, now)
+				t.renew(g, t.longAgo(now))
 			}
 			continue
 		}
 		switch {
 		case g.isClosed():
-			t.renew(g, now)
+			t.renew(g, t.longAgo(now))
 		case t.tracked.Load() >= t.max:
 			if !t.evict(g, now) {
 				shared := t.shared(key)
@@ -136,7 +141,7 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 				return shared, false
 			}
 		case c == nil:
-			t.renew(g, now)
+			t.renew(g, t.longAgo(now))
 		default:
 			t.claim(c, key)
 		}
@@ -183,7 +188,7 @@ func (t *table) evict(g *group, now int64) bool {
 	tick := t.rates.at(now)
 	for range evictionTries {
 		if g.idle(tick) {
-			t.renew(g, now)
+			t.renew(g, tick)
 			return true
 		}
 		g = t.current(uint32(t.hand.Add(1) % uint64(len(t.slots))))
@@ -191,11 +196,14 @@ func (t *table) evict(g *group, now int64) bool {
 	return false
 }
 
+// longAgo returns the tick such that whose bucket was full by then need not be kept.
+func (t *table) longAgo(now int64) int64 { return t.rates.at(max(0, now-keptFor)) }
+
 // renew replaces a group by one or two with room for newcomers, without the clients whose buckets
-// are full, unless that has been done, and leads all its slots there.
-func (t *table) renew(g *group, now int64) {
+// are full at the tick, unless that has been done, and leads all its slots there.
+func (t *table) renew(g *group, tick int64) {
 	if g.heirs.Load() == nil {
-		t.tracked.Add(-int64(g.replace(t, t.rates.at(now))))
+		t.tracked.Add(-int64(g.replace(t, tick)))
 	}
 	for slot := g.first; slot < g.first+g.slots; slot++ {
 		t.lead(slot)
