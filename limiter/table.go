@@ -12,18 +12,22 @@ const (
 
 	overflowBuckets = 1024 // a power of two
 
-	// evictionTries is how many groups are searched for clients to drop. With two, a table of which
-	// nine tenths are in debt sends so many newcomers to the overflow buckets that these run dry,
-	// and their debt, taken along, fills the table. With eight that begins beyond 95 %.
-	evictionTries = 8
+	// evictionTries is how many groups are searched for clients to drop. With eight, a table of a million
+	// of which nine tenths are in debt sends so many newcomers to the overflow buckets that these run
+	// dry, and their debt, taken along, fills the table. With 24 that begins beyond 95 %.
+	evictionTries = 24
+
+	// barrenFor is how many newcomers search their own group alone after a search was in vain. The table
+	// is full of debtors then, and each such search takes some microseconds.
+	barrenFor = 16
 
 	// slotsPerGroup is how many lead to a group at first, and so the most that have to be led elsewhere
 	// at once.
 	slotsPerGroup = 256
 )
 
-// keptFor is how long a client keeps its place after its bucket is full again, while there are places
-// for others: it is likely to come back, and is then at hand.
+// keptFor is how long a client keeps its place after its bucket is full again, while an eighth of all
+// places is free: it is likely to come back, and is then at hand.
 const keptFor = int64(time.Minute)
 
 // table holds the buckets of unregistered clients, all with one limit, found by a hash of who the
@@ -50,6 +54,7 @@ type table struct {
 	_       [64]byte     // what follows is written by newcomers, what precedes only read
 	tracked atomic.Int64 // cells that belong to a client
 	hand    atomic.Uint64
+	barren  atomic.Int64 // newcomers who search their own group alone; at times a few below 0
 }
 
 func newTable(r rates, maxTracked int) *table {
@@ -185,19 +190,31 @@ func (t *table) claim(c *cell, key uint64) {
 // evict drops the clients that are full again from the newcomer's own group or, if it has none,
 // from one of the next in turn. It returns false if there are none either.
 func (t *table) evict(g *group, now int64) bool {
-	tick := t.rates.at(now)
-	for range evictionTries {
+	tick, tries := t.rates.at(now), evictionTries
+	if t.barren.Load() > 0 {
+		t.barren.Add(-1)
+		tries = 1
+	}
+	for range tries {
 		if g.idle(tick) {
 			t.renew(g, tick)
 			return true
 		}
 		g = t.current(uint32(t.hand.Add(1) % uint64(len(t.slots))))
 	}
+	if tries > 1 {
+		t.barren.Store(barrenFor)
+	}
 	return false
 }
 
 // longAgo returns the tick such that whose bucket was full by then need not be kept.
-func (t *table) longAgo(now int64) int64 { return t.rates.at(max(0, now-keptFor)) }
+func (t *table) longAgo(now int64) int64 {
+	if t.tracked.Load() > t.max/8*7 {
+		return t.rates.at(now)
+	}
+	return t.rates.at(max(0, now-keptFor))
+}
 
 // renew replaces a group by one or two with room for newcomers, without the clients whose buckets
 // are full at the tick, unless that has been done, and leads all its slots there.
