@@ -121,8 +121,8 @@ func (r *rates) when(tick int64) int64 {
 // outcome is what came of a request for a token: the state of the bucket after it, at now, in
 // nanoseconds.
 type outcome struct {
-	tat, now int64
-	allowed  bool
+	tat, now, tick int64 // tick is the one at now
+	allowed        bool
 }
 
 // take asks the bucket whose state is tat for a token at now, in nanoseconds. It knows no clock: a
@@ -131,9 +131,9 @@ func take(tat, now int64, r *rates) outcome {
 	tick := r.at(now)
 	next := max(tat, tick) + r.ticks(1)
 	if next-tick > r.ticks(r.capacity) {
-		return outcome{tat, now, false}
+		return outcome{tat, now, tick, false}
 	}
-	return outcome{next, now, true}
+	return outcome{next, now, tick, true}
 }
 
 // describe fills in the decision that an outcome is. It is apart from take because only the last try
@@ -143,7 +143,7 @@ func (r *rates) describe(o outcome, d *Decision) {
 	lacking := o.tat - r.ticks(r.capacity) // the tick at which the bucket held nothing
 	d.Allowed, d.Exceeded, d.Shadow = o.allowed, Nothing, false
 	d.Capacity = r.capacity
-	d.Remaining = max(0, r.at(o.now)-lacking) >> (r.shift & 63)
+	d.Remaining = max(0, o.tick-lacking) >> (r.shift & 63)
 	d.Reset = 0
 	if d.Remaining < r.capacity { // else no token was taken, see refuse
 		d.Reset = time.Duration(r.when(lacking+r.ticks(d.Remaining+1)) - o.now)

@@ -165,8 +165,9 @@ func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
 // token.
 func (b *bucket) refuse(now int64, d *Decision) {
 	p, a := b.plan, b.account
-	tat := max(b.state.Load()&^closed, p.rates.at(now)) // it may be long full
-	p.rates.describe(outcome{tat, now, false}, d)
+	tick := p.rates.at(now)
+	tat := max(b.state.Load()&^closed, tick) // it may be long full
+	p.rates.describe(outcome{tat, now, tick, false}, d)
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)

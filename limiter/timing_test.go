@@ -43,11 +43,12 @@ func BenchmarkTake(b *testing.B) {
 	r := prepare(Limit{Capacity: 1_000_000_000, RatePerSecond: 1_000_000})
 	var state atomic.Int64
 	var now int64
+	var d Decision
 	b.ReportAllocs()
 	for b.Loop() {
 		now += 1000
 		o, _ := takeFrom(&state, now, &r)
-		if d := r.decision(o); !d.Allowed {
+		if r.describe(o, &d); !d.Allowed {
 			b.Fatal("rejected")
 		}
 	}
@@ -57,11 +58,12 @@ func BenchmarkTakeRejected(b *testing.B) {
 	r := prepare(Limit{Capacity: 1, RatePerSecond: 0.1})
 	var state atomic.Int64
 	var now int64
+	var d Decision
 	b.ReportAllocs()
 	for b.Loop() {
 		now++
 		o, _ := takeFrom(&state, now, &r)
-		r.decision(o)
+		r.describe(o, &d)
 	}
 }
 
