@@ -132,9 +132,12 @@ func (g *group) close(tick int64) (held, kept int) {
 func (g *group) replace(t *table, tick int64) (dropped int) {
 	held, kept := g.close(tick)
 	h := new(heirs)
-	if kept+spareCells <= cellsPerGroup || g.slots == 1 {
-		h.lower = newGroup(g.first, g.slots, kept+spareCells+kept/4)
-	} else {
+	switch {
+	case g.slots == 1:
+		h.lower = newGroup(g.first, 1, kept+spareCells+kept/4)
+	case kept+spareCells <= cellsPerGroup: // no cells elsewhere: all may go to one half later
+		h.lower = newGroup(g.first, g.slots, cellsPerGroup)
+	default:
 		half := g.slots / 2
 		h.lower = newGroup(g.first, half, cellsPerGroup)
 		h.upper = newGroup(g.first+half, g.slots-half, cellsPerGroup)
