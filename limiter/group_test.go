@@ -24,3 +24,20 @@ func TestSplitIntoOneHalf(t *testing.T) {
 		}
 	}
 }
+
+// A newcomer that has a cell, and is held up before its bucket is opened, keeps it.
+func TestNotOpenedIsKept(t *testing.T) {
+	tab := newTable(prepare(Limit{1, 1}), 1)
+	c, _ := tab.current(0).find(1)
+	tab.claim(c, 1)
+	tab.take(2, t0) // finds no place, and nobody to drop
+	g := tab.current(0)
+	tab.renew(g, tab.rates.at(t0))
+	if _, known := tab.current(0).find(1); !known || tab.tracked.Load() != 1 || tab.current(0).start != 0 {
+		t.Errorf("known %v, %d tracked, start %d, want true, 1 and 0", known, tab.tracked.Load(), tab.current(0).start)
+	}
+	if !tab.take(1, t0).allowed {
+		t.Error("no token")
+	}
+	tab.atRest(t)
+}
