@@ -42,7 +42,7 @@ const keptFor = int64(time.Minute)
 // group itself, at a place that the hash tells: finding a client is one visit to memory behind the
 // one to the slots. The few groups that have a single slot and need more cells have them elsewhere.
 //
-// Memory is allocated as clients come: about a byte at first for each that there may be, and 25 to 29
+// Memory is allocated as clients come: about a byte at first for each that there may be, and 25 to 30
 // bytes per client, free cells included. Known clients allocate nothing. Newcomers do when their
 // group is full, which is one in eight or so.
 type table struct {
