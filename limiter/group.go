@@ -99,19 +99,23 @@ func (g *group) find(key uint64) (c *cell, known bool) {
 func (g *group) idle(tick int64) bool {
 	for i := range g.size() {
 		c := g.cell(i)
-		if key := c.key.Load(); key != 0 && key != sealed && c.state.Load()&^closed <= tick {
+		if key := c.key.Load(); key != 0 && key != sealed && !kept(c.state.Load()&^closed, tick) {
 			return true
 		}
 	}
 	return false
 }
 
+// kept reports whether a client in that state must not be dropped at the tick. One whose bucket is
+// not opened yet has come just now: were it dropped, newcomers could drop each other for ever.
+func kept(tat, tick int64) bool { return tat == 0 || tat > tick }
+
 // isClosed reports whether the group is being replaced, or has been.
 func (g *group) isClosed() bool { return g.cells[0].state.Load() < 0 }
 
 // close makes the keys and states of the group final. It returns how many clients it holds, and
-// how many of these are in debt at the tick.
-func (g *group) close(tick int64) (held, kept int) {
+// how many of these must be kept at the tick.
+func (g *group) close(tick int64) (held, keep int) {
 	for i := range g.size() {
 		c := g.cell(i)
 		tat := c.state.Or(closed) &^ closed
@@ -119,28 +123,31 @@ func (g *group) close(tick int64) (held, kept int) {
 			continue
 		}
 		held++
-		if tat > tick {
-			kept++
+		if kept(tat, tick) {
+			keep++
 		}
 	}
-	return held, kept
+	return held, keep
 }
 
 // replace closes the group and makes its heirs, without the clients whose buckets are full at the
 // tick. It returns how many were dropped. Any number of goroutines may do so at once: the first to
 // finish wins, and is the only one that drops any.
 func (g *group) replace(t *table, tick int64) (dropped int) {
-	held, kept := g.close(tick)
+	held, keep := g.close(tick)
 	h := new(heirs)
-	if kept+spareCells <= cellsPerGroup || g.slots == 1 {
-		h.lower = newGroup(g.first, g.slots, kept+spareCells+kept/4)
-	} else {
+	switch {
+	case g.slots == 1:
+		h.lower = newGroup(g.first, 1, keep+spareCells+keep/4)
+	case keep+spareCells <= cellsPerGroup: // no cells elsewhere: all may go to one half later
+		h.lower = newGroup(g.first, g.slots, cellsPerGroup)
+	default:
 		half := g.slots / 2
 		h.lower = newGroup(g.first, half, cellsPerGroup)
 		h.upper = newGroup(g.first+half, g.slots-half, cellsPerGroup)
 	}
 	start := g.start
-	if kept < held {
+	if keep < held {
 		start = max(start, tick)
 	}
 	h.lower.start = start
@@ -150,7 +157,7 @@ func (g *group) replace(t *table, tick int64) (dropped int) {
 	for i := range g.size() {
 		from := g.cell(i)
 		key, tat := from.key.Load(), from.state.Load()&^closed
-		if key == sealed || tat <= tick {
+		if key == sealed || !kept(tat, tick) {
 			continue
 		}
 		to, _ := h.of(t.slot(key)).find(key)
@@ -160,7 +167,7 @@ func (g *group) replace(t *table, tick int64) (dropped int) {
 	if !g.heirs.CompareAndSwap(nil, h) {
 		return 0
 	}
-	return held - kept
+	return held - keep
 }
 
 // of returns the group that the slot leads to.

@@ -42,7 +42,7 @@ const keptFor = int64(time.Minute)
 // group itself, at a place that the hash tells: finding a client is one visit to memory behind the
 // one to the slots. The few groups that have a single slot and need more cells have them elsewhere.
 //
-// Memory is allocated as clients come: about a byte at first for each that there may be, and 25 to 29
+// Memory is allocated as clients come: about a byte at first for each that there may be, and 25 to 30
 // bytes per client, free cells included. Known clients allocate nothing. Newcomers do when their
 // group is full, which is one in eight or so.
 type table struct {
@@ -81,21 +81,32 @@ func (t *table) take(key uint64, now int64) outcome {
 		if !ok {
 			continue
 		}
-		if !own && o.allowed {
-			// Another request of the same client may have found a place meanwhile, and opened
-			// the bucket there before it could see this token. Then this one counts there.
-			if _, own = t.current(t.slot(key)).find(key); own {
-				continue
-			}
+		if !own && o.allowed && t.overtaken(key, o.tat-t.rates.ticks(1)) {
+			continue
 		}
 		return o
 	}
 }
 
+// overtaken reports whether a token of a shared bucket, which was in the given state before, was taken
+// in vain. Another request of the same client may have found a place meanwhile, and opened the bucket
+// there before it could see this token. Then this one counts there. Or that bucket is full again and
+// has been dropped already: then this one must not find what was spent there until it was.
+func (t *table) overtaken(key uint64, state int64) bool {
+	g := t.current(t.slot(key))
+	_, own := g.find(key)
+	return own || g.start > state
+}
+
 // raise makes the debt of the client with that key at least that of the given state.
 func (t *table) raise(key uint64, floor, now int64) {
 	for {
-		if state, _ := t.bucket(key, now); raise(state, floor) {
+		state, own := t.bucket(key, now)
+		if !raise(state, floor) {
+			continue
+		}
+		// As in take, a bucket of its own may have been opened before this debt could be seen.
+		if _, opened := t.current(t.slot(key)).find(key); own || !opened {
 			return
 		}
 	}
