@@ -194,6 +194,7 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	w := ctx.Response.BodyWriter()
 	m.balancer.WriteMetrics(w)
 	fmt.Fprintf(w, "# HELP lb_tracked_clients Unregistered clients with a bucket.\n# TYPE lb_tracked_clients gauge\nlb_tracked_clients %d\n", m.limits.Tracked())
+	fmt.Fprintf(w, "# HELP lb_overflow_requests_total Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.\n# TYPE lb_overflow_requests_total counter\nlb_overflow_requests_total %d\n", m.limits.Overflowed())
 	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
 	metrics.WriteProcessMetrics(w)
 }

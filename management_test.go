@@ -67,6 +67,7 @@ func TestMetrics(t *testing.T) {
 		`lb_backend_in_flight{pool="main",backend="`,
 		`lb_connections `,
 		`lb_tracked_clients 1`,
+		`lb_overflow_requests_total 0`,
 		`lb_clients 1`,
 		`go_memstats_mallocs_total `,
 		`process_resident_memory_bytes `,

@@ -99,7 +99,10 @@ func TestAddressFlood(t *testing.T) {
 			f := newFlood(places)
 			refused := f.run(test.debtors)
 			f.judge(t)
-			t.Logf("%d of the flood refused", refused)
+			t.Logf("%d of the flood refused, %d requests decided by shared buckets", refused, f.l.Overflowed())
+			if test.shared && f.l.Overflowed() < int64(refused)/2 {
+				t.Errorf("%d requests are counted as decided by shared buckets, though %d were refused by them or by what they led to", f.l.Overflowed(), refused)
+			}
 			if !test.shared && f.guests.refused+refused > 0 {
 				t.Errorf("%d of %d guests refused, and %d of the flood, with places not in debt", f.guests.refused, f.guests.asked, refused)
 			}

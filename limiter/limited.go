@@ -11,7 +11,7 @@ import (
 
 // Limited is a client that gets rejected.
 type Limited struct {
-	Client     string // the address, the IPv6 network, the range or the name; "unix" has no address
+	Client     string // the address, the IPv6 network, the range or the name; "unknown" without an address
 	Registered bool
 	Shadow     bool  // it is not rejected, but would be were its limit enforced
 	Rejections int64 // in the last minute, at least
@@ -187,7 +187,7 @@ func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
 	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
-		return Limited{Client: "unix", Shadow: l.shadow}
+		return Limited{Client: "unknown", Shadow: l.shadow}
 	case addr.Is4():
 		return Limited{Client: addr.String(), Shadow: l.shadow}
 	}

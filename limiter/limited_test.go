@@ -39,7 +39,7 @@ func TestLimited(t *testing.T) {
 		{"198.51.100.0/24", true, true, 20},
 		{"203.0.113.9", false, false, 15},
 		{"2001:db8::/64", false, false, 9},
-		{"unix", false, false, 6},
+		{"unknown", false, false, 6},
 		{"acme", true, false, 3},
 	}
 	if got := l.limited(100, t0+54e9); !reflect.DeepEqual(got, want) {
@@ -78,7 +78,7 @@ func TestLimitedWithoutAddress(t *testing.T) {
 	for range 11 {
 		l.take(l.Identify(netip.Addr{}, nil), t0)
 	}
-	want := []Limited{{Client: "::/64", Rejections: 3}, {Client: "unix", Rejections: 1}}
+	want := []Limited{{Client: "::/64", Rejections: 3}, {Client: "unknown", Rejections: 1}}
 	if got := l.limited(100, t0); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -108,7 +108,7 @@ func (l *Limiter) findKey(apiKey []byte) *bucket {
 }
 
 func (l *Limiter) identify(a address) Client {
-	if a == (address{}) { // who comes over a Unix socket has none
+	if a == (address{}) { // not known
 		return Client{}
 	}
 	hash := l.secret.hash(a)
@@ -198,6 +198,10 @@ func (l *Limiter) since(t time.Time) int64 {
 func (l *Limiter) Registered() int {
 	return int(l.exact.size.Load()+l.keyed.size.Load()) + l.ranges.Load().Size()
 }
+
+// Overflowed returns how many requests of unregistered clients were decided by a bucket that they
+// share with others, since the process began: all places were taken by clients in debt.
+func (l *Limiter) Overflowed() int64 { return l.anonymous.overflowed.Load() }
 
 // Tracked returns the number of unregistered clients that have a bucket of their own. Some of
 // them may be full again and only wait to be replaced.

@@ -55,6 +55,8 @@ type table struct {
 	tracked atomic.Int64 // cells that belong to a client
 	hand    atomic.Uint64
 	barren  atomic.Int64 // newcomers who search their own group alone; at times a few below 0
+
+	overflowed atomic.Int64 // requests decided by an overflow bucket
 }
 
 func newTable(r rates, maxTracked int) *table {
@@ -81,8 +83,11 @@ func (t *table) take(key uint64, now int64) outcome {
 		if !ok {
 			continue
 		}
-		if !own && o.allowed && t.overtaken(key, o.tat-t.rates.ticks(1)) {
-			continue
+		if !own {
+			if o.allowed && t.overtaken(key, o.tat-t.rates.ticks(1)) {
+				continue
+			}
+			t.overflowed.Add(1)
 		}
 		return o
 	}
