@@ -55,6 +55,8 @@ func (d *Decision) exceed(limit Exceeded) {
 // marks a bucket that has moved; see closed.
 type rates struct {
 	capacity int64  // tokens
+	token    int64  // ticks of one
+	full     int64  // ticks of all that the bucket holds
 	shift    uint8  // a token is 1<<shift ticks
 	speed    uint64 // ticks per nanosecond, times 2^speedBits, rounded up
 	pace     uint64 // nanoseconds per tick, times 2^63, rounded down, and never exact; see when
@@ -80,6 +82,8 @@ func prepare(l Limit) rates {
 	window := ceilQuo(perBillion.Mul(perBillion, big.NewInt(l.Capacity)), perSecond.Num())
 	return rates{
 		capacity: l.Capacity,
+		token:    1 << shift,
+		full:     l.Capacity << shift,
 		shift:    uint8(shift),
 		speed:    speed.Uint64(),
 		pace:     pace,
@@ -129,8 +133,8 @@ type outcome struct {
 // now that is earlier than the one before it is simply a request that finds less refilled.
 func take(tat, now int64, r *rates) outcome {
 	tick := r.at(now)
-	next := max(tat, tick) + r.ticks(1)
-	if next-tick > r.ticks(r.capacity) {
+	next := max(tat, tick) + r.token
+	if next-tick > r.full {
 		return outcome{tat, now, tick, false}
 	}
 	return outcome{next, now, tick, true}
@@ -140,7 +144,7 @@ func take(tat, now int64, r *rates) outcome {
 // counts. The decision is the caller's because the compiler copies structs of this size through
 // memory each time they are returned.
 func (r *rates) describe(o outcome, d *Decision) {
-	lacking := o.tat - r.ticks(r.capacity) // the tick at which the bucket held nothing
+	lacking := o.tat - r.full // the tick at which the bucket held nothing
 	d.Allowed, d.Exceeded, d.Shadow = o.allowed, Nothing, false
 	d.Capacity = r.capacity
 	d.Remaining = max(0, o.tick-lacking) >> (r.shift & 63)
@@ -197,7 +201,7 @@ func raise(state *atomic.Int64, floor int64) bool {
 // its time. It then takes effect as soon as the bucket can have held what they took. At now they would
 // seem to have spent more than there was, and that would be forgiven.
 func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
-	if empty := tat - from.ticks(from.capacity); empty > from.at(now) {
+	if empty := tat - from.full; empty > from.at(now) {
 		now = from.when(empty)
 	}
 	spent := tat - from.at(now) // ticks of the old limit

@@ -84,7 +84,7 @@ func (t *table) take(key uint64, now int64) outcome {
 			continue
 		}
 		if !own {
-			if o.allowed && t.overtaken(key, o.tat-t.rates.ticks(1)) {
+			if o.allowed && t.overtaken(key, o.tat-t.rates.token) {
 				continue
 			}
 			t.overflowed.Add(1)

@@ -73,5 +73,5 @@ func (b *bucket) underWay() int64 {
 // tokens returns what the bucket holds.
 func (r *rates) tokens(tat, now int64) float64 {
 	spent := max(0, tat-r.at(now))
-	return max(0, float64(r.ticks(r.capacity)-spent)/float64(r.ticks(1)))
+	return max(0, float64(r.full-spent)/float64(r.token))
 }
