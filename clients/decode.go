@@ -21,9 +21,6 @@ const (
 	fieldTrial       = "trial"
 )
 
-// maxInFlight is the most that limiter.Terms allow.
-const maxInFlight = 1_000_000_000
-
 // decodeClient reads the body of a POST or a PUT. The ID and the key are zero where the body has none.
 func decodeClient(body []byte) (limiter.Registration, error) {
 	if err := checkSyntax(body); err != nil {
@@ -185,9 +182,9 @@ func (o object) decodeMaxInFlight() (int64, error) {
 		return 0, nil
 	}
 	most, err := strconv.ParseInt(string(value), 10, 64)
-	if err != nil || most < 1 || most > maxInFlight {
+	if err != nil || most < 1 || most > limiter.MaxInFlight {
 		return 0, wrongValue(fieldMaxInFlight, shorten(string(value)),
-			fmt.Sprintf("a whole number from 1 to %d, in digits without fraction or exponent, or null for no bound", maxInFlight))
+			fmt.Sprintf("a whole number from 1 to %d, in digits without fraction or exponent, or null for no bound", limiter.MaxInFlight))
 	}
 	return most, nil
 }

@@ -162,16 +162,6 @@ func TestNamesAndKeysAccepted(t *testing.T) {
 	}
 }
 
-// TestMaxInFlightIsTheLimiters: the bound is told here with what JSON allows, but it is the limiter's.
-func TestMaxInFlightIsTheLimiters(t *testing.T) {
-	terms := limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 1}, MaxInFlight: maxInFlight}
-	_, _, most := terms.Check()
-	terms.MaxInFlight++
-	if field, _, more := terms.Check(); !most || more || field != fieldMaxInFlight {
-		t.Errorf("the limiter takes %d: %t, and one more: %t", maxInFlight, most, more)
-	}
-}
-
 func TestBodiesAccepted(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	for _, body := range []string{

@@ -117,7 +117,13 @@ func TestManyResets(t *testing.T) {
 	}
 }
 
-func TestAccountIsAsSmallAsDocumented(t *testing.T) {
+func TestSizesAreAsDocumented(t *testing.T) {
+	if n := unsafe.Sizeof(entry{}); n != 64 {
+		t.Errorf("an entry has %d bytes, want a line of the cache", n)
+	}
+	if n := unsafe.Sizeof(group{}); n != 288 {
+		t.Errorf("a group has %d bytes, want the 288 that the allocator has a size for", n)
+	}
 	if n := unsafe.Sizeof(account{}); n > 112 {
 		t.Errorf("%d bytes, want the 112 that index tells of", n)
 	}

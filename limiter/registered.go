@@ -199,7 +199,7 @@ func (a *account) try(now int64) {
 func (a *account) setTrial(p *plan) {
 	old := a.trial.Load()
 	switch {
-	case p.terms.Trial == (Limit{}):
+	case !p.onTrial:
 		a.trial.Store(nil)
 	case old == nil || *old.rates != p.trial:
 		a.trial.Store(newTrial(&p.trial))

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// maxInFlight bounds Terms.MaxInFlight: more requests at once than that no machine has.
-const maxInFlight = 1_000_000_000
+// MaxInFlight bounds Terms.MaxInFlight: more requests at once than that no machine has.
+const MaxInFlight = 1_000_000_000
 
 // Terms are what a registered client may do.
 type Terms struct {
@@ -22,8 +22,8 @@ func (t Terms) Check() (field, allowed string, ok bool) {
 	if field, allowed, ok := t.Limit.Check(); !ok {
 		return field, allowed, false
 	}
-	if t.MaxInFlight < 0 || t.MaxInFlight > maxInFlight {
-		return "max_in_flight", fmt.Sprintf("a whole number from 0 to %d, where 0 means no bound", maxInFlight), false
+	if t.MaxInFlight < 0 || t.MaxInFlight > MaxInFlight {
+		return "max_in_flight", fmt.Sprintf("a whole number from 0 to %d, where 0 means no bound", MaxInFlight), false
 	}
 	if t.Trial != (Limit{}) {
 		if field, allowed, ok := t.Trial.Check(); !ok {

@@ -224,12 +224,10 @@ func TestLimitedHasNoLease(t *testing.T) {
 	}
 }
 
-// TestTooManyInFlight holds as many requests at the backend as may be there, of many
-// more that come at once.
-func TestTooManyInFlight(t *testing.T) {
-	const most, clients = 5, 50
-	release, entered := make(chan bool), make(chan bool, clients)
-	o := testOptions(startRawBackend(t, func(conn net.Conn) {
+// startHoldingBackend starts a backend that tells of each request and answers it when
+// it is told to.
+func startHoldingBackend(t *testing.T, entered chan<- bool, release <-chan bool) string {
+	return startRawBackend(t, func(conn net.Conn) {
 		for in := bufio.NewReader(conn); ; {
 			if _, err := readRequestHeader(in); err != nil {
 				return
@@ -238,7 +236,15 @@ func TestTooManyInFlight(t *testing.T) {
 			<-release
 			_, _ = io.WriteString(conn, leaseOK)
 		}
-	}))
+	})
+}
+
+// TestTooManyInFlight holds as many requests at the backend as may be there, of many
+// more that come at once.
+func TestTooManyInFlight(t *testing.T) {
+	const most, clients = 5, 50
+	release, entered := make(chan bool), make(chan bool, clients)
+	o := testOptions(startHoldingBackend(t, entered, release))
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: most})
 	p, address := startProxy(t, o)
 	answers := make(chan answer, clients)

@@ -1,10 +1,7 @@
 package proxy
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -70,16 +67,7 @@ func TestShadowMode(t *testing.T) {
 func TestShadowOfTooMany(t *testing.T) {
 	var log logLines
 	release, entered := make(chan bool), make(chan bool)
-	o := testOptions(startRawBackend(t, func(conn net.Conn) {
-		for in := bufio.NewReader(conn); ; {
-			if _, err := readRequestHeader(in); err != nil {
-				return
-			}
-			entered <- true
-			<-release
-			_, _ = io.WriteString(conn, leaseOK)
-		}
-	}))
+	o := testOptions(startHoldingBackend(t, entered, release))
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1, Shadow: true})
 	o.Access, o.Log = AccessErrors, zerolog.New(&log)
 	p, address := startProxy(t, o)
