@@ -31,7 +31,6 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 	}
 	x.viaAPI = true
 	x.finished = time.Now()
-	x.client.expectWrite(x.finished, p.bodyTimeout)
 	x.status = x.ctx.Response.StatusCode()
 	return none
 }

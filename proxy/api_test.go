@@ -1,24 +1,107 @@
 package proxy
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
-// TestAPIAccessBeforeTheBody wants who may not use the API to be told so before
-// his body is read.
-func TestAPIAccessBeforeTheBody(t *testing.T) {
+// refusingAPI is a proxy whose API lets no call pass.
+func refusingAPI(t *testing.T) (p *Proxy, address string) {
 	o := testOptions("http://" + closedPort(t))
 	o.API = func(*fasthttp.RequestCtx) { t.Error("the API was called") }
 	o.MayUseAPI = func(ctx *fasthttp.RequestCtx) bool {
-		ctx.SetStatusCode(fasthttp.StatusForbidden)
+		ctx.SetStatusCode(fasthttp.StatusUnauthorized)
+		ctx.SetBodyString("no token")
 		return false
 	}
-	_, address := startProxy(t, o)
+	return startProxy(t, o)
+}
+
+// requireRefusal receives the refusal of a POST to the API.
+func requireRefusal(t *testing.T, w *wire, closes bool) {
+	t.Helper()
+	got, err := w.tryReceive("POST")
+	if err != nil {
+		t.Fatalf("the refusal was lost: %v", err)
+	}
+	if got.StatusCode != 401 || string(got.body) != "no token" || got.Close != closes {
+		t.Fatalf("got %d %q, close: %v, want 401 and close: %v", got.StatusCode, got.body, got.Close, closes)
+	}
+}
+
+// TestAPIAccessBeforeTheBody: a call that may not use the API is refused before its body is read.
+func TestAPIAccessBeforeTheBody(t *testing.T) {
+	_, address := refusingAPI(t)
 	w := newWire(t, address)
 	w.send("POST /v1/api/clients/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
-	if got := w.receive("POST"); got.StatusCode != 403 || !got.Close {
-		t.Errorf("got %d, close %v, want 403 and the end of the connection", got.StatusCode, got.Close)
+	requireRefusal(t, w, true)
+}
+
+// TestAPIRefusalsArrive: each refused call is answered, whatever has come of its body and whatever
+// has come behind that.
+func TestAPIRefusalsArrive(t *testing.T) {
+	const head = "POST /v1/api/clients/ HTTP/1.1\r\nHost: h\r\n"
+	client := `{"ip_address":"192.0.2.1","capacity":1,"rate_per_second":1}`
+	bodies := map[string]string{
+		"with a length": fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(client), client),
+		"chunked":       "Transfer-Encoding: chunked\r\n\r\n" + inChunks([]byte(client)),
+	}
+	for name, body := range bodies {
+		t.Run(name, func(t *testing.T) {
+			_, address := refusingAPI(t)
+			w := newWire(t, address) // one after the other
+			for range 8 {
+				w.send(head + body)
+				requireRefusal(t, w, false)
+			}
+			w = newWire(t, address) // all at once
+			w.send(strings.Repeat(head+body, 8))
+			for range 8 {
+				requireRefusal(t, w, false)
+			}
+			for range 8 { // with a body that is not there in full
+				w := newWire(t, address)
+				w.send(head + "Transfer-Encoding: chunked\r\n\r\n5\r\nhe")
+				requireRefusal(t, w, true)
+				w.mustEnd()
+			}
+		})
+	}
+	t.Run("both", func(t *testing.T) {
+		_, address := refusingAPI(t)
+		w := newWire(t, address)
+		w.send(strings.Repeat(head+bodies["chunked"]+head+bodies["with a length"], 4))
+		for range 8 {
+			requireRefusal(t, w, false)
+		}
+	})
+}
+
+// TestAPIAnswerThatIsNotRead: a client that takes nothing of an answer of the API loses its
+// connection after body_timeout, also where the rest of its body had to be dropped first.
+func TestAPIAnswerThatIsNotRead(t *testing.T) {
+	for name, body := range map[string]string{
+		"without a body": "\r\n", "chunked": "Transfer-Encoding: chunked\r\n\r\n1\r\n!\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions("http://" + closedPort(t))
+			o.Server.BodyTimeout = 100 * time.Millisecond
+			o.API = func(*fasthttp.RequestCtx) { t.Error("the API was called") }
+			o.MayUseAPI = func(ctx *fasthttp.RequestCtx) bool {
+				ctx.SetBody(make([]byte, 64<<20)) // more than the sockets' buffers hold
+				return false
+			}
+			p, address := startProxy(t, o)
+			w := newWire(t, address)
+			w.send("POST /v1/api/ HTTP/1.1\r\nHost: h\r\n" + body)
+			if _, err := w.in.Peek(1); err != nil {
+				t.Fatalf("the answer did not begin: %v", err)
+			}
+			eventually(t, "the connection to end", func() bool { return metric(p, "lb_connections") == "0" })
+		})
 	}
 }

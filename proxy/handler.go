@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -67,6 +68,9 @@ func (p *Proxy) end(x *exchange) {
 	x.client.answered = !x.viaAPI
 	if !x.cut && x.discardBody() != none {
 		x.cut = true
+	}
+	if x.viaAPI { // fasthttp writes the answer; dropping the body has left no deadline
+		x.client.expectWrite(time.Now(), p.bodyTimeout)
 	}
 	x.cut = x.cut || p.draining.Load()
 	if x.cut && !(x.request.body.ended && x.client.quiet()) {

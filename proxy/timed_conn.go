@@ -77,10 +77,13 @@ func (c *timedConn) keepStopped() {
 	}
 }
 
-// resume follows stop, once the other goroutine has ended.
+// resume follows stop, once the other goroutine has ended. It leaves no deadline
+// behind, neither in the fields nor on the connection: fasthttp, which writes the
+// answers of the API, sets none before it writes.
 func (c *timedConn) resume() {
 	c.stopped.Store(false)
 	c.readBy, c.writeBy = time.Time{}, time.Time{}
+	_ = c.Conn.SetDeadline(time.Time{}) // fails on a closed connection: the next call says so
 }
 
 // roll returns the deadline to set, if the present one is off.
