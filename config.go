@@ -68,7 +68,7 @@ func oneOf(wrong func(path string, value any, allowed string), path, value strin
 func defaultConfig() config {
 	return config{
 		Server:     proxy.DefaultServerConfig(),
-		Management: managementConfig{Listen: "127.0.0.1:8081", APIOnProxy: true},
+		Management: managementConfig{Listen: "127.0.0.1:8081"},
 		Limiter:    limiter.DefaultConfig(),
 		Clients:    clients.DefaultConfig(),
 		Log:        logConfig{Level: "info", Format: "auto", Access: proxy.AccessOff},

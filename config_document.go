@@ -31,7 +31,7 @@ func readDocument(file string, text []byte, lookup func(string) (string, bool)) 
 	if err := decoder.Decode(&top); errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: the file is empty; it needs at least pools with one backend", file)
 	} else if err != nil {
-		return nil, syntaxError(file, err)
+		return nil, syntaxError(file, text, err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: more than one YAML document; put everything into the first", file)
@@ -41,14 +41,21 @@ func readDocument(file string, text []byte, lookup func(string) (string, bool)) 
 	return d, errors.Join(d.faults...)
 }
 
-// syntaxError puts the parser's line where other faults have theirs.
-func syntaxError(file string, err error) error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if withLine, ok := strings.CutPrefix(text, "line "); ok {
+// syntaxError puts the parser's line where other faults have theirs. The name of an
+// anchor that does not exist is left out: it may be a token that begins with *.
+func syntaxError(file string, text []byte, err error) error {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	if withLine, ok := strings.CutPrefix(message, "line "); ok {
 		return fmt.Errorf("%s:%s", file, withLine)
 	}
-	return fmt.Errorf("%s: %s", file, text)
+	if name := unknownAnchor.FindStringSubmatch(message); name != nil {
+		before, _, _ := bytes.Cut(text, []byte("*"+name[1]))
+		return fmt.Errorf("%s:%d: unknown anchor; put a text that begins with * in quotes", file, 1+bytes.Count(before, []byte("\n")))
+	}
+	return fmt.Errorf("%s: %s", file, message)
 }
+
+var unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
 
@@ -158,16 +165,28 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) {
 	case t.Kind() == reflect.Struct:
 		fields := fieldsOf(t)
 		keys := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
-		d.checkMapping(n, path, "a section with "+keys, keys, func(key string) reflect.Type { return fields[key] })
+		if n.Kind != yaml.MappingNode {
+			d.fault(n.Line, path, describe(n, t), "a section with "+keys)
+			return
+		}
+		d.checkMapping(n, path, keys, func(key string) reflect.Type { return fields[key] })
 	case t.Kind() == reflect.Map:
-		d.checkMapping(n, path, "names, each with a section", "", func(string) reflect.Type { return t.Elem() })
+		if n.Kind != yaml.MappingNode {
+			d.fault(n.Line, path, describe(n, t), "names, each with a section")
+			return
+		}
+		d.checkMapping(n, path, "", func(string) reflect.Type { return t.Elem() })
 	case t.Kind() == reflect.Slice:
 		if n.Kind != yaml.SequenceNode {
-			d.fault(n.Line, path, describe(n), "a list")
+			d.fault(n.Line, path, describe(n, t), "a list")
 			return
 		}
 		for i, item := range n.Content {
-			d.check(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
+			at := fmt.Sprintf("%s[%d]", path, i)
+			if item.ShortTag() == "!!null" { // the decoder would leave it out
+				d.fault(item.Line, at, "", "an entry that is not empty")
+			}
+			d.check(item, t.Elem(), at)
 		}
 	default:
 		d.checkScalar(n, t, path)
@@ -176,16 +195,12 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) {
 
 // checkMapping checks each value by the type of its key; typeOf returns nil for a
 // key that is not one of keys.
-func (d *document) checkMapping(n *yaml.Node, path, allowed, keys string, typeOf func(string) reflect.Type) {
-	if n.Kind != yaml.MappingNode {
-		d.fault(n.Line, path, describe(n), allowed)
-		return
-	}
+func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(string) reflect.Type) {
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
-			d.fault(key.Line, path, "the key "+describe(key), "keys that are plain names; << and *name are not read as keys")
+			d.fault(key.Line, path, "the key "+describe(key, nil), "keys that are plain names; << and *name are not read as keys")
 			continue
 		}
 		at := below(path, key.Value)
@@ -226,16 +241,22 @@ func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) {
 	case isWhole:
 		allowed = "a whole number"
 	}
-	d.fault(n.Line, path, describe(n), allowed)
+	d.fault(n.Line, path, describe(n, t), allowed)
 }
 
-// describe shows a node in a few words.
-func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
+// secret marks a type whose values no message shows, nor what stands in the place of
+// one.
+type secret interface{ secret() }
+
+// describe shows in a few words a node that should be of type t.
+func describe(n *yaml.Node, t reflect.Type) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
 		return "a section"
-	case yaml.SequenceNode:
+	case n.Kind == yaml.SequenceNode:
 		return "a list"
+	case t != nil && t.Implements(reflect.TypeFor[secret]()):
+		return notShown
 	}
 	return n.Value
 }

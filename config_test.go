@@ -10,6 +10,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"loadbalancer/clients"
 	"loadbalancer/healthz"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
@@ -42,7 +43,8 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Pools = map[string]*pool{"main": main}
-	want.Routes, want.Server.TrustedProxies = []proxy.RouteConfig{}, []string{} // [] in the file
+	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, tokenConfigs{} // [] in the file
+	want.Management.APIOnProxy = true // for the README's curl lines
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
 	}
@@ -59,9 +61,11 @@ func TestShippedConfigHoldsEveryKey(t *testing.T) {
 	}
 	lines := strings.Split(string(text), "\n")
 	requireKeys(t, lines, file.Content[0], reflect.TypeFor[config](), "")
-	for key := range fieldsOf(reflect.TypeFor[proxy.RouteConfig]()) { // the routes are only shown, in a comment
-		if !strings.Contains(string(text), key+": ") {
-			t.Errorf("config.yaml shows no %s of a route", key)
+	for _, shown := range []reflect.Type{reflect.TypeFor[proxy.RouteConfig](), reflect.TypeFor[tokenConfig]()} { // only in a comment
+		for key := range fieldsOf(shown) {
+			if !strings.Contains(string(text), key+": ") {
+				t.Errorf("config.yaml shows no %s of a %s", key, shown)
+			}
 		}
 	}
 }
@@ -102,7 +106,7 @@ func TestBadConfig(t *testing.T) {
 	if err != nil || len(files) < 100 {
 		t.Fatalf("%d bad configs: %v", len(files), err)
 	}
-	variables := environment(map[string]string{"LB_WORD": "many"})
+	variables := environment(map[string]string{"LB_WORD": "many", "LB_LINE": "secret\n"})
 	for _, file := range files {
 		name := filepath.Base(file)
 		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
@@ -201,7 +205,7 @@ func TestListenersThatDoNotCollide(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	tests := []struct {
-		name, value string // of management.token, an argument to ${}
+		name, value string // of clients.store, which is a text of any kind until it is validated
 		env         string // value of LB_X; "-" leaves it unset
 		want        string
 	}{
@@ -234,12 +238,16 @@ func TestEnvironment(t *testing.T) {
 			if tt.env != "-" {
 				variables["LB_X"] = tt.env
 			}
-			c, err := parseConfig("lb.yaml", []byte(smallest+"management:\n  token: "+tt.value+"\n"), environment(variables))
+			doc, err := readDocument("lb.yaml", []byte(smallest+"clients:\n  store: "+tt.value+"\n"), environment(variables))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := (managementConfig{"127.0.0.1:8081", true, tt.want}); c.Management != want {
-				t.Errorf("got %+v, want %+v", c.Management, want)
+			c := config{}
+			if err := doc.decode(&c); err != nil {
+				t.Fatal(err)
+			}
+			if want := (clients.Config{Store: tt.want}); c.Clients != want {
+				t.Errorf("got %+v, want %+v", c.Clients, want)
 			}
 		})
 	}
@@ -310,7 +318,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		f.Add(text)
 	}
-	variables := environment(map[string]string{"LB_WORD": "many"})
+	variables := environment(map[string]string{"LB_WORD": "many", "LB_LINE": "secret\n"})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := parseConfig("lb.yaml", text, variables)
 		if err != nil {

@@ -127,7 +127,7 @@ func testConfig(t *testing.T, backends []string, more ...string) string {
 	sections := strings.Join(more, "\n")
 	for _, section := range []string{
 		"server:\n  listen: 127.0.0.1:0\n",
-		"management:\n  listen: 127.0.0.1:0\n",
+		"management:\n  listen: 127.0.0.1:0\n  api_on_proxy: true\n",
 		"clients:\n  store: file:" + filepath.Join(t.TempDir(), "clients.db") + "\n",
 	} {
 		name, _, _ := strings.Cut(section, "\n")

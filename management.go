@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/subtle"
 	_ "embed"
 	"fmt"
 	"io"
@@ -24,9 +23,10 @@ import (
 
 // managementConfig is the section management.
 type managementConfig struct {
-	Listen     string `yaml:"listen"` // "" turns the listener off
-	APIOnProxy bool   `yaml:"api_on_proxy"`
-	Token      string `yaml:"token"`
+	Listen     string       `yaml:"listen"` // "" turns the listener off
+	APIOnProxy bool         `yaml:"api_on_proxy"`
+	Token      plainToken   `yaml:"token"` // has all rights; "": there is none
+	Tokens     tokenConfigs `yaml:"tokens"`
 }
 
 // validate calls wrong once for each fault, with its path below management.
@@ -36,6 +36,7 @@ func (c managementConfig) validate(wrong func(path string, value any, allowed st
 			wrong("listen", c.Listen, err.Error()+`, or "" to turn it off`)
 		}
 	}
+	c.Tokens.validate(wrong)
 }
 
 // apiHandler answers the requests below /v1/api/.
@@ -44,29 +45,45 @@ type apiHandler = fasthttp.RequestHandler
 // management answers the operator: the API, the metrics and the state of health.
 type management struct {
 	config   managementConfig
-	router   *router.Router
+	router   *router.Router // what needs no access
+	api      *router.Router // what is below apiPrefix
+	access   *access
 	balancer *proxy.Proxy
 	limits   *limiter.Limiter
 	log      zerolog.Logger
 }
 
+// The paths of the API, and of its description.
+const (
+	apiPrefix   = "/v1/api/"
+	swaggerPath = apiPrefix + "swagger.yaml"
+)
+
 //go:embed docs/swagger.yaml
 var swagger []byte
 
-func newManagement(c managementConfig, service *clients.Service, log zerolog.Logger) *management {
-	m := &management{config: c, router: router.New(), log: log}
-	r := m.router
-	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
-	r.NotFound, r.MethodNotAllowed, r.PanicHandler = notFound, methodNotAllowed, m.survive
-	service.Register(r)
-	r.GET("/v1/api/swagger.yaml", func(ctx *fasthttp.RequestCtx) {
+// newManagement makes the management side. clientIPHeader is the field that trusted
+// proxies tell the client's address in.
+func newManagement(c managementConfig, clientIPHeader string, service *clients.Service, log zerolog.Logger) *management {
+	m := &management{config: c, log: log}
+	m.access = &access{tokens: c.credentials(), clientIPHeader: clientIPHeader, log: log}
+	m.router, m.api = m.newRouter(), m.newRouter()
+	service.Register(m.api)
+	m.api.GET(swaggerPath, func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(swagger)
 	})
-	r.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
-	r.GET("/readyz", m.readyz)
-	r.GET("/metrics", m.metrics)
+	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
+	m.router.GET("/readyz", m.readyz)
+	m.router.GET("/metrics", m.metrics)
 	return m
+}
+
+func (m *management) newRouter() *router.Router {
+	r := router.New()
+	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
+	r.NotFound, r.MethodNotAllowed, r.PanicHandler = notFound, methodNotAllowed, m.survive
+	return r
 }
 
 func notFound(ctx *fasthttp.RequestCtx) {
@@ -103,26 +120,44 @@ func (m *management) observe(balancer *proxy.Proxy, limits *limiter.Limiter) {
 	m.balancer, m.limits = balancer, limits
 }
 
-// apiOnProxy is the handler for /v1/api/ on the proxy's listener, or nil.
+// apiOnProxy is the handler for /v1/api/ on the proxy's listener, or nil. It is for
+// calls that mayUseAPI has let through.
 func (m *management) apiOnProxy() apiHandler {
 	if !m.config.APIOnProxy {
 		return nil
 	}
-	return m.handle
+	return func(ctx *fasthttp.RequestCtx) { route(ctx, m.api) }
 }
 
-// handle answers any request of the management side.
+// mayUseAPI reports whether a call may use the API, and answers it if not.
+func (m *management) mayUseAPI(ctx *fasthttp.RequestCtx) bool {
+	return m.access.allows(ctx, m.balancer)
+}
+
+// handle answers any request on the management listener. The API has a router of its
+// own, so that no path leads to one of its handlers past the check.
 func (m *management) handle(ctx *fasthttp.RequestCtx) {
 	defer drainBody(ctx)
-	// The path as it was sent is the one that the router goes by.
-	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte("/v1/api/")) && !m.mayManage(ctx) {
+	path := ctx.URI().PathOriginal() // the routers go by the path as it was sent, too
+	if !bytes.HasPrefix(path, []byte(apiPrefix)) {
+		route(ctx, m.router)
 		return
 	}
-	if ctx.IsHead() { // answered as GET; the server leaves the body out (RFC 9110, section 9.3.2)
+	describes := (ctx.IsGet() || ctx.IsHead()) && (string(path) == apiPrefix || string(path) == swaggerPath)
+	if describes || m.mayUseAPI(ctx) {
+		route(ctx, m.api)
+	}
+	m.balancer.CountAPI(ctx.Response.StatusCode())
+}
+
+// route has a router answer. HEAD is answered as GET; the server leaves the body out
+// (RFC 9110, section 9.3.2).
+func route(ctx *fasthttp.RequestCtx, r *router.Router) {
+	if ctx.IsHead() {
 		ctx.Request.Header.SetMethod(fasthttp.MethodGet)
 		defer ctx.Request.Header.SetMethod(fasthttp.MethodHead)
 	}
-	m.router.Handler(ctx)
+	r.Handler(ctx)
 }
 
 // maxDrain bounds what is read of a request's body after it was answered.
@@ -134,50 +169,6 @@ func drainBody(ctx *fasthttp.RequestCtx) {
 	if body := ctx.RequestBodyStream(); body != nil {
 		_, _ = io.CopyN(io.Discard, body, maxDrain)
 	}
-}
-
-// mayManage lets the bearer of the token in and, because who is on the machine
-// could read the config anyway, a loopback peer that speaks for itself. Everybody
-// else gets his answer here.
-func (m *management) mayManage(ctx *fasthttp.RequestCtx) bool {
-	scheme, given, _ := bytes.Cut(ctx.Request.Header.Peek("Authorization"), []byte(" "))
-	if bytes.EqualFold(scheme, []byte("Bearer")) && m.config.Token != "" && subtle.ConstantTimeCompare(given, []byte(m.config.Token)) == 1 {
-		return true
-	}
-	if fromLoopback(ctx) {
-		return true
-	}
-	if m.config.Token == "" {
-		clients.WriteProblem(ctx, fasthttp.StatusForbidden, "", "only peers on this machine may use the API; set management.token to let others in")
-		return false
-	}
-	ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="management"`)
-	clients.WriteProblem(ctx, fasthttp.StatusUnauthorized, "", "the API wants the header Authorization: Bearer TOKEN with the token of management.token")
-	return false
-}
-
-// fromLoopback reports whether a request comes from this machine and was not
-// passed on for somebody else: neither by a proxy nor by a browser that shows
-// another site's page. That page's host, or its Origin, gives it away.
-func fromLoopback(ctx *fasthttp.RequestCtx) bool {
-	if proxy.Forwarded(ctx) {
-		return false
-	}
-	if peer, ok := ctx.RemoteAddr().(*net.TCPAddr); ok && !peer.IP.IsLoopback() {
-		return false
-	}
-	h := &ctx.Request.Header
-	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via", "Origin"} {
-		if len(h.Peek(name)) > 0 {
-			return false
-		}
-	}
-	host := string(h.Host())
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return strings.EqualFold(host, "localhost") || ip != nil
 }
 
 func (m *management) readyz(ctx *fasthttp.RequestCtx) {
@@ -196,6 +187,7 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	fmt.Fprintf(w, "# HELP lb_tracked_clients Unregistered clients with a bucket.\n# TYPE lb_tracked_clients gauge\nlb_tracked_clients %d\n", m.limits.Tracked())
 	fmt.Fprintf(w, "# HELP lb_overflow_requests_total Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.\n# TYPE lb_overflow_requests_total counter\nlb_overflow_requests_total %d\n", m.limits.Overflowed())
 	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
+	fmt.Fprintf(w, "# HELP lb_api_denied_total Calls of the API refused for want of access, with 401, 403 or 429.\n# TYPE lb_api_denied_total counter\nlb_api_denied_total %d\n", m.access.denied.Load())
 	metrics.WriteProcessMetrics(w)
 }
 

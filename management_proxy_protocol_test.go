@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// TestAPIBehindProxyProtocol lets nobody into the API by what a PROXY header tells,
-// nor by the address of the proxy that sent it, which is on this machine here.
+// TestAPIBehindProxyProtocol: neither what a PROXY header tells nor the address of the
+// proxy that sent it, which is on this machine here, lets a caller into the API.
 func TestAPIBehindProxyProtocol(t *testing.T) {
 	const server = "server:\n  listen: 127.0.0.1:0\n  proxy_protocol: true\n  trusted_proxies: [%s]\n"
 	start := func(trusted, token string) string {
-		in := startInstance(t, testConfig(t, freeAddresses(t, 1), fmt.Sprintf(server, trusted), "management:\n  listen: 127.0.0.1:0\n"+token), "--demo")
+		in := startInstance(t, testConfig(t, freeAddresses(t, 1), fmt.Sprintf(server, trusted), "management:\n  listen: 127.0.0.1:0\n  api_on_proxy: true\n"+token), "--demo")
 		return strings.TrimPrefix(in.proxy, "http://")
 	}
 	open, guarded, stranger := start("127.0.0.1", ""), start("127.0.0.1", "  token: s3cret\n"), start("192.0.2.1", "")

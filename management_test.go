@@ -154,8 +154,9 @@ func requireProblem(t *testing.T, what string, a answer, status int) {
 	}
 }
 
+// The API is on the management listener alone, by default.
 func TestAPIOnProxyTurnedOff(t *testing.T) {
-	config := testConfig(t, freeAddresses(t, 1), "management:\n  listen: 127.0.0.1:0\n  api_on_proxy: false\n")
+	config := testConfig(t, freeAddresses(t, 1), "management:\n  listen: 127.0.0.1:0\n")
 	in := startInstance(t, config, "--demo")
 	if a := call(t, "GET", in.proxy+"/v1/api/clients/", ""); !strings.HasPrefix(a.body, "backend ") {
 		t.Errorf("the request was not proxied: %+v", a)
@@ -166,7 +167,7 @@ func TestAPIOnProxyTurnedOff(t *testing.T) {
 }
 
 func TestManagementTurnedOff(t *testing.T) {
-	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "management:\n  listen: ''\n"), "--demo")
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "management:\n  listen: ''\n  api_on_proxy: true\n"), "--demo")
 	if in.log.find("management") != nil {
 		t.Errorf("the log tells of a listener:\n%s", in.log)
 	}
@@ -248,7 +249,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 	}
 	defer service.Close()
 	log := &journal{}
-	m := newManagement(managementConfig{Listen: "127.0.0.1:0"}, service, zerolog.New(log))
+	m := newManagement(managementConfig{Listen: "127.0.0.1:0"}, "X-Forwarded-For", service, zerolog.New(log))
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")

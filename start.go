@@ -60,8 +60,9 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	}
 	defer service.Close()
 
-	m := newManagement(c.Management, service, log)
-	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayManage, log))
+	c.Management.warn(front.Addr(), log)
+	m := newManagement(c.Management, "X-Forwarded-For", service, log)
+	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayUseAPI, log))
 	m.observe(balancer, limits)
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -86,6 +87,10 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		log.Info().Str("listen", back.Addr().String()).Bool("api_on_proxy", c.Management.APIOnProxy).Msg("management")
 		group.Go(func() error { return m.serve(outlive, back) })
 	}
+	group.Go(func() error {
+		m.access.run(outlive)
+		return nil
+	})
 	group.Go(func() error {
 		defer drained()
 		return balancer.Serve(ctx, front)

@@ -35,6 +35,8 @@ func DefaultConfig() Config {
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	const allowedStore = "file:PATH or postgres://user:password@host:5432/database"
 	switch {
+	case strings.ContainsAny(c.Store, "\r\n"):
+		wrong("store", redactLines(c.Store), "one line; a value that was read from a file often ends with a line break")
 	case isPostgres(c.Store):
 		if _, err := parsePostgresURL(c.Store); err != nil {
 			wrong("store", redactStore(c.Store), err.Error())
@@ -70,6 +72,17 @@ func parsePostgresURL(store string) (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// redactLines is redactStore for a store with line breaks, which is shown on one line. What stands on any line
+// could hold a password.
+func redactLines(store string) string {
+	if !strings.HasPrefix(store, filePrefix) && !isPostgres(store) {
+		return notShown
+	}
+	return strings.NewReplacer("\r", `\r`, "\n", `\n`).Replace(redactStore(store))
+}
+
+const notShown = "(not shown: it may hold a password)"
+
 // redactStore keeps of a store what can't hold a password.
 func redactStore(store string) string {
 	if strings.HasPrefix(store, filePrefix) {
@@ -79,7 +92,7 @@ func redactStore(store string) string {
 		return scheme + "://…"
 	}
 	if strings.ContainsAny(store, "=@:") {
-		return "(not shown: it may hold a password)"
+		return notShown
 	}
 	return store
 }

@@ -18,9 +18,11 @@ func (p *Proxy) isAPI(x *exchange) bool {
 const maxAPIBody = 1 << 20
 
 // serveAPI answers through fasthttp's own Request and Response: the API is not
-// the hot path. Who may not use it is told so before a byte of the body takes
-// memory.
+// the hot path. A call that may not use it is refused before a byte of its body
+// takes memory.
 func (p *Proxy) serveAPI(x *exchange) reason {
+	x.api = true
+	p.identify(x) // for the access log
 	if p.mayUseAPI == nil || p.mayUseAPI(x.ctx) {
 		content, why := x.readAPIBody()
 		if why != none {
@@ -34,6 +36,10 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 	x.status = x.ctx.Response.StatusCode()
 	return none
 }
+
+// CountAPI counts a call of the API that another listener has answered with this
+// status. Those on the proxy's listener are counted without it.
+func (p *Proxy) CountAPI(status int) { p.apiCodes.add(status) }
 
 func (x *exchange) readAPIBody() (content []byte, why reason) {
 	b := &x.request.body

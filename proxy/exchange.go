@@ -18,6 +18,7 @@ type exchange struct {
 	started time.Time
 
 	request  request          // guard
+	api      bool             // serveAPI: a call of the API
 	viaAPI   bool             // the API answers, through fasthttp's own Response
 	addr     netip.Addr       // identify: who asks
 	key      uint64           // identify: a hash of addr

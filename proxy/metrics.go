@@ -18,11 +18,15 @@ func (c *codeCounter) add(status int) {
 	}
 }
 
-// write writes one line for each code that was counted. labels stand before code.
+// write writes one line for each code that was counted. labels stand before code;
+// there may be none.
 func (c *codeCounter) write(w io.Writer, name, labels string) {
+	if labels != "" {
+		labels += ","
+	}
 	for i := range c.counts {
 		if n := c.counts[i].Load(); n > 0 {
-			fmt.Fprintf(w, "%s{%s,code=\"%d\"} %d\n", name, labels, i+100, n)
+			fmt.Fprintf(w, "%s{%scode=\"%d\"} %d\n", name, labels, i+100, n)
 		}
 	}
 }
@@ -102,6 +106,8 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	for _, m := range all {
 		m.duration.write(w, "lb_request_duration_seconds", m.labels)
 	}
+	header(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
+	p.apiCodes.write(w, "lb_api_requests_total", "")
 	header(w, "lb_retries_total", "counter", "Attempts made at another backend after one failed.")
 	for _, m := range all[1:] {
 		fmt.Fprintf(w, "lb_retries_total{%s} %d\n", m.labels, m.retries.Load())

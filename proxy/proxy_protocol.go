@@ -10,7 +10,6 @@ import (
 	"net/netip"
 
 	"github.com/pires/go-proxyproto"
-	"github.com/valyala/fasthttp"
 )
 
 // The bounds of a PROXY header, in bytes. One of version 1 is a line of at most
@@ -29,14 +28,6 @@ var errProxyHeader = errors.New("the connection does not begin with a valid PROX
 // address (proxy-protocol.txt, section 2).
 func (p *Proxy) sendsProxyHeader(peer netip.Addr) bool {
 	return p.proxyHeader && p.trusts(peer)
-}
-
-// Forwarded reports whether the request came over a connection that a proxy has
-// passed on for somebody else, by its PROXY header: whatever address that tells,
-// neither it nor the proxy's own is proof of who asks.
-func Forwarded(ctx *fasthttp.RequestCtx) bool {
-	c, ok := ctx.Conn().(*clientConn)
-	return ok && c.forwarded
 }
 
 // readProxyHeader waits for the PROXY header and takes the address that it tells

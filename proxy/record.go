@@ -22,16 +22,11 @@ func (p *Proxy) record(x *exchange) {
 	if code == 0 {
 		code = reasonTable[x.reason].status
 	}
-	m := p.noPool
-	if x.pool != nil {
-		m = x.pool.metrics
-	}
 	if x.finished.IsZero() {
 		x.finished = x.started
 	}
 	x.client.lastUse = time.Now() // not finished: the last write, or the rest of the body, may have taken long
-	m.codes.add(code)
-	m.duration.observe(x.finished.Sub(x.started))
+	p.countRequest(x, code)
 	if x.reason != none {
 		p.count(x.reason)
 	}
@@ -42,6 +37,21 @@ func (p *Proxy) record(x *exchange) {
 	if p.access == AccessAll || p.access == AccessErrors && (x.reason != none || shadowed != none || code >= 500) {
 		p.logAccess(x, code)
 	}
+}
+
+// countRequest counts the exchange by its status. Calls of the API have a counter
+// of their own: operators' calls are no traffic.
+func (p *Proxy) countRequest(x *exchange, code int) {
+	if x.api {
+		p.apiCodes.add(code)
+		return
+	}
+	m := p.noPool
+	if x.pool != nil {
+		m = x.pool.metrics
+	}
+	m.codes.add(code)
+	m.duration.observe(x.finished.Sub(x.started))
 }
 
 // count adds one to lb_errors_total.

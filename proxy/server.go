@@ -57,6 +57,7 @@ type Proxy struct {
 	inFlight   atomic.Int64 // requests
 	tunnels    atomic.Int64 // of them, those that have become one
 	noPool     *poolMetrics
+	apiCodes   codeCounter
 	errors     [reasons]atomic.Uint64
 
 	shadowLimited atomic.Uint64

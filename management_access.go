@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients"
+	"loadbalancer/proxy"
+)
+
+// access decides which calls of the API are answered. With a token configured, every
+// call needs one. Without, a caller on this machine that speaks for itself needs
+// none, because it could read the config anyway. It is safe for concurrent use.
+type access struct {
+	tokens         []credential
+	clientIPHeader string // the field that trusted proxies tell the client's address in
+	failed         failedTokens
+	denied         atomic.Uint64 // calls refused
+	log            zerolog.Logger
+}
+
+// refusal is the answer to a call that may not use the API.
+type refusal struct {
+	status int
+	detail string
+}
+
+var (
+	refusedRemote = &refusal{fasthttp.StatusForbidden, "no token is configured, so only programs on the load balancer's machine that call it " +
+		"directly, by localhost or a loopback address, may use the API; set management.token to let others in"}
+	refusedWithoutToken = &refusal{fasthttp.StatusUnauthorized, "the API needs a token: send the header field " +
+		"Authorization: Bearer TOKEN, once, with management.token or one of management.tokens"}
+	refusedToken = &refusal{fasthttp.StatusUnauthorized, "the token is none of those configured: send " +
+		"Authorization: Bearer TOKEN with management.token or one of management.tokens"}
+	refusedWrite = &refusal{fasthttp.StatusForbidden, "the token has the role read, which allows GET and HEAD alone; " +
+		"use a token with the role write"}
+	refusedTooMany = &refusal{fasthttp.StatusTooManyRequests, "too many wrong tokens came from this address; " +
+		"send one of those configured, or try again in a second"}
+)
+
+// allows reports whether a call may use the API, and answers it if not.
+func (a *access) allows(ctx *fasthttp.RequestCtx, balancer *proxy.Proxy) bool {
+	r := a.judge(ctx, balancer)
+	if r == nil {
+		return true
+	}
+	a.denied.Add(1)
+	switch r.status {
+	case fasthttp.StatusUnauthorized:
+		ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="management"`)
+	case fasthttp.StatusTooManyRequests:
+		ctx.Response.Header.Set("Retry-After", "1")
+	}
+	clients.WriteProblem(ctx, r.status, "", r.detail)
+	return false
+}
+
+// judge returns nil for a call that may use the API.
+func (a *access) judge(ctx *fasthttp.RequestCtx, balancer *proxy.Proxy) *refusal {
+	if len(a.tokens) == 0 {
+		if balancer.FromThisMachine(ctx) && a.speaksForItself(ctx) {
+			return nil
+		}
+		return refusedRemote
+	}
+	token := bearerToken(&ctx.Request.Header)
+	if len(token) == 0 {
+		return refusedWithoutToken
+	}
+	role := roleOf(token, a.tokens)
+	switch {
+	case role == 0:
+		now := time.Now()
+		tooMany := a.failed.add(now, balancer.ClientAddress(ctx))
+		a.logRefusals(now)
+		if tooMany {
+			return refusedTooMany
+		}
+		return refusedToken
+	case role == roleRead && !ctx.IsGet() && !ctx.IsHead():
+		return refusedWrite
+	}
+	return nil
+}
+
+// bearerToken returns the token of a request, or nil. A request with two
+// Authorization fields has none: which of them counts would be a guess.
+func bearerToken(h *fasthttp.RequestHeader) []byte {
+	fields := h.PeekAll("Authorization")
+	if len(fields) != 1 {
+		return nil
+	}
+	value := bytes.Trim(fields[0], " \t")
+	end := bytes.IndexAny(value, " \t")
+	if end < 0 || !bytes.EqualFold(value[:end], []byte("Bearer")) {
+		return nil
+	}
+	return bytes.TrimLeft(value[end:], " \t")
+}
+
+// speaksForItself reports whether a request was neither passed on by a proxy, whose
+// fields tell, nor sent by a browser for another site's page, which its Origin or the
+// Host, that site's name, gives away. A field counts on whichever line it stands, and
+// also when it is empty.
+func (a *access) speaksForItself(ctx *fasthttp.RequestCtx) bool {
+	// The header as it came: on the management listener no guard has read it.
+	for line := range bytes.Lines(ctx.Request.Header.RawHeaders()) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		if a.tellsOfOthers(string(bytes.TrimSpace(name))) {
+			return false
+		}
+	}
+	// They differ where the target has a host of its own.
+	return isLocalHost(string(ctx.Request.Header.Host())) && isLocalHost(string(ctx.URI().Host()))
+}
+
+// tellsOfOthers reports whether a field of this name says that a request comes from
+// somewhere else. A proxy may spell it with _ for -.
+func (a *access) tellsOfOthers(name string) bool {
+	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	switch name {
+	case "forwarded", "via", "x-real-ip", "origin", strings.ReplaceAll(strings.ToLower(a.clientIPHeader), "_", "-"):
+		return true
+	}
+	return strings.HasPrefix(name, "x-forwarded-")
+}
+
+// isLocalHost reports whether a Host, with or without a port, is localhost or a
+// loopback address.
+func isLocalHost(host string) bool {
+	if end := strings.LastIndexByte(host, ':'); end > strings.LastIndexByte(host, ']') {
+		if strings.Trim(host[end+1:], "0123456789") != "" {
+			return false
+		}
+		host = host[:end]
+	}
+	if inside, ok := strings.CutPrefix(host, "["); ok {
+		address, err := netip.ParseAddr(strings.TrimSuffix(inside, "]"))
+		return err == nil && strings.HasSuffix(inside, "]") && address.Is6() && address.Unmap().IsLoopback()
+	}
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.Is4() && address.IsLoopback()
+}
+
+// logRefusals logs the calls refused for too many wrong tokens, a line a second at
+// the most.
+func (a *access) logRefusals(now time.Time) {
+	if r := a.failed.due(now); r.calls > 0 {
+		a.log.Warn().Stringer("address", r.address).Int("calls", r.calls).
+			Msg("calls of the API were refused for too many wrong tokens; the address is the last one's")
+	}
+}
+
+// run logs, until ctx ends, the refusals that no later one brings into the log.
+func (a *access) run(ctx context.Context) {
+	if len(a.tokens) == 0 {
+		return
+	}
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case now := <-second.C:
+			a.logRefusals(now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// warn logs what of the config makes the API easier to reach than it may seem; front
+// is the address of server.listen.
+func (c managementConfig) warn(front net.Addr, log zerolog.Logger) {
+	c.warnOfShortTokens(log)
+	tcp, ok := front.(*net.TCPAddr)
+	if c.APIOnProxy && len(c.credentials()) == 0 && ok && !tcp.IP.IsLoopback() {
+		log.Warn().Str("listen", front.String()).Msg("management.api_on_proxy answers the API on server.listen without a token: " +
+			"behind a forwarder on this machine that adds no field, callers elsewhere can use it; set management.token, or api_on_proxy to false")
+	}
+}

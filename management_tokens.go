@@ -1,0 +1,181 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"gopkg.in/yaml.v3"
+)
+
+// tokenConfig is one entry of management.tokens: who may call the API with what.
+type tokenConfig struct {
+	Name   string       `yaml:"name"` // in log lines, never in answers
+	Role   tokenRole    `yaml:"role"`
+	Token  *plainToken  `yaml:"token"`  // this or SHA256
+	SHA256 *tokenDigest `yaml:"sha256"` // of the token's bytes
+}
+
+// tokenConfigs are the entries of management.tokens.
+type tokenConfigs []tokenConfig
+
+// tokenRole is what a token may be used for. The zero value is no role.
+type tokenRole uint8
+
+const (
+	roleRead  tokenRole = iota + 1 // GET and HEAD
+	roleWrite                      // every call
+)
+
+const allowedRoles = "read (GET and HEAD) or write (every call)"
+
+// UnmarshalYAML reads a role by its name.
+func (r *tokenRole) UnmarshalYAML(n *yaml.Node) error {
+	switch n.Value {
+	case "read":
+		*r = roleRead
+	case "write":
+		*r = roleWrite
+	default:
+		return errors.New(allowedRoles)
+	}
+	return nil
+}
+
+// plainToken is a token as it is sent: visible ASCII characters, or "" for none.
+type plainToken string
+
+// The bounds of a plain token, in bytes. A longer one would not fit into the header
+// of a request; a shorter one is warned of.
+const (
+	maxToken  = 4096
+	fairToken = 16
+)
+
+// UnmarshalYAML reads a token and refuses one that no header field can carry.
+func (t *plainToken) UnmarshalYAML(n *yaml.Node) error {
+	var text string
+	if n.Decode(&text) != nil { // the error may show the value
+		return errors.New("a text")
+	}
+	switch {
+	case strings.TrimSpace(text) != text:
+		return errors.New("a token without white space around it; a value that was read from a file often ends with a line break")
+	case strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }):
+		return errors.New("a token of visible ASCII characters without spaces, which is what a header field can carry")
+	case len(text) > maxToken:
+		return fmt.Errorf("a token of at most %d characters", maxToken)
+	}
+	*t = plainToken(text)
+	return nil
+}
+
+// tokenDigest is the SHA-256 of a token.
+type tokenDigest [sha256.Size]byte
+
+// UnmarshalYAML reads a digest in hexadecimal.
+func (d *tokenDigest) UnmarshalYAML(n *yaml.Node) error {
+	digest, err := hex.DecodeString(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil || len(digest) != len(d) {
+		return errors.New("the SHA-256 of a token as 64 hexadecimal digits, without white space around them")
+	}
+	copy(d[:], digest)
+	return nil
+}
+
+// notShown stands in messages in place of a secret.
+const notShown = "(not shown)"
+
+// String keeps the token out of whatever is printed.
+func (t plainToken) String() string {
+	if t == "" {
+		return ""
+	}
+	return notShown
+}
+
+// String keeps the digest out of whatever is printed.
+func (tokenDigest) String() string { return notShown }
+
+func (plainToken) secret()   {}
+func (tokenDigest) secret()  {}
+func (tokenConfig) secret()  {} // a token in the place of its section
+func (tokenConfigs) secret() {} // a token in the place of the list
+
+// validate calls wrong once for each fault, with its path below management.
+func (all tokenConfigs) validate(wrong func(path string, value any, allowed string)) {
+	seen := map[string]int{}
+	for i, t := range all {
+		at := fmt.Sprintf("tokens[%d].", i)
+		if first, twice := seen[t.Name]; strings.TrimSpace(t.Name) == "" {
+			wrong(at+"name", t.Name, "a name, which log lines tell the token by")
+		} else if twice {
+			wrong(at+"name", t.Name, fmt.Sprintf("each name once; tokens[%d] has the same", first))
+		} else {
+			seen[t.Name] = i
+		}
+		if t.Role == 0 {
+			wrong(at+"role", "", allowedRoles)
+		}
+		switch {
+		case t.Token != nil && t.SHA256 != nil:
+			wrong(at+"sha256", notShown, "either token or sha256, not both")
+		case t.Token == nil && t.SHA256 == nil:
+			wrong(at+"token", "", "a token, or its sha256")
+		case t.Token != nil && *t.Token == "":
+			wrong(at+"token", "", "a token that is not empty, or its sha256")
+		}
+	}
+}
+
+// warnOfShortTokens logs a line for each plain token that could be guessed.
+func (c managementConfig) warnOfShortTokens(log zerolog.Logger) {
+	warn := func(name string, t plainToken) {
+		if t != "" && len(t) < fairToken {
+			log.Warn().Str("token", name).Msgf("this token of the API has fewer than %d characters and could be guessed", fairToken)
+		}
+	}
+	warn("management.token", c.Token)
+	for _, t := range c.Tokens {
+		if t.Token != nil {
+			warn(t.Name, *t.Token)
+		}
+	}
+}
+
+// credential is a token that the API takes, as its SHA-256.
+type credential struct {
+	digest tokenDigest
+	role   tokenRole
+}
+
+// credentials lists the tokens of the config.
+func (c managementConfig) credentials() (all []credential) {
+	if c.Token != "" {
+		all = append(all, credential{sha256.Sum256([]byte(c.Token)), roleWrite})
+	}
+	for _, t := range c.Tokens {
+		if t.SHA256 != nil {
+			all = append(all, credential{*t.SHA256, t.Role})
+		} else {
+			all = append(all, credential{sha256.Sum256([]byte(*t.Token)), t.Role})
+		}
+	}
+	return all
+}
+
+// roleOf returns the role of a token, the highest where it is configured more than
+// once, or 0 for one that is not configured. How long it takes depends on the
+// token's length alone.
+func roleOf(token []byte, all []credential) (role tokenRole) {
+	digest := sha256.Sum256(token)
+	for _, c := range all {
+		same := subtle.ConstantTimeCompare(digest[:], c.digest[:])
+		role = max(role, tokenRole(same)*c.role)
+	}
+	return role
+}

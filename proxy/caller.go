@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"github.com/valyala/fasthttp"
+)
+
+// ClientAddress returns the address of the client that sent a request, on this or
+// any other listener: that of the peer, or the one that a trusted proxy or its
+// PROXY header tells.
+func (p *Proxy) ClientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
+	peer, _ := peerOfRequest(ctx)
+	if !p.trusts(peer) {
+		return peer
+	}
+	var r request
+	r.header = ctx.Request.Header.RawHeaders()
+	if why := r.readFields(nil, 0); why != none {
+		return peer // the guard lets no such header pass, but other listeners have none
+	}
+	return p.walk(peer, &r.forwarded)
+}
+
+// FromThisMachine reports whether the peer of a request, on this or any other
+// listener, is on this machine and is no trusted proxy, which speaks for others.
+// A peer whose connection began with a PROXY header is not: neither the address in
+// it nor the sender's own is proof of who asks. The request's fields are not read.
+func (p *Proxy) FromThisMachine(ctx *fasthttp.RequestCtx) bool {
+	peer, proxied := peerOfRequest(ctx)
+	return peer.IsLoopback() && !proxied && !p.trusts(peer)
+}
+
+// peerOfRequest returns the address at the other end of a request's connection, and
+// whether that began with a PROXY header. A peer on a unix socket is 127.0.0.1.
+func peerOfRequest(ctx *fasthttp.RequestCtx) (peer netip.Addr, proxied bool) {
+	conn := ctx.Conn()
+	if c, ok := conn.(*clientConn); ok {
+		return c.peer, c.forwarded
+	}
+	return peerOf(conn), false
+}
