@@ -43,8 +43,9 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Pools = map[string]*pool{"main": main}
-	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, tokenConfigs{} // [] in the file
 	want.Management.APIOnProxy = true // for the README's curl lines
+	// These are [] in the file.
+	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, tokenConfigs{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
 	}

@@ -120,10 +120,11 @@ func TestSpecificationDescribesEveryRoute(t *testing.T) {
 func TestWriteProblem(t *testing.T) {
 	spec := loadSpecification(t)
 	for status, title := range map[int]string{
-		401: "Unauthorized", 403: "Forbidden", 413: "Content Too Large", 422: "Unprocessable Content",
+		401: "Unauthorized", 403: "Forbidden", 413: "Content Too Large", 422: "Unprocessable Content", 429: "Too Many Requests",
 	} {
 		var ctx fasthttp.RequestCtx
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
+		ctx.Response.Header.Set("Retry-After", "1")
 		WriteProblem(&ctx, status, "", "a <detail> & \"more\"")
 		got := answerOf(&ctx)
 		if !strings.Contains(got.body, `"title":"`+title+`"`) || !strings.Contains(got.body, `a <detail> & \"more\"`) ||
@@ -137,5 +138,6 @@ func TestWriteProblem(t *testing.T) {
 func answerOf(ctx *fasthttp.RequestCtx) answer {
 	return answer{status: ctx.Response.StatusCode(), body: string(ctx.Response.Body()), header: http.Header{
 		"Content-Type": {string(ctx.Response.Header.ContentType())},
+		"Retry-After":  {string(ctx.Response.Header.Peek("Retry-After"))},
 	}}
 }
