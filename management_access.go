@@ -130,7 +130,7 @@ func (a *access) tellsOfOthers(name string) bool {
 	case "forwarded", "via", "x-real-ip", "origin", strings.ReplaceAll(strings.ToLower(a.clientIPHeader), "_", "-"):
 		return true
 	}
-	return strings.HasPrefix(name, "x-forwarded-")
+	return strings.HasPrefix(name, "x-forwarded")
 }
 
 // isLocalHost reports whether a Host, with or without a port, is localhost or a

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // apiOnBoth is a management section with the API on both listeners.
@@ -75,7 +77,7 @@ func TestAccessWithoutAToken(t *testing.T) {
 		nil,
 		{"Host: localhost"}, {"Host: localhost:8080"}, {"Host: LOCALHOST"}, {"Host: localhost:"}, {"Host: 127.0.0.1"}, {"Host: 127.9.9.9:80"},
 		{"Host: [::1]"}, {"Host: [::1]:8080"}, {"Host: [::ffff:127.0.0.1]:80"},
-		{"Authorization: Bearer any"}, {"X-Forwarded: a"}, {"X-Real: a"}, {"Referer: http://evil.example/"},
+		{"Authorization: Bearer any"}, {"X-Forward: a"}, {"X-Real: a"}, {"Referer: http://evil.example/"},
 	} {
 		t.Run(fmt.Sprint(fields), func(t *testing.T) { requireAccess(t, in, 200, fields...) })
 	}
@@ -356,35 +358,57 @@ func TestMetricsOfTheAPI(t *testing.T) {
 	}
 }
 
-func TestWarningsOfAccess(t *testing.T) {
-	const guessable, open = "fewer than 16 characters", "behind a forwarder on this machine that adds no field"
-	for _, tt := range []struct {
-		name, listen, management string
-		want                     map[string]int
-	}{
-		{"by default", ":0", "", nil},
-		{"open", ":0", "  api_on_proxy: true\n", map[string]int{open: 1}},
-		{"on this machine", "127.0.0.1:0", "  api_on_proxy: true\n", nil},
-		{"IPv6, on this machine", "'[::1]:0'", "  api_on_proxy: true\n", nil},
-		{"a token", ":0", "  api_on_proxy: true\n  token: 0123456789abcdef\n", nil},
-		{"a digest", ":0", "  api_on_proxy: true\n  tokens: [{name: a, role: read, sha256: " + strings.Repeat("0", 64) + "}]\n", nil},
-		{"short tokens", ":0", "  token: s3cret\n  tokens: [{name: a b, role: read, token: s3cret0123456789}, {name: c, role: read, token: s3cret012345678}]\n",
-			map[string]int{guessable: 2, `"token":"management.token"`: 1, `"token":"c"`: 1}},
+// The field that trusted proxies tell the client's address in may be another one.
+func TestAccessByClientIPHeader(t *testing.T) {
+	a := &access{clientIPHeader: "CF-Connecting-IP"}
+	for name, want := range map[string]bool{
+		"CF-Connecting-IP": true, "cf-connecting-ip": true, "CF_Connecting_IP": true, "X-Forwarded-For": true,
+		"CF-Connecting": false, "CF-Connecting-IPv6": false,
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			in := startInstance(t, testConfig(t, freeAddresses(t, 1), "server:\n  listen: "+tt.listen+"\n", "management:\n  listen: 127.0.0.1:0\n"+tt.management))
-			warnings := strings.Count(in.log.String(), `"level":"warn","token"`) + strings.Count(in.log.String(), `"level":"warn","listen"`)
-			if want := tt.want[guessable] + tt.want[open]; warnings != want {
-				t.Errorf("%d warnings, want %d:\n%s", warnings, want, in.log)
-			}
-			for text, times := range tt.want {
-				if got := strings.Count(in.log.String(), text); got != times {
-					t.Errorf("%q stands there %d times, want %d:\n%s", text, got, times, in.log)
-				}
-			}
-			if strings.Contains(in.log.String(), "s3cret") {
-				t.Errorf("the log shows a token:\n%s", in.log)
-			}
-		})
+		if got := a.tellsOfOthers(name); got != want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+func TestWarningOfAnOpenAPI(t *testing.T) {
+	tokens := tokenConfigs{{Name: "a", Role: roleRead, SHA256: new(tokenDigest)}}
+	for _, tt := range []struct {
+		name   string
+		config managementConfig
+		front  net.Addr
+		warns  bool
+	}{
+		{"every address", managementConfig{APIOnProxy: true}, &net.TCPAddr{IP: net.IPv6zero, Port: 8080}, true},
+		{"another machine's", managementConfig{APIOnProxy: true}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8080}, true},
+		{"loopback", managementConfig{APIOnProxy: true}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: 8080}, false},
+		{"IPv6 loopback", managementConfig{APIOnProxy: true}, &net.TCPAddr{IP: net.IPv6loopback, Port: 8080}, false},
+		{"a unix socket", managementConfig{APIOnProxy: true}, &net.UnixAddr{Name: "/run/lb", Net: "unix"}, false},
+		{"not on the proxy", managementConfig{}, &net.TCPAddr{IP: net.IPv6zero, Port: 8080}, false},
+		{"a token", managementConfig{APIOnProxy: true, Token: "0123456789abcdef"}, &net.TCPAddr{IP: net.IPv6zero, Port: 8080}, false},
+		{"tokens", managementConfig{APIOnProxy: true, Tokens: tokens}, &net.TCPAddr{IP: net.IPv6zero, Port: 8080}, false},
+	} {
+		log := &journal{}
+		tt.config.warn(tt.front, zerolog.New(log))
+		want := 0
+		if tt.warns {
+			want = 1
+		}
+		if lines := strings.Count(log.String(), "\n"); lines != want || tt.warns && !strings.Contains(log.String(), "without a token") {
+			t.Errorf("%s: got %q", tt.name, log)
+		}
+	}
+}
+
+// A start warns of each token that could be guessed, and shows none.
+func TestWarningOfShortTokens(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), apiOnBoth+"  token: s3cret\n  tokens:\n"+
+		"    - {name: long, role: read, token: s3cret0123456789}\n    - {name: short, role: read, token: s3cret012345678}\n"))
+	for text, want := range map[string]int{
+		`"level":"warn","token"`: 2, `"token":"management.token"`: 1, `"token":"short"`: 1, "fewer than 16 characters": 2, "s3cret": 0,
+	} {
+		if got := strings.Count(in.log.String(), text); got != want {
+			t.Errorf("%q stands there %d times, want %d:\n%s", text, got, want, in.log)
+		}
 	}
 }

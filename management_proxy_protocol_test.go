@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestAPIBehindProxyProtocol: neither what a PROXY header tells nor the address of the
@@ -14,8 +11,8 @@ import (
 func TestAPIBehindProxyProtocol(t *testing.T) {
 	const server = "server:\n  listen: 127.0.0.1:0\n  proxy_protocol: true\n  trusted_proxies: [%s]\n"
 	start := func(trusted, token string) string {
-		in := startInstance(t, testConfig(t, freeAddresses(t, 1), fmt.Sprintf(server, trusted), "management:\n  listen: 127.0.0.1:0\n  api_on_proxy: true\n"+token), "--demo")
-		return strings.TrimPrefix(in.proxy, "http://")
+		in := startInstance(t, testConfig(t, freeAddresses(t, 1), fmt.Sprintf(server, trusted), apiOnBoth+token), "--demo")
+		return in.proxy
 	}
 	open, guarded, stranger := start("127.0.0.1", ""), start("127.0.0.1", "  token: s3cret\n"), start("192.0.2.1", "")
 	const (
@@ -42,18 +39,8 @@ func TestAPIBehindProxyProtocol(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			request := "GET /v1/api/clients/ HTTP/1.1\r\nHost: localhost\r\n" + tt.fields + "Connection: close\r\n\r\n"
-			conn, err := net.Dial("tcp", tt.address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(deadline))
-			if _, err := io.WriteString(conn, tt.header+request); err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(conn)
-			if err != nil || !strings.HasPrefix(string(got), fmt.Sprintf("HTTP/1.1 %d ", tt.status)) {
-				t.Errorf("got %q, %v, want %d", got, err, tt.status)
+			if got := raw(t, tt.address, tt.header+request); !strings.HasPrefix(got, fmt.Sprintf("HTTP/1.1 %d ", tt.status)) {
+				t.Errorf("got %q, want %d", got, tt.status)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
 
@@ -79,6 +80,20 @@ func TestAPIRefusalsArrive(t *testing.T) {
 			requireRefusal(t, w, false)
 		}
 	})
+}
+
+// TestAPIInTheAccessLog: a call has its line, with the client that a trusted proxy tells.
+func TestAPIInTheAccessLog(t *testing.T) {
+	var log logLines
+	o := testOptions("http://" + closedPort(t))
+	o.Server.TrustedProxies = []string{"127.0.0.1"}
+	o.API = func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(204) }
+	o.Access, o.Log = AccessAll, zerolog.New(&log)
+	_, address := startProxy(t, o)
+	talk(t, address, withHost("GET /v1/api/x HTTP/1.1", "X-Forwarded-For: 192.0.2.1", "Connection: close"))
+	if got := log.parsed(t); len(got) != 1 || got[0]["client"] != "192.0.2.1" || got[0]["status"] != 204. || got[0]["target"] != "/v1/api/x" {
+		t.Errorf("logged %v", got)
+	}
 }
 
 // TestAPIAnswerThatIsNotRead: a client that takes nothing of an answer of the API loses its
