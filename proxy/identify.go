@@ -12,9 +12,10 @@ import (
 // stands between, the last one in X-Forwarded-For that is not a trusted proxy's.
 func (p *Proxy) identify(x *exchange) {
 	x.addr = x.client.peer
-	x.trusted = p.trusts(x.addr)
+	x.trusted = p.trust.trusts(x.addr)
 	if x.trusted {
-		x.addr = p.walk(x.addr, &x.request.forwarded)
+		f := &x.request.forwarded
+		x.addr = p.trust.client(x.addr, f.addrs[:f.n])
 	}
 	x.key = addrKey(x.addr)
 }
@@ -39,40 +40,6 @@ func (r *request) apiKey() []byte {
 		return nil
 	}
 	return r.key
-}
-
-// trusts reports whether what the peer says of its clients is believed.
-func (p *Proxy) trusts(peer netip.Addr) bool {
-	for _, t := range p.trusted {
-		if t.Contains(peer) {
-			return true
-		}
-	}
-	return false
-}
-
-// walk goes through X-Forwarded-For from its end for as long as the addresses are
-// those of trusted proxies. The first other one is the client. What is no address
-// ends the walk: nobody trusted has written it.
-func (p *Proxy) walk(nearest netip.Addr, f *forwardedFields) netip.Addr {
-	for i := f.n - 1; i >= 0; i-- {
-		for list := f.addrs[i]; len(list) > 0; {
-			entry := list
-			if c := bytes.LastIndexByte(list, ','); c >= 0 {
-				entry, list = list[c+1:], list[:c]
-			} else {
-				list = nil
-			}
-			addr, ok := parseForwardedAddr(trimSpace(entry))
-			if !ok {
-				return nearest
-			}
-			if nearest = addr; !p.trusts(addr) {
-				return nearest
-			}
-		}
-	}
-	return nearest
 }
 
 // parseForwardedAddr reads an address as proxies write it: with or without port,

@@ -28,7 +28,7 @@ var errProxyHeader = errors.New("the connection does not begin with a valid PROX
 // PROXY header. Its presence is never guessed: who could choose would choose his
 // address (proxy-protocol.txt, section 2).
 func (p *Proxy) sendsProxyHeader(peer netip.Addr) bool {
-	return p.proxyHeader && p.trusts(peer)
+	return p.proxyHeader && p.trust.trusts(peer)
 }
 
 // Forwarded reports whether the request came over a connection that a proxy has

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -40,7 +39,7 @@ type Proxy struct {
 	bodyTimeout time.Duration
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
-	trusted     []netip.Prefix
+	trust       trust
 	proxyHeader bool    // the trusted begin with one
 	pools       []*pool // by name
 	routes      []route
@@ -68,6 +67,7 @@ func New(o Options) *Proxy {
 		bodyTimeout: o.Server.BodyTimeout,
 		shutdown:    o.Server.ShutdownTimeout,
 		maxBody:     int64(o.Server.MaxBodySize),
+		trust:       newTrust(o.Server),
 		proxyHeader: o.Server.ProxyProtocol,
 		limiter:     o.Limiter,
 		api:         o.API,
@@ -79,13 +79,6 @@ func New(o Options) *Proxy {
 	}
 	if o.Limiter != nil {
 		p.keyHeader = o.Limiter.KeyHeader()
-	}
-	for _, s := range o.Server.TrustedProxies {
-		prefix, err := parsePrefix(s)
-		if err != nil {
-			panic("BUG: trusted_proxies was not validated: " + err.Error())
-		}
-		p.trusted = append(p.trusted, prefix)
 	}
 	byName := map[string]*pool{}
 	for _, name := range slices.Sorted(maps.Keys(o.Pools)) {
