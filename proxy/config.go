@@ -17,16 +17,17 @@ import (
 
 // ServerConfig is the section server: the listener that clients connect to.
 type ServerConfig struct {
-	Listen            string        `yaml:"listen"`
-	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout"`
-	BodyTimeout       time.Duration `yaml:"body_timeout"`
-	IdleTimeout       time.Duration `yaml:"idle_timeout"`
-	MaxHeaderSize     Size          `yaml:"max_header_size"`
-	MaxBodySize       Size          `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have bounds of their own; 0 means no limit
-	MaxConnections    int           `yaml:"max_connections"` // 0 means no limit
-	TrustedProxies    []string      `yaml:"trusted_proxies"`
-	ProxyProtocol     bool          `yaml:"proxy_protocol"` // of the trusted proxies; needs one
-	ShutdownTimeout   time.Duration `yaml:"shutdown_timeout"`
+	Listen            string         `yaml:"listen"`
+	ReadHeaderTimeout time.Duration  `yaml:"read_header_timeout"`
+	BodyTimeout       time.Duration  `yaml:"body_timeout"`
+	IdleTimeout       time.Duration  `yaml:"idle_timeout"`
+	MaxHeaderSize     Size           `yaml:"max_header_size"`
+	MaxBodySize       Size           `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have bounds of their own; 0 means no limit
+	MaxConnections    int            `yaml:"max_connections"` // 0 means no limit
+	TrustedProxies    []string       `yaml:"trusted_proxies"`
+	ClientIPHeader    ClientIPHeader `yaml:"client_ip_header"` // of the trusted proxies
+	ProxyProtocol     bool           `yaml:"proxy_protocol"`   // of the trusted proxies; needs one
+	ShutdownTimeout   time.Duration  `yaml:"shutdown_timeout"`
 }
 
 // DefaultServerConfig is what a file without a server section gets.
@@ -37,6 +38,7 @@ func DefaultServerConfig() ServerConfig {
 		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderSize:     16 << 10,
+		ClientIPHeader:    "X-Forwarded-For",
 		ShutdownTimeout:   30 * time.Second,
 	}
 }

@@ -13,6 +13,7 @@ import (
 // fuzzProxies are one that trusts the peer of a piecesConn, and one that does not.
 func fuzzProxies() (trusting, stranger *Proxy) {
 	o := testOptions("http://127.0.0.1:1")
+	o.Server.ClientIPHeader = "CF-Connecting-IP"
 	stranger = New(o)
 	o.Server.TrustedProxies = []string{"192.0.2.0/24"}
 	return New(o), stranger
@@ -72,7 +73,8 @@ func FuzzGuard(f *testing.F) {
 func FuzzRequestHeader(f *testing.F) {
 	for _, fields := range []string{
 		"Host: a\r\nA: 1\r\na:2 ", "Host: a\r\nConnection: x-hop, host\r\nX-Hop: 1", "Host: a\r\nConnection: upgrade\r\nUpgrade: websocket, x/1", "Host: a\r\nTE: gzip, trailers\r\nTrailer: B\r\nTransfer-Encoding: chunked",
-		"Host: a\r\nX-Forwarded-For: 192.0.2.1\r\nForwarded: for=b\r\nX-Forwarded-Port: 1", "Host:", "Host: a\r\nContent-Length: 3\r\nExpect: 100-continue",
+		"Host: a\r\nX-Forwarded-For: 192.0.2.1\r\nForwarded: for=b\r\nX-Forwarded-Port: 1", "Host:",
+		"Host: a\r\nX-Real-IP: b\r\nCF-Connecting-IP: c\r\nx-real-ip:d\r\ncf-connecting-ip:e\r\nConnection: x-real-ip, cf-connecting-ip", "Host: a\r\nContent-Length: 3\r\nExpect: 100-continue",
 	} {
 		f.Add("GET", "/a//b?c", fields, false, false)
 		f.Add("POST", "http://a/%2f", fields, true, true)
@@ -117,7 +119,7 @@ var ourFields = regexp.MustCompile(`^(Host: [^\r\n]*\r\n)?(Transfer-Encoding: ch
 
 // passedFields are the lines of a request that go on to the backend.
 func passedFields(m strictMessage, trusted, upgrade bool) (lines []string) {
-	named := connectionOptions(m)
+	named, replaced := connectionOptions(m), map[string]bool{}
 	for _, line := range m.lines {
 		name, value, _ := strings.Cut(line, ":")
 		name = strings.ToLower(name)
@@ -134,6 +136,11 @@ func passedFields(m strictMessage, trusted, upgrade bool) (lines []string) {
 			passes = strings.Trim(value, " \t") != ""
 		case "content-length", "authorization":
 			passes = true
+		case "x-real-ip", "cf-connecting-ip":
+			if passes = trusted || !replaced[name]; !trusted {
+				line = line[:len(name)] + ": 192.0.2.1"
+			}
+			replaced[name] = true
 		default:
 			if name == "forwarded" || strings.HasPrefix(name, "x-forwarded-") && name != "x-forwarded-" {
 				passes = trusted

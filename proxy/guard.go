@@ -35,6 +35,7 @@ type request struct {
 type forwardedFields struct {
 	addrs [8][]byte // X-Forwarded-For, line by line
 	n     int
+	told  [1][]byte // the last line of server.client_ip_header, if that is another field; nil: none
 	proto []byte
 	host  []byte
 }
@@ -64,7 +65,7 @@ func (p *Proxy) guard(x *exchange) reason {
 	if string(r.method) == "CONNECT" {
 		return methodNotAllowed
 	}
-	r.hop.kept = p.keyHeader
+	r.hop.key, r.hop.told = p.keyHeader, p.trust.field
 	if why := r.readFields(&x.client.in, p.bodyTimeout); why != none {
 		return why
 	}
@@ -124,7 +125,7 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 		case kindForwardedHost:
 			r.forwarded.host = f.value
 		default:
-			ok = r.noteKey(&f) && !isDisguised(f.name)
+			ok = r.noteKey(&f) && r.noteClientIP(&f) && !isDisguised(f.name)
 		}
 		if !ok {
 			return badRequest
@@ -165,6 +166,15 @@ func (f *forwardedFields) add(value []byte) (ok bool) {
 	f.addrs[f.n] = value
 	f.n++
 	return true
+}
+
+// lines are those of the field with this name that tells the client's address; "" stands for
+// X-Forwarded-For.
+func (f *forwardedFields) lines(field string) [][]byte {
+	if field == "" {
+		return f.addrs[:f.n]
+	}
+	return f.told[:]
 }
 
 // isDisguised reports whether a name equals that of a field which frames or

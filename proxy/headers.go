@@ -9,40 +9,7 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, r.target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	hasHost := false
-	for block := r.header; len(block) > 0; {
-		f, rest := knownField(block)
-		if f.line == nil {
-			break
-		}
-		block = rest
-		switch f.kind {
-		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
-			kindForwardedFor, kindForwardedProto, kindForwardedHost:
-			continue
-		case kindUpgrade:
-			if r.upgrade == nil {
-				continue
-			}
-		case kindForwarded:
-			if !x.trusted {
-				continue
-			}
-		case kindHost:
-			if hasHost = len(f.value) > 0; !hasHost {
-				continue // an empty one says nothing: the target's authority may
-			}
-		case kindTrailer:
-			if r.body.framing != chunked || r.hop.drops(&f) {
-				continue
-			}
-		case kindOther:
-			if r.hop.drops(&f) {
-				continue
-			}
-		}
-		dst = append(dst, f.line...)
-	}
+	dst, hasHost := x.appendClientFields(dst)
 	if !hasHost {
 		dst = appendField(dst, "Host: ", r.hostFor(x.backend))
 	}
@@ -62,6 +29,55 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	return append(dst, "Via: 1.1 lb\r\n\r\n"...)
 }
 
+// appendClientFields appends the client's own fields, in order and case, without those that end at
+// this hop. host says whether a Host is among them. What a peer that is not trusted says of its
+// address is replaced, once for all lines of a field.
+func (x *exchange) appendClientFields(dst []byte) (_ []byte, host bool) {
+	r := &x.request
+	var replaced uint8
+	for block := r.header; len(block) > 0; {
+		f, rest := knownField(block)
+		if f.line == nil {
+			break
+		}
+		block = rest
+		switch f.kind {
+		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
+			kindForwardedFor, kindForwardedProto, kindForwardedHost:
+			continue
+		case kindUpgrade:
+			if r.upgrade == nil {
+				continue
+			}
+		case kindForwarded:
+			if !x.trusted {
+				continue
+			}
+		case kindHost:
+			if host = len(f.value) > 0; !host {
+				continue // an empty one says nothing: the target's authority may
+			}
+		case kindTrailer:
+			if r.body.framing != chunked || r.hop.drops(&f) {
+				continue
+			}
+		case kindOther, kindRealIP:
+			if r.hop.drops(&f) {
+				continue
+			}
+			if which := r.hop.addressField(&f); which != 0 && !x.trusted {
+				if replaced&which == 0 {
+					dst = appendAddress(dst, f.name, x.addr)
+				}
+				replaced |= which
+				continue
+			}
+		}
+		dst = append(dst, f.line...)
+	}
+	return dst, host
+}
+
 // hostFor is the Host of a request that came without one.
 func (r *request) hostFor(b *backend) []byte {
 	if len(r.authority) > 0 {
@@ -78,8 +94,10 @@ func (p *Proxy) appendForwarded(dst []byte, x *exchange) []byte {
 	dst = append(dst, "X-Forwarded-For: "...)
 	if x.trusted {
 		for _, value := range f.addrs[:f.n] {
-			dst = append(dst, value...)
-			dst = append(dst, ", "...)
+			if len(value) > 0 {
+				dst = append(dst, value...)
+				dst = append(dst, ", "...)
+			}
 		}
 	}
 	dst = x.client.peer.AppendTo(dst)

@@ -8,14 +8,13 @@ import (
 	"loadbalancer/limiter"
 )
 
-// identify finds the address of the client: the peer's, or, when a trusted proxy
-// stands between, the last one in X-Forwarded-For that is not a trusted proxy's.
+// identify finds the address of the client: the peer's or, where the peer is a trusted proxy, the
+// one that its field tells.
 func (p *Proxy) identify(x *exchange) {
 	x.addr = x.client.peer
 	x.trusted = p.trust.trusts(x.addr)
 	if x.trusted {
-		f := &x.request.forwarded
-		x.addr = p.trust.client(x.addr, f.addrs[:f.n])
+		x.addr = p.trust.client(x.addr, x.request.forwarded.lines(p.trust.field))
 	}
 	x.key = addrKey(x.addr)
 }
@@ -26,10 +25,10 @@ func (p *Proxy) identify(x *exchange) {
 // name that only differs in _ and -: a backend that reads it like a CGI would take that
 // field for the key.
 func (r *request) noteKey(f *field) (ok bool) {
-	if !r.hop.keeps(f.name) {
+	if !r.hop.isKey(f.name) {
 		return true
 	}
-	ok = !r.hasKey && equalFold(f.name, r.hop.kept)
+	ok = !r.hasKey && equalFold(f.name, r.hop.key)
 	r.hasKey, r.key = true, f.value
 	return ok
 }

@@ -65,7 +65,7 @@ func (m *strictMessage) note(line, name, value string) {
 	}
 	switch strings.ReplaceAll(name, "_", "-") {
 	case name:
-	case "host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host":
+	case "host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "cf-connecting-ip":
 		m.disguised = append(m.disguised, name)
 	}
 }

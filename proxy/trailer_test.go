@@ -91,11 +91,11 @@ func TestAppendLastChunk(t *testing.T) {
 // What a proxy has to understand is never passed on behind a body, however it is
 // spelt.
 func TestTrailersThatEndHere(t *testing.T) {
-	for _, name := range append(slices.Collect(maps.Keys(kinds)), "x-api-key") {
+	for _, name := range append(slices.Collect(maps.Keys(kinds)), "x-api-key", "cf-connecting-ip") {
 		for _, spelt := range spellings(name) {
 			for _, spelt := range []string{spelt, strings.ReplaceAll(spelt, "-", "_"), strings.Replace(spelt, "-", "_", 1)} {
 				tr := trailers{block: []byte("A: 1\r\n" + spelt + ": 2\r\nB: 3\r\n")}
-				if got := string(tr.appendLastChunk(nil, &hopOptions{kept: "x-api-key"})); got != "0\r\nA: 1\r\nB: 3\r\n\r\n" {
+				if got := string(tr.appendLastChunk(nil, &hopOptions{key: "x-api-key", told: "cf-connecting-ip"})); got != "0\r\nA: 1\r\nB: 3\r\n\r\n" {
 					t.Fatalf("%s: got %q", spelt, got)
 				}
 			}

@@ -46,7 +46,7 @@ func startChunkBackend(t *testing.T, response string) (url string, got <-chan st
 // on each side, however slowly they come.
 func TestTrailersPassBothWays(t *testing.T) {
 	const (
-		came  = "5;x=y\r\nhello\r\n0;z\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nX-Hop: 3\r\nContent-Length: 4\r\nAuthorization: a\r\ntransfer_encoding: b\r\nEmpty:\r\n\r\n"
+		came  = "5;x=y\r\nhello\r\n0;z\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nX-Hop: 3\r\nContent-Length: 4\r\nAuthorization: a\r\nx_real-ip: 192.0.2.1\r\ntransfer_encoding: b\r\nEmpty:\r\n\r\n"
 		wants = "5\r\nhello\r\n0\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nEmpty:\r\n\r\n"
 	)
 	header := lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Connection: x-hop")
