@@ -195,10 +195,10 @@ func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string
 		if r.Path != "" && !strings.HasPrefix(r.Path, "/") {
 			wrong(at+"path", r.Path, "a path that begins with /")
 		}
-		if strings.ContainsAny(r.Host, "/: *") {
+		if strings.ContainsAny(r.Host, "/: *") || r.Host != "" && hostName(r.Host) == "" {
 			wrong(at+"host", r.Host, "a host name without port, such as api.example.com")
 		}
-		k := key{strings.ToLower(r.Host), r.Path}
+		k := key{hostName(r.Host), r.Path}
 		if first, twice := seen[k]; twice {
 			wrong(at+"path", r.Path, fmt.Sprintf("each host and path once; routes[%d] has the same", first))
 		}

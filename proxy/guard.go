@@ -15,7 +15,7 @@ const (
 type request struct {
 	method    []byte
 	target    []byte // origin-form, as received
-	authority []byte // the Host field, or the target's authority
+	authority []byte // the Host field or, where that is missing or empty, the target's authority
 	header    []byte // the header block as received
 	hop       hopOptions
 	body      body
@@ -109,8 +109,10 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			r.authority = f.value
 			ok = isHost(f.value)
 		case kindExpect:
-			unmet = unmet || len(f.value) != 12 || !equalFold(f.value, "100-continue")
-			r.expect = !r.http10
+			if len(f.value) > 0 { // an empty list expects nothing
+				unmet = unmet || len(f.value) != 12 || !equalFold(f.value, "100-continue")
+				r.expect = !r.http10
+			}
 		case kindTE:
 			r.te = r.te || !r.http10 && namedBy(f.value, tokenTrailers)
 		case kindUpgrade:
@@ -203,48 +205,6 @@ func dashedKind(name []byte) kind {
 	}
 	return kindOf(dashed[:n])
 }
-
-// readTarget takes the request target apart. What goes to the backend is
-// origin-form: the path and query as they came, and one authority.
-func (r *request) readTarget(target []byte) bool {
-	if !onlyClass(target, classTarget) {
-		return false
-	}
-	if target[0] == '/' {
-		r.target = target
-		return !bytes.HasPrefix(target, doubleSlash) // //host/path is a host to some readers
-	}
-	if len(target) == 1 && target[0] == '*' {
-		r.target = target
-		return string(r.method) == "OPTIONS"
-	}
-	if len(target) < 7 || !equalFold(target[:7], "http://") {
-		return false
-	}
-	authority, path := target[7:], rootPath
-	if slash := bytes.IndexAny(authority, "/?"); slash >= 0 {
-		authority, path = authority[:slash], authority[slash:]
-	} else if string(r.method) == "OPTIONS" {
-		path = asterisk // RFC 9112, section 3.2.4
-	}
-	if path[0] == '?' || bytes.HasPrefix(path, doubleSlash) || !isHost(authority) {
-		return false
-	}
-	if len(authority) == 0 || authority[0] == ':' {
-		return false // RFC 9110, section 4.2.1: no http URI has an empty host
-	}
-	if len(r.authority) > 0 && !bytes.EqualFold(authority, r.authority) {
-		return false // route and forward by one authority only
-	}
-	r.authority, r.target = authority, path
-	return true
-}
-
-var (
-	doubleSlash = []byte("//")
-	rootPath    = []byte("/")
-	asterisk    = []byte("*")
-)
 
 // isHost reports whether b is a host with an optional port (RFC 9110, section
 // 7.2). An empty one is allowed there, and here: it names no host.

@@ -102,6 +102,44 @@ var (
 	trailerLine = regexp.MustCompile(`^` + tokenPattern + `:(?:` + textPattern + `)*$`)
 )
 
+// absoluteForm takes scheme, host, port and what follows out of a target.
+var absoluteForm = regexp.MustCompile(`^(?i:(http)|https)://([^/?@:\[]+|\[[^/?@]+\])(?::([0-9]*))?([/?].*)?$`)
+
+// strictTarget returns the target in origin-form and the authority of a request with this Host, ""
+// for none. ok is false where the two differ, or the target can be read in more than one way.
+func strictTarget(method, target, host string) (path, authority string, ok bool) {
+	if strings.HasPrefix(target, "/") || target == "*" && method == "OPTIONS" {
+		return target, host, true
+	}
+	part := absoluteForm.FindStringSubmatch(target)
+	if part == nil {
+		return "", "", false
+	}
+	port, path := "443", part[4]
+	if part[1] != "" {
+		port = "80"
+	}
+	switch {
+	case path == "" && method == "OPTIONS":
+		path = "*"
+	case !strings.HasPrefix(path, "/"):
+		path = "/" + path
+	}
+	authority = part[2]
+	if part[3] != "" {
+		authority += ":" + part[3]
+	}
+	if host == "" {
+		scheme, _, _ := strings.Cut(target, "://")
+		authority, _, _ = strings.Cut(strings.SplitN(target[len(scheme)+3:], "/", 2)[0], "?")
+		return path, authority, true
+	}
+	ofHost := func(a string) string {
+		return strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(a), ":"+port), ":")
+	}
+	return path, host, ofHost(authority) == ofHost(host)
+}
+
 // strictBody is a chunked body, decoded.
 type strictBody struct {
 	content  string
