@@ -98,7 +98,7 @@ var (
 	requestLine = regexp.MustCompile(`^(` + tokenPattern + `) ([!"$-~]+) HTTP/1\.([01])$`)
 	statusLine  = regexp.MustCompile(`^HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?$`)
 	chunkLine   = regexp.MustCompile(`^([0-9A-Fa-f]{1,15})((?:[ \t]*;[ \t]*` + tokenPattern +
-		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*)$`)
+		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*|[ \t]+)$`)
 	trailerLine = regexp.MustCompile(`^` + tokenPattern + `:(?:` + textPattern + `)*$`)
 )
 
@@ -157,7 +157,12 @@ func strictChunked(in string) (b strictBody, ok bool) {
 		if !ok || chunk == nil || len(chunk[2]) > maxExtension {
 			return b, false
 		}
-		if extensions += len(chunk[2]); extensions > maxExtensions {
+		if strings.Trim(chunk[2], " \t") != "" {
+			extensions += len(chunk[2])
+		} else if len(line) > 16 {
+			extensions += len(line) - 16
+		}
+		if extensions > maxExtensions {
 			return b, false
 		}
 		size, err := strconv.ParseInt(chunk[1], 16, 64)

@@ -34,6 +34,28 @@ func TestExtensionsOfABodyAreBounded(t *testing.T) {
 	}
 }
 
+// White space that pads sizes to a usual width has no bound over a whole body; wider padding has
+// that of extensions.
+func TestPaddingOfABodyIsBounded(t *testing.T) {
+	padded := func(width, chunks int) string {
+		return strings.Repeat(fmt.Sprintf("%-*s\r\na\r\n", width, "1"), chunks) + "0\r\n\r\n"
+	}
+	for _, test := range []struct {
+		width, chunks int
+		want          error
+	}{
+		{8, maxExtensions, nil},
+		{maxPadded, maxExtensions, nil},
+		{maxPadded + 1, maxExtensions, nil},
+		{maxPadded + 1, maxExtensions + 1, errChunk},
+		{1 + maxExtension, maxExtensions / 200, errChunk},
+	} {
+		if _, _, err := decode(newPieces(padded(test.width, test.chunks)), chunked, 0, 4096); !errors.Is(err, test.want) {
+			t.Errorf("%d sizes padded to %d bytes: %v, want %v", test.chunks, test.width, err, test.want)
+		}
+	}
+}
+
 // section makes trailer lines of the bytes given in all, 5 or more.
 func section(bytes int) string {
 	var b strings.Builder

@@ -71,6 +71,25 @@ func TestTrailersPassBothWays(t *testing.T) {
 	}
 }
 
+// TestPaddedSizesPassBothWays wants chunks cut anew where white space stands behind a size.
+func TestPaddedSizesPassBothWays(t *testing.T) {
+	const came, wants = "5   \r\nhello\r\n6\t\r\n world\r\n0   \r\n\r\n", "b\r\nhello world\r\n0\r\n\r\n"
+	header := lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+	url, got := startChunkBackend(t, header+came)
+	_, address := startProxy(t, testOptions(url))
+	w := newWire(t, address)
+	for range 2 { // the second behind the first on both connections
+		w.send(withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked") + came)
+		if body := <-got; body != wants {
+			t.Errorf("the backend got %q, want %q", body, wants)
+		}
+		answer := make([]byte, len(header+wants))
+		if _, err := io.ReadFull(w.in, answer); err != nil || string(answer) != header+wants {
+			t.Errorf("the client got %q, %v, want %q", answer, err, header+wants)
+		}
+	}
+}
+
 // TestTrailersBehindStreams sends bodies that go through the buffers many times
 // before their trailers come, between programs that are not ours.
 func TestTrailersBehindStreams(t *testing.T) {
