@@ -43,6 +43,12 @@ func FuzzGuard(f *testing.F) {
 		if !ok || !strings.HasSuffix(header, "\r\n\r\n") {
 			t.Errorf("of %q the header ends before %q", raw, rest)
 		}
+		var slow headerScan
+		for i := range len(header) {
+			if slow.end([]byte(header[i : i+1])); slow.faulty {
+				t.Fatalf("%q is refused at byte %d when it comes byte by byte", header, i)
+			}
+		}
 		m, err := strictParse(strings.TrimPrefix(header, "\r\n"))
 		if err == nil {
 			err = m.framed()
