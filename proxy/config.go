@@ -27,6 +27,7 @@ type ServerConfig struct {
 	TrustedProxies    []string       `yaml:"trusted_proxies"`
 	ClientIPHeader    ClientIPHeader `yaml:"client_ip_header"` // of the trusted proxies
 	ProxyProtocol     bool           `yaml:"proxy_protocol"`   // of the trusted proxies; needs one
+	Via               ViaName        `yaml:"via"`              // "": no Via is added
 	ShutdownTimeout   time.Duration  `yaml:"shutdown_timeout"`
 }
 

@@ -23,10 +23,8 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	dst = p.appendForwarded(dst, x)
-	if r.http10 {
-		return append(dst, "Via: 1.0 lb\r\n\r\n"...)
-	}
-	return append(dst, "Via: 1.1 lb\r\n\r\n"...)
+	dst = p.via.append(dst, r.http10)
+	return append(dst, "\r\n"...)
 }
 
 // appendClientFields appends the client's own fields, in order and case, without those that end at
@@ -122,7 +120,7 @@ var protoHTTP = []byte("http")
 // backend's own, with the client's rate limit and what belongs to this hop. A
 // backend that limits the client itself tells of its own limit: ours would say that
 // there are tokens left.
-func (x *exchange) appendResponseHeader(dst []byte) []byte {
+func (p *Proxy) appendResponseHeader(dst []byte, x *exchange) []byte {
 	r := &x.response
 	tells := x.counted && r.status != tooManyRequests
 	if tells {
@@ -132,6 +130,7 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	if tells {
 		dst = x.fields.Append(dst, x.decision)
 	}
+	dst = p.via.append(dst, r.http10)
 	if x.chunks() {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}

@@ -40,7 +40,8 @@ type Proxy struct {
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
 	trust       trust
-	proxyHeader bool    // the trusted begin with one
+	proxyHeader bool // the trusted begin with one
+	via         via
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
@@ -69,6 +70,7 @@ func New(o Options) *Proxy {
 		maxBody:     int64(o.Server.MaxBodySize),
 		trust:       newTrust(o.Server),
 		proxyHeader: o.Server.ProxyProtocol,
+		via:         newVia(o.Server.Via),
 		limiter:     o.Limiter,
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
