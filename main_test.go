@@ -304,18 +304,9 @@ func TestRestartKeepsClients(t *testing.T) {
 }
 
 func TestUnixSockets(t *testing.T) {
-	dir, err := os.MkdirTemp("", "lb") // t.TempDir can be too long for a socket's path
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := socketDir(t)
 	sockets := fmt.Sprintf("server:\n  listen: unix:%s/a\nmanagement:\n  listen: unix:%s/b\n", dir, dir)
-	if left, err := net.Listen("unix", dir+"/a"); err != nil {
-		t.Fatal(err)
-	} else { // as a killed process leaves it behind
-		left.(*net.UnixListener).SetUnlinkOnClose(false)
-		left.Close()
-	}
+	leaveSocket(t, dir+"/a")
 	config := testConfig(t, freeAddresses(t, 1), sockets)
 	startInstance(t, config, "--demo")
 	for socket, path := range map[string]string{"/a": "/", "/b": "/v1/api/clients/"} {
@@ -331,7 +322,7 @@ func TestUnixSockets(t *testing.T) {
 			t.Errorf("%s: got %d", socket, res.StatusCode)
 		}
 	}
-	err = run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
+	err := run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "server.listen: another process answers on unix:"+dir+"/a") {
 		t.Errorf("a second instance on the socket: %v", err)
 	}

@@ -18,6 +18,7 @@ import (
 // ServerConfig is the section server: the listener that clients connect to.
 type ServerConfig struct {
 	Listen            string         `yaml:"listen"`
+	UnixMode          UnixMode       `yaml:"unix_mode"` // of the socket, where listen is one
 	ReadHeaderTimeout time.Duration  `yaml:"read_header_timeout"`
 	BodyTimeout       time.Duration  `yaml:"body_timeout"`
 	IdleTimeout       time.Duration  `yaml:"idle_timeout"`
@@ -35,6 +36,7 @@ type ServerConfig struct {
 func DefaultServerConfig() ServerConfig {
 	return ServerConfig{
 		Listen:            ":8080",
+		UnixMode:          0o666,
 		ReadHeaderTimeout: 10 * time.Second,
 		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       75 * time.Second,
