@@ -20,28 +20,6 @@ import (
 	"loadbalancer/proxy"
 )
 
-// socketDir is a folder whose path is short enough for that of a socket.
-func socketDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "lb")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-// leaveSocket leaves a socket behind as a killed process does.
-func leaveSocket(t *testing.T, path string) {
-	t.Helper()
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.(*net.UnixListener).SetUnlinkOnClose(false)
-	ln.Close()
-}
-
 // permissions are those of the file at the path.
 func permissions(t *testing.T, path string) fs.FileMode {
 	t.Helper()

@@ -303,6 +303,28 @@ func TestRestartKeepsClients(t *testing.T) {
 	}
 }
 
+// socketDir is a folder whose path is short enough for that of a socket.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// leaveSocket leaves a socket behind as a killed process does.
+func leaveSocket(t *testing.T, path string) {
+	t.Helper()
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	ln.Close()
+}
+
 func TestUnixSockets(t *testing.T) {
 	dir := socketDir(t)
 	sockets := fmt.Sprintf("server:\n  listen: unix:%s/a\nmanagement:\n  listen: unix:%s/b\n", dir, dir)
