@@ -109,10 +109,7 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			r.authority = f.value
 			ok = isHost(f.value)
 		case kindExpect:
-			if len(f.value) > 0 { // an empty list expects nothing
-				unmet = unmet || len(f.value) != 12 || !equalFold(f.value, "100-continue")
-				r.expect = !r.http10
-			}
+			unmet = !r.noteExpect(f.value) || unmet
 		case kindTE:
 			r.te = r.te || !r.http10 && namedBy(f.value, tokenTrailers)
 		case kindUpgrade:
@@ -120,12 +117,8 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			r.upgrade = f.value
 		case kindIdempotencyKey:
 			r.keyed = r.keyed || len(f.value) > 0
-		case kindForwardedFor:
-			ok = r.forwarded.add(f.value)
-		case kindForwardedProto:
-			r.forwarded.proto = f.value
-		case kindForwardedHost:
-			r.forwarded.host = f.value
+		case kindForwardedFor, kindForwardedProto, kindForwardedHost:
+			ok = r.forwarded.note(&f)
 		default:
 			ok = r.noteKey(&f) && r.noteClientIP(&f) && !isDisguised(f.name)
 		}
@@ -159,6 +152,29 @@ func requestFraming(codings int, length int64) framing {
 }
 
 var tokenTrailers = []byte("trailers")
+
+// noteExpect notes an Expect field; ok is false for an expectation that is not met. An empty one
+// expects nothing.
+func (r *request) noteExpect(value []byte) (ok bool) {
+	if len(value) == 0 {
+		return true
+	}
+	r.expect = !r.http10
+	return len(value) == 12 && equalFold(value, "100-continue")
+}
+
+// note notes one of the fields; ok is false when there are too many.
+func (f *forwardedFields) note(line *field) (ok bool) {
+	switch line.kind {
+	case kindForwardedFor:
+		return f.add(line.value)
+	case kindForwardedProto:
+		f.proto = line.value
+	case kindForwardedHost:
+		f.host = line.value
+	}
+	return true
+}
 
 // add notes one X-Forwarded-For line; ok is false when there are too many.
 func (f *forwardedFields) add(value []byte) (ok bool) {
