@@ -115,6 +115,11 @@ func isWildcard(host string) bool {
 	return host == "" || net.ParseIP(host).IsUnspecified()
 }
 
+// sameToCGI reports whether two names of fields are one to programs that read _ as -, such as CGI's.
+func sameToCGI(a, b string) bool {
+	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
+}
+
 // validate calls wrong once for each fault.
 func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	at := func(section string) func(path string, value any, allowed string) {
@@ -140,7 +145,14 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 		c.Pools[name].Health.Validate(at("pools." + name + ".health"))
 	}
 	proxy.ValidateRoutes(c.Routes, names, wrong)
-	c.Limiter.Validate(at("limiter"))
+	keyRefused := false
+	c.Limiter.Validate(func(path string, value any, allowed string) {
+		keyRefused = keyRefused || path == "api_key_header"
+		wrong("limiter."+path, value, allowed)
+	})
+	if !keyRefused && sameToCGI(string(c.Server.ClientIPHeader), c.Limiter.APIKeyHeader) {
+		wrong("server.client_ip_header", c.Server.ClientIPHeader, "another field than limiter.api_key_header, also where _ is read as -")
+	}
 	c.Clients.Validate(at("clients"))
 	c.Log.validate(at("log"))
 }

@@ -303,19 +303,32 @@ func TestRestartKeepsClients(t *testing.T) {
 	}
 }
 
-func TestUnixSockets(t *testing.T) {
-	dir, err := os.MkdirTemp("", "lb") // t.TempDir can be too long for a socket's path
+// socketDir is a folder whose path is short enough for that of a socket.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lb")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	sockets := fmt.Sprintf("server:\n  listen: unix:%s/a\nmanagement:\n  listen: unix:%s/b\n", dir, dir)
-	if left, err := net.Listen("unix", dir+"/a"); err != nil {
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// leaveSocket leaves a socket behind as a killed process does.
+func leaveSocket(t *testing.T, path string) {
+	t.Helper()
+	ln, err := net.Listen("unix", path)
+	if err != nil {
 		t.Fatal(err)
-	} else { // as a killed process leaves it behind
-		left.(*net.UnixListener).SetUnlinkOnClose(false)
-		left.Close()
 	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	ln.Close()
+}
+
+func TestUnixSockets(t *testing.T) {
+	dir := socketDir(t)
+	sockets := fmt.Sprintf("server:\n  listen: unix:%s/a\nmanagement:\n  listen: unix:%s/b\n", dir, dir)
+	leaveSocket(t, dir+"/a")
 	config := testConfig(t, freeAddresses(t, 1), sockets)
 	startInstance(t, config, "--demo")
 	for socket, path := range map[string]string{"/a": "/", "/b": "/v1/api/clients/"} {
@@ -331,7 +344,7 @@ func TestUnixSockets(t *testing.T) {
 			t.Errorf("%s: got %d", socket, res.StatusCode)
 		}
 	}
-	err = run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
+	err := run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "server.listen: another process answers on unix:"+dir+"/a") {
 		t.Errorf("a second instance on the socket: %v", err)
 	}

@@ -196,7 +196,7 @@ func (c managementConfig) open(log zerolog.Logger) (net.Listener, error) {
 	if c.Listen == "" {
 		return nil, nil
 	}
-	return listen("management.listen", c.Listen, log)
+	return listen("management.listen", c.Listen, managementSocketMode, log)
 }
 
 // managementTimeout bounds a request and an idle connection of the management side.

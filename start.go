@@ -38,7 +38,7 @@ func newLogger(c logConfig, w io.Writer) zerolog.Logger {
 // start makes the components, runs them until ctx ends or one of them fails, and
 // returns when all have ended.
 func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger) error {
-	front, err := listen("server.listen", c.Server.Listen, log)
+	front, err := listen("server.listen", c.Server.Listen, c.Server.UnixMode, log)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	defer service.Close()
 
 	c.Management.warn(front.Addr(), log)
-	m := newManagement(c.Management, "X-Forwarded-For", service, log)
+	m := newManagement(c.Management, string(c.Server.ClientIPHeader), service, log)
 	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayUseAPI, log))
 	m.observe(balancer, limits)
 
@@ -163,14 +163,16 @@ func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.
 	return listeners
 }
 
-// listen opens a listener on host:port or unix:/path. key is the config's name
-// for it.
-func listen(key, address string, log zerolog.Logger) (net.Listener, error) {
-	open := listenTCP
-	if strings.HasPrefix(address, "unix:") {
-		open = listenUnix
+// listen opens a listener on host:port or unix:/path. key is the config's name for it, and mode that
+// of the file of a unix socket.
+func listen(key, address string, mode proxy.UnixMode, log zerolog.Logger) (net.Listener, error) {
+	var ln net.Listener
+	var err error
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		ln, err = listenUnix(key, path, os.FileMode(mode))
+	} else {
+		ln, err = listenTCP(key, address)
 	}
-	ln, err := open(key, strings.TrimPrefix(address, "unix:"))
 	if err != nil {
 		return nil, err
 	}
@@ -188,24 +190,6 @@ func listenTCP(key, address string) (net.Listener, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: listen on %s: %w", key, address, err)
-	}
-	return ln, nil
-}
-
-// listenUnix opens a unix socket. One that a killed process has left behind is
-// removed; one that answers is not.
-func listenUnix(key, path string) (net.Listener, error) {
-	ln, err := net.Listen("unix", path)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		if conn, dialErr := net.Dial("unix", path); dialErr == nil {
-			conn.Close()
-			return nil, fmt.Errorf("%s: another process answers on unix:%s; stop it, or choose another path", key, path)
-		} else if errors.Is(dialErr, syscall.ECONNREFUSED) && os.Remove(path) == nil {
-			ln, err = net.Listen("unix", path)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: listen on unix:%s: %w", key, path, err)
 	}
 	return ln, nil
 }

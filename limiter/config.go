@@ -110,7 +110,7 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 // through.
 var ownFields = []string{
 	"connection", "content-length", "cookie", "expect", "forwarded", "host", "idempotency-key", "keep-alive",
-	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via",
+	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-real-ip",
 }
 
 // checkKeyHeader reports whether clients' keys can be in the field of this name. If not, allowed says

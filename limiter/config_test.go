@@ -98,7 +98,7 @@ func TestConfigValidate(t *testing.T) {
 
 // A key cannot be in a field that means something else on its way, however its name is spelt.
 func TestKeyHeadersThatAreTaken(t *testing.T) {
-	names := append([]string{"X-Forwarded-For", "x-forwarded-", "X_Forwarded_Proto", "HOST", "Content_Length", "Idempotency_Key"}, ownFields...)
+	names := append([]string{"X-Forwarded-For", "x-forwarded-", "X_Forwarded_Proto", "HOST", "Content_Length", "Idempotency_Key", "X-Real-IP", "x_real_ip"}, ownFields...)
 	for _, name := range append(names, "X API Key", " ", "X-API-Key:", "X-API-Key ", "Schlüssel", "a\r\nb", "k\x00", "a,b", `"k"`) {
 		cfg := DefaultConfig()
 		cfg.APIKeyHeader = name

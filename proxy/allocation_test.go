@@ -47,6 +47,13 @@ func TestNoAllocations(t *testing.T) {
 			func(o *Options) { o.Limiter = keyed }},
 		{"too many in flight", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = full }},
+		{"absolute form, addresses and Via", "GET https://example.com:443?query HTTP/1.1\r\nHost: example.com\r\nX-Real-IP: a\r\nTrue-Client-IP: b\r\nExpect:\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Server.ClientIPHeader, o.Server.Via = "True-Client-IP", "lb" }},
+		{"an address that is believed", "GET //path HTTP/1.1\r\nHost: example.com.\r\nX-Real-IP: 203.0.113.1\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) {
+				o.Server.ClientIPHeader, o.Server.TrustedProxies = "X-Real-IP", []string{"127.0.0.1"}
+				o.Routes, o.Limiter = []RouteConfig{{Host: "example.com", Path: "//", Pool: "main"}}, plenty
+			}},
 		{"shadow mode", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) { o.Limiter = shadow }},
 	} {

@@ -130,8 +130,9 @@ func (b *body) chunkLine(line []byte) error {
 	return nil
 }
 
-// parseChunkSize reads the line before a chunk's data. extension is how many bytes
-// stand behind the size.
+// parseChunkSize reads the line before a chunk's data. extension is how many of the bytes behind the
+// size count towards maxExtensions. White space there is BWS even without an extension: servers pad
+// sizes with it.
 func parseChunkSize(line []byte) (size int64, extension int, ok bool) {
 	const most = 15 // digits that fit into an int64
 	digits := 0
@@ -144,10 +145,13 @@ func parseChunkSize(line []byte) (size int64, extension int, ok bool) {
 		digits++
 	}
 	rest := line[digits:]
-	if digits == 0 || digits > most || len(rest) > maxExtension || !isChunkExtension(rest) {
+	if digits == 0 || digits > most || len(rest) > maxExtension {
 		return 0, 0, false
 	}
-	return size, len(rest), true
+	if len(skipSpace(rest)) == 0 {
+		return size, max(0, len(line)-maxPadded), true
+	}
+	return size, len(rest), isChunkExtension(rest)
 }
 
 func hexDigit(c byte) (byte, bool) {

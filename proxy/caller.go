@@ -11,15 +11,16 @@ import (
 // PROXY header tells.
 func (p *Proxy) ClientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
 	peer, _ := peerOfRequest(ctx)
-	if !p.trusts(peer) {
+	if !p.trust.trusts(peer) {
 		return peer
 	}
 	var r request
 	r.header = ctx.Request.Header.RawHeaders()
+	r.hop.told = p.trust.field
 	if why := r.readFields(nil, 0); why != none {
 		return peer // the guard lets no such header pass, but other listeners have none
 	}
-	return p.walk(peer, &r.forwarded)
+	return p.trust.client(peer, r.forwarded.lines(p.trust.field))
 }
 
 // FromThisMachine reports whether the peer of a request, on this or any other
@@ -28,7 +29,7 @@ func (p *Proxy) ClientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
 // it nor the sender's own is proof of who asks. The request's fields are not read.
 func (p *Proxy) FromThisMachine(ctx *fasthttp.RequestCtx) bool {
 	peer, proxied := peerOfRequest(ctx)
-	return peer.IsLoopback() && !proxied && !p.trusts(peer)
+	return peer.IsLoopback() && !proxied && !p.trust.trusts(peer)
 }
 
 // peerOfRequest returns the address at the other end of a request's connection, and

@@ -64,6 +64,18 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
+func TestClientAddressByAnotherField(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	o.Server.TrustedProxies, o.Server.ClientIPHeader = []string{"10.0.0.0/8"}, "CF-Connecting-IP"
+	p := New(o)
+	const both = "X-Forwarded-For: 198.51.100.1\r\nCF-Connecting-IP: 203.0.113.1\r\n"
+	for peer, want := range map[string]string{"10.0.0.1": "203.0.113.1", "192.0.2.1": "192.0.2.1"} {
+		if got := p.ClientAddress(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}, both)); got.String() != want {
+			t.Errorf("from %s: got %s, want %s", peer, got, want)
+		}
+	}
+}
+
 // On the proxy's own listener a PROXY header tells the client's address, and that the peer is not on
 // this machine.
 func TestCallerBehindProxyProtocol(t *testing.T) {

@@ -3,6 +3,7 @@ package proxy
 const (
 	maxExtension  = 256      // bytes behind one chunk's size
 	maxExtensions = 16 << 10 // bytes behind all the sizes of a body
+	maxPadded     = 16       // width up to which the white space behind a size costs nothing: a long body has many
 )
 
 // isChunkExtension reports whether b may stand between a chunk's size and CRLF:

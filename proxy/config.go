@@ -17,26 +17,31 @@ import (
 
 // ServerConfig is the section server: the listener that clients connect to.
 type ServerConfig struct {
-	Listen            string        `yaml:"listen"`
-	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout"`
-	BodyTimeout       time.Duration `yaml:"body_timeout"`
-	IdleTimeout       time.Duration `yaml:"idle_timeout"`
-	MaxHeaderSize     Size          `yaml:"max_header_size"`
-	MaxBodySize       Size          `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have bounds of their own; 0 means no limit
-	MaxConnections    int           `yaml:"max_connections"` // 0 means no limit
-	TrustedProxies    []string      `yaml:"trusted_proxies"`
-	ProxyProtocol     bool          `yaml:"proxy_protocol"` // of the trusted proxies; needs one
-	ShutdownTimeout   time.Duration `yaml:"shutdown_timeout"`
+	Listen            string         `yaml:"listen"`
+	UnixMode          UnixMode       `yaml:"unix_mode"` // of the socket, where listen is one
+	ReadHeaderTimeout time.Duration  `yaml:"read_header_timeout"`
+	BodyTimeout       time.Duration  `yaml:"body_timeout"`
+	IdleTimeout       time.Duration  `yaml:"idle_timeout"`
+	MaxHeaderSize     Size           `yaml:"max_header_size"`
+	MaxBodySize       Size           `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have bounds of their own; 0 means no limit
+	MaxConnections    int            `yaml:"max_connections"` // 0 means no limit
+	TrustedProxies    []string       `yaml:"trusted_proxies"`
+	ClientIPHeader    ClientIPHeader `yaml:"client_ip_header"` // of the trusted proxies
+	ProxyProtocol     bool           `yaml:"proxy_protocol"`   // of the trusted proxies; needs one
+	Via               ViaName        `yaml:"via"`              // "": no Via is added
+	ShutdownTimeout   time.Duration  `yaml:"shutdown_timeout"`
 }
 
 // DefaultServerConfig is what a file without a server section gets.
 func DefaultServerConfig() ServerConfig {
 	return ServerConfig{
 		Listen:            ":8080",
+		UnixMode:          0o666,
 		ReadHeaderTimeout: 10 * time.Second,
 		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderSize:     16 << 10,
+		ClientIPHeader:    "X-Forwarded-For",
 		ShutdownTimeout:   30 * time.Second,
 	}
 }
@@ -193,10 +198,10 @@ func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string
 		if r.Path != "" && !strings.HasPrefix(r.Path, "/") {
 			wrong(at+"path", r.Path, "a path that begins with /")
 		}
-		if strings.ContainsAny(r.Host, "/: *") {
+		if strings.ContainsAny(r.Host, "/: *") || r.Host != "" && hostName(r.Host) == "" {
 			wrong(at+"host", r.Host, "a host name without port, such as api.example.com")
 		}
-		k := key{strings.ToLower(r.Host), r.Path}
+		k := key{hostName(r.Host), r.Path}
 		if first, twice := seen[k]; twice {
 			wrong(at+"path", r.Path, fmt.Sprintf("each host and path once; routes[%d] has the same", first))
 		}

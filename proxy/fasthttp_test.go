@@ -258,8 +258,8 @@ func TestSmallResponseIsOneWrite(t *testing.T) {
 	}
 }
 
-// TestOneAuthority has the target, which names the host, decide of the pool and
-// of what the backend sees, even where HTTP/1.0 has sent no Host.
+// TestOneAuthority has one authority decide about the pool and about what the backend sees: Host as it
+// was received or, where HTTP/1.0 sent none, that of the target.
 func TestOneAuthority(t *testing.T) {
 	named := func(name string) string {
 		return startBackend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -272,7 +272,8 @@ func TestOneAuthority(t *testing.T) {
 	_, address := startProxy(t, o)
 	for request, want := range map[string]string{
 		"GET http://shop.example/ HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n":       "shop shop.example shop.example",
-		"GET http://Shop.Example:80/ HTTP/1.1\r\nHost: shop.example:80\r\nConnection: close\r\n\r\n": "shop shop.example:80 Shop.Example:80",
+		"GET http://Shop.Example:80/ HTTP/1.1\r\nHost: shop.example:80\r\nConnection: close\r\n\r\n": "shop shop.example:80 shop.example:80",
+		"GET https://shop.example:443?a HTTP/1.1\r\nHost: SHOP.example\r\nConnection: close\r\n\r\n": "shop SHOP.example SHOP.example",
 		"GET http://shop.example/ HTTP/1.0\r\n\r\n":                                                  "shop shop.example shop.example",
 		"GET http://other.example/ HTTP/1.0\r\n\r\n":                                                 "main other.example other.example",
 		"GET / HTTP/1.1\r\nHost: SHOP.example\r\nX-Forwarded-Host: a\r\nConnection: close\r\n\r\n":   "shop SHOP.example SHOP.example",

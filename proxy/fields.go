@@ -24,6 +24,7 @@ const (
 	kindForwardedProto
 	kindForwardedHost
 	kindForwarded // Forwarded and every other X-Forwarded-*
+	kindRealIP
 	kindAuthorization
 	kindIdempotencyKey
 )
@@ -42,11 +43,11 @@ var knownNames = [...][]knownName{
 	4:  {{"host", kindHost}},
 	6:  {{"expect", kindExpect}},
 	7:  {{"trailer", kindTrailer}, {"upgrade", kindUpgrade}},
-	9:  {{"forwarded", kindForwarded}},
+	9:  {{"forwarded", kindForwarded}, {"x-real-ip", kindRealIP}},
 	10: {{"connection", kindConnection}, {"keep-alive", kindHopByHop}},
 	13: {{"authorization", kindAuthorization}},
 	14: {{"content-length", kindContentLength}},
-	15: {{"x-forwarded-for", kindForwardedFor}, {"idempotency-key", kindIdempotencyKey}},
+	15: {{forwardedFor, kindForwardedFor}, {"idempotency-key", kindIdempotencyKey}},
 	16: {{"x-forwarded-host", kindForwardedHost}, {"proxy-connection", kindHopByHop}},
 	17: {{"transfer-encoding", kindTransferEncoding}, {"x-forwarded-proto", kindForwardedProto}},
 	18: {{"proxy-authenticate", kindHopByHop}},
@@ -228,7 +229,8 @@ type hopOptions struct {
 	n      int
 	size   int            // bytes of all values
 	own    limiter.Fields // that this hop writes in place of the message's
-	kept   string         // name of the API key's field, in lower case; "" if there is none
+	key    string         // name of the API key's field, in lower case; "" if there is none
+	told   string         // likewise, of a field other than X-Forwarded-For that tells the client's address
 }
 
 // maxHopOptions bounds the values that hopOptions holds, in bytes.
@@ -279,9 +281,12 @@ func (h *hopOptions) drops(f *field) bool {
 		h.own != 0 && h.own.Has(f.name)
 }
 
-// keeps reports whether the name is that of the API key's field, or looks like it.
-func (h *hopOptions) keeps(name []byte) bool {
-	return len(name) == len(h.kept) && equalDashed(name, h.kept)
+// keeps reports whether the name is that of a field which tells who the client is, or looks like it.
+func (h *hopOptions) keeps(name []byte) bool { return h.isKey(name) || h.tells(name) }
+
+// isKey reports whether the name is that of the API key's field, or looks like it.
+func (h *hopOptions) isKey(name []byte) bool {
+	return len(name) == len(h.key) && equalDashed(name, h.key)
 }
 
 var comma = []byte(",")

@@ -27,6 +27,7 @@ var kinds = map[string]kind{
 	"x-forwarded-port":    kindForwarded,
 	"x-forwarded-prefix":  kindForwarded,
 	"x-forwarded-f":       kindForwarded,
+	"x-real-ip":           kindRealIP,
 	"authorization":       kindAuthorization,
 	"idempotency-key":     kindIdempotencyKey,
 }

@@ -15,7 +15,7 @@ const (
 type request struct {
 	method    []byte
 	target    []byte // origin-form, as received
-	authority []byte // the Host field, or the target's authority
+	authority []byte // the Host field or, where that is missing or empty, the target's authority
 	header    []byte // the header block as received
 	hop       hopOptions
 	body      body
@@ -35,6 +35,7 @@ type request struct {
 type forwardedFields struct {
 	addrs [8][]byte // X-Forwarded-For, line by line
 	n     int
+	told  [1][]byte // the last line of server.client_ip_header, if that is another field; nil: none
 	proto []byte
 	host  []byte
 }
@@ -64,7 +65,7 @@ func (p *Proxy) guard(x *exchange) reason {
 	if string(r.method) == "CONNECT" {
 		return methodNotAllowed
 	}
-	r.hop.kept = p.keyHeader
+	r.hop.key, r.hop.told = p.keyHeader, p.trust.field
 	if why := r.readFields(&x.client.in, p.bodyTimeout); why != none {
 		return why
 	}
@@ -108,8 +109,7 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			r.authority = f.value
 			ok = isHost(f.value)
 		case kindExpect:
-			unmet = unmet || len(f.value) != 12 || !equalFold(f.value, "100-continue")
-			r.expect = !r.http10
+			unmet = !r.noteExpect(f.value) || unmet
 		case kindTE:
 			r.te = r.te || !r.http10 && namedBy(f.value, tokenTrailers)
 		case kindUpgrade:
@@ -117,14 +117,10 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			r.upgrade = f.value
 		case kindIdempotencyKey:
 			r.keyed = r.keyed || len(f.value) > 0
-		case kindForwardedFor:
-			ok = r.forwarded.add(f.value)
-		case kindForwardedProto:
-			r.forwarded.proto = f.value
-		case kindForwardedHost:
-			r.forwarded.host = f.value
+		case kindForwardedFor, kindForwardedProto, kindForwardedHost:
+			ok = r.forwarded.note(&f)
 		default:
-			ok = r.noteKey(&f) && !isDisguised(f.name)
+			ok = r.noteKey(&f) && r.noteClientIP(&f) && !isDisguised(f.name)
 		}
 		if !ok {
 			return badRequest
@@ -157,6 +153,29 @@ func requestFraming(codings int, length int64) framing {
 
 var tokenTrailers = []byte("trailers")
 
+// noteExpect notes an Expect field; ok is false for an expectation that is not met. An empty one
+// expects nothing.
+func (r *request) noteExpect(value []byte) (ok bool) {
+	if len(value) == 0 {
+		return true
+	}
+	r.expect = !r.http10
+	return len(value) == 12 && equalFold(value, "100-continue")
+}
+
+// note notes one of the fields; ok is false when there are too many.
+func (f *forwardedFields) note(line *field) (ok bool) {
+	switch line.kind {
+	case kindForwardedFor:
+		return f.add(line.value)
+	case kindForwardedProto:
+		f.proto = line.value
+	case kindForwardedHost:
+		f.host = line.value
+	}
+	return true
+}
+
 // add notes one X-Forwarded-For line; ok is false when there are too many.
 func (f *forwardedFields) add(value []byte) (ok bool) {
 	if f.n == len(f.addrs) {
@@ -165,6 +184,15 @@ func (f *forwardedFields) add(value []byte) (ok bool) {
 	f.addrs[f.n] = value
 	f.n++
 	return true
+}
+
+// lines are those of the field with this name that tells the client's address; "" stands for
+// X-Forwarded-For.
+func (f *forwardedFields) lines(field string) [][]byte {
+	if field == "" {
+		return f.addrs[:f.n]
+	}
+	return f.told[:]
 }
 
 // isDisguised reports whether a name equals that of a field which frames or
@@ -193,48 +221,6 @@ func dashedKind(name []byte) kind {
 	}
 	return kindOf(dashed[:n])
 }
-
-// readTarget takes the request target apart. What goes to the backend is
-// origin-form: the path and query as they came, and one authority.
-func (r *request) readTarget(target []byte) bool {
-	if !onlyClass(target, classTarget) {
-		return false
-	}
-	if target[0] == '/' {
-		r.target = target
-		return !bytes.HasPrefix(target, doubleSlash) // //host/path is a host to some readers
-	}
-	if len(target) == 1 && target[0] == '*' {
-		r.target = target
-		return string(r.method) == "OPTIONS"
-	}
-	if len(target) < 7 || !equalFold(target[:7], "http://") {
-		return false
-	}
-	authority, path := target[7:], rootPath
-	if slash := bytes.IndexAny(authority, "/?"); slash >= 0 {
-		authority, path = authority[:slash], authority[slash:]
-	} else if string(r.method) == "OPTIONS" {
-		path = asterisk // RFC 9112, section 3.2.4
-	}
-	if path[0] == '?' || bytes.HasPrefix(path, doubleSlash) || !isHost(authority) {
-		return false
-	}
-	if len(authority) == 0 || authority[0] == ':' {
-		return false // RFC 9110, section 4.2.1: no http URI has an empty host
-	}
-	if len(r.authority) > 0 && !bytes.EqualFold(authority, r.authority) {
-		return false // route and forward by one authority only
-	}
-	r.authority, r.target = authority, path
-	return true
-}
-
-var (
-	doubleSlash = []byte("//")
-	rootPath    = []byte("/")
-	asterisk    = []byte("*")
-)
 
 // isHost reports whether b is a host with an optional port (RFC 9110, section
 // 7.2). An empty one is allowed there, and here: it names no host.

@@ -7,9 +7,10 @@ type headerScan struct {
 	line   int  // bytes of the line so far
 	last   byte // the one before
 	begun  bool // the request line has come
-	faulty bool // a line ended without CR, more than one empty line came first, or a method has no end
+	faulty bool // a line ended without CR, more than one empty line came first, or it begins with no request line
 	blank  bool // an empty line came first
-	spaced bool // a space has come in the request line, which has no end so far
+	spoken bool // a byte other than CR and LF has come; counts while the header has no end
+	start  requestLineScan
 }
 
 // end returns how much of b belongs to the header that is being read: all of it,
@@ -18,8 +19,9 @@ func (s *headerScan) end(b []byte) int {
 	for i := 0; i < len(b); i++ {
 		next := indexNewline(b[i:])
 		if next < 0 {
-			s.unended(b[i:])
-			return len(b)
+			s.line += len(b) - i
+			s.last = b[len(b)-1]
+			break
 		}
 		if next > 0 {
 			s.line += next
@@ -29,7 +31,7 @@ func (s *headerScan) end(b []byte) int {
 		crlf := s.line > 0 && s.last == '\r'
 		empty := s.line == 1 && crlf || s.line == 0
 		s.faulty = s.faulty || !crlf
-		s.line, s.last, s.spaced = 0, '\n', false
+		s.line, s.last = 0, '\n'
 		switch {
 		case !empty:
 			s.begun = true
@@ -40,25 +42,17 @@ func (s *headerScan) end(b []byte) int {
 			s.blank = true
 		}
 	}
+	// The header has no end so far, and may never have one.
+	s.faulty = s.faulty || !s.start.takes(b)
+	s.spoken = s.spoken || len(bytes.Trim(b, "\r\n")) > 0
 	return len(b)
 }
 
-// unended takes the beginning of a line, or more of one. A method that is too long
-// is a fault here already: the line may never end.
-func (s *headerScan) unended(part []byte) {
-	if !s.begun && !s.spaced && s.line <= maxMethod {
-		head := part[:min(len(part), maxMethod+1-s.line)]
-		s.spaced = bytes.IndexByte(head, ' ') >= 0
-		s.faulty = s.faulty || !s.spaced && s.line+len(head) > maxMethod
-	}
-	s.line += len(part)
-	s.last = part[len(part)-1]
-}
-
-// fault is errLine for a faulty header: fasthttp might wait for another end of it,
-// until its time is over.
+// fault is errLine for a faulty header: fasthttp might wait for another end of it, until its time is
+// over. Empty lines alone are no fault yet: fasthttp would take the error for the client's end, and
+// close the connection without an answer.
 func (s *headerScan) fault() error {
-	if s.faulty {
+	if s.faulty && (s.begun || s.spoken) {
 		return errLine
 	}
 	return nil

@@ -9,7 +9,30 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, r.target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	hasHost := false
+	dst, hasHost := x.appendClientFields(dst)
+	if !hasHost {
+		dst = appendField(dst, "Host: ", r.hostFor(x.backend))
+	}
+	if r.body.framing == chunked {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.upgrade != nil {
+		dst = append(dst, "Connection: Upgrade\r\n"...)
+	}
+	if r.te {
+		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
+	}
+	dst = p.appendForwarded(dst, x)
+	dst = p.via.append(dst, r.http10)
+	return append(dst, "\r\n"...)
+}
+
+// appendClientFields appends the client's own fields, in order and case, without those that end at
+// this hop. host says whether a Host is among them. What a peer that is not trusted says of its
+// address is replaced, once for all lines of a field.
+func (x *exchange) appendClientFields(dst []byte) (_ []byte, host bool) {
+	r := &x.request
+	var replaced uint8
 	for block := r.header; len(block) > 0; {
 		f, rest := knownField(block)
 		if f.line == nil {
@@ -29,37 +52,28 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 				continue
 			}
 		case kindHost:
-			if hasHost = len(f.value) > 0; !hasHost {
+			if host = len(f.value) > 0; !host {
 				continue // an empty one says nothing: the target's authority may
 			}
 		case kindTrailer:
 			if r.body.framing != chunked || r.hop.drops(&f) {
 				continue
 			}
-		case kindOther:
+		case kindOther, kindRealIP:
 			if r.hop.drops(&f) {
+				continue
+			}
+			if which := r.hop.addressField(&f); which != 0 && !x.trusted {
+				if replaced&which == 0 {
+					dst = appendAddress(dst, f.name, x.addr)
+				}
+				replaced |= which
 				continue
 			}
 		}
 		dst = append(dst, f.line...)
 	}
-	if !hasHost {
-		dst = appendField(dst, "Host: ", r.hostFor(x.backend))
-	}
-	if r.body.framing == chunked {
-		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	}
-	if r.upgrade != nil {
-		dst = append(dst, "Connection: Upgrade\r\n"...)
-	}
-	if r.te {
-		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
-	}
-	dst = p.appendForwarded(dst, x)
-	if r.http10 {
-		return append(dst, "Via: 1.0 lb\r\n\r\n"...)
-	}
-	return append(dst, "Via: 1.1 lb\r\n\r\n"...)
+	return dst, host
 }
 
 // hostFor is the Host of a request that came without one.
@@ -78,8 +92,10 @@ func (p *Proxy) appendForwarded(dst []byte, x *exchange) []byte {
 	dst = append(dst, "X-Forwarded-For: "...)
 	if x.trusted {
 		for _, value := range f.addrs[:f.n] {
-			dst = append(dst, value...)
-			dst = append(dst, ", "...)
+			if len(value) > 0 {
+				dst = append(dst, value...)
+				dst = append(dst, ", "...)
+			}
 		}
 	}
 	dst = x.client.peer.AppendTo(dst)
@@ -104,7 +120,7 @@ var protoHTTP = []byte("http")
 // backend's own, with the client's rate limit and what belongs to this hop. A
 // backend that limits the client itself tells of its own limit: ours would say that
 // there are tokens left.
-func (x *exchange) appendResponseHeader(dst []byte) []byte {
+func (p *Proxy) appendResponseHeader(dst []byte, x *exchange) []byte {
 	r := &x.response
 	tells := x.counted && r.status != tooManyRequests
 	if tells {
@@ -114,6 +130,7 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	if tells {
 		dst = x.fields.Append(dst, x.decision)
 	}
+	dst = p.via.append(dst, r.http10)
 	if x.chunks() {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}

@@ -33,7 +33,7 @@ var hostileChunks = []struct {
 	name string
 	body []string
 }{
-	{"size", []string{"\r\na\r\n", "g\r\n", "0x1\r\na\r\n", "+1\r\na\r\n", "-1\r\na\r\n", "1_0\r\na\r\n", " 1\r\na\r\n", "1 \r\na\r\n", "1\t\r\na\r\n", "1,\r\na\r\n",
+	{"size", []string{"\r\na\r\n", "g\r\n", "0x1\r\na\r\n", "+1\r\na\r\n", "-1\r\na\r\n", "1_0\r\na\r\n", " 1\r\na\r\n", "1 1\r\na\r\n", "1 \v\r\na\r\n", "1" + strings.Repeat(" ", maxExtension+1) + "\r\na\r\n", "1,\r\na\r\n",
 		"0000000000000001\r\na\r\n", "ffffffffffffffff\r\na\r\n", "1\r\r\na\r\n", "1\x00\r\na\r\n"}},
 	{"line ends", []string{"1\na\r\n", "1\ra\r\n", "1\r\na\n", "1\r\na\r", "1\r\na", "\n1\r\na\r\n"}},
 	{"size and data differ", []string{"1\r\nab\r\n", "2\r\na\r\n", "1\r\naXX", "1\r\na\r\n\r\n"}},

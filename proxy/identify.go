@@ -8,13 +8,13 @@ import (
 	"loadbalancer/limiter"
 )
 
-// identify finds the address of the client: the peer's, or, when a trusted proxy
-// stands between, the last one in X-Forwarded-For that is not a trusted proxy's.
+// identify finds the address of the client: the peer's or, where the peer is a trusted proxy, the
+// one that its field tells.
 func (p *Proxy) identify(x *exchange) {
 	x.addr = x.client.peer
-	x.trusted = p.trusts(x.addr)
+	x.trusted = p.trust.trusts(x.addr)
 	if x.trusted {
-		x.addr = p.walk(x.addr, &x.request.forwarded)
+		x.addr = p.trust.client(x.addr, x.request.forwarded.lines(p.trust.field))
 	}
 	x.key = addrKey(x.addr)
 }
@@ -25,10 +25,10 @@ func (p *Proxy) identify(x *exchange) {
 // name that only differs in _ and -: a backend that reads it like a CGI would take that
 // field for the key.
 func (r *request) noteKey(f *field) (ok bool) {
-	if !r.hop.keeps(f.name) {
+	if !r.hop.isKey(f.name) {
 		return true
 	}
-	ok = !r.hasKey && equalFold(f.name, r.hop.kept)
+	ok = !r.hasKey && equalFold(f.name, r.hop.key)
 	r.hasKey, r.key = true, f.value
 	return ok
 }
@@ -39,40 +39,6 @@ func (r *request) apiKey() []byte {
 		return nil
 	}
 	return r.key
-}
-
-// trusts reports whether what the peer says of its clients is believed.
-func (p *Proxy) trusts(peer netip.Addr) bool {
-	for _, t := range p.trusted {
-		if t.Contains(peer) {
-			return true
-		}
-	}
-	return false
-}
-
-// walk goes through X-Forwarded-For from its end for as long as the addresses are
-// those of trusted proxies. The first other one is the client. What is no address
-// ends the walk: nobody trusted has written it.
-func (p *Proxy) walk(nearest netip.Addr, f *forwardedFields) netip.Addr {
-	for i := f.n - 1; i >= 0; i-- {
-		for list := f.addrs[i]; len(list) > 0; {
-			entry := list
-			if c := bytes.LastIndexByte(list, ','); c >= 0 {
-				entry, list = list[c+1:], list[:c]
-			} else {
-				list = nil
-			}
-			addr, ok := parseForwardedAddr(trimSpace(entry))
-			if !ok {
-				return nearest
-			}
-			if nearest = addr; !p.trusts(addr) {
-				return nearest
-			}
-		}
-	}
-	return nearest
 }
 
 // parseForwardedAddr reads an address as proxies write it: with or without port,

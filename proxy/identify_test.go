@@ -40,7 +40,11 @@ func TestIdentify(t *testing.T) {
 		{"garbage", "10.1.2.3", []string{"203.0.113.1, unknown"}, "10.1.2.3", true},
 		{"garbage behind a proxy", "10.1.2.3", []string{"203.0.113.1, unknown, 10.0.0.1"}, "10.0.0.1", true},
 		{"garbage before the client", "10.1.2.3", []string{"<script>, 203.0.113.1"}, "203.0.113.1", true},
-		{"empty entry", "10.1.2.3", []string{"203.0.113.1, "}, "10.1.2.3", true},
+		{"empty entry at the end", "10.1.2.3", []string{"203.0.113.1, "}, "203.0.113.1", true},
+		{"empty entry in the middle", "10.1.2.3", []string{"203.0.113.1, \t,10.0.0.1"}, "203.0.113.1", true},
+		{"empty entry at the beginning", "10.1.2.3", []string{",203.0.113.1"}, "203.0.113.1", true},
+		{"empty entries everywhere", "10.1.2.3", []string{",, 203.0.113.1,,", ", ", "10.0.0.1,", ",10.0.0.2"}, "203.0.113.1", true},
+		{"garbage behind an empty entry", "10.1.2.3", []string{"203.0.113.1, x, , 10.0.0.1"}, "10.0.0.1", true},
 		{"empty line", "10.1.2.3", []string{"203.0.113.1", ""}, "203.0.113.1", true},
 		{"only commas", "10.1.2.3", []string{",,"}, "10.1.2.3", true},
 		{"leading zero", "10.1.2.3", []string{"203.0.113.01"}, "10.1.2.3", true},
@@ -78,6 +82,62 @@ func TestIdentify(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestIdentifyByOtherFields has trusted proxies tell the client's address in a field of their own.
+func TestIdentifyByOtherFields(t *testing.T) {
+	const peer = "192.0.2.1" // of a piecesConn
+	for _, header := range []ClientIPHeader{"X-Real-IP", "CF-Connecting-IP", "true_client_ip"} {
+		o := testOptions("http://127.0.0.1:1")
+		o.Server.ClientIPHeader = header
+		stranger := New(o)
+		o.Server.TrustedProxies = []string{"192.0.2.0/24"}
+		p := New(o)
+		name := string(header)
+		for _, test := range []struct {
+			name   string
+			fields []string
+			want   string
+		}{
+			{"an address", []string{name + ": 203.0.113.1"}, "203.0.113.1"},
+			{"the name in another case", []string{strings.ToUpper(name) + ":203.0.113.1"}, "203.0.113.1"},
+			{"X-Forwarded-For beside it", []string{"X-Forwarded-For: 198.51.100.1", name + ": 203.0.113.1", "X-Forwarded-For: 198.51.100.2"}, "203.0.113.1"},
+			{"X-Forwarded-For alone", []string{"X-Forwarded-For: 198.51.100.1"}, peer},
+			{"no field", nil, peer},
+			{"several lines", []string{name + ": 198.51.100.1", name + ": 203.0.113.1"}, "203.0.113.1"},
+			{"several lines, the last without an address", []string{name + ": 198.51.100.1", name + ":"}, peer},
+			{"the address of a trusted proxy", []string{name + ": 192.0.2.9"}, "192.0.2.9"},
+			{"port", []string{name + ": 203.0.113.1:4711"}, "203.0.113.1"},
+			{"IPv6", []string{name + ": 2001:db8::1"}, "2001:db8::1"},
+			{"brackets and port", []string{name + ": [2001:db8::1]:4711"}, "2001:db8::1"},
+			{"IPv4-mapped", []string{name + ": ::ffff:203.0.113.1"}, "203.0.113.1"},
+			{"white space", []string{name + ": \t203.0.113.1\t "}, "203.0.113.1"},
+			{"empty", []string{name + ":"}, peer},
+			{"garbage", []string{name + ": unknown"}, peer},
+			{"a list", []string{name + ": 203.0.113.1, 198.51.100.1"}, peer},
+			{"a list of one", []string{name + ": 203.0.113.1,"}, peer},
+		} {
+			request := withHost(append([]string{"GET / HTTP/1.1"}, test.fields...)...)
+			if got := identified(t, p, request); got != test.want {
+				t.Errorf("%s, %s: got %s, want %s", header, test.name, got, test.want)
+			}
+			if got := identified(t, stranger, request); got != peer {
+				t.Errorf("%s, %s, of a stranger: got %s, want the peer", header, test.name, got)
+			}
+		}
+	}
+}
+
+// identified is the address that the request counts for.
+func identified(t *testing.T, p *Proxy, request string) string {
+	t.Helper()
+	x, why, parsed := p.parsedRequest(newPieces(request))
+	if !parsed || why != none {
+		t.Fatalf("%q was refused", request)
+	}
+	defer endExchange(x)
+	p.identify(x)
+	return x.addr.String()
 }
 
 // Without trusted proxies nobody is believed.

@@ -25,6 +25,7 @@ var oddFields = []string{
 var oddRequests = []string{
 	"GET / HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\nhOST:h\r\n", "\r\nGET / HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n", "GET / HTTP/1.0\r\nHost:\r\nConnection: Keep-Alive\r\n",
 	"get / HTTP/1.1\r\nHost: h\r\n", "PURGE / HTTP/1.1\r\nHost: h\r\n", "OPTIONS * HTTP/1.1\r\nHost: h\r\n", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n",
+	"GET //h/ HTTP/1.1\r\nHost: h\r\n", "GET //v1/api/ HTTP/1.1\r\nHost: h\r\n", "GET http://h//v1/api/ HTTP/1.1\r\nHost: h:80\r\n", "GET https://h?/v1/api/ HTTP/1.1\r\nHost: h:443\r\n", "GET / HTTP/1.1\r\nHost: h.\r\nExpect:\r\n",
 	"GET http://h/ HTTP/1.1\r\nHost: h\r\n", "GET HTTP://H HTTP/1.1\r\nHost: h\r\n", "GET http://h:80/ HTTP/1.1\r\nHost: h:80\r\n", "GET /./ HTTP/1.1\r\nHost: h\r\n", "GET /%2e%2e/ HTTP/1.1\r\nHost: h\r\n",
 	"GET /a/../ HTTP/1.1\r\nHost: other\r\n", "GET /a//b HTTP/1.1\r\nHost: h\r\n", "GET /?a=/v1/api/ HTTP/1.1\r\nHost: h\r\n", "GET /v1/api HTTP/1.1\r\nHost: h\r\n", "GET /V1/API/ HTTP/1.1\r\nHost: h\r\n",
 	"GET /v1/%61pi/ HTTP/1.1\r\nHost: h\r\n", "GET /./v1/api/ HTTP/1.1\r\nHost: h\r\n", "GET http://h/v1//api/ HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n",
@@ -98,7 +99,7 @@ func TestNoFramingBuysAToken(t *testing.T) {
 		withHost("GET / HTTP/1.1", "Upgrade: websocket", "Connection: upgrade, close"),
 		withHost("GET / HTTP/1.1", "Host: other"), withHost("GET / HTTP/1.1", "X_Forwarded_For: 192.0.2.1"),
 		withHost("GET / HTTP/1.1", "X-Forwarded-For : 192.0.2.1"), withHost("GET / HTTP/1.1", " X-Forwarded-For: 192.0.2.1"),
-		"GET / HTTP/1.0\r\n\r\n", "GET //h/ HTTP/1.1\r\nHost: h\r\n\r\n", "GET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\n\n", proxyV1 + get("/"),
+		"GET / HTTP/1.0\r\n\r\n", "GET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\n\n", proxyV1 + get("/"),
 	} {
 		if got := talk(t, address, request); strings.Contains(got, "HTTP/1.1 2") || !strings.HasPrefix(got, "HTTP/1.1 4") {
 			t.Errorf("%.80q: got %q", request, got)

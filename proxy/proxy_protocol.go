@@ -27,7 +27,7 @@ var errProxyHeader = errors.New("the connection does not begin with a valid PROX
 // PROXY header. Its presence is never guessed: who could choose would choose his
 // address (proxy-protocol.txt, section 2).
 func (p *Proxy) sendsProxyHeader(peer netip.Addr) bool {
-	return p.proxyHeader && p.trusts(peer)
+	return p.proxyHeader && p.trust.trusts(peer)
 }
 
 // readProxyHeader waits for the PROXY header and takes the address that it tells
@@ -108,7 +108,7 @@ func beginsLike(b, signature []byte) bool {
 // socket's own: the proxy speaks for itself (LOCAL), does not know for whom it
 // speaks (UNKNOWN, UNSPEC), or its client did not come by TCP.
 func toldPeer(header []byte) (netip.Addr, error) {
-	if isUnspecified(header) {
+	if tellsNothing(header) {
 		return netip.Addr{}, nil
 	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(header), maxProxyLine))
@@ -121,10 +121,13 @@ func toldPeer(header []byte) (netip.Addr, error) {
 	return netip.Addr{}, nil
 }
 
-// isUnspecified reports whether a header of version 2 forwards a client without an
-// address. The parser refuses that; section 2.2 lets the receiver choose, and
-// HAProxy takes the socket's address.
-func isUnspecified(header []byte) bool {
-	return header[0] == proxyproto.SIGV2[0] &&
-		header[12] == byte(proxyproto.PROXY) && header[13] == byte(proxyproto.UNSPEC)
+// tellsNothing reports whether a header of version 2 has no address that counts, in which case
+// section 2.2 has the receiver take the connection's own: the command is LOCAL, whatever the family,
+// or the family is AF_UNSPEC, whatever the transport. The parser refuses some of these.
+func tellsNothing(header []byte) bool {
+	if header[0] != proxyproto.SIGV2[0] {
+		return false
+	}
+	command, family := proxyproto.ProtocolVersionAndCommand(header[12]), header[13]>>4
+	return command == proxyproto.LOCAL || command == proxyproto.PROXY && family == 0
 }

@@ -11,7 +11,7 @@ func (p *Proxy) respond(x *exchange) reason {
 	r := &x.response
 	x.cut = x.cut || p.draining.Load() || !x.upload.complete() ||
 		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose)
-	x.out = x.appendResponseHeader(x.out[:0])
+	x.out = p.appendResponseHeader(x.out[:0], x)
 	var err error
 	if r.body.ready() {
 		header := len(x.out)

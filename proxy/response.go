@@ -14,6 +14,7 @@ type response struct {
 	fields  []byte // the header's lines
 	hop     hopOptions
 	body    body
+	http10  bool
 	keep    bool   // the connection can serve another request
 	upgrade []byte // the protocol it changes to, or asks for
 }
@@ -83,7 +84,7 @@ var protocolPrefix = []byte("HTTP/1.")
 // readFields checks each field, and finds out how the body is framed and whether
 // the connection will live on.
 func (r *response) readFields(http10, head bool, timeout time.Duration) error {
-	r.hop, r.upgrade = hopOptions{}, nil
+	r.hop, r.upgrade, r.http10 = hopOptions{}, nil, http10
 	r.keep = !http10
 	var lengths, codings int
 	var length int64

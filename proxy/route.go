@@ -9,7 +9,7 @@ import (
 
 // route sends a host and path to a pool. Empty means any.
 type route struct {
-	host []byte // lower case, without port
+	host []byte // lower case, without port and the dot behind it
 	path []byte
 	pool *pool
 }
@@ -19,7 +19,7 @@ type route struct {
 func newRoutes(configs []RouteConfig, pools map[string]*pool) []route {
 	var routes []route
 	for _, c := range configs {
-		routes = append(routes, route{[]byte(strings.ToLower(c.Host)), []byte(c.Path), pools[c.Pool]})
+		routes = append(routes, route{[]byte(hostName(c.Host)), []byte(c.Path), pools[c.Pool]})
 	}
 	if len(configs) == 0 {
 		for _, p := range pools { // exactly one: ValidateRoutes saw to it
@@ -45,11 +45,21 @@ func (p *Proxy) route(x *exchange) reason {
 	return noRoute
 }
 
-// sameHost compares an authority, with or without port and in any case, with a
-// host in lower case.
+// hostName is the form in which the host of a route is compared: in lower case, and without the dot
+// behind it that names the root of the DNS.
+func hostName(host string) string {
+	return strings.TrimSuffix(strings.ToLower(host), ".")
+}
+
+// sameHost compares an authority, with or without port, in any case, and with or without a dot
+// behind the name, with a host in the form of hostName.
 func sameHost(authority, host []byte) bool {
 	if len(authority) < len(host) || !bytes.EqualFold(authority[:len(host)], host) {
 		return false
 	}
-	return len(authority) == len(host) || authority[len(host)] == ':'
+	rest := authority[len(host):]
+	if len(rest) > 0 && rest[0] == '.' {
+		rest = rest[1:]
+	}
+	return len(rest) == 0 || rest[0] == ':'
 }

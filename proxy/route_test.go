@@ -5,7 +5,7 @@ import "testing"
 func TestRoute(t *testing.T) {
 	o := testOptions()
 	o.Pools = map[string]PoolConfig{}
-	for _, name := range []string{"any", "path", "long", "host", "host_path", "query"} {
+	for _, name := range []string{"any", "path", "long", "host", "host_path", "query", "dot"} {
 		o.Pools[name] = DefaultPoolConfig()
 	}
 	o.Routes = []RouteConfig{ // the least specific first: their order does not count
@@ -15,6 +15,7 @@ func TestRoute(t *testing.T) {
 		{Host: "API.example.com", Pool: "host"},
 		{Host: "api.example.com", Path: "/v2/", Pool: "host_path"},
 		{Path: "/exact?q=", Pool: "query"},
+		{Host: "Dot.example.", Pool: "dot"},
 	}
 	p := New(o)
 	for _, test := range []struct{ host, target, want string }{
@@ -32,6 +33,16 @@ func TestRoute(t *testing.T) {
 		{"api.example.com:", "/", "host"},
 		{"api.example.com", "*", "host"},
 		{"api.example.com", "/v2/long/er", "host_path"}, // a host counts more than a longer path
+		{"api.example.com.", "/", "host"},
+		{"API.example.com.:8080", "/v2/", "host_path"},
+		{"api.example.com.:", "/", "host"},
+		{"dot.example.", "/", "dot"},
+		{"DOT.example", "/", "dot"},
+		{"dot.example:80", "/", "dot"},
+		{"api.example.com..", "/", "any"},
+		{".", "/", "any"},
+		{"dot.example.x", "/", "any"},
+		{"other.example", "//v2/", "any"}, // the bytes as they were sent count
 		{"api.example.com.evil.example", "/", "any"},
 		{"api.example.comx", "/", "any"},
 		{"xapi.example.com", "/", "any"},

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -40,8 +39,9 @@ type Proxy struct {
 	bodyTimeout time.Duration
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
-	trusted     []netip.Prefix
-	proxyHeader bool    // the trusted begin with one
+	trust       trust
+	proxyHeader bool // the trusted begin with one
+	via         via
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
@@ -69,7 +69,9 @@ func New(o Options) *Proxy {
 		bodyTimeout: o.Server.BodyTimeout,
 		shutdown:    o.Server.ShutdownTimeout,
 		maxBody:     int64(o.Server.MaxBodySize),
+		trust:       newTrust(o.Server),
 		proxyHeader: o.Server.ProxyProtocol,
+		via:         newVia(o.Server.Via),
 		limiter:     o.Limiter,
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
@@ -80,13 +82,6 @@ func New(o Options) *Proxy {
 	}
 	if o.Limiter != nil {
 		p.keyHeader = o.Limiter.KeyHeader()
-	}
-	for _, s := range o.Server.TrustedProxies {
-		prefix, err := parsePrefix(s)
-		if err != nil {
-			panic("BUG: trusted_proxies was not validated: " + err.Error())
-		}
-		p.trusted = append(p.trusted, prefix)
 	}
 	byName := map[string]*pool{}
 	for _, name := range slices.Sorted(maps.Keys(o.Pools)) {

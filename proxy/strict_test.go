@@ -65,7 +65,7 @@ func (m *strictMessage) note(line, name, value string) {
 	}
 	switch strings.ReplaceAll(name, "_", "-") {
 	case name:
-	case "host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host":
+	case "host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "cf-connecting-ip":
 		m.disguised = append(m.disguised, name)
 	}
 }
@@ -98,9 +98,47 @@ var (
 	requestLine = regexp.MustCompile(`^(` + tokenPattern + `) ([!"$-~]+) HTTP/1\.([01])$`)
 	statusLine  = regexp.MustCompile(`^HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?$`)
 	chunkLine   = regexp.MustCompile(`^([0-9A-Fa-f]{1,15})((?:[ \t]*;[ \t]*` + tokenPattern +
-		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*)$`)
+		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*|[ \t]+)$`)
 	trailerLine = regexp.MustCompile(`^` + tokenPattern + `:(?:` + textPattern + `)*$`)
 )
+
+// absoluteForm takes scheme, host, port and what follows out of a target.
+var absoluteForm = regexp.MustCompile(`^(?i:(http)|https)://([^/?@:\[]+|\[[^/?@]+\])(?::([0-9]*))?([/?].*)?$`)
+
+// strictTarget returns the target in origin-form and the authority of a request with this Host, ""
+// for none. ok is false where the two differ, or the target can be read in more than one way.
+func strictTarget(method, target, host string) (path, authority string, ok bool) {
+	if strings.HasPrefix(target, "/") || target == "*" && method == "OPTIONS" {
+		return target, host, true
+	}
+	part := absoluteForm.FindStringSubmatch(target)
+	if part == nil {
+		return "", "", false
+	}
+	port, path := "443", part[4]
+	if part[1] != "" {
+		port = "80"
+	}
+	switch {
+	case path == "" && method == "OPTIONS":
+		path = "*"
+	case !strings.HasPrefix(path, "/"):
+		path = "/" + path
+	}
+	authority = part[2]
+	if part[3] != "" {
+		authority += ":" + part[3]
+	}
+	if host == "" {
+		scheme, _, _ := strings.Cut(target, "://")
+		authority, _, _ = strings.Cut(strings.SplitN(target[len(scheme)+3:], "/", 2)[0], "?")
+		return path, authority, true
+	}
+	ofHost := func(a string) string {
+		return strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(a), ":"+port), ":")
+	}
+	return path, host, ofHost(authority) == ofHost(host)
+}
 
 // strictBody is a chunked body, decoded.
 type strictBody struct {
@@ -119,7 +157,12 @@ func strictChunked(in string) (b strictBody, ok bool) {
 		if !ok || chunk == nil || len(chunk[2]) > maxExtension {
 			return b, false
 		}
-		if extensions += len(chunk[2]); extensions > maxExtensions {
+		if strings.Trim(chunk[2], " \t") != "" {
+			extensions += len(chunk[2])
+		} else if len(line) > 16 {
+			extensions += len(line) - 16
+		}
+		if extensions > maxExtensions {
 			return b, false
 		}
 		size, err := strconv.ParseInt(chunk[1], 16, 64)

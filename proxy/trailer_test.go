@@ -34,6 +34,28 @@ func TestExtensionsOfABodyAreBounded(t *testing.T) {
 	}
 }
 
+// White space that pads sizes to a usual width has no bound over a whole body; wider padding has
+// that of extensions.
+func TestPaddingOfABodyIsBounded(t *testing.T) {
+	padded := func(width, chunks int) string {
+		return strings.Repeat(fmt.Sprintf("%-*s\r\na\r\n", width, "1"), chunks) + "0\r\n\r\n"
+	}
+	for _, test := range []struct {
+		width, chunks int
+		want          error
+	}{
+		{8, maxExtensions, nil},
+		{maxPadded, maxExtensions, nil},
+		{maxPadded + 1, maxExtensions, nil},
+		{maxPadded + 1, maxExtensions + 1, errChunk},
+		{1 + maxExtension, maxExtensions / 200, errChunk},
+	} {
+		if _, _, err := decode(newPieces(padded(test.width, test.chunks)), chunked, 0, 4096); !errors.Is(err, test.want) {
+			t.Errorf("%d sizes padded to %d bytes: %v, want %v", test.chunks, test.width, err, test.want)
+		}
+	}
+}
+
 // section makes trailer lines of the bytes given in all, 5 or more.
 func section(bytes int) string {
 	var b strings.Builder
@@ -91,11 +113,11 @@ func TestAppendLastChunk(t *testing.T) {
 // What a proxy has to understand is never passed on behind a body, however it is
 // spelt.
 func TestTrailersThatEndHere(t *testing.T) {
-	for _, name := range append(slices.Collect(maps.Keys(kinds)), "x-api-key") {
+	for _, name := range append(slices.Collect(maps.Keys(kinds)), "x-api-key", "cf-connecting-ip") {
 		for _, spelt := range spellings(name) {
 			for _, spelt := range []string{spelt, strings.ReplaceAll(spelt, "-", "_"), strings.Replace(spelt, "-", "_", 1)} {
 				tr := trailers{block: []byte("A: 1\r\n" + spelt + ": 2\r\nB: 3\r\n")}
-				if got := string(tr.appendLastChunk(nil, &hopOptions{kept: "x-api-key"})); got != "0\r\nA: 1\r\nB: 3\r\n\r\n" {
+				if got := string(tr.appendLastChunk(nil, &hopOptions{key: "x-api-key", told: "cf-connecting-ip"})); got != "0\r\nA: 1\r\nB: 3\r\n\r\n" {
 					t.Fatalf("%s: got %q", spelt, got)
 				}
 			}

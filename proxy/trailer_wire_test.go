@@ -46,7 +46,7 @@ func startChunkBackend(t *testing.T, response string) (url string, got <-chan st
 // on each side, however slowly they come.
 func TestTrailersPassBothWays(t *testing.T) {
 	const (
-		came  = "5;x=y\r\nhello\r\n0;z\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nX-Hop: 3\r\nContent-Length: 4\r\nAuthorization: a\r\ntransfer_encoding: b\r\nEmpty:\r\n\r\n"
+		came  = "5;x=y\r\nhello\r\n0;z\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nX-Hop: 3\r\nContent-Length: 4\r\nAuthorization: a\r\nx_real-ip: 192.0.2.1\r\ntransfer_encoding: b\r\nEmpty:\r\n\r\n"
 		wants = "5\r\nhello\r\n0\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nEmpty:\r\n\r\n"
 	)
 	header := lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Connection: x-hop")
@@ -67,6 +67,25 @@ func TestTrailersPassBothWays(t *testing.T) {
 		answer := make([]byte, len(lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")+wants))
 		if _, err := io.ReadFull(w.in, answer); err != nil || !strings.HasSuffix(string(answer), "\r\n\r\n"+wants) {
 			t.Fatalf("cut at %d: the client got %q, %v, want %q", cut, answer, err, wants)
+		}
+	}
+}
+
+// TestPaddedSizesPassBothWays wants chunks cut anew where white space stands behind a size.
+func TestPaddedSizesPassBothWays(t *testing.T) {
+	const came, wants = "5   \r\nhello\r\n6\t\r\n world\r\n0   \r\n\r\n", "b\r\nhello world\r\n0\r\n\r\n"
+	header := lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+	url, got := startChunkBackend(t, header+came)
+	_, address := startProxy(t, testOptions(url))
+	w := newWire(t, address)
+	for range 2 { // the second behind the first on both connections
+		w.send(withHost("POST / HTTP/1.1", "Transfer-Encoding: chunked") + came)
+		if body := <-got; body != wants {
+			t.Errorf("the backend got %q, want %q", body, wants)
+		}
+		answer := make([]byte, len(header+wants))
+		if _, err := io.ReadFull(w.in, answer); err != nil || string(answer) != header+wants {
+			t.Errorf("the client got %q, %v, want %q", answer, err, header+wants)
 		}
 	}
 }

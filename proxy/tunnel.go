@@ -29,7 +29,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 	x.watch.stop() // from here on the copying sees who leaves
 	x.cut, x.response.keep = true, false
 	x.status = switchingProtocols
-	x.out = x.appendResponseHeader(x.out[:0])
+	x.out = p.appendResponseHeader(x.out[:0], x)
 	if why := p.write(x, append(x.out, x.response.in.buffered()...)); why != none {
 		return why
 	}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"loadbalancer/proxy"
+)
+
+// managementSocketMode is that of management.listen: a peer on a unix socket has all rights without
+// a token.
+const managementSocketMode proxy.UnixMode = 0o600
+
+// listenUnix opens a unix socket whose file has the mode. A socket that a killed process has left
+// behind is replaced; anything else at the path is an error, and stays.
+func listenUnix(key, path string, mode fs.FileMode) (net.Listener, error) {
+	ln, err := bindUnix(path, mode)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if err := removeStale(path); err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		ln, err = bindUnix(path, mode)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: listen on unix:%s: %w", key, path, err)
+	}
+	return ln, nil
+}
+
+// bindUnix listens on the path. Its file is at no time open to more users than the mode says, where
+// the system has a way to do that, and has the mode in the end whatever the umask.
+func bindUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
+		return boundMode(socket, mode)
+	}}
+	ln, err := config.Listen(context.Background(), "unix", path)
+	if err != nil || strings.HasPrefix(path, "@") { // a name of Linux's abstract namespace has no file
+		return ln, err
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// removeStale removes a socket on which no process listens. Its error says why something was left.
+func removeStale(path string) error {
+	conn, dialErr := net.Dial("unix", path)
+	if dialErr == nil {
+		_ = conn.Close()
+		return fmt.Errorf("another process answers on unix:%s; stop it, or choose another path", path)
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is %s and no socket; remove it, or choose another path", path, fileKind(info.Mode()))
+	}
+	if !errors.Is(dialErr, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%s is a socket that may be in use: %w; remove it, or choose another path", path, dialErr)
+	}
+	return os.Remove(path)
+}
+
+// fileKind says in words what kind of file has the mode.
+func fileKind(mode fs.FileMode) string {
+	switch mode.Type() {
+	case 0:
+		return "a regular file"
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	case fs.ModeNamedPipe:
+		return "a named pipe"
+	}
+	return "a special file"
+}

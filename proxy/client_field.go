@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// ClientIPHeader names the field that trusted proxies tell a client's address in.
+type ClientIPHeader string
+
+const (
+	maxClientIPHeader = 64 // bytes
+	forwardedFor      = "x-forwarded-for"
+)
+
+// UnmarshalYAML reads the name of a field that can hold an address.
+func (h *ClientIPHeader) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.ScalarNode || !holdsClientIP(n.Value) {
+		return fmt.Errorf("the name of a field, such as X-Forwarded-For, X-Real-IP or CF-Connecting-IP, of at most %d bytes, "+
+			"and none that the balancer acts on otherwise", maxClientIPHeader)
+	}
+	*h = ClientIPHeader(n.Value)
+	return nil
+}
+
+// holdsClientIP reports whether the field of this name can tell a client's address: the proxy does
+// not act on it otherwise, nor refuses it, and it is neither a list of hops nor a credential.
+func holdsClientIP(name string) bool {
+	if name == "" || len(name) > maxClientIPHeader || !onlyClass([]byte(name), classToken) {
+		return false
+	}
+	lower := strings.ToLower(name)
+	switch dashedKind([]byte(lower)) {
+	case kindOther:
+		return !slices.Contains([]string{"cookie", "via"}, lower)
+	case kindForwardedFor, kindRealIP:
+		return !strings.Contains(lower, "_")
+	}
+	return false
+}
+
+// The fields that hold a client's address alone, as bits: X-Real-IP, which many backends believe,
+// and that of server.client_ip_header.
+const (
+	realIPField = 1 << iota
+	toldField
+)
+
+// addressField tells which of the fields that hold a client's address alone f is, 0 for none.
+func (h *hopOptions) addressField(f *field) uint8 {
+	switch {
+	case f.kind == kindRealIP:
+		return realIPField
+	case h.tells(f.name):
+		return toldField
+	}
+	return 0
+}
+
+// tells reports whether the name is that of server.client_ip_header, or looks like it.
+func (h *hopOptions) tells(name []byte) bool {
+	return len(name) == len(h.told) && equalDashed(name, h.told)
+}
+
+// noteClientIP notes the value of a field that has the name of server.client_ip_header; the last
+// one counts. ok is false for a name that only differs in _ and -: a backend that reads names like
+// a CGI would take it for that field.
+func (r *request) noteClientIP(f *field) (ok bool) {
+	if !r.hop.tells(f.name) {
+		return true
+	}
+	r.forwarded.told[0] = f.value
+	return equalFold(f.name, r.hop.told)
+}
+
+// appendAddress appends a field with an address as its value.
+func appendAddress(dst, name []byte, addr netip.Addr) []byte {
+	dst = append(append(dst, name...), ": "...)
+	return append(addr.AppendTo(dst), "\r\n"...)
+}

@@ -1,0 +1,65 @@
+package proxy
+
+// requestLineScan judges a request line that comes in pieces: bytes that cannot become one, such as
+// those of a TLS or SSH client, are refused without waiting for the end of a header. It refuses
+// nothing that the guard would let pass. The zero value is ready for the first piece.
+type requestLineScan struct {
+	part  requestLinePart
+	bytes int  // of this part so far
+	blank bool // the empty line that may come first has come
+}
+
+type requestLinePart uint8
+
+const (
+	partMethod requestLinePart = iota
+	partEmptyLine
+	partTarget
+	partVersion
+	partDone // whatever comes now belongs to a field
+)
+
+// takes reports whether the bytes, behind those that came before, may begin a request.
+func (s *requestLineScan) takes(b []byte) bool {
+	for _, c := range b {
+		if s.part == partDone {
+			return true
+		}
+		if !s.takesByte(c) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *requestLineScan) takesByte(c byte) bool {
+	const version, either = "HTTP/1.1\r\n", len("HTTP/1.")
+	at := s.bytes
+	s.bytes++
+	switch s.part {
+	case partMethod:
+		switch {
+		case c == ' ' && at > 0:
+			s.part, s.bytes = partTarget, 0
+		case c == '\r' && at == 0 && !s.blank:
+			s.part, s.blank = partEmptyLine, true
+		default:
+			return at < maxMethod && charClass[c]&classToken != 0
+		}
+	case partEmptyLine:
+		s.part, s.bytes = partMethod, 0
+		return c == '\n'
+	case partTarget:
+		if c == ' ' && at > 0 {
+			s.part, s.bytes = partVersion, 0
+			return true
+		}
+		return charClass[c]&classTarget != 0
+	case partVersion:
+		if s.bytes == len(version) {
+			s.part = partDone
+		}
+		return c == version[at] || at == either && c == '0'
+	}
+	return true
+}

@@ -1,0 +1,79 @@
+package proxy
+
+import "bytes"
+
+// readTarget takes the request target apart. What goes to the backend is origin-form: the path and
+// query as they came, and one authority. target must be a copy that nothing else reads: it may be
+// changed.
+func (r *request) readTarget(target []byte) bool {
+	if !onlyClass(target, classTarget) {
+		return false
+	}
+	if target[0] == '/' {
+		r.target = target
+		return true
+	}
+	if len(target) == 1 && target[0] == '*' {
+		r.target = target
+		return string(r.method) == "OPTIONS"
+	}
+	return r.readAbsoluteForm(target)
+}
+
+// readAbsoluteForm takes scheme://authority/path?query apart (RFC 9112, section 3.2.2).
+func (r *request) readAbsoluteForm(target []byte) bool {
+	begin, defaultPort := schemeOf(target)
+	if begin == 0 {
+		return false
+	}
+	end, path := len(target), rootPath
+	if i := bytes.IndexAny(target[begin:], "/?"); i >= 0 {
+		end = begin + i
+		path = target[end:]
+	} else if string(r.method) == "OPTIONS" {
+		path = asterisk // RFC 9112, section 3.2.4
+	}
+	authority := target[begin:end]
+	if len(authority) == 0 || authority[0] == ':' || !isHost(authority) {
+		return false // RFC 9110, section 4.2.1: no http URI has an empty host
+	}
+	if len(r.authority) > 0 && !bytes.EqualFold(withoutPort(authority, defaultPort), withoutPort(r.authority, defaultPort)) {
+		return false // route and forward by one authority only
+	}
+	if path[0] == '?' { // an empty path is / in origin-form: make room for it
+		authority = target[begin-1 : begin-1+copy(target[begin-1:], authority)]
+		path = target[end-1:]
+		path[0] = '/'
+	}
+	if len(r.authority) == 0 {
+		r.authority = authority
+	}
+	r.target = path
+	return true
+}
+
+// schemeOf returns where the authority of an absolute-form target begins, and the port that its
+// scheme stands for. 0 means that the scheme is not one of HTTP's.
+func schemeOf(target []byte) (authority int, defaultPort []byte) {
+	const http, https = "http://", "https://"
+	switch {
+	case len(target) >= len(http) && equalFold(target[:len(http)], http):
+		return len(http), portOfHTTP
+	case len(target) >= len(https) && equalFold(target[:len(https)], https):
+		return len(https), portOfHTTPS
+	}
+	return 0, nil
+}
+
+// withoutPort takes the default port, or an empty one, off an authority.
+func withoutPort(authority, defaultPort []byte) []byte {
+	authority = bytes.TrimSuffix(authority, defaultPort)
+	return bytes.TrimSuffix(authority, defaultPort[:1])
+}
+
+var (
+	portOfHTTP  = []byte(":80")
+	portOfHTTPS = []byte(":443")
+	rootPath    = []byte("/")
+	asterisk    = []byte("*")
+)

@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"math"
+
+	"gopkg.in/yaml.v3"
+)
+
+// ViaName is what a proxy calls itself in Via: a pseudonym, or a host with an optional port (RFC
+// 9110, section 7.6.3). "" means that it adds none: some servers, such as nginx by default, do not
+// compress for a proxy.
+type ViaName string
+
+// maxViaName is the longest host name that the DNS has, with a port, in bytes.
+const maxViaName = 253 + len(":65535")
+
+// UnmarshalYAML reads the name.
+func (v *ViaName) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.ScalarNode || n.Value != "" && !isReceivedBy([]byte(n.Value)) {
+		return errors.New(`a name such as lb.example.com, lb.example.com:8080 or edge-1, or "" to add no Via`)
+	}
+	*v = ViaName(n.Value)
+	return nil
+}
+
+// isReceivedBy reports whether Via can have the name. A host is held to the letters of a token:
+// those that a URI allows beside them would end the member of a list or begin a comment.
+func isReceivedBy(name []byte) bool {
+	host, port := name, []byte(nil)
+	switch end := bytes.IndexByte(name, ']'); {
+	case len(name) > maxViaName:
+		return false
+	case name[0] == '[':
+		if end < 0 || !isIPLiteral(name[1:end]) {
+			return false
+		}
+		host, port = nil, name[end+1:]
+	default:
+		if colon := bytes.IndexByte(name, ':'); colon >= 0 {
+			host, port = name[:colon], name[colon:]
+		}
+		if len(host) == 0 || !onlyClass(host, classToken) {
+			return false
+		}
+	}
+	if len(port) == 0 {
+		return true
+	}
+	n, ok := parseLength(port[1:])
+	return port[0] == ':' && len(port) <= len(":65535") && ok && n <= math.MaxUint16
+}
+
+// via holds the Via fields that are added to messages received over HTTP/1.0 and HTTP/1.1, each with
+// its CRLF. They are empty where none is added.
+type via [2][]byte
+
+func newVia(name ViaName) (v via) {
+	if name != "" {
+		v[0] = []byte("Via: 1.0 " + name + "\r\n")
+		v[1] = []byte("Via: 1.1 " + name + "\r\n")
+	}
+	return v
+}
+
+// append appends the field for a message that was received.
+func (v *via) append(dst []byte, http10 bool) []byte {
+	if http10 {
+		return append(dst, v[0]...)
+	}
+	return append(dst, v[1]...)
+}
