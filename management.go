@@ -48,6 +48,8 @@ type management struct {
 	balancer *proxy.Proxy
 	limits   *limiter.Limiter
 	log      zerolog.Logger
+
+	logDropped func() uint64 // log lines not written
 }
 
 //go:embed docs/swagger.yaml
@@ -196,6 +198,7 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	fmt.Fprintf(w, "# HELP lb_tracked_clients Unregistered clients with a bucket.\n# TYPE lb_tracked_clients gauge\nlb_tracked_clients %d\n", m.limits.Tracked())
 	fmt.Fprintf(w, "# HELP lb_overflow_requests_total Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.\n# TYPE lb_overflow_requests_total counter\nlb_overflow_requests_total %d\n", m.limits.Overflowed())
 	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
+	fmt.Fprintf(w, "# HELP lb_log_dropped_total Log lines dropped because their reader was too slow, or because they could not be written.\n# TYPE lb_log_dropped_total counter\nlb_log_dropped_total %d\n", m.logDropped())
 	metrics.WriteProcessMetrics(w)
 }
 
