@@ -263,7 +263,7 @@ func testLog(t *testing.T, built programs) {
 	if !slices.Equal(messages, want) {
 		t.Errorf("the messages are %q, want %q", messages, want)
 	}
-	if got := p.stdout.find("request"); got["target"] != "/here?a=b" || got["status"] != 200.0 {
+	if got := p.stdout.find("request"); got["path"] != "/here" || got["status"] != 200.0 {
 		t.Errorf("the access log has %v", got)
 	}
 

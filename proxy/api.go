@@ -30,9 +30,11 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 		p.api(x.ctx)
 	}
 	x.viaAPI = true
-	x.finished = time.Now()
-	x.client.expectWrite(x.finished, p.bodyTimeout)
+	x.client.expectWrite(time.Now(), p.bodyTimeout)
 	x.status = x.ctx.Response.StatusCode()
+	if !x.request.head {
+		x.sent += int64(len(x.ctx.Response.Body()))
+	}
 	return none
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -65,8 +66,11 @@ func (p *Proxy) end(x *exchange) {
 	}
 	x.leave()
 	x.client.answered = !x.viaAPI
-	if !x.cut && x.discardBody() != none {
-		x.cut = true
+	if !x.cut && !x.request.body.ended {
+		x.finished = time.Now() // the rest of the body may take long, and is for nothing but the next request
+		if x.discardBody() != none {
+			x.cut = true
+		}
 	}
 	x.cut = x.cut || p.draining.Load()
 	if x.cut && !(x.request.body.ended && x.client.quiet()) {

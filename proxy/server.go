@@ -49,6 +49,7 @@ type Proxy struct {
 	api         fasthttp.RequestHandler
 	mayUseAPI   func(*fasthttp.RequestCtx) bool
 	access      Access
+	accessLog   zerolog.Logger
 	log         zerolog.Logger
 
 	draining   atomic.Bool
@@ -73,6 +74,7 @@ func New(o Options) *Proxy {
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
 		access:      o.Access,
+		accessLog:   o.Log.Level(zerolog.TraceLevel), // which lines there are is for access alone to say
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),
 		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
@@ -142,6 +144,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	x := beginExchange(ctx)
 	x.started = time.Now() // ctx may still hold the time of the request before
+	x.received = int64(x.client.scan.size)
 	defer p.end(x)
 	why := badRequest
 	var small *fasthttp.ErrSmallBuffer
