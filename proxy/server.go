@@ -162,7 +162,8 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 
 // Serve answers the connections that the listener accepts, until ctx ends. Then
 // it stops accepting, finishes the requests under way and returns nil; those that
-// are not done within the shutdown timeout are cut, and an error says how many.
+// are not done within the shutdown timeout are cut, and an error says how many. So
+// are tunnels, without an error: theirs is to last. The log tells of all this.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	closeDepartures, err := p.departures.open()
 	if err != nil {
@@ -191,6 +192,7 @@ func (p *Proxy) drain() error {
 	defer cancel()
 	poll := time.NewTicker(drainPoll)
 	defer poll.Stop()
+	p.logUnderWay(zerolog.InfoLevel, "draining")
 	for p.inFlight.Load() > 0 && deadline.Err() == nil {
 		select {
 		case <-poll.C:
@@ -205,11 +207,42 @@ func (p *Proxy) drain() error {
 		}
 	}
 	if err != nil {
-		unfinished := p.inFlight.Load()
-		p.clients.cutAll()
-		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", unfinished, p.shutdown)
+		return p.cut()
 	}
 	return nil
+}
+
+// cutGrace is how long cut waits for the exchanges to end, so that they are counted
+// and logged: as long as a backend may be silent before its client is watched.
+const cutGrace = watchAfter + 100*time.Millisecond
+
+// cut ends what was not done in time.
+func (p *Proxy) cut() error {
+	requests, tunnels := p.underWay()
+	if requests+tunnels > 0 {
+		p.logUnderWay(zerolog.WarnLevel, "cut what was not done within the shutdown timeout")
+	}
+	p.clients.cutAll()
+	p.departures.allLeft()
+	for end := time.Now().Add(cutGrace); p.inFlight.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(drainPoll)
+	}
+	if requests > 0 {
+		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", requests, p.shutdown)
+	}
+	return nil
+}
+
+// underWay returns how many requests are under way, and how many tunnels.
+func (p *Proxy) underWay() (requests, tunnels int64) {
+	tunnels = p.tunnels.Load()
+	return max(0, p.inFlight.Load()-tunnels), tunnels // one may have ended in between
+}
+
+func (p *Proxy) logUnderWay(level zerolog.Level, message string) {
+	requests, tunnels := p.underWay()
+	p.log.WithLevel(level).Stringer("shutdown_timeout", p.shutdown).
+		Int64("requests", requests).Int64("tunnels", tunnels).Msg(message)
 }
 
 // turnAway answers a connection beyond server.max_connections. What the client
