@@ -19,10 +19,10 @@ const (
 	logGrace     = time.Second // that the writer gets at the end
 )
 
-// logQueue is a writer of log lines that never waits: Run writes them, and a line
-// that does not fit is dropped and counted. Each Write is one line with its newline.
-// The lines held are bounded by maxLogLines and maxLogBytes, their memory by twice
-// that. It is safe for concurrent use; newLogQueue makes it, Run owns its goroutine.
+// logQueue takes log lines without ever waiting; Run writes them. A line that does not
+// fit is dropped and counted. Each Write is one line with its newline. maxLogLines and
+// maxLogBytes bound what is held, and it takes at most about twice its size in memory.
+// A logQueue is safe for concurrent use. newLogQueue makes one.
 type logQueue struct {
 	out     io.Writer
 	dropped atomic.Uint64
@@ -37,7 +37,7 @@ type logQueue struct {
 	spares      int
 	closing     bool
 
-	// The following belong to the goroutine that writes.
+	// The writing goroutine owns the following.
 	notices zerolog.Logger // writes into head
 	head    bytes.Buffer   // a batch with what has to stand before it
 	untold  int            // lines lost to failed writes, and not told of
@@ -169,8 +169,8 @@ func (q *logQueue) Run(ctx context.Context) {
 	}
 }
 
-// writeAll writes batches as they come, until close. What is missing at the end is
-// told of there: no line may come to do so.
+// writeAll writes batches as they come, until close. Lines dropped last are reported
+// then, because no further line will do so.
 func (q *logQueue) writeAll() {
 	for b := q.take(); b != nil; b = q.take() {
 		q.write(b)
@@ -184,9 +184,9 @@ func (q *logQueue) writeAll() {
 	}
 }
 
-// write writes a batch. Before it goes the rest of a torn line, and a line that says
-// how many were dropped where any were. The lines of a write that fails are lost, but
-// for the one that it broke off in: that has to be completed before anything else.
+// write writes a batch, preceded by the rest of a torn line and, where lines were
+// dropped, by one that says how many. If the write fails, its lines are lost, except the
+// one in which it broke off: the next write completes that one first.
 func (q *logQueue) write(b *logBatch) {
 	text, owed := b.text, q.untold+b.missed
 	if owed > 0 || len(q.torn) > 0 {
@@ -204,12 +204,12 @@ func (q *logQueue) write(b *logBatch) {
 		q.torn, q.untold = q.torn[:0], 0
 		return
 	}
-	end := max(n, len(q.torn)) // of the line that it broke off in
+	end := max(n, len(q.torn)) // of the line in which it broke off
 	if end == n && n > 0 && text[n-1] != '\n' {
 		end += bytes.IndexByte(text[n:], '\n') + 1
 	}
 	lost := bytes.Count(text[max(end, len(text)-len(b.text)):], []byte{'\n'})
-	if end > len(q.torn) { // the count is out
+	if end > len(q.torn) { // the number of dropped lines is out, or will be
 		owed = 0
 	}
 	q.untold = owed + lost

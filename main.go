@@ -28,10 +28,10 @@ type usageError struct{ error }
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// A reader of stdout or stderr that has gone is no reason to end: the Go runtime
-	// makes it one for these two unless SIGPIPE is ignored.
+	// Unless SIGPIPE is ignored, a write to stdout or stderr ends the process once the
+	// reader has gone.
 	signal.Ignore(syscall.SIGPIPE)
-	// Nor is a hangup. run tells of it in the log; this holds before and after.
+	// SIGHUP ends nothing either. run logs it; this covers the time before and after.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -55,14 +55,14 @@ func main() {
 	}
 }
 
-// How long the end waits for a reader of stderr that has stalled.
+// How long the process waits, before it ends, for a reader of stderr that has stalled.
 const (
 	patience = time.Second
-	hurry    = 100 * time.Millisecond // where it has to come at once
+	hurry    = 100 * time.Millisecond // at a second signal
 )
 
-// complain prints a line to stderr. A write that takes longer than wait is left
-// behind: the process is about to end.
+// complain prints a line to stderr. It leaves a write behind that takes longer than
+// wait: the process is about to end.
 func complain(wait time.Duration, words ...any) {
 	printed := make(chan struct{})
 	go func() {
@@ -127,8 +127,8 @@ func beside(f func(context.Context)) (end func()) {
 	}
 }
 
-// heedHangups answers each SIGHUP with a log line, until ctx ends. The line is an
-// error: what the signal asks for is not done.
+// heedHangups logs each SIGHUP until ctx ends, as an error: the reload that it asks for
+// does not happen.
 func heedHangups(ctx context.Context, path string, log zerolog.Logger) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)

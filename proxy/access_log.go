@@ -21,8 +21,8 @@ func (a Access) holds(code int, why, shadowed reason) bool {
 	return a == AccessAll || a == AccessErrors && (why != none || shadowed != none || code >= 500)
 }
 
-// logAccess writes the exchange's line of the access log. A field that nothing fills
-// is absent.
+// logAccess writes the exchange's line of the access log, without the fields that
+// nothing fills.
 func (p *Proxy) logAccess(x *exchange, code int) {
 	r := &x.request
 	var text [64]byte // more than an address takes
@@ -53,8 +53,8 @@ func (p *Proxy) logAccess(x *exchange, code int) {
 	e.Msg("request")
 }
 
-// accessLevel is error for what a backend or the load balancer failed at, also where
-// the status had been sent by then.
+// accessLevel is error for a failure of a backend or of the load balancer, even if a
+// good status had been sent by then.
 func accessLevel(code int, why reason) zerolog.Level {
 	if code >= 500 || reasonTable[why].status >= 500 || why == backendAborted {
 		return zerolog.ErrorLevel
@@ -68,8 +68,8 @@ func addPresent(e *zerolog.Event, name string, value []byte) {
 	}
 }
 
-// path is the target without its query, which may hold secrets. A target in another
-// form than that of a path was refused; it may hold a password.
+// path is the target without its query, which may hold secrets. A target that is no
+// path was refused, and may hold a password: it has none.
 func (r *request) path() []byte {
 	if len(r.target) == 0 || r.target[0] != '/' && r.target[0] != '*' {
 		return nil

@@ -16,7 +16,7 @@ type departures struct {
 	epoll   syscall.RawConn
 	last    uint64
 	watches map[uint64]*watch // by the number that an event brings
-	all     bool              // every client has gone
+	all     bool              // every client has gone: see allLeft
 }
 
 // open makes the epoll instance and starts to hand out its events. close ends
@@ -71,8 +71,8 @@ func (d *departures) left(number uint64) {
 	}
 }
 
-// allLeft ends the exchanges of all clients, those that are watched later too: their
-// connections have been cut, of which epoll does not tell.
+// allLeft ends the exchanges of all clients, also of those that are watched later. It
+// follows the cut of their connections, which epoll does not report.
 func (d *departures) allLeft() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

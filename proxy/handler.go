@@ -67,7 +67,7 @@ func (p *Proxy) end(x *exchange) {
 	x.leave()
 	x.client.answered = !x.viaAPI
 	if !x.cut && !x.request.body.ended {
-		x.finished = time.Now() // the rest of the body may take long, and is for nothing but the next request
+		x.finished = time.Now() // reading the rest of the body may take long, and is no part of the answer
 		if x.discardBody() != none {
 			x.cut = true
 		}

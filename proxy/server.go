@@ -74,7 +74,7 @@ func New(o Options) *Proxy {
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
 		access:      o.Access,
-		accessLog:   o.Log.Level(zerolog.TraceLevel), // which lines there are is for access alone to say
+		accessLog:   o.Log.Level(zerolog.TraceLevel), // access alone decides which lines there are
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),
 		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
@@ -162,8 +162,8 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 
 // Serve answers the connections that the listener accepts, until ctx ends. Then
 // it stops accepting, finishes the requests under way and returns nil; those that
-// are not done within the shutdown timeout are cut, and an error says how many. So
-// are tunnels, without an error: theirs is to last. The log tells of all this.
+// are not done within the shutdown timeout are cut, and an error says how many.
+// Tunnels are cut too, but are no error: many last for as long as they are let.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	closeDepartures, err := p.departures.open()
 	if err != nil {
@@ -212,8 +212,8 @@ func (p *Proxy) drain() error {
 	return nil
 }
 
-// cutGrace is how long cut waits for the exchanges to end, so that they are counted
-// and logged: as long as a backend may be silent before its client is watched.
+// cutGrace is how long cut waits for the exchanges to end, so that they are counted and
+// logged. An exchange notices the cut when it begins to watch its client, at the latest.
 const cutGrace = watchAfter + 100*time.Millisecond
 
 // cut ends what was not done in time.
