@@ -11,6 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // Exit codes.
@@ -25,13 +28,18 @@ type usageError struct{ error }
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	// Unless SIGPIPE is ignored, a write to stdout or stderr ends the process once the
+	// reader has gone.
+	signal.Ignore(syscall.SIGPIPE)
+	// SIGHUP ends nothing either. run logs it; this covers the time before and after.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-signals
 		cancel()
 		<-signals
-		fmt.Fprintln(os.Stderr, "lb: a second signal: ending at once")
+		complain(hurry, "lb: a second signal: ending at once")
 		os.Exit(exitFailed)
 	}()
 	err := run(ctx, os.Args[1:], os.Stdout)
@@ -39,11 +47,31 @@ func main() {
 	switch {
 	case err == nil:
 	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, err)
+		complain(patience, err)
 		os.Exit(exitUsage)
 	default:
-		fmt.Fprintln(os.Stderr, "lb:", err)
+		complain(patience, "lb:", err)
 		os.Exit(exitFailed)
+	}
+}
+
+// How long the process waits, before it ends, for a reader of stderr that has stalled.
+const (
+	patience = time.Second
+	hurry    = 100 * time.Millisecond // at a second signal
+)
+
+// complain prints a line to stderr. It leaves a write behind that takes longer than
+// wait: the process is about to end.
+func complain(wait time.Duration, words ...any) {
+	printed := make(chan struct{})
+	go func() {
+		defer close(printed)
+		fmt.Fprintln(os.Stderr, words...)
+	}()
+	select {
+	case <-printed:
+	case <-time.After(wait):
 	}
 }
 
@@ -79,5 +107,38 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "%s is valid\n", *path)
 		return nil
 	}
-	return start(ctx, c, *path, *demo, newLogger(c.Log, stdout))
+	log, lines := newLogger(c.Log, stdout)
+	defer beside(lines.Run)()
+	defer beside(func(ctx context.Context) { heedHangups(ctx, *path, log) })()
+	return start(ctx, c, *path, *demo, log, lines)
+}
+
+// beside starts f. end cancels its context and waits until it has returned.
+func beside(f func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// heedHangups logs each SIGHUP until ctx ends, as an error: the reload that it asks for
+// does not happen.
+func heedHangups(ctx context.Context, path string, log zerolog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-hangups:
+			log.Error().Str("config", path).Msg("SIGHUP reloads nothing: restart to take up the config")
+		case <-ctx.Done():
+			return
+		}
+	}
 }

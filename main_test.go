@@ -60,6 +60,21 @@ func (j *journal) find(message string) map[string]any {
 	return nil
 }
 
+// messages returns those of all lines, each of which has to be JSON with a level and a
+// time to the millisecond.
+func (j *journal) messages(t *testing.T) (all []string) {
+	t.Helper()
+	for line := range strings.Lines(j.String()) {
+		var entry struct{ Level, Time, Message string }
+		err := json.Unmarshal([]byte(line), &entry)
+		if _, timeErr := time.Parse(timeFormat, entry.Time); err != nil || timeErr != nil || entry.Level == "" {
+			t.Errorf("a line that is no JSON, or has no level or time: %s", line)
+		}
+		all = append(all, entry.Message)
+	}
+	return all
+}
+
 // instance is a balancer that runs in this process.
 type instance struct {
 	proxy, management string // URLs without a trailing slash

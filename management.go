@@ -51,6 +51,8 @@ type management struct {
 	balancer *proxy.Proxy
 	limits   *limiter.Limiter
 	log      zerolog.Logger
+
+	logDropped func() uint64 // log lines not written
 }
 
 // The paths of the API, and of its description.
@@ -188,6 +190,7 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	fmt.Fprintf(w, "# HELP lb_overflow_requests_total Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.\n# TYPE lb_overflow_requests_total counter\nlb_overflow_requests_total %d\n", m.limits.Overflowed())
 	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
 	fmt.Fprintf(w, "# HELP lb_api_denied_total Calls of the API refused for want of access, with 401, 403 or 429.\n# TYPE lb_api_denied_total counter\nlb_api_denied_total %d\n", m.access.denied.Load())
+	fmt.Fprintf(w, "# HELP lb_log_dropped_total Log lines dropped because their reader was too slow, or because they could not be written.\n# TYPE lb_log_dropped_total counter\nlb_log_dropped_total %d\n", m.logDropped())
 	metrics.WriteProcessMetrics(w)
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +35,11 @@ func TestProcess(t *testing.T) {
 		"second signal":               testSecondSignal,
 		"shutdown timeout":            testShutdownTimeout,
 		"log":                         testLog,
+		"log without a reader":        testLogReaderGone,
+		"log with a stalled reader":   testLogReaderStalled,
+		"log before a failure":        testLogBeforeFailure,
+		"hangup":                      testHangup,
+		"tunnel at the end":           testTunnelAtTheEnd,
 		"PostgreSQL unreachable":      testPostgresUnreachable,
 		"ended while awaiting it":     testEndedWhileAwaitingPostgres,
 		"backend killed under load":   testBackendKilled,
@@ -58,8 +62,18 @@ type process struct {
 // startProcess starts a command. It is killed at the end of the test at the latest.
 func startProcess(t *testing.T, command string, args ...string) *process {
 	t.Helper()
-	p := &process{exec.Command(command, args...), &journal{}, &journal{}, make(chan struct{})}
-	p.Stdout, p.Stderr, p.Dir = p.stdout, p.stderr, t.TempDir()
+	stdout, stderr := &journal{}, &journal{}
+	p := startProcessTo(t, stdout, stderr, command, args...)
+	p.stdout, p.stderr = stdout, stderr
+	return p
+}
+
+// startProcessTo is startProcess with writers of the caller's. A file gets what is
+// written without a detour.
+func startProcessTo(t *testing.T, stdout, stderr io.Writer, command string, args ...string) *process {
+	t.Helper()
+	p := &process{exec.Command(command, args...), nil, nil, make(chan struct{})}
+	p.Stdout, p.Stderr, p.Dir = stdout, stderr, t.TempDir()
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -236,10 +250,20 @@ func testSecondSignal(t *testing.T, built programs) {
 
 func testShutdownTimeout(t *testing.T, built programs) {
 	address, arrived, release := slowBackend(t)
-	p, url := startLB(t, built, testConfig(t, []string{address}, "server:\n  listen: 127.0.0.1:0\n  shutdown_timeout: 100ms\n"))
+	p, url := startLB(t, built, testConfig(t, []string{address}, "server:\n  listen: 127.0.0.1:0\n  shutdown_timeout: 100ms\nlog:\n  access: all\n"))
 	answered := getSlow(url, arrived)
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 1, "lb: 1 requests were not done after server.shutdown_timeout (100ms) and were cut")
+	messages := p.stdout.messages(t)
+	want := []string{"draining", "cut what was not done within the shutdown timeout", "request", "stopped"}
+	if n := len(messages) - len(want); n < 0 || !slices.Equal(messages[n:], want) {
+		t.Errorf("the messages are %q, want %q at the end", messages, want)
+	}
+	for _, message := range want[:2] {
+		if line := p.stdout.find(message); line["requests"] != 1.0 || line["tunnels"] != 0.0 || line["shutdown_timeout"] != "100ms" {
+			t.Errorf("the log has %v", line)
+		}
+	}
 	release()
 	<-answered
 }
@@ -251,19 +275,12 @@ func testLog(t *testing.T, built programs) {
 	}
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
-	var messages []string
-	for line := range strings.Lines(p.stdout.String()) {
-		var entry struct{ Level, Time, Message string }
-		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Level == "" || entry.Time == "" {
-			t.Errorf("a line that is no JSON, or has no level or time: %s", line)
-		}
-		messages = append(messages, entry.Message)
-	}
-	want := []string{"clients loaded", "demo backends", "management", "proxy", "request", "stopped"}
+	messages := p.stdout.messages(t)
+	want := []string{"clients loaded", "demo backends", "management", "proxy", "request", "draining", "stopped"}
 	if !slices.Equal(messages, want) {
 		t.Errorf("the messages are %q, want %q", messages, want)
 	}
-	if got := p.stdout.find("request"); got["target"] != "/here?a=b" || got["status"] != 200.0 {
+	if got := p.stdout.find("request"); got["path"] != "/here" || got["status"] != 200.0 {
 		t.Errorf("the access log has %v", got)
 	}
 

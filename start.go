@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
@@ -25,19 +22,9 @@ import (
 	"loadbalancer/proxy"
 )
 
-// newLogger logs to w as the config says.
-func newLogger(c logConfig, w io.Writer) zerolog.Logger {
-	level, _ := zerolog.ParseLevel(c.Level) // validated
-	file, isFile := w.(*os.File)
-	if c.Format == "console" || c.Format == "auto" && isFile && isatty.IsTerminal(file.Fd()) {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
-	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger()
-}
-
 // start makes the components, runs them until ctx ends or one of them fails, and
 // returns when all have ended.
-func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger) error {
+func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger, lines *logQueue) error {
 	front, err := listen("server.listen", c.Server.Listen, c.Server.UnixMode, log)
 	if err != nil {
 		return err
@@ -64,6 +51,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	m := newManagement(c.Management, string(c.Server.ClientIPHeader), service, log)
 	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayUseAPI, log))
 	m.observe(balancer, limits)
+	m.logDropped = lines.Dropped
 
 	group, ctx := errgroup.WithContext(ctx)
 	// What outlives the proxy: the management side, whose /readyz has to say that it

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"slices"
-	"time"
 )
 
 // apiPrefix is the path that the clients' API has on the proxy's listener.
@@ -32,8 +31,10 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 		p.api(x.ctx)
 	}
 	x.viaAPI = true
-	x.finished = time.Now()
 	x.status = x.ctx.Response.StatusCode()
+	if !x.request.head {
+		x.sent += int64(len(x.ctx.Response.Body()))
+	}
 	return none
 }
 

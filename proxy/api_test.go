@@ -91,7 +91,7 @@ func TestAPIInTheAccessLog(t *testing.T) {
 	o.Access, o.Log = AccessAll, zerolog.New(&log)
 	_, address := startProxy(t, o)
 	talk(t, address, withHost("GET /v1/api/x HTTP/1.1", "X-Forwarded-For: 192.0.2.1", "Connection: close"))
-	if got := log.parsed(t); len(got) != 1 || got[0]["client"] != "192.0.2.1" || got[0]["status"] != 204. || got[0]["target"] != "/v1/api/x" {
+	if got := log.parsed(t); len(got) != 1 || got[0]["client"] != "192.0.2.1" || got[0]["status"] != 204. || got[0]["path"] != "/v1/api/x" {
 		t.Errorf("logged %v", got)
 	}
 }

@@ -23,6 +23,7 @@ type body struct {
 	framing framing
 	length  int64 // of a body of fixedLength
 	left    int64 // bytes still to come, of the body or of the chunk
+	data    int64 // bytes read of it, without framing
 	ended   bool  // it has been read to its end
 
 	chunk      chunkState
@@ -66,6 +67,7 @@ func (b *body) next(dst []byte) ([]byte, error) {
 	}
 	n, err := b.in.read(dst[len(dst):len(dst)+room], b.timeout)
 	dst = dst[:len(dst)+n]
+	b.data += int64(n)
 	if b.framing == untilClose {
 		if err == io.EOF {
 			b.ended, err = true, nil
@@ -96,6 +98,7 @@ func (b *body) nextChunked(dst []byte) ([]byte, error) {
 		room := int(min(int64(cap(dst)-len(dst)), b.left))
 		n, err := b.in.read(dst[len(dst):len(dst)+room], b.timeout)
 		dst = dst[:len(dst)+n]
+		b.data += int64(n)
 		if err != nil {
 			return dst, unexpected(err)
 		}

@@ -90,6 +90,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	if ahead := c.in.buffered(); len(ahead) > 0 {
 		n := copy(p, ahead)
 		n = c.scan.end(p[:n])
+		c.scan.size += n
 		c.in.r += n
 		c.in.settle()
 		return n, c.scan.fault()
@@ -103,6 +104,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.in.keep(p[end:n])
 		n = end
 	}
+	c.scan.size += n
 	if err == nil {
 		err = c.scan.fault()
 	}

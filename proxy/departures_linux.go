@@ -16,6 +16,7 @@ type departures struct {
 	epoll   syscall.RawConn
 	last    uint64
 	watches map[uint64]*watch // by the number that an event brings
+	all     bool              // every client has gone: see allLeft
 }
 
 // open makes the epoll instance and starts to hand out its events. close ends
@@ -66,8 +67,18 @@ func (d *departures) left(number uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w := d.watches[number]; w != nil {
-		w.gone.Store(true)
-		w.backend.stop()
+		w.left()
+	}
+}
+
+// allLeft ends the exchanges of all clients, also of those that are watched later. It
+// follows the cut of their connections, which epoll does not report.
+func (d *departures) allLeft() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = true
+	for _, w := range d.watches {
+		w.left()
 	}
 }
 
@@ -75,6 +86,10 @@ func (d *departures) left(number uint64) {
 func (d *departures) add(w *watch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.all {
+		w.left()
+		return
+	}
 	if d.epoll == nil {
 		return
 	}

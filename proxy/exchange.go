@@ -40,8 +40,9 @@ type exchange struct {
 	upload   upload           // attempt: a larger one on its way
 	response response         // attempt
 	status   int              // respond: the status sent, 0 for none
-	sent     int64            // respond: bytes written to the client
-	finished time.Time        // respond: the last write
+	received int64            // guard, tunnel: bytes read from the client, without the body's
+	sent     int64            // respond, tunnel: bytes written to the client
+	finished time.Time        // end: the client has its answer
 	reason   reason           // why no backend's answer was sent in full
 	cut      bool             // the client's connection ends with this exchange
 

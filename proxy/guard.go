@@ -14,7 +14,8 @@ const (
 // request is what the guard learns in its one pass over a request's header.
 type request struct {
 	method    []byte
-	target    []byte // origin-form, as received
+	target    []byte // origin-form, as received; of a request that is refused in any form
+	proto     []byte // as received
 	authority []byte // the Host field or, where that is missing or empty, the target's authority
 	header    []byte // the header block as received
 	hop       hopOptions
@@ -45,14 +46,15 @@ type forwardedFields struct {
 func (p *Proxy) guard(x *exchange) reason {
 	h := &x.ctx.Request.Header
 	r := &x.request
+	x.received = int64(x.client.scan.size)
 	faulty := x.client.scan.take()
-	r.method = h.Method()
+	r.method, r.target, r.proto = h.Method(), h.RequestURI(), h.Protocol()
 	r.head = string(r.method) == "HEAD"
 	r.header = h.RawHeaders()
 	if faulty {
 		return badRequest
 	}
-	switch string(h.Protocol()) {
+	switch string(r.proto) {
 	case "HTTP/1.1":
 	case "HTTP/1.0":
 		r.http10 = true

@@ -66,8 +66,11 @@ func (p *Proxy) end(x *exchange) {
 	}
 	x.leave()
 	x.client.answered = !x.viaAPI
-	if !x.cut && x.discardBody() != none {
-		x.cut = true
+	if !x.cut && !x.request.body.ended {
+		x.finished = time.Now() // reading the rest of the body may take long, and is no part of the answer
+		if x.discardBody() != none {
+			x.cut = true
+		}
 	}
 	if x.viaAPI { // fasthttp writes the answer; dropping the body has left no deadline
 		x.client.expectWrite(time.Now(), p.bodyTimeout)

@@ -4,6 +4,7 @@ import "bytes"
 
 // headerScan finds the end of a header in bytes that come in pieces.
 type headerScan struct {
+	size   int  // bytes of the header so far
 	line   int  // bytes of the line so far
 	last   byte // the one before
 	begun  bool // the request line has come

@@ -102,7 +102,7 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	for _, m := range all {
 		m.codes.write(w, "lb_requests_total", m.labels)
 	}
-	header(w, "lb_request_duration_seconds", "histogram", "From the parsed request to the last write of the response.")
+	header(w, "lb_request_duration_seconds", "histogram", "From the parsed request to its end.")
 	for _, m := range all {
 		m.duration.write(w, "lb_request_duration_seconds", m.labels)
 	}

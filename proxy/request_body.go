@@ -44,7 +44,9 @@ func (x *exchange) proceed() reason {
 		return none // it has not waited
 	}
 	x.client.expectWrite(time.Now(), b.timeout)
-	if _, err := x.client.timedConn.Write(continueLine); err != nil {
+	n, err := x.client.timedConn.Write(continueLine)
+	x.sent += int64(n)
+	if err != nil {
 		x.cut = true
 		return clientGone
 	}

@@ -88,8 +88,7 @@ func (p *Proxy) write(x *exchange, b []byte) reason {
 	if len(b) == 0 {
 		return none
 	}
-	x.finished = time.Now()
-	n, err := x.client.deliver(x.finished, b, p.bodyTimeout)
+	n, err := x.client.deliver(time.Now(), b, p.bodyTimeout)
 	x.sent += int64(n)
 	if err != nil {
 		x.cut = true

@@ -49,6 +49,7 @@ type Proxy struct {
 	api         fasthttp.RequestHandler
 	mayUseAPI   func(*fasthttp.RequestCtx) bool
 	access      Access
+	accessLog   zerolog.Logger
 	log         zerolog.Logger
 
 	draining   atomic.Bool
@@ -76,6 +77,7 @@ func New(o Options) *Proxy {
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
 		access:      o.Access,
+		accessLog:   o.Log.Level(zerolog.TraceLevel), // access alone decides which lines there are
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),
 		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
@@ -138,6 +140,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	x := beginExchange(ctx)
 	x.started = time.Now() // ctx may still hold the time of the request before
+	x.received = int64(x.client.scan.size)
 	defer p.end(x)
 	why := badRequest
 	var small *fasthttp.ErrSmallBuffer
@@ -156,6 +159,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 // Serve answers the connections that the listener accepts, until ctx ends. Then
 // it stops accepting, finishes the requests under way and returns nil; those that
 // are not done within the shutdown timeout are cut, and an error says how many.
+// Tunnels are cut too, but are no error: many last for as long as they are let.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	closeDepartures, err := p.departures.open()
 	if err != nil {
@@ -184,6 +188,7 @@ func (p *Proxy) drain() error {
 	defer cancel()
 	poll := time.NewTicker(drainPoll)
 	defer poll.Stop()
+	p.logUnderWay(zerolog.InfoLevel, "draining")
 	for p.inFlight.Load() > 0 && deadline.Err() == nil {
 		select {
 		case <-poll.C:
@@ -198,11 +203,42 @@ func (p *Proxy) drain() error {
 		}
 	}
 	if err != nil {
-		unfinished := p.inFlight.Load()
-		p.clients.cutAll()
-		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", unfinished, p.shutdown)
+		return p.cut()
 	}
 	return nil
+}
+
+// cutGrace is how long cut waits for the exchanges to end, so that they are counted and
+// logged. An exchange notices the cut when it begins to watch its client, at the latest.
+const cutGrace = watchAfter + 100*time.Millisecond
+
+// cut ends what was not done in time.
+func (p *Proxy) cut() error {
+	requests, tunnels := p.underWay()
+	if requests+tunnels > 0 {
+		p.logUnderWay(zerolog.WarnLevel, "cut what was not done within the shutdown timeout")
+	}
+	p.clients.cutAll()
+	p.departures.allLeft()
+	for end := time.Now().Add(cutGrace); p.inFlight.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(drainPoll)
+	}
+	if requests > 0 {
+		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", requests, p.shutdown)
+	}
+	return nil
+}
+
+// underWay returns how many requests are under way, and how many tunnels.
+func (p *Proxy) underWay() (requests, tunnels int64) {
+	tunnels = p.tunnels.Load()
+	return max(0, p.inFlight.Load()-tunnels), tunnels // one may have ended in between
+}
+
+func (p *Proxy) logUnderWay(level zerolog.Level, message string) {
+	requests, tunnels := p.underWay()
+	p.log.WithLevel(level).Stringer("shutdown_timeout", p.shutdown).
+		Int64("requests", requests).Int64("tunnels", tunnels).Msg(message)
 }
 
 // turnAway answers a connection beyond server.max_connections. What the client

@@ -87,7 +87,7 @@ func TestShadowOfTooMany(t *testing.T) {
 	}
 	eventually(t, "the count", func() bool { return metric(p, "lb_shadow_limited_total") == "1" })
 	eventually(t, "the log", func() bool { return len(log.parsed(t)) == 1 })
-	if line := log.parsed(t)[0]; line["shadow"] != "too_many_in_flight" || line["target"] != "/1" || line["status"] != 200. {
+	if line := log.parsed(t)[0]; line["shadow"] != "too_many_in_flight" || line["path"] != "/1" || line["status"] != 200. {
 		t.Errorf("logged %v", line)
 	}
 	eventually(t, "nothing to be under way", func() bool { return underWay(o.Limiter) == 0 })

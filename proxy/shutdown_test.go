@@ -6,10 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 )
 
@@ -69,7 +71,10 @@ func TestShutdown(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "whole")
 	})
-	s := serve(t, testOptions(backend))
+	var log logLines
+	o := testOptions(backend)
+	o.Log = zerolog.New(&log)
+	s := serve(t, o)
 	if err := s.Ready(); err != nil {
 		t.Errorf("Ready: %v", err)
 	}
@@ -90,6 +95,8 @@ func TestShutdown(t *testing.T) {
 	if s.Ready() == nil {
 		t.Error("Ready says yes during shutdown")
 	}
+	eventually(t, "the log line", func() bool { return len(log.parsed(t)) == 1 })
+	checkLine(t, log.parsed(t)[0], map[string]any{"message": "draining", "level": "info", "requests": 1., "tunnels": 0., "shutdown_timeout": "5s"})
 	release <- true
 	if got := busy.receive("GET"); string(got.body) != "whole" || !got.Close {
 		t.Errorf("the request under way got %q, close: %v", got.body, got.Close)
@@ -100,6 +107,7 @@ func TestShutdown(t *testing.T) {
 	if err := s.ended(t, 2*time.Second); err != nil {
 		t.Errorf("Serve: %v", err)
 	}
+	requireMessages(t, &log, "draining")
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	// What is left is the backend's connection, which ended with Serve.
 	goleak.VerifyNone(t, ignoreFasthttp(before,
@@ -131,6 +139,8 @@ func TestShutdownTimeout(t *testing.T) {
 	})
 	o := testOptions(backend)
 	o.Server.ShutdownTimeout = 50 * time.Millisecond
+	var log logLines
+	o.Access, o.Log = AccessAll, zerolog.New(&log)
 	s := serve(t, o)
 	var waiting []*wire
 	for range 3 {
@@ -140,15 +150,35 @@ func TestShutdownTimeout(t *testing.T) {
 		waiting = append(waiting, w)
 	}
 	s.stop()
-	err := s.ended(t, time.Second)
+	err := s.ended(t, 2*cutGrace)
 	if err == nil || !strings.Contains(err.Error(), "3 requests") {
 		t.Errorf("Serve: %v, want an error that speaks of 3 requests", err)
 	}
 	for _, w := range waiting {
 		w.mustEnd()
 	}
+	// Every request has its line by then.
+	requireMessages(t, &log, "draining", "cut what was not done within the shutdown timeout", "request", "request", "request")
+	for i, line := range log.parsed(t) {
+		if i < 2 {
+			checkLine(t, line, map[string]any{"requests": 3., "tunnels": 0., "shutdown_timeout": "50ms"})
+		} else {
+			checkLine(t, line, map[string]any{"status": 499., "reason": "client_gone", "duration_ms": interval{50, 5000}})
+		}
+	}
 	close(release)
-	eventually(t, "the requests to end", func() bool { return s.inFlight.Load() == 0 })
+}
+
+// requireMessages compares the messages of all lines.
+func requireMessages(t *testing.T, log *logLines, want ...any) {
+	t.Helper()
+	var got []any
+	for _, line := range log.parsed(t) {
+		got = append(got, line["message"])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the log says %q, want %q", got, want)
+	}
 }
 
 // TestShutdownWithinABody that ends with the connection: the client must not take
@@ -166,7 +196,7 @@ func TestShutdownWithinABody(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.stop()
-	if err := s.ended(t, time.Second); err == nil {
+	if err := s.ended(t, 2*cutGrace); err == nil {
 		t.Error("Serve does not tell that a request was cut")
 	}
 	if got, err := io.ReadAll(w.in); err == nil || isTimeout(err) {

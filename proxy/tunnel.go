@@ -16,6 +16,7 @@ type tunnel struct {
 	passed          atomic.Bool   // bytes have passed since oversee has looked
 	ended           atomic.Bool
 	why             error // of the end, once ended
+	up, down        int64 // bytes that the backend and the client got
 }
 
 var errIdle = errors.New("neither side has said anything for as long as it may be silent")
@@ -34,7 +35,8 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 		return why
 	}
 	if early := x.client.in.buffered(); len(early) > 0 { // the client was sure of the 101
-		c.expectWrite(x.finished, p.bodyTimeout)
+		x.received += int64(len(early))
+		c.expectWrite(time.Now(), p.bodyTimeout)
 		if _, err := c.Write(early); err != nil {
 			x.client.abort()
 			return none
@@ -42,8 +44,9 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 		x.client.in.r = x.client.in.w
 	}
 	t := tunnel{client: x.client.socket, backend: c.socket, idle: x.pool.tunnel}
-	down, err := t.run()
-	x.sent += down
+	err := t.run()
+	x.received += t.up
+	x.sent += t.down
 	if errors.Is(err, errIdle) {
 		return tunnelTimeout
 	}
@@ -53,22 +56,21 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 	return none
 }
 
-// run carries both ways, and returns how many bytes the client got and what went
-// wrong first.
-func (t *tunnel) run() (down int64, err error) {
+// run carries both ways, and returns what went wrong first.
+func (t *tunnel) run() error {
 	_ = t.client.SetWriteDeadline(time.Time{}) // that of HTTP
 	_ = t.backend.SetWriteDeadline(time.Time{})
 	over := make(chan struct{}, 2)
 	go func() {
-		t.carry(t.backend.Conn, t.client.Conn)
+		t.up = t.carry(t.backend.Conn, t.client.Conn)
 		over <- struct{}{}
 	}()
 	go func() {
-		down = t.carry(t.client.Conn, t.backend.Conn)
+		t.down = t.carry(t.client.Conn, t.backend.Conn)
 		over <- struct{}{}
 	}()
 	t.oversee(over)
-	return down, t.why
+	return t.why
 }
 
 // looks is how often, within the time that both sides may be silent, oversee looks.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/rs/zerolog"
 )
 
 // TestWebSocket echoes 10,000 messages of up to 1 MiB over a few connections.
@@ -273,7 +274,9 @@ func TestTunnelWithSteadyReader(t *testing.T) {
 func TestTunnelsAtShutdown(t *testing.T) {
 	for _, patient := range []bool{true, false} {
 		t.Run(fmt.Sprint("patient ", patient), func(t *testing.T) {
+			var log logLines
 			o := testOptions(startTalk(t, func(in *bufio.Reader, conn net.Conn) { _, _ = io.Copy(conn, in) }))
+			o.Access, o.Log = AccessAll, zerolog.New(&log)
 			if !patient {
 				o.Server.ShutdownTimeout = 100 * time.Millisecond
 			}
@@ -289,10 +292,15 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			cancel()
 			eventually(t, "draining", p.draining.Load)
 			if !patient {
-				if err := <-served; err == nil {
-					t.Error("Serve does not tell that a tunnel was cut")
+				if err := <-served; err != nil {
+					t.Errorf("a tunnel that was cut is a failure: %v", err)
 				}
 				w.mustEnd()
+				requireMessages(t, &log, "draining", "cut what was not done within the shutdown timeout", "request")
+				for _, line := range log.parsed(t)[:2] {
+					checkLine(t, line, map[string]any{"requests": 0., "tunnels": 1., "shutdown_timeout": "100ms"})
+				}
+				checkLine(t, log.parsed(t)[2], map[string]any{"status": 101., "duration_ms": interval{100, 5000}})
 				return
 			}
 			w.send("still here")
@@ -305,6 +313,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			if err := <-served; err != nil {
 				t.Error(err)
 			}
+			requireMessages(t, &log, "draining", "request")
 		})
 	}
 }

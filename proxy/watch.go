@@ -30,6 +30,12 @@ func (w *watch) start() bool {
 	return true
 }
 
+// left ends the work of the backend.
+func (w *watch) left() {
+	w.gone.Store(true)
+	w.backend.stop()
+}
+
 // stop ends the watch. After it, gone does not change.
 func (w *watch) stop() {
 	if w.on {
