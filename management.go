@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
@@ -196,7 +195,7 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	fmt.Fprintf(w, "# HELP lb_tracked_clients Unregistered clients with a bucket.\n# TYPE lb_tracked_clients gauge\nlb_tracked_clients %d\n", m.limits.Tracked())
 	fmt.Fprintf(w, "# HELP lb_overflow_requests_total Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.\n# TYPE lb_overflow_requests_total counter\nlb_overflow_requests_total %d\n", m.limits.Overflowed())
 	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
-	metrics.WriteProcessMetrics(w)
+	writeRuntimeMetrics(w)
 }
 
 // open opens the management listener; nil when it is turned off.
