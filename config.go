@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -105,6 +106,11 @@ var poolName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // sameListener reports whether two addresses cannot both be listened on.
 func sameListener(a, b string) bool {
+	pathA, isUnixA := strings.CutPrefix(a, "unix:")
+	pathB, isUnixB := strings.CutPrefix(b, "unix:")
+	if isUnixA || isUnixB {
+		return isUnixA && isUnixB && filepath.Clean(pathA) == filepath.Clean(pathB)
+	}
 	hostA, portA, errA := net.SplitHostPort(strings.Replace(a, "localhost:", "127.0.0.1:", 1))
 	hostB, portB, errB := net.SplitHostPort(strings.Replace(b, "localhost:", "127.0.0.1:", 1))
 	if errA != nil || errB != nil || portA != portB || portA == "0" {

@@ -44,6 +44,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Pools = map[string]*pool{"main": main}
+	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	want.Routes, want.Server.TrustedProxies = []proxy.RouteConfig{}, []string{} // [] in the file
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
