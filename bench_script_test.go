@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Where another process listens, docs/bench.sh fails: it neither talks to that process nor changes the
-// picture.
+// docs/bench.sh fails where another process listens: it does not talk to that process, and does not
+// change the picture.
 func TestBenchScriptLeavesOthersAlone(t *testing.T) {
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

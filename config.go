@@ -155,7 +155,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	c.Log.validate(at("log"))
 }
 
-// validateLoops calls wrong for each backend that is this balancer itself.
+// validateLoops calls wrong for each backend that is the balancer itself.
 func (c *config) validateLoops(wrong func(path string, value any, allowed string)) {
 	interfaces := interfaceAddresses()
 	for name, p := range c.Pools {

@@ -13,8 +13,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// check compares a node with the type that it will be decoded into. It returns what to decode in its
-// place: without aliases and unknown keys, and with values at fault spoiled.
+// check compares a node with the type that it will be decoded into. It returns what to decode in
+// its place: without aliases and unknown keys, and with values at fault spoiled.
 func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	if n.Kind == yaml.AliasNode { // its faults are where the alias is
 		target := *n.Alias
@@ -73,8 +73,8 @@ func (d *document) checkList(n *yaml.Node, t reflect.Type, path string) *yaml.No
 	return list
 }
 
-// checkSection checks a section with the keys of a struct. Where it has a key that is unknown, that
-// could be any of those it lacks: these count as told.
+// checkSection checks a section with the keys of a struct. An unknown key may be a misspelt one, so
+// the keys that such a section lacks count as told.
 func (d *document) checkSection(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	fields := fieldsOf(t)
 	keys := slices.Sorted(maps.Keys(fields))
@@ -106,8 +106,8 @@ func (d *document) checkNames(n *yaml.Node, t reflect.Type, path string) *yaml.N
 	return names
 }
 
-// checkMapping checks each value by the type of its key. typeOf returns nil for a key that is not one
-// of keys, and then what is returned is not complete.
+// checkMapping checks each value by the type of its key. typeOf returns nil for a key that is not
+// one of keys; the returned mapping lacks it and is not complete.
 func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(string) reflect.Type) (checked *yaml.Node, complete bool) {
 	checked, complete = &yaml.Node{Kind: yaml.MappingNode}, true
 	lines := map[string]int{}
@@ -137,7 +137,8 @@ func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(str
 	return checked, complete
 }
 
-// join gives a section what a second one of the same name has beyond it, as whoever wrote both meant.
+// join adds to a section the keys that only a second one of the same name has: both were meant to
+// be read.
 func join(section, second *yaml.Node) {
 	if section.Kind != yaml.MappingNode || second.Kind != yaml.MappingNode {
 		return
@@ -204,8 +205,8 @@ func readsItself(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]())
 }
 
-// decimal is how numbers are written. YAML has more ways, and reads them in ways that surprise: 0100
-// is 64 and 1_0 is 10.
+// decimal is how numbers are written. YAML has more ways, and reads them in ways that surprise:
+// 0100 is 64 and 1_0 is 10.
 var decimal = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*|(0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)\.)([eE][-+]?[0-9]+)?$`)
 
 // numberFault says, of a number that is refused, how it is to be written.
@@ -231,8 +232,8 @@ func numberFault(n *yaml.Node) string {
 	return ""
 }
 
-// spoiled returns a value in place of one at fault, and marks it as told with all that is below. No
-// check accepts it, so that what is checked of two values together is not held against the other.
+// spoiled returns a value in place of one at fault, and marks it as told with everything below it.
+// No check accepts that value, so a check of two values together does not blame the other one.
 func (d *document) spoiled(t reflect.Type, path string) *yaml.Node {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()

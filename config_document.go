@@ -16,21 +16,21 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// document is a config file as it is read: strictly, and with the place of every value kept, so that
-// a fault can be shown where it stands. Faults are collected, so that all are told at once.
+// document is a config file as it is read: strictly, and with the place of every value kept, so
+// that a fault can be shown where it stands. Faults are collected, so that all are told at once.
 type document struct {
 	file   string
 	root   *yaml.Node
 	places map[string]place // by path, such as pools.main.backends[2].url
 	faults []fault
 
-	// What is at fault already. A second fault at such a path or node only follows from the first.
+	// Paths and nodes with a fault. A second fault there only follows from the first.
 	told   map[string]bool
 	broken map[*yaml.Node]bool
 }
 
-// place is where a value stands, both counted from 1, and how the file spells it. A line of 0
-// is none.
+// place is where a value stands, both counted from 1, and how the file spells it. Line 0 means that
+// the file does not have it.
 type place struct {
 	line, column int
 	text         string
@@ -78,8 +78,8 @@ func (d *document) decode(c *config) error {
 	return nil
 }
 
-// err returns all faults in the order of the file's lines, those of what the file does not have last.
-// It returns nil if there are none.
+// err returns all faults in the order of the file's lines, those of what the file does not have
+// last. It returns nil if there are none.
 func (d *document) err() error {
 	slices.SortStableFunc(d.faults, func(a, b fault) int {
 		if (a.line == 0) != (b.line == 0) {
@@ -94,8 +94,9 @@ func (d *document) err() error {
 	return errors.Join(all...)
 }
 
-// wrong notes that the value at a path is invalid, unless that follows from a fault told already. The
-// line is that of the value or, where the file does not have it, of the nearest section around it.
+// wrong notes that the value at a path is invalid, unless that only follows from an earlier fault.
+// The line is that of the value or, where the file does not have it, of the nearest section around
+// it.
 func (d *document) wrong(path string, value any, allowed string) {
 	if d.told[path] {
 		return
@@ -147,7 +148,7 @@ var (
 	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
 )
 
-// masked hides passwords, in whatever place they were put.
+// masked hides passwords, wherever they stand.
 func masked(text string) string {
 	return passwords.ReplaceAllString(credentials.ReplaceAllString(text, "://…@"), "${1}…")
 }

@@ -8,8 +8,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// expand replaces ${NAME} and ${NAME:-default} in every value at or below a path.
-// Keys stay as they are.
+// expand replaces ${NAME} and ${NAME:-default} in every value at or below a path. Keys stay as they
+// are.
 func (d *document) expand(n *yaml.Node, path string, lookup func(string) (string, bool)) {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -41,14 +41,14 @@ func (d *document) expandValue(n *yaml.Node, path string, lookup func(string) (s
 	}
 }
 
-// variableError says what is wrong with a ${…}, without what may be a secret: a default.
+// variableError says what is wrong with a ${…}. It shows no default, which may be a secret.
 type variableError struct {
 	shown, allowed string
 	unset          bool // nothing is wrong but that the variable is not set
 }
 
-// opening is ${ with the name of a variable and what follows it; beginning is the first of that, also
-// where nothing right follows.
+// opening matches ${, the name of a variable and what follows it; beginning matches ${ and whatever
+// there is of a name.
 var (
 	opening   = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)(:-|})`)
 	beginning = regexp.MustCompile(`^\$\{[A-Za-z0-9_]*`)

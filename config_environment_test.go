@@ -54,7 +54,7 @@ func TestExpandText(t *testing.T) {
 	}
 }
 
-// deepDefault is a default below others.
+// deepDefault nests a text in defaults.
 func deepDefault(depth int, text string) string {
 	for i := range depth {
 		text = fmt.Sprintf("${N%d:-%s}", i, text)
@@ -62,7 +62,7 @@ func deepDefault(depth int, text string) string {
 	return text
 }
 
-// What came from a default in a default is typed as any other value.
+// A value from a nested default has the type of what it says.
 func TestNestedDefaultsAreTyped(t *testing.T) {
 	text := smallest + "limiter:\n  default:\n    capacity: ${A:-${B:-12}}\n    rate_per_second: ${A:-${RATE:-x}}\n"
 	c, err := parseConfig("lb.yaml", []byte(text), environment(map[string]string{"RATE": "0.5"}))

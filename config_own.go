@@ -10,8 +10,8 @@ import (
 	"loadbalancer/proxy"
 )
 
-// ownListener returns the key of the listener of ours that a backend's address leads to, or "". A
-// request that is sent there comes back until something gives way.
+// ownListener returns the key of the balancer's own listener that a backend's address leads to, or
+// "". A request sent there would come back to the balancer without end.
 func (c *config) ownListener(backend proxy.BackendAddress, interfaces []netip.Addr) string {
 	switch {
 	case leadsTo(backend, c.Server.Listen, interfaces):

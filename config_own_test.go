@@ -60,7 +60,7 @@ func TestLeadsTo(t *testing.T) {
 	}
 }
 
-// The addresses are those that this machine has.
+// A backend at an address of this machine, on the port of server.listen, is the balancer itself.
 func TestBackendAtAnInterface(t *testing.T) {
 	for _, a := range interfaceAddresses() {
 		text := "pools: {main: {backends: [{url: 'http://" + netip.AddrPortFrom(a, 8080).String() + "'}]}}\n"

@@ -12,7 +12,8 @@ import (
 // notDefault is how a comment of config.yaml marks a value, with the default in brackets.
 var notDefault = regexp.MustCompile(`not the default \(([^()]*)\)`)
 
-// Each value of config.yaml that is not the default is marked as such, with the default, and no other.
+// Each value of config.yaml that is not the default is marked as such, with the default, and no
+// other.
 func TestShippedConfigMarksWhatIsNotTheDefault(t *testing.T) {
 	text := readFile(t, "config.yaml")
 	doc, err := readDocument("config.yaml", []byte(text), environment(nil))

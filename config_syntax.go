@@ -31,7 +31,7 @@ func utf8Text(text []byte) []byte {
 	return []byte(string(utf16.Decode(units)))
 }
 
-// syntaxFaults are the parser's words, and what they mean to someone who wrote a config file.
+// syntaxFaults maps the parser's words to what they mean to the author of a config file.
 var syntaxFaults = []struct{ parser, meaning string }{
 	{"tab character", tabFault},
 	{"control characters are not allowed", "a control character: save the file as UTF-8 (in UTF-16 it needs a byte order mark)"},
@@ -54,16 +54,16 @@ var syntaxFaults = []struct{ parser, meaning string }{
 const (
 	tabFault     = "a tab in the indentation: use spaces"
 	startFault   = "a value that begins with one of @ ` % * & has to be in quotes"
-	bracketFault = "a { or [ that is not closed, or in which a value needs quotes, as ${…} does"
+	bracketFault = "a { or [ that is not closed, or that holds a value which needs quotes, as ${…} does"
 )
 
-// syntaxFault says in plain words what the parser has met, and where.
+// syntaxFault says in plain words what the parser stumbled over, and on which line.
 func syntaxFault(file string, text []byte, err error) error {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	number := faultyLine(lines)
 	line := lines[number-1]
 	words := strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(words, "line "); ok { // it is not always right
+	if rest, ok := strings.CutPrefix(words, "line "); ok { // the line is often wrong
 		_, words, _ = strings.Cut(rest, ": ")
 	}
 	for _, f := range syntaxFaults {
@@ -79,8 +79,8 @@ func syntaxFault(file string, text []byte, err error) error {
 	return fmt.Errorf("%s:%d: %s", file, number, words)
 }
 
-// faultyLine returns the number of the line that a text cannot be read on from: the lines before it
-// can. The parser's own numbers are those of the section around, or one less, or missing.
+// faultyLine returns the number of the first line that the parser does not accept after the lines
+// before it. The parser's own line numbers are often those of the section around, or one too low.
 func faultyLine(lines [][]byte) int {
 	reader := lineReader{lines: lines}
 	readable(&reader)
@@ -102,7 +102,7 @@ func readable(r io.Reader) bool {
 	}
 }
 
-// lineReader hands the parser one line at a time: read tells how far it came.
+// lineReader hands the parser one line at a time. read counts the lines that it has asked for.
 type lineReader struct {
 	lines [][]byte
 	read  int

@@ -16,7 +16,7 @@ func inUTF16(text string, order binary.AppendByteOrder) []byte {
 	return encoded
 }
 
-// However an editor saved the file, it is read, and its faults are told with their lines.
+// A file is read in every common encoding, and its faults are reported with their lines.
 func TestConfigEncodings(t *testing.T) {
 	const valid = "pools:\n  main:\n    backends:\n      - url: http://127.0.0.1:8100\nserver:\n  via: Grüße\n"
 	good := strings.Replace(valid, "via: Grüße", "max_connections: 5 # Grüße", 1)
@@ -55,7 +55,7 @@ func TestConfigEncodings(t *testing.T) {
 	}
 }
 
-// A tab is at fault as indentation only.
+// Tabs are refused as indentation only.
 func TestConfigTabsElsewhere(t *testing.T) {
 	text := "pools:\t# a\n  main:\n    backends:\n      - url:\thttp://127.0.0.1:8100\t# b\n    \n" +
 		"management:\n  token: \"a\tb\"\n"
@@ -65,7 +65,7 @@ func TestConfigTabsElsewhere(t *testing.T) {
 	}
 }
 
-// The line is where the reading ends, however long the file is before and after.
+// The reported line is that of the fault, whatever stands before and after it.
 func TestSyntaxFaultInALongFile(t *testing.T) {
 	var text strings.Builder
 	text.WriteString("pools:\n  main:\n    backends:\n")

@@ -44,7 +44,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Pools = map[string]*pool{"main": main}
-	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
+	want.Limiter.APIKeyHeader = "X-API-Key"                                     // for the README's client with a key
 	want.Routes, want.Server.TrustedProxies = []proxy.RouteConfig{}, []string{} // [] in the file
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
@@ -99,7 +99,7 @@ func requireKeys(t *testing.T, lines []string, n *yaml.Node, of reflect.Type, pa
 	}
 }
 
-// update writes the errors into the bad files, to be read before they are committed.
+// update has TestBadConfig write the errors into the bad files. Read them before you commit.
 var update = flag.Bool("update", false, "write the errors of testdata/config/bad into its files")
 
 // Each bad file begins with the error that it gets, as comments.
@@ -146,7 +146,7 @@ func faultsOf(t *testing.T, name, text string) []string {
 	return strings.Split(err.Error(), "\n")
 }
 
-// withFaults puts the errors of a file above it, which moves its lines.
+// withFaults puts the errors of a file above its text. They count the lines that they take themselves.
 func withFaults(t *testing.T, name, text string) (string, []string) {
 	t.Helper()
 	faults := faultsOf(t, name, text)

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// usedBalancer is an instance that has met everything its metrics count: answers and errors, a retry,
-// a limited client and one in shadow mode, a registered client and an upgraded connection.
+// usedBalancer starts an instance and gives each of its metrics something to count: responses,
+// errors, a retry, a limited client, one in shadow mode, and an upgraded connection.
 func usedBalancer(t *testing.T) *instance {
 	t.Helper()
 	resetting, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +66,7 @@ func usedBalancer(t *testing.T) *instance {
 	return in
 }
 
-// Each name of ours has met something, and Prometheus's own linter finds no fault with any of them.
+// Every lb_ metric has counted something, and Prometheus's own linter finds no fault with any.
 func TestMetricsPassTheLinter(t *testing.T) {
 	text := call(t, "GET", usedBalancer(t).management+"/metrics", "").body
 	for _, series := range []string{
@@ -91,8 +91,8 @@ func TestMetricsPassTheLinter(t *testing.T) {
 	}
 }
 
-// Every family has its HELP and its TYPE once, before all of its samples; the type is the right one,
-// and the help says something of this metric.
+// Every family has its HELP and its TYPE once, before all of its samples; the type is the right
+// one, and the help says something of this metric.
 func TestMetricsHaveMetadata(t *testing.T) {
 	text := call(t, "GET", usedBalancer(t).management+"/metrics", "").body
 	parser := expfmt.NewTextParser(model.LegacyValidation)

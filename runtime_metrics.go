@@ -9,9 +9,9 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// writeRuntimeMetrics writes the metrics of the Go runtime and of the process in the Prometheus text
-// format. The package that gathers them leaves every HELP empty and calls some counters gauges; both
-// are put right here, since collectors drop metrics whose type they can't tell.
+// writeRuntimeMetrics writes the metrics of the Go runtime and of the process in the Prometheus
+// text format. The package that gathers them leaves every HELP empty and calls some counters
+// gauges; both are corrected here, since collectors drop metrics without a type.
 func writeRuntimeMetrics(w io.Writer) {
 	metrics.ExposeMetadata(true)
 	var text bytes.Buffer
@@ -32,8 +32,8 @@ func writeRuntimeMetrics(w io.Writer) {
 	}
 }
 
-// runtimeHelp says what a metric of the Go runtime or of the process is. A name that a later version
-// of the package adds gets a sentence that is true of all.
+// runtimeHelp says what a metric of the Go runtime or of the process is. Names that a later version
+// of the package adds get a general sentence.
 func runtimeHelp(name string) string {
 	switch {
 	case runtimeHelps[name] != "":

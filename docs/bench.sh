@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes docs/bench.png: ten seconds at 4,000 requests per second from one address, whose limit an API
-# call raises from 1,000 to 3,000 per second after five. The balancer and its backends are started for
-# this, on free ports or, with an address as argument, there. The picture is replaced when all went well.
+# Usage: docs/bench.sh [ADDRESS]
+# Makes docs/bench.png: ten seconds at 4,000 requests per second from one address, whose limit an
+# API call raises from 1,000 to 3,000 per second after five. The script starts the balancer, at
+# ADDRESS or on a free port, and its backends. It replaces the picture only if everything went well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -32,5 +33,5 @@ cd "$work" # the picture's title has the command, with the name of its file
 wait "$raise" || fail "the limit was not raised"
 kill -0 "$lb" || fail "the balancer has ended: $(cat lb.log)"
 [ -s bench.png ] || fail "there is no picture"
-mv bench.png "$top/docs/bench.png.new" # to the same file system, so that the picture is replaced in one step
+mv bench.png "$top/docs/bench.png.new" # to its file system, for a rename
 mv "$top/docs/bench.png.new" "$top/docs/bench.png"

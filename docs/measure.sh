@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures what docs/results.md says of start, memory and large bodies, with a balancer and a backend of
-# its own on free ports. Linux.
+# Measures what docs/results.md says of start, memory and large bodies, with a balancer and a
+# backend of its own on free ports. Linux.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . docs/own.sh
@@ -17,7 +17,7 @@ pools: {main: {backends: [{url: "http://127.0.0.1:$start_port"}]}}
 clients: {store: "file:$work/clients.db"}
 YAML
 }
-# A free port, which the starts below then have in common: who waits for the log would measure that too.
+# All starts below use this free port: reading it from the log would count as part of the start.
 config 127.0.0.1:0
 start_balancer "$work/config.yaml"
 stop_balancer

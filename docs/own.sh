@@ -1,5 +1,5 @@
-# Functions of bench.sh and measure.sh: they load nothing but processes that they started themselves,
-# on ports that nobody else has. Sourced in the directory of the project.
+# Functions of bench.sh and measure.sh, which load only processes that they started themselves, on
+# free ports. Sourced in the project's directory.
 work=$(mktemp -d)
 backends= lb= # the processes that run
 finish() {
@@ -13,8 +13,8 @@ fail() { echo "$0: $*" >&2; exit 1; }
 go build -o "$work/lb" .
 go build -o "$work/bench" ./bench
 
-# start_backends COUNT FLAG...: starts fake backends and sets start_port to the port of the first. They
-# start on all of their ports or not at all, so a block of free ports is found by trying.
+# start_backends COUNT FLAG...: starts fake backends and sets start_port to the port of the first.
+# They get all of their ports or none, so a block of free ports is found by trying.
 start_backends() {
   local count=$1
   shift
@@ -35,8 +35,8 @@ start_backends() {
   fail "the backends do not start: $(cat "$work/backends.log")"
 }
 
-# start_balancer CONFIG: starts the balancer and sets lb to its process and address to where it listens,
-# as it tells itself: whatever answers there is this process.
+# start_balancer CONFIG: starts the balancer and sets lb to its process and address to where it
+# listens. The address comes from its own log, so no other process answers there.
 start_balancer() {
   : >"$work/lb.log" # it is read at once
   "$work/lb" --path="$1" >"$work/lb.log" 2>&1 &

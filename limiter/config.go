@@ -90,7 +90,7 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 			value = c.Default.RatePerSecond
 		}
 		wrong("default."+field, value, allowed)
-		if field == "capacity" { // so far nothing has been said of the rate
+		if field == "capacity" { // Check has not looked at the rate
 			rate := Limit{Capacity: 1, RatePerSecond: c.Default.RatePerSecond}
 			if field, allowed, ok := rate.Check(); !ok {
 				wrong("default."+field, rate.RatePerSecond, allowed)

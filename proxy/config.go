@@ -255,8 +255,7 @@ func ParseBackendURL(s string) (BackendAddress, error) {
 	return BackendAddress{Network: "tcp", Address: net.JoinHostPort(u.Hostname(), port), Host: u.Host}, nil
 }
 
-// isPort reports whether s is a port in decimal digits. One with a leading zero could be meant, and
-// read, as octal.
+// isPort reports whether s is a port in decimal digits. A leading zero is refused: it may mean octal.
 func isPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && strconv.FormatUint(n, 10) == s

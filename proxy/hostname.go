@@ -12,8 +12,8 @@ const (
 	maxHostLabel = 63
 )
 
-// checkHostName returns nil for a name that DNS can carry, with or without a dot at its end, and else
-// an error that says what is allowed. Most addresses pass too.
+// checkHostName returns nil for a name that DNS can carry, with or without a dot at its end, and
+// else an error that says what is allowed. Most addresses pass too.
 func checkHostName(host string) error {
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > maxHostName {
@@ -43,8 +43,8 @@ func checkRouteHost(host string) error {
 	return checkHostName(host)
 }
 
-// checkBackendHost returns nil for an address or a name of a host. What only looks like an address,
-// as 127.1 or 0177.0.0.1, is read differently from one resolver to the next.
+// checkBackendHost returns nil for an address or a name of a host. It refuses what resolvers read
+// in different ways, such as 127.1 and 0177.0.0.1.
 func checkBackendHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil
