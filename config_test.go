@@ -139,7 +139,7 @@ func TestBadConfig(t *testing.T) {
 // faultsOf returns the lines of the error that a config file gets.
 func faultsOf(t *testing.T, name, text string) []string {
 	t.Helper()
-	_, err := parseConfig(name, []byte(text), environment(map[string]string{"LB_WORD": "many", "LB_OCTAL": "0100"}))
+	_, err := parseConfig(name, []byte(text), environment(map[string]string{"LB_WORD": "many", "LB_OCTAL": "0100", "LB_LINE": "secret\n"}))
 	if err == nil {
 		t.Fatal("it was accepted")
 	}
