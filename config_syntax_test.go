@@ -58,7 +58,7 @@ func TestConfigEncodings(t *testing.T) {
 // Tabs are refused as indentation only.
 func TestConfigTabsElsewhere(t *testing.T) {
 	text := "pools:\t# a\n  main:\n    backends:\n      - url:\thttp://127.0.0.1:8100\t# b\n    \n" +
-		"management:\n  token: \"a\tb\"\n"
+		"clients:\n  store: \"file:a\tb\"\n"
 	c, err := parseConfig("lb.yaml", []byte(text), environment(nil))
 	if err != nil || len(c.Pools["main"].Backends) != 1 {
 		t.Errorf("got %+v, %v", c, err)
