@@ -83,11 +83,13 @@ func (d *document) checkSection(n *yaml.Node, t reflect.Type, path string) *yaml
 		return d.mistyped(n, t, path, "a section with "+list)
 	}
 	section, complete := d.checkMapping(n, path, list, func(key string) reflect.Type { return fields[key] })
-	if complete {
-		return section
-	}
+	// Pointers are alternatives: one at fault was meant in place of those that are absent.
+	faulty := slices.ContainsFunc(keys, func(key string) bool {
+		return fields[key].Kind() == reflect.Pointer && d.told[below(path, key)]
+	})
 	for _, key := range keys {
-		if valueOf(section, key) == nil {
+		isMeant := !complete || faulty && fields[key].Kind() == reflect.Pointer
+		if isMeant && valueOf(section, key) == nil {
 			section.Content = append(section.Content, keyNode(key), d.spoiled(fields[key], below(path, key)))
 		}
 	}
