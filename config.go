@@ -1,11 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,7 +53,7 @@ type logConfig struct {
 // validate calls wrong once for each fault, with its path below log.
 func (c logConfig) validate(wrong func(path string, value any, allowed string)) {
 	if level, err := zerolog.ParseLevel(c.Level); err != nil || c.Level == "" || level > zerolog.ErrorLevel {
-		wrong("level", c.Level, "trace, debug, info, warn, error")
+		wrong("level", c.Level, "one of trace, debug, info, warn, error")
 	}
 	oneOf(wrong, "format", c.Format, "auto", "console", "json")
 	oneOf(wrong, "access", string(c.Access), string(proxy.AccessOff), string(proxy.AccessErrors), string(proxy.AccessAll))
@@ -61,7 +61,7 @@ func (c logConfig) validate(wrong func(path string, value any, allowed string)) 
 
 func oneOf(wrong func(path string, value any, allowed string), path, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
-		wrong(path, value, strings.Join(allowed, ", "))
+		wrong(path, value, "one of "+strings.Join(allowed, ", "))
 	}
 }
 
@@ -95,7 +95,10 @@ func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (
 		return config{}, err
 	}
 	c.validate(doc.wrong)
-	return c, errors.Join(doc.faults...)
+	if err := doc.err(); err != nil {
+		return config{}, err
+	}
+	return c, nil
 }
 
 // poolName is what a pool may be called: the name stands in metrics and in paths.
@@ -103,6 +106,11 @@ var poolName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // sameListener reports whether two addresses cannot both be listened on.
 func sameListener(a, b string) bool {
+	pathA, isUnixA := strings.CutPrefix(a, "unix:")
+	pathB, isUnixB := strings.CutPrefix(b, "unix:")
+	if isUnixA || isUnixB {
+		return isUnixA && isUnixB && filepath.Clean(pathA) == filepath.Clean(pathB)
+	}
 	hostA, portA, errA := net.SplitHostPort(strings.Replace(a, "localhost:", "127.0.0.1:", 1))
 	hostB, portB, errB := net.SplitHostPort(strings.Replace(b, "localhost:", "127.0.0.1:", 1))
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
@@ -127,7 +135,11 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	}
 	c.Server.Validate(at("server"))
 	c.Management.validate(at("management"))
-	if sameListener(c.Management.Listen, c.Server.Listen) {
+	switch {
+	case !sameListener(c.Management.Listen, c.Server.Listen):
+	case c.Management.Listen == defaultConfig().Management.Listen: // the file need not have it
+		wrong("server.listen", c.Server.Listen, "another address than management.listen, which is "+c.Management.Listen)
+	default:
 		wrong("management.listen", c.Management.Listen, "another address than server.listen")
 	}
 	if len(c.Pools) == 0 {
@@ -136,14 +148,12 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	names := slices.Sorted(maps.Keys(c.Pools))
 	for _, name := range names {
 		if !poolName.MatchString(name) {
-			wrong("pools", name, "names of letters, digits, and . _ -")
-		}
-		if c.Pools[name] == nil {
-			c.Pools[name] = &pool{PoolConfig: proxy.DefaultPoolConfig(), Health: healthz.DefaultConfig()}
+			wrong("pools."+name, fmt.Sprintf("the name %q", name), "a name of letters, digits, and . _ -")
 		}
 		c.Pools[name].Validate(at("pools." + name))
 		c.Pools[name].Health.Validate(at("pools." + name + ".health"))
 	}
+	c.validateLoops(wrong)
 	proxy.ValidateRoutes(c.Routes, names, wrong)
 	keyRefused := false
 	c.Limiter.Validate(func(path string, value any, allowed string) {
@@ -155,4 +165,21 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	}
 	c.Clients.Validate(at("clients"))
 	c.Log.validate(at("log"))
+}
+
+// validateLoops calls wrong for each backend that is the balancer itself.
+func (c *config) validateLoops(wrong func(path string, value any, allowed string)) {
+	interfaces := interfaceAddresses()
+	for name, p := range c.Pools {
+		for i, b := range p.Backends {
+			address, err := proxy.ParseBackendURL(b.URL)
+			if err != nil {
+				continue
+			}
+			if key := c.ownListener(address, interfaces); key != "" {
+				wrong(fmt.Sprintf("pools.%s.backends[%d].url", name, i), b.URL,
+					"another address: the balancer itself listens there ("+key+")")
+			}
+		}
+	}
 }

@@ -2,278 +2,182 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"gopkg.in/yaml.v3"
 )
 
-// document is a config file as it is read: strictly, and with the line of every
-// value kept, so that a fault can be shown where it stands.
+// document is a config file as it is read: strictly, and with the place of every value kept, so
+// that a fault can be shown where it stands. Faults are collected, so that all are told at once.
 type document struct {
 	file   string
 	root   *yaml.Node
-	lines  map[string]int // by path, such as pools.main.backends[2].url
-	faults []error
+	places map[string]place // by path, such as pools.main.backends[2].url
+	faults []fault
+
+	// Paths and nodes with a fault. A second fault there only follows from the first.
+	told   map[string]bool
+	broken map[*yaml.Node]bool
+}
+
+// place is where a value stands, both counted from 1, and how the file spells it. Line 0 means that
+// the file does not have it.
+type place struct {
+	line, column int
+	text         string
+}
+
+// fault is one fault of the file.
+type fault struct {
+	place
+	words string
 }
 
 // readDocument parses YAML and puts the environment's values in.
 func readDocument(file string, text []byte, lookup func(string) (string, bool)) (*document, error) {
-	d := &document{file: file, lines: map[string]int{}}
+	d := &document{file: file, places: map[string]place{}, told: map[string]bool{}, broken: map[*yaml.Node]bool{}}
+	text = utf8Text(text)
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var top yaml.Node
+	var top, second yaml.Node
 	if err := decoder.Decode(&top); errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: the file is empty; it needs at least pools with one backend", file)
+		return nil, fmt.Errorf("%s: the file is empty: it needs at least pools with one backend", file)
 	} else if err != nil {
-		return nil, syntaxError(file, text, err)
+		return nil, syntaxFault(file, text, err)
 	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: more than one YAML document; put everything into the first", file)
+	if err := decoder.Decode(&second); err == nil {
+		return nil, fmt.Errorf("%s:%d: a second YAML document begins here: put everything into the first", file, second.Line)
+	} else if !errors.Is(err, io.EOF) {
+		return nil, syntaxFault(file, text, err)
 	}
 	d.root = top.Content[0]
 	d.expand(d.root, "", lookup)
-	return d, errors.Join(d.faults...)
+	return d, nil
 }
 
-// syntaxError puts the parser's line where other faults have theirs. The name of an
-// anchor that does not exist is left out: it may be a token that begins with *.
-func syntaxError(file string, text []byte, err error) error {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	if withLine, ok := strings.CutPrefix(message, "line "); ok {
-		return fmt.Errorf("%s:%s", file, withLine)
-	}
-	if name := unknownAnchor.FindStringSubmatch(message); name != nil {
-		before, _, _ := bytes.Cut(text, []byte("*"+name[1]))
-		return fmt.Errorf("%s:%d: unknown anchor; put a text that begins with * in quotes", file, 1+bytes.Count(before, []byte("\n")))
-	}
-	return fmt.Errorf("%s: %s", file, message)
-}
-
-var unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
-
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
-
-// expand replaces ${NAME} and ${NAME:-default} in every value at or below a path.
-// Keys stay as they are.
-func (d *document) expand(n *yaml.Node, path string, lookup func(string) (string, bool)) {
-	switch n.Kind {
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			d.expand(n.Content[i+1], below(path, n.Content[i].Value), lookup)
-		}
-	case yaml.SequenceNode:
-		for i, item := range n.Content {
-			d.expand(item, fmt.Sprintf("%s[%d]", path, i), lookup)
-		}
-	case yaml.ScalarNode:
-		if strings.Contains(n.Value, "${") {
-			d.expandValue(n, path, lookup)
-		}
-	}
-}
-
-func (d *document) expandValue(n *yaml.Node, path string, lookup func(string) (string, bool)) {
-	if strings.Contains(variable.ReplaceAllString(n.Value, ""), "${") {
-		d.fault(n.Line, path, "${", "${NAME} and ${NAME:-default}, NAME of letters, digits and _")
-		return
-	}
-	n.Value = variable.ReplaceAllStringFunc(n.Value, func(match string) string {
-		part := variable.FindStringSubmatch(match)
-		if value, ok := lookup(part[1]); ok && value != "" {
-			return value
-		}
-		if part[2] == "" {
-			d.fault(n.Line, path, match, fmt.Sprintf("an environment variable %s that is set, or a default as in ${%s:-value}", part[1], part[1]))
-		}
-		return part[3]
-	})
-	n.Tag = "" // its type is that of the new value; in quotes, a text
-	if n.Value != "" && n.ShortTag() == "!!null" {
-		n.Tag = "!!str" // a token such as null or ~ is a text, and not no token
-	}
-}
-
-// below is the path of a key in the section at path.
-func below(path, key string) string {
-	return strings.TrimPrefix(path+"."+key, ".")
-}
-
-// credentials are the user and password of a URL, in whatever place it was put.
-var credentials = regexp.MustCompile(`://\S*@`)
-
-// fault notes one fault. value is shown as the file has it, but for passwords.
-func (d *document) fault(line int, path string, value any, allowed string) {
-	at := d.file
-	if line > 0 {
-		at = fmt.Sprintf("%s:%d", at, line)
-	}
-	if path != "" {
-		at += ": " + path
-	}
-	shown := fmt.Sprint(value)
-	if shown == "" {
-		shown = `""`
-	}
-	at, shown = credentials.ReplaceAllString(at, "://…@"), credentials.ReplaceAllString(shown, "://…@")
-	d.faults = append(d.faults, fmt.Errorf("%s: %s is not allowed; allowed: %s", at, shown, allowed))
-}
-
-// wrong notes that the value at a path is not allowed. The line is that of the
-// value or, where the file does not have it, of the nearest section around it.
-func (d *document) wrong(path string, value any, allowed string) {
-	line := 0
-	for at := path; line == 0 && at != ""; {
-		line = d.lines[at]
-		at = at[:max(0, strings.LastIndexAny(at, ".["))]
-	}
-	d.fault(line, path, value, allowed)
-}
-
-// decode reads the document into c. Unknown keys and wrong types are faults.
+// decode reads the document into c. Unknown keys and wrong types are faults; in place of a value at
+// fault c gets one that no check accepts.
 func (d *document) decode(c *config) error {
-	d.check(d.root, reflect.TypeOf(*c), "")
-	if len(d.faults) > 0 {
-		return errors.Join(d.faults...)
-	}
+	d.root = d.check(d.root, reflect.TypeOf(*c), "")
 	if err := d.root.Decode(c); err != nil {
 		return fmt.Errorf("%s: %w", d.file, err)
+	}
+	if d.told["pools"] { // then which pools there are is not known
+		for i := range c.Routes {
+			d.told[fmt.Sprintf("routes[%d].pool", i)] = true
+		}
 	}
 	return nil
 }
 
-// check compares a node with the type that it will be decoded into.
-func (d *document) check(n *yaml.Node, t reflect.Type, path string) {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if path != "" {
-		d.lines[path] = n.Line
-	}
-	if n.ShortTag() == "!!null" {
-		return // the default stays
-	}
-	switch {
-	case t.Kind() == reflect.Struct:
-		fields := fieldsOf(t)
-		keys := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
-		if n.Kind != yaml.MappingNode {
-			d.fault(n.Line, path, describe(n, t), "a section with "+keys)
-			return
+// err returns all faults in the order of the file's lines, those of what the file does not have
+// last. It returns nil if there are none.
+func (d *document) err() error {
+	slices.SortStableFunc(d.faults, func(a, b fault) int {
+		if (a.line == 0) != (b.line == 0) {
+			return cmp.Compare(b.line, a.line)
 		}
-		d.checkMapping(n, path, keys, func(key string) reflect.Type { return fields[key] })
-	case t.Kind() == reflect.Map:
-		if n.Kind != yaml.MappingNode {
-			d.fault(n.Line, path, describe(n, t), "names, each with a section")
-			return
-		}
-		d.checkMapping(n, path, "", func(string) reflect.Type { return t.Elem() })
-	case t.Kind() == reflect.Slice:
-		if n.Kind != yaml.SequenceNode {
-			d.fault(n.Line, path, describe(n, t), "a list")
-			return
-		}
-		for i, item := range n.Content {
-			at := fmt.Sprintf("%s[%d]", path, i)
-			if item.ShortTag() == "!!null" { // the decoder would leave it out
-				d.fault(item.Line, at, "", "an entry that is not empty")
-			}
-			d.check(item, t.Elem(), at)
-		}
-	default:
-		d.checkScalar(n, t, path)
+		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+	})
+	var all []error
+	for _, f := range d.faults {
+		all = append(all, errors.New(f.words))
 	}
+	return errors.Join(all...)
 }
 
-// checkMapping checks each value by the type of its key; typeOf returns nil for a
-// key that is not one of keys.
-func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(string) reflect.Type) {
-	seen := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
-			d.fault(key.Line, path, "the key "+describe(key, nil), "keys that are plain names; << and *name are not read as keys")
-			continue
-		}
-		at := below(path, key.Value)
-		if first, twice := seen[key.Value]; twice {
-			d.fault(key.Line, at, key.Value, fmt.Sprintf("each key once; it stands on line %d already", first))
-			continue
-		}
-		seen[key.Value] = key.Line
-		t := typeOf(key.Value)
-		if t == nil {
-			d.fault(key.Line, at, "the key "+key.Value, keys)
-			continue
-		}
-		d.check(value, t, at)
-		d.lines[at] = key.Line
-	}
-}
-
-// checkScalar tries the decoding, for its error.
-func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) {
-	err := n.Decode(reflect.New(t).Interface())
-	isWhole := t.Kind() == reflect.Int || t.Kind() == reflect.Int64
-	if err == nil && isWhole && n.ShortTag() == "!!float" {
-		err = new(yaml.TypeError) // the decoder would cut the fraction off
-	}
-	if err == nil {
+// wrong notes that the value at a path is invalid, unless that only follows from an earlier fault.
+// The line is that of the value or, where the file does not have it, of the nearest section around
+// it.
+func (d *document) wrong(path string, value any, allowed string) {
+	if d.told[path] {
 		return
 	}
-	allowed := map[reflect.Kind]string{
-		reflect.Bool: "true or false", reflect.Float64: "a number", reflect.String: "a text",
-	}[t.Kind()]
-	var typeError *yaml.TypeError
-	switch {
-	case t.String() == "time.Duration":
-		allowed = "a time such as 250ms or 30s"
-	case !errors.As(err, &typeError):
-		allowed = err.Error() // a type of ours says itself what it reads
-	case isWhole:
-		allowed = "a whole number"
+	p, inFile := d.places[path]
+	if text, isText := value.(string); (!isText || text == "") && p.text != "" {
+		value = p.text // as the file has it: 24h, and not 24h0m0s
 	}
-	d.fault(n.Line, path, describe(n, t), allowed)
+	for at := path; p.line == 0 && at != ""; p = d.places[at] {
+		at = at[:max(0, strings.LastIndexAny(at, ".["))]
+	}
+	if value == "" && !inFile {
+		d.note(p, path, " is missing: use "+allowed)
+		return
+	}
+	d.invalid(p, path, fmt.Sprint(value), allowed)
 }
 
-// secret marks a type whose values no message shows, nor what stands in the place of
-// one.
+// invalid notes one fault, with what the file has and what is allowed.
+func (d *document) invalid(p place, path, value, allowed string) {
+	value = masked(value)
+	if all := []rune(value); len(all) > maxShown {
+		value = string(all[:maxShown]) + "…"
+	}
+	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		value = strconv.Quote(value)
+	}
+	if path != "" {
+		path += ": "
+	}
+	d.note(p, path, value+" is invalid: use "+allowed)
+}
+
+// maxShown bounds what a fault shows of a value, in characters.
+const maxShown = 100
+
+// note notes one fault. words go on where the path ends.
+func (d *document) note(p place, path, words string) {
+	at := d.file
+	if p.line > 0 {
+		at = fmt.Sprintf("%s:%d", at, p.line)
+	}
+	d.faults = append(d.faults, fault{p, at + ": " + masked(path) + words})
+}
+
+// The user and password of a URL, and a password among its parameters.
+var (
+	credentials = regexp.MustCompile(`://.*@`)
+	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
+)
+
+// masked hides passwords, wherever they stand.
+func masked(text string) string {
+	return passwords.ReplaceAllString(credentials.ReplaceAllString(text, "://…@"), "${1}…")
+}
+
+// secret marks a type whose values no message shows, nor what stands in the place of one.
 type secret interface{ secret() }
 
-// describe shows in a few words a node that should be of type t.
+var secretType = reflect.TypeFor[secret]()
+
+// describe shows in a few words a node that should be of type t: a value as the file has it.
 func describe(n *yaml.Node, t reflect.Type) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
 		return "a section"
 	case n.Kind == yaml.SequenceNode:
 		return "a list"
-	case t != nil && t.Implements(reflect.TypeFor[secret]()):
-		return notShown
+	case t != nil && t.Implements(secretType):
+		return "(not shown)"
+	case isQuoted(n):
+		return strconv.Quote(n.Value)
 	}
 	return n.Value
 }
 
-// fieldsOf maps the yaml keys of a struct, and of those inlined in it, to types.
-func fieldsOf(t reflect.Type) map[string]reflect.Type {
-	fields := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if option == "inline" {
-			for k, v := range fieldsOf(f.Type) {
-				fields[k] = v
-			}
-			continue
-		}
-		fields[name] = f.Type
-	}
-	return fields
+func isQuoted(n *yaml.Node) bool {
+	return n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
+}
+
+// below is the path of a key in the section at path.
+func below(path, key string) string {
+	return strings.TrimPrefix(path+"."+key, ".")
 }

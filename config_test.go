@@ -1,9 +1,11 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,7 +45,8 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Pools = map[string]*pool{"main": main}
-	want.Management.APIOnProxy = true // for the README's curl lines
+	want.Management.APIOnProxy = true       // for the README's curl lines
+	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	// These are [] in the file.
 	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, tokenConfigs{}
 	if !reflect.DeepEqual(got, want) {
@@ -101,40 +104,60 @@ func requireKeys(t *testing.T, lines []string, n *yaml.Node, of reflect.Type, pa
 	}
 }
 
+// update has TestBadConfig write the errors into the bad files. Read them before you commit.
+var update = flag.Bool("update", false, "write the errors of testdata/config/bad into its files")
+
 // Each bad file begins with the error that it gets, as comments.
 func TestBadConfig(t *testing.T) {
 	files, err := filepath.Glob("testdata/config/bad/*.yaml")
 	if err != nil || len(files) < 100 {
 		t.Fatalf("%d bad configs: %v", len(files), err)
 	}
-	variables := environment(map[string]string{"LB_WORD": "many", "LB_LINE": "secret\n"})
 	for _, file := range files {
 		name := filepath.Base(file)
 		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			text := readFile(t, file)
 			var want []string
-			for line := range strings.Lines(string(text)) {
-				fault, ok := strings.CutPrefix(line, "# "+name)
-				if !ok {
-					break
+			rest := text
+			for strings.HasPrefix(rest, "# "+name) {
+				var fault string
+				fault, rest, _ = strings.Cut(rest, "\n")
+				want = append(want, strings.TrimPrefix(fault, "# "))
+			}
+			if *update {
+				text, want = withFaults(t, name, rest)
+				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
 				}
-				want = append(want, name+strings.TrimSuffix(fault, "\n"))
 			}
-			_, err = parseConfig(name, text, variables)
-			if err == nil {
-				t.Fatal("it was accepted")
+			got := faultsOf(t, name, text)
+			if !slices.Equal(got, want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
-			if got := err.Error(); got != strings.Join(want, "\n") {
-				t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
-			}
-			if strings.Contains(err.Error(), "secret") {
+			if strings.Contains(strings.Join(got, "\n"), "secret") {
 				t.Error("the error shows the password")
 			}
 		})
 	}
+}
+
+// faultsOf returns the lines of the error that a config file gets.
+func faultsOf(t *testing.T, name, text string) []string {
+	t.Helper()
+	_, err := parseConfig(name, []byte(text), environment(map[string]string{"LB_WORD": "many", "LB_OCTAL": "0100", "LB_LINE": "secret\n"}))
+	if err == nil {
+		t.Fatal("it was accepted")
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+// withFaults puts the errors of a file above its text. They count the lines that they take themselves.
+func withFaults(t *testing.T, name, text string) (string, []string) {
+	t.Helper()
+	faults := faultsOf(t, name, text)
+	above := strings.Repeat("#\n", len(faults))
+	faults = faultsOf(t, name, above+text)
+	return "# " + strings.Join(faults, "\n# ") + "\n" + text, faults
 }
 
 func TestConfigWithoutAFile(t *testing.T) {

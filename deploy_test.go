@@ -132,7 +132,11 @@ func TestDockerCompose(t *testing.T) {
 		if !strings.Contains(config, "${"+name+":-") {
 			t.Errorf("config.yaml does not read %s", name)
 		}
-		variables[name] = variable.ReplaceAllString(value, "$3") // as compose does where nothing is set
+		expanded, err := expandText(value, environment(nil)) // as compose does where nothing is set
+		if err != nil {
+			t.Fatalf("%s: %+v", name, err)
+		}
+		variables[name] = expanded
 	}
 	c, err := parseConfig("config.yaml", []byte(config), environment(variables))
 	if err != nil {

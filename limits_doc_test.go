@@ -101,6 +101,7 @@ func (in *instance) curl(t *testing.T, line string) answer {
 		}
 	}
 	url = strings.Replace(url, "http://localhost:8080", in.proxy, 1)
+	url = strings.Replace(url, "http://localhost:8081", in.management, 1)
 	if slow {
 		in.readSlowly(t, url, fields)
 		return answer{}

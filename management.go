@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
@@ -191,7 +190,7 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
 	fmt.Fprintf(w, "# HELP lb_api_denied_total Calls of the API refused for want of access, with 401, 403 or 429.\n# TYPE lb_api_denied_total counter\nlb_api_denied_total %d\n", m.access.denied.Load())
 	fmt.Fprintf(w, "# HELP lb_log_dropped_total Log lines dropped because their reader was too slow, or because they could not be written.\n# TYPE lb_log_dropped_total counter\nlb_log_dropped_total %d\n", m.logDropped())
-	metrics.WriteProcessMetrics(w)
+	writeRuntimeMetrics(w)
 }
 
 // open opens the management listener; nil when it is turned off.

@@ -1,16 +1,37 @@
 #!/usr/bin/env bash
-# Makes docs/bench.png: ten seconds at 4,000 requests per second from one address,
-# whose limit an API call raises from 1,000 to 3,000 per second after five.
+# Usage: docs/bench.sh [ADDRESS]
+# Makes docs/bench.png: ten seconds at 4,000 requests per second from one address, whose limit an
+# API call raises from 1,000 to 3,000 per second after five. The script starts the balancer, at
+# ADDRESS or on a free port, and its backends. It replaces the picture only if everything went well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work=$(mktemp -d)
-go build -o "$work/lb" .
-go build -o "$work/bench" ./bench
-LB_STORE=file:$work/clients.db "$work/lb" --path=config.yaml --demo >"$work/lb.log" &
-pid=$!
-trap 'kill $pid; wait $pid || true; rm -rf "$work"' EXIT
-api=http://localhost:8080/v1/api/clients
-for _ in $(seq 100); do curl -s -o /dev/null "$api/" && break; sleep 0.1; done
-curl -sf -o /dev/null -X POST "$api/" -d '{"ip_address":"127.0.0.1","capacity":500,"rate_per_second":1000}'
-(sleep 5; curl -sf -o /dev/null -X PUT "$api/127.0.0.1" -d '{"capacity":500,"rate_per_second":3000}') &
-"$work/bench" --url=http://localhost:8080/ --duration=10s --rate=4000 --connections=100 --chart=docs/bench.png
+top=$PWD
+. docs/own.sh
+
+start_backends 10
+{
+  cat <<YAML
+server: {listen: "${1:-127.0.0.1:0}"}
+management: {listen: "127.0.0.1:0", api_on_proxy: true}
+clients: {store: "file:$work/clients.db"}
+pools:
+  main:
+    health: {path: /healthz}
+    backends:
+YAML
+  for i in $(seq 0 9); do echo "      - url: http://127.0.0.1:$((start_port + i))"; done
+} >"$work/config.yaml"
+start_balancer "$work/config.yaml"
+
+api=http://$address/v1/api/clients
+call() { curl --noproxy '*' -sSf -o /dev/null "$@"; }
+call -X POST "$api/" -d '{"ip_address":"127.0.0.1","capacity":500,"rate_per_second":1000}'
+(sleep 5 && call -X PUT "$api/127.0.0.1" -d '{"capacity":500,"rate_per_second":3000}') &
+raise=$!
+cd "$work" # the picture's title has the command, with the name of its file
+./bench --url="http://$address/" --duration=10s --rate=4000 --connections=100 --chart=bench.png
+wait "$raise" || fail "the limit was not raised"
+kill -0 "$lb" || fail "the balancer has ended: $(cat lb.log)"
+[ -s bench.png ] || fail "there is no picture"
+mv bench.png "$top/docs/bench.png.new" # to its file system, for a rename
+mv "$top/docs/bench.png.new" "$top/docs/bench.png"

@@ -1,46 +1,49 @@
 #!/usr/bin/env bash
-# Measures what docs/results.md says of start, memory and large bodies. Linux.
+# Measures what docs/results.md says of start, memory and large bodies, with a balancer and a
+# backend of its own on free ports. Linux.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work=$(mktemp -d)
-pids=()
-finish() { kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
-trap finish EXIT
-go build -o "$work/lb" .
-go build -o "$work/bench" ./bench
+. docs/own.sh
 
 memory() { awk -v what="$2" '$1 == what":" {printf "%.1f MiB\n", $2 / 1024}' "/proc/$1/status"; }
+get() { curl --noproxy '*' -s -o /dev/null "$@"; }
 
-cat >"$work/config.yaml" <<YAML
-server: {listen: "127.0.0.1:18480"}
-management: {listen: "127.0.0.1:18481"}
-pools: {main: {backends: [{url: "http://127.0.0.1:18490"}]}}
+start_backends 1 --body_size=1GiB
+config() { # config ADDRESS
+  cat >"$work/config.yaml" <<YAML
+server: {listen: "$1"}
+management: {listen: "127.0.0.1:0"}
+pools: {main: {backends: [{url: "http://127.0.0.1:$start_port"}]}}
 clients: {store: "file:$work/clients.db"}
 YAML
-"$work/bench" servers --servers=1 --start_port=18490 --body_size=1GiB >/dev/null 2>&1 &
-pids+=($!)
-for _ in $(seq 100); do curl -s -o /dev/null http://127.0.0.1:18490/healthz && break; sleep 0.05; done
+}
+# All starts below use this free port: reading it from the log would count as part of the start.
+config 127.0.0.1:0
+start_balancer "$work/config.yaml"
+stop_balancer
+config "$address"
 
 echo "start to first served request, ms, 11 times:"
 for _ in $(seq 11); do
   from=$(date +%s%N)
-  "$work/lb" --path="$work/config.yaml" >/dev/null 2>&1 &
+  "$work/lb" --path="$work/config.yaml" >"$work/lb.log" 2>&1 &
   lb=$!
-  until curl -s -o /dev/null -I http://127.0.0.1:18480/; do :; done
-  echo $((($(date +%s%N) - from) / 1000000))
-  kill $lb; wait $lb
-done | sort -n | tr '\n' ' '
+  until get -I "http://$address/"; do kill -0 "$lb" || fail "the balancer does not start: $(cat "$work/lb.log")"; done
+  took=$((($(date +%s%N) - from) / 1000000))
+  grep -q '"message":"proxy"' "$work/lb.log" || fail "another process answers on $address: $(cat "$work/lb.log")"
+  echo "$took"
+  stop_balancer
+done >"$work/starts"
+sort -n "$work/starts" | tr '\n' ' '
 echo
 
-"$work/lb" --path="$work/config.yaml" >"$work/log" 2>&1 &
-lb=$!
-pids+=($lb)
+start_balancer "$work/config.yaml"
 sleep 3
-echo "memory at idle: $(memory $lb VmRSS)"
-curl -s -o /dev/null -w '1 GiB down: status %{http_code}, %{size_download} bytes; ' http://127.0.0.1:18480/
-echo "peak memory $(memory $lb VmHWM)"
+echo "memory at idle: $(memory "$lb" VmRSS)"
+get -w '1 GiB down: status %{http_code}, %{size_download} bytes; ' "http://$address/"
+echo "peak memory $(memory "$lb" VmHWM)"
 truncate -s 1G "$work/big"
-curl -s -o /dev/null -T "$work/big" -w '1 GiB up, Content-Length: status %{http_code}, %{size_upload} bytes; ' http://127.0.0.1:18480/
-echo "peak memory $(memory $lb VmHWM)"
-curl -s -o /dev/null -T - -w '1 GiB up, chunked: status %{http_code}, %{size_upload} bytes; ' http://127.0.0.1:18480/ <"$work/big"
-echo "peak memory $(memory $lb VmHWM)"
+get -T "$work/big" -w '1 GiB up, Content-Length: status %{http_code}, %{size_upload} bytes; ' "http://$address/"
+echo "peak memory $(memory "$lb" VmHWM)"
+get -T - -w '1 GiB up, chunked: status %{http_code}, %{size_upload} bytes; ' "http://$address/" <"$work/big"
+echo "peak memory $(memory "$lb" VmHWM)"

@@ -53,10 +53,10 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 		wrong("path", c.Path, `"" or a path that begins with "/", in printable ASCII without spaces and "#"`)
 	}
 	if c.Interval < minInterval || c.Interval > maxInterval {
-		wrong("interval", c.Interval, fmt.Sprintf("%v to %v", minInterval, maxInterval))
+		wrong("interval", c.Interval, "a time from 10ms to 1h")
 	}
 	if c.Timeout < minTimeout || c.Timeout > maxTimeout {
-		wrong("timeout", c.Timeout, fmt.Sprintf("%v to %v", minTimeout, maxTimeout))
+		wrong("timeout", c.Timeout, "a time from 1ms to 1m")
 	}
 	counts := []struct {
 		path       string

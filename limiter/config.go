@@ -90,9 +90,15 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 			value = c.Default.RatePerSecond
 		}
 		wrong("default."+field, value, allowed)
+		if field == "capacity" { // Check has not looked at the rate
+			rate := Limit{Capacity: 1, RatePerSecond: c.Default.RatePerSecond}
+			if field, allowed, ok := rate.Check(); !ok {
+				wrong("default."+field, rate.RatePerSecond, allowed)
+			}
+		}
 	}
 	if _, ok := fieldsOf(c.Headers); !ok {
-		wrong("headers", c.Headers, "standard, legacy, both, off")
+		wrong("headers", c.Headers, "one of standard, legacy, both, off")
 	}
 	if allowed, ok := checkKeyHeader(c.APIKeyHeader); !ok {
 		wrong("api_key_header", c.APIKeyHeader, allowed)

@@ -58,7 +58,7 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	checkTimeout(wrong, "idle_timeout", c.IdleTimeout)
 	checkTimeout(wrong, "shutdown_timeout", c.ShutdownTimeout)
 	if c.MaxHeaderSize < 1<<10 || c.MaxHeaderSize > 1<<20 {
-		wrong("max_header_size", c.MaxHeaderSize, "1KiB to 1MiB")
+		wrong("max_header_size", c.MaxHeaderSize, "a size from 1KiB to 1MiB")
 	}
 	if c.MaxBodySize < 0 {
 		wrong("max_body_size", c.MaxBodySize, "a size, or 0 for no limit")
@@ -72,7 +72,7 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 		}
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
-		wrong("proxy_protocol", c.ProxyProtocol, "false, or true with the addresses of those who send the PROXY header in server.trusted_proxies")
+		wrong("proxy_protocol", c.ProxyProtocol, "false, or list the proxies that send the PROXY header in server.trusted_proxies")
 	}
 }
 
@@ -90,8 +90,8 @@ func CheckListen(address string) error {
 	if err != nil {
 		return errors.New(allowed)
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return errors.New("a port from 0 to 65535, as in " + allowed)
+	if !isPort(port) {
+		return errors.New("a port from 0 to 65535, without a leading zero, as in " + allowed)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ const maxWeight = 1000
 // Validate calls wrong once for each fault, with its path below the pool.
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
 	if _, ok := policies[c.Balance]; !ok {
-		wrong("balance", c.Balance, strings.Join(policyNames(), ", "))
+		wrong("balance", c.Balance, "one of "+strings.Join(policyNames(), ", "))
 	}
 	if len(c.Backends) == 0 {
 		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
@@ -186,26 +186,41 @@ type RouteConfig struct {
 // pools holds the names that a route may name.
 func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string, value any, allowed string)) {
 	if len(routes) == 0 && len(pools) > 1 {
-		wrong("routes", "", "with more than one pool, routes that say which request goes where")
+		wrong("routes", "", "routes that say which request goes to which of the pools")
 	}
 	type key struct{ host, path string }
 	seen := map[key]int{}
 	for i, r := range routes {
 		at := fmt.Sprintf("routes[%d].", i)
-		if !slices.Contains(pools, r.Pool) {
+		if len(pools) > 0 && !slices.Contains(pools, r.Pool) {
 			wrong(at+"pool", r.Pool, "the name of a pool: "+strings.Join(pools, ", "))
 		}
-		if r.Path != "" && !strings.HasPrefix(r.Path, "/") {
+		validPath := r.Path == "" || strings.HasPrefix(r.Path, "/")
+		if !validPath {
 			wrong(at+"path", r.Path, "a path that begins with /")
 		}
-		if strings.ContainsAny(r.Host, "/: *") || r.Host != "" && hostName(r.Host) == "" {
-			wrong(at+"host", r.Host, "a host name without port, such as api.example.com")
+		err := checkRouteHost(r.Host)
+		if err != nil {
+			wrong(at+"host", r.Host, err.Error())
+		}
+		if err != nil || !validPath {
+			continue
 		}
 		k := key{hostName(r.Host), r.Path}
-		if first, twice := seen[k]; twice {
-			wrong(at+"path", r.Path, fmt.Sprintf("each host and path once; routes[%d] has the same", first))
+		first, twice := seen[k]
+		if !twice {
+			seen[k] = i
+			continue
 		}
-		seen[k] = i
+		once := fmt.Sprintf("each host and path once; routes[%d] has the same", first)
+		switch {
+		case r.Path != "":
+			wrong(at+"path", r.Path, once)
+		case r.Host != "":
+			wrong(at+"host", r.Host, once)
+		default:
+			wrong(fmt.Sprintf("routes[%d]", i), "a route of every request", once)
+		}
 	}
 }
 
@@ -228,18 +243,27 @@ func ParseBackendURL(s string) (BackendAddress, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Scheme != "http" || u.Hostname() == "":
-		return BackendAddress{}, fmt.Errorf("%s", allowed)
+		return BackendAddress{}, errors.New(allowed)
 	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
-		return BackendAddress{}, fmt.Errorf("%s, without user, path or query", allowed)
+		return BackendAddress{}, errors.New(allowed + ", without user, path or query")
+	}
+	if err := checkBackendHost(u.Hostname()); err != nil {
+		return BackendAddress{}, fmt.Errorf("%s with %w", allowed, err)
 	}
 	port := u.Port()
 	if port == "" {
 		port = "80"
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return BackendAddress{}, fmt.Errorf("%s with a port from 1 to 65535", allowed)
+	if !isPort(port) || port == "0" {
+		return BackendAddress{}, errors.New(allowed + " with a port from 1 to 65535, without a leading zero")
 	}
 	return BackendAddress{Network: "tcp", Address: net.JoinHostPort(u.Hostname(), port), Host: u.Host}, nil
+}
+
+// isPort reports whether s is a port in decimal digits. A leading zero is refused: it may mean octal.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
 // Size is a number of bytes, written 16KiB, 8MiB, 1GiB or as a plain number.
@@ -254,8 +278,8 @@ func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 		}
 	}
 	v, err := strconv.ParseInt(text, 10, 64)
-	if n.Kind != yaml.ScalarNode || err != nil || v < 0 || v > math.MaxInt64/factor {
-		return fmt.Errorf("a size such as 16KiB, 8MiB, 1GiB or a number of bytes")
+	if n.Kind != yaml.ScalarNode || err != nil || v < 0 || v > math.MaxInt64/factor || len(text) > 1 && text[0] == '0' {
+		return errors.New("a size in decimal digits without a leading zero: 16KiB, 8MiB, 1GiB or a number of bytes")
 	}
 	*s = Size(v * factor)
 	return nil

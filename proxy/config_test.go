@@ -118,7 +118,11 @@ func TestValidateRoutes(t *testing.T) {
 		{"path", []RouteConfig{{"", "p", "a"}}, []string{"a"}, []string{"routes[0].path"}},
 		{"host", []RouteConfig{{"h:80", "", "a"}, {"*.h", "", "a"}, {"h/p", "", "a"}, {"h i", "", "a"}}, []string{"a"},
 			[]string{"routes[0].host", "routes[1].host", "routes[2].host", "routes[3].host"}},
-		{"twice", []RouteConfig{{"h", "/p", "a"}, {"H", "/p", "a"}, {"h", "/q", "a"}}, []string{"a"}, []string{"routes[1].path"}},
+		{"twice", []RouteConfig{{"h", "/p", "a"}, {"H.", "/p", "a"}, {"h", "/q", "a"}}, []string{"a"}, []string{"routes[1].path"}},
+		{"host twice", []RouteConfig{{"h", "", "a"}, {"H", "", "a"}}, []string{"a"}, []string{"routes[1].host"}},
+		{"all twice", []RouteConfig{{"", "", "a"}, {"", "", "a"}}, []string{"a"}, []string{"routes[1]"}},
+		{"twice and faulty", []RouteConfig{{"h", "p", "a"}, {"h", "p", "a"}}, []string{"a"}, []string{"routes[0].path", "routes[1].path"}},
+		{"no pools", []RouteConfig{{"h", "", "a"}}, nil, nil}, // then that is the fault
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := faults(func(wrong func(string, any, string)) { ValidateRoutes(test.routes, test.pools, wrong) })
@@ -135,7 +139,7 @@ func TestCheckListen(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	for _, address := range []string{"", "8080", "127.0.0.1", "127.0.0.1:", ":http", ":65536", ":-1", "::1:80", "unix:", "http://a:80"} {
+	for _, address := range []string{"", "8080", "127.0.0.1", "127.0.0.1:", ":http", ":65536", ":08080", ":00", ":-1", "::1:80", "unix:", "http://a:80"} {
 		if err := CheckListen(address); err == nil || !strings.Contains(err.Error(), "host:port, such as") {
 			t.Errorf("%q: %v", address, err)
 		}
@@ -158,7 +162,7 @@ func TestParseBackendURL(t *testing.T) {
 	}
 	for _, url := range []string{
 		"", "a", "a:80", "127.0.0.1:80", "//a:80", "https://a", "ftp://a", "http://", "http:///p", "http://:80", "http://a:0", "http://a:65536",
-		"http://a:b", "http://a/p", "http://a?q", "http://a#f", "http://u@a", "http://u:p@a", "http://a b", "http://::1", "http:a", "unix:", "unix:a",
+		"http://a:b", "http://a:080", "http://a/p", "http://a?q", "http://a#f", "http://u@a", "http://u:p@a", "http://a b", "http://::1", "http:a", "unix:", "unix:a",
 	} {
 		got, err := ParseBackendURL(url)
 		if err == nil || !strings.Contains(err.Error(), "http://host:port or unix:/path") {
@@ -177,7 +181,7 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s: got %d, %v, want %d", text, s, err, want)
 		}
 	}
-	for _, text := range []string{"-1", "-1KiB", "1KB", "1kib", "1.5MiB", "KiB", "1e3", "0x10", "9223372036854775808", "8388608TiB", "[1]", "{a: 1}", `""`, "true", "1KiBMiB"} {
+	for _, text := range []string{"-1", "-1KiB", "1KB", "1kib", "1.5MiB", "KiB", "1e3", "0x10", "9223372036854775808", "8388608TiB", "[1]", "{a: 1}", `""`, "true", "1KiBMiB", "0100", "010KiB", "00", "1_000", "0o10", "0b1", ".inf"} {
 		var s Size
 		if err := yaml.Unmarshal([]byte(text), &s); err == nil || !strings.Contains(err.Error(), "16KiB") {
 			t.Errorf("%s: got %d, %v", text, s, err)

@@ -1,0 +1,70 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+)
+
+// Bounds of a host name in bytes (RFC 1035, section 2.3.4), without a dot at its end.
+const (
+	maxHostName  = 253
+	maxHostLabel = 63
+)
+
+// checkHostName returns nil for a name that DNS can carry, with or without a dot at its end, and
+// else an error that says what is allowed. Most addresses pass too.
+func checkHostName(host string) error {
+	host = strings.TrimSuffix(host, ".")
+	if len(host) > maxHostName {
+		return errors.New("a host name of at most 253 bytes")
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		switch {
+		case label == "":
+			return errors.New("a host name without empty parts between its dots")
+		case len(label) > maxHostLabel:
+			return errors.New("a host name whose parts between the dots have at most 63 bytes each")
+		case strings.ContainsFunc(label, func(r rune) bool { return r <= ' ' || r > '~' }):
+			return errors.New("a host name of ASCII characters (the xn-- form of others), without spaces")
+		}
+	}
+	return nil
+}
+
+// checkRouteHost returns nil for a host that a route can ask for, or for none.
+func checkRouteHost(host string) error {
+	switch {
+	case host == "":
+		return nil
+	case strings.ContainsAny(host, "/: *"):
+		return errors.New("a host name without port, such as api.example.com")
+	}
+	return checkHostName(host)
+}
+
+// checkBackendHost returns nil for an address or a name of a host. It refuses what resolvers read
+// in different ways, such as 127.1 and 0177.0.0.1.
+func checkBackendHost(host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if err := checkHostName(host); err != nil {
+		return err
+	}
+	if endsInNumber(host) {
+		return errors.New("an address of four decimal numbers without leading zeros, such as 127.0.0.1, or a host name")
+	}
+	return nil
+}
+
+// endsInNumber reports whether the last label of a name is a number, as that of no name but that of
+// every IPv4 address is (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+func endsInNumber(host string) bool {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if digits, isHex := strings.CutPrefix(last, "0x"); isHex {
+		return strings.Trim(digits, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
+}
