@@ -21,6 +21,10 @@ const maxAPIBody = 1 << 20
 // the hot path. Who may not use it is told so before a byte of the body takes
 // memory.
 func (p *Proxy) serveAPI(x *exchange) reason {
+	// fasthttp lets no handler set a Date. It writes its own once the header has been
+	// reset, which takes back what configure has switched off for all responses.
+	x.ctx.Response.Header.Reset()
+	x.ctx.Response.Header.SetNoDefaultContentType(true)
 	if p.mayUseAPI == nil || p.mayUseAPI(x.ctx) {
 		content, why := x.readAPIBody()
 		if why != none {

@@ -213,8 +213,9 @@ func (p *Proxy) drain() error {
 // sends is not read.
 func (p *Proxy) turnAway(conn net.Conn) {
 	answer := &problems[overloaded]
-	_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
-	_, _ = conn.Write(slices.Concat(answer.head, []byte("Connection: close\r\n\r\n"), answer.body))
+	now := time.Now()
+	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
+	_, _ = conn.Write(slices.Concat(appendDate(slices.Clone(answer.head), now), []byte("Connection: close\r\n\r\n"), answer.body))
 	p.noPool.codes.add(reasonTable[overloaded].status)
 	p.count(overloaded)
 }
