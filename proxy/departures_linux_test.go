@@ -45,7 +45,7 @@ func TestClientLeavesASilentBackend(t *testing.T) {
 					var err error
 					for err == nil { // a write fails once the other side has reset
 						_, err = io.WriteString(conn, "HTTP/1.1 102 Processing\r\n\r\n")
-						time.Sleep(10 * time.Millisecond)
+						time.Sleep(50 * time.Millisecond) // fewer than maxInterim of them come
 					}
 				}
 				heard <- time.Now()
