@@ -26,6 +26,7 @@ type ServerConfig struct {
 	MaxConnections    int           `yaml:"max_connections"` // 0 means no limit
 	TrustedProxies    []string      `yaml:"trusted_proxies"`
 	ProxyProtocol     bool          `yaml:"proxy_protocol"` // of the trusted proxies; needs one
+	EarlyHints        bool          `yaml:"early_hints"`    // interim responses of backends, such as 103, go on to clients of HTTP/1.1
 	ShutdownTimeout   time.Duration `yaml:"shutdown_timeout"`
 }
 

@@ -42,6 +42,7 @@ type Proxy struct {
 	maxBody     int64 // 0 means no limit
 	trusted     []netip.Prefix
 	proxyHeader bool    // the trusted begin with one
+	earlyHints  bool    // interim responses go on
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
@@ -69,6 +70,7 @@ func New(o Options) *Proxy {
 		shutdown:    o.Server.ShutdownTimeout,
 		maxBody:     int64(o.Server.MaxBodySize),
 		proxyHeader: o.Server.ProxyProtocol,
+		earlyHints:  o.Server.EarlyHints,
 		limiter:     o.Limiter,
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
