@@ -22,6 +22,10 @@ const maxAPIBody = 1 << 20
 func (p *Proxy) serveAPI(x *exchange) reason {
 	x.api = true
 	p.identify(x) // for the access log
+	// fasthttp lets no handler set a Date. It writes its own once the header has been
+	// reset, which takes back what configure has switched off for all responses.
+	x.ctx.Response.Header.Reset()
+	x.ctx.Response.Header.SetNoDefaultContentType(true)
 	if p.mayUseAPI == nil || p.mayUseAPI(x.ctx) {
 		content, why := x.readAPIBody()
 		if why != none {

@@ -29,6 +29,7 @@ type ServerConfig struct {
 	ClientIPHeader    ClientIPHeader `yaml:"client_ip_header"` // of the trusted proxies
 	ProxyProtocol     bool           `yaml:"proxy_protocol"`   // of the trusted proxies; needs one
 	Via               ViaName        `yaml:"via"`              // "": no Via is added
+	EarlyHints        bool           `yaml:"early_hints"`      // interim responses of backends, such as 103, go on to clients of HTTP/1.1
 	ShutdownTimeout   time.Duration  `yaml:"shutdown_timeout"`
 }
 

@@ -32,7 +32,7 @@ func TestClientLeavesASilentBackend(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel() // each waits for more than a second
 			asked, heard := make(chan struct{}, 1), make(chan time.Time, 1)
-			p, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+			o := testOptions(startRawBackend(t, func(conn net.Conn) {
 				in := bufio.NewReader(conn)
 				if _, err := readRequestHeader(in); err != nil {
 					return
@@ -45,11 +45,13 @@ func TestClientLeavesASilentBackend(t *testing.T) {
 					var err error
 					for err == nil { // a write fails once the other side has reset
 						_, err = io.WriteString(conn, "HTTP/1.1 102 Processing\r\n\r\n")
-						time.Sleep(10 * time.Millisecond)
+						time.Sleep(50 * time.Millisecond) // fewer than maxInterim of them come
 					}
 				}
 				heard <- time.Now()
-			})))
+			}))
+			o.Server.EarlyHints = true // a full window hides the client's FIN: what it is sent brings its RST
+			p, address := startProxy(t, o)
 			conn := dial(t, address)
 			go func() { _, _ = io.WriteString(conn, test.request) }() // may block
 			<-asked

@@ -112,6 +112,8 @@ var failures = []failure{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"},
 	{name: "broken chunks", reason: "bad_request", status: 400,
 		request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"},
+	{name: "bare CR in chunks that do not go on", reason: "bad_request", status: 400,
+		request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\rhello"},
 	{name: "panic", reason: "internal_error", status: 500, request: "GET /v1/api/ HTTP/1.1\r\nHost: h\r\n\r\n",
 		change: func(o *Options) { o.API = func(*fasthttp.RequestCtx) { panic("the API is broken") } }},
 	{name: "slow body to the API", reason: "request_timeout", status: 408,
@@ -125,7 +127,8 @@ var failures = []failure{
 // badResponses are what no backend may answer.
 var badResponses = []string{
 	"hello\r\n\r\n",
-	"HTTP/1.1 200 OK\nContent-Length: 0\n\n\r\n\r\n",
+	"\nHTTP/1.1 200 OK\nContent-Length: 0\n\n",
+	"HTTP/1.1 000 OK\r\n\r\n",
 	"HTTP/2.0 200 OK\r\n\r\n",
 	"HTTP/1.1 20 OK\r\n\r\n",
 	"HTTP/1.1 2000 OK\r\n\r\n",
@@ -135,7 +138,8 @@ var badResponses = []string{
 	"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
 	"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-	"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"HTTP/1.0 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+	"HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\n Folded: yes\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n",

@@ -32,15 +32,15 @@ func fieldNames(t *testing.T, response string) (names []string) {
 	return names
 }
 
-// TestOurErrorsSayWhatWeMean: no Server, no Date, and nothing else that is not
-// meant for the client.
+// TestOurErrorsSayWhatWeMean: no Server, one Date, and nothing that is not meant for
+// the client.
 func TestOurErrorsSayWhatWeMean(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Server.MaxBodySize = 10
 	o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}}
 	o.API = func(*fasthttp.RequestCtx) { panic("the API is broken") }
 	_, address := startProxy(t, o)
-	plain := []string{"Content-Type", "Content-Length", "Connection"}
+	plain := []string{"Content-Type", "Content-Length", "Date", "Connection"}
 	for _, test := range []struct {
 		request string
 		status  int
@@ -51,7 +51,7 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 		{"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, plain}, // the beginning of TLS
 		{get("/b"), 404, plain},
 		{"GET /b HTTP/1.0\r\n\r\n", 404, plain},
-		{withHost("CONNECT a:1 HTTP/1.1"), 405, []string{"Content-Type", "Content-Length", "Allow", "Connection"}},
+		{withHost("CONNECT a:1 HTTP/1.1"), 405, []string{"Content-Type", "Content-Length", "Date", "Allow", "Connection"}},
 		{withHost("POST /a HTTP/1.1", "Content-Length: 11"), 413, plain},
 		{withHost("GET /a HTTP/1.1", "A: "+strings.Repeat("a", 17<<10)), 431, plain},
 		{get("/v1/api/"), 500, plain},
@@ -63,14 +63,14 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 	}
 }
 
-// TestAPIResponseGainsNothing: an answer of the API has the fields that the API
-// gives it.
-func TestAPIResponseGainsNothing(t *testing.T) {
+// TestAPIResponseGainsDate: an answer of the API has the fields that the API gives
+// it, and Date.
+func TestAPIResponseGainsDate(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.API = func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") }
 	_, address := startProxy(t, o)
 	got := talk(t, address, get("/v1/api/"))
-	if names := fieldNames(t, got); !slices.Equal(names, []string{"Content-Length", "Connection"}) || !strings.HasSuffix(got, "ok") {
+	if names := fieldNames(t, got); !slices.Equal(names, []string{"Date", "Content-Length", "Connection"}) || !strings.HasSuffix(got, "ok") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/rs/zerolog"
 )
 
 // TestResponseArrivesAsSent compares whole headers: nothing is added to a response
@@ -30,7 +32,9 @@ func TestResponseArrivesAsSent(t *testing.T) {
 		{name: "8-bit bytes", line: "HTTP/1.1 200 d\xe9j\xc3\xa0 vu", fields: []string{"A: \x80\xff caf\xc3\xa9", "Content-Length: 0", "B:\xa0"}},
 		{name: "white space", line: "HTTP/1.1 200  two  spaces ", fields: []string{"A:  \t a \t b\t ", "B:", "Content-Length:0", "C: "}},
 		{name: "unknown status", line: "HTTP/1.1 299 Odd", fields: []string{"Content-Length: 2"}, body: "ok"},
-		{name: "highest status", line: "HTTP/1.1 599 ", fields: []string{"Content-Length: 2"}, body: "ok"},
+		{name: "status above the classes", line: "HTTP/1.1 600 Custom", fields: []string{"Content-Length: 2"}, body: "ok"},
+		{name: "highest status", line: "HTTP/1.1 999 ", fields: []string{"Content-Length: 2"}, body: "ok"},
+		{name: "control bytes", line: "HTTP/1.1 200 \x01O\x07K\x7f", fields: []string{"A: \x01b\x1f\x7f\x0b c\x0c", "Content-Length: 2", "B:\x08"}, body: "ok"},
 		{name: "205", line: "HTTP/1.1 205 Reset Content", fields: []string{"Content-Length: 0"}},
 		{name: "error with a problem of its own", line: "HTTP/1.1 502 Bad Gateway", fields: []string{"Content-Type: text/html", "Content-Length: 4"}, body: "mine"},
 		{name: "redirect", line: "HTTP/1.1 302 Found", fields: []string{"Location: //other//a/../b?c#d", "Refresh: 0; url=http://backend:1/", "Content-Length: 0"}},
@@ -39,6 +43,9 @@ func TestResponseArrivesAsSent(t *testing.T) {
 		{name: "304 with the length of what it stands for", line: "HTTP/1.1 304 Not Modified", fields: []string{"Content-Length: 5368709120", "ETag: \"a\""}},
 		{name: "304 without", line: "HTTP/1.1 304 Not Modified", fields: []string{"Etag: W/\"a\""}},
 		{name: "304 in chunks that do not come", line: "HTTP/1.1 304 Not Modified", fields: []string{"A: 1", "Transfer-Encoding: chunked"}, want: []string{"A: 1"}},
+		{name: "length twice", line: ok, fields: []string{"A: 1", "content-length: 2", "B: 1", "Content-Length:2", "C: 1"}, want: []string{"A: 1", "content-length: 2", "B: 1", "C: 1"}, body: "ok"},
+		{name: "length in a list", line: ok, fields: []string{"Content-length:\t02 ,02, 02", "A: 1", "CONTENT-LENGTH: 02,02"}, want: []string{"Content-length: 02", "A: 1"}, body: "ok"},
+		{name: "304 with the length twice", line: "HTTP/1.1 304 Not Modified", fields: []string{"Content-Length: 7", "Content-Length: 7"}, want: []string{"Content-Length: 7"}},
 		{name: "204", line: "HTTP/1.1 204 No Content", fields: []string{"A: 1"}},
 		{name: "204 with a length", line: "HTTP/1.1 204 No Content", fields: []string{"Content-Length: 5", "A: 1"}, want: []string{"A: 1"}},
 	} {
@@ -119,5 +126,25 @@ func TestNoCleanEnd(t *testing.T) {
 				t.Errorf("got %d, body %q, %v, want %d", got.StatusCode, body, err, test.status)
 			}
 		})
+	}
+}
+
+// TestStatusAboveClasses: such a status is counted as it is, and is an error to the
+// access log, as a recipient that does not know it takes it for one (RFC 9110, section
+// 15).
+func TestStatusAboveClasses(t *testing.T) {
+	var log logLines
+	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 999 Request Denied\r\nContent-Length: 2\r\n\r\nok")))
+	o.Access, o.Log = AccessErrors, zerolog.New(&log)
+	p, address := startProxy(t, o)
+	if got := status(t, address, get("/")); got != 999 {
+		t.Errorf("got %d", got)
+	}
+	for _, name := range []string{`lb_requests_total{pool="main",code="999"}`, fmt.Sprintf("lb_backend_requests_total{%s,backend=%q,code=\"999\"}", p.pools[0].metrics.labels, p.pools[0].backends[0].name)} {
+		eventually(t, name+" to be counted", func() bool { return metric(p, name) == "1" })
+	}
+	eventually(t, "the line of the log", func() bool { return len(log.parsed(t)) == 1 })
+	if line := log.parsed(t)[0]; line["status"] != 999. || line["level"] != "error" || line["reason"] != nil {
+		t.Errorf("logged %v", line)
 	}
 }

@@ -107,9 +107,10 @@ type field struct {
 }
 
 // nextField takes the first line off a header block and returns what is left. ok
-// is false when the line is not a field, or does not end in CRLF. At the empty
-// line that ends a block, and at its end, f.line is nil.
-func nextField(block []byte) (f field, rest []byte, ok bool) {
+// is false when the line is not a field, has a byte in its value that is not of the
+// class, or does not end in CRLF. At the empty line that ends a block, and at its
+// end, f.line is nil.
+func nextField(block []byte, values uint8) (f field, rest []byte, ok bool) {
 	if len(block) == 0 || len(block) == 2 && block[0] == '\r' && block[1] == '\n' {
 		return field{}, nil, true
 	}
@@ -117,7 +118,7 @@ func nextField(block []byte) (f field, rest []byte, ok bool) {
 	if end < 1 || block[end-1] != '\r' {
 		return field{}, nil, false
 	}
-	f, ok = parseField(block[:end-1])
+	f, ok = parseField(block[:end-1], values)
 	f.line = block[:end+1]
 	return f, block[end+1:], ok
 }
@@ -137,8 +138,8 @@ func knownField(block []byte) (f field, rest []byte) {
 
 // parseField reads a line without its CRLF. ok is false when it is not a field of
 // RFC 9112, section 5: a name of token characters, a colon right behind it, and a
-// value without control bytes.
-func parseField(line []byte) (f field, ok bool) {
+// value of bytes of the class.
+func parseField(line []byte, values uint8) (f field, ok bool) {
 	colon := 0
 	for colon < len(line) && charClass[line[colon]]&classToken != 0 {
 		colon++
@@ -147,7 +148,7 @@ func parseField(line []byte) (f field, ok bool) {
 		return field{}, false
 	}
 	value := line[colon+1:]
-	if !onlyClass(value, classValue) {
+	if !onlyClass(value, values) {
 		return field{}, false
 	}
 	f = field{name: line[:colon], value: trimSpace(value)}
@@ -171,6 +172,7 @@ const (
 	classValue              // RFC 9110, section 5.5: field-vchar, space and tab
 	classTarget             // a request target's bytes: visible ASCII without #
 	classHost               // RFC 3986, section 3.2.2: reg-name
+	classText               // all but NUL, CR and LF, which could end a line or a value for some readers
 )
 
 // charClass tells for each byte where it may stand.
@@ -184,6 +186,9 @@ var charClass = func() (t [256]uint8) {
 			if c != '#' {
 				t[c] |= classTarget
 			}
+		}
+		if c != 0 && c != '\r' && c != '\n' {
+			t[c] |= classText
 		}
 		switch {
 		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':

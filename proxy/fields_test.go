@@ -90,7 +90,7 @@ func TestNextField(t *testing.T) {
 		{"\r\n", "", "", "", ""},
 		{"", "", "", "", ""},
 	} {
-		f, rest, ok := nextField([]byte(test.block))
+		f, rest, ok := nextField([]byte(test.block), classValue)
 		if !ok || string(f.line) != test.line || string(f.name) != test.name || string(f.value) != test.value || string(rest) != test.rest {
 			t.Errorf("nextField(%q) = line %q, name %q, value %q, rest %q, %v", test.block, f.line, f.name, f.value, rest, ok)
 		}
@@ -112,7 +112,7 @@ func TestNextFieldRefuses(t *testing.T) {
 		}
 	}
 	for _, block := range refused {
-		if f, _, ok := nextField([]byte(block)); ok {
+		if f, _, ok := nextField([]byte(block), classValue); ok {
 			t.Errorf("nextField(%q) took the field %q", block, f.line)
 		}
 	}

@@ -62,10 +62,13 @@ func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
 	return p.respond(x)
 }
 
+// maxInterim bounds the interim responses to one request.
+const maxInterim = 64
+
 // awaitResponse reads up to the end of the final response's header.
 func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
 	r := &x.response
-	for {
+	for interim := 0; ; {
 		err := r.readHeader(x.request.head, p.bodyTimeout)
 		switch {
 		case err == nil && r.status == switchingProtocols:
@@ -77,6 +80,10 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
 		case err == nil && r.status >= 200:
 			return none
 		case err == nil:
+			if interim++; interim > maxInterim {
+				r.status = 0
+				return badResponse
+			}
 			if why := p.respondInterim(x); why != none {
 				return why
 			}

@@ -18,6 +18,8 @@ func FuzzResponse(f *testing.F) {
 		lines("HTTP/1.1 200 OK", "Content-Length: 5") + "hello", lines("HTTP/1.0 200", "Connection: keep-alive, x-a", "X-A: 1") + "hello",
 		lines("HTTP/1.1 100 Continue") + lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: T") + "5\r\nhello\r\n0\r\nT: 1\r\nHost: a\r\n\r\n",
 		lines("HTTP/1.1 204 No Content", "Content-Length: 0"), lines("HTTP/1.1 304 \xff", "ETag: \"a\""), lines("HTTP/1.1 200 OK", "Content-Length: 5", "Content-Length: 5"),
+		"HTTP/1.1 103 Early Hints\nLink: a\n\nHTTP/1.1 200 \x01OK\r\nContent-Length: 5, 5\n\nhello", lines("HTTP/1.0 999 Odd", "Transfer-Encoding: chunked", "Connection: keep-alive") + "5\r\nhello\r\n0\r\nT: \x01\r\n\r\n",
+		lines("HTTP/1.0 200 OK", "Content-Length: 0", "Connection: keep-alive"),
 	} {
 		f.Add(response, uint16(20), false, false)
 		f.Add(response, uint16(3), true, true)
@@ -29,7 +31,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		want, err := strictResponse(raw, head)
+		want, err := strictResponse(inOneForm(raw), head)
 		if err != nil {
 			t.Fatalf("accepted, but %v", err)
 		}
@@ -47,6 +49,9 @@ func FuzzResponse(f *testing.F) {
 			return // serve says so with an answer of its own
 		}
 		checkAnswer(t, x, string(out.written), want)
+		if x.response.reusable() && !want.mayServeOn(head) {
+			t.Errorf("the connection serves on behind %q", raw)
+		}
 	})
 }
 
@@ -115,7 +120,7 @@ func FuzzChunked(f *testing.F) {
 		in := newPieces(raw, int(cut))
 		b := newBody(newInbound(in), chunked, 0, time.Second)
 		content, err := readAll(&b, int(size)+1)
-		want, ok := strictChunked(raw)
+		want, ok := strictChunked(raw, trailerLine)
 		if (err == nil) != ok || content != want.content {
 			t.Fatalf("got %q, %v, want %q, accepted: %v", content, err, want.content, ok)
 		}
@@ -133,7 +138,7 @@ func FuzzChunked(f *testing.F) {
 			return // such a message is refused
 		}
 		end := string(b.trailers.appendLastChunk(nil, &hop))
-		last, ok := strictChunked(end)
+		last, ok := strictChunked(end, trailerLine)
 		if !ok || last.content != "" || last.rest != "" {
 			t.Fatalf("the body would end with %q", end)
 		}

@@ -86,7 +86,7 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 	var length int64
 	var unmet bool // an expectation that is not ours to meet
 	for block := r.header; len(block) > 0; {
-		f, rest, ok := nextField(block)
+		f, rest, ok := nextField(block, classValue)
 		if !ok {
 			return badRequest
 		}

@@ -107,6 +107,9 @@ func (in *inbound) line(wait bool, timeout time.Duration) ([]byte, error) {
 		if i > maxLine || i < 0 && len(have) > maxLine {
 			return nil, errLine
 		}
+		if i < 0 && hasBareCR(have) {
+			return nil, errChunk // now: the line may never end
+		}
 		if i >= 0 {
 			if i == 0 || have[i-1] != '\r' {
 				return nil, errLine
@@ -129,6 +132,20 @@ func unexpected(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// hasBareCR reports whether a CR in b is followed by something else than LF. One at
+// the end of b is not: what follows it has not come.
+func hasBareCR(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\r')
+		if i < 0 || i == len(b)-1 {
+			return false
+		}
+		if b = b[i+1:]; b[0] != '\n' {
+			return true
+		}
+	}
 }
 
 func indexNewline(b []byte) int { return bytes.IndexByte(b, '\n') }

@@ -102,6 +102,7 @@ func TestLimitFieldsElsewhere(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			o := testOptions(startRawBackend(t, answerAll(test.response)))
 			o.Limiter = limitsTold(test.headers, 9, 0.001)
+			o.Server.EarlyHints = true
 			_, address := startProxy(t, o)
 			if got := talk(t, address, get("/")); !strings.Contains(got, test.want) {
 				t.Errorf("got\n%q, which lacks\n%q", got, test.want)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// codeCounter counts by status code, 100 to 599.
-type codeCounter struct{ counts [500]atomic.Uint64 }
+// codeCounter counts by status code, 100 to 999.
+type codeCounter struct{ counts [900]atomic.Uint64 }
 
 func (c *codeCounter) add(status int) {
 	if i := status - 100; i >= 0 && i < len(c.counts) {

@@ -226,12 +226,12 @@ func TestMetricsLabels(t *testing.T) {
 
 func TestCodeCounter(t *testing.T) {
 	var c codeCounter
-	for _, code := range []int{99, 100, 200, 200, 599, 600, 0, -1} {
+	for _, code := range []int{99, 100, 200, 200, 599, 999, 1000, 0, -1} {
 		c.add(code)
 	}
 	var b strings.Builder
 	c.write(&b, "n", `a="b"`)
-	if want := "n{a=\"b\",code=\"100\"} 1\nn{a=\"b\",code=\"200\"} 2\nn{a=\"b\",code=\"599\"} 1\n"; b.String() != want {
+	if want := "n{a=\"b\",code=\"100\"} 1\nn{a=\"b\",code=\"200\"} 2\nn{a=\"b\",code=\"599\"} 1\nn{a=\"b\",code=\"999\"} 1\n"; b.String() != want {
 		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }

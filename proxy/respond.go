@@ -136,7 +136,7 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	if !x.cut && !x.discardable() && !x.discardBuffered() {
 		x.cut, x.client.linger = true, true
 	}
-	x.out = append(x.out[:0], answer.head...)
+	x.out = appendDate(append(x.out[:0], answer.head...), time.Now())
 	if x.counted {
 		x.out = x.fields.Append(x.out, x.decision)
 	}

@@ -15,7 +15,7 @@ type response struct {
 	hop     hopOptions
 	body    body
 	http10  bool
-	keep    bool   // the connection can serve another request
+	keep    bool   // the connection can serve another request once the body has ended
 	upgrade []byte // the protocol it changes to, or asks for
 }
 
@@ -32,37 +32,39 @@ var (
 // HEAD; timeout is the longest silence in the body. When it has timed out it may
 // be called again, and goes on.
 func (r *response) readHeader(head bool, timeout time.Duration) error {
-	size, err := r.waitHeader()
+	lines, size, err := r.waitHeader()
 	if err != nil {
 		return err
 	}
-	if err := r.parseHeader(r.in.buffered()[:size], head, timeout); err != nil {
+	header := r.in.buffered()[:size]
+	if lines.lone {
+		header = inCRLF(header)
+	}
+	if err := r.parseHeader(header, head, timeout); err != nil {
 		return err
 	}
 	r.in.r += size
 	return nil
 }
 
-// waitHeader reads until the buffer holds a whole header, and returns its size.
-func (r *response) waitHeader() (int, error) {
-	for scanned := 0; ; {
+// waitHeader reads until the buffer holds a whole header, and returns its lines and
+// its size.
+func (r *response) waitHeader() (lines headerLines, size int, err error) {
+	for {
 		have := r.in.buffered()
-		if i := bytes.Index(have[scanned:], headerEnd); i >= 0 {
-			return scanned + i + len(headerEnd), nil
+		if size, err = lines.end(have); size > 0 || err != nil {
+			return lines, size, err
 		}
-		scanned = max(0, len(have)-len(headerEnd)+1)
 		if len(have) == len(r.in.buf) {
-			return 0, errResponseSize
+			return lines, 0, errResponseSize
 		}
 		if err := r.in.fill(0); err != nil { // send has set the deadline
-			return 0, err
+			return lines, 0, err
 		}
 	}
 }
 
-var headerEnd = []byte("\r\n\r\n")
-
-// parseHeader reads one header, of which b is the whole.
+// parseHeader reads one header, of which b is the whole, in lines that end in CRLF.
 func (r *response) parseHeader(b []byte, head bool, timeout time.Duration) error {
 	line := indexNewline(b)
 	if line < len("HTTP/1.1 200\r") || b[line-1] != '\r' || !bytes.HasPrefix(b, protocolPrefix) ||
@@ -70,7 +72,7 @@ func (r *response) parseHeader(b []byte, head bool, timeout time.Duration) error
 		return errResponseHeader
 	}
 	status, ok := parseLength(b[9:12])
-	if !ok || status < 100 || status > 599 || b[12] != ' ' && b[12] != '\r' || !onlyClass(b[12:line-1], classValue) {
+	if !ok || status < 100 || b[12] != ' ' && b[12] != '\r' || !onlyClass(b[12:line-1], classText) {
 		return errResponseHeader
 	}
 	r.status = int(status)
@@ -85,11 +87,10 @@ var protocolPrefix = []byte("HTTP/1.")
 // the connection will live on.
 func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 	r.hop, r.upgrade, r.http10 = hopOptions{}, nil, http10
-	r.keep = !http10
-	var lengths, codings int
-	var length int64
+	var framed framingFields
+	var closes, persists bool
 	for block := r.fields; len(block) > 0; {
-		f, rest, ok := nextField(block)
+		f, rest, ok := nextField(block, classText)
 		if !ok {
 			return errResponseHeader
 		}
@@ -97,17 +98,13 @@ func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 		switch f.kind {
 		case kindConnection:
 			ok = r.hop.add(f.value)
-			if namedBy(f.value, tokenClose) {
-				r.keep = false
-			} else if http10 && namedBy(f.value, tokenKeepAlive) {
-				r.keep = true
-			}
+			closes = closes || namedBy(f.value, tokenClose)
+			persists = persists || http10 && namedBy(f.value, tokenKeepAlive)
 		case kindContentLength:
-			lengths++
-			length, ok = parseLength(f.value)
+			ok = framed.addLength(f.value)
 		case kindTransferEncoding:
-			codings++
-			ok = !http10 && isChunked(f.value)
+			framed.codings++
+			ok = isChunked(f.value)
 		case kindUpgrade:
 			r.upgrade = f.value
 		}
@@ -115,25 +112,22 @@ func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 			return errResponseHeader
 		}
 	}
-	if lengths+codings > 1 {
+	how, ok := framed.framing(r.status, head)
+	if !ok {
 		return errResponseHeader
 	}
-	// RFC 9112, section 6.3, in the order of its rules.
-	how := untilClose
-	switch {
-	case head || r.status < 200 || r.status == 204 || r.status == 304:
-		how = noBody
-		// Who frames a body that may not be there may send one, after this header.
-		r.keep = r.keep && (head || r.status == 304 || codings == 0 && length == 0)
-	case codings == 1:
-		how = chunked
-		r.hop.keep() // for the trailers: by then the body has gone through the buffer
-	case lengths == 1:
-		how = fixedLength
-	default:
-		r.keep = false
+	// Behind an interim response comes the final one. HTTP/1.0 knows no chunks: not all
+	// software agrees on where they end there (RFC 9112, section 6.1).
+	r.keep = r.status >= 200 && !closes && (!http10 || persists && framed.codings == 0) &&
+		how != untilClose && (how != noBody || !framed.announceBody(r.status, head))
+	if framed.repeated {
+		r.fields = framed.lengthOnce(r.fields)
 	}
-	r.body = newBody(&r.in, how, length, timeout)
+	r.body = newBody(&r.in, how, framed.bytes, timeout)
+	if how == chunked {
+		r.body.trailers.values = classText
+		r.hop.keep() // for the trailers: by then the body has gone through the buffer
+	}
 	return nil
 }
 

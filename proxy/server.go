@@ -42,6 +42,7 @@ type Proxy struct {
 	trust       trust
 	proxyHeader bool // the trusted begin with one
 	via         via
+	earlyHints  bool    // interim responses go on
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
@@ -73,6 +74,7 @@ func New(o Options) *Proxy {
 		trust:       newTrust(o.Server),
 		proxyHeader: o.Server.ProxyProtocol,
 		via:         newVia(o.Server.Via),
+		earlyHints:  o.Server.EarlyHints,
 		limiter:     o.Limiter,
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
@@ -245,8 +247,9 @@ func (p *Proxy) logUnderWay(level zerolog.Level, message string) {
 // sends is not read.
 func (p *Proxy) turnAway(conn net.Conn) {
 	answer := &problems[overloaded]
-	_ = conn.SetWriteDeadline(time.Now().Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
-	_, _ = conn.Write(slices.Concat(answer.head, []byte("Connection: close\r\n\r\n"), answer.body))
+	now := time.Now()
+	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
+	_, _ = conn.Write(slices.Concat(appendDate(slices.Clone(answer.head), now), []byte("Connection: close\r\n\r\n"), answer.body))
 	p.noPool.codes.add(reasonTable[overloaded].status)
 	p.count(overloaded)
 }

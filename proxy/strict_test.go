@@ -21,18 +21,27 @@ type strictMessage struct {
 	lines     []string       // the fields as they came
 }
 
-// strictParse reads one whole header.
-func strictParse(header string) (strictMessage, error) {
+// strictParse reads the whole header of a request.
+func strictParse(header string) (strictMessage, error) { return strictHeader(header, noControl) }
+
+// noControl has the bytes that no request may have, and forbidden those that no
+// response may: what it has of others is odd, but can be read in one way.
+const (
+	noControl = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\n\x0b\x0c\r\x0e\x0f" +
+		"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
+	forbidden = "\x00\r\n"
+)
+
+// strictHeader reads a whole header that has none of the bytes that are not allowed.
+func strictHeader(header, notAllowed string) (strictMessage, error) {
 	m := strictMessage{fields: map[string]int{}}
 	body, ok := strings.CutSuffix(header, "\r\n\r\n")
 	if !ok {
 		return m, fmt.Errorf("no end of the header in %q", header)
 	}
 	for i, line := range strings.Split(body, "\r\n") {
-		for _, c := range []byte(line) {
-			if c < ' ' && c != '\t' || c == 0x7f {
-				return m, fmt.Errorf("a control byte in %q", line)
-			}
+		if strings.ContainsAny(line, notAllowed) {
+			return m, fmt.Errorf("a control byte in %q", line)
 		}
 		if i == 0 {
 			m.start = line
@@ -96,10 +105,11 @@ const (
 
 var (
 	requestLine = regexp.MustCompile(`^(` + tokenPattern + `) ([!"$-~]+) HTTP/1\.([01])$`)
-	statusLine  = regexp.MustCompile(`^HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?$`)
+	statusLine  = regexp.MustCompile(`^HTTP/1\.([01]) ([1-9][0-9][0-9])(?: .*)?$`)
 	chunkLine   = regexp.MustCompile(`^([0-9A-Fa-f]{1,15})((?:[ \t]*;[ \t]*` + tokenPattern +
 		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*|[ \t]+)$`)
 	trailerLine = regexp.MustCompile(`^` + tokenPattern + `:(?:` + textPattern + `)*$`)
+	oddTrailer  = regexp.MustCompile(`^` + tokenPattern + `:[^\x00\r\n]*$`) // of a response
 )
 
 // absoluteForm takes scheme, host, port and what follows out of a target.
@@ -147,9 +157,10 @@ type strictBody struct {
 	rest     string   // what stands behind the body
 }
 
-// strictChunked reads a chunked body within the bounds that this proxy sets. ok is
-// false where it is broken or has no end; content is then what came before.
-func strictChunked(in string) (b strictBody, ok bool) {
+// strictChunked reads a chunked body within the bounds that this proxy sets, with
+// trailers of this form. ok is false where it is broken or has no end; content is
+// then what came before.
+func strictChunked(in string, trailer *regexp.Regexp) (b strictBody, ok bool) {
 	extensions := 0
 	for {
 		line, rest, ok := strictLine(in)
@@ -184,7 +195,7 @@ func strictChunked(in string) (b strictBody, ok bool) {
 			return b, ok
 		}
 		section += len(line) + 2
-		if b.trailers = append(b.trailers, line); len(b.trailers) > maxFields || section > maxTrailers || !trailerLine.MatchString(line) {
+		if b.trailers = append(b.trailers, line); len(b.trailers) > maxFields || section > maxTrailers || !trailer.MatchString(line) {
 			return b, false
 		}
 	}
@@ -215,24 +226,26 @@ func strictResponse(in string, head bool) (strictAnswer, error) {
 	if end < 4 {
 		return strictAnswer{}, fmt.Errorf("no header in %q", in)
 	}
-	m, err := strictParse(in[:end])
+	m, err := strictHeader(in[:end], forbidden)
 	if err == nil {
 		err = m.framed()
 	}
 	start := statusLine.FindStringSubmatch(m.start)
-	if err != nil || start == nil || start[1] == "0" && len(m.codings) > 0 {
+	if err != nil || start == nil {
 		return strictAnswer{}, fmt.Errorf("%w in the header %q", err, in[:end])
 	}
 	a := strictAnswer{strictMessage: m}
 	a.status, _ = strconv.Atoi(start[2])
 	in = in[end:]
 	switch {
+	case a.status < 200 && a.announces():
+		return strictAnswer{}, fmt.Errorf("a body is announced in the interim response %q", m.start)
 	case a.status < 200:
 		return strictResponse(in, head)
 	case head || a.status == 204 || a.status == 304:
 		a.rest, a.whole = in, true
 	case len(m.codings) == 1:
-		a.strictBody, a.whole = strictChunked(in)
+		a.strictBody, a.whole = strictChunked(in, oddTrailer)
 	case len(m.lengths) == 1:
 		length, err := strconv.ParseInt(m.lengths[0], 10, 64)
 		if a.whole = err == nil && length <= int64(len(in)); a.whole {
@@ -242,4 +255,61 @@ func strictResponse(in string, head bool) (strictAnswer, error) {
 		a.content, a.untilClose, a.whole = in, true, true
 	}
 	return a, nil
+}
+
+// announces reports whether the header says that there is a body, of at least a byte
+// or in chunks.
+func (a *strictAnswer) announces() bool {
+	return len(a.codings) > 0 || len(a.lengths) > 0 && strings.Trim(a.lengths[0], "0") != ""
+}
+
+// mayServeOn reports whether nothing may come behind the response that a backend
+// could have meant for its body.
+func (a *strictAnswer) mayServeOn(head bool) bool {
+	switch {
+	case a.status == 204 || a.status == 304:
+		return !a.announces()
+	case head:
+		return len(a.lengths) > 0 && !a.announces()
+	}
+	return !a.untilClose && !(strings.HasPrefix(a.start, "HTTP/1.0 ") && len(a.codings) > 0)
+}
+
+var emptyLine = regexp.MustCompile(`(?m)^\r?\n`)
+
+// inOneForm writes a backend's response as the next hop may get it: lines end in
+// CRLF, and a length stands once, in as far as all that stand say the same.
+func inOneForm(in string) string {
+	end := emptyLine.FindStringIndex(in)
+	if end == nil {
+		return in
+	}
+	header, rest := in[:end[0]], in[end[1]:]
+	var all, fields []string
+	first := -1
+	for line := range strings.Lines(header) {
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		name, value, _ := strings.Cut(line, ":")
+		if strings.EqualFold(name, "Content-Length") {
+			for length := range strings.SplitSeq(value, ",") {
+				all = append(all, strings.Trim(length, " \t"))
+			}
+			if first < 0 {
+				first = len(fields)
+				fields = append(fields, name+": "+all[0])
+			}
+			continue
+		}
+		fields = append(fields, line)
+	}
+	for _, length := range all {
+		if length != all[0] {
+			return "lengths that differ: " + in
+		}
+	}
+	header = strings.Join(fields, "\r\n") + "\r\n\r\n"
+	if len(fields) > 0 && strings.HasPrefix(fields[0][min(9, len(fields[0])):], "1") {
+		rest = inOneForm(rest) // behind an interim response
+	}
+	return header + rest
 }

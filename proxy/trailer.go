@@ -1,5 +1,7 @@
 package proxy
 
+import "cmp"
+
 // maxTrailers bounds the lines behind the last chunk of a body, in bytes with
 // their CRLFs; maxFields bounds their number.
 const maxTrailers = 16 << 10
@@ -10,12 +12,13 @@ const maxTrailers = 16 << 10
 type trailers struct {
 	block  []byte // the lines, each with its CRLF
 	fields int
+	values uint8 // the class of the bytes in values; 0: classValue
 }
 
 // add takes a line without its CRLF; ok is false when it is no field, or more than
 // there may be.
 func (t *trailers) add(line []byte) (ok bool) {
-	_, ok = parseField(line)
+	_, ok = parseField(line, cmp.Or(t.values, classValue))
 	if !ok || t.fields == maxFields || len(t.block)+len(line)+len("\r\n") > maxTrailers {
 		return false
 	}
