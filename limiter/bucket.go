@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -70,16 +69,18 @@ func prepare(l Limit) rates {
 	if field, allowed, ok := l.Check(); !ok {
 		panic("BUG: unchecked limit: " + field + " must be " + allowed)
 	}
-	// The limit sold is the decimal number that was written, not the binary one nearest to it.
-	// Else 3 tokens at 0.3 per second would take a tick longer than 10 s.
-	perSecond, _ := new(big.Rat).SetString(strconv.FormatFloat(l.RatePerSecond, 'g', -1, 64))
+	written := writtenRate(l.RatePerSecond)
+	perSecond := written.meant()
 	shift := 4 + uint(math.Ilogb(1e9/l.RatePerSecond))
 
 	perBillion := new(big.Int).Mul(perSecond.Denom(), big.NewInt(1e9))
 	speed := ceilQuo(new(big.Int).Lsh(perSecond.Num(), shift+speedBits), perBillion)
 	// 2^63 / (speed / 2^speedBits), or the whole number below.
 	pace, _ := bits.Div64(1<<(speedBits-1)-1, math.MaxUint64, speed.Uint64())
-	window := ceilQuo(perBillion.Mul(perBillion, big.NewInt(l.Capacity)), perSecond.Num())
+	window := ceilQuo(perBillion.Mul(perBillion, big.NewInt(l.Capacity)), perSecond.Num()).Int64()
+	if seconds, ok := written.wholeSeconds(l.Capacity); ok {
+		window = seconds * int64(time.Second)
+	}
 	return rates{
 		capacity: l.Capacity,
 		token:    1 << shift,
@@ -87,7 +88,7 @@ func prepare(l Limit) rates {
 		shift:    uint8(shift),
 		speed:    speed.Uint64(),
 		pace:     pace,
-		window:   time.Duration(window.Int64()),
+		window:   time.Duration(window),
 	}
 }
 
