@@ -42,6 +42,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Pools = map[string]*pool{"main": main}
+	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
 	want.Routes, want.Server.TrustedProxies = []proxy.RouteConfig{}, []string{} // [] in the file
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
@@ -259,7 +260,7 @@ func TestEnvironmentTypes(t *testing.T) {
 	want.Enabled, want.Default.Limit = false, limiter.Limit{Capacity: 12, RatePerSecond: 0.5}
 	s := c.Server
 	if s.MaxConnections != 12 || s.IdleTimeout.Seconds() != 5 || s.MaxBodySize != 1<<20 ||
-		!reflect.DeepEqual(s.TrustedProxies, []string{"10.0.0.0/8"}) || c.Limiter != want {
+		!reflect.DeepEqual(s.TrustedProxies, []string{"10.0.0.0/8"}) || c.Limiter.Config != want {
 		t.Errorf("got %+v and %+v", s, c.Limiter)
 	}
 }

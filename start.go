@@ -50,7 +50,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	if back != nil {
 		defer back.Close()
 	}
-	limits := limiter.New(c.Limiter)
+	limits := limiter.New(c.Limiter.Config)
 	service, err := clients.Open(ctx, c.Clients, limits, log)
 	if ctx.Err() != nil {
 		err = nil // told to end while it waited for the store
@@ -104,7 +104,7 @@ func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, mayUse fu
 		o.Pools[name] = pool.PoolConfig
 	}
 	if c.Limiter.Enabled {
-		o.Limiter = limits
+		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
 	}
 	return o
 }
