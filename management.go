@@ -59,10 +59,10 @@ func newManagement(c managementConfig, service *clients.Service, log zerolog.Log
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
 	r.NotFound, r.MethodNotAllowed, r.PanicHandler = notFound, methodNotAllowed, m.survive
 	service.Register(r)
-	r.GET("/v1/api/swagger.yaml", func(ctx *fasthttp.RequestCtx) {
+	r.GET("/v1/api/swagger.yaml", clients.Parameters(func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(swagger)
-	})
+	}))
 	r.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	r.GET("/readyz", m.readyz)
 	r.GET("/metrics", m.metrics)
