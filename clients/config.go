@@ -18,7 +18,7 @@ const (
 // Config is the clients section of the config file.
 type Config struct {
 	// Store is where the clients are kept: "file:PATH" for the embedded store, PATH being relative to the
-	// working directory, or a PostgreSQL URL, "postgres://user:password@host:5432/database".
+	// working directory, a PostgreSQL URL, "postgres://user:password@host:5432/database", or "memory".
 	Store string `yaml:"store"`
 	// ConnectTimeout is how long Open keeps trying to reach PostgreSQL, from 100ms to 1h. The embedded store
 	// does not use it.
@@ -33,8 +33,9 @@ func DefaultConfig() Config {
 // Validate calls wrong once for each fault. The path is relative to the clients section. The value of a faulty
 // store is cut where it could hold a password.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
-	const allowedStore = "file:PATH or postgres://user:password@host:5432/database"
+	const allowedStore = "file:PATH, postgres://user:password@host:5432/database, or memory"
 	switch {
+	case c.Store == memoryStore:
 	case isPostgres(c.Store):
 		if _, err := parsePostgresURL(c.Store); err != nil {
 			wrong("store", redactStore(c.Store), err.Error())

@@ -14,7 +14,7 @@ import (
 )
 
 func TestClientLifeCycle(t *testing.T) {
-	eachStore(t, func(t *testing.T, cfg Config) {
+	eachLastingStore(t, func(t *testing.T, cfg Config) {
 		a, stop := startAPI(t, cfg)
 		standard := limiter.DefaultConfig().Default.Capacity
 		before := time.Now().Add(-time.Microsecond)

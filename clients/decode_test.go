@@ -255,7 +255,7 @@ func TestBodyTooLarge(t *testing.T) {
 	const client = `{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1}`
 	for _, streaming := range []bool{true, false} {
 		t.Run(fmt.Sprintf("streaming=%t", streaming), func(t *testing.T) {
-			u := &usecase{store: newMemory(), limiter: testLimiter(), locks: newStripedLocks()}
+			u := &usecase{store: newFake(), limiter: testLimiter(), locks: newStripedLocks()}
 			base, stop := serve(t, (&controller{usecase: u}).register, streaming)
 			defer stop()
 			for name, body := range map[string]io.Reader{

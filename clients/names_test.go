@@ -13,7 +13,7 @@ import (
 )
 
 func TestNamedClientLifeCycle(t *testing.T) {
-	eachStore(t, func(t *testing.T, cfg Config) {
+	eachLastingStore(t, func(t *testing.T, cfg Config) {
 		a, stop := startAPI(t, cfg)
 		standard := limiter.DefaultConfig().Default.Capacity
 		const first, second = "Bearer first-of-acme", "Bearer second-of-acme"
@@ -123,7 +123,7 @@ func TestConcurrentCreatesWithOneKey(t *testing.T) {
 }
 
 func TestOptionalTerms(t *testing.T) {
-	eachStore(t, func(t *testing.T, cfg Config) {
+	eachLastingStore(t, func(t *testing.T, cfg Config) {
 		a, stop := startAPI(t, cfg)
 		for _, who := range []string{`"ip_address":"10.0.0.0/8"`, `"name":"acme","api_key":"the key of acme"`} {
 			path := "/10.0.0.0/8"
