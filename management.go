@@ -53,12 +53,15 @@ type management struct {
 //go:embed docs/swagger.yaml
 var swagger []byte
 
+// newManagement is given no service if the API is not served.
 func newManagement(c managementConfig, service *clients.Service, log zerolog.Logger) *management {
 	m := &management{config: c, router: router.New(), log: log}
 	r := m.router
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
 	r.NotFound, r.MethodNotAllowed, r.PanicHandler = notFound, methodNotAllowed, m.survive
-	service.Register(r)
+	if service != nil {
+		service.Register(r)
+	}
 	r.GET("/v1/api/swagger.yaml", clients.Parameters(func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(swagger)

@@ -51,14 +51,13 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		defer back.Close()
 	}
 	limits := limiter.New(c.Limiter.Config)
-	service, err := clients.Open(ctx, c.Clients, limits, log)
-	if ctx.Err() != nil {
-		err = nil // told to end while it waited for the store
+	service, err := c.openClients(ctx, limits, log)
+	if err != nil {
+		return unlessEnded(ctx, err)
 	}
-	if err != nil || service == nil {
-		return err
+	if service != nil {
+		defer service.Close()
 	}
-	defer service.Close()
 
 	m := newManagement(c.Management, service, log)
 	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayManage, log))
@@ -94,6 +93,24 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		Str("limits", c.limitsInWords()).Msg("proxy")
 	err = group.Wait()
 	log.Info().Msg("stopped")
+	return err
+}
+
+// openClients opens the store of the clients. Where they are neither limited nor
+// managed it returns nil: a bare proxy needs neither a file nor a database.
+func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, log zerolog.Logger) (*clients.Service, error) {
+	if !c.Limiter.Enabled && c.Management.Listen == "" && !c.Management.APIOnProxy {
+		return nil, nil
+	}
+	return clients.Open(ctx, c.Clients, limits, log)
+}
+
+// unlessEnded returns the error, or nil where it came of being told to end while the
+// store did not answer yet.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
 	return err
 }
 
