@@ -1,11 +1,9 @@
 package clients
 
 import (
-	"errors"
+	"regexp"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -48,39 +46,18 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	}
 }
 
-func isPostgres(store string) bool {
-	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
-}
-
-var errPostgresURL = errors.New("a PostgreSQL URL, postgres://user:password@host:5432/database, " +
-	"with special characters in the password percent-encoded (/ is %2F, # is %23, @ is %40)")
-
-// parsePostgresURL returns errPostgresURL for every fault: the parsers quote what they could not read, and that
-// may be a piece of the password.
-func parsePostgresURL(store string) (*pgxpool.Config, error) {
-	_, rest, _ := strings.Cut(store, "://")
-	// An @ behind the authority means that a raw '/', '?' or '#' in the password ended it too early: the URL
-	// parses, with the password in the place of the host or the port.
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 && strings.Contains(rest[end:], "@") {
-		return nil, errPostgresURL
-	}
-	config, err := pgxpool.ParseConfig(store)
-	if err != nil {
-		return nil, errPostgresURL
-	}
-	return config, nil
-}
-
 // redactStore keeps of a store what can't hold a password.
 func redactStore(store string) string {
 	if strings.HasPrefix(store, filePrefix) {
 		return store
 	}
-	if scheme, _, found := strings.Cut(store, "://"); found {
-		return scheme + "://…"
+	if scheme := urlScheme.FindString(store); scheme != "" {
+		return scheme + "…"
 	}
 	if strings.ContainsAny(store, "=@:") {
 		return "(not shown: it may hold a password)"
 	}
 	return store
 }
+
+var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
