@@ -25,7 +25,7 @@ type config struct {
 	Management managementConfig    `yaml:"management"`
 	Pools      map[string]*pool    `yaml:"pools"`
 	Routes     []proxy.RouteConfig `yaml:"routes"`
-	Limiter    limiter.Config      `yaml:"limiter"`
+	Limiter    limiterConfig       `yaml:"limiter"`
 	Clients    clients.Config      `yaml:"clients"`
 	Log        logConfig           `yaml:"log"`
 }
@@ -34,6 +34,13 @@ type config struct {
 type pool struct {
 	proxy.PoolConfig `yaml:",inline"`
 	Health           healthz.Config `yaml:"health"`
+}
+
+// limiterConfig joins the limits with the requests that they are not for, which the
+// proxy tells apart.
+type limiterConfig struct {
+	limiter.Config `yaml:",inline"`
+	Exempt         proxy.ExemptConfig `yaml:"exempt"`
 }
 
 // UnmarshalYAML gives a pool its defaults before it is read.
@@ -69,7 +76,7 @@ func defaultConfig() config {
 	return config{
 		Server:     proxy.DefaultServerConfig(),
 		Management: managementConfig{Listen: "127.0.0.1:8081"},
-		Limiter:    limiter.DefaultConfig(),
+		Limiter:    limiterConfig{Config: limiter.DefaultConfig()},
 		Clients:    clients.DefaultConfig(),
 		Log:        logConfig{Level: "info", Format: "auto", Access: proxy.AccessOff},
 	}
@@ -163,6 +170,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	if !keyRefused && sameToCGI(string(c.Server.ClientIPHeader), c.Limiter.APIKeyHeader) {
 		wrong("server.client_ip_header", c.Server.ClientIPHeader, "another field than limiter.api_key_header, also where _ is read as -")
 	}
+	c.Limiter.Exempt.Validate(at("limiter.exempt"))
 	c.Clients.Validate(at("clients"))
 	c.Log.validate(at("log"))
 }

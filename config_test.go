@@ -48,6 +48,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	want.Management.APIOnProxy = true       // for the README's curl lines
 	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	// These are [] in the file.
+	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
 	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, tokenConfigs{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
@@ -291,7 +292,7 @@ func TestEnvironmentTypes(t *testing.T) {
 	want.Enabled, want.Default.Limit = false, limiter.Limit{Capacity: 12, RatePerSecond: 0.5}
 	s := c.Server
 	if s.MaxConnections != 12 || s.IdleTimeout.Seconds() != 5 || s.MaxBodySize != 1<<20 ||
-		!reflect.DeepEqual(s.TrustedProxies, []string{"10.0.0.0/8"}) || c.Limiter != want {
+		!reflect.DeepEqual(s.TrustedProxies, []string{"10.0.0.0/8"}) || c.Limiter.Config != want {
 		t.Errorf("got %+v and %+v", s, c.Limiter)
 	}
 }

@@ -64,16 +64,18 @@ const (
 var swagger []byte
 
 // newManagement makes the management side. clientIPHeader is the field that trusted
-// proxies tell the client's address in.
+// proxies tell the client's address in. service is nil if the API is not served.
 func newManagement(c managementConfig, clientIPHeader string, service *clients.Service, log zerolog.Logger) *management {
 	m := &management{config: c, log: log}
 	m.access = &access{tokens: c.credentials(), clientIPHeader: clientIPHeader, log: log}
 	m.router, m.api = m.newRouter(), m.newRouter()
-	service.Register(m.api)
-	m.api.GET(swaggerPath, func(ctx *fasthttp.RequestCtx) {
+	if service != nil {
+		service.Register(m.api)
+	}
+	m.api.GET(swaggerPath, clients.Parameters(func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(swagger)
-	})
+	}))
 	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	m.router.GET("/readyz", m.readyz)
 	m.router.GET("/metrics", m.metrics)

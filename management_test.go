@@ -140,6 +140,21 @@ func TestManagementProblems(t *testing.T) {
 	}
 }
 
+// TestParametersRefused has the calls of both listeners, the description too.
+func TestParametersRefused(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "management:\n  listen: 127.0.0.1:0\n  api_on_proxy: true\n"), "--demo")
+	for _, base := range []string{in.management, in.proxy} {
+		for _, path := range []string{"/swagger.yaml", "/clients/", "/clients/10.0.0.1", "/limited"} {
+			for _, method := range []string{"GET", "HEAD"} {
+				a := call(t, method, base+"/v1/api"+path+"?verbose=1", "")
+				if a.status != 422 || method == "GET" && !strings.Contains(a.body, `"field":"verbose"`) {
+					t.Errorf("%s %s%s: got %+v", method, base, path, a)
+				}
+			}
+		}
+	}
+}
+
 // requireProblem checks that a is problem+json (RFC 9457) with this status.
 func requireProblem(t *testing.T, what string, a answer, status int) {
 	t.Helper()

@@ -37,15 +37,14 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	if back != nil {
 		defer back.Close()
 	}
-	limits := limiter.New(c.Limiter)
-	service, err := clients.Open(ctx, c.Clients, limits, log)
-	if ctx.Err() != nil {
-		err = nil // told to end while it waited for the store
+	limits := limiter.New(c.Limiter.Config)
+	service, err := c.openClients(ctx, limits, log)
+	if err != nil {
+		return unlessEnded(ctx, err)
 	}
-	if err != nil || service == nil {
-		return err
+	if service != nil {
+		defer service.Close()
 	}
-	defer service.Close()
 
 	c.Management.warn(front.Addr(), log)
 	m := newManagement(c.Management, string(c.Server.ClientIPHeader), service, log)
@@ -90,6 +89,24 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	return err
 }
 
+// openClients opens the store of the clients. Where they are neither limited nor
+// managed it returns nil: a bare proxy needs neither a file nor a database.
+func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, log zerolog.Logger) (*clients.Service, error) {
+	if !c.Limiter.Enabled && c.Management.Listen == "" && !c.Management.APIOnProxy {
+		return nil, nil
+	}
+	return clients.Open(ctx, c.Clients, limits, log)
+}
+
+// unlessEnded returns the error, or nil where it came of being told to end while the
+// store did not answer yet.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // proxyOptions hands the proxy its part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, mayUse func(*fasthttp.RequestCtx) bool, log zerolog.Logger) proxy.Options {
 	o := proxy.Options{Server: c.Server, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, MayUseAPI: mayUse, Access: c.Log.Access, Log: log}
@@ -97,7 +114,7 @@ func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, mayUse fu
 		o.Pools[name] = pool.PoolConfig
 	}
 	if c.Limiter.Enabled {
-		o.Limiter = limits
+		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
 	}
 	return o
 }

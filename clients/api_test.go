@@ -34,8 +34,17 @@ type answer struct {
 	body   string
 }
 
-// eachStore runs a test over an empty store of either kind.
+// eachStore runs a test over an empty store of each kind.
 func eachStore(t *testing.T, test func(t *testing.T, cfg Config)) {
+	t.Helper()
+	t.Run("memory", func(t *testing.T) {
+		test(t, Config{Store: memoryStore})
+	})
+	eachLastingStore(t, test)
+}
+
+// eachLastingStore is eachStore for those that outlive the process.
+func eachLastingStore(t *testing.T, test func(t *testing.T, cfg Config)) {
 	t.Helper()
 	t.Run("file", func(t *testing.T) {
 		test(t, fileConfig(t))

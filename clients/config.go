@@ -1,11 +1,9 @@
 package clients
 
 import (
-	"errors"
+	"regexp"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -18,7 +16,7 @@ const (
 // Config is the clients section of the config file.
 type Config struct {
 	// Store is where the clients are kept: "file:PATH" for the embedded store, PATH being relative to the
-	// working directory, or a PostgreSQL URL, "postgres://user:password@host:5432/database".
+	// working directory, a PostgreSQL URL, "postgres://user:password@host:5432/database", or "memory".
 	Store string `yaml:"store"`
 	// ConnectTimeout is how long Open keeps trying to reach PostgreSQL, from 100ms to 1h. The embedded store
 	// does not use it.
@@ -33,10 +31,11 @@ func DefaultConfig() Config {
 // Validate calls wrong once for each fault. The path is relative to the clients section. The value of a faulty
 // store is cut where it could hold a password.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
-	const allowedStore = "file:PATH or postgres://user:password@host:5432/database"
+	const allowedStore = "file:PATH, postgres://user:password@host:5432/database, or memory"
 	switch {
 	case strings.ContainsAny(c.Store, "\r\n"):
 		wrong("store", redactLines(c.Store), "one line; a value that was read from a file often ends with a line break")
+	case c.Store == memoryStore:
 	case isPostgres(c.Store):
 		if _, err := parsePostgresURL(c.Store); err != nil {
 			wrong("store", redactStore(c.Store), err.Error())
@@ -47,29 +46,6 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	if c.ConnectTimeout < minConnectTimeout || c.ConnectTimeout > maxConnectTimeout {
 		wrong("connect_timeout", c.ConnectTimeout, "a duration from 100ms to 1h")
 	}
-}
-
-func isPostgres(store string) bool {
-	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
-}
-
-var errPostgresURL = errors.New("a PostgreSQL URL, postgres://user:password@host:5432/database, " +
-	"with special characters in the password percent-encoded (/ is %2F, # is %23, @ is %40)")
-
-// parsePostgresURL returns errPostgresURL for every fault: the parsers quote what they could not read, and that
-// may be a piece of the password.
-func parsePostgresURL(store string) (*pgxpool.Config, error) {
-	_, rest, _ := strings.Cut(store, "://")
-	// An @ behind the authority means that a raw '/', '?' or '#' in the password ended it too early: the URL
-	// parses, with the password in the place of the host or the port.
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 && strings.Contains(rest[end:], "@") {
-		return nil, errPostgresURL
-	}
-	config, err := pgxpool.ParseConfig(store)
-	if err != nil {
-		return nil, errPostgresURL
-	}
-	return config, nil
 }
 
 // redactLines is redactStore for a store with line breaks, which is shown on one line. What stands on any line
@@ -88,11 +64,13 @@ func redactStore(store string) string {
 	if strings.HasPrefix(store, filePrefix) {
 		return store
 	}
-	if scheme, _, found := strings.Cut(store, "://"); found {
-		return scheme + "://…"
+	if scheme := urlScheme.FindString(store); scheme != "" {
+		return scheme + "…"
 	}
 	if strings.ContainsAny(store, "=@:") {
 		return notShown
 	}
 	return store
 }
+
+var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)

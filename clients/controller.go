@@ -39,8 +39,8 @@ func (c *controller) register(r *router.Router) {
 	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
 
 	r.POST(collection, c.answer(c.create))
-	r.GET(collection, c.answer(c.list))
-	r.GET(limitedPath, c.answer(c.limited))
+	r.GET(collection, c.answer(c.list, "limit", "after"))
+	r.GET(limitedPath, c.answer(c.limited, "limit"))
 	paths := []string{collection, limitedPath}
 	for _, path := range []string{item, itemRange} {
 		r.GET(path, c.answer(c.get))
@@ -66,9 +66,9 @@ func withoutSlash(r *router.Router) fasthttp.RequestHandler {
 }
 
 // answer runs a call to its end, also when the server is shutting down: that ends the RequestCtx as a context, and
-// a write under way must reach both the store and the limiter.
-func (c *controller) answer(call func(context.Context, *fasthttp.RequestCtx) error) fasthttp.RequestHandler {
-	return func(ctx *fasthttp.RequestCtx) {
+// a write under way must reach both the store and the limiter. The parameters are those that the query may have.
+func (c *controller) answer(call func(context.Context, *fasthttp.RequestCtx) error, parameters ...string) fasthttp.RequestHandler {
+	return Parameters(func(ctx *fasthttp.RequestCtx) {
 		err := call(context.Background(), ctx)
 		if err == nil {
 			return
@@ -78,7 +78,7 @@ func (c *controller) answer(call func(context.Context, *fasthttp.RequestCtx) err
 			panic(fmt.Sprintf("BUG: a call failed with %T: %v", err, err))
 		}
 		writeFault(ctx, c.log, f)
-	}
+	}, parameters...)
 }
 
 func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {

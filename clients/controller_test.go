@@ -14,7 +14,7 @@ import (
 )
 
 func TestClientLifeCycle(t *testing.T) {
-	eachStore(t, func(t *testing.T, cfg Config) {
+	eachLastingStore(t, func(t *testing.T, cfg Config) {
 		a, stop := startAPI(t, cfg)
 		standard := limiter.DefaultConfig().Default.Capacity
 		before := time.Now().Add(-time.Microsecond)
@@ -125,7 +125,7 @@ func TestChangesRefused(t *testing.T) {
 		`{"capacity":8}`:                                            "rate_per_second",
 		`{"rate_per_second":1}`:                                     "capacity",
 		`{"ip_address":"nobody","capacity":8,"rate_per_second":1}`:  "ip_address",
-		`{"capacity":8,"rate_per_second":1,"created_at":"now"}`:     "created_at",
+		`{"capacity":8,"rate_per_second":1,"last_seen":"now"}`:      "last_seen",
 		`{"capacity":8,"rate_per_second":1,"ip_address":"::1"}`:     "ip_address",
 		`{"capacity":8,"rate_per_second":1,"rate_per_second":1}`:    "rate_per_second",
 		`{"capacity":9007199254740993000,"rate_per_second":1}`:      "capacity",

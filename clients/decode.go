@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"loadbalancer/limiter"
@@ -19,6 +20,16 @@ const (
 	fieldMaxInFlight = "max_in_flight"
 	fieldShadow      = "shadow"
 	fieldTrial       = "trial"
+	fieldCreated     = "created_at"
+	fieldUpdated     = "updated_at"
+)
+
+var (
+	// optionalFields may be null, which is as if they were left out.
+	optionalFields = []string{fieldAddress, fieldName, fieldKey, fieldMaxInFlight, fieldShadow, fieldTrial}
+	// clientFields includes those that are only shown: what GET returned can be sent back, and they are
+	// ignored.
+	clientFields = slices.Concat([]string{fieldCapacity, fieldRate}, optionalFields, []string{fieldCreated, fieldUpdated})
 )
 
 // decodeClient reads the body of a POST or a PUT. The ID and the key are zero where the body has none.
@@ -26,11 +37,11 @@ func decodeClient(body []byte) (limiter.Registration, error) {
 	if err := checkSyntax(body); err != nil {
 		return limiter.Registration{}, err
 	}
-	o, err := decodeObject("", body, fieldAddress, fieldName, fieldKey, fieldCapacity, fieldRate,
-		fieldMaxInFlight, fieldShadow, fieldTrial)
+	o, err := decodeObject("", body, clientFields...)
 	if err != nil {
 		return limiter.Registration{}, err
 	}
+	o.dropNulls(optionalFields)
 	var r limiter.Registration
 	if r.ID, err = o.decodeID(); err != nil {
 		return limiter.Registration{}, err
@@ -178,7 +189,7 @@ func (o object) decodeRate() (float64, error) {
 // decodeMaxInFlight refuses 0, which means no bound to the limiter, and none at all to who reads it.
 func (o object) decodeMaxInFlight() (int64, error) {
 	value, found := o.fields[fieldMaxInFlight]
-	if !found || string(value) == "null" {
+	if !found {
 		return 0, nil
 	}
 	most, err := strconv.ParseInt(string(value), 10, 64)
@@ -203,7 +214,7 @@ func (o object) decodeShadow() (bool, error) {
 
 func (o object) decodeTrial() (limiter.Limit, error) {
 	value, found := o.fields[fieldTrial]
-	if !found || string(value) == "null" {
+	if !found {
 		return limiter.Limit{}, nil
 	}
 	trial, err := decodeObject(fieldTrial, value, fieldCapacity, fieldRate)

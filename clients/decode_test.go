@@ -70,7 +70,11 @@ func TestBodiesRefused(t *testing.T) {
 		{client(id, "1", "null"), invalid, "rate_per_second", "null"},
 		{client(id, "1", "true"), invalid, "rate_per_second", "true"},
 		{client("167772161", "1", "1"), invalid, "ip_address", "167772161"},
-		{client("null", "1", "1"), invalid, "ip_address", "null"},
+		{client("null", "1", "1"), invalid, "ip_address", `missing, and so is "name"`},
+		{`{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1,"created_at":1,"created_at":1}`, invalid, "created_at", "twice"},
+		{`{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1,"created_at":[}`, malformed, "", "not JSON"},
+		{`{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1,"Created_at":1}`, invalid, "Created_at", "unknown"},
+		{`{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1,"last_seen":null}`, invalid, "last_seen", "unknown"},
 		{client(`""`, "1", "1"), invalid, "ip_address", `""`},
 		{client(`"010.0.0.1"`, "1", "1"), invalid, "ip_address", "leading zeros"},
 		{client(`"10.0.0"`, "1", "1"), invalid, "ip_address", "10.0.0"},
@@ -99,7 +103,6 @@ func TestTermsRefused(t *testing.T) {
 		{address + `,"max_in_flight":"5"`, "max_in_flight", `"5"`},
 		{address + `,"max_in_flight":true`, "max_in_flight", "true"},
 		{named + `,"max_in_flight":0`, "max_in_flight", "null for no bound"},
-		{address + `,"shadow":null`, "shadow", "true or false"},
 		{address + `,"shadow":1`, "shadow", "shadow is 1; allowed is true or false"},
 		{address + `,"shadow":"true"`, "shadow", "true or false"},
 		{address + `,"shadow":{}`, "shadow", "true or false"},
@@ -118,23 +121,26 @@ func TestTermsRefused(t *testing.T) {
 		{address + `,"trial":{"capacity":1,"rate_per_second":null}`, "trial.rate_per_second", "null"},
 		{address + `,"trial":{"capacity":8000000,"rate_per_second":1e-12}`, "trial.rate_per_second", "30 days"},
 		{address + `,"trial":{"capacity":1,"rate_per_second":1,"shadow":true}`, "trial.shadow", "unknown"},
+		{address + `,"trial":{"capacity":1,"rate_per_second":1,"created_at":null}`, "trial.created_at", "unknown"},
 		{address + `,"trial":{"capacity":1,"capacity":1,"rate_per_second":1}`, "trial.capacity", "twice"},
 		{address + `,` + named, "name", "one of the two"},
 		{address + `,"name":"acme"`, "name", "one of the two"},
 		{address + `,"api_key":"the key of acme"`, "api_key", "without name"},
 		{`"api_key":"the key of acme"`, "api_key", "without name"},
 		{`"name":"acme"`, "api_key", "missing"},
+		{`"name":"acme","api_key":null`, "api_key", "missing"},
+		{`"name":null,"api_key":"the key of acme"`, "api_key", "without name"},
 	} {
 		a.refuse(http.StatusUnprocessableEntity, c.field, c.text, "POST", "/", `{"capacity":1,"rate_per_second":1,`+c.fields+`}`)
 	}
 	for _, name := range []string{
-		`""`, `null`, `5`, `"1st"`, `"-a"`, `"a b"`, `"a/8"`, `"a:b"`, `"ü"`, `"aü"`, `"10.0.0.1"`, `"a\n"`,
+		`""`, `5`, `"1st"`, `"-a"`, `"a b"`, `"a/8"`, `"a:b"`, `"ü"`, `"aü"`, `"10.0.0.1"`, `"a\n"`,
 		`"` + strings.Repeat("n", 64) + `"`,
 	} {
 		a.refuse(http.StatusUnprocessableEntity, "name", "1 to 63 letters", "POST", "/",
 			`{"name":`+name+`,"api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
 	}
-	for _, key := range []string{`null`, `12345678`, `true`, `["12345678"]`} {
+	for _, key := range []string{`12345678`, `true`, `["12345678"]`} {
 		a.refuse(http.StatusUnprocessableEntity, "api_key", "api_key is no string; allowed is a string of 8 to 256 visible", "POST", "/",
 			`{"name":"acme","api_key":`+key+`,"capacity":1,"rate_per_second":1}`)
 	}
@@ -249,7 +255,7 @@ func TestBodyTooLarge(t *testing.T) {
 	const client = `{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1}`
 	for _, streaming := range []bool{true, false} {
 		t.Run(fmt.Sprintf("streaming=%t", streaming), func(t *testing.T) {
-			u := &usecase{store: newMemory(), limiter: testLimiter(), locks: newStripedLocks()}
+			u := &usecase{store: newFake(), limiter: testLimiter(), locks: newStripedLocks()}
 			base, stop := serve(t, (&controller{usecase: u}).register, streaming)
 			defer stop()
 			for name, body := range map[string]io.Reader{

@@ -14,12 +14,12 @@ import (
 // be another client's when the store has let the next one have it.
 func TestKeyOfALostWrite(t *testing.T) {
 	const key, newKey = "the key of both", "the new key"
-	for name, lose := range map[string]func(m *memory, a client){
-		"delete":   func(m *memory, a client) { delete(m.clients, a.ID) },
-		"rotation": func(m *memory, a client) { m.clients[a.ID] = withKey(a, newKey) },
+	for name, lose := range map[string]func(m *fake, a client){
+		"delete":   func(m *fake, a client) { delete(m.clients, a.ID) },
+		"rotation": func(m *fake, a client) { m.clients[a.ID] = withKey(a, newKey) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			store := newMemory()
+			store := newFake()
 			u := &usecase{store: store, limiter: testLimiter(), locks: newStripedLocks()}
 			a, b := namedClient("a", key), namedClient("b", key)
 			a.Terms.Capacity, b.Terms.Capacity = 5, 6
@@ -63,7 +63,7 @@ func withKey(c client, key string) client {
 // TestKeysChangeHands has clients take the keys that others have just given up. The store orders that; the limiter
 // hears of it in any order, and must end up with what is stored.
 func TestKeysChangeHands(t *testing.T) {
-	store := newMemory()
+	store := newFake()
 	u := &usecase{store: store, limiter: testLimiter(), locks: newStripedLocks()}
 	var wg sync.WaitGroup
 	for caller := range 4 {

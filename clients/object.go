@@ -51,6 +51,15 @@ func decodeObject(path string, text []byte, known ...string) (object, error) {
 	return o, nil
 }
 
+// dropNulls removes those of the fields that are null.
+func (o object) dropNulls(fields []string) {
+	for _, field := range fields {
+		if string(o.fields[field]) == "null" {
+			delete(o.fields, field)
+		}
+	}
+}
+
 // checkSyntax reports what keeps the body from being one JSON value with nothing behind it.
 func checkSyntax(body []byte) error {
 	var value json.RawMessage

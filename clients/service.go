@@ -1,7 +1,7 @@
 // Package clients keeps the clients that have a limit of their own, and serves the REST API that manages them.
 //
 // It has three layers: the controller turns HTTP into values and back, the usecase holds the rules, the storage
-// keeps the clients in PostgreSQL or in an embedded file. The request path of the proxy never comes here: it
+// keeps the clients in PostgreSQL, in an embedded file, or in memory for as long as the process lives. The request path of the proxy never comes here: it
 // reads the limiter, which every write updates before the call returns.
 package clients
 
@@ -48,8 +48,12 @@ func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Log
 
 // openStorage also returns where the clients are kept, in words that hold no password.
 func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store storage, place string, err error) {
-	if isPostgres(cfg.Store) {
+	switch {
+	case isPostgres(cfg.Store):
 		return openPostgres(ctx, cfg, log)
+	case cfg.Store == memoryStore:
+		log.Warn().Str("store", memoryStore).Msg("clients are not kept: those that are registered are gone when the process ends")
+		return openMemory(), memoryStore, nil
 	}
 	path := strings.TrimPrefix(cfg.Store, filePrefix)
 	store, err = openFile(path)

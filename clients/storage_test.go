@@ -1,15 +1,19 @@
 package clients
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -160,6 +164,115 @@ func TestStorageOfKeys(t *testing.T) {
 			t.Errorf("a key that was kept is free: %v", err)
 		}
 	})
+}
+
+// TestStorageScan: a scan begins behind a client, which need not exist, has an order and an end.
+func TestStorageScan(t *testing.T) {
+	eachStore(t, func(t *testing.T, cfg Config) {
+		store := openStore(t, cfg)
+		ids := []limiter.ID{
+			addressID("0.0.0.0/0"), addressID("10.0.0.0/8"), addressID("10.0.0.0/32"), addressID("192.0.2.1/32"),
+			addressID("::/0"), addressID("::1/128"), addressID("2001:db8::/32"), {Name: "Z"}, {Name: "a"}, {Name: "a.b"}, {Name: "b"},
+		}
+		for i, at := range rand.Perm(len(ids)) {
+			c := namedClient("", fmt.Sprintf("the key %d", i))
+			if c.ID = ids[at]; c.ID.Name == "" {
+				c.Key = limiter.KeyDigest{}
+			}
+			if err := store.insert(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, limit := range []int{0, 1, 3, 100} {
+			for first, after := range map[int]limiter.ID{0: {}, 2: ids[1], 4: addressID("255.0.0.0/8"), 8: {Name: "Za"}, 9: ids[8], 11: ids[10]} {
+				want := ids[first:]
+				if limit > 0 {
+					want = want[:min(limit, len(want))]
+				}
+				var got []limiter.ID
+				err := store.scan(t.Context(), after, limit, func(c client) error {
+					got = append(got, c.ID)
+					return nil
+				})
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("behind %s, at most %d: %v, %v, want %v", after, limit, got, err, want)
+				}
+			}
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := store.scan(ended, limiter.ID{}, 0, func(client) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("a scan whose context has ended returned %v", err)
+		}
+	})
+}
+
+// TestStorageAtOnce has many write and read at once. Each owns some clients; all want the same keys.
+func TestStorageAtOnce(t *testing.T) {
+	eachStore(t, func(t *testing.T, cfg Config) {
+		store, ctx := openStore(t, cfg), t.Context()
+		const writers, rounds = 8, 20
+		var all sync.WaitGroup
+		for w := range writers {
+			all.Go(func() {
+				for i := range rounds {
+					c := namedClient(fmt.Sprintf("c%d-%d", w, i%3), fmt.Sprintf("the key %d", i%5))
+					err := store.insert(ctx, c)
+					if err == nil {
+						_, err = store.update(ctx, c)
+					}
+					if err == nil {
+						err = store.remove(ctx, c.ID)
+					}
+					if err != nil && !errors.Is(err, errKeyTaken) {
+						t.Errorf("%s: %v", c.ID, err)
+					}
+					last, keys := limiter.ID{}, map[limiter.KeyDigest]bool{}
+					err = store.scan(ctx, limiter.ID{}, 0, func(c client) error {
+						if c.ID.Name <= last.Name || keys[c.Key] {
+							t.Errorf("%s comes behind %s, or with its key", c.ID, last)
+						}
+						last, keys[c.Key] = c.ID, true
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		err := store.scan(ctx, limiter.ID{}, 0, func(c client) error {
+			t.Errorf("%s is left", c.ID)
+			return nil
+		})
+		if err := errors.Join(err, store.insert(ctx, namedClient("last", "the key 0"))); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestMemoryIsNotKept: the log tells of it, and a second start finds nothing.
+func TestMemoryIsNotKept(t *testing.T) {
+	cfg := Config{Store: memoryStore}
+	for range 2 {
+		log, lim := &bytes.Buffer{}, testLimiter()
+		service, err := Open(t.Context(), cfg, lim, zerolog.New(log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(log.String(), "not kept"); n != 1 || lim.Registered() != 0 {
+			t.Errorf("%d lines say that clients are not kept, and %d are there: %s", n, lim.Registered(), log)
+		}
+		base, stop := serve(t, service.Register, true)
+		if got := send(t, "POST", base+collection, `{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1}`); got.status != http.StatusCreated {
+			t.Errorf("got %d %s", got.status, got.body)
+		}
+		stop()
+		if err := service.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestOpenRefusesStoredLimits(t *testing.T) {

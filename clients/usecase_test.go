@@ -19,8 +19,8 @@ import (
 	"loadbalancer/limiter"
 )
 
-// memory is a storage that can fail and that notices writes to one client which overlap.
-type memory struct {
+// fake is a storage that can fail and that notices writes to one client which overlap.
+type fake struct {
 	mu       sync.Mutex
 	clients  map[limiter.ID]client
 	writing  map[limiter.ID]bool
@@ -28,8 +28,8 @@ type memory struct {
 	failure  error
 }
 
-func newMemory() *memory {
-	return &memory{clients: map[limiter.ID]client{}, writing: map[limiter.ID]bool{}}
+func newFake() *fake {
+	return &fake{clients: map[limiter.ID]client{}, writing: map[limiter.ID]bool{}}
 }
 
 func addressID(prefix string) limiter.ID { return limiter.ID{Prefix: netip.MustParsePrefix(prefix)} }
@@ -41,7 +41,7 @@ func registration(prefix string, capacity int64, rate float64) limiter.Registrat
 func testLimiter() *limiter.Limiter { return limiter.New(limiter.DefaultConfig()) }
 
 // write changes the map in the middle of a stretch in which others may run.
-func (m *memory) write(id limiter.ID, change func(found bool) error) error {
+func (m *fake) write(id limiter.ID, change func(found bool) error) error {
 	step := func(f func()) {
 		runtime.Gosched()
 		m.mu.Lock()
@@ -65,7 +65,7 @@ func (m *memory) write(id limiter.ID, change func(found bool) error) error {
 	return err
 }
 
-func (m *memory) insert(_ context.Context, c client) error {
+func (m *fake) insert(_ context.Context, c client) error {
 	return m.write(c.ID, func(found bool) error {
 		if found {
 			return errExists
@@ -78,7 +78,7 @@ func (m *memory) insert(_ context.Context, c client) error {
 	})
 }
 
-func (m *memory) update(_ context.Context, c client) (client, error) {
+func (m *fake) update(_ context.Context, c client) (client, error) {
 	err := m.write(c.ID, func(found bool) error {
 		if !found {
 			return errNotFound
@@ -96,7 +96,7 @@ func (m *memory) update(_ context.Context, c client) (client, error) {
 	return c, err
 }
 
-func (m *memory) keyTaken(c client) bool {
+func (m *fake) keyTaken(c client) bool {
 	for _, other := range m.clients {
 		if other.ID != c.ID && other.Key == c.Key && c.Key != (limiter.KeyDigest{}) {
 			return true
@@ -105,7 +105,7 @@ func (m *memory) keyTaken(c client) bool {
 	return false
 }
 
-func (m *memory) remove(_ context.Context, id limiter.ID) error {
+func (m *fake) remove(_ context.Context, id limiter.ID) error {
 	return m.write(id, func(found bool) error {
 		if !found {
 			return errNotFound
@@ -115,7 +115,7 @@ func (m *memory) remove(_ context.Context, id limiter.ID) error {
 	})
 }
 
-func (m *memory) get(_ context.Context, id limiter.ID) (client, error) {
+func (m *fake) get(_ context.Context, id limiter.ID) (client, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if c, found := m.clients[id]; found || m.failure != nil {
@@ -124,7 +124,7 @@ func (m *memory) get(_ context.Context, id limiter.ID) (client, error) {
 	return client{}, errNotFound
 }
 
-func (m *memory) scan(_ context.Context, _ limiter.ID, _ int, visit func(client) error) error {
+func (m *fake) scan(_ context.Context, _ limiter.ID, _ int, visit func(client) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range slices.SortedFunc(maps.Values(m.clients), func(a, b client) int {
@@ -137,10 +137,10 @@ func (m *memory) scan(_ context.Context, _ limiter.ID, _ int, visit func(client)
 	return m.failure
 }
 
-func (m *memory) close() error { return nil }
+func (m *fake) close() error { return nil }
 
 func TestStoreFailureLeavesTheLimiter(t *testing.T) {
-	store, lim, log := newMemory(), testLimiter(), &bytes.Buffer{}
+	store, lim, log := newFake(), testLimiter(), &bytes.Buffer{}
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
 	base, stop := serve(t, (&controller{usecase: u, log: zerolog.New(log)}).register, true)
 	defer stop()
@@ -180,7 +180,7 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 // TestRepetitionSettles has writes reach the store whose answer got lost: the
 // limiter does not know of them until the call is repeated.
 func TestRepetitionSettles(t *testing.T) {
-	store, lim := newMemory(), testLimiter()
+	store, lim := newFake(), testLimiter()
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
 	r := registration("10.0.0.1/32", 7, 1)
 	capacity := func() int64 { return admit(lim, "10.0.0.1", "").Capacity }
@@ -196,7 +196,7 @@ func TestRepetitionSettles(t *testing.T) {
 }
 
 func TestRepetitionSettlesNames(t *testing.T) {
-	store, lim := newMemory(), testLimiter()
+	store, lim := newFake(), testLimiter()
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
 	c := namedClient("acme", "the key of acme")
 	capacity := func() int64 { return admit(lim, "192.0.2.1", "the key of acme").Capacity }
@@ -212,7 +212,7 @@ func TestRepetitionSettlesNames(t *testing.T) {
 }
 
 func TestWritesToOneClientAreOrdered(t *testing.T) {
-	store, lim := newMemory(), testLimiter()
+	store, lim := newFake(), testLimiter()
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
 	id := addressID("10.0.0.1/32")
 	var wg sync.WaitGroup

@@ -34,5 +34,12 @@ func TestRequestsAllocateNothing(t *testing.T) {
 		if n != 0 {
 			t.Errorf("%s with key %q: %v allocations per request, want 0", who.addr, who.key, n)
 		}
+		var d Decision
+		n = testing.AllocsPerRun(1000, func() {
+			l.AdmitExempt(l.Identify(addr, key), now, &d).Release()
+		})
+		if n != 0 {
+			t.Errorf("%s with key %q: %v allocations per exempt request, want 0", who.addr, who.key, n)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -70,9 +69,7 @@ func prepare(l Limit) rates {
 	if field, allowed, ok := l.Check(); !ok {
 		panic("BUG: unchecked limit: " + field + " must be " + allowed)
 	}
-	// The limit sold is the decimal number that was written, not the binary one nearest to it.
-	// Else 3 tokens at 0.3 per second would take a tick longer than 10 s.
-	perSecond, _ := new(big.Rat).SetString(strconv.FormatFloat(l.RatePerSecond, 'g', -1, 64))
+	perSecond := exactRate(l.RatePerSecond)
 	shift := 4 + uint(math.Ilogb(1e9/l.RatePerSecond))
 
 	perBillion := new(big.Int).Mul(perSecond.Denom(), big.NewInt(1e9))

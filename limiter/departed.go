@@ -123,7 +123,12 @@ func (l *Limiter) raiseToFloor(f *floors, c *Client, now int64) {
 	if f.last <= tick {
 		return
 	}
-	if floor, ok := f.ranges.Lookup(c.address.addr()); ok && floor > tick {
+	floor, _ := f.ranges.Lookup(c.address.addr())
+	if ipv4, ok := c.address.translated(); ok { // one client, whichever of its addresses the range held
+		other, _ := f.ranges.Lookup(ipv4.addr())
+		floor = max(floor, other)
+	}
+	if floor > tick {
 		l.anonymous.raise(key(c.hash), floor, now)
 	}
 }

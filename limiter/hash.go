@@ -25,6 +25,15 @@ func (a address) is4() bool {
 	return a.hi == 0 && a.lo>>32 == mapped>>32
 }
 
+// translated returns the IPv4 address that a translator speaks for (NAT64) when its prefix is the
+// well-known one, 64:ff9b::/96 (RFC 6052, section 2.1).
+func (a address) translated() (ipv4 address, ok bool) {
+	if a.hi != 0x64ff9b<<32 || a.lo>>32 != 0 {
+		return address{}, false
+	}
+	return address{0, mapped | a.lo}, true
+}
+
 // addr returns the address as IPv4 if it is that.
 func (a address) addr() netip.Addr {
 	var b [16]byte

@@ -1,7 +1,7 @@
 // Package limiter gives every client its token bucket.
 //
 // Clients that were registered, by API key, by address or by range, have the limit that was set for
-// them. Everybody else has the default limit, one bucket per IPv4 address or IPv6 network.
+// them. All others have the default limit, one bucket per IPv4 address or IPv6 network.
 package limiter
 
 import (
@@ -79,7 +79,8 @@ func (l *Limiter) KeyHeader() string { return l.keyHeader }
 // Identify finds out who asks: the client registered for the API key, if there is one; else the one
 // registered for the address itself; else the one for the longest range that holds it; else the
 // unregistered client of the address. An IPv4 address mapped to IPv6 counts as IPv4, and zones do
-// not count. The key may be empty.
+// not count. One that a translator with the well-known prefix 64:ff9b::/96 has put into IPv6 does so
+// for unregistered clients. The key may be empty.
 func (l *Limiter) Identify(addr netip.Addr, apiKey []byte) Client {
 	var a address
 	if addr.IsValid() {
@@ -174,10 +175,14 @@ func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) {
 	}
 }
 
-// network returns what unregistered clients are told apart by: the IPv4 address or IPv6 network.
+// network returns what unregistered clients are told apart by: the IPv4 address, also behind a
+// translator from IPv6, or the IPv6 network.
 func (l *Limiter) network(a address) address {
 	if a.is4() {
 		return a
+	}
+	if ipv4, ok := a.translated(); ok {
+		return ipv4
 	}
 	return address{a.hi & l.networkHi, a.lo & l.networkLo}
 }

@@ -121,6 +121,12 @@ func TestWhoSharesABucket(t *testing.T) {
 		{"two /128", 128, "2001:db8::1", "2001:db8::2", false},
 		{"one /127", 127, "2001:db8::2", "2001:db8::3", true},
 		{"zones", 64, "fe80::1%a", "fe80::1%b", true},
+		{"IPv4 and itself behind a translator", 64, "192.0.2.1", "64:ff9b::192.0.2.1", true},
+		{"two behind a translator", 64, "64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false},
+		{"two behind a translator, short prefix", 1, "64:ff9b::c000:201", "64:ff9b::c000:202", false},
+		{"beside the translator's prefix", 64, "64:ff9b::1:c000:201", "64:ff9b::2:c000:201", true},
+		{"beside the translator's prefix, and IPv4", 128, "64:ff9b::1:c000:201", "192.0.2.1", false},
+		{"prefix of local translators", 64, "64:ff9b:1::192.0.2.1", "192.0.2.1", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -319,7 +319,7 @@ func compare(t *rapid.T, exact, tiny bool) {
 	if !exact {
 		d.o.slack.SetFloat64(1e6 / 4e9)
 	}
-	actions := map[string]func(*rapid.T){"take": d.take, "wait": d.wait, "set": d.set, "delete": d.delete, "reset": d.reset}
+	actions := map[string]func(*rapid.T){"take": d.take, "wait": d.wait, "set": d.set, "delete": d.delete, "reset": d.reset, "exempt": d.exempt}
 	if !tiny {
 		actions["step back"] = func(t *rapid.T) { d.now -= rapid.Int64Range(1, 20e6).Draw(t, "step") }
 		for i := range 6 { // who is new at an earlier time than others were is no newer than these
@@ -330,7 +330,7 @@ func compare(t *rapid.T, exact, tiny bool) {
 		if d.open || d.now > years {
 			return
 		}
-		name := rapid.SampledFrom([]string{"take", "take", "take", "wait", "wait", "set", "delete", "reset", "step back"}).Draw(t, "action")
+		name := rapid.SampledFrom([]string{"take", "take", "take", "wait", "wait", "set", "delete", "reset", "exempt", "step back"}).Draw(t, "action")
 		if action := actions[name]; action != nil {
 			action(t)
 		}
@@ -386,6 +386,20 @@ func (d *duel) take(t *rapid.T) {
 	key := rapid.SampledFrom([]string{"", "", "", "a1", "a2", "b1"}).Draw(t, "key")
 	for range rapid.IntRange(1, 8).Draw(t, "requests") {
 		d.ask(t, addr, key)
+	}
+}
+
+// exempt makes requests that the oracle is not told of: they change nothing.
+func (d *duel) exempt(t *rapid.T) {
+	addr := ipv4(d.addresses.Draw(t, "address"))
+	key := rapid.SampledFrom([]string{"", "a1", "b2"}).Draw(t, "key")
+	tracked := d.l.Tracked()
+	for range rapid.IntRange(1, 8).Draw(t, "requests") {
+		var got Decision
+		d.l.admitExempt(d.l.Identify(addr, []byte(key)), d.now, &got).Release()
+		if got != (Decision{Allowed: true}) || d.l.Tracked() != tracked {
+			t.Fatalf("%s with key %q: %+v, and %d tracked of %d", addr, key, got, d.l.Tracked(), tracked)
+		}
 	}
 }
 

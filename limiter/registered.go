@@ -21,16 +21,16 @@ type bucket struct {
 // there. As left only grows, whoever reads what has entered, then left, and then adds to bounded by a
 // compare-and-swap knows how many were under way.
 type account struct {
-	bounded  atomic.Int64 // requests that entered where there was a bound; the others are in the bucket
-	left     atomic.Int64 // requests that entered and have ended
-	limited  atomic.Int64 // requests that entered, and found no token
-	refused  atomic.Int64 // requests that could not enter
-	strayed  atomic.Int64 // requests that entered, and were decided about as another client's
-	shadowed atomic.Int64 // as limited, but let through because of Terms.Shadow
-	spared   atomic.Int64 // as refused, but let through because of Terms.Shadow
-	beyond   atomic.Int64 // of these two, those under way: the bound is not for who would not be there
-	trial    atomic.Pointer[trial]
-	named    atomic.Pointer[named] // nil if the client is an address
+	bounded   atomic.Int64 // requests that entered where there was a bound; the others are in the bucket
+	left      atomic.Int64 // requests that entered and have ended
+	limited   atomic.Int64 // requests that entered, and found no token
+	refused   atomic.Int64 // requests that could not enter
+	uncounted atomic.Int64 // requests that entered, and were exempt or decided about as another client's
+	shadowed  atomic.Int64 // as limited, but let through because of Terms.Shadow
+	spared    atomic.Int64 // as refused, but let through because of Terms.Shadow
+	beyond    atomic.Int64 // requests under way that shadow mode alone let pass: the bound does not count them
+	trial     atomic.Pointer[trial]
+	named     atomic.Pointer[named] // nil if the client is an address
 
 	// Guarded by Limiter.registering.
 	owed int64  // see carry
@@ -111,7 +111,7 @@ func (b *bucket) enter() entrance {
 // stray says that a request which has entered turns out to be another client's. There may be no account.
 func (a *account) stray() {
 	if a != nil {
-		a.strayed.Add(1)
+		a.uncounted.Add(1)
 		a.left.Add(1)
 	}
 }

@@ -4,7 +4,7 @@ import "time"
 
 // Usage is what a registered client has done since the start of the process, its registration or
 // the last reset, whichever came last. Each request is counted once, as allowed, limited or
-// limited by shadow.
+// limited by shadow. Exempt ones are in InFlight alone.
 type Usage struct {
 	Tokens        float64   // in the bucket now
 	Allowed       int64     // requests within the limit
@@ -47,9 +47,9 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 
 // counts returns what was counted since the client was registered.
 func (a *account) counts(b *bucket) counts {
-	limited, shadowed, strayed := a.limited.Load(), a.shadowed.Load(), a.strayed.Load() // before those that they are part of
+	limited, shadowed, uncounted := a.limited.Load(), a.shadowed.Load(), a.uncounted.Load() // before those that they are part of
 	return counts{
-		allowed:  b.begun() - limited - shadowed - strayed,
+		allowed:  b.begun() - limited - shadowed - uncounted,
 		limited:  limited + a.refused.Load(),
 		shadowed: shadowed + a.spared.Load(),
 	}

@@ -8,9 +8,14 @@ func (p *Proxy) admit(x *exchange) reason {
 	if p.limiter == nil {
 		return none
 	}
-	d := &x.decision
-	x.lease = p.limiter.Admit(p.limiter.Identify(x.addr, x.request.apiKey()), x.started, d)
-	x.counted, x.fields = !d.Shadow, p.limiter.Fields()
+	d, who := &x.decision, p.limiter.Identify(x.addr, x.request.apiKey())
+	if p.exempt.hold(&x.request) {
+		x.lease = p.limiter.AdmitExempt(who, x.started, d)
+		x.counted = true // fields stays empty: there is a wait to tell of, but no bucket
+	} else {
+		x.lease = p.limiter.Admit(who, x.started, d)
+		x.counted, x.fields = !d.Shadow, p.limiter.Fields()
+	}
 	if !d.Allowed {
 		return exceeded(d.Exceeded)
 	}

@@ -28,6 +28,7 @@ func TestNoAllocations(t *testing.T) {
 	keyed := keyLimits("X-API-Key", limiter.Terms{Limit: ample, MaxInFlight: 1}) // who has no key gets one request through
 	full := limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
 	full.Admit(full.Identify(loopback.Prefix.Addr(), nil), time.Now(), new(limiter.Decision)) // and never ends
+	exempt := ExemptConfig{Methods: []string{"OPTIONS"}, Paths: []string{"/healthz", "/a/path/that/is/longer/than/what/fits/on/the/stack"}}
 	shadow := limitsOf(limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}, Shadow: true})
 	for _, test := range []struct {
 		name, request, response, want string
@@ -58,6 +59,14 @@ func TestNoAllocations(t *testing.T) {
 			}},
 		{"shadow mode", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) { o.Limiter = shadow }},
+		{"exempt by method", "OPTIONS /path HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter, o.Exempt = empty, exempt }},
+		{"exempt by path", "GET /a/path/that/is/longer/than/what/fits/on/the/stack?query HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter, o.Exempt = empty, exempt }},
+		{"not exempt", "GET /path HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { o.Limiter, o.Exempt = plenty, exempt }},
+		{"exempt, and too many in flight", "GET /healthz HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
+			func(o *Options) { o.Limiter, o.Exempt = full, exempt }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			length := len(test.request) - strings.Index(test.request, "\r\n\r\n") - 4

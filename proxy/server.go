@@ -24,6 +24,7 @@ type Options struct {
 	Pools   map[string]PoolConfig
 	Routes  []RouteConfig
 	Limiter *limiter.Limiter        // nil: nobody is limited
+	Exempt  ExemptConfig            // from Limiter's tokens
 	API     fasthttp.RequestHandler // nil: /v1/api/ is no different from other paths
 	// MayUseAPI reports whether a request may use the API, and answers it if not. It
 	// sees the header only. nil: everybody may.
@@ -46,6 +47,7 @@ type Proxy struct {
 	pools       []*pool // by name
 	routes      []route
 	limiter     *limiter.Limiter
+	exempt      exemptions
 	keyHeader   string // in lower case; "" if clients have no keys
 	api         fasthttp.RequestHandler
 	mayUseAPI   func(*fasthttp.RequestCtx) bool
@@ -76,6 +78,7 @@ func New(o Options) *Proxy {
 		via:         newVia(o.Server.Via),
 		earlyHints:  o.Server.EarlyHints,
 		limiter:     o.Limiter,
+		exempt:      newExemptions(o.Exempt),
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
 		access:      o.Access,

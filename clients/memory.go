@@ -1,0 +1,163 @@
+package clients
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"loadbalancer/limiter"
+)
+
+// memoryStore is the value of clients.store for clients that are not kept.
+const memoryStore = "memory"
+
+var errClosed = errors.New("the store is closed")
+
+// memory is the storage of clients that live for as long as the process. A client takes some 300 bytes;
+// creating or deleting one moves the pointers to those behind it.
+type memory struct {
+	mu      sync.RWMutex
+	closed  bool
+	records []*memoryRecord // by key
+	keys    map[limiter.KeyDigest]bool
+}
+
+// memoryRecord is never changed, only replaced.
+type memoryRecord struct {
+	key string // idKey
+	client
+}
+
+func openMemory() *memory {
+	return &memory{keys: make(map[limiter.KeyDigest]bool)}
+}
+
+// find returns where the record of the key is, or would be.
+func (m *memory) find(key string) (at int, found bool) {
+	return slices.BinarySearchFunc(m.records, key, func(r *memoryRecord, key string) int { return strings.Compare(r.key, key) })
+}
+
+func (m *memory) get(_ context.Context, id limiter.ID) (client, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return client{}, errClosed
+	}
+	at, found := m.find(string(idKey(id)))
+	if !found {
+		return client{}, errNotFound
+	}
+	return m.records[at].client, nil
+}
+
+func (m *memory) scan(ctx context.Context, after limiter.ID, limit int, visit func(client) error) error {
+	page, err := m.page(after, limit)
+	if err != nil {
+		return err
+	}
+	for _, r := range page { // without the lock: visit may take long, or write
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := visit(r.client); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) page(after limiter.ID, limit int) ([]*memoryRecord, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return nil, errClosed
+	}
+	first, found := m.find(string(idKey(after)))
+	if found {
+		first++
+	}
+	page := m.records[first:]
+	if limit > 0 && limit < len(page) {
+		page = page[:limit]
+	}
+	return slices.Clone(page), nil
+}
+
+func (m *memory) insert(_ context.Context, c client) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return errClosed
+	}
+	r := &memoryRecord{key: string(idKey(c.ID)), client: c}
+	at, found := m.find(r.key)
+	if found {
+		return errExists
+	}
+	if err := m.takeKey(c); err != nil {
+		return err
+	}
+	m.records = slices.Insert(m.records, at, r)
+	return nil
+}
+
+func (m *memory) update(_ context.Context, c client) (client, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return client{}, errClosed
+	}
+	at, found := m.find(string(idKey(c.ID)))
+	if !found {
+		return client{}, errNotFound
+	}
+	stored := m.records[at]
+	c.createdAt = stored.createdAt
+	if c.Key == (limiter.KeyDigest{}) {
+		c.Key = stored.Key
+	}
+	if c.Key != stored.Key {
+		if err := m.takeKey(c); err != nil {
+			return client{}, err
+		}
+		delete(m.keys, stored.Key)
+	}
+	m.records[at] = &memoryRecord{key: stored.key, client: c}
+	return c, nil
+}
+
+// takeKey notes that the client has its key. It fails with errKeyTaken, and does nothing for the zero key.
+func (m *memory) takeKey(c client) error {
+	if c.Key == (limiter.KeyDigest{}) {
+		return nil
+	}
+	if m.keys[c.Key] {
+		return errKeyTaken
+	}
+	m.keys[c.Key] = true
+	return nil
+}
+
+func (m *memory) remove(_ context.Context, id limiter.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return errClosed
+	}
+	at, found := m.find(string(idKey(id)))
+	if !found {
+		return errNotFound
+	}
+	delete(m.keys, m.records[at].Key)
+	m.records = slices.Delete(m.records, at, at+1)
+	return nil
+}
+
+func (m *memory) close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed, m.records, m.keys = true, nil, nil
+	return nil
+}

@@ -1,0 +1,45 @@
+package clients
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Parameters returns a handler that answers 422 to requests with a query parameter that is not known
+// or is there twice, and gives all others to next. A parameter that a call ignored could be a slip:
+// a list asked for by ?limt=5 would be another than the one that was meant.
+func Parameters(next fasthttp.RequestHandler, known ...string) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		if f := checkParameters(ctx.QueryArgs(), known); f != nil {
+			WriteProblem(ctx, f.code.status(), f.field, f.message)
+			return
+		}
+		next(ctx)
+	}
+}
+
+func checkParameters(query *fasthttp.Args, known []string) *fault {
+	var seen []string
+	for key := range query.All() {
+		name := string(key)
+		switch {
+		case slices.Contains(seen, name):
+			return &fault{code: invalid, field: name, message: fmt.Sprintf("the parameter %q is there twice", name)}
+		case slices.Contains(known, name):
+			seen = append(seen, name)
+		default:
+			return unknownParameter(name, known)
+		}
+	}
+	return nil
+}
+
+func unknownParameter(name string, known []string) *fault {
+	allowed := "this call has none"
+	if len(known) > 0 {
+		allowed = fmt.Sprintf("allowed are %q", known)
+	}
+	return &fault{code: invalid, field: shorten(name), message: fmt.Sprintf("the parameter %s is unknown; %s", quote(name), allowed)}
+}

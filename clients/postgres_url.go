@@ -1,0 +1,212 @@
+package clients
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Errors about the URL get into logs, so none may hold a piece of a password. pgx quotes what it could not read, and a
+// special character may have torn that out of a password. Therefore the URL is taken apart here first, and one that can
+// be read in two ways is refused. In all others the place of the passwords is certain, and pgx is asked what is wrong
+// with a copy that has other ones.
+
+// postgresURL is a PostgreSQL URL taken apart as pgx does. Everything is as it was written.
+type postgresURL struct {
+	scheme     string
+	user       string
+	password   string // "" if there is none
+	hosts      string // with ports, between commas
+	database   string // with the slash before it
+	parameters []urlParameter
+}
+
+type urlParameter struct {
+	name  string // decoded
+	value string // as it was written
+}
+
+var (
+	errPostgresURL = errors.New("a PostgreSQL URL, postgres://user:password@host:5432/database, " +
+		"with special characters in the password percent-encoded (/ is %2F, # is %23, @ is %40)")
+	errQuery = errors.New("a PostgreSQL URL with parameters of the form name=value behind ?, in which special characters " +
+		"are percent-encoded (& is %26, = is %3D)")
+	errBehindPassword = errors.New("a PostgreSQL URL in which only well-known parameters stand behind password= and sslpassword=; " +
+		"& in a password is %26")
+	errPort = errors.New("a PostgreSQL URL, postgres://user:password@host:5432/database, whose ports are numbers from 1 to 65535")
+)
+
+func isPostgres(store string) bool {
+	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
+}
+
+// parsePostgresURL reads the URL. Its error says in words what is allowed.
+func parsePostgresURL(store string) (*pgxpool.Config, error) {
+	u, err := splitPostgresURL(store)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.check(); err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(store)
+	if err != nil {
+		return nil, u.explain()
+	}
+	return config, nil
+}
+
+// splitPostgresURL fails with errPostgresURL where a raw special character in a password could have ended a part of
+// the URL too early: an @ behind the first, or where none is due.
+func splitPostgresURL(store string) (u postgresURL, err error) {
+	scheme, rest, _ := strings.Cut(store, "://")
+	u.scheme = scheme
+	authority, behind := rest, ""
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		authority, behind = rest[:end], rest[end:]
+	}
+	if user, hosts, found := strings.Cut(authority, "@"); found {
+		u.user, u.password, _ = strings.Cut(user, ":")
+		authority = hosts
+	}
+	u.hosts = authority
+	path, query, _ := strings.Cut(behind, "?")
+	u.database = path
+	if strings.Contains(u.hosts+path, "@") || strings.HasPrefix(path, "#") {
+		return postgresURL{}, errPostgresURL
+	}
+	// The first @ before the first slash ends the user and the password, for pgx also where ? comes before it.
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' && i > len(rest)-len(behind) {
+		return postgresURL{}, errPostgresURL
+	}
+	u.parameters, err = splitQuery(query)
+	return u, err
+}
+
+// splitQuery takes the parameters apart. As in splitPostgresURL, an @ is refused where none is due.
+func splitQuery(query string) (all []urlParameter, err error) {
+	if query == "" {
+		return nil, nil
+	}
+	for pair := range strings.SplitSeq(strings.TrimSuffix(query, "&"), "&") {
+		raw, value, found := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(strings.Trim(raw, " "))
+		if strings.Contains(value, "@") && (err != nil || !slices.Contains(freeParameters, name)) {
+			return nil, errPostgresURL
+		}
+		if !found || err != nil || strings.Contains(value, "=") {
+			return nil, errQuery
+		}
+		all = append(all, urlParameter{name, value})
+	}
+	return all, nil
+}
+
+func (p urlParameter) isKnown() bool {
+	return slices.Contains(connectionParameters, p.name) || slices.Contains(freeParameters, p.name)
+}
+
+func (p urlParameter) isSecret() bool { return p.name == "password" || p.name == "sslpassword" }
+
+// check reports what is wrong with the parts, in words that hold none that could be a password's.
+func (u *postgresURL) check() error {
+	for _, part := range []struct{ what, text string }{
+		{"password", u.password}, {"user", u.user}, {"host", u.hosts}, {"database", u.database},
+	} {
+		if !isEncoded(part.text) {
+			return fmt.Errorf("%w; the %s is not", errPostgresURL, part.what)
+		}
+	}
+	if !portsAreValid(u.hosts) {
+		return errPort
+	}
+	behindPassword := false
+	for _, p := range u.parameters {
+		switch known := p.isKnown(); {
+		case !known && behindPassword && !slices.Contains(sessionParameters, p.name): // more likely, & in the password
+			return errBehindPassword
+		case !known && isLikeConnectionParameter(p.name):
+			return fmt.Errorf("a PostgreSQL URL with parameters that are known; %s is not", quote(p.name))
+		case !isEncoded(p.value) && !known: // its name may come from a password that lacks its @
+			return errQuery
+		case !isEncoded(p.value):
+			return fmt.Errorf("%w; the parameter %s is not", errQuery, quote(p.name))
+		}
+		behindPassword = behindPassword || p.isSecret()
+	}
+	return nil
+}
+
+// isEncoded reports whether the text can be decoded: no %, other than before two hexadecimal digits that are not
+// 00, and no spaces.
+func isEncoded(text string) bool {
+	decoded, err := url.PathUnescape(text)
+	return err == nil && !strings.Contains(text, " ") && !strings.Contains(decoded, "\x00")
+}
+
+// portsAreValid looks at hosts with ports between commas. A port that is left out is the standard one.
+func portsAreValid(hosts string) bool {
+	for host := range strings.SplitSeq(hosts, ",") {
+		if strings.HasPrefix(host, "[") { // an IPv6 address
+			host = host[strings.LastIndexByte(host, ']')+1:]
+		}
+		if strings.HasPrefix(host, "[") { // without end, of which pgx tells
+			continue
+		}
+		if _, port, found := strings.Cut(host, ":"); found && port != "" && !isPort(port) {
+			return false
+		}
+	}
+	return true
+}
+
+func isPort(text string) bool {
+	text, err := url.PathUnescape(text)
+	port, numberErr := strconv.ParseUint(text, 10, 16)
+	return err == nil && numberErr == nil && port > 0
+}
+
+// withoutSecrets returns the URL with other passwords.
+func (u *postgresURL) withoutSecrets() string {
+	const harmless = "password"
+	var b strings.Builder
+	b.WriteString(u.scheme + "://" + u.user)
+	if u.password != "" {
+		b.WriteString(":" + harmless)
+	}
+	if u.user+u.password != "" {
+		b.WriteString("@")
+	}
+	b.WriteString(u.hosts + u.database)
+	for i, p := range u.parameters {
+		if p.isSecret() && p.value != "" {
+			p.value = harmless
+		}
+		b.WriteString(map[bool]string{true: "?", false: "&"}[i == 0] + url.QueryEscape(p.name) + "=" + p.value)
+	}
+	return b.String()
+}
+
+// explain says what is wrong with a URL that pgx refuses.
+func (u *postgresURL) explain() error {
+	for _, p := range u.parameters {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	_, err := pgxpool.ParseConfig(u.withoutSecrets())
+	if err == nil {
+		return errPostgresURL
+	}
+	// The text begins with the URL in backquotes.
+	_, cause, found := strings.Cut(err.Error(), "`: ")
+	if !found {
+		return errPostgresURL
+	}
+	return fmt.Errorf("a PostgreSQL URL that can be used: %s", cause)
+}

@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// ExemptConfig is the section limiter.exempt: requests that take no token. One of the
+// two is enough.
+type ExemptConfig struct {
+	Methods []string `yaml:"methods"` // as sent: GET is not get
+	Paths   []string `yaml:"paths"`   // the target's bytes up to ?, all of them and none decoded
+}
+
+// Validate calls wrong once for each fault, with its path below limiter.exempt.
+func (c ExemptConfig) Validate(wrong func(path string, value any, allowed string)) {
+	for i, method := range c.Methods {
+		if len(method) == 0 || len(method) > maxMethod || !onlyClass([]byte(method), classToken) {
+			wrong(fmt.Sprintf("methods[%d]", i), method, fmt.Sprintf("a method as it is sent, such as OPTIONS, of at most %d bytes", maxMethod))
+		}
+	}
+	for i, path := range c.Paths {
+		if !strings.HasPrefix(path, "/") || strings.Contains(path, "?") || !onlyClass([]byte(path), classTarget) {
+			wrong(fmt.Sprintf("paths[%d]", i), path, "a path as it is sent, such as /healthz: / and visible ASCII characters but ? and #")
+		}
+	}
+}
+
+// exemptions are the requests that take no token. The zero value is none.
+type exemptions struct{ methods, paths map[string]bool }
+
+func newExemptions(c ExemptConfig) exemptions {
+	return exemptions{methods: setOf(c.Methods), paths: setOf(c.Paths)}
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}
+
+// hold reports whether the request is one of them.
+func (e *exemptions) hold(r *request) bool {
+	if len(e.methods) > 0 && e.methods[string(r.method)] { // the compiler makes no copy of a key
+		return true
+	}
+	if len(e.paths) == 0 {
+		return false
+	}
+	path, _, _ := bytes.Cut(r.target, questionMark)
+	return e.paths[string(path)]
+}
+
+var questionMark = []byte("?")
