@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -157,16 +158,20 @@ func testConfig(t *testing.T, backends []string, more ...string) string {
 	return text.String()
 }
 
-// freeAddresses returns loopback addresses that nobody listens on.
+// freeAddresses returns loopback addresses that nothing listens on. Their ports are not among those
+// that the system gives out by itself, so that no test beside this one gets them in the meantime.
 func freeAddresses(t *testing.T, count int) (addresses []string) {
 	t.Helper()
-	for range count {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	const first, ports = 10_000, 10_000
+	for tries := 0; len(addresses) < count; tries++ {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(ports)))
+		switch {
+		case err == nil:
+			defer ln.Close()
+			addresses = append(addresses, ln.Addr().String())
+		case tries == 100:
 			t.Fatal(err)
 		}
-		defer ln.Close()
-		addresses = append(addresses, ln.Addr().String())
 	}
 	return addresses
 }

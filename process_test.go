@@ -65,6 +65,11 @@ func startProcess(t *testing.T, command string, args ...string) *process {
 	stdout, stderr := &journal{}, &journal{}
 	p := startProcessTo(t, stdout, stderr, command, args...)
 	p.stdout, p.stderr = stdout, stderr
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s said:\n%s%s", command, stdout, stderr)
+		}
+	})
 	return p
 }
 
