@@ -57,11 +57,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	// drains, and the fake backends, which answer its last requests.
 	outlive, drained := context.WithCancel(context.WithoutCancel(ctx))
 	if demo {
-		for _, ln := range demoListeners(c.Pools, log) {
-			group.Go(func() error {
-				return backend.Serve(outlive, ln, backend.Options{Name: ln.Addr().String()})
-			})
-		}
+		startDemo(outlive, group, demoListeners(c.Pools, log))
 	}
 	for name, pool := range c.Pools {
 		targets := healthTargets(name, pool, balancer, log)
@@ -147,6 +143,15 @@ func healthTargets(name string, c *pool, balancer *proxy.Proxy, log zerolog.Logg
 		})
 	}
 	return targets
+}
+
+// startDemo serves a fake backend on each listener until ctx ends.
+func startDemo(ctx context.Context, group *errgroup.Group, listeners []net.Listener) {
+	for _, ln := range listeners {
+		group.Go(func() error {
+			return backend.Serve(ctx, ln, backend.Options{Name: ln.Addr().String()})
+		})
+	}
 }
 
 // demoListeners listens on those of the backends' loopback addresses that nobody
