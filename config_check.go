@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
 	"maps"
@@ -204,7 +205,8 @@ func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) *yaml.
 
 // readsItself reports whether a type decodes itself. Its error then says what it reads.
 func readsItself(t reflect.Type) bool {
-	return reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]())
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[yaml.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 // decimal is how numbers are written. YAML has more ways, and reads them in ways that surprise:

@@ -28,7 +28,8 @@ var mayImport = map[string][]string{
 	"docs/bucket":   {"limiter"},
 	"healthz":       {},
 	"limiter":       {},
-	"proxy":         {"limiter"},
+	"proxy":         {"limiter", "proxy/balance"},
+	"proxy/balance": {},
 }
 
 // mayNameFasthttp are the files that may import fasthttp: those at the edge, where its types

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/proxy/balance"
 )
 
 // backend is one server that requests are sent to. It is safe for concurrent use.
@@ -17,11 +19,11 @@ type backend struct {
 	pool      *pool
 	name      string // as metrics and logs call it
 	weight    int
-	hash      uint64 // for ipHash
+	hash      uint64 // for balance.IPHash
 	hostField []byte // for requests without a Host
 
-	idle fasthttp.HostClient // used for its pool of connections only
-	up   atomic.Bool
+	idle  fasthttp.HostClient // used for its pool of connections only
+	state atomic.Uint32       // see pool.mark
 
 	_        [64]byte // what follows changes with every request
 	inFlight atomic.Int64
@@ -36,8 +38,7 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 	if err != nil {
 		panic("BUG: a backend's URL was not validated: " + err.Error())
 	}
-	b := &backend{BackendAddress: address, pool: p, name: address.Address, weight: c.Weight, hash: stringKey(c.URL), hostField: []byte(address.Host)}
-	b.up.Store(true)
+	b := &backend{BackendAddress: address, pool: p, name: address.Address, weight: c.Weight, hash: balance.StringKey(c.URL), hostField: []byte(address.Host)}
 	dialer := net.Dialer{Timeout: connect}
 	b.idle.Addr = address.Address
 	b.idle.MaxConns = c.MaxConnections
@@ -55,6 +56,9 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 	}
 	return b
 }
+
+// takesRequests reports whether nothing keeps requests from the backend.
+func (b *backend) takesRequests() bool { return b.state.Load() == 0 }
 
 // backendConn is a connection to a backend. One exchange at a time owns it.
 type backendConn struct {

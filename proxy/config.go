@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"loadbalancer/proxy/balance"
 )
 
 // ServerConfig is the section server: the listener that clients connect to.
@@ -99,7 +101,7 @@ func CheckListen(address string) error {
 
 // PoolConfig is one entry of the section pools, without its health checks.
 type PoolConfig struct {
-	Balance  string          `yaml:"balance"`
+	Balance  balance.Policy  `yaml:"balance"`
 	Backends []BackendConfig `yaml:"backends"`
 	Timeouts TimeoutConfig   `yaml:"timeouts"`
 	Retry    RetryConfig     `yaml:"retry"`
@@ -128,7 +130,6 @@ type RetryConfig struct {
 // DefaultPoolConfig is a pool before its section is read.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
-		Balance:  "round_robin",
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
 		Retry:    RetryConfig{Attempts: 3},
 	}
@@ -145,9 +146,6 @@ const maxWeight = 1000
 
 // Validate calls wrong once for each fault, with its path below the pool.
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
-	if _, ok := policies[c.Balance]; !ok {
-		wrong("balance", c.Balance, "one of "+strings.Join(policyNames(), ", "))
-	}
 	if len(c.Backends) == 0 {
 		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
 	}

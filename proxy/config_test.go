@@ -73,8 +73,6 @@ func TestPoolConfigValidate(t *testing.T) {
 		want []string
 	}{
 		{"defaults", func(*PoolConfig) {}, nil},
-		{"balance", func(c *PoolConfig) { c.Balance = "fastest" }, []string{"balance"}},
-		{"no balance", func(c *PoolConfig) { c.Balance = "" }, []string{"balance"}},
 		{"no backends", func(c *PoolConfig) { c.Backends = nil }, []string{"backends"}},
 		{"url", func(c *PoolConfig) { c.Backends[1].URL = "ftp://b" }, []string{"backends[1].url"}},
 		{"twice", func(c *PoolConfig) { c.Backends[1].URL = "http://a:80/" }, []string{"backends[1].url"}},
@@ -94,13 +92,6 @@ func TestPoolConfigValidate(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
-	}
-	for name := range policies {
-		c := DefaultPoolConfig()
-		c.Balance, c.Backends = name, []BackendConfig{{URL: "http://a", Weight: 1}}
-		if got := faults(c.Validate); got != nil {
-			t.Errorf("%s: got %q", name, got)
-		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/balance"
 )
 
 // identify finds the address of the client: the peer's or, where the peer is a trusted proxy, the
@@ -16,7 +17,7 @@ func (p *Proxy) identify(x *exchange) {
 	if x.trusted {
 		x.addr = p.trust.client(x.addr, x.request.forwarded.lines(p.trust.field))
 	}
-	x.key = addrKey(x.addr)
+	x.key = balance.AddrKey(x.addr)
 }
 
 // noteKey notes the value of a field that has the name of the API key's. ok is false

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"loadbalancer/proxy/balance"
 )
 
 func TestIdentify(t *testing.T) {
@@ -77,7 +79,7 @@ func TestIdentify(t *testing.T) {
 				}
 			}
 			p.identify(x)
-			if want := netip.MustParseAddr(test.want); x.addr != want || x.trusted != test.trusted || x.key != addrKey(want) {
+			if want := netip.MustParseAddr(test.want); x.addr != want || x.trusted != test.trusted || x.key != balance.AddrKey(want) {
 				t.Errorf("got %s, trusted %v, key %#x", x.addr, x.trusted, x.key)
 			}
 		})

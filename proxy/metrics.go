@@ -141,7 +141,7 @@ func (p *Proxy) writeBackends(w io.Writer) {
 	header(w, "lb_backend_up", "gauge", "1 if the backend takes requests.")
 	p.eachBackend(func(b *backend, labels string) {
 		up := 0
-		if b.up.Load() {
+		if b.takesRequests() {
 			up = 1
 		}
 		fmt.Fprintf(w, "lb_backend_up{%s} %d\n", labels, up)

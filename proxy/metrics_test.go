@@ -215,7 +215,6 @@ func TestHistogram(t *testing.T) {
 func TestMetricsLabels(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Pools = map[string]PoolConfig{"a\"b\\c\td\u00e9\u200b": {
-		Balance:  "round_robin",
 		Backends: []BackendConfig{{URL: "unix:/tmp/\"\\\t\u00e9\x01", Weight: 1}},
 		Retry:    RetryConfig{Attempts: 1},
 	}}

@@ -5,13 +5,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"loadbalancer/proxy/balance"
 )
 
 // pool is a group of backends that serve the same requests. It is safe for
-// concurrent use: requests read the snapshot, health reports replace it.
+// concurrent use: requests read the snapshot, mark replaces it.
 type pool struct {
 	name           string
-	policy         policy
+	policy         balance.Policy
 	attempts       int
 	idempotencyKey bool // makes a request idempotent
 	responseHeader time.Duration
@@ -21,14 +23,21 @@ type pool struct {
 	turn           atomic.Uint64
 	budget         retryBudget
 
-	rebuild sync.Mutex // held while a new snapshot is made
+	marking sync.Mutex // held while a state changes and the snapshot is made anew
 	current atomic.Pointer[snapshot]
+}
+
+// snapshot is those backends of a pool that take requests, and the same as members
+// of the set that a policy picks from. It is never changed.
+type snapshot struct {
+	backends []*backend
+	set      *balance.Set
 }
 
 func newPool(name string, c PoolConfig) *pool {
 	p := &pool{
 		name:           name,
-		policy:         policies[c.Balance],
+		policy:         c.Balance,
 		attempts:       c.Retry.Attempts,
 		idempotencyKey: c.Retry.IdempotencyKey,
 		responseHeader: c.Timeouts.ResponseHeader,
@@ -39,20 +48,34 @@ func newPool(name string, c PoolConfig) *pool {
 	for _, b := range c.Backends {
 		p.backends = append(p.backends, newBackend(p, b, c.Timeouts.Connect))
 	}
-	p.current.Store(newSnapshot(p.backends, &p.turn))
+	p.rebuild()
 	return p
 }
 
-// report tells the pool that a backend went out or came back.
-func (p *pool) report(b *backend, up bool) {
-	p.rebuild.Lock()
-	defer p.rebuild.Unlock()
-	b.up.Store(up)
-	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *backend) bool { return !b.up.Load() })
-	p.current.Store(newSnapshot(available, &p.turn))
-	if !up {
+// mark sets a bit of a backend's state, or clears it. It is the only writer of
+// states.
+func (p *pool) mark(b *backend, bit state, on bool) {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	s := state(b.state.Load()) &^ bit
+	if on {
+		s |= bit
+	}
+	b.state.Store(uint32(s))
+	p.rebuild()
+	if s != 0 {
 		b.idle.CloseIdleConnections()
 	}
+}
+
+// rebuild makes the snapshot of the present states.
+func (p *pool) rebuild() {
+	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *backend) bool { return !b.takesRequests() })
+	members := make([]balance.Member, len(available))
+	for i, b := range available {
+		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
+	}
+	p.current.Store(&snapshot{available, balance.NewSet(members, &p.turn)})
 }
 
 // pick chooses the backend of the next attempt: by the pool's policy, but none
@@ -62,7 +85,7 @@ func (p *Proxy) pick(x *exchange) reason {
 	if len(s.backends) == 0 {
 		return noBackend
 	}
-	b := s.untried(x.pool.policy(s, x.key), &x.tried)
+	b := s.untried(x.pool.policy.Pick(s.set, x.key), &x.tried)
 	if b == nil {
 		return noBackend
 	}
@@ -74,6 +97,17 @@ func (p *Proxy) pick(x *exchange) reason {
 	x.tried.add(b)
 	x.backend = b
 	return none
+}
+
+// untried finds the first backend from the picked one on that the request has not
+// tried; nil when there is none.
+func (s *snapshot) untried(picked int, t *triedSet) *backend {
+	for i := range s.backends {
+		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) {
+			return b
+		}
+	}
+	return nil
 }
 
 // hasUntried reports whether a backend takes requests that this one has not tried.

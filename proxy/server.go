@@ -262,7 +262,7 @@ func (p *Proxy) turnAway(conn net.Conn) {
 func (p *Proxy) Report(poolName string, index int, up bool) {
 	for _, pool := range p.pools {
 		if pool.name == poolName {
-			pool.report(pool.backends[index], up)
+			pool.mark(pool.backends[index], down, !up)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package balance
 
 import (
 	"fmt"
@@ -9,47 +9,46 @@ import (
 	"testing"
 )
 
-// newTestSnapshot makes a snapshot of backends with these weights.
-func newTestSnapshot(weights ...int) *snapshot {
-	var backends []*backend
+// newTestSet makes a set of members with these weights.
+func newTestSet(weights ...int) *Set {
+	var members []Member
 	for i, w := range weights {
-		url := fmt.Sprintf("http://10.0.0.%d:80", i+1)
-		backends = append(backends, &backend{name: url, weight: w, hash: stringKey(url)})
+		members = append(members, Member{w, StringKey(fmt.Sprintf("http://10.0.0.%d:80", i+1)), new(atomic.Int64)})
 	}
-	return newSnapshot(backends, new(atomic.Uint64))
+	return NewSet(members, new(atomic.Uint64))
 }
 
-// shares counts the backends that n picks give, each for another client.
-func shares(s *snapshot, pick policy, n int) []int {
-	counts := make([]int, len(s.backends))
+// shares counts the members that n picks give, each for another client.
+func shares(s *Set, p Policy, n int) []int {
+	counts := make([]int, s.Len())
 	for i := range n {
-		counts[slices.Index(s.backends, pick(s, clientKey(i)))]++
+		counts[p.Pick(s, clientKey(i))]++
 	}
 	return counts
 }
 
 // clientKey is the key of the i-th client.
 func clientKey(i int) uint64 {
-	return addrKey(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+	return AddrKey(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 }
 
 func TestShareByWeight(t *testing.T) {
 	const picks = 60000
-	for _, name := range []string{"round_robin", "random", "random_two", "ip_hash"} {
+	for _, policy := range []Policy{RoundRobin, Random, RandomTwo, IPHash} {
 		for _, weights := range [][]int{{1}, {1, 1, 1}, {5, 1, 1}, {1, 2, 3, 4}, {1000, 500, 500}} {
-			t.Run(fmt.Sprint(name, weights), func(t *testing.T) {
+			t.Run(fmt.Sprint(policy, weights), func(t *testing.T) {
 				total := 0
 				for _, w := range weights {
 					total += w
 				}
 				tolerance := 0.06
-				if name == "random_two" && len(weights) > 1 && weights[0] != weights[1] {
+				if policy == RandomTwo && len(weights) > 1 && weights[0] != weights[1] {
 					tolerance = 0.45 // two different ones are drawn, which evens the shares out
 				}
-				for i, got := range shares(newTestSnapshot(weights...), policies[name], picks) {
+				for i, got := range shares(newTestSet(weights...), policy, picks) {
 					want := float64(picks*weights[i]) / float64(total)
 					if math.Abs(float64(got)-want) > tolerance*want {
-						t.Errorf("backend %d of weight %d got %d of %d, want about %.0f", i, weights[i], got, picks, want)
+						t.Errorf("member %d of weight %d got %d of %d, want about %.0f", i, weights[i], got, picks, want)
 					}
 				}
 			})
@@ -57,7 +56,7 @@ func TestShareByWeight(t *testing.T) {
 	}
 }
 
-// In one round each backend has exactly its turns, and they are as far apart as
+// In one round each member has exactly its turns, and they are as far apart as
 // they can be.
 func TestRoundRobinIsSmooth(t *testing.T) {
 	for _, test := range []struct {
@@ -76,7 +75,7 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 		{[]int{1000, 1}, 1001, 1000},
 	} {
 		t.Run(fmt.Sprint(test.weights), func(t *testing.T) {
-			s := newTestSnapshot(test.weights...)
+			s := newTestSet(test.weights...)
 			if len(s.schedule) != test.round {
 				t.Fatalf("a round has %d turns, want %d", len(s.schedule), test.round)
 			}
@@ -86,9 +85,9 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 			}
 			scale /= test.round
 			for range 3 {
-				for i, got := range shares(s, roundRobin, test.round) {
+				for i, got := range shares(s, RoundRobin, test.round) {
 					if want := test.weights[i] / scale; got != want {
-						t.Errorf("backend %d had %d turns, want %d", i, got, want)
+						t.Errorf("member %d had %d turns, want %d", i, got, want)
 					}
 				}
 			}
@@ -116,16 +115,16 @@ func TestRoundRobinOrder(t *testing.T) {
 func TestScheduleIsBounded(t *testing.T) {
 	odd := make([]int, 1000)
 	for i := range odd {
-		odd[i] = 1 + i%maxWeight
+		odd[i] = 1 + i%1000
 	}
 	light := slices.Repeat([]int{1}, 1000)
-	light[0] = maxWeight
-	for _, weights := range [][]int{odd, light, slices.Repeat([]int{maxWeight}, 1000), {997, 991, 983}} {
-		s := newTestSnapshot(weights...)
+	light[0] = 1000
+	for _, weights := range [][]int{odd, light, slices.Repeat([]int{1000}, 1000), {997, 991, 983}} {
+		s := newTestSet(weights...)
 		if n := len(s.schedule); n > maxSchedule+len(weights) {
-			t.Errorf("%d backends make a round of %d turns", len(weights), n)
+			t.Errorf("%d members make a round of %d turns", len(weights), n)
 		}
-		turns := shares(s, roundRobin, len(s.schedule))
+		turns := shares(s, RoundRobin, len(s.schedule))
 		total := 0
 		for _, w := range weights {
 			total += w
@@ -133,20 +132,20 @@ func TestScheduleIsBounded(t *testing.T) {
 		for i, w := range weights {
 			exact := float64(w) / float64(total) * float64(len(s.schedule))
 			if turns[i] < 1 || math.Abs(float64(turns[i])-exact) > 1.5 {
-				t.Errorf("backend %d of weight %d has %d turns, want about %.1f", i, w, turns[i], exact)
+				t.Errorf("member %d of weight %d has %d turns, want about %.1f", i, w, turns[i], exact)
 			}
 		}
 	}
-	if s := newTestSnapshot(); len(s.schedule) != 0 || len(s.backends) != 0 {
-		t.Error("a snapshot of no backends has turns")
+	if s := newTestSet(); len(s.schedule) != 0 || s.Len() != 0 {
+		t.Error("a set of no members has turns")
 	}
 }
 
 func TestLeastRequests(t *testing.T) {
 	t.Run("ties are shared", func(t *testing.T) {
-		for i, got := range shares(newTestSnapshot(1, 1, 1, 1), leastRequests, 400) {
+		for i, got := range shares(newTestSet(1, 1, 1, 1), LeastRequests, 400) {
 			if got != 100 {
-				t.Errorf("backend %d got %d of 400", i, got)
+				t.Errorf("member %d got %d of 400", i, got)
 			}
 		}
 	})
@@ -163,25 +162,25 @@ func TestLeastRequests(t *testing.T) {
 		{"an idle light one before a loaded heavy one", []int{1, 1000}, []int64{0, 1000}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newTestSnapshot(test.weights...)
+			s := newTestSet(test.weights...)
 			for i, n := range test.load {
-				s.backends[i].inFlight.Store(n)
+				s.members[i].InFlight.Store(n)
 			}
-			for range 2 * len(s.backends) {
-				if got := slices.Index(s.backends, leastRequests(s, 0)); got != test.want {
+			for range 2 * s.Len() {
+				if got := LeastRequests.Pick(s, 0); got != test.want {
 					t.Fatalf("picked %d, want %d", got, test.want)
 				}
 			}
 		})
 	}
 	t.Run("load settles by weight", func(t *testing.T) {
-		s := newTestSnapshot(1, 2, 5)
+		s := newTestSet(1, 2, 5)
 		for range 800 {
-			leastRequests(s, 0).inFlight.Add(1)
+			s.members[LeastRequests.Pick(s, 0)].InFlight.Add(1)
 		}
 		for i, want := range []int64{100, 200, 500} {
-			if got := s.backends[i].inFlight.Load(); got < want-1 || got > want+1 {
-				t.Errorf("backend %d has %d under way, want %d", i, got, want)
+			if got := s.members[i].InFlight.Load(); got < want-1 || got > want+1 {
+				t.Errorf("member %d has %d under way, want %d", i, got, want)
 			}
 		}
 	})
@@ -189,69 +188,68 @@ func TestLeastRequests(t *testing.T) {
 
 func TestRandomTwoAvoidsTheLoaded(t *testing.T) {
 	const picks = 10000
-	s := newTestSnapshot(1, 1, 1, 1)
-	s.backends[2].inFlight.Store(10)
-	got := shares(s, randomTwo, picks)
+	s := newTestSet(1, 1, 1, 1)
+	s.members[2].InFlight.Store(10)
+	got := shares(s, RandomTwo, picks)
 	// It is only picked when all draws give it.
 	if got[2] > picks/50 {
-		t.Errorf("the loaded backend got %d of %d", got[2], picks)
+		t.Errorf("the loaded member got %d of %d", got[2], picks)
 	}
 }
 
-// A heavy backend with more requests under way than a light one may still be the
+// A heavy member with more requests under way than a light one may still be the
 // less loaded.
 func TestRandomTwoWeighsTheLoad(t *testing.T) {
-	s := newTestSnapshot(9, 1)
-	s.backends[0].inFlight.Store(5)
-	s.backends[1].inFlight.Store(1)
-	if got := shares(s, randomTwo, 1000); got[0] < 990 {
+	s := newTestSet(9, 1)
+	s.members[0].InFlight.Store(5)
+	s.members[1].InFlight.Store(1)
+	if got := shares(s, RandomTwo, 1000); got[0] < 990 {
 		t.Errorf("5 of weight 9 beside 1 of weight 1: picked %v", got)
 	}
 }
 
-// When one of ten backends goes, its clients move, to all of the others, and
-// nobody else does.
+// When one of ten members goes, its clients move, to all of the others, and no other client does.
 func TestIPHashMovesFew(t *testing.T) {
 	const clients = 20000
 	for _, weights := range [][]int{slices.Repeat([]int{1}, 10), {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}} {
-		all := newTestSnapshot(weights...)
+		all := newTestSet(weights...)
 		const gone = 6
-		fewer := newSnapshot(slices.Delete(slices.Clone(all.backends), gone, gone+1), all.turn)
-		lost, heirs := 0, map[*backend]int{}
+		fewer := NewSet(slices.Delete(slices.Clone(all.members), gone, gone+1), all.turn)
+		lost, heirs := 0, map[uint64]int{}
 		for i := range clients {
-			before, after := ipHash(all, clientKey(i)), ipHash(fewer, clientKey(i))
+			before, after := all.members[IPHash.Pick(all, clientKey(i))].Hash, fewer.members[IPHash.Pick(fewer, clientKey(i))].Hash
 			switch {
-			case before == all.backends[gone]:
+			case before == all.members[gone].Hash:
 				lost++
 				heirs[after]++
 			case before != after:
-				t.Fatalf("client %d moved from %s to %s, which both live", i, before.name, after.name)
+				t.Fatalf("client %d moved from %x to %x, which both live", i, before, after)
 			}
 		}
 		if lost == 0 || len(heirs) != 9 {
-			t.Errorf("%v: %d clients moved to %d backends", weights, lost, len(heirs))
+			t.Errorf("%v: %d clients moved to %d members", weights, lost, len(heirs))
 		}
 	}
 }
 
-// The result is the same in every instance, in whatever order the config lists
-// the backends.
+// The result is the same in every instance, in whatever order the config lists the members.
 func TestIPHashIsStable(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1, 1}, {1, 2, 3, 4}} {
-		a, b := newTestSnapshot(weights...), newTestSnapshot(weights...)
-		slices.Reverse(b.backends)
+		a, b := newTestSet(weights...), newTestSet(weights...)
+		slices.Reverse(b.members)
 		for i := range 1000 {
-			if x, y := ipHash(a, clientKey(i)).name, ipHash(b, clientKey(i)).name; x != y {
-				t.Fatalf("%v: client %d goes to %s here and to %s there", weights, i, x, y)
+			x, y := a.members[IPHash.Pick(a, clientKey(i))].Hash, b.members[IPHash.Pick(b, clientKey(i))].Hash
+			if x != y {
+				t.Fatalf("%v: client %d goes to %x here and to %x there", weights, i, x, y)
 			}
 		}
 	}
 	// These are fixed: changing the hash moves every client at a rolling update.
-	if got := addrKey(netip.MustParseAddr("192.0.2.1")); got != goldenAddrKey {
-		t.Errorf("addrKey = %#x, want %#x", got, uint64(goldenAddrKey))
+	if got := AddrKey(netip.MustParseAddr("192.0.2.1")); got != goldenAddrKey {
+		t.Errorf("AddrKey = %#x, want %#x", got, uint64(goldenAddrKey))
 	}
-	if got := stringKey("http://10.0.0.1:80"); got != goldenStringKey {
-		t.Errorf("stringKey = %#x, want %#x", got, uint64(goldenStringKey))
+	if got := StringKey("http://10.0.0.1:80"); got != goldenStringKey {
+		t.Errorf("StringKey = %#x, want %#x", got, uint64(goldenStringKey))
 	}
 }
 
@@ -259,30 +257,6 @@ const (
 	goldenAddrKey   = 0x1ad9f79f750af5b2
 	goldenStringKey = 0x7cb0be5bda1f1aa0
 )
-
-func TestUntried(t *testing.T) {
-	s := newTestSnapshot(1, 1, 1)
-	a, b, c := s.backends[0], s.backends[1], s.backends[2]
-	for _, test := range []struct {
-		tried        []*backend
-		picked, want *backend
-	}{
-		{nil, b, b},
-		{[]*backend{a}, b, b},
-		{[]*backend{b}, b, c},
-		{[]*backend{c}, c, a},
-		{[]*backend{b, c}, b, a},
-		{[]*backend{a, b, c}, b, nil},
-	} {
-		var tried triedSet
-		for _, b := range test.tried {
-			tried.add(b)
-		}
-		if got := s.untried(test.picked, &tried); got != test.want {
-			t.Errorf("after %d tries: got %v, want %v", len(test.tried), got, test.want)
-		}
-	}
-}
 
 func TestReduce(t *testing.T) {
 	for _, test := range []struct {
@@ -297,6 +271,22 @@ func TestReduce(t *testing.T) {
 		reduced, total := reduce(test.in)
 		if got := fmt.Sprint(reduced, total); got != test.want {
 			t.Errorf("reduce(%v) = %s, want %s", test.in, got, test.want)
+		}
+	}
+}
+
+func TestPolicyNames(t *testing.T) {
+	for p := range Policy(len(policies)) {
+		var read Policy
+		if err := read.UnmarshalText([]byte(p.String())); err != nil || read != p {
+			t.Errorf("%s is read as %v (%v)", p, read, err)
+		}
+	}
+	for _, name := range []string{"", "fastest", "Random", "random "} {
+		p := IPHash
+		err := p.UnmarshalText([]byte(name))
+		if err == nil || err.Error() != "one of round_robin, least_requests, random_two, random, ip_hash" || p != IPHash {
+			t.Errorf("%q is read as %v (%v)", name, p, err)
 		}
 	}
 }

@@ -7,25 +7,6 @@ import (
 	"testing"
 )
 
-func TestPoliciesDoNotAllocate(t *testing.T) {
-	for name, pick := range policies {
-		for _, weights := range [][]int{{1, 1, 1}, {1, 2, 3}} {
-			s, key := newTestSnapshot(weights...), uint64(0)
-			if n := testing.AllocsPerRun(1000, func() { key++; pick(s, key) }); n != 0 {
-				t.Errorf("%s with weights %v: %v allocations", name, weights, n)
-			}
-		}
-	}
-	s := newTestSnapshot(1, 1, 1)
-	if n := testing.AllocsPerRun(1000, func() {
-		var tried triedSet
-		tried.add(s.backends[0])
-		s.untried(s.backends[0], &tried)
-	}); n != 0 {
-		t.Errorf("untried: %v allocations", n)
-	}
-}
-
 func TestIdentifyDoesNotAllocate(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Server.TrustedProxies = []string{"10.0.0.0/8", "2001:db8::/32"}

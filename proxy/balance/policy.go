@@ -1,0 +1,121 @@
+package balance
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+)
+
+// Policy is how a member is chosen. The zero value is RoundRobin.
+type Policy uint8
+
+// The policies.
+const (
+	RoundRobin    Policy = iota // each in turn, by weight
+	LeastRequests               // the fewest requests in flight for its weight
+	RandomTwo                   // the less loaded of two, drawn by weight
+	Random                      // drawn by weight
+	IPHash                      // the same one for a key, as long as that one is there
+)
+
+// policies has the name of each policy in the config, and how it picks.
+var policies = [...]struct {
+	name string
+	pick func(s *Set, key uint64) int
+}{
+	RoundRobin:    {"round_robin", roundRobin},
+	LeastRequests: {"least_requests", leastRequests},
+	RandomTwo:     {"random_two", randomTwo},
+	Random:        {"random", random},
+	IPHash:        {"ip_hash", ipHash},
+}
+
+// UnmarshalText reads the name of a policy. Its error lists those that there are.
+func (p *Policy) UnmarshalText(name []byte) error {
+	var names []string
+	for i := range policies {
+		if policies[i].name == string(name) {
+			*p = Policy(i)
+			return nil
+		}
+		names = append(names, policies[i].name)
+	}
+	return errors.New("one of " + strings.Join(names, ", "))
+}
+
+// String returns the policy's name in the config.
+func (p Policy) String() string { return policies[p].name }
+
+// Pick returns the index of a member of the set, which must have one. The key stands for the client;
+// IPHash alone looks at it.
+func (p Policy) Pick(s *Set, key uint64) int { return policies[p].pick(s, key) }
+
+// roundRobin gives each member its turns in proportion to its weight, spread evenly over the round.
+func roundRobin(s *Set, _ uint64) int {
+	turn := s.turn.Add(1) - 1
+	return int(s.schedule[turn%uint64(len(s.schedule))])
+}
+
+// leastRequests searches from where it would be round robin's turn, so that ties are shared by
+// weight.
+func leastRequests(s *Set, _ uint64) int {
+	n := len(s.members)
+	start := roundRobin(s, 0)
+	best, load := start, s.members[start].InFlight.Load()
+	for i := 1; i < n; i++ {
+		at := start + i
+		if at >= n {
+			at -= n
+		}
+		if l := s.members[at].InFlight.Load(); s.lighter(at, l, best, load) {
+			best, load = at, l
+		}
+	}
+	return best
+}
+
+// lighter reports whether member a is less loaded for its weight than b.
+func (s *Set) lighter(a int, aLoad int64, b int, bLoad int64) bool {
+	return aLoad*int64(s.members[b].Weight) < bLoad*int64(s.members[a].Weight)
+}
+
+// randomTwo is Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
+func randomTwo(s *Set, key uint64) int {
+	a, b := random(s, key), random(s, key)
+	for tries := 0; a == b && tries < 4; tries++ {
+		b = random(s, key)
+	}
+	if s.lighter(b, s.members[b].InFlight.Load(), a, s.members[a].InFlight.Load()) {
+		return b
+	}
+	return a
+}
+
+func random(s *Set, _ uint64) int {
+	return int(s.schedule[rand.Uint64N(uint64(len(s.schedule)))])
+}
+
+// ipHash picks the highest of the weighted scores that the key and each member have together
+// (rendezvous hashing; weights as in Schindelhauer and Schomaker, 2005). When a member goes, only its
+// own keys move.
+func ipHash(s *Set, key uint64) int {
+	best, top := 0, math.Inf(-1)
+	if s.even {
+		most := uint64(0)
+		for i := range s.members {
+			if h := mix(key ^ s.members[i].Hash); h >= most {
+				best, most = i, h
+			}
+		}
+		return best
+	}
+	for i := range s.members {
+		m := &s.members[i]
+		u := (float64(mix(key^m.Hash)>>11) + 0.5) / (1 << 53) // in (0, 1)
+		if score := -float64(m.Weight) / math.Log(u); score > top {
+			best, top = i, score
+		}
+	}
+	return best
+}
