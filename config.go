@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
-	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,17 +15,24 @@ import (
 	"loadbalancer/healthz"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
 )
 
 // config is the whole file: each package's part of it, composed.
 type config struct {
-	Server     proxy.ServerConfig  `yaml:"server"`
+	Server     serverConfig        `yaml:"server"`
 	Management managementConfig    `yaml:"management"`
 	Pools      map[string]*pool    `yaml:"pools"`
 	Routes     []proxy.RouteConfig `yaml:"routes"`
 	Limiter    limiterConfig       `yaml:"limiter"`
 	Clients    clients.Config      `yaml:"clients"`
 	Log        logConfig           `yaml:"log"`
+}
+
+// serverConfig joins the listener with what is done with its connections.
+type serverConfig struct {
+	proxy.ServerConfig `yaml:",inline"`
+	listen.Config      `yaml:",inline"`
 }
 
 // pool joins what the proxy and the health checks have to know of a pool.
@@ -73,9 +78,10 @@ func oneOf(wrong func(path string, value any, allowed string), path, value strin
 }
 
 func defaultConfig() config {
+	management, _ := listen.ParseAddress("127.0.0.1:8081") // is one
 	return config{
-		Server:     proxy.DefaultServerConfig(),
-		Management: managementConfig{Listen: "127.0.0.1:8081"},
+		Server:     serverConfig{proxy.DefaultServerConfig(), listen.DefaultConfig()},
+		Management: managementConfig{Listen: management},
 		Limiter:    limiterConfig{Config: limiter.DefaultConfig()},
 		Clients:    clients.DefaultConfig(),
 		Log:        logConfig{Level: "info", Format: "auto", Access: proxy.AccessOff},
@@ -111,25 +117,6 @@ func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (
 // poolName is what a pool may be called: the name stands in metrics and in paths.
 var poolName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// sameListener reports whether two addresses cannot both be listened on.
-func sameListener(a, b string) bool {
-	pathA, isUnixA := strings.CutPrefix(a, "unix:")
-	pathB, isUnixB := strings.CutPrefix(b, "unix:")
-	if isUnixA || isUnixB {
-		return isUnixA && isUnixB && filepath.Clean(pathA) == filepath.Clean(pathB)
-	}
-	hostA, portA, errA := net.SplitHostPort(strings.Replace(a, "localhost:", "127.0.0.1:", 1))
-	hostB, portB, errB := net.SplitHostPort(strings.Replace(b, "localhost:", "127.0.0.1:", 1))
-	if errA != nil || errB != nil || portA != portB || portA == "0" {
-		return false
-	}
-	return hostA == hostB || isWildcard(hostA) || isWildcard(hostB)
-}
-
-func isWildcard(host string) bool {
-	return host == "" || net.ParseIP(host).IsUnspecified()
-}
-
 // sameToCGI reports whether two names of fields are one to programs that read _ as -, such as CGI's.
 func sameToCGI(a, b string) bool {
 	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
@@ -140,12 +127,13 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	at := func(section string) func(path string, value any, allowed string) {
 		return func(path string, value any, allowed string) { wrong(section+"."+path, value, allowed) }
 	}
-	c.Server.Validate(at("server"))
+	c.Server.Config.Validate(at("server"))
+	c.Server.ServerConfig.Validate(at("server"))
 	c.Management.validate(at("management"))
 	switch {
-	case !sameListener(c.Management.Listen, c.Server.Listen):
+	case !c.Management.Listen.Overlaps(c.Server.Listen):
 	case c.Management.Listen == defaultConfig().Management.Listen: // the file need not have it
-		wrong("server.listen", c.Server.Listen, "another address than management.listen, which is "+c.Management.Listen)
+		wrong("server.listen", c.Server.Listen, "another address than management.listen, which is "+c.Management.Listen.String())
 	default:
 		wrong("management.listen", c.Management.Listen, "another address than server.listen")
 	}

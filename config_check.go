@@ -43,12 +43,14 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	switch {
 	case d.broken[n]:
 		return d.spoiled(t, path)
-	case n.ShortTag() == "!!null" && t.Kind() == reflect.Struct:
+	case n.ShortTag() == "!!null" && isSection(t):
 		return &yaml.Node{Kind: yaml.MappingNode} // its defaults stay
 	case n.ShortTag() == "!!null":
 		return n // the default stays
-	case t.Kind() == reflect.Struct:
+	case isSection(t):
 		return d.checkSection(n, t, path)
+	case readsText(t) && n.Kind != yaml.ScalarNode: // the decoder would look for its fields
+		return d.mistyped(n, t, path, "a text")
 	case t.Kind() == reflect.Map:
 		return d.checkNames(n, t, path)
 	case t.Kind() == reflect.Slice:
@@ -205,9 +207,16 @@ func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) *yaml.
 
 // readsItself reports whether a type decodes itself. Its error then says what it reads.
 func readsItself(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	return p.Implements(reflect.TypeFor[yaml.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+	return readsText(t) || reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]())
 }
+
+// readsText reports whether a type decodes itself from one value.
+func readsText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// isSection reports whether a type is decoded from a section.
+func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && !readsText(t) }
 
 // decimal is how numbers are written. YAML has more ways, and reads them in ways that surprise:
 // 0100 is 64 and 1_0 is 10.
@@ -244,7 +253,7 @@ func (d *document) spoiled(t reflect.Type, path string) *yaml.Node {
 	}
 	d.told[path] = true
 	switch {
-	case t.Kind() == reflect.Struct:
+	case isSection(t):
 		section := &yaml.Node{Kind: yaml.MappingNode}
 		for key, field := range fieldsOf(t) {
 			section.Content = append(section.Content, keyNode(key), d.spoiled(field, below(path, key)))
@@ -252,6 +261,8 @@ func (d *document) spoiled(t reflect.Type, path string) *yaml.Node {
 		return section
 	case t.Kind() == reflect.Slice:
 		return &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{d.spoiled(t.Elem(), path+"[0]")}}
+	case readsText(t) && reflect.New(t).Interface().(encoding.TextUnmarshaler).UnmarshalText(nil) == nil:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str"} // the zero value
 	case t.Kind() == reflect.Map, readsItself(t):
 	case t == durationType:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "-1ns"}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
 )
 
 // ownListener returns the key of the balancer's own listener that a backend's address leads to, or
@@ -24,13 +25,13 @@ func (c *config) ownListener(backend proxy.BackendAddress, interfaces []netip.Ad
 
 // leadsTo reports whether a connection to a backend arrives at what listens on an address. Names
 // other than localhost are not looked up.
-func leadsTo(backend proxy.BackendAddress, listen string, interfaces []netip.Addr) bool {
-	if socket, ok := strings.CutPrefix(listen, "unix:"); ok {
+func leadsTo(backend proxy.BackendAddress, listener listen.Address, interfaces []netip.Addr) bool {
+	if socket, ok := listener.Socket(); ok {
 		path, err := filepath.Abs(socket)
 		return err == nil && backend.Network == "unix" && filepath.Clean(backend.Address) == path
 	}
-	listenHost, listenPort, err := net.SplitHostPort(listen)
-	if err != nil || listenPort == "0" {
+	listenHost, listenPort := listener.HostPort()
+	if listenPort == "0" {
 		return false
 	}
 	host, port, err := net.SplitHostPort(backend.Address)

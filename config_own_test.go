@@ -54,7 +54,7 @@ func TestLeadsTo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := leadsTo(backend, test.listen, interfaces); got != test.want {
+		if got := leadsTo(backend, addressOf(t, test.listen), interfaces); got != test.want {
 			t.Errorf("%s leads to %s: got %v", test.backend, test.listen, got)
 		}
 	}

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"loadbalancer/proxy/listen"
 )
 
 // deadline bounds whatever a test waits for.
@@ -174,6 +176,15 @@ func freeAddresses(t *testing.T, count int) (addresses []string) {
 		}
 	}
 	return addresses
+}
+
+func addressOf(t *testing.T, text string) listen.Address {
+	t.Helper()
+	a, err := listen.ParseAddress(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 func waitFor(t *testing.T, what string, is func() bool) {

@@ -18,23 +18,19 @@ import (
 	"loadbalancer/clients"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
 )
 
 // managementConfig is the section management.
 type managementConfig struct {
-	Listen     string       `yaml:"listen"` // "" turns the listener off
-	APIOnProxy bool         `yaml:"api_on_proxy"`
-	Token      plainToken   `yaml:"token"` // has all rights; "": there is none
-	Tokens     tokenConfigs `yaml:"tokens"`
+	Listen     listen.Address `yaml:"listen"` // the zero value turns the listener off
+	APIOnProxy bool           `yaml:"api_on_proxy"`
+	Token      plainToken     `yaml:"token"` // has all rights; "": there is none
+	Tokens     tokenConfigs   `yaml:"tokens"`
 }
 
 // validate calls wrong once for each fault, with its path below management.
 func (c managementConfig) validate(wrong func(path string, value any, allowed string)) {
-	if c.Listen != "" {
-		if err := proxy.CheckListen(c.Listen); err != nil {
-			wrong("listen", c.Listen, err.Error()+`, or "" to turn it off`)
-		}
-	}
 	c.Tokens.validate(wrong)
 }
 
@@ -195,12 +191,16 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	writeRuntimeMetrics(w)
 }
 
+// managementSocketMode is that of management.listen: a peer on a unix socket has all rights without
+// a token.
+const managementSocketMode listen.Mode = 0o600
+
 // open opens the management listener; nil when it is turned off.
 func (c managementConfig) open(log zerolog.Logger) (net.Listener, error) {
-	if c.Listen == "" {
+	if c.Listen.IsZero() {
 		return nil, nil
 	}
-	return listen("management.listen", c.Listen, managementSocketMode, log)
+	return listen.Open("management.listen", c.Listen, managementSocketMode, log)
 }
 
 // managementTimeout bounds a request and an idle connection of the management side.

@@ -264,7 +264,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 	}
 	defer service.Close()
 	log := &journal{}
-	m := newManagement(managementConfig{Listen: "127.0.0.1:0"}, "X-Forwarded-For", service, zerolog.New(log))
+	m := newManagement(managementConfig{Listen: addressOf(t, "127.0.0.1:0")}, "X-Forwarded-For", service, zerolog.New(log))
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")
@@ -298,7 +298,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 // The listener is closed and nothing is left, however early the end comes.
 func TestManagementEndsBeforeItHasBegun(t *testing.T) {
 	for range 50 {
-		m := &management{config: managementConfig{Listen: "127.0.0.1:0"}}
+		m := &management{config: managementConfig{Listen: addressOf(t, "127.0.0.1:0")}}
 		ln, err := m.config.open(m.log)
 		if err != nil {
 			t.Fatal(err)

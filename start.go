@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"slices"
-	"strings"
-	"syscall"
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
@@ -20,12 +16,13 @@ import (
 	"loadbalancer/healthz"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
 )
 
 // start makes the components, runs them until ctx ends or one of them fails, and
 // returns when all have ended.
 func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger, lines *logQueue) error {
-	front, err := listen("server.listen", c.Server.Listen, c.Server.UnixMode, log)
+	front, err := listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, log)
 	if err != nil {
 		return err
 	}
@@ -88,7 +85,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 // openClients opens the store of the clients. Where they are neither limited nor
 // managed it returns nil: a bare proxy needs neither a file nor a database.
 func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, log zerolog.Logger) (*clients.Service, error) {
-	if !c.Limiter.Enabled && c.Management.Listen == "" && !c.Management.APIOnProxy {
+	if !c.Limiter.Enabled && c.Management.Listen.IsZero() && !c.Management.APIOnProxy {
 		return nil, nil
 	}
 	return clients.Open(ctx, c.Clients, limits, log)
@@ -105,7 +102,7 @@ func unlessEnded(ctx context.Context, err error) error {
 
 // proxyOptions hands the proxy its part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, mayUse func(*fasthttp.RequestCtx) bool, log zerolog.Logger) proxy.Options {
-	o := proxy.Options{Server: c.Server, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, MayUseAPI: mayUse, Access: c.Log.Access, Log: log}
+	o := proxy.Options{Server: c.Server.ServerConfig, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, MayUseAPI: mayUse, Access: c.Log.Access, Log: log}
 	for name, pool := range c.Pools {
 		o.Pools[name] = pool.PoolConfig
 	}
@@ -165,41 +162,10 @@ func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.
 				continue
 			}
 			if ln, err := net.Listen(address.Network, address.Address); err == nil {
-				listeners = append(listeners, &patientListener{Listener: ln, log: log})
+				listeners = append(listeners, listen.Patient(ln, log))
 			}
 		}
 	}
 	log.Info().Int("started", len(listeners)).Msg("demo backends")
 	return listeners
-}
-
-// listen opens a listener on host:port or unix:/path. key is the config's name for it, and mode that
-// of the file of a unix socket.
-func listen(key, address string, mode proxy.UnixMode, log zerolog.Logger) (net.Listener, error) {
-	var ln net.Listener
-	var err error
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		ln, err = listenUnix(key, path, os.FileMode(mode))
-	} else {
-		ln, err = listenTCP(key, address)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &patientListener{Listener: ln, log: log}, nil
-}
-
-func listenTCP(key, address string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		holder := portHolder(address)
-		if holder == "" {
-			holder = "taken"
-		}
-		return nil, fmt.Errorf("%s: %s is %s; stop that, or choose another address", key, address, holder)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: listen on %s: %w", key, address, err)
-	}
-	return ln, nil
 }

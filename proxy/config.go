@@ -17,10 +17,8 @@ import (
 	"loadbalancer/proxy/balance"
 )
 
-// ServerConfig is the section server: the listener that clients connect to.
+// ServerConfig is the section server, without its listener.
 type ServerConfig struct {
-	Listen            string         `yaml:"listen"`
-	UnixMode          UnixMode       `yaml:"unix_mode"` // of the socket, where listen is one
 	ReadHeaderTimeout time.Duration  `yaml:"read_header_timeout"`
 	BodyTimeout       time.Duration  `yaml:"body_timeout"`
 	IdleTimeout       time.Duration  `yaml:"idle_timeout"`
@@ -38,8 +36,6 @@ type ServerConfig struct {
 // DefaultServerConfig is what a file without a server section gets.
 func DefaultServerConfig() ServerConfig {
 	return ServerConfig{
-		Listen:            ":8080",
-		UnixMode:          0o666,
 		ReadHeaderTimeout: 10 * time.Second,
 		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       75 * time.Second,
@@ -51,11 +47,6 @@ func DefaultServerConfig() ServerConfig {
 
 // Validate calls wrong once for each fault, with its path below server.
 func (c ServerConfig) Validate(wrong func(path string, value any, allowed string)) {
-	if c.Listen == "" {
-		wrong("listen", c.Listen, "host:port or unix:/path")
-	} else if err := CheckListen(c.Listen); err != nil {
-		wrong("listen", c.Listen, err.Error())
-	}
 	checkTimeout(wrong, "read_header_timeout", c.ReadHeaderTimeout)
 	checkTimeout(wrong, "body_timeout", c.BodyTimeout)
 	checkTimeout(wrong, "idle_timeout", c.IdleTimeout)
@@ -77,26 +68,6 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		wrong("proxy_protocol", c.ProxyProtocol, "false, or list the proxies that send the PROXY header in server.trusted_proxies")
 	}
-}
-
-// CheckListen returns nil for an address that can be listened on, and else an
-// error that says what is allowed.
-func CheckListen(address string) error {
-	const allowed = "host:port, such as 127.0.0.1:8080 or :8080, or unix:/path"
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		if path == "" {
-			return errors.New(allowed)
-		}
-		return nil
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return errors.New(allowed)
-	}
-	if !isPort(port) {
-		return errors.New("a port from 0 to 65535, without a leading zero, as in " + allowed)
-	}
-	return nil
 }
 
 // PoolConfig is one entry of the section pools, without its health checks.

@@ -36,8 +36,6 @@ func TestServerConfigValidate(t *testing.T) {
 		{"most", func(c *ServerConfig) {
 			c.BodyTimeout, c.MaxHeaderSize, c.MaxConnections = 24*time.Hour, 1<<20, math.MaxInt32
 		}, nil},
-		{"listen is empty", func(c *ServerConfig) { c.Listen = "" }, []string{"listen"}},
-		{"listen", func(c *ServerConfig) { c.Listen = "8080" }, []string{"listen"}},
 		{"timeouts of 0", func(c *ServerConfig) {
 			c.ReadHeaderTimeout, c.BodyTimeout, c.IdleTimeout, c.ShutdownTimeout = 0, 0, 0, 0
 		},
@@ -121,19 +119,6 @@ func TestValidateRoutes(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
-	}
-}
-
-func TestCheckListen(t *testing.T) {
-	for _, address := range []string{":8080", "127.0.0.1:0", "[::1]:65535", "localhost:80", "unix:/run/lb.sock", "unix:lb.sock"} {
-		if err := CheckListen(address); err != nil {
-			t.Errorf("%s: %v", address, err)
-		}
-	}
-	for _, address := range []string{"", "8080", "127.0.0.1", "127.0.0.1:", ":http", ":65536", ":08080", ":00", ":-1", "::1:80", "unix:", "http://a:80"} {
-		if err := CheckListen(address); err == nil || !strings.Contains(err.Error(), "host:port, such as") {
-			t.Errorf("%q: %v", address, err)
-		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package listen
 
 import (
 	"errors"
@@ -7,15 +7,15 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// UnixMode holds the permissions of a unix socket's file.
-type UnixMode uint32
+// Mode holds the permissions of a unix socket's file.
+type Mode uint32
 
 // UnmarshalYAML reads octal digits, with or without quotes: YAML would take 666 for a decimal number.
-func (m *UnixMode) UnmarshalYAML(n *yaml.Node) error {
+func (m *Mode) UnmarshalYAML(n *yaml.Node) error {
 	v, err := strconv.ParseUint(n.Value, 8, 32)
 	if n.Kind != yaml.ScalarNode || len(n.Value) < 3 || len(n.Value) > 4 || err != nil || v > 0o777 {
 		return errors.New("permissions in 3 or 4 octal digits up to 0777, such as 0666 or 660")
 	}
-	*m = UnixMode(v)
+	*m = Mode(v)
 	return nil
 }

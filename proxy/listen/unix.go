@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"context"
@@ -9,13 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
-
-	"loadbalancer/proxy"
 )
-
-// managementSocketMode is that of management.listen: a peer on a unix socket has all rights without
-// a token.
-const managementSocketMode proxy.UnixMode = 0o600
 
 // listenUnix opens a unix socket whose file has the mode. A socket that a killed process has left
 // behind is replaced; anything else at the path is an error, and stays.

@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"errors"
@@ -9,25 +9,28 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// acceptPause is how long a patientListener waits before it tries again, and
-// silence how long before it says so again.
+// acceptPause is how long a patient listener waits before it tries again, and silence how long before
+// it says so again.
 const (
 	acceptPause = 20 * time.Millisecond
 	silence     = time.Second
 )
 
-// patientListener waits where the machine is out of file descriptors or memory.
-// Its Accept would return an error else, which ends the server and so the
-// process: enough idle connections would bring the load balancer down.
-// Accept is for one goroutine.
-type patientListener struct {
+type patient struct {
 	net.Listener
 	log  zerolog.Logger
 	told time.Time
 }
 
+// Patient returns a listener that waits where the machine is out of file descriptors or memory. Its
+// Accept would return an error otherwise, which ends the server and so the process: enough idle
+// connections would bring the load balancer down. Accept is for one goroutine.
+func Patient(ln net.Listener, log zerolog.Logger) net.Listener {
+	return &patient{Listener: ln, log: log}
+}
+
 // Accept waits for the next connection.
-func (l *patientListener) Accept() (net.Conn, error) {
+func (l *patient) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil || !outOfResources(err) {

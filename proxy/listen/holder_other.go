@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package listen
 
 // portHolder returns "": only Linux is asked who holds a port.
 func portHolder(string) string { return "" }
