@@ -19,7 +19,7 @@ import (
 // may import. The arrows point down. A package that is missing here fails the test, as does
 // one that is gone.
 var mayImport = map[string][]string{
-	"":              {"bench/backend", "clients", "healthz", "limiter", "proxy", "proxy/listen"},
+	"":              {"bench/backend", "clients", "healthz", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
 	"bench":         {"bench/backend", "bench/load", "bench/report"},
 	"bench/backend": {},
 	"bench/load":    {},
@@ -28,9 +28,10 @@ var mayImport = map[string][]string{
 	"docs/bucket":   {"limiter"},
 	"healthz":       {},
 	"limiter":       {},
-	"proxy":         {"limiter", "proxy/balance"},
+	"proxy":         {"limiter", "proxy/balance", "proxy/metrics"},
 	"proxy/balance": {},
 	"proxy/listen":  {},
+	"proxy/metrics": {},
 }
 
 // mayNameFasthttp are the files that may import fasthttp: those at the edge, where its types

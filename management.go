@@ -19,6 +19,7 @@ import (
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/metrics"
 )
 
 // managementConfig is the section management.
@@ -183,12 +184,12 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	w := ctx.Response.BodyWriter()
 	m.balancer.WriteMetrics(w)
-	fmt.Fprintf(w, "# HELP lb_tracked_clients Unregistered clients with a bucket.\n# TYPE lb_tracked_clients gauge\nlb_tracked_clients %d\n", m.limits.Tracked())
-	fmt.Fprintf(w, "# HELP lb_overflow_requests_total Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.\n# TYPE lb_overflow_requests_total counter\nlb_overflow_requests_total %d\n", m.limits.Overflowed())
-	fmt.Fprintf(w, "# HELP lb_clients Registered clients.\n# TYPE lb_clients gauge\nlb_clients %d\n", m.limits.Registered())
-	fmt.Fprintf(w, "# HELP lb_api_denied_total Calls of the API refused for want of access, with 401, 403 or 429.\n# TYPE lb_api_denied_total counter\nlb_api_denied_total %d\n", m.access.denied.Load())
-	fmt.Fprintf(w, "# HELP lb_log_dropped_total Log lines dropped because their reader was too slow, or because they could not be written.\n# TYPE lb_log_dropped_total counter\nlb_log_dropped_total %d\n", m.logDropped())
-	writeRuntimeMetrics(w)
+	metrics.Single(w, "lb_tracked_clients", "gauge", "Unregistered clients with a bucket.", m.limits.Tracked())
+	metrics.Single(w, "lb_overflow_requests_total", "counter", "Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.", m.limits.Overflowed())
+	metrics.Single(w, "lb_clients", "gauge", "Registered clients.", m.limits.Registered())
+	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.access.denied.Load())
+	metrics.Single(w, "lb_log_dropped_total", "counter", "Log lines dropped because their reader was too slow, or because they could not be written.", m.logDropped())
+	metrics.WriteRuntime(w)
 }
 
 // managementSocketMode is that of management.listen: a peer on a unix socket has all rights without

@@ -44,7 +44,7 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 
 // CountAPI counts a call of the API that another listener has answered with this
 // status. Those on the proxy's listener are counted without it.
-func (p *Proxy) CountAPI(status int) { p.apiCodes.add(status) }
+func (p *Proxy) CountAPI(status int) { p.apiCodes.Add(status) }
 
 func (x *exchange) readAPIBody() (content []byte, why reason) {
 	b := &x.request.body

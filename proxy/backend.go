@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/metrics"
 )
 
 // backend is one server that requests are sent to. It is safe for concurrent use.
@@ -27,7 +28,7 @@ type backend struct {
 
 	_        [64]byte // what follows changes with every request
 	inFlight atomic.Int64
-	codes    codeCounter
+	codes    metrics.Codes
 }
 
 // maxIdle is how long an unused connection to a backend is kept.
@@ -106,5 +107,5 @@ func (b *backend) count(status int, why reason) {
 	if status == 0 {
 		status = reasonTable[why].status
 	}
-	b.codes.add(status)
+	b.codes.Add(status)
 }

@@ -130,7 +130,7 @@ func TestDurations(t *testing.T) {
 			}
 			checkLine(t, lines[len(lines)-1], test.want)
 			var counted float64
-			for series, value := range metrics(t, p) {
+			for series, value := range metricsOf(t, p) {
 				if strings.HasPrefix(series, "lb_request_duration_seconds_sum") {
 					counted += value
 				}

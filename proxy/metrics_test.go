@@ -65,8 +65,8 @@ func parseMetrics(t *testing.T, text string) map[string]float64 {
 	return values
 }
 
-// metrics reads the metrics of a proxy.
-func metrics(t *testing.T, p *Proxy) map[string]float64 {
+// metricsOf reads the metrics of a proxy.
+func metricsOf(t *testing.T, p *Proxy) map[string]float64 {
 	t.Helper()
 	var b strings.Builder
 	p.WriteMetrics(&b)
@@ -79,7 +79,7 @@ func waitMetrics(t *testing.T, p *Proxy, want map[string]float64) {
 	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
 	for {
-		got, wrong := metrics(t, p), ""
+		got, wrong := metricsOf(t, p), ""
 		for series, v := range want {
 			if got[series] != v {
 				wrong += fmt.Sprintf("%s is %v, want %v\n", series, got[series], v)
@@ -96,7 +96,7 @@ func waitMetrics(t *testing.T, p *Proxy, want map[string]float64) {
 }
 
 func TestMetricsOfFreshProxy(t *testing.T) {
-	got := metrics(t, New(testOptions("http://127.0.0.1:8100")))
+	got := metricsOf(t, New(testOptions("http://127.0.0.1:8100")))
 	for series, want := range map[string]float64{
 		`lb_backend_up{pool="main",backend="127.0.0.1:8100"}`:        1,
 		`lb_backend_in_flight{pool="main",backend="127.0.0.1:8100"}`: 0,
@@ -179,38 +179,6 @@ func TestMetricsAddUp(t *testing.T) {
 	waitMetrics(t, p, map[string]float64{`lb_backend_up{pool="dead",backend="127.0.0.1:1"}`: 1, `lb_backend_up{pool="dead",backend="127.0.0.1:2"}`: 0})
 }
 
-func TestHistogram(t *testing.T) {
-	var h histogram
-	for _, d := range []time.Duration{0, 500 * time.Microsecond, 500*time.Microsecond + 1, time.Millisecond, 40 * time.Millisecond, 10 * time.Second, time.Minute} {
-		h.observe(d)
-	}
-	var b strings.Builder
-	header(&b, "d", "histogram", "A test.")
-	h.write(&b, "d", `pool="a"`)
-	got := parseMetrics(t, b.String())
-	for le, want := range map[string]float64{"0.0005": 2, "0.001": 4, "0.0025": 4, "0.05": 5, "5": 5, "10": 6, "+Inf": 7} {
-		if v := got[fmt.Sprintf(`d_bucket{pool="a",le=%q}`, le)]; v != want {
-			t.Errorf("le %s: got %v, want %v", le, v, want)
-		}
-	}
-	last, buckets := 0.0, 0
-	for line := range strings.Lines(b.String()) {
-		if series, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(series, "d_bucket") {
-			v, _ := strconv.ParseFloat(value, 64)
-			if buckets++; v < last {
-				t.Errorf("%s falls to %v", series, v)
-			}
-			last = v
-		}
-	}
-	if count := got[`d_count{pool="a"}`]; buckets != len(bounds)+1 || count != 7 || last != 7 {
-		t.Errorf("%d buckets, count %v, last bucket %v", buckets, count, last)
-	}
-	if sum := got[`d_sum{pool="a"}`]; math.Abs(sum-70.042) > 0.001 {
-		t.Errorf("sum %v, want 70.042", sum)
-	}
-}
-
 // Whatever a pool or a socket is called, the text stays valid.
 func TestMetricsLabels(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
@@ -218,19 +186,7 @@ func TestMetricsLabels(t *testing.T) {
 		Backends: []BackendConfig{{URL: "unix:/tmp/\"\\\t\u00e9\x01", Weight: 1}},
 		Retry:    RetryConfig{Attempts: 1},
 	}}
-	if len(metrics(t, New(o))) == 0 {
+	if len(metricsOf(t, New(o))) == 0 {
 		t.Error("no metrics")
-	}
-}
-
-func TestCodeCounter(t *testing.T) {
-	var c codeCounter
-	for _, code := range []int{99, 100, 200, 200, 599, 999, 1000, 0, -1} {
-		c.add(code)
-	}
-	var b strings.Builder
-	c.write(&b, "n", `a="b"`)
-	if want := "n{a=\"b\",code=\"100\"} 1\nn{a=\"b\",code=\"200\"} 2\nn{a=\"b\",code=\"599\"} 1\nn{a=\"b\",code=\"999\"} 1\n"; b.String() != want {
-		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }

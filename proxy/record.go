@@ -30,15 +30,15 @@ func (p *Proxy) record(x *exchange) {
 // of their own: operators' calls are no traffic.
 func (p *Proxy) countRequest(x *exchange, code int) {
 	if x.api {
-		p.apiCodes.add(code)
+		p.apiCodes.Add(code)
 		return
 	}
 	m := p.noPool
 	if x.pool != nil {
 		m = x.pool.metrics
 	}
-	m.codes.add(code)
-	m.duration.observe(x.finished.Sub(x.started))
+	m.codes.Add(code)
+	m.duration.Observe(x.finished.Sub(x.started))
 }
 
 // count adds one to lb_errors_total.

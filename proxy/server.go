@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/metrics"
 )
 
 // Options are what a Proxy is made of. The configs have been validated.
@@ -61,7 +62,7 @@ type Proxy struct {
 	inFlight   atomic.Int64 // requests
 	tunnels    atomic.Int64 // of them, those that have become one
 	noPool     *poolMetrics
-	apiCodes   codeCounter
+	apiCodes   metrics.Codes
 	errors     [reasons]atomic.Uint64
 
 	shadowLimited atomic.Uint64
@@ -253,7 +254,7 @@ func (p *Proxy) turnAway(conn net.Conn) {
 	now := time.Now()
 	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
 	_, _ = conn.Write(slices.Concat(appendDate(slices.Clone(answer.head), now), []byte("Connection: close\r\n\r\n"), answer.body))
-	p.noPool.codes.add(reasonTable[overloaded].status)
+	p.noPool.codes.Add(reasonTable[overloaded].status)
 	p.count(overloaded)
 }
 

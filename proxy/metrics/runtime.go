@@ -1,18 +1,17 @@
-package main
+package metrics
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"strings"
 
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// writeRuntimeMetrics writes the metrics of the Go runtime and of the process in the Prometheus
+// WriteRuntime writes the metrics of the Go runtime and of the process in the Prometheus
 // text format. The package that gathers them leaves every HELP empty and calls some counters
 // gauges; both are corrected here, since collectors drop metrics without a type.
-func writeRuntimeMetrics(w io.Writer) {
+func WriteRuntime(w io.Writer) {
 	metrics.ExposeMetadata(true)
 	var text bytes.Buffer
 	metrics.WriteProcessMetrics(&text)
@@ -25,7 +24,7 @@ func writeRuntimeMetrics(w io.Writer) {
 			if kind == "gauge" && strings.HasSuffix(name, "_total") {
 				kind = "counter"
 			}
-			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, runtimeHelp(name), name, kind)
+			Family(w, name, kind, runtimeHelp(name))
 		default:
 			_, _ = w.Write(line) // w is a buffer: it does not fail
 		}
