@@ -263,7 +263,7 @@ func TestConnectionWithoutARequest(t *testing.T) {
 	eventually(t, "the connections to end", func() bool { return metric(p, "lb_connections") == "0" })
 	for why := badRequest; why < reasons; why++ {
 		if n := p.errors[why].Load(); n != 0 {
-			t.Errorf("%d errors of %s", n, reasonTable[why].code)
+			t.Errorf("%d errors of %s", n, why.String())
 		}
 	}
 	if _, err := dial(t, address).Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

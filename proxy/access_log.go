@@ -36,7 +36,7 @@ func (p *Proxy) logAccess(x *exchange, code int) {
 		e.Int("status", code)
 	}
 	if x.reason != none {
-		e.Str("reason", reasonTable[x.reason].code)
+		e.Str("reason", x.reason.String())
 	}
 	if x.pool != nil {
 		e.Str("pool", x.pool.name)
@@ -48,7 +48,7 @@ func (p *Proxy) logAccess(x *exchange, code int) {
 		Int64("bytes_in", x.received+r.body.data).
 		Int64("bytes_out", x.sent)
 	if shadowed := x.shadowed(); shadowed != none {
-		e.Str("shadow", reasonTable[shadowed].code)
+		e.Str("shadow", shadowed.String())
 	}
 	e.Msg("request")
 }
@@ -56,7 +56,7 @@ func (p *Proxy) logAccess(x *exchange, code int) {
 // accessLevel is error for a failure of a backend or of the load balancer, even if a
 // good status had been sent by then.
 func accessLevel(code int, why reason) zerolog.Level {
-	if code >= 500 || reasonTable[why].status >= 500 || why == backendAborted {
+	if code >= 500 || why.Status() >= 500 || why == backendAborted {
 		return zerolog.ErrorLevel
 	}
 	return zerolog.InfoLevel

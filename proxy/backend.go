@@ -105,7 +105,7 @@ func connectReason(err error) reason {
 // none, the one that its failure stands for.
 func (b *backend) count(status int, why reason) {
 	if status == 0 {
-		status = reasonTable[why].status
+		status = why.Status()
 	}
 	b.codes.Add(status)
 }

@@ -52,8 +52,8 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	metrics.Single(w, "lb_shadow_limited_total", "counter", "Requests that passed because their client is in shadow mode, and would have been rejected else.", p.shadowLimited.Load())
 	metrics.Family(w, "lb_errors_total", "counter", "Requests that no backend answered in full, by reason.")
 	for why := badRequest; why < reasons; why++ {
-		if countedAs[why] == why {
-			fmt.Fprintf(w, "lb_errors_total{reason=%q} %d\n", reasonTable[why].code, p.errors[why].Load())
+		if why.CountedAs() == why {
+			fmt.Fprintf(w, "lb_errors_total{reason=%q} %d\n", why.String(), p.errors[why].Load())
 		}
 	}
 	p.writeBackends(w)

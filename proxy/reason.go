@@ -63,7 +63,23 @@ var reasonTable = [reasons]struct {
 	internalError:     {"internal_error", 500, "The load balancer met an error of its own; its log says which."},
 }
 
-// countedAs is the reason under which each is counted: the first with its code.
+// String returns the code itself, "" for none.
+func (r reason) String() string { return reasonTable[r].code }
+
+// Status returns the HTTP status that stands for the reason, 0 where there is none.
+func (r reason) Status() int { return reasonTable[r].status }
+
+// CountedAs returns the reason under which this one is counted: the first with the same code.
+func (r reason) CountedAs() reason { return countedAs[r] }
+
+// Answer returns the reason's response, or nil where none can be sent any more.
+func (r reason) Answer() *readyAnswer {
+	if answers[r].Head == nil {
+		return nil
+	}
+	return &answers[r]
+}
+
 var countedAs = func() (all [reasons]reason) {
 	for why := range reasons {
 		for reasonTable[all[why]].code != reasonTable[why].code {
@@ -73,15 +89,15 @@ var countedAs = func() (all [reasons]reason) {
 	return all
 }()
 
-// problem is a reason's response, ready to be sent but for the fields that
-// belong to one request.
-type problem struct {
-	head []byte // status line and fields, each with its CRLF
-	body []byte
+// readyAnswer is a response, ready to be sent but for the fields that belong to one request. It is never
+// changed.
+type readyAnswer struct {
+	Head []byte // status line and fields, each with its CRLF
+	Body []byte
 }
 
-// problems are made once: answering costs nothing when load has to be shed.
-var problems = func() (all [reasons]problem) {
+// answers are made once: answering costs nothing when load has to be shed.
+var answers = func() (all [reasons]readyAnswer) {
 	for r, t := range reasonTable {
 		if t.status == 0 || t.detail == "" {
 			continue
@@ -90,8 +106,8 @@ var problems = func() (all [reasons]problem) {
 		status := strconv.Itoa(t.status)
 		body := `{"type":"about:blank","title":"` + title + `","status":` + status +
 			`,"reason":"` + t.code + `","detail":"` + t.detail + `"}` + "\n"
-		all[r].body = []byte(body)
-		all[r].head = []byte("HTTP/1.1 " + status + " " + title + "\r\n" +
+		all[r].Body = []byte(body)
+		all[r].Head = []byte("HTTP/1.1 " + status + " " + title + "\r\n" +
 			"Content-Type: application/problem+json\r\n" +
 			"Content-Length: " + strconv.Itoa(len(body)) + "\r\n")
 	}

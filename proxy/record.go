@@ -6,7 +6,7 @@ import "time"
 func (p *Proxy) record(x *exchange) {
 	code := x.status
 	if code == 0 {
-		code = reasonTable[x.reason].status
+		code = x.reason.Status()
 	}
 	now := time.Now()
 	x.client.lastUse = now
@@ -43,5 +43,5 @@ func (p *Proxy) countRequest(x *exchange, code int) {
 
 // count adds one to lb_errors_total.
 func (p *Proxy) count(why reason) {
-	p.errors[countedAs[why]].Add(1)
+	p.errors[why.CountedAs()].Add(1)
 }

@@ -122,12 +122,12 @@ func (x *exchange) broken(err error) reason {
 func (p *Proxy) reject(x *exchange, why reason) {
 	x.reason = why
 	x.leave()
-	answer := &problems[why]
-	if x.status != 0 || answer.head == nil {
+	answer := why.Answer()
+	if x.status != 0 || answer == nil {
 		x.cut = true
 		return
 	}
-	x.status = reasonTable[why].status
+	x.status = why.Status()
 	x.cut = x.cut || p.draining.Load()
 	switch why {
 	case badRequest, methodNotAllowed, expectationFailed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
@@ -136,7 +136,7 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	if !x.cut && !x.discardable() && !x.discardBuffered() {
 		x.cut, x.client.linger = true, true
 	}
-	x.out = appendDate(append(x.out[:0], answer.head...), time.Now())
+	x.out = appendDate(append(x.out[:0], answer.Head...), time.Now())
 	if x.counted {
 		x.out = x.fields.Append(x.out, x.decision)
 	}
@@ -145,7 +145,7 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	}
 	x.out = x.appendConnection(x.out)
 	if !x.request.head {
-		x.out = append(x.out, answer.body...)
+		x.out = append(x.out, answer.Body...)
 	}
 	if p.write(x, x.out) != none {
 		x.reason = clientGone

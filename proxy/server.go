@@ -250,11 +250,11 @@ func (p *Proxy) logUnderWay(level zerolog.Level, message string) {
 // turnAway answers a connection beyond server.max_connections. What the client
 // sends is not read.
 func (p *Proxy) turnAway(conn net.Conn) {
-	answer := &problems[overloaded]
+	answer := overloaded.Answer()
 	now := time.Now()
 	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
-	_, _ = conn.Write(slices.Concat(appendDate(slices.Clone(answer.head), now), []byte("Connection: close\r\n\r\n"), answer.body))
-	p.noPool.codes.Add(reasonTable[overloaded].status)
+	_, _ = conn.Write(slices.Concat(appendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
+	p.noPool.codes.Add(overloaded.Status())
 	p.count(overloaded)
 }
 

@@ -120,7 +120,7 @@ func TestIdleConnectionEndsInSilence(t *testing.T) {
 	idle.mustEnd()
 	for why := badRequest; why < reasons; why++ {
 		if n := p.errors[why].Load(); n != 0 {
-			t.Errorf("%d errors of %s", n, reasonTable[why].code)
+			t.Errorf("%d errors of %s", n, why.String())
 		}
 	}
 	begun.Close()

@@ -31,7 +31,7 @@ func TestEarlyAnswerIsWhole(t *testing.T) {
 	}
 	for why := badRequest; why < reasons; why++ {
 		if n := p.errors[why].Load(); n != 0 {
-			t.Errorf("%d errors of %s", n, reasonTable[why].code)
+			t.Errorf("%d errors of %s", n, why.String())
 		}
 	}
 }
@@ -61,7 +61,7 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 		{false, bodyTooLarge, true},
 		{false, internalError, true},
 	} {
-		t.Run(fmt.Sprintf("%s, finished: %v", reasonTable[test.result].code, test.finished), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, finished: %v", test.result.String(), test.finished), func(t *testing.T) {
 			client, backend := net.Pipe()
 			x := &exchange{client: &clientConn{timedConn: timedConn{socket: newSocket(client)}}}
 			c := &backendConn{timedConn: timedConn{socket: newSocket(backend)}}
