@@ -73,8 +73,7 @@ type clientConn struct {
 	scan     headerScan
 	in       inbound // what came behind the header: a body, or the next request
 	answered bool    // the response is sent: fasthttp's own is to be dropped
-	linger   bool    // the client may still be sending: let it read the answer first
-	aborted  bool    // ends with RST, whatever else is said
+	ending   ending
 
 	awaitsProxy bool // a PROXY header has to come first
 	forwarded   bool // one has come
@@ -162,7 +161,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && !c.aborted && half.CloseWrite() == nil {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.ending == endLinger && half.CloseWrite() == nil {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
 		scratch := make([]byte, lingerBuffer)
 		for left := lingerBytes; left > 0; {
@@ -179,7 +178,7 @@ func (c *clientConn) Close() error {
 // abort makes Close cut the connection with RST, so that the client can tell a
 // response that ends with the connection from one that was broken off.
 func (c *clientConn) abort() {
-	c.aborted = true
+	c.ending.raise(endReset)
 	endWithReset(c.Conn)
 }
 

@@ -44,7 +44,6 @@ type exchange struct {
 	sent     int64            // respond, tunnel: bytes written to the client
 	finished time.Time        // end: the client has its answer
 	reason   reason           // why no backend's answer was sent in full
-	cut      bool             // the client's connection ends with this exchange
 
 	out []byte // the request on its way out, then the response
 }
@@ -73,9 +72,12 @@ func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 	x.client.headerBy = time.Time{}
 	x.started = ctx.Time()
 	x.addr = x.client.peer // until identify knows better
-	x.cut = ctx.Request.Header.ConnectionClose()
+	x.client.ending.raiseIf(ctx.Request.Header.ConnectionClose(), endClose)
 	return x
 }
+
+// ends reports whether the client's connection ends with this exchange.
+func (x *exchange) ends() bool { return x.client.ending != endNever }
 
 // endExchange gives the exchange back, cleared of everything that points into
 // the request, and keeps its buffers.

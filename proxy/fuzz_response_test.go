@@ -62,10 +62,10 @@ func checkAnswer(t *testing.T, x *exchange, out string, want strictAnswer) {
 	if err != nil || !strings.HasPrefix(got.start, "HTTP/1.1 ") || got.rest != "" || got.status != want.status {
 		t.Fatalf("%v, status %d, rest %q in %q", err, want.status, got.rest, out)
 	}
-	if ended := got.whole && !x.client.aborted; ended != want.whole {
+	if ended := got.whole && x.client.ending != endReset; ended != want.whole {
 		t.Errorf("the client sees a clean end: %v, want %v, of %q", ended, want.whole, out)
 	}
-	if got.untilClose && !x.cut || x.request.http10 && len(got.codings) > 0 {
+	if got.untilClose && !x.ends() || x.request.http10 && len(got.codings) > 0 {
 		t.Errorf("the client cannot tell where %q ends", out)
 	}
 	if want.whole && got.content != want.content {
@@ -82,7 +82,7 @@ func checkAnswer(t *testing.T, x *exchange, out string, want strictAnswer) {
 	} else if got.fields["upgrade"] != 0 {
 		t.Errorf("Upgrade in %q", out)
 	}
-	if x.cut || x.request.http10 {
+	if x.ends() || x.request.http10 {
 		ours++
 	}
 	if n := got.fields["connection"]; n > ours || n < ours && want.whole || got.fields["trailer"] > 0 && len(got.codings) == 0 || got.fields["keep-alive"]+got.fields["te"] != 0 {

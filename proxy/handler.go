@@ -66,21 +66,19 @@ func (p *Proxy) end(x *exchange) {
 	}
 	x.leave()
 	x.client.answered = !x.viaAPI
-	if !x.cut && !x.request.body.ended {
+	if !x.ends() && !x.request.body.ended {
 		x.finished = time.Now() // reading the rest of the body may take long, and is no part of the answer
-		if x.discardBody() != none {
-			x.cut = true
-		}
+		x.client.ending.raiseIf(x.discardBody() != none, endClose)
 	}
 	if x.viaAPI { // fasthttp writes the answer; dropping the body has left no deadline
 		x.client.expectWrite(time.Now(), p.bodyTimeout)
 	}
-	x.cut = x.cut || p.draining.Load()
-	if x.cut && !(x.request.body.ended && x.client.quiet()) {
-		x.client.linger = true // the client may still be sending, or has sent more than will be read
+	x.client.ending.raiseIf(p.draining.Load(), endClose)
+	if x.ends() && !(x.request.body.ended && x.client.quiet()) {
+		x.client.ending.raise(endLinger) // the client may still be sending, or has sent more than will be read
 	}
 	x.client.in.settle()
-	if x.cut {
+	if x.ends() {
 		x.ctx.SetConnectionClose()
 	}
 	p.record(x)

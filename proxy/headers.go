@@ -200,7 +200,7 @@ func (x *exchange) chunks() bool {
 // appendConnection ends a header with what the client has to know about its
 // connection.
 func (x *exchange) appendConnection(dst []byte) []byte {
-	if x.cut {
+	if x.ends() {
 		return append(dst, "Connection: close\r\n\r\n"...)
 	}
 	if x.request.http10 {

@@ -47,7 +47,7 @@ func (x *exchange) proceed() reason {
 	n, err := x.client.timedConn.Write(continueLine)
 	x.sent += int64(n)
 	if err != nil {
-		x.cut = true
+		x.client.ending.raise(endClose)
 		return clientGone
 	}
 	return none

@@ -9,8 +9,8 @@ import (
 // small response leaves in one write.
 func (p *Proxy) respond(x *exchange) reason {
 	r := &x.response
-	x.cut = x.cut || p.draining.Load() || !x.upload.complete() ||
-		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose)
+	x.client.ending.raiseIf(p.draining.Load() || !x.upload.complete() ||
+		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose), endClose)
 	x.out = p.appendResponseHeader(x.out[:0], x)
 	var err error
 	if r.body.ready() {
@@ -91,7 +91,6 @@ func (p *Proxy) write(x *exchange, b []byte) reason {
 	n, err := x.client.deliver(time.Now(), b, p.bodyTimeout)
 	x.sent += int64(n)
 	if err != nil {
-		x.cut = true
 		x.client.abort() // it may only have paused: what it reads then must not look whole
 		return clientGone
 	}
@@ -104,7 +103,7 @@ func (x *exchange) broken(err error) reason {
 	if err == nil {
 		return none
 	}
-	x.cut = true
+	x.client.ending.raise(endClose)
 	if x.watch.gone.Load() {
 		return clientGone
 	}
@@ -124,17 +123,17 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	x.leave()
 	answer := why.Answer()
 	if x.status != 0 || answer == nil {
-		x.cut = true
+		x.client.ending.raise(endClose)
 		return
 	}
 	x.status = why.Status()
-	x.cut = x.cut || p.draining.Load()
+	x.client.ending.raiseIf(p.draining.Load(), endClose)
 	switch why {
 	case badRequest, methodNotAllowed, expectationFailed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
-		x.cut, x.client.linger = true, true // where the next request begins is not certain
+		x.client.ending.raise(endLinger) // where the next request begins is not certain
 	}
-	if !x.cut && !x.discardable() && !x.discardBuffered() {
-		x.cut, x.client.linger = true, true
+	if !x.ends() && !x.discardable() && !x.discardBuffered() {
+		x.client.ending.raise(endLinger)
 	}
 	x.out = appendDate(append(x.out[:0], answer.Head...), time.Now())
 	if x.counted {

@@ -28,7 +28,8 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 	p.tunnels.Add(1)
 	defer p.tunnels.Add(-1)
 	x.watch.stop() // from here on the copying sees who leaves
-	x.cut, x.response.keep = true, false
+	x.client.ending.raise(endClose)
+	x.response.keep = false
 	x.status = switchingProtocols
 	x.out = p.appendResponseHeader(x.out[:0], x)
 	if why := p.write(x, append(x.out, x.response.in.buffered()...)); why != none {

@@ -73,8 +73,8 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 			if sent := x.stopUpload(c); sent != (test.result == none) {
 				t.Errorf("stopUpload returned %v", sent)
 			}
-			if u.kept.lost != test.lost || u.started || x.client.stopped.Load() || c.stopped.Load() || x.cut {
-				t.Errorf("lost: %v, want %v; started: %v, cut: %v", u.kept.lost, test.lost, u.started, x.cut)
+			if u.kept.lost != test.lost || u.started || x.client.stopped.Load() || c.stopped.Load() || x.ends() {
+				t.Errorf("lost: %v, want %v; started: %v, cut: %v", u.kept.lost, test.lost, u.started, x.ends())
 			}
 		})
 	}
