@@ -181,10 +181,3 @@ func (c *clientConn) abort() {
 	c.ending.raise(endReset)
 	endWithReset(c.Conn)
 }
-
-// endWithReset makes Close send RST, over TCP.
-func endWithReset(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-}

@@ -1,5 +1,7 @@
 package proxy
 
+import "net"
+
 // ending says how a connection ends. It only rises, see raise.
 type ending uint8
 
@@ -17,5 +19,12 @@ func (e *ending) raise(to ending) { *e = max(*e, to) }
 func (e *ending) raiseIf(condition bool, to ending) {
 	if condition {
 		e.raise(to)
+	}
+}
+
+// endWithReset makes Close send RST, over TCP.
+func endWithReset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
 	}
 }

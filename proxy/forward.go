@@ -43,7 +43,7 @@ func (p *Proxy) attempt(x *exchange) reason {
 // roundTrip does one exchange on a connection and gives it back.
 func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
 	x.reused = c.reused
-	x.watch = watch{departures: &p.departures, client: x.client, backend: c}
+	x.watch.begin(&p.departures, &x.client.timedConn, &c.timedConn)
 	x.response = response{in: inbound{conn: &c.timedConn, watch: &x.watch, buf: x.response.in.buf}}
 	x.conn = c
 	defer x.release()
@@ -93,6 +93,22 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
 			return x.headerReason(err)
 		}
 	}
+}
+
+// waitOn is asked when the wait for a response's header has timed out. The first
+// time that is for the client's sake: it is watched from now on, and the wait may
+// last as long as the pool lets it.
+func (x *exchange) waitOn(c *backendConn) bool {
+	if !x.watch.start() {
+		return false
+	}
+	if x.upload.started {
+		x.upload.waitOn(c, x.pool.responseHeader)
+	} else {
+		_ = c.SetReadDeadline(x.sentAt.Add(x.pool.responseHeader))
+	}
+	c.keepStopped()
+	return true
 }
 
 // release stops what still runs and gives the connection back to the pool, or

@@ -5,19 +5,25 @@ import (
 	"time"
 )
 
-// watchAfter is how long a backend may be silent before somebody looks whether
-// the client still waits. Few requests take as long, so that few pay for it.
+// watchAfter is how long a backend may be silent before it is found out whether the client still
+// waits. Few requests take as long, so that few pay for it.
 const watchAfter = time.Second
 
-// watch ends the work of a backend whose client has gone. It belongs to one round
-// trip.
+// watch ends the work of a backend whose client has gone. It belongs to one round trip; begin makes
+// it ready for another.
 type watch struct {
-	departures *departures
-	client     *clientConn
-	backend    *backendConn
-	number     uint64 // of departures
-	on         bool
-	gone       atomic.Bool // the client has closed its connection, or its half of it
+	departures      *departures
+	client, backend *timedConn
+	number          uint64 // of departures
+	on              bool
+	gone            atomic.Bool // the client has closed its connection, or its half of it
+}
+
+// begin makes ready to watch the client of a backend.
+func (w *watch) begin(d *departures, client, backend *timedConn) {
+	w.departures, w.client, w.backend = d, client, backend
+	w.number, w.on = 0, false
+	w.gone.Store(false)
 }
 
 // start begins to watch, and reports whether it has not done so before.
@@ -41,20 +47,4 @@ func (w *watch) stop() {
 	if w.on {
 		w.departures.remove(w)
 	}
-}
-
-// waitOn is asked when the wait for a response's header has timed out. The first
-// time that is for the client's sake: it is watched from now on, and the wait may
-// last as long as the pool lets it.
-func (x *exchange) waitOn(c *backendConn) bool {
-	if !x.watch.start() {
-		return false
-	}
-	if x.upload.started {
-		x.upload.waitOn(c, x.pool.responseHeader)
-	} else {
-		_ = c.SetReadDeadline(x.sentAt.Add(x.pool.responseHeader))
-	}
-	c.keepStopped()
-	return true
 }
