@@ -8,6 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -60,10 +63,10 @@ func get(ctx context.Context, conn net.Conn, host, path string) error {
 // readStatus reads the header of the final response from r and returns its status code.
 func readStatus(r io.Reader) (int, error) {
 	limited := &io.LimitedReader{R: r, N: maxHeaderSize}
-	br := bufio.NewReader(limited)
+	lines := textproto.NewReader(bufio.NewReader(limited))
 	for {
-		// The body is left unread and open: closing it would wait for its end.
-		resp, err := http.ReadResponse(br, nil)
+		// The body is left unread.
+		status, err := readHeader(lines)
 		if err != nil {
 			if limited.N <= 0 {
 				return 0, fmt.Errorf("it is longer than %d bytes", maxHeaderSize)
@@ -71,8 +74,35 @@ func readStatus(r io.Reader) (int, error) {
 			return 0, err
 		}
 		// RFC 9110, section 15.2: any number of 1xx responses may come first; but 101 is the last word in HTTP.
-		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
-			return resp.StatusCode, nil
+		if status >= 200 || status == http.StatusSwitchingProtocols {
+			return status, nil
 		}
 	}
+}
+
+// readHeader reads up to the empty line of one header and returns its status code. The fields do not matter: the proxy
+// passes responses with odd ones, and those must not take a backend out.
+func readHeader(lines *textproto.Reader) (status int, err error) {
+	line, err := lines.ReadLine()
+	if err == nil {
+		status, err = parseStatusLine(line)
+	}
+	for err == nil && line != "" {
+		line, err = lines.ReadLine()
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return status, err
+}
+
+// parseStatusLine returns the status code of a line such as "HTTP/1.1 200 OK", with or without the phrase.
+func parseStatusLine(line string) (status int, err error) {
+	version, rest, _ := strings.Cut(line, " ")
+	code, _, _ := strings.Cut(rest, " ")
+	status, err = strconv.Atoi(code)
+	if version != "HTTP/1.1" && version != "HTTP/1.0" || len(code) != 3 || err != nil || status < 100 {
+		return 0, fmt.Errorf("malformed HTTP status line %.100q", line)
+	}
+	return status, nil
 }

@@ -8,10 +8,14 @@ const (
 
 // isChunkExtension reports whether b may stand between a chunk's size and CRLF:
 // *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ), as RFC 9112,
-// section 7.1.1, has it. What an extension says never goes on.
+// section 7.1.1, has it, and BWS: servers that pad a size pad it behind its extensions
+// too. What an extension says never goes on.
 func isChunkExtension(b []byte) bool {
-	for len(b) > 0 {
-		if b = skipSpace(b); len(b) == 0 || b[0] != ';' {
+	for {
+		if b = skipSpace(b); len(b) == 0 {
+			return true
+		}
+		if b[0] != ';' {
 			return false
 		}
 		b = skipSpace(b[1:])
@@ -29,7 +33,6 @@ func isChunkExtension(b []byte) bool {
 			b = value[n:]
 		}
 	}
-	return true
 }
 
 // skipSpace drops the white space that b begins with.

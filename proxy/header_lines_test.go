@@ -65,9 +65,9 @@ func TestHeaderLinesInPieces(t *testing.T) {
 	}
 }
 
-// TestBareCR: no answer waits for more of a header, or of a line, which will never
-// end for a reader that takes LF for the end of a line.
-func TestBareCR(t *testing.T) {
+// TestBadResponseAtOnce: no answer waits for more of what cannot become a header, nor
+// of a header or a line that will never end for a reader that takes LF for its end.
+func TestBadResponseAtOnce(t *testing.T) {
 	for _, test := range []struct{ name, response string }{
 		{"lines that end in CR", "HTTP/1.1 200 OK\rContent-Length: 2\r\rok"},
 		{"in a field, before the end", "HTTP/1.1 200 OK\r\nA: b\rc\r\n"},
@@ -75,6 +75,13 @@ func TestBareCR(t *testing.T) {
 		{"in an interim response", "HTTP/1.1 103 Early Hints\rA: b\r\r"},
 		{"CR CR LF", "HTTP/1.1 200 OK\r\r\n"},
 		{"in a chunk's size", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\rok\r0\r\r"},
+		{"SMTP", "220 mail.example ESMTP\r\n"},
+		{"SSH", "SSH-2.0-OpenSSH_9.6\r\n"},
+		{"a TLS alert", "\x15\x03\x01\x00\x02\x02\x46"},
+		{"HTTP/2", "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x10\x00\x00"},
+		{"HTTP/2 in words", "HTTP/2 200\r\n"},
+		{"an empty line first", "\r\nHTTP/1.1 200 OK\r\n"},
+		{"behind an interim response", lines("HTTP/1.1 103 Early Hints") + "ok\n"},
 		{"LF in a chunk's size", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\nok\n0\n\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -48,12 +48,16 @@ func (r *response) readHeader(head bool, timeout time.Duration) error {
 }
 
 // waitHeader reads until the buffer holds a whole header, and returns its lines and
-// its size.
+// its size. What cannot become one is an error at once: a backend that speaks another
+// protocol, such as TLS or SMTP, may then wait for its peer.
 func (r *response) waitHeader() (lines headerLines, size int, err error) {
 	for {
 		have := r.in.buffered()
 		if size, err = lines.end(have); size > 0 || err != nil {
 			return lines, size, err
+		}
+		if !beginsLike(have, protocolPrefix) {
+			return lines, 0, errResponseHeader
 		}
 		if len(have) == len(r.in.buf) {
 			return lines, 0, errResponseSize

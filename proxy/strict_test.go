@@ -107,7 +107,7 @@ var (
 	requestLine = regexp.MustCompile(`^(` + tokenPattern + `) ([!"$-~]+) HTTP/1\.([01])$`)
 	statusLine  = regexp.MustCompile(`^HTTP/1\.([01]) ([1-9][0-9][0-9])(?: .*)?$`)
 	chunkLine   = regexp.MustCompile(`^([0-9A-Fa-f]{1,15})((?:[ \t]*;[ \t]*` + tokenPattern +
-		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*|[ \t]+)$`)
+		`(?:[ \t]*=[ \t]*(?:` + tokenPattern + `|"(?:[\t !#-\[\]-~]|[^\x00-\x7f]|\\(?:` + textPattern + `))*"))?)*[ \t]*)$`)
 	trailerLine = regexp.MustCompile(`^` + tokenPattern + `:(?:` + textPattern + `)*$`)
 	oddTrailer  = regexp.MustCompile(`^` + tokenPattern + `:[^\x00\r\n]*$`) // of a response
 )

@@ -71,9 +71,10 @@ func TestTrailersPassBothWays(t *testing.T) {
 	}
 }
 
-// TestPaddedSizesPassBothWays wants chunks cut anew where white space stands behind a size.
+// TestPaddedSizesPassBothWays wants chunks cut anew where white space stands behind a size
+// or its extensions.
 func TestPaddedSizesPassBothWays(t *testing.T) {
-	const came, wants = "5   \r\nhello\r\n6\t\r\n world\r\n0   \r\n\r\n", "b\r\nhello world\r\n0\r\n\r\n"
+	const came, wants = "5   \r\nhello\r\n6;a=b \t\r\n world\r\n0   \r\n\r\n", "b\r\nhello world\r\n0\r\n\r\n"
 	header := lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
 	url, got := startChunkBackend(t, header+came)
 	_, address := startProxy(t, testOptions(url))

@@ -37,11 +37,31 @@ func bindUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	if err != nil || strings.HasPrefix(path, "@") { // a name of Linux's abstract namespace has no file
 		return ln, err
 	}
-	if err := os.Chmod(path, mode); err != nil {
+	err = os.Chmod(path, mode)
+	var file fs.FileInfo
+	if err == nil {
+		file, err = os.Lstat(path)
+	}
+	if err != nil {
 		_ = ln.Close()
 		return nil, err
 	}
-	return ln, nil
+	return &unixListener{UnixListener: ln.(*net.UnixListener), path: path, file: file}, nil
+}
+
+// unixListener removes the file of its socket when it is closed, but leaves what has taken the path
+// since: the socket of the process that replaces this one, or any other file.
+type unixListener struct {
+	*net.UnixListener
+	path string
+	file fs.FileInfo // of the socket
+}
+
+// Close stops accepting.
+func (l *unixListener) Close() error {
+	now, err := os.Lstat(l.path) // before the close: then the file's number could be another's
+	l.SetUnlinkOnClose(err == nil && os.SameFile(now, l.file))
+	return l.UnixListener.Close()
 }
 
 // removeStale removes a socket on which no process listens. Its error says why something was left.

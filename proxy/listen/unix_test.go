@@ -119,6 +119,50 @@ func TestUnixPathThatIsTaken(t *testing.T) {
 	}
 }
 
+// TestUnixPathTakenSince: a listener that is closed leaves what another process has put in the place
+// of its socket.
+func TestUnixPathTakenSince(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		take func(path string) error
+	}{
+		{"file", func(path string) error { return os.WriteFile(path, []byte("text"), 0o600) }},
+		{"link to what was its socket", func(path string) error { return os.Symlink(path+".old", path) }},
+		{"socket that answers", func(path string) error {
+			ln, err := net.Listen("unix", path)
+			if err == nil {
+				t.Cleanup(func() { ln.Close() })
+			}
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(socketDir(t), "s")
+			ln, err := Open("server.listen", Address{"unix:" + path}, 0o666, zerolog.Nop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			if err := os.Rename(path, path+".old"); err != nil {
+				t.Fatal(err)
+			}
+			if err := test.take(path); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.Lstat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := ln.Close(); err != nil {
+				t.Error(err)
+			}
+			if after, err := os.Lstat(path); err != nil || !os.SameFile(before, after) {
+				t.Errorf("it is not what it was: %v, %v", after, err)
+			}
+		})
+	}
+}
+
 // A name of the abstract namespace has no file, and so no mode.
 func TestAbstractSocket(t *testing.T) {
 	if runtime.GOOS != "linux" {
