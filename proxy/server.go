@@ -56,6 +56,7 @@ type Proxy struct {
 	log         zerolog.Logger
 
 	draining   atomic.Bool
+	cutting    atomic.Bool // what was not done within the shutdown timeout
 	clients    clientSet
 	departures departures
 	inFlight   atomic.Int64 // requests
@@ -223,6 +224,7 @@ func (p *Proxy) cut() error {
 	if requests+tunnels > 0 {
 		p.logUnderWay(zerolog.WarnLevel, "cut what was not done within the shutdown timeout")
 	}
+	p.cutting.Store(true)
 	p.clients.cutAll()
 	p.departures.allLeft()
 	for end := time.Now().Add(cutGrace); p.inFlight.Load() > 0 && time.Now().Before(end); {
@@ -252,9 +254,10 @@ func (p *Proxy) turnAway(conn net.Conn) {
 	answer := &problems[overloaded]
 	now := time.Now()
 	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
-	_, _ = conn.Write(slices.Concat(appendDate(slices.Clone(answer.head), now), []byte("Connection: close\r\n\r\n"), answer.body))
+	sent, _ := conn.Write(slices.Concat(appendDate(slices.Clone(answer.head), now), []byte("Connection: close\r\n\r\n"), answer.body))
 	p.noPool.codes.add(reasonTable[overloaded].status)
 	p.count(overloaded)
+	p.logTurnedAway(peerOf(conn), time.Since(now), sent)
 }
 
 // Report tells that a backend, by its index in the pool's config, went out or
