@@ -40,6 +40,9 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 		p.text = "{}"
 	}
 	d.places[path] = p
+	if what, allowed := misread(n); what != "" {
+		return d.mistypedAs(what, n, t, path, allowed)
+	}
 	switch {
 	case d.broken[n]:
 		return d.spoiled(t, path)
@@ -59,9 +62,28 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	return d.checkScalar(n, t, path)
 }
 
+// misread tells of a value whose beginning YAML does not take for a part of it, such as a token's:
+// without quotes, !x and &x are empty values with a tag and an anchor.
+func misread(n *yaml.Node) (what, allowed string) {
+	switch {
+	case n.Style&yaml.TaggedStyle != 0 && n.Tag != "" && !slices.Contains(coreTags, n.Tag):
+		return "a tag", "quotes around a value that begins with !"
+	case n.Anchor != "" && n.Kind == yaml.ScalarNode && n.Value == "" && !isQuoted(n):
+		return "an anchor without a value", "quotes around a value that begins with &"
+	}
+	return "", ""
+}
+
+// coreTags are the tags that say of a value what it is anyway. A value that held a variable has none.
+var coreTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq"}
+
 // mistyped notes that a node has the wrong type.
 func (d *document) mistyped(n *yaml.Node, t reflect.Type, path, allowed string) *yaml.Node {
-	d.invalid(place{n.Line, n.Column, ""}, path, describe(n, t), allowed)
+	return d.mistypedAs(describe(n, t), n, t, path, allowed)
+}
+
+func (d *document) mistypedAs(shown string, n *yaml.Node, t reflect.Type, path, allowed string) *yaml.Node {
+	d.invalid(place{n.Line, n.Column, ""}, path, shown, allowed)
 	return d.spoiled(t, path)
 }
 
@@ -83,7 +105,7 @@ func (d *document) checkSection(n *yaml.Node, t reflect.Type, path string) *yaml
 	keys := slices.Sorted(maps.Keys(fields))
 	list := strings.Join(keys, ", ")
 	if n.Kind != yaml.MappingNode {
-		return d.mistyped(n, t, path, "a section with "+list)
+		return d.mistyped(n, t, path, "a section with "+list+spaceFault(n, keys))
 	}
 	section, complete := d.checkMapping(n, path, list, func(key string) reflect.Type { return fields[key] })
 	// Pointers are alternatives: one at fault was meant in place of those that are absent.
@@ -97,6 +119,16 @@ func (d *document) checkSection(n *yaml.Node, t reflect.Type, path string) *yaml
 		}
 	}
 	return section
+}
+
+// spaceFault says, of a text in the place of a section, that it is a key which runs into its value.
+func spaceFault(n *yaml.Node, keys []string) string {
+	for _, key := range keys {
+		if n.Kind == yaml.ScalarNode && strings.HasPrefix(n.Value, key+":") {
+			return "; a space is missing behind " + key + ":"
+		}
+	}
+	return ""
 }
 
 // checkNames checks a section whose keys are names that the file gives.

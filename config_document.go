@@ -109,7 +109,7 @@ func (d *document) wrong(path string, value any, allowed string) {
 		at = at[:max(0, strings.LastIndexAny(at, ".["))]
 	}
 	if value == "" && !inFile {
-		d.note(p, path, " is missing: use "+allowed)
+		d.note(p, masked(path), " is missing: use "+allowed)
 		return
 	}
 	d.invalid(p, path, fmt.Sprint(value), allowed)
@@ -125,7 +125,7 @@ func (d *document) invalid(p place, path, value, allowed string) {
 		value = strconv.Quote(value)
 	}
 	if path != "" {
-		path += ": "
+		path = masked(path) + ": "
 	}
 	d.note(p, path, value+" is invalid: use "+allowed)
 }
@@ -139,18 +139,21 @@ func (d *document) note(p place, path, words string) {
 	if p.line > 0 {
 		at = fmt.Sprintf("%s:%d", at, p.line)
 	}
-	d.faults = append(d.faults, fault{p, at + ": " + masked(path) + words})
+	d.faults = append(d.faults, fault{p, at + ": " + path + words})
 }
 
-// The user and password of a URL, and a password among its parameters.
+// The user and password of a URL, a password among its parameters, and a secret that runs into its
+// key for want of a space.
 var (
 	credentials = regexp.MustCompile(`://.*@`)
 	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
+	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store):).*`)
 )
 
-// masked hides passwords, wherever they stand.
+// masked hides passwords and tokens, wherever they stand.
 func masked(text string) string {
-	return passwords.ReplaceAllString(credentials.ReplaceAllString(text, "://…@"), "${1}…")
+	text = passwords.ReplaceAllString(credentials.ReplaceAllString(text, "://…@"), "${1}…")
+	return keyed.ReplaceAllString(text, "${1}…")
 }
 
 // secret marks a type whose values no message shows, nor what stands in the place of one.

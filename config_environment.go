@@ -41,18 +41,15 @@ func (d *document) expandValue(n *yaml.Node, path string, lookup func(string) (s
 	}
 }
 
-// variableError says what is wrong with a ${…}. It shows no default, which may be a secret.
+// variableError says what is wrong with a ${…}. It shows neither a default nor what is no name of a
+// variable: both may be part of a secret.
 type variableError struct {
 	shown, allowed string
 	unset          bool // nothing is wrong but that the variable is not set
 }
 
-// opening matches ${, the name of a variable and what follows it; beginning matches ${ and whatever
-// there is of a name.
-var (
-	opening   = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)(:-|})`)
-	beginning = regexp.MustCompile(`^\$\{[A-Za-z0-9_]*`)
-)
+// opening matches ${, the name of a variable and what follows it.
+var opening = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)(:-|})`)
 
 // expandText replaces the variables in a text. A variable that is empty counts as not set. Defaults
 // may hold variables in turn; the values of variables are taken as they are.
@@ -96,10 +93,13 @@ func expandText(text string, lookup func(string) (string, bool)) (string, *varia
 // expandVariable replaces the variable that a text begins with, and returns what follows it too.
 func expandVariable(text string, lookup func(string) (string, bool)) (value, rest string, err *variableError) {
 	part := opening.FindStringSubmatch(text)
-	if closing(text[len("${"):]) < 0 {
-		return "", "", &variableError{shown: beginning.FindString(text), allowed: "a } for each {"}
-	}
-	if part == nil {
+	isClosed := closing(text[len("${"):]) >= 0
+	switch {
+	case !isClosed && part == nil:
+		return "", "", &variableError{shown: "${", allowed: "a } for each {"}
+	case !isClosed:
+		return "", "", &variableError{shown: "${" + part[1], allowed: "a } for each {"}
+	case part == nil:
 		return "", "", &variableError{shown: "${", allowed: "${NAME} or ${NAME:-default}, NAME of letters, digits and _"}
 	}
 	whole, name := part[0], part[1]

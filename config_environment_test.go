@@ -64,7 +64,7 @@ func deepDefault(depth int, text string) string {
 
 // A value from a nested default has the type of what it says.
 func TestNestedDefaultsAreTyped(t *testing.T) {
-	text := smallest + "limiter:\n  default:\n    capacity: ${A:-${B:-12}}\n    rate_per_second: ${A:-${RATE:-x}}\n"
+	text := smallest + "limiter:\n  default:\n    capacity: !!int ${A:-${B:-12}}\n    rate_per_second: ${A:-${RATE:-x}}\n"
 	c, err := parseConfig("lb.yaml", []byte(text), environment(map[string]string{"RATE": "0.5"}))
 	if err != nil || c.Limiter.Default.Capacity != 12 || c.Limiter.Default.RatePerSecond != 0.5 {
 		t.Errorf("got %+v, %v", c.Limiter.Default, err)

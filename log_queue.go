@@ -3,20 +3,23 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 )
 
 const (
-	maxLogLines  = 8192        // that wait at once
-	maxLogBytes  = 4 << 20     // of these lines
-	logBatchSize = 64 << 10    // bytes that leave in one write; a longer line leaves alone
-	maxSpares    = 4           // empty batches kept
-	logGrace     = time.Second // that the writer gets at the end
+	maxLogLines  = 8192                  // that wait at once
+	maxLogBytes  = 4 << 20               // of these lines
+	logBatchSize = 64 << 10              // bytes that leave in one write; a longer line leaves alone
+	maxSpares    = 4                     // empty batches kept
+	logGrace     = time.Second           // that the writer gets at the end
+	logPause     = 10 * time.Millisecond // until a full pipe that does not block is tried again
 )
 
 // logQueue takes log lines without ever waiting; Run writes them. A line that does not
@@ -199,7 +202,7 @@ func (q *logQueue) write(b *logBatch) {
 		_, _ = q.head.Write(b.text)
 		text = q.head.Bytes()
 	}
-	n, err := q.out.Write(text)
+	n, err := writeWhole(q.out, text)
 	if err == nil {
 		q.torn, q.untold = q.torn[:0], 0
 		return
@@ -215,4 +218,17 @@ func (q *logQueue) write(b *logBatch) {
 	q.untold = owed + lost
 	q.dropped.Add(uint64(lost))
 	q.torn = append(q.torn[:0], text[n:end]...)
+}
+
+// writeWhole writes a text, and waits where the writer has no room. os.Stdout waits by
+// itself, unless another process that has the same pipe sets it to non-blocking mode
+// after the start.
+func writeWhole(w io.Writer, text []byte) (n int, err error) {
+	for {
+		written, err := w.Write(text[n:])
+		if n += written; !errors.Is(err, syscall.EAGAIN) {
+			return n, err
+		}
+		time.Sleep(logPause)
+	}
 }

@@ -247,6 +247,43 @@ func TestLogReaderGoesAndComesBack(t *testing.T) {
 	requireAccounted(t, got.String(), lines+1, queue.Dropped())
 }
 
+// A pipe that another process has set to non-blocking mode is full, and not broken: its
+// lines wait for the reader.
+func TestLogPipeThatDoesNotBlock(t *testing.T) {
+	var ends [2]int
+	if err := syscall.Pipe(ends[:]); err != nil {
+		t.Fatal(err)
+	}
+	r, w := os.NewFile(uintptr(ends[0]), "r"), os.NewFile(uintptr(ends[1]), "w")
+	t.Cleanup(func() { r.Close(); w.Close() })
+	narrow(t, w)
+	if err := syscall.SetNonblock(ends[1], true); err != nil { // too late for w to notice
+		t.Fatal(err)
+	}
+	log, queue, end := startLogger(t, jsonLog, w)
+	const lines = 1000
+	for i := range lines {
+		log.Info().Int("number", i+1).Msg("test")
+	}
+	time.Sleep(2 * logPause) // the writer meets the full pipe
+	read := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(r)
+		read <- string(all)
+	}()
+	waitFor(t, "the lines that wait", func() bool {
+		queue.mu.Lock()
+		defer queue.mu.Unlock()
+		return queue.lines == 0
+	})
+	end()
+	w.Close()
+	if queue.Dropped() > 0 {
+		t.Errorf("%d lines were dropped", queue.Dropped())
+	}
+	requireAccounted(t, <-read, lines, 0)
+}
+
 // A full disk is no reason for anything but to count.
 func TestLogOnFullDisk(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"net/netip"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -25,38 +27,63 @@ func (a Access) holds(code int, why, shadowed reason) bool {
 // nothing fills.
 func (p *Proxy) logAccess(x *exchange, code int) {
 	r := &x.request
-	var text [64]byte // more than an address takes
-	address := x.addr.AppendTo(text[:0])
-	e := p.accessLog.WithLevel(accessLevel(code, x.reason)).Bytes("client", address).Bytes("address", address)
+	e := p.accessLine(code, x.reason, x.addr)
 	addPresent(e, "method", r.method)
 	addPresent(e, "host", r.authority)
 	addPresent(e, "path", r.path())
 	addPresent(e, "proto", r.proto)
-	if code != 0 {
-		e.Int("status", code)
-	}
-	if x.reason != none {
-		e.Str("reason", x.reason.String())
-	}
+	addOutcome(e, code, x.reason)
 	if x.pool != nil {
 		e.Str("pool", x.pool.name)
 	}
 	if x.backend != nil {
 		e.Str("backend", x.backend.name)
 	}
-	e.Float64("duration_ms", float64(x.finished.Sub(x.started).Microseconds())/1000).
-		Int64("bytes_in", x.received+r.body.data).
-		Int64("bytes_out", x.sent)
+	addSize(e, x.finished.Sub(x.started), x.received+r.body.data, x.sent)
 	if shadowed := x.shadowed(); shadowed != none {
 		e.Str("shadow", shadowed.String())
 	}
 	e.Msg("request")
 }
 
+// logTurnedAway writes the line of a connection beyond server.max_connections, of which no
+// request was read.
+func (p *Proxy) logTurnedAway(peer netip.Addr, took time.Duration, sent int) {
+	code := overloaded.Status()
+	if !p.access.holds(code, overloaded, none) {
+		return
+	}
+	e := p.accessLine(code, overloaded, peer)
+	addOutcome(e, code, overloaded)
+	addSize(e, took, 0, int64(sent))
+	e.Msg("request")
+}
+
+// accessLine begins a line with what every one has.
+func (p *Proxy) accessLine(code int, why reason, addr netip.Addr) *zerolog.Event {
+	var text [64]byte // more than an address takes
+	address := addr.AppendTo(text[:0])
+	return p.accessLog.WithLevel(p.accessLevel(code, why)).Bytes("client", address).Bytes("address", address)
+}
+
+func addOutcome(e *zerolog.Event, code int, why reason) {
+	if code != 0 {
+		e.Int("status", code)
+	}
+	if why != none {
+		e.Str("reason", why.String())
+	}
+}
+
+func addSize(e *zerolog.Event, took time.Duration, in, out int64) {
+	e.Float64("duration_ms", float64(took.Microseconds())/1000).Int64("bytes_in", in).Int64("bytes_out", out)
+}
+
 // accessLevel is error for a failure of a backend or of the load balancer, even if a
-// good status had been sent by then.
-func accessLevel(code int, why reason) zerolog.Level {
-	if code >= 500 || why.Status() >= 500 || why == backendAborted {
+// good status had been sent by then. A client whose request was cut at the end has not
+// gone of its own accord.
+func (p *Proxy) accessLevel(code int, why reason) zerolog.Level {
+	if code >= 500 || why.Status() >= 500 || why == backendAborted || why == clientGone && p.cutting.Load() {
 		return zerolog.ErrorLevel
 	}
 	return zerolog.InfoLevel

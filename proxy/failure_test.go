@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
 
@@ -253,6 +254,8 @@ func TestBackendConnectionsAreBounded(t *testing.T) {
 func TestClientConnectionsAreBounded(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Server.MaxConnections = 2
+	var log logLines
+	o.Access, o.Log = AccessErrors, zerolog.New(&log)
 	p, address := startProxy(t, o)
 	first, second := newWire(t, address), newWire(t, address)
 	for _, w := range []*wire{first, second} {
@@ -263,6 +266,9 @@ func TestClientConnectionsAreBounded(t *testing.T) {
 	checkProblem(t, third.receive("GET"), 503, "overloaded", "http://-:-")
 	third.mustEnd()
 	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "overloaded") == "1" })
+	eventually(t, "the line of the access log", func() bool { return len(log.parsed(t)) == 1 })
+	checkLine(t, log.parsed(t)[0], map[string]any{"client": "127.0.0.1", "address": "127.0.0.1", "status": 503., "reason": "overloaded",
+		"level": "error", "method": nil, "path": nil, "pool": nil, "duration_ms": brief, "bytes_in": 0., "bytes_out": interval{200, 400}})
 	first.Close()
 	eventually(t, "the connection to be counted off", func() bool { return metric(p, "lb_connections") == "1" })
 	fourth := newWire(t, address)

@@ -57,6 +57,7 @@ type Proxy struct {
 	log         zerolog.Logger
 
 	draining   atomic.Bool
+	cutting    atomic.Bool // what was not done within the shutdown timeout
 	clients    clientSet
 	departures departures
 	inFlight   atomic.Int64 // requests
@@ -224,6 +225,7 @@ func (p *Proxy) cut() error {
 	if requests+tunnels > 0 {
 		p.logUnderWay(zerolog.WarnLevel, "cut what was not done within the shutdown timeout")
 	}
+	p.cutting.Store(true)
 	p.clients.cutAll()
 	p.departures.allLeft()
 	for end := time.Now().Add(cutGrace); p.inFlight.Load() > 0 && time.Now().Before(end); {
@@ -253,9 +255,10 @@ func (p *Proxy) turnAway(conn net.Conn) {
 	answer := overloaded.Answer()
 	now := time.Now()
 	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
-	_, _ = conn.Write(slices.Concat(appendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
+	sent, _ := conn.Write(slices.Concat(appendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
 	p.noPool.codes.Add(overloaded.Status())
 	p.count(overloaded)
+	p.logTurnedAway(peerOf(conn), time.Since(now), sent)
 }
 
 // Report tells that a backend, by its index in the pool's config, went out or

@@ -163,7 +163,7 @@ func TestShutdownTimeout(t *testing.T) {
 		if i < 2 {
 			checkLine(t, line, map[string]any{"requests": 3., "tunnels": 0., "shutdown_timeout": "50ms"})
 		} else {
-			checkLine(t, line, map[string]any{"status": 499., "reason": "client_gone", "duration_ms": interval{50, 5000}})
+			checkLine(t, line, map[string]any{"status": 499., "reason": "client_gone", "level": "error", "duration_ms": interval{50, 5000}})
 		}
 	}
 	close(release)
@@ -189,6 +189,8 @@ func TestShutdownWithinABody(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn)
 	}))
 	o.Server.BodyTimeout, o.Server.ShutdownTimeout = 300*time.Millisecond, 50*time.Millisecond
+	var log logLines
+	o.Access, o.Log = AccessAll, zerolog.New(&log)
 	s := serve(t, o)
 	w := newWire(t, s.address)
 	w.send("GET / HTTP/1.0\r\n\r\n")
@@ -203,6 +205,8 @@ func TestShutdownWithinABody(t *testing.T) {
 		t.Errorf("the body ended with %q, %v, want an error", got, err)
 	}
 	eventually(t, "the request to end", func() bool { return s.inFlight.Load() == 0 })
+	requireMessages(t, &log, "draining", "cut what was not done within the shutdown timeout", "request")
+	checkLine(t, log.parsed(t)[2], map[string]any{"status": 200., "level": "error"})
 }
 
 // TestServeTellsWhyItEnds covers a listener that fails.
