@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,16 +19,22 @@ const (
 	AccessAll    Access = "all"
 )
 
-// holds reports whether the log has a line for a request that ended so.
-func (a Access) holds(code int, why, shadowed reason) bool {
-	return a == AccessAll || a == AccessErrors && (why != none || shadowed != none || code >= 500)
+// accessLog is where the lines of requests go. It is safe for concurrent use.
+type accessLog struct {
+	which   Access
+	log     zerolog.Logger // which alone decides what lines there are, not its level
+	cutting atomic.Bool    // what was not done within the shutdown timeout
 }
 
-// logAccess writes the exchange's line of the access log, without the fields that
-// nothing fills.
-func (p *Proxy) logAccess(x *exchange, code int) {
+// holds reports whether the log has a line for a request that ended so.
+func (l *accessLog) holds(code int, why, shadowed reason) bool {
+	return l.which == AccessAll || l.which == AccessErrors && (why != none || shadowed != none || code >= 500)
+}
+
+// request writes the line of an exchange, without the fields that nothing fills.
+func (l *accessLog) request(x *exchange, code int) {
 	r := &x.request
-	e := p.accessLine(code, x.reason, x.addr)
+	e := l.line(code, x.reason, x.addr)
 	addPresent(e, "method", r.method)
 	addPresent(e, "host", r.authority)
 	addPresent(e, "path", r.path())
@@ -46,24 +53,24 @@ func (p *Proxy) logAccess(x *exchange, code int) {
 	e.Msg("request")
 }
 
-// logTurnedAway writes the line of a connection beyond server.max_connections, of which no
+// turnedAway writes the line of a connection beyond server.max_connections, of which no
 // request was read.
-func (p *Proxy) logTurnedAway(peer netip.Addr, took time.Duration, sent int) {
+func (l *accessLog) turnedAway(peer netip.Addr, took time.Duration, sent int) {
 	code := overloaded.Status()
-	if !p.access.holds(code, overloaded, none) {
+	if !l.holds(code, overloaded, none) {
 		return
 	}
-	e := p.accessLine(code, overloaded, peer)
+	e := l.line(code, overloaded, peer)
 	addOutcome(e, code, overloaded)
 	addSize(e, took, 0, int64(sent))
 	e.Msg("request")
 }
 
-// accessLine begins a line with what every one has.
-func (p *Proxy) accessLine(code int, why reason, addr netip.Addr) *zerolog.Event {
+// line begins a line with what every one has.
+func (l *accessLog) line(code int, why reason, addr netip.Addr) *zerolog.Event {
 	var text [64]byte // more than an address takes
 	address := addr.AppendTo(text[:0])
-	return p.accessLog.WithLevel(p.accessLevel(code, why)).Bytes("client", address).Bytes("address", address)
+	return l.log.WithLevel(l.level(code, why)).Bytes("client", address).Bytes("address", address)
 }
 
 func addOutcome(e *zerolog.Event, code int, why reason) {
@@ -79,11 +86,11 @@ func addSize(e *zerolog.Event, took time.Duration, in, out int64) {
 	e.Float64("duration_ms", float64(took.Microseconds())/1000).Int64("bytes_in", in).Int64("bytes_out", out)
 }
 
-// accessLevel is error for a failure of a backend or of the load balancer, even if a
+// level is error for a failure of a backend or of the load balancer, even if a
 // good status had been sent by then. A client whose request was cut at the end has not
 // gone of its own accord.
-func (p *Proxy) accessLevel(code int, why reason) zerolog.Level {
-	if code >= 500 || why.Status() >= 500 || why == backendAborted || why == clientGone && p.cutting.Load() {
+func (l *accessLog) level(code int, why reason) zerolog.Level {
+	if code >= 500 || why.Status() >= 500 || why == backendAborted || why == clientGone && l.cutting.Load() {
 		return zerolog.ErrorLevel
 	}
 	return zerolog.InfoLevel

@@ -22,7 +22,7 @@ func (p *Proxy) record(x *exchange) {
 		p.shadowLimited.Add(1)
 	}
 	if p.access.holds(code, x.reason, shadowed) {
-		p.logAccess(x, code)
+		p.access.request(x, code)
 	}
 }
 

@@ -52,12 +52,10 @@ type Proxy struct {
 	keyHeader   string // in lower case; "" if clients have no keys
 	api         fasthttp.RequestHandler
 	mayUseAPI   func(*fasthttp.RequestCtx) bool
-	access      Access
-	accessLog   zerolog.Logger
+	access      accessLog
 	log         zerolog.Logger
 
 	draining   atomic.Bool
-	cutting    atomic.Bool // what was not done within the shutdown timeout
 	clients    clientSet
 	departures departures
 	inFlight   atomic.Int64 // requests
@@ -83,8 +81,7 @@ func New(o Options) *Proxy {
 		exempt:      newExemptions(o.Exempt),
 		api:         o.API,
 		mayUseAPI:   o.MayUseAPI,
-		access:      o.Access,
-		accessLog:   o.Log.Level(zerolog.TraceLevel), // access alone decides which lines there are
+		access:      accessLog{which: o.Access, log: o.Log.Level(zerolog.TraceLevel)},
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),
 		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
@@ -225,7 +222,7 @@ func (p *Proxy) cut() error {
 	if requests+tunnels > 0 {
 		p.logUnderWay(zerolog.WarnLevel, "cut what was not done within the shutdown timeout")
 	}
-	p.cutting.Store(true)
+	p.access.cutting.Store(true)
 	p.clients.cutAll()
 	p.departures.allLeft()
 	for end := time.Now().Add(cutGrace); p.inFlight.Load() > 0 && time.Now().Before(end); {
@@ -258,7 +255,7 @@ func (p *Proxy) turnAway(conn net.Conn) {
 	sent, _ := conn.Write(slices.Concat(appendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
 	p.noPool.codes.Add(overloaded.Status())
 	p.count(overloaded)
-	p.logTurnedAway(peerOf(conn), time.Since(now), sent)
+	p.access.turnedAway(peerOf(conn), time.Since(now), sent)
 }
 
 // Report tells that a backend, by its index in the pool's config, went out or
