@@ -53,7 +53,7 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 		if err != nil {
 			return nil, err
 		}
-		return &backendConn{timedConn: timedConn{socket: newSocket(conn)}}, nil
+		return &backendConn{timedConn: newTimedConn(conn)}, nil
 	}
 	return b
 }

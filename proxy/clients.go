@@ -42,7 +42,7 @@ func (s *clientSet) closeUnused() {
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		if !c.used.Load() {
-			_ = c.Conn.Close()
+			_ = c.timedConn.Close()
 		}
 	}
 }
@@ -53,7 +53,6 @@ func (s *clientSet) cutAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		endWithReset(c.Conn)
-		_ = c.Conn.Close()
+		_ = c.end(endReset)
 	}
 }

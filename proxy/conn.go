@@ -24,7 +24,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{timedConn: timedConn{socket: newSocket(conn)}, peer: peerOf(conn), set: l.clients, wait: &l.wait}
+		c := &clientConn{timedConn: newTimedConn(conn), peer: peerOf(conn), set: l.clients, wait: &l.wait}
 		c.in.conn = &c.timedConn
 		c.awaitsProxy = l.proxied(c.peer)
 		if l.clients.add(c) {
@@ -146,38 +146,18 @@ func (c *clientConn) Write(p []byte) (int, error) {
 	return c.timedConn.Write(p)
 }
 
-const (
-	lingerTime   = time.Second
-	lingerBytes  = 16 << 20
-	lingerBuffer = 4 << 10 // small: bad requests are cheap to send, and each has one for lingerTime
-)
-
-// Close ends the connection. After a response behind which not all was read that
-// the client sends it first sends FIN and reads on for a while: unread data would
-// make the kernel send RST, which can destroy the response before the client reads
-// it (RFC 9112, section 9.6).
+// Close ends the connection, as the last exchange has left it.
 func (c *clientConn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
 	defer c.set.remove(c)
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.ending == endLinger && half.CloseWrite() == nil {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		scratch := make([]byte, lingerBuffer)
-		for left := lingerBytes; left > 0; {
-			n, err := c.Conn.Read(scratch)
-			if err != nil {
-				break
-			}
-			left -= n
-		}
-	}
-	return c.Conn.Close()
+	return c.end(c.ending)
 }
 
 // abort makes Close cut the connection with RST, so that the client can tell a
 // response that ends with the connection from one that was broken off.
 func (c *clientConn) abort() {
 	c.ending.raise(endReset)
-	endWithReset(c.Conn)
+	c.resetOnClose()
 }

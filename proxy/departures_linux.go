@@ -82,6 +82,13 @@ func (d *departures) allLeft() {
 	}
 }
 
+// count returns how many clients are watched.
+func (d *departures) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.watches)
+}
+
 // add starts to watch. A client that has gone already is told of at once.
 func (d *departures) add(w *watch) {
 	d.mu.Lock()

@@ -91,11 +91,7 @@ func TestPatientClients(t *testing.T) {
 			if got := talk(t, address, test.request); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(got, "\r\n\r\nok") {
 				t.Errorf("got %q", got)
 			}
-			eventually(t, "no watch is left", func() bool {
-				p.departures.mu.Lock()
-				defer p.departures.mu.Unlock()
-				return len(p.departures.watches) == 0
-			})
+			eventually(t, "no watch is left", func() bool { return p.departures.count() == 0 })
 		})
 	}
 }

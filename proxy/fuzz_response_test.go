@@ -35,7 +35,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("accepted, but %v", err)
 		}
-		x := &exchange{response: *r, client: &clientConn{timedConn: timedConn{socket: newSocket(out)}}, out: make([]byte, 0, outSize)}
+		x := &exchange{response: *r, client: &clientConn{timedConn: newTimedConn(out)}, out: make([]byte, 0, outSize)}
 		x.response.body.in = &x.response.in
 		x.request.head, x.request.http10 = head, http10
 		why := p.respond(x)

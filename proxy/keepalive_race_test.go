@@ -38,7 +38,7 @@ const closesAfter = time.Second
 func (c *idleCloser) serve(conn net.Conn) {
 	for in := bufio.NewReader(conn); ; {
 		if _, err := in.Peek(1); err != nil {
-			if isTimeout(err) && !newSocket(conn).quiet() {
+			if timed := newTimedConn(conn); isTimeout(err) && !timed.quiet() {
 				c.raced.Add(1)
 			}
 			return

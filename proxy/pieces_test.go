@@ -63,13 +63,16 @@ func (c *piecesConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *piecesConn) SetWriteDeadline(time.Time) error { return nil }
 
 // newInbound makes an inbound over bytes in memory.
-func newInbound(c net.Conn) *inbound { return &inbound{conn: &timedConn{socket: newSocket(c)}} }
+func newInbound(c net.Conn) *inbound {
+	conn := newTimedConn(c)
+	return &inbound{conn: &conn}
+}
 
 // parsedRequest parses a request as the server does: fasthttp reads its header
 // through our connection, then the guard judges it. parsed is false where fasthttp
 // has refused it already.
 func (p *Proxy) parsedRequest(conn *piecesConn) (x *exchange, why reason, parsed bool) {
-	c := &clientConn{timedConn: timedConn{socket: newSocket(conn)}, peer: peerOf(conn), wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
+	c := &clientConn{timedConn: newTimedConn(conn), peer: peerOf(conn), wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
 	c.in.conn = &c.timedConn
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init2(c, noLog{}, false)

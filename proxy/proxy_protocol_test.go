@@ -183,7 +183,7 @@ func TestLargeReadWithinProxyHeader(t *testing.T) {
 
 // newTellingConn is a client's connection that has to begin with a PROXY header.
 func newTellingConn(conn net.Conn) *clientConn {
-	c := &clientConn{timedConn: timedConn{socket: newSocket(conn)}, awaitsProxy: true, wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
+	c := &clientConn{timedConn: newTimedConn(conn), awaitsProxy: true, wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
 	c.in.conn = &c.timedConn
 	return c
 }

@@ -10,7 +10,8 @@ import (
 
 // readResponse reads a response's header out of the bytes on the connection.
 func readResponse(conn *piecesConn, head bool) (*response, error) {
-	r := &response{in: inbound{conn: &timedConn{socket: newSocket(conn)}, buf: make([]byte, responseBufferSize)}}
+	timed := newTimedConn(conn)
+	r := &response{in: inbound{conn: &timed, buf: make([]byte, responseBufferSize)}}
 	for {
 		err := r.readHeader(head, time.Second)
 		if err == nil && r.status == switchingProtocols {

@@ -12,8 +12,8 @@ import (
 // That is 4 % of the CPU time of a small request. It allocates nothing; one
 // goroutine may read while another writes.
 type socket struct {
-	net.Conn
-	raw syscall.RawConn // nil: Conn has no file descriptor and does the work itself
+	netConn
+	raw syscall.RawConn // nil: it has no file descriptor and does the work itself
 
 	in     []byte
 	got    int
@@ -28,7 +28,7 @@ type socket struct {
 }
 
 func newSocket(conn net.Conn) *socket {
-	s := &socket{Conn: conn}
+	s := &socket{netConn: conn}
 	if c, ok := conn.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn()
 	}
@@ -39,7 +39,7 @@ func newSocket(conn net.Conn) *socket {
 // Read waits for bytes, as net.Conn has it.
 func (s *socket) Read(p []byte) (int, error) {
 	if s.raw == nil || len(p) == 0 {
-		return s.Conn.Read(p)
+		return s.netConn.Read(p)
 	}
 	s.in, s.got, s.inErr = p, 0, 0
 	err := s.raw.Read(s.recv)
@@ -58,7 +58,7 @@ func (s *socket) Read(p []byte) (int, error) {
 // Write writes all of p or returns an error, as net.Conn has it.
 func (s *socket) Write(p []byte) (int, error) {
 	if s.raw == nil {
-		return s.Conn.Write(p)
+		return s.netConn.Write(p)
 	}
 	s.out, s.put, s.outErr = p, 0, 0
 	err := s.raw.Write(s.send)

@@ -5,7 +5,7 @@ package proxy
 import "net"
 
 // socket is the connection itself: only Linux gets a shorter way.
-type socket struct{ net.Conn }
+type socket struct{ netConn }
 
 func newSocket(conn net.Conn) *socket { return &socket{conn} }
 

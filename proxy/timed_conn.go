@@ -15,6 +15,12 @@ type timedConn struct {
 	stopped         atomic.Bool // by stop
 }
 
+// netConn is net.Conn under a name that does not hide the connections that embed it.
+type netConn = net.Conn
+
+// newTimedConn makes a timedConn of a connection that has no deadlines.
+func newTimedConn(conn net.Conn) timedConn { return timedConn{socket: newSocket(conn)} }
+
 // expectRead lets the following reads wait for timeout, or up to an eighth
 // longer: a deadline that is far enough away is left alone, because setting one
 // costs more than comparing two times.
@@ -29,7 +35,7 @@ func (c *timedConn) expectRead(now time.Time, timeout time.Duration) {
 func (c *timedConn) expectWrite(now time.Time, timeout time.Duration) {
 	if by, ok := roll(c.writeBy, now, timeout); ok {
 		c.writeBy = by
-		_ = c.Conn.SetWriteDeadline(by)
+		_ = c.netConn.SetWriteDeadline(by)
 		c.keepStopped()
 	}
 }
@@ -47,7 +53,7 @@ func (c *timedConn) deliver(now time.Time, p []byte, timeout time.Duration) (n i
 		c.expectWrite(now, timeout/tries)
 		m, err = c.Write(p[n:])
 		n += m
-		if err == nil || !timedOut(err) || c.stopped.Load() {
+		if err == nil || !timedOut(err) || c.isStopped() {
 			break
 		}
 		if silent++; m > 0 {
@@ -60,8 +66,14 @@ func (c *timedConn) deliver(now time.Time, p []byte, timeout time.Duration) (n i
 // SetReadDeadline sets the deadline and remembers it.
 func (c *timedConn) SetReadDeadline(by time.Time) error {
 	c.readBy = by
-	return c.Conn.SetReadDeadline(by)
+	return c.netConn.SetReadDeadline(by)
 }
+
+// boundRead sets the deadline of a read that another goroutine waits in, and that owns the fields.
+func (c *timedConn) boundRead(by time.Time) { _ = c.netConn.SetReadDeadline(by) }
+
+// raw is the connection below, between two of which bytes can stay in the kernel.
+func (c *timedConn) raw() net.Conn { return c.netConn }
 
 // stop ends what another goroutine reads or writes, and whatever it starts before
 // resume.
@@ -70,9 +82,15 @@ func (c *timedConn) stop() {
 	_ = c.SetDeadline(longAgo)
 }
 
+// isStopped reports whether stop was called, and not resume since.
+func (c *timedConn) isStopped() bool { return c.stopped.Load() }
+
+// forgetRead lets the next expectRead set the deadline in any case: it was set past the timedConn.
+func (c *timedConn) forgetRead() { c.readBy = time.Time{} }
+
 // keepStopped takes back a deadline that was set while the connection was stopped.
 func (c *timedConn) keepStopped() {
-	if c.stopped.Load() {
+	if c.isStopped() {
 		_ = c.SetDeadline(longAgo)
 	}
 }
@@ -83,7 +101,7 @@ func (c *timedConn) keepStopped() {
 func (c *timedConn) resume() {
 	c.stopped.Store(false)
 	c.readBy, c.writeBy = time.Time{}, time.Time{}
-	_ = c.Conn.SetDeadline(time.Time{}) // fails on a closed connection: the next call says so
+	_ = c.netConn.SetDeadline(time.Time{}) // fails on a closed connection: the next call says so
 }
 
 // roll returns the deadline to set, if the present one is off.

@@ -11,7 +11,7 @@ import (
 // tunnel joins a client's connection and a backend's after 101 Switching
 // Protocols. Between two TCP connections the bytes stay in the kernel (splice).
 type tunnel struct {
-	client, backend *socket
+	client, backend *timedConn
 	idle            time.Duration // longest silence of both sides
 	passed          atomic.Bool   // bytes have passed since oversee has looked
 	ended           atomic.Bool
@@ -44,7 +44,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 		}
 		x.client.in.r = x.client.in.w
 	}
-	t := tunnel{client: x.client.socket, backend: c.socket, idle: x.pool.tunnel}
+	t := tunnel{client: &x.client.timedConn, backend: &c.timedConn, idle: x.pool.tunnel}
 	err := t.run()
 	x.received += t.up
 	x.sent += t.down
@@ -63,11 +63,11 @@ func (t *tunnel) run() error {
 	_ = t.backend.SetWriteDeadline(time.Time{})
 	over := make(chan struct{}, 2)
 	go func() {
-		t.up = t.carry(t.backend.Conn, t.client.Conn)
+		t.up = t.carry(t.backend.raw(), t.client.raw())
 		over <- struct{}{}
 	}()
 	go func() {
-		t.down = t.carry(t.client.Conn, t.backend.Conn)
+		t.down = t.carry(t.client.raw(), t.backend.raw())
 		over <- struct{}{}
 	}()
 	t.oversee(over)
@@ -143,6 +143,6 @@ func (t *tunnel) end(why error) {
 		return
 	}
 	t.why = why
-	_ = t.client.SetDeadline(longAgo)
-	_ = t.backend.SetDeadline(longAgo)
+	t.client.stop()
+	t.backend.stop()
 }

@@ -49,7 +49,7 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 			if !u.watched {
 				wait = min(wait, watchAfter)
 			}
-			_ = c.Conn.SetReadDeadline(u.endedAt.Add(wait))
+			c.boundRead(u.endedAt.Add(wait))
 		}
 		if u.header {
 			u.kept.lose() // the request will not be sent again
@@ -117,7 +117,7 @@ func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
 	if u.finished {
 		until = u.endedAt.Add(responseHeader)
 	}
-	_ = c.Conn.SetReadDeadline(until)
+	c.boundRead(until)
 }
 
 // headerCame hands the reading deadline of the backend's connection back to the
@@ -129,7 +129,7 @@ func (u *upload) headerCame(c *backendConn) {
 	if u.finished {
 		u.kept.lose() // the request will not be sent again
 	}
-	c.readBy = time.Time{}
+	c.forgetRead()
 }
 
 // failure returns why the body could not be sent, as far as that is known already.

@@ -63,8 +63,8 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s, finished: %v", test.result.String(), test.finished), func(t *testing.T) {
 			client, backend := net.Pipe()
-			x := &exchange{client: &clientConn{timedConn: timedConn{socket: newSocket(client)}}}
-			c := &backendConn{timedConn: timedConn{socket: newSocket(backend)}}
+			x := &exchange{client: &clientConn{timedConn: newTimedConn(client)}}
+			c := &backendConn{timedConn: newTimedConn(backend)}
 			u := &x.upload
 			u.started, u.finished, u.result, u.done = true, test.finished, test.result, make(chan struct{}, 1)
 			u.done <- struct{}{}
@@ -73,7 +73,7 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 			if sent := x.stopUpload(c); sent != (test.result == none) {
 				t.Errorf("stopUpload returned %v", sent)
 			}
-			if u.kept.lost != test.lost || u.started || x.client.stopped.Load() || c.stopped.Load() || x.ends() {
+			if u.kept.lost != test.lost || u.started || x.client.isStopped() || c.isStopped() || x.ends() {
 				t.Errorf("lost: %v, want %v; started: %v, cut: %v", u.kept.lost, test.lost, u.started, x.ends())
 			}
 		})
