@@ -23,7 +23,7 @@ func refusingAPI(t *testing.T) (p *Proxy, address string) {
 }
 
 // requireRefusal receives the refusal of a POST to the API.
-func requireRefusal(t *testing.T, w *wire, closes bool) {
+func requireRefusal(t *testing.T, w *rawClient, closes bool) {
 	t.Helper()
 	got, err := w.tryReceive("POST")
 	if err != nil {

@@ -30,47 +30,47 @@ func TestDurations(t *testing.T) {
 		name    string
 		change  func(*Options)
 		backend func(net.Conn)
-		client  func(*wire)
+		client  func(*rawClient)
 		want    map[string]any
 	}{
-		{"client gone before the answer", nil, silent, func(w *wire) {
+		{"client gone before the answer", nil, silent, func(w *rawClient) {
 			w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 			hold()
 		}, map[string]any{"reason": "client_gone", "status": 499., "bytes_out": 0., "duration_ms": watched}},
-		{"client gone within the answer", nil, func(conn net.Conn) { half(conn); silent(conn) }, func(w *wire) {
+		{"client gone within the answer", nil, func(conn net.Conn) { half(conn); silent(conn) }, func(w *rawClient) {
 			w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 			_, _ = w.in.ReadByte()
 			hold()
 		}, map[string]any{"reason": "client_gone", "status": 200., "duration_ms": watched}},
-		{"client gone within its body", nil, silent, func(w *wire) {
+		{"client gone within its body", nil, silent, func(w *rawClient) {
 			w.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nhalf")
 			hold()
 		}, map[string]any{"reason": "client_gone", "status": 499., "bytes_in": 56., "duration_ms": long}},
-		{"client gone within its small body", nil, silent, func(w *wire) {
+		{"client gone within its small body", nil, silent, func(w *rawClient) {
 			w.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
 			hold()
 		}, map[string]any{"reason": "client_gone", "status": 499., "duration_ms": long}},
 		{"client that does not read", func(o *Options) { o.Server.BodyTimeout = held }, func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
 			_, _ = io.Copy(conn, zeros{})
-		}, func(w *wire) {
+		}, func(w *rawClient) {
 			w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 			hold()
 			hold()
 		}, map[string]any{"reason": "client_gone", "status": 200., "duration_ms": long}},
-		{"broken off", nil, func(conn net.Conn) { half(conn); hold() }, func(w *wire) {
+		{"broken off", nil, func(conn net.Conn) { half(conn); hold() }, func(w *rawClient) {
 			w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 			_, _ = io.ReadAll(w.in)
 		}, map[string]any{"reason": "backend_aborted", "status": 200., "level": "error", "duration_ms": long}},
-		{"body that is late", func(o *Options) { o.Server.BodyTimeout = held }, silent, func(w *wire) {
+		{"body that is late", func(o *Options) { o.Server.BodyTimeout = held }, silent, func(w *rawClient) {
 			w.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n")
 			w.receive("POST")
 		}, map[string]any{"reason": "request_timeout", "status": 408., "duration_ms": long}},
-		{"header that is late", func(o *Options) { o.Server.ReadHeaderTimeout = held }, silent, func(w *wire) {
+		{"header that is late", func(o *Options) { o.Server.ReadHeaderTimeout = held }, silent, func(w *rawClient) {
 			w.send("GET")
 			w.receive("GET")
 		}, map[string]any{"reason": "request_timeout", "status": 408., "bytes_in": 3., "duration_ms": short}},
-		{"body that is late behind the answer", func(o *Options) { o.Limiter = limits(1, 0.0001) }, half, func(w *wire) {
+		{"body that is late behind the answer", func(o *Options) { o.Limiter = limits(1, 0.0001) }, half, func(w *rawClient) {
 			w.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 			_, _ = io.ReadAll(w.in)
 			w = newWire(w.t, w.RemoteAddr().String())
@@ -85,7 +85,7 @@ func TestDurations(t *testing.T) {
 			_, _ = readRequestHeader(in)
 			_, _ = io.WriteString(conn, switched+"hello")
 			_, _ = io.Copy(conn, in)
-		}, func(w *wire) {
+		}, func(w *rawClient) {
 			w.send(upgradeRequest + "early")
 			w.receive("GET")
 			_, _ = io.ReadFull(w.in, make([]byte, len("helloearly")))
@@ -102,7 +102,7 @@ func TestDurations(t *testing.T) {
 			_, _ = readRequestHeader(bufio.NewReader(conn))
 			_, _ = io.WriteString(conn, switched)
 			silent(conn)
-		}, func(w *wire) {
+		}, func(w *rawClient) {
 			w.send(upgradeRequest)
 			w.receive("GET")
 			w.mustEnd()

@@ -103,7 +103,7 @@ func TestExemptIsUnderWay(t *testing.T) {
 	o.Exempt = ExemptConfig{Paths: []string{"/healthz"}}
 	p, address := startProxy(t, o)
 	const request = " HTTP/1.1\r\nHost: h\r\n\r\n"
-	var wires []*wire
+	var wires []*rawClient
 	for range 2 {
 		w := newWire(t, address)
 		w.send("GET /healthz" + request)
@@ -147,7 +147,7 @@ func TestExemptInShadowMode(t *testing.T) {
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1, Shadow: true})
 	o.Exempt, o.Access, o.Log = ExemptConfig{Paths: []string{"/healthz"}}, AccessAll, zerolog.New(&log)
 	p, address := startProxy(t, o)
-	var wires []*wire
+	var wires []*rawClient
 	for range 3 {
 		w := newWire(t, address)
 		w.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -258,7 +258,7 @@ func TestClientConnectionsAreBounded(t *testing.T) {
 	o.Access, o.Log = AccessErrors, zerolog.New(&log)
 	p, address := startProxy(t, o)
 	first, second := newWire(t, address), newWire(t, address)
-	for _, w := range []*wire{first, second} {
+	for _, w := range []*rawClient{first, second} {
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		w.receive("GET")
 	}

@@ -180,7 +180,7 @@ func TestLastUsedConnectionIsUsedFirst(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	})))
-	clients := []*wire{newWire(t, address), newWire(t, address), newWire(t, address)}
+	clients := []*rawClient{newWire(t, address), newWire(t, address), newWire(t, address)}
 	for _, w := range clients {
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		<-arrived

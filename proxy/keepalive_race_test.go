@@ -80,7 +80,7 @@ func TestNothingIsLostToIdleClose(t *testing.T) {
 	}
 	c := &idleCloser{}
 	_, address := startProxy(t, testOptions(startRawBackend(t, c.serve)))
-	wires := make([]*wire, clients)
+	wires := make([]*rawClient, clients)
 	for i := range wires {
 		wires[i] = newWire(t, address)
 	}

@@ -18,7 +18,7 @@ func TestExactlyTheCapacityPasses(t *testing.T) {
 	request := func(i int) string {
 		return fmt.Sprintf("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.%d\r\nForwarded: for=192.0.2.%d\r\nX-Real-IP: 192.0.2.%d\r\n\r\n", i, i, i)
 	}
-	count := func(w *wire, passed, rejected *atomic.Int32) {
+	count := func(w *rawClient, passed, rejected *atomic.Int32) {
 		got, err := w.tryReceive("GET")
 		switch {
 		case err != nil:

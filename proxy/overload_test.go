@@ -68,7 +68,7 @@ func TestOverload(t *testing.T) {
 // overload sends as many requests as the capacity at once, then more at the
 // client's pace, and ends when the time is over and the bucket, if the client
 // wants more than its limit, empty.
-func (c *customer) overload(t *testing.T, w *wire, run time.Duration) {
+func (c *customer) overload(t *testing.T, w *rawClient, run time.Duration) {
 	start := time.Now()
 	for {
 		next := c.sent + 1 - int(c.limit.Capacity) // of those at the client's pace

@@ -69,7 +69,7 @@ func TestNoRequestsAreAnsweredAtOnce(t *testing.T) {
 	o.Server.ReadHeaderTimeout = time.Hour
 	p, address := startProxy(t, o)
 	answered := 0
-	expect := func(name string, w *wire) {
+	expect := func(name string, w *rawClient) {
 		t.Helper()
 		if got, err := w.tryReceive("GET"); err != nil || got.StatusCode != 400 || !got.Close {
 			t.Fatalf("%s: got %v, %v", name, got, err)

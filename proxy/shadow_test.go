@@ -71,7 +71,7 @@ func TestShadowOfTooMany(t *testing.T) {
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1, Shadow: true})
 	o.Access, o.Log = AccessErrors, zerolog.New(&log)
 	p, address := startProxy(t, o)
-	wires := []*wire{newWire(t, address), newWire(t, address)}
+	wires := []*rawClient{newWire(t, address), newWire(t, address)}
 	for i, w := range wires {
 		w.send(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: h\r\n\r\n", i))
 		<-entered

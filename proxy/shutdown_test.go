@@ -101,7 +101,7 @@ func TestShutdown(t *testing.T) {
 	if got := busy.receive("GET"); string(got.body) != "whole" || !got.Close {
 		t.Errorf("the request under way got %q, close: %v", got.body, got.Close)
 	}
-	for _, w := range []*wire{idle, unused, busy} {
+	for _, w := range []*rawClient{idle, unused, busy} {
 		w.mustEnd()
 	}
 	if err := s.ended(t, 2*time.Second); err != nil {
@@ -142,7 +142,7 @@ func TestShutdownTimeout(t *testing.T) {
 	var log logLines
 	o.Access, o.Log = AccessAll, zerolog.New(&log)
 	s := serve(t, o)
-	var waiting []*wire
+	var waiting []*rawClient
 	for range 3 {
 		w := newWire(t, s.address)
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")

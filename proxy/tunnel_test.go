@@ -103,7 +103,7 @@ func startTalk(t testing.TB, talk func(in *bufio.Reader, conn net.Conn)) string 
 }
 
 // openTunnel asks for one and reads the 101.
-func openTunnel(t testing.TB, address string) *wire {
+func openTunnel(t testing.TB, address string) *rawClient {
 	t.Helper()
 	w := newWire(t, address)
 	w.send(upgradeRequest)
@@ -240,7 +240,7 @@ func TestTunnelWithoutReader(t *testing.T) {
 // that before it has read what the kernel holds: the count tells.
 func TestTunnelWithSteadyReader(t *testing.T) {
 	t.Parallel()
-	start := func(t *testing.T, talk func(*bufio.Reader, net.Conn)) (*Proxy, *wire) {
+	start := func(t *testing.T, talk func(*bufio.Reader, net.Conn)) (*Proxy, *rawClient) {
 		t.Parallel()
 		o := testOptions(startTalk(t, talk))
 		pool := o.Pools["main"]

@@ -43,7 +43,7 @@ func TestUnixSockets(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	w := &wire{t, conn, bufio.NewReader(conn)}
+	w := &rawClient{t, conn, bufio.NewReader(conn)}
 	large := randomBytes(3 << 20)
 	for _, test := range []struct {
 		fields, framed string

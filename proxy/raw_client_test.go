@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// wire is a client that says byte for byte what it sends.
-type wire struct {
+// rawClient is a client that says byte for byte what it sends.
+type rawClient struct {
 	t testing.TB
 	net.Conn
 	in *bufio.Reader
 }
 
-func newWire(t testing.TB, address string) *wire {
+func newWire(t testing.TB, address string) *rawClient {
 	t.Helper()
 	conn := dial(t, address)
-	return &wire{t, conn, bufio.NewReader(conn)}
+	return &rawClient{t, conn, bufio.NewReader(conn)}
 }
 
-func (w *wire) send(request string) {
+func (w *rawClient) send(request string) {
 	w.t.Helper()
 	if _, err := io.WriteString(w, request); err != nil {
 		w.t.Fatalf("send %.40q: %v", request, err)
@@ -41,7 +41,7 @@ type answer struct {
 }
 
 // receive reads the final response to a request with this method.
-func (w *wire) receive(method string) answer {
+func (w *rawClient) receive(method string) answer {
 	w.t.Helper()
 	a, err := w.tryReceive(method)
 	if err != nil {
@@ -50,7 +50,7 @@ func (w *wire) receive(method string) answer {
 	return a
 }
 
-func (w *wire) tryReceive(method string) (answer, error) {
+func (w *rawClient) tryReceive(method string) (answer, error) {
 	r, err := http.ReadResponse(w.in, &http.Request{Method: method})
 	for err == nil && r.StatusCode < 200 && r.StatusCode != switchingProtocols {
 		r, err = http.ReadResponse(w.in, &http.Request{Method: method})
@@ -65,7 +65,7 @@ func (w *wire) tryReceive(method string) (answer, error) {
 
 // mustEnd waits for the proxy to close the connection, and fails if it sends
 // anything before.
-func (w *wire) mustEnd() {
+func (w *rawClient) mustEnd() {
 	w.t.Helper()
 	if b, err := w.in.ReadByte(); err == nil {
 		w.t.Fatalf("got byte %q, want the end of the connection", b)
