@@ -93,7 +93,12 @@ func (d *document) checkList(n *yaml.Node, t reflect.Type, path string) *yaml.No
 	}
 	list := &yaml.Node{Kind: yaml.SequenceNode}
 	for i, item := range n.Content {
-		list.Content = append(list.Content, d.check(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i)))
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if item.ShortTag() == "!!null" && t.Elem().Kind() != reflect.Struct { // the decoder would leave it out
+			list.Content = append(list.Content, d.mistyped(item, t.Elem(), at, "a value, or take the entry out"))
+			continue
+		}
+		list.Content = append(list.Content, d.check(item, t.Elem(), at))
 	}
 	return list
 }

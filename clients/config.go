@@ -40,7 +40,7 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 		if _, err := parsePostgresURL(c.Store); err != nil {
 			wrong("store", redactStore(c.Store), err.Error())
 		}
-	case strings.TrimPrefix(c.Store, filePrefix) == "", !strings.HasPrefix(c.Store, filePrefix):
+	case strings.TrimPrefix(c.Store, filePrefix) == "", !strings.HasPrefix(c.Store, filePrefix), isURLInFile(c.Store):
 		wrong("store", redactStore(c.Store), allowedStore)
 	}
 	if c.ConnectTimeout < minConnectTimeout || c.ConnectTimeout > maxConnectTimeout {
@@ -59,8 +59,17 @@ func redactLines(store string) string {
 
 const notShown = "(not shown: it may hold a password)"
 
+// isURLInFile reports whether the path of a file is another store's URL, which may hold a password.
+func isURLInFile(store string) bool {
+	path, isFile := strings.CutPrefix(store, filePrefix)
+	return isFile && strings.Contains(path, "://")
+}
+
 // redactStore keeps of a store what can't hold a password.
 func redactStore(store string) string {
+	if isURLInFile(store) {
+		return filePrefix + redactStore(strings.TrimPrefix(store, filePrefix))
+	}
 	if strings.HasPrefix(store, filePrefix) {
 		return store
 	}

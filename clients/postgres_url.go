@@ -38,6 +38,8 @@ var (
 		"are percent-encoded (& is %26, = is %3D)")
 	errBehindPassword = errors.New("a PostgreSQL URL in which only well-known parameters stand behind password= and sslpassword=; " +
 		"& in a password is %26")
+	errUser = errors.New("a PostgreSQL URL, postgres://user:password@host:5432/database, whose user has no colon; " +
+		"the one before the password is not percent-encoded")
 	errPort = errors.New("a PostgreSQL URL, postgres://user:password@host:5432/database, whose ports are numbers from 1 to 65535")
 )
 
@@ -122,6 +124,9 @@ func (u *postgresURL) check() error {
 			return fmt.Errorf("%w; the %s is not", errPostgresURL, part.what)
 		}
 	}
+	if hasColon(u.user) { // else what may be a password, encoded with the user, would be told as the user
+		return errUser
+	}
 	if !portsAreValid(u.hosts) {
 		return errPort
 	}
@@ -136,6 +141,8 @@ func (u *postgresURL) check() error {
 			return errQuery
 		case !isEncoded(p.value):
 			return fmt.Errorf("%w; the parameter %s is not", errQuery, quote(p.name))
+		case p.name == "user" && hasColon(p.value):
+			return errUser
 		}
 		behindPassword = behindPassword || p.isSecret()
 	}
@@ -147,6 +154,11 @@ func (u *postgresURL) check() error {
 func isEncoded(text string) bool {
 	decoded, err := url.PathUnescape(text)
 	return err == nil && !strings.Contains(text, " ") && !strings.Contains(decoded, "\x00")
+}
+
+func hasColon(encoded string) bool {
+	decoded, err := url.PathUnescape(encoded)
+	return err == nil && strings.Contains(decoded, ":")
 }
 
 // portsAreValid looks at hosts with ports between commas. A port that is left out is the standard one.

@@ -85,6 +85,10 @@ func TestPostgresURLs(t *testing.T) {
 		{"lb:p?w@h/lb", "percent-encoded"},
 		{"lb:p#w@h/lb", "# is %23"},
 		{"h?user=lb&password=p@w", "@ is %40"},
+		{"lb%3Apw@h/lb", "whose user has no colon"},
+		{"lb%3apw:pw@h/lb", "whose user has no colon"},
+		{"h/lb?user=lb:pw", "whose user has no colon"},
+		{"h/lb?user=lb%3Apw", "whose user has no colon"},
 		{"lb:p/x?sslmode=w@h/lb", "@ is %40"},
 		{"h/lb?password=p&w", "name=value"},
 		{"h/lb?password=p&w=x", "& in a password is %26"},
@@ -116,7 +120,7 @@ var placements = []string{
 	"postgres://lb@h/lb?password=•&sslrootcert=/missing.pem", "postgres://lb@h/lb?pass%77ord=•&sslmode=bogus", "postgres://lb@h/lb? password=•&sslmode=bogus",
 	"postgres://h?user=lb&password=•◊", "postgres://h/lb?password=•&%zz=1", "postgres://h/lb?password=•=&sslmode=bogus", "postgres://lb:•@h/lb?password=•&sslmode=bogus",
 	"host=h user=lb password=• sslmode=bogus", "host=h user=lb password='•' sslmode=bogus◊", "user=lb password=•://h◊", "lb:•@h◊", "mysql://lb:•@h◊", "postgres:lb:•@h◊", "Postgres://lb:•@h◊",
-	"//lb:•@h◊", "jdbc:postgresql://h/lb?user=lb&password=•◊",
+	"//lb:•@h◊", "file:postgres://lb:•@h◊", "postgres://lb%3A•@h◊", "postgres://h/lb?user=lb:•&sslmode=bogus", "jdbc:postgresql://h/lb?user=lb&password=•◊",
 }
 
 // TestPasswordsAreNeverTold has passwords of characters that stand in no message of ours, so that every piece that is

@@ -1,8 +1,8 @@
 // Package clients keeps the clients that have a limit of their own, and serves the REST API that manages them.
 //
 // It has three layers: the controller turns HTTP into values and back, the usecase holds the rules, the storage
-// keeps the clients in PostgreSQL, in an embedded file, or in memory for as long as the process lives. The request path of the proxy never comes here: it
-// reads the limiter, which every write updates before the call returns.
+// keeps the clients in PostgreSQL, in an embedded file, or in memory for as long as the process lives. The request
+// path of the proxy never comes here: it reads the limiter, which every write updates before the call returns.
 package clients
 
 import (

@@ -1,14 +1,24 @@
 # Functions of bench.sh and measure.sh, which load only processes that they started themselves, on
 # free ports. Sourced in the project's directory.
+fail() { echo "$0: $*" >&2; exit 1; }
+command -v curl >/dev/null || fail "curl is needed"
+
 work=$(mktemp -d)
-backends= lb= # the processes that run
+load= backends= lb= # the processes that run
 finish() {
-  for pid in $backends $lb; do kill "$pid" 2>/dev/null || true; done
-  wait
+  trap '' HUP INT TERM
+  # The load ends first: once the balancer has gone, its port may be another process's.
+  for pid in $load $backends $lb; do
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" || true
+  done
   rm -rf "$work"
 }
 trap finish EXIT
-fail() { echo "$0: $*" >&2; exit 1; }
+# Without these, a signal would end the script but not the command that it waits for.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 go build -o "$work/lb" .
 go build -o "$work/bench" ./bench
@@ -43,6 +53,7 @@ start_balancer() {
   lb=$!
   for _ in $(seq 500); do
     address=$(sed -n 's/.*"listen":"\([^"]*\)".*"message":"proxy".*/\1/p' "$work/lb.log")
+    address=${address/#'[::]:'/127.0.0.1:} # which the API counts as local
     [ -z "$address" ] || return 0
     kill -0 "$lb" 2>/dev/null || break
     sleep 0.02
