@@ -28,10 +28,11 @@ var mayImport = map[string][]string{
 	"docs/bucket":   {"limiter"},
 	"healthz":       {},
 	"limiter":       {},
-	"proxy":         {"limiter", "proxy/balance", "proxy/metrics"},
+	"proxy":         {"limiter", "proxy/balance", "proxy/metrics", "proxy/wire"},
 	"proxy/balance": {},
 	"proxy/listen":  {},
 	"proxy/metrics": {},
+	"proxy/wire":    {},
 }
 
 // mayNameFasthttp are the files that may import fasthttp: those at the edge, where its types

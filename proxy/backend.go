@@ -12,6 +12,7 @@ import (
 
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
+	"loadbalancer/proxy/wire"
 )
 
 // backend is one server that requests are sent to. It is safe for concurrent use.
@@ -53,7 +54,7 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 		if err != nil {
 			return nil, err
 		}
-		return &backendConn{timedConn: newTimedConn(conn)}, nil
+		return &backendConn{Conn: wire.Over(conn)}, nil
 	}
 	return b
 }
@@ -63,7 +64,7 @@ func (b *backend) takesRequests() bool { return b.state.Load() == 0 }
 
 // backendConn is a connection to a backend. One exchange at a time owns it.
 type backendConn struct {
-	timedConn
+	wire.Conn
 	reused  bool // an earlier exchange has ended on it
 	release func()
 	discard func()
@@ -83,7 +84,7 @@ func (b *backend) connect(fresh bool) (*backendConn, reason) {
 			c.discard = func() { b.idle.CloseConn(pooled) }
 			return c, none
 		}
-		if !fresh && c.quiet() {
+		if !fresh && c.Quiet() {
 			return c, none
 		}
 		c.discard()
@@ -95,7 +96,7 @@ func connectReason(err error) reason {
 	switch {
 	case errors.Is(err, fasthttp.ErrNoFreeConns):
 		return overloaded
-	case timedOut(err):
+	case wire.TimedOut(err):
 		return connectTimeout
 	}
 	return connectFailed

@@ -1,6 +1,9 @@
 package proxy
 
-import "sync"
+import (
+	"loadbalancer/proxy/wire"
+	"sync"
+)
 
 // clientSet holds the connections of clients that are open. It is safe for
 // concurrent use.
@@ -42,7 +45,7 @@ func (s *clientSet) closeUnused() {
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		if !c.used.Load() {
-			_ = c.timedConn.Close()
+			_ = c.Conn.Close()
 		}
 	}
 }
@@ -53,6 +56,6 @@ func (s *clientSet) cutAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		_ = c.end(endReset)
+		_ = c.End(wire.Reset)
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/wire"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -24,8 +25,8 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{timedConn: newTimedConn(conn), peer: peerOf(conn), set: l.clients, wait: &l.wait}
-		c.in.conn = &c.timedConn
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: l.clients, wait: &l.wait}
+		c.in.conn = &c.Conn
 		c.awaitsProxy = l.proxied(c.peer)
 		if l.clients.add(c) {
 			return c, nil
@@ -62,7 +63,7 @@ func addrOf(tcp *net.TCPAddr) netip.Addr {
 // backends written, by us and past fasthttp: its Request and Response would
 // reorder and rewrite fields, and hide where a body begins and ends.
 type clientConn struct {
-	timedConn
+	wire.Conn
 	peer     netip.Addr // who is at the other end, or told by the PROXY header to be
 	set      *clientSet
 	closed   atomic.Bool
@@ -73,7 +74,7 @@ type clientConn struct {
 	scan     headerScan
 	in       inbound // what came behind the header: a body, or the next request
 	answered bool    // the response is sent: fasthttp's own is to be dropped
-	ending   ending
+	ending   wire.Ending
 
 	awaitsProxy bool // a PROXY header has to come first
 	forwarded   bool // one has come
@@ -95,7 +96,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		return n, c.scan.fault()
 	}
 	c.expectHeader()
-	n, err := c.timedConn.Read(p[:min(len(p), streamBufferSize)])
+	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
 	if n > 0 && !c.used.Load() {
 		c.used.Store(true)
 	}
@@ -125,9 +126,9 @@ func (c *clientConn) expectHeader() {
 	case c.scan != headerScan{}:
 		c.boundHeader()
 	case c.lastUse.IsZero():
-		c.expectRead(time.Now(), c.wait.header)
+		c.ExpectRead(time.Now(), c.wait.header)
 	default:
-		c.expectRead(c.lastUse, c.wait.idle)
+		c.ExpectRead(c.lastUse, c.wait.idle)
 	}
 }
 
@@ -143,7 +144,7 @@ func (c *clientConn) Write(p []byte) (int, error) {
 		c.answered = false
 		return len(p), nil
 	}
-	return c.timedConn.Write(p)
+	return c.Conn.Write(p)
 }
 
 // Close ends the connection, as the last exchange has left it.
@@ -152,12 +153,12 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	return c.end(c.ending)
+	return c.End(c.ending)
 }
 
 // abort makes Close cut the connection with RST, so that the client can tell a
 // response that ends with the connection from one that was broken off.
 func (c *clientConn) abort() {
-	c.ending.raise(endReset)
-	c.resetOnClose()
+	c.ending.Raise(wire.Reset)
+	c.ResetOnClose()
 }

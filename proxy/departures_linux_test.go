@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"strings"
 	"testing"
@@ -85,13 +86,13 @@ func TestPatientClients(t *testing.T) {
 					return
 				}
 				_, _ = io.WriteString(conn, test.first)
-				time.Sleep(watchAfter + 200*time.Millisecond) // the time that a slow backend takes
+				time.Sleep(wire.WatchAfter + 200*time.Millisecond) // the time that a slow backend takes
 				_, _ = io.WriteString(conn, test.rest)
 			})))
 			if got := talk(t, address, test.request); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(got, "\r\n\r\nok") {
 				t.Errorf("got %q", got)
 			}
-			eventually(t, "no watch is left", func() bool { return p.departures.count() == 0 })
+			eventually(t, "no watch is left", func() bool { return p.departures.Count() == 0 })
 		})
 	}
 }

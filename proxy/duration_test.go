@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"runtime"
 	"strings"
@@ -19,7 +20,7 @@ func TestDurations(t *testing.T) {
 	hold := func() { time.Sleep(held) } // the time that is to be told
 	const ms = float64(held / time.Millisecond)
 	long := interval{ms, 10 * ms}
-	watched := interval{float64(watchAfter / time.Millisecond), 10 * ms} // a client is watched only then
+	watched := interval{float64(wire.WatchAfter / time.Millisecond), 10 * ms} // a client is watched only then
 	short := interval{0, ms * 9 / 10}
 	silent := func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 	half := func(conn net.Conn) {

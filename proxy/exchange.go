@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/wire"
 )
 
 // exchange is one request and its response, on its way through the steps. It is
@@ -35,7 +36,7 @@ type exchange struct {
 	again    bool             // attempt: there was one before, so time has passed
 	unsent   bool             // attempt: no byte of the request has left in the last try
 	sentAt   time.Time        // attempt: the request left, as far as it is sent with its header
-	watch    watch            // attempt: of the client, when the backend is slow
+	watch    wire.Watch       // attempt: of the client, when the backend is slow
 	small    []byte           // attempt: a small request body, once read
 	upload   upload           // attempt: a larger one on its way
 	response response         // attempt
@@ -72,12 +73,12 @@ func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 	x.client.headerBy = time.Time{}
 	x.started = ctx.Time()
 	x.addr = x.client.peer // until identify knows better
-	x.client.ending.raiseIf(ctx.Request.Header.ConnectionClose(), endClose)
+	x.client.ending.RaiseIf(ctx.Request.Header.ConnectionClose(), wire.Close)
 	return x
 }
 
 // ends reports whether the client's connection ends with this exchange.
-func (x *exchange) ends() bool { return x.client.ending != endNever }
+func (x *exchange) ends() bool { return x.client.ending != wire.KeepOpen }
 
 // endExchange gives the exchange back, cleared of everything that points into
 // the request, and keeps its buffers.

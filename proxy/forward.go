@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"loadbalancer/proxy/wire"
 	"runtime"
 	"time"
 )
@@ -43,8 +44,8 @@ func (p *Proxy) attempt(x *exchange) reason {
 // roundTrip does one exchange on a connection and gives it back.
 func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
 	x.reused = c.reused
-	x.watch.begin(&p.departures, &x.client.timedConn, &c.timedConn)
-	x.response = response{in: inbound{conn: &c.timedConn, watch: &x.watch, buf: x.response.in.buf}}
+	x.watch.Begin(&p.departures, &x.client.Conn, &c.Conn)
+	x.response = response{in: inbound{conn: &c.Conn, watch: &x.watch, buf: x.response.in.buf}}
 	x.conn = c
 	defer x.release()
 	if why := p.send(x, c); why != none {
@@ -87,7 +88,7 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
 			if why := p.respondInterim(x); why != none {
 				return why
 			}
-		case timedOut(err) && x.waitOn(c):
+		case wire.TimedOut(err) && x.waitOn(c):
 		default:
 			r.status = 0
 			return x.headerReason(err)
@@ -99,7 +100,7 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
 // time that is for the client's sake: it is watched from now on, and the wait may
 // last as long as the pool lets it.
 func (x *exchange) waitOn(c *backendConn) bool {
-	if !x.watch.start() {
+	if !x.watch.Start() {
 		return false
 	}
 	if x.upload.started {
@@ -107,7 +108,7 @@ func (x *exchange) waitOn(c *backendConn) bool {
 	} else {
 		_ = c.SetReadDeadline(x.sentAt.Add(x.pool.responseHeader))
 	}
-	c.keepStopped()
+	c.KeepStopped()
 	return true
 }
 
@@ -120,9 +121,9 @@ func (x *exchange) release() {
 	}
 	x.conn = nil
 	uploaded := x.stopUpload(c)
-	x.watch.stop()
+	x.watch.Stop()
 	x.response.in.conn, x.response.in.watch = nil, nil
-	if uploaded && x.response.reusable() && !x.watch.gone.Load() {
+	if uploaded && x.response.reusable() && !x.watch.Gone.Load() {
 		c.reused = true
 		c.release()
 		return
@@ -143,7 +144,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 		if why := x.readSmallBody(); why != none {
 			return why
 		}
-		if waited && c.reused && !c.quiet() { // it has ended while the body came
+		if waited && c.reused && !c.Quiet() { // it has ended while the body came
 			x.unsent = true
 			return backendReset
 		}
@@ -152,7 +153,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 	if small || !c.reused || x.again {
 		now = time.Now() // time has passed
 	}
-	c.expectWrite(now, p.bodyTimeout)
+	c.ExpectWrite(now, p.bodyTimeout)
 	x.again = true
 	n, err := c.Write(x.out)
 	if x.unsent = n == 0; err != nil {
@@ -162,7 +163,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 		return p.startUpload(x, c)
 	}
 	x.sentAt = now
-	c.expectRead(now, min(x.pool.responseHeader, watchAfter))
+	c.ExpectRead(now, min(x.pool.responseHeader, wire.WatchAfter))
 	// Under load others are ready to run. After them the response is likely to be here,
 	// and the read need not be tried twice: 3 % of the CPU time of a small request.
 	runtime.Gosched()
@@ -171,7 +172,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 
 // headerReason tells what it means that the response's header did not come.
 func (x *exchange) headerReason(err error) reason {
-	if x.watch.gone.Load() {
+	if x.watch.Gone.Load() {
 		return clientGone
 	}
 	if x.upload.started {
@@ -182,7 +183,7 @@ func (x *exchange) headerReason(err error) reason {
 	switch {
 	case errors.Is(err, errResponseHeader), errors.Is(err, errResponseSize):
 		return badResponse
-	case timedOut(err):
+	case wire.TimedOut(err):
 		return responseTimeout
 	case x.response.in.any:
 		return badResponse // it ended within the header

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"loadbalancer/proxy/wire"
 	"net/http/httputil"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("accepted, but %v", err)
 		}
-		x := &exchange{response: *r, client: &clientConn{timedConn: newTimedConn(out)}, out: make([]byte, 0, outSize)}
+		x := &exchange{response: *r, client: &clientConn{Conn: wire.Over(out)}, out: make([]byte, 0, outSize)}
 		x.response.body.in = &x.response.in
 		x.request.head, x.request.http10 = head, http10
 		why := p.respond(x)
@@ -62,7 +63,7 @@ func checkAnswer(t *testing.T, x *exchange, out string, want strictAnswer) {
 	if err != nil || !strings.HasPrefix(got.start, "HTTP/1.1 ") || got.rest != "" || got.status != want.status {
 		t.Fatalf("%v, status %d, rest %q in %q", err, want.status, got.rest, out)
 	}
-	if ended := got.whole && x.client.ending != endReset; ended != want.whole {
+	if ended := got.whole && x.client.ending != wire.Reset; ended != want.whole {
 		t.Errorf("the client sees a clean end: %v, want %v, of %q", ended, want.whole, out)
 	}
 	if got.untilClose && !x.ends() || x.request.http10 && len(got.codings) > 0 {

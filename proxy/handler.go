@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"loadbalancer/proxy/wire"
 	"runtime/debug"
 	"time"
 
@@ -68,14 +69,14 @@ func (p *Proxy) end(x *exchange) {
 	x.client.answered = !x.viaAPI
 	if !x.ends() && !x.request.body.ended {
 		x.finished = time.Now() // reading the rest of the body may take long, and is no part of the answer
-		x.client.ending.raiseIf(x.discardBody() != none, endClose)
+		x.client.ending.RaiseIf(x.discardBody() != none, wire.Close)
 	}
 	if x.viaAPI { // fasthttp writes the answer; dropping the body has left no deadline
-		x.client.expectWrite(time.Now(), p.bodyTimeout)
+		x.client.ExpectWrite(time.Now(), p.bodyTimeout)
 	}
-	x.client.ending.raiseIf(p.draining.Load(), endClose)
-	if x.ends() && !(x.request.body.ended && x.client.quiet()) {
-		x.client.ending.raise(endLinger) // the client may still be sending, or has sent more than will be read
+	x.client.ending.RaiseIf(p.draining.Load(), wire.Close)
+	if x.ends() && !(x.request.body.ended && x.client.Quiet()) {
+		x.client.ending.Raise(wire.Linger) // the client may still be sending, or has sent more than will be read
 	}
 	x.client.in.settle()
 	if x.ends() {

@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"loadbalancer/proxy/wire"
 	"time"
 )
 
 // inbound is what was read from a connection and is not used yet: buf[r:w]. The
 // zero value but for conn is empty; a buffer is taken when one is needed.
 type inbound struct {
-	conn  *timedConn
-	watch *watch // ends a wait that nobody waits for any more; nil: there is no such thing
+	conn  *wire.Conn
+	watch *wire.Watch // ends a wait that nobody waits for any more; nil: there is no such thing
 	buf   []byte
 	r, w  int
 	any   bool // a byte has come
@@ -72,15 +73,15 @@ func (in *inbound) read(p []byte, timeout time.Duration) (int, error) {
 // until the deadline that is set. It returns some, or an error.
 func (in *inbound) receive(p []byte, timeout time.Duration) (int, error) {
 	first := timeout
-	if in.watch != nil && !in.watch.on {
-		first = min(timeout, watchAfter)
+	if in.watch != nil && !in.watch.Started() {
+		first = min(timeout, wire.WatchAfter)
 	}
 	if timeout > 0 {
-		in.conn.expectRead(time.Now(), first)
+		in.conn.ExpectRead(time.Now(), first)
 	}
 	n, err := in.conn.Read(p)
-	if n == 0 && first < timeout && timedOut(err) && in.watch.start() {
-		in.conn.expectRead(time.Now(), timeout)
+	if n == 0 && first < timeout && wire.TimedOut(err) && in.watch.Start() {
+		in.conn.ExpectRead(time.Now(), timeout)
 		n, err = in.conn.Read(p)
 	}
 	if n > 0 {

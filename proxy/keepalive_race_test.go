@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ const closesAfter = time.Second
 func (c *idleCloser) serve(conn net.Conn) {
 	for in := bufio.NewReader(conn); ; {
 		if _, err := in.Peek(1); err != nil {
-			if timed := newTimedConn(conn); isTimeout(err) && !timed.quiet() {
+			if timed := wire.Over(conn); isTimeout(err) && !timed.Quiet() {
 				c.raced.Add(1)
 			}
 			return

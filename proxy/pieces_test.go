@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"time"
 
@@ -64,7 +65,7 @@ func (c *piecesConn) SetWriteDeadline(time.Time) error { return nil }
 
 // newInbound makes an inbound over bytes in memory.
 func newInbound(c net.Conn) *inbound {
-	conn := newTimedConn(c)
+	conn := wire.Over(c)
 	return &inbound{conn: &conn}
 }
 
@@ -72,8 +73,8 @@ func newInbound(c net.Conn) *inbound {
 // through our connection, then the guard judges it. parsed is false where fasthttp
 // has refused it already.
 func (p *Proxy) parsedRequest(conn *piecesConn) (x *exchange, why reason, parsed bool) {
-	c := &clientConn{timedConn: newTimedConn(conn), peer: peerOf(conn), wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
-	c.in.conn = &c.timedConn
+	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
+	c.in.conn = &c.Conn
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init2(c, noLog{}, false)
 	if err := ctx.Request.Header.Read(bufio.NewReaderSize(c, p.server.ReadBufferSize)); err != nil {

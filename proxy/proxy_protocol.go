@@ -44,7 +44,7 @@ func (c *clientConn) readProxyHeader(p []byte) error {
 		if size > 0 {
 			return c.takeProxyHeader(have[:size])
 		}
-		n, err := c.timedConn.Read(p[:min(len(p), streamBufferSize-len(have))])
+		n, err := c.Conn.Read(p[:min(len(p), streamBufferSize-len(have))])
 		c.in.keep(p[:n])
 		if n == 0 && err != nil {
 			if len(have) > 0 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"net/http"
 	"net/netip"
@@ -183,8 +184,8 @@ func TestLargeReadWithinProxyHeader(t *testing.T) {
 
 // newTellingConn is a client's connection that has to begin with a PROXY header.
 func newTellingConn(conn net.Conn) *clientConn {
-	c := &clientConn{timedConn: newTimedConn(conn), awaitsProxy: true, wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
-	c.in.conn = &c.timedConn
+	c := &clientConn{Conn: wire.Over(conn), awaitsProxy: true, wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
+	c.in.conn = &c.Conn
 	return c
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"syscall"
 	"time"
@@ -43,11 +44,11 @@ func (x *exchange) proceed() reason {
 	if b.in.r < b.in.w {
 		return none // it has not waited
 	}
-	x.client.expectWrite(time.Now(), b.timeout)
-	n, err := x.client.timedConn.Write(continueLine)
+	x.client.ExpectWrite(time.Now(), b.timeout)
+	n, err := x.client.Conn.Write(continueLine)
 	x.sent += int64(n)
 	if err != nil {
-		x.client.ending.raise(endClose)
+		x.client.ending.Raise(wire.Close)
 		return clientGone
 	}
 	return none
@@ -73,8 +74,8 @@ func (x *exchange) discardBuffered() bool {
 	if b.ended || b.in == nil || !b.ready() {
 		return b.ended
 	}
-	x.client.stop() // whatever would wait for more ends at once
-	defer x.client.resume()
+	x.client.Stop() // whatever would wait for more ends at once
+	defer x.client.Resume()
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
 	for !b.ended {
@@ -108,7 +109,7 @@ func (x *exchange) discardBody() reason {
 // bodyReason tells what it means that a request's body did not come.
 func bodyReason(err error) reason {
 	switch {
-	case timedOut(err):
+	case wire.TimedOut(err):
 		return requestTimeout
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
 		return clientGone

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/wire"
 	"time"
 )
 
@@ -9,8 +10,8 @@ import (
 // small response leaves in one write.
 func (p *Proxy) respond(x *exchange) reason {
 	r := &x.response
-	x.client.ending.raiseIf(p.draining.Load() || !x.upload.complete() ||
-		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose), endClose)
+	x.client.ending.RaiseIf(p.draining.Load() || !x.upload.complete() ||
+		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose), wire.Close)
 	x.out = p.appendResponseHeader(x.out[:0], x)
 	var err error
 	if r.body.ready() {
@@ -88,7 +89,7 @@ func (p *Proxy) write(x *exchange, b []byte) reason {
 	if len(b) == 0 {
 		return none
 	}
-	n, err := x.client.deliver(time.Now(), b, p.bodyTimeout)
+	n, err := x.client.Deliver(time.Now(), b, p.bodyTimeout)
 	x.sent += int64(n)
 	if err != nil {
 		x.client.abort() // it may only have paused: what it reads then must not look whole
@@ -103,8 +104,8 @@ func (x *exchange) broken(err error) reason {
 	if err == nil {
 		return none
 	}
-	x.client.ending.raise(endClose)
-	if x.watch.gone.Load() {
+	x.client.ending.Raise(wire.Close)
+	if x.watch.Gone.Load() {
 		return clientGone
 	}
 	if x.response.body.framing == untilClose || x.request.http10 {
@@ -123,17 +124,17 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	x.leave()
 	answer := why.Answer()
 	if x.status != 0 || answer == nil {
-		x.client.ending.raise(endClose)
+		x.client.ending.Raise(wire.Close)
 		return
 	}
 	x.status = why.Status()
-	x.client.ending.raiseIf(p.draining.Load(), endClose)
+	x.client.ending.RaiseIf(p.draining.Load(), wire.Close)
 	switch why {
 	case badRequest, methodNotAllowed, expectationFailed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
-		x.client.ending.raise(endLinger) // where the next request begins is not certain
+		x.client.ending.Raise(wire.Linger) // where the next request begins is not certain
 	}
 	if !x.ends() && !x.discardable() && !x.discardBuffered() {
-		x.client.ending.raise(endLinger)
+		x.client.ending.Raise(wire.Linger)
 	}
 	x.out = appendDate(append(x.out[:0], answer.Head...), time.Now())
 	if x.counted {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"loadbalancer/proxy/wire"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,7 @@ import (
 
 // readResponse reads a response's header out of the bytes on the connection.
 func readResponse(conn *piecesConn, head bool) (*response, error) {
-	timed := newTimedConn(conn)
+	timed := wire.Over(conn)
 	r := &response{in: inbound{conn: &timed, buf: make([]byte, responseBufferSize)}}
 	for {
 		err := r.readHeader(head, time.Second)

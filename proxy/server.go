@@ -17,6 +17,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/metrics"
+	"loadbalancer/proxy/wire"
 )
 
 // Options are what a Proxy is made of. The configs have been validated.
@@ -57,7 +58,7 @@ type Proxy struct {
 
 	draining   atomic.Bool
 	clients    clientSet
-	departures departures
+	departures wire.Departures
 	inFlight   atomic.Int64 // requests
 	tunnels    atomic.Int64 // of them, those that have become one
 	noPool     *poolMetrics
@@ -152,7 +153,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 	case x.client.scan.faulty: // whatever else became of it
 	case errors.As(err, &small):
 		why = headerTooLarge
-	case timedOut(err):
+	case wire.TimedOut(err):
 		why = requestTimeout
 	case errors.Is(err, net.ErrClosed):
 		why = clientGone
@@ -165,7 +166,7 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 // are not done within the shutdown timeout are cut, and an error says how many.
 // Tunnels are cut too, but are no error: many last for as long as they are let.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
-	closeDepartures, err := p.departures.open()
+	closeDepartures, err := p.departures.Open()
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,7 @@ func (p *Proxy) drain() error {
 
 // cutGrace is how long cut waits for the exchanges to end, so that they are counted and
 // logged. An exchange notices the cut when it begins to watch its client, at the latest.
-const cutGrace = watchAfter + 100*time.Millisecond
+const cutGrace = wire.WatchAfter + 100*time.Millisecond
 
 // cut ends what was not done in time.
 func (p *Proxy) cut() error {
@@ -224,7 +225,7 @@ func (p *Proxy) cut() error {
 	}
 	p.access.cutting.Store(true)
 	p.clients.cutAll()
-	p.departures.allLeft()
+	p.departures.AllLeft()
 	for end := time.Now().Add(cutGrace); p.inFlight.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(drainPoll)
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"sync/atomic"
 	"time"
@@ -11,7 +12,7 @@ import (
 // tunnel joins a client's connection and a backend's after 101 Switching
 // Protocols. Between two TCP connections the bytes stay in the kernel (splice).
 type tunnel struct {
-	client, backend *timedConn
+	client, backend *wire.Conn
 	idle            time.Duration // longest silence of both sides
 	passed          atomic.Bool   // bytes have passed since oversee has looked
 	ended           atomic.Bool
@@ -27,8 +28,8 @@ var errIdle = errors.New("neither side has said anything for as long as it may b
 func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 	p.tunnels.Add(1)
 	defer p.tunnels.Add(-1)
-	x.watch.stop() // from here on the copying sees who leaves
-	x.client.ending.raise(endClose)
+	x.watch.Stop() // from here on the copying sees who leaves
+	x.client.ending.Raise(wire.Close)
 	x.response.keep = false
 	x.status = switchingProtocols
 	x.out = p.appendResponseHeader(x.out[:0], x)
@@ -37,14 +38,14 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 	}
 	if early := x.client.in.buffered(); len(early) > 0 { // the client was sure of the 101
 		x.received += int64(len(early))
-		c.expectWrite(time.Now(), p.bodyTimeout)
+		c.ExpectWrite(time.Now(), p.bodyTimeout)
 		if _, err := c.Write(early); err != nil {
 			x.client.abort()
 			return none
 		}
 		x.client.in.r = x.client.in.w
 	}
-	t := tunnel{client: &x.client.timedConn, backend: &c.timedConn, idle: x.pool.tunnel}
+	t := tunnel{client: &x.client.Conn, backend: &c.Conn, idle: x.pool.tunnel}
 	err := t.run()
 	x.received += t.up
 	x.sent += t.down
@@ -63,11 +64,11 @@ func (t *tunnel) run() error {
 	_ = t.backend.SetWriteDeadline(time.Time{})
 	over := make(chan struct{}, 2)
 	go func() {
-		t.up = t.carry(t.backend.raw(), t.client.raw())
+		t.up = t.carry(t.backend.Raw(), t.client.Raw())
 		over <- struct{}{}
 	}()
 	go func() {
-		t.down = t.carry(t.client.raw(), t.backend.raw())
+		t.down = t.carry(t.client.Raw(), t.backend.Raw())
 		over <- struct{}{}
 	}()
 	t.oversee(over)
@@ -97,7 +98,7 @@ func (t *tunnel) oversee(over <-chan struct{}) {
 			continue
 		case <-tick.C:
 		}
-		c, b := t.client.underWay(), t.backend.underWay()
+		c, b := t.client.UnderWay(), t.backend.UnderWay()
 		if t.passed.Swap(false) || c != toClient || b != toBackend {
 			silent = -1
 		}
@@ -130,7 +131,7 @@ func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 				_ = half.CloseWrite() // fails where the other side has gone: its own copy says so
 			}
 			return total
-		case !timedOut(err):
+		case !wire.TimedOut(err):
 			t.end(err)
 			return total
 		}
@@ -143,6 +144,6 @@ func (t *tunnel) end(why error) {
 		return
 	}
 	t.why = why
-	t.client.stop()
-	t.backend.stop()
+	t.client.Stop()
+	t.backend.Stop()
 }

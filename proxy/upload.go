@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/wire"
 	"sync"
 	"time"
 )
@@ -33,7 +34,7 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 	if u.kept.rewind(); !x.idempotent() {
 		u.kept.lose()
 	}
-	_ = c.SetReadDeadline(time.Now().Add(watchAfter)) // see waitOn
+	_ = c.SetReadDeadline(time.Now().Add(wire.WatchAfter)) // see waitOn
 	go func() {
 		why := p.sendBodyGuarded(x, c)
 		u.mu.Lock()
@@ -42,14 +43,14 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		case u.header && (why == responseTimeout || why == requestTimeout):
 			// A backend that has answered need not read on, nor its client send more.
 		case why != none && why != backendReset:
-			c.stop() // there will be no response to this, or no more of one
+			c.Stop() // there will be no response to this, or no more of one
 		case !u.header:
 			u.endedAt = time.Now()
 			wait := x.pool.responseHeader
 			if !u.watched {
-				wait = min(wait, watchAfter)
+				wait = min(wait, wire.WatchAfter)
 			}
-			c.boundRead(u.endedAt.Add(wait))
+			c.BoundRead(u.endedAt.Add(wait))
 		}
 		if u.header {
 			u.kept.lose() // the request will not be sent again
@@ -97,8 +98,8 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
 		if ended {
 			x.upload.bodyTaken()
 		}
-		if _, err := c.deliver(time.Now(), b, p.bodyTimeout); err != nil {
-			if timedOut(err) {
+		if _, err := c.Deliver(time.Now(), b, p.bodyTimeout); err != nil {
+			if wire.TimedOut(err) {
 				return responseTimeout // it does not read on
 			}
 			return backendReset // it may have answered early: the response tells
@@ -117,7 +118,7 @@ func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
 	if u.finished {
 		until = u.endedAt.Add(responseHeader)
 	}
-	c.boundRead(until)
+	c.BoundRead(until)
 }
 
 // headerCame hands the reading deadline of the backend's connection back to the
@@ -129,7 +130,7 @@ func (u *upload) headerCame(c *backendConn) {
 	if u.finished {
 		u.kept.lose() // the request will not be sent again
 	}
-	c.forgetRead()
+	c.ForgetRead()
 }
 
 // failure returns why the body could not be sent, as far as that is known already.
@@ -168,13 +169,13 @@ func (x *exchange) stopUpload(c *backendConn) bool {
 	finished := u.finished
 	u.mu.Unlock()
 	if !finished {
-		x.client.stop()
-		c.stop()
+		x.client.Stop()
+		c.Stop()
 	}
 	<-u.done
 	if !finished {
-		x.client.resume()
-		c.resume()
+		x.client.Resume()
+		c.Resume()
 	}
 	u.started = false
 	switch u.result {

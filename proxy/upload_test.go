@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"io"
+	"loadbalancer/proxy/wire"
 	"net"
 	"strings"
 	"testing"
@@ -63,8 +64,8 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s, finished: %v", test.result.String(), test.finished), func(t *testing.T) {
 			client, backend := net.Pipe()
-			x := &exchange{client: &clientConn{timedConn: newTimedConn(client)}}
-			c := &backendConn{timedConn: newTimedConn(backend)}
+			x := &exchange{client: &clientConn{Conn: wire.Over(client)}}
+			c := &backendConn{Conn: wire.Over(backend)}
 			u := &x.upload
 			u.started, u.finished, u.result, u.done = true, test.finished, test.result, make(chan struct{}, 1)
 			u.done <- struct{}{}
@@ -73,7 +74,7 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 			if sent := x.stopUpload(c); sent != (test.result == none) {
 				t.Errorf("stopUpload returned %v", sent)
 			}
-			if u.kept.lost != test.lost || u.started || x.client.isStopped() || c.isStopped() || x.ends() {
+			if u.kept.lost != test.lost || u.started || x.client.IsStopped() || c.IsStopped() || x.ends() {
 				t.Errorf("lost: %v, want %v; started: %v, cut: %v", u.kept.lost, test.lost, u.started, x.ends())
 			}
 		})

@@ -1,4 +1,4 @@
-package proxy
+package wire
 
 import (
 	"fmt"
@@ -7,21 +7,20 @@ import (
 	"syscall"
 )
 
-// departures tells when a client closes its connection while nobody reads from
-// it: one epoll instance beside Go's own, asked for EPOLLRDHUP alone. It takes
-// a watch for each request that has waited long, so its costs are those of slow
-// backends only. It is safe for concurrent use; before open it tells nothing.
-type departures struct {
+// Departures tells when a client closes its connection while nothing reads from it: one epoll instance
+// beside Go's own, asked for EPOLLRDHUP alone. It takes a Watch for each request that has waited long,
+// so only slow backends cost anything. It is safe for concurrent use; before Open it tells nothing.
+type Departures struct {
 	mu      sync.Mutex
 	epoll   syscall.RawConn
 	last    uint64
-	watches map[uint64]*watch // by the number that an event brings
-	all     bool              // every client has gone: see allLeft
+	watches map[uint64]*Watch // by the number that an event brings
+	all     bool              // every client has gone: see AllLeft
 }
 
-// open makes the epoll instance and starts to hand out its events. close ends
+// Open makes the epoll instance and starts to hand out its events. close ends
 // that.
-func (d *departures) open() (close func(), err error) {
+func (d *Departures) Open() (close func(), err error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("watch for clients that leave: make an epoll instance: %w", err)
@@ -33,7 +32,7 @@ func (d *departures) open() (close func(), err error) {
 		return nil, fmt.Errorf("watch for clients that leave: %w", err)
 	}
 	d.mu.Lock()
-	d.epoll, d.watches = epoll, map[uint64]*watch{}
+	d.epoll, d.watches = epoll, map[uint64]*Watch{}
 	d.mu.Unlock()
 	ended := make(chan struct{})
 	go func() {
@@ -44,7 +43,7 @@ func (d *departures) open() (close func(), err error) {
 }
 
 // run hands out events until the epoll instance is closed.
-func (d *departures) run(epoll syscall.RawConn) {
+func (d *Departures) run(epoll syscall.RawConn) {
 	var events [64]syscall.EpollEvent
 	_ = epoll.Read(func(fd uintptr) (done bool) {
 		for {
@@ -63,7 +62,7 @@ func (d *departures) run(epoll syscall.RawConn) {
 }
 
 // left ends the exchange of a client that has gone.
-func (d *departures) left(number uint64) {
+func (d *Departures) left(number uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w := d.watches[number]; w != nil {
@@ -71,9 +70,9 @@ func (d *departures) left(number uint64) {
 	}
 }
 
-// allLeft ends the exchanges of all clients, also of those that are watched later. It
+// AllLeft ends the exchanges of all clients, also of those that are watched later. It
 // follows the cut of their connections, which epoll does not report.
-func (d *departures) allLeft() {
+func (d *Departures) AllLeft() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.all = true
@@ -82,15 +81,15 @@ func (d *departures) allLeft() {
 	}
 }
 
-// count returns how many clients are watched.
-func (d *departures) count() int {
+// Count returns how many clients are watched.
+func (d *Departures) Count() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.watches)
 }
 
 // add starts to watch. A client that has gone already is told of at once.
-func (d *departures) add(w *watch) {
+func (d *Departures) add(w *Watch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all {
@@ -107,7 +106,7 @@ func (d *departures) add(w *watch) {
 }
 
 // remove ends a watch: after it, left no longer touches it.
-func (d *departures) remove(w *watch) {
+func (d *Departures) remove(w *Watch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.watches[w.number] != w {
@@ -119,7 +118,7 @@ func (d *departures) remove(w *watch) {
 
 // control fails where the connection is closed, or after close: then there is
 // nothing left to watch.
-func (d *departures) control(w *watch, operation int, events uint32) {
+func (d *Departures) control(w *Watch, operation int, events uint32) {
 	client := w.client.socket.raw
 	if client == nil {
 		return

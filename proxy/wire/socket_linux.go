@@ -1,4 +1,4 @@
-package proxy
+package wire
 
 import (
 	"io"
@@ -69,14 +69,14 @@ func (s *socket) Write(p []byte) (int, error) {
 	return s.put, err
 }
 
-// quiet reports whether nothing has come on an idle connection: neither its end,
+// Quiet reports whether nothing has come on an idle connection: neither its end,
 // nor bytes, which would be taken for the answer to a request not yet sent.
-func (s *socket) quiet() bool {
+func (s *socket) Quiet() bool {
 	return s.raw == nil || s.raw.Control(s.peek) == nil && s.silent
 }
 
-// underWay is how many bytes of those written the peer has not taken yet.
-func (s *socket) underWay() (n int) {
+// UnderWay is how many bytes of those written the peer has not taken yet.
+func (s *socket) UnderWay() (n int) {
 	if s.raw == nil {
 		return 0
 	}

@@ -1,0 +1,71 @@
+package wire
+
+import (
+	"net"
+	"time"
+)
+
+// Ending says how a connection ends. It only rises, see Raise.
+type Ending uint8
+
+// The ends of a connection, each of them more final than the one before.
+const (
+	KeepOpen Ending = iota // it serves on
+	Close                  // with FIN, behind the response
+	Linger                 // with FIN, and the peer may still be sending: it gets time to read the response
+	Reset                  // with RST: what it got is not whole
+)
+
+// Raise makes the end at least this one.
+func (e *Ending) Raise(to Ending) { *e = max(*e, to) }
+
+// RaiseIf is Raise where the condition holds.
+func (e *Ending) RaiseIf(condition bool, to Ending) {
+	if condition {
+		e.Raise(to)
+	}
+}
+
+// The bounds of what is read on after Linger.
+const (
+	lingerTime   = time.Second
+	lingerBytes  = 16 << 20
+	lingerBuffer = 4 << 10 // small: bad requests are cheap to send, and each has one for lingerTime
+)
+
+// End closes the connection. With Linger it first sends FIN and reads on for a while: data that
+// nothing has read would make the kernel send RST, which can destroy the response before the peer
+// reads it (RFC 9112, section 9.6).
+func (c *Conn) End(how Ending) error {
+	switch how {
+	case Linger:
+		c.readOn()
+	case Reset:
+		c.ResetOnClose()
+	}
+	return c.netConn.Close()
+}
+
+// readOn sends FIN and drops what the peer still sends, within bounds.
+func (c *Conn) readOn() {
+	half, ok := c.netConn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.netConn.SetReadDeadline(time.Now().Add(lingerTime))
+	scratch := make([]byte, lingerBuffer)
+	for left := lingerBytes; left > 0; {
+		n, err := c.netConn.Read(scratch)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// ResetOnClose makes whatever closes the connection send RST, over TCP.
+func (c *Conn) ResetOnClose() {
+	if tcp, ok := c.netConn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+}
