@@ -28,10 +28,11 @@ var mayImport = map[string][]string{
 	"docs/bucket":   {"limiter"},
 	"healthz":       {},
 	"limiter":       {},
-	"proxy":         {"limiter", "proxy/balance", "proxy/metrics", "proxy/wire"},
+	"proxy":         {"limiter", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/wire"},
 	"proxy/balance": {},
 	"proxy/listen":  {},
 	"proxy/metrics": {},
+	"proxy/reason":  {},
 	"proxy/wire":    {},
 }
 

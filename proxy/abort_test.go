@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"loadbalancer/proxy/reason"
 	"net"
 	"net/http"
 	"strings"
@@ -261,7 +262,7 @@ func TestConnectionWithoutARequest(t *testing.T) {
 		reset(dial(t, address))
 	}
 	eventually(t, "the connections to end", func() bool { return metric(p, "lb_connections") == "0" })
-	for why := badRequest; why < reasons; why++ {
+	for why := reason.BadRequest; why < reason.Count; why++ {
 		if n := p.errors[why].Load(); n != 0 {
 			t.Errorf("%d errors of %s", n, why.String())
 		}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"loadbalancer/proxy/reason"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -27,8 +28,8 @@ type accessLog struct {
 }
 
 // holds reports whether the log has a line for a request that ended so.
-func (l *accessLog) holds(code int, why, shadowed reason) bool {
-	return l.which == AccessAll || l.which == AccessErrors && (why != none || shadowed != none || code >= 500)
+func (l *accessLog) holds(code int, why, shadowed reason.Code) bool {
+	return l.which == AccessAll || l.which == AccessErrors && (why != reason.None || shadowed != reason.None || code >= 500)
 }
 
 // request writes the line of an exchange, without the fields that nothing fills.
@@ -47,7 +48,7 @@ func (l *accessLog) request(x *exchange, code int) {
 		e.Str("backend", x.backend.name)
 	}
 	addSize(e, x.finished.Sub(x.started), x.received+r.body.data, x.sent)
-	if shadowed := x.shadowed(); shadowed != none {
+	if shadowed := x.shadowed(); shadowed != reason.None {
 		e.Str("shadow", shadowed.String())
 	}
 	e.Msg("request")
@@ -56,28 +57,28 @@ func (l *accessLog) request(x *exchange, code int) {
 // turnedAway writes the line of a connection beyond server.max_connections, of which no
 // request was read.
 func (l *accessLog) turnedAway(peer netip.Addr, took time.Duration, sent int) {
-	code := overloaded.Status()
-	if !l.holds(code, overloaded, none) {
+	code := reason.Overloaded.Status()
+	if !l.holds(code, reason.Overloaded, reason.None) {
 		return
 	}
-	e := l.line(code, overloaded, peer)
-	addOutcome(e, code, overloaded)
+	e := l.line(code, reason.Overloaded, peer)
+	addOutcome(e, code, reason.Overloaded)
 	addSize(e, took, 0, int64(sent))
 	e.Msg("request")
 }
 
 // line begins a line with what every one has.
-func (l *accessLog) line(code int, why reason, addr netip.Addr) *zerolog.Event {
+func (l *accessLog) line(code int, why reason.Code, addr netip.Addr) *zerolog.Event {
 	var text [64]byte // more than an address takes
 	address := addr.AppendTo(text[:0])
 	return l.log.WithLevel(l.level(code, why)).Bytes("client", address).Bytes("address", address)
 }
 
-func addOutcome(e *zerolog.Event, code int, why reason) {
+func addOutcome(e *zerolog.Event, code int, why reason.Code) {
 	if code != 0 {
 		e.Int("status", code)
 	}
-	if why != none {
+	if why != reason.None {
 		e.Str("reason", why.String())
 	}
 }
@@ -89,8 +90,8 @@ func addSize(e *zerolog.Event, took time.Duration, in, out int64) {
 // level is error for a failure of a backend or of the load balancer, even if a
 // good status had been sent by then. A client whose request was cut at the end has not
 // gone of its own accord.
-func (l *accessLog) level(code int, why reason) zerolog.Level {
-	if code >= 500 || why.Status() >= 500 || why == backendAborted || why == clientGone && l.cutting.Load() {
+func (l *accessLog) level(code int, why reason.Code) zerolog.Level {
+	if code >= 500 || why.Status() >= 500 || why == reason.BackendAborted || why == reason.ClientGone && l.cutting.Load() {
 		return zerolog.ErrorLevel
 	}
 	return zerolog.InfoLevel

@@ -1,12 +1,15 @@
 package proxy
 
-import "loadbalancer/limiter"
+import (
+	"loadbalancer/limiter"
+	"loadbalancer/proxy/reason"
+)
 
 // admit asks whether the client may send this request now. One that passes counts as
 // under way until leave. A client whose limit is not enforced is not told of it.
-func (p *Proxy) admit(x *exchange) reason {
+func (p *Proxy) admit(x *exchange) reason.Code {
 	if p.limiter == nil {
-		return none
+		return reason.None
 	}
 	d, who := &x.decision, p.limiter.Identify(x.addr, x.request.apiKey())
 	if p.exempt.hold(&x.request) {
@@ -19,24 +22,24 @@ func (p *Proxy) admit(x *exchange) reason {
 	if !d.Allowed {
 		return exceeded(d.Exceeded)
 	}
-	return none
+	return reason.None
 }
 
 // exceeded is the reason to reject a request that is beyond the limit.
-func exceeded(e limiter.Exceeded) reason {
+func exceeded(e limiter.Exceeded) reason.Code {
 	if e == limiter.InFlight {
-		return tooManyInFlight
+		return reason.TooManyInFlight
 	}
-	return limited
+	return reason.Limited
 }
 
 // shadowed returns why the request would have been rejected, were its client's
 // limits enforced.
-func (x *exchange) shadowed() reason {
+func (x *exchange) shadowed() reason.Code {
 	if x.decision.Allowed && x.decision.Exceeded != limiter.Nothing {
 		return exceeded(x.decision.Exceeded)
 	}
-	return none
+	return reason.None
 }
 
 // leave tells the limiter that the request is no longer under way. A second call does

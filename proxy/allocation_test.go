@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/reason"
 )
 
 // TestNoAllocations counts what the whole process allocates for a request, from
@@ -40,7 +41,7 @@ func TestNoAllocations(t *testing.T) {
 			func(o *Options) { o.Limiter = plenty }},
 		{"chunked response", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", inParts, "HTTP/1.1 200 OK",
 			func(o *Options) { o.Limiter = plenty }},
-		{"429", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, string(limited.Answer().Head) + "Date: ",
+		{"429", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, string(reason.Limited.Answer().Head) + "Date: ",
 			func(o *Options) { o.Limiter = empty }},
 		{"429 to a small chunked body", "POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = empty }},

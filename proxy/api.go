@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"loadbalancer/proxy/reason"
 	"slices"
 )
 
@@ -19,7 +20,7 @@ const maxAPIBody = 1 << 20
 // serveAPI answers through fasthttp's own Request and Response: the API is not
 // the hot path. A call that may not use it is refused before a byte of its body
 // takes memory.
-func (p *Proxy) serveAPI(x *exchange) reason {
+func (p *Proxy) serveAPI(x *exchange) reason.Code {
 	x.api = true
 	p.identify(x) // for the access log
 	// fasthttp lets no handler set a Date. It writes its own once the header has been
@@ -28,7 +29,7 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 	x.ctx.Response.Header.SetNoDefaultContentType(true)
 	if p.mayUseAPI == nil || p.mayUseAPI(x.ctx) {
 		content, why := x.readAPIBody()
-		if why != none {
+		if why != reason.None {
 			return why
 		}
 		x.ctx.Request.SetBodyRaw(content)
@@ -39,29 +40,29 @@ func (p *Proxy) serveAPI(x *exchange) reason {
 	if !x.request.head {
 		x.sent += int64(len(x.ctx.Response.Body()))
 	}
-	return none
+	return reason.None
 }
 
 // CountAPI counts a call of the API that another listener has answered with this
 // status. Those on the proxy's listener are counted without it.
 func (p *Proxy) CountAPI(status int) { p.apiCodes.Add(status) }
 
-func (x *exchange) readAPIBody() (content []byte, why reason) {
+func (x *exchange) readAPIBody() (content []byte, why reason.Code) {
 	b := &x.request.body
 	if b.length > maxAPIBody {
-		return nil, bodyTooLarge
+		return nil, reason.BodyTooLarge
 	}
-	if why := x.proceed(); why != none {
+	if why := x.proceed(); why != reason.None {
 		return nil, why
 	}
 	for !b.ended {
 		if len(content) > maxAPIBody {
-			return nil, bodyTooLarge
+			return nil, reason.BodyTooLarge
 		}
 		var err error
 		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
 			return nil, bodyReason(err)
 		}
 	}
-	return content, none
+	return content, reason.None
 }

@@ -12,6 +12,7 @@ import (
 
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
 
@@ -72,7 +73,7 @@ type backendConn struct {
 
 // connect takes an idle connection out of the pool, or dials. fresh lets it only
 // dial: then the race of keep-alive cannot be lost again.
-func (b *backend) connect(fresh bool) (*backendConn, reason) {
+func (b *backend) connect(fresh bool) (*backendConn, reason.Code) {
 	for {
 		pooled, err := b.idle.AcquireConn(0, false)
 		if err != nil {
@@ -82,29 +83,29 @@ func (b *backend) connect(fresh bool) (*backendConn, reason) {
 		if c.release == nil { // fresh; its place in fasthttp's pool has a type we cannot name, so it is kept in these
 			c.release = func() { b.idle.ReleaseConn(pooled) }
 			c.discard = func() { b.idle.CloseConn(pooled) }
-			return c, none
+			return c, reason.None
 		}
 		if !fresh && c.Quiet() {
-			return c, none
+			return c, reason.None
 		}
 		c.discard()
 	}
 }
 
 // connectReason tells what a failed connect means.
-func connectReason(err error) reason {
+func connectReason(err error) reason.Code {
 	switch {
 	case errors.Is(err, fasthttp.ErrNoFreeConns):
-		return overloaded
+		return reason.Overloaded
 	case wire.TimedOut(err):
-		return connectTimeout
+		return reason.ConnectTimeout
 	}
-	return connectFailed
+	return reason.ConnectFailed
 }
 
 // count counts an attempt by the status that the backend sent or, where it sent
 // none, the one that its failure stands for.
-func (b *backend) count(status int, why reason) {
+func (b *backend) count(status int, why reason.Code) {
 	if status == 0 {
 		status = why.Status()
 	}

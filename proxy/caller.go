@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/reason"
 	"net/netip"
 
 	"github.com/valyala/fasthttp"
@@ -17,7 +18,7 @@ func (p *Proxy) ClientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
 	var r request
 	r.header = ctx.Request.Header.RawHeaders()
 	r.hop.told = p.trust.field
-	if why := r.readFields(nil, 0); why != none {
+	if why := r.readFields(nil, 0); why != reason.None {
 		return peer // the guard lets no such header pass, but other listeners have none
 	}
 	return p.trust.client(peer, r.forwarded.lines(p.trust.field))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"loadbalancer/proxy/reason"
 	"net/http"
 	"strings"
 	"testing"
@@ -155,7 +156,7 @@ func TestReadOfPieces(t *testing.T) {
 		cuts := rapid.SliceOfN(rapid.IntRange(1, len(pipelined)-1), 0, 40).Draw(t, "cuts")
 		in := newPieces(pipelined, sorted(cuts)...)
 		x, why, parsed := p.parsedRequest(in)
-		if !parsed || why != none || string(x.request.target) != "/one" {
+		if !parsed || why != reason.None || string(x.request.target) != "/one" {
 			t.Fatalf("got %v, %d", parsed, why)
 		}
 		c := x.client

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
 
@@ -44,7 +45,7 @@ type exchange struct {
 	received int64            // guard, tunnel: bytes read from the client, without the body's
 	sent     int64            // respond, tunnel: bytes written to the client
 	finished time.Time        // end: the client has its answer
-	reason   reason           // why no backend's answer was sent in full
+	reason   reason.Code      // why no backend's answer was sent in full
 
 	out []byte // the request on its way out, then the response
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"runtime"
 	"time"
@@ -11,11 +12,11 @@ import (
 // A reused connection that ends before the first byte of a response is the normal
 // race of keep-alive, not a failure of the backend: the attempt goes on with a new
 // connection, if the request may be sent again.
-func (p *Proxy) attempt(x *exchange) reason {
+func (p *Proxy) attempt(x *exchange) reason.Code {
 	// A slow client must not hold a connection. One that waits for 100 Continue sends
 	// nothing before there is one.
 	if x.request.body.small() && !x.request.expect {
-		if why := x.readSmallBody(); why != none {
+		if why := x.readSmallBody(); why != reason.None {
 			return why
 		}
 	}
@@ -24,15 +25,15 @@ func (p *Proxy) attempt(x *exchange) reason {
 	defer b.inFlight.Add(-1)
 	for again := false; ; again = true {
 		c, why := b.connect(again)
-		if why != none {
+		if why != reason.None {
 			x.unsent = true
-			if why != overloaded { // else it was not asked
+			if why != reason.Overloaded { // else it was not asked
 				b.count(0, why)
 			}
 			return why
 		}
 		why = p.roundTrip(x, c)
-		if why != backendReset || !x.reused || !x.repeatable() {
+		if why != reason.BackendReset || !x.reused || !x.repeatable() {
 			b.count(x.response.status, why)
 			return why
 		}
@@ -42,16 +43,16 @@ func (p *Proxy) attempt(x *exchange) reason {
 }
 
 // roundTrip does one exchange on a connection and gives it back.
-func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
+func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason.Code {
 	x.reused = c.reused
 	x.watch.Begin(&p.departures, &x.client.Conn, &c.Conn)
 	x.response = response{in: inbound{conn: &c.Conn, watch: &x.watch, buf: x.response.in.buf}}
 	x.conn = c
 	defer x.release()
-	if why := p.send(x, c); why != none {
+	if why := p.send(x, c); why != reason.None {
 		return why
 	}
-	if why := p.awaitResponse(x, c); why != none {
+	if why := p.awaitResponse(x, c); why != reason.None {
 		return why
 	}
 	if x.upload.started {
@@ -67,7 +68,7 @@ func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason {
 const maxInterim = 64
 
 // awaitResponse reads up to the end of the final response's header.
-func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
+func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason.Code {
 	r := &x.response
 	for interim := 0; ; {
 		err := r.readHeader(x.request.head, p.bodyTimeout)
@@ -75,17 +76,17 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason {
 		case err == nil && r.status == switchingProtocols:
 			if !x.switches() {
 				r.status = 0
-				return badResponse
+				return reason.BadResponse
 			}
-			return none
+			return reason.None
 		case err == nil && r.status >= 200:
-			return none
+			return reason.None
 		case err == nil:
 			if interim++; interim > maxInterim {
 				r.status = 0
-				return badResponse
+				return reason.BadResponse
 			}
-			if why := p.respondInterim(x); why != none {
+			if why := p.respondInterim(x); why != reason.None {
 				return why
 			}
 		case wire.TimedOut(err) && x.waitOn(c):
@@ -134,19 +135,19 @@ func (x *exchange) release() {
 // send writes the request: its header, and with it the body where that is small.
 // A larger one, and one of unknown length, is sent by a goroutine while we wait
 // for the response, which may start before the body ends.
-func (p *Proxy) send(x *exchange, c *backendConn) reason {
+func (p *Proxy) send(x *exchange, c *backendConn) reason.Code {
 	r := &x.request
 	now := x.started
 	x.out = p.appendRequestHeader(x.out[:0], x)
 	small := r.body.small()
 	if small {
 		waited := x.request.expect
-		if why := x.readSmallBody(); why != none {
+		if why := x.readSmallBody(); why != reason.None {
 			return why
 		}
 		if waited && c.reused && !c.Quiet() { // it has ended while the body came
 			x.unsent = true
-			return backendReset
+			return reason.BackendReset
 		}
 		x.out = append(x.out, x.small...)
 	}
@@ -157,7 +158,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 	x.again = true
 	n, err := c.Write(x.out)
 	if x.unsent = n == 0; err != nil {
-		return backendReset
+		return reason.BackendReset
 	}
 	if r.body.framing != noBody && !small {
 		return p.startUpload(x, c)
@@ -167,26 +168,26 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason {
 	// Under load others are ready to run. After them the response is likely to be here,
 	// and the read need not be tried twice: 3 % of the CPU time of a small request.
 	runtime.Gosched()
-	return none
+	return reason.None
 }
 
 // headerReason tells what it means that the response's header did not come.
-func (x *exchange) headerReason(err error) reason {
+func (x *exchange) headerReason(err error) reason.Code {
 	if x.watch.Gone.Load() {
-		return clientGone
+		return reason.ClientGone
 	}
 	if x.upload.started {
-		if why := x.upload.failure(); why != none {
+		if why := x.upload.failure(); why != reason.None {
 			return why // the request ended early, and so did the wait
 		}
 	}
 	switch {
 	case errors.Is(err, errResponseHeader), errors.Is(err, errResponseSize):
-		return badResponse
+		return reason.BadResponse
 	case wire.TimedOut(err):
-		return responseTimeout
+		return reason.ResponseTimeout
 	case x.response.in.any:
-		return badResponse // it ended within the header
+		return reason.BadResponse // it ended within the header
 	}
-	return backendReset
+	return reason.BackendReset
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"loadbalancer/proxy/reason"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -35,7 +36,7 @@ func FuzzGuard(f *testing.F) {
 			return
 		}
 		defer endExchange(x)
-		if why != none {
+		if why != reason.None {
 			return
 		}
 		rest := string(x.client.in.buffered()) + in.unread()
@@ -100,7 +101,7 @@ func FuzzRequestHeader(f *testing.F) {
 			return
 		}
 		defer endExchange(x)
-		if why != none {
+		if why != reason.None {
 			return
 		}
 		p.identify(x)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"net/http/httputil"
 	"slices"
@@ -40,10 +41,10 @@ func FuzzResponse(f *testing.F) {
 		x.response.body.in = &x.response.in
 		x.request.head, x.request.http10 = head, http10
 		why := p.respond(x)
-		if (why == none) != want.whole {
+		if (why == reason.None) != want.whole {
 			t.Fatalf("ends with reason %d, whole: %v, in %q", why, want.whole, raw)
 		}
-		if rest := string(x.response.in.buffered()) + in.unread(); why == none && rest != want.rest || x.response.reusable() && rest != in.unread() {
+		if rest := string(x.response.in.buffered()) + in.unread(); why == reason.None && rest != want.rest || x.response.reusable() && rest != in.unread() {
 			t.Errorf("of %q the rest is %q, want %q", raw, rest, want.rest)
 		}
 		if len(out.written) == 0 && !want.whole {

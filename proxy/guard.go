@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"loadbalancer/proxy/reason"
 	"math"
 	"time"
 )
@@ -43,7 +44,7 @@ type forwardedFields struct {
 
 // guard lets only requests pass that can be read in one way (RFC 9112). It leaves
 // in x.request what the later steps need, so that nobody looks a second time.
-func (p *Proxy) guard(x *exchange) reason {
+func (p *Proxy) guard(x *exchange) reason.Code {
 	h := &x.ctx.Request.Header
 	r := &x.request
 	x.received = int64(x.client.scan.size)
@@ -52,50 +53,50 @@ func (p *Proxy) guard(x *exchange) reason {
 	r.head = string(r.method) == "HEAD"
 	r.header = h.RawHeaders()
 	if faulty {
-		return badRequest
+		return reason.BadRequest
 	}
 	switch string(r.proto) {
 	case "HTTP/1.1":
 	case "HTTP/1.0":
 		r.http10 = true
 	default:
-		return badRequest
+		return reason.BadRequest
 	}
 	if len(r.method) > maxMethod {
-		return badRequest
+		return reason.BadRequest
 	}
 	if string(r.method) == "CONNECT" {
-		return methodNotAllowed
+		return reason.MethodNotAllowed
 	}
 	r.hop.key, r.hop.told = p.keyHeader, p.trust.field
-	if why := r.readFields(&x.client.in, p.bodyTimeout); why != none {
+	if why := r.readFields(&x.client.in, p.bodyTimeout); why != reason.None {
 		return why
 	}
 	if !r.readTarget(h.RequestURI()) {
-		return badRequest
+		return reason.BadRequest
 	}
 	if p.maxBody > 0 && r.body.length > p.maxBody {
-		return bodyTooLarge
+		return reason.BodyTooLarge
 	}
-	return none
+	return reason.None
 }
 
 // readFields checks each header field and notes those that matter.
-func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
+func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason.Code {
 	var lengths, codings, hosts, upgrades, fields int
 	var length int64
 	var unmet bool // an expectation that is not ours to meet
 	for block := r.header; len(block) > 0; {
 		f, rest, ok := nextField(block, classValue)
 		if !ok {
-			return badRequest
+			return reason.BadRequest
 		}
 		if f.line == nil {
 			break
 		}
 		block = rest
 		if fields++; fields > maxFields {
-			return headerTooLarge
+			return reason.HeaderTooLarge
 		}
 		switch f.kind {
 		case kindConnection:
@@ -125,20 +126,20 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason {
 			ok = r.noteKey(&f) && r.noteClientIP(&f) && !isDisguised(f.name)
 		}
 		if !ok {
-			return badRequest
+			return reason.BadRequest
 		}
 	}
 	if lengths+codings > 1 || hosts > 1 || hosts == 0 && !r.http10 {
-		return badRequest
+		return reason.BadRequest
 	}
 	if unmet {
-		return expectationFailed
+		return reason.ExpectationFailed
 	}
 	r.body = newBody(in, requestFraming(codings, length), length, bodyTimeout)
 	if upgrades != 1 || !r.mayUpgrade() {
 		r.upgrade = nil
 	}
-	return none
+	return reason.None
 }
 
 // requestFraming tells how a request's body is framed: a request without length or

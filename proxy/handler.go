@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"runtime/debug"
 	"time"
@@ -17,33 +18,33 @@ func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
 	defer p.end(x)
 	why := p.guard(x)
 	switch {
-	case why != none:
+	case why != reason.None:
 	case p.isAPI(x):
 		why = p.serveAPI(x)
 	default:
 		why = p.serve(x)
 	}
-	if why != none {
+	if why != reason.None {
 		p.reject(x, why)
 	}
 }
 
 // serve takes a request that the guard has let through to a backend and back. It
-// returns none when a response has been sent.
-func (p *Proxy) serve(x *exchange) reason {
+// returns reason.None when a response has been sent.
+func (p *Proxy) serve(x *exchange) reason.Code {
 	p.identify(x)
-	if why := p.admit(x); why != none {
+	if why := p.admit(x); why != reason.None {
 		return why
 	}
-	if why := p.route(x); why != none {
+	if why := p.route(x); why != reason.None {
 		return why
 	}
-	for last := none; ; {
-		if why := p.pick(x); why != none {
+	for last := reason.None; ; {
+		if why := p.pick(x); why != reason.None {
 			return firstOf(last, why) // there is no other backend: say what happened at the one before
 		}
 		why := p.attempt(x)
-		if why == none || !p.retry(x, why) {
+		if why == reason.None || !p.retry(x, why) {
 			return why
 		}
 		last = why
@@ -51,8 +52,8 @@ func (p *Proxy) serve(x *exchange) reason {
 }
 
 // firstOf returns the first reason that is one.
-func firstOf(a, b reason) reason {
-	if a != none {
+func firstOf(a, b reason.Code) reason.Code {
+	if a != reason.None {
 		return a
 	}
 	return b
@@ -63,13 +64,13 @@ func (p *Proxy) end(x *exchange) {
 	if fault := recover(); fault != nil {
 		p.logFault(fault)
 		x.viaAPI = false
-		p.reject(x, internalError)
+		p.reject(x, reason.InternalError)
 	}
 	x.leave()
 	x.client.answered = !x.viaAPI
 	if !x.ends() && !x.request.body.ended {
 		x.finished = time.Now() // reading the rest of the body may take long, and is no part of the answer
-		x.client.ending.RaiseIf(x.discardBody() != none, wire.Close)
+		x.client.ending.RaiseIf(x.discardBody() != reason.None, wire.Close)
 	}
 	if x.viaAPI { // fasthttp writes the answer; dropping the body has left no deadline
 		x.client.ExpectWrite(time.Now(), p.bodyTimeout)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/reason"
 )
 
 func TestIdentify(t *testing.T) {
@@ -134,7 +135,7 @@ func TestIdentifyByOtherFields(t *testing.T) {
 func identified(t *testing.T, p *Proxy, request string) string {
 	t.Helper()
 	x, why, parsed := p.parsedRequest(newPieces(request))
-	if !parsed || why != none {
+	if !parsed || why != reason.None {
 		t.Fatalf("%q was refused", request)
 	}
 	defer endExchange(x)

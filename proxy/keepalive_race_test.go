@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"net"
 	"strings"
@@ -132,7 +133,7 @@ func TestRedialIsFresh(t *testing.T) {
 	}
 	again.release()
 	fresh, why := b.connect(true)
-	if why != none || fresh == first {
+	if why != reason.None || fresh == first {
 		t.Errorf("got the idle connection, or reason %d", why)
 	}
 	fresh.discard()

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"loadbalancer/proxy/metrics"
+	"loadbalancer/proxy/reason"
 )
 
 // poolMetrics is what is counted for the requests of one pool, or of none.
@@ -48,10 +49,10 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	for _, m := range all[1:] {
 		fmt.Fprintf(w, "lb_retries_denied_total{%s} %d\n", m.labels, m.retriesDenied.Load())
 	}
-	metrics.Single(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty, or too many of its requests were under way.", p.errors[limited].Load()+p.errors[tooManyInFlight].Load())
+	metrics.Single(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty, or too many of its requests were under way.", p.errors[reason.Limited].Load()+p.errors[reason.TooManyInFlight].Load())
 	metrics.Single(w, "lb_shadow_limited_total", "counter", "Requests that passed because their client is in shadow mode, and would have been rejected else.", p.shadowLimited.Load())
 	metrics.Family(w, "lb_errors_total", "counter", "Requests that no backend answered in full, by reason.")
-	for why := badRequest; why < reasons; why++ {
+	for why := reason.BadRequest; why < reason.Count; why++ {
 		if why.CountedAs() == why {
 			fmt.Fprintf(w, "lb_errors_total{reason=%q} %d\n", why.String(), p.errors[why].Load())
 		}

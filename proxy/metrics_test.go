@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"loadbalancer/proxy/reason"
 	"math"
 	"net/http"
 	"regexp"
@@ -111,7 +112,7 @@ func TestMetricsOfFreshProxy(t *testing.T) {
 			t.Errorf("%s is %v (there: %v), want %v", series, v, there, want)
 		}
 	}
-	for why := badRequest; why < reasons; why++ {
+	for why := reason.BadRequest; why < reason.Count; why++ {
 		if v, there := got[fmt.Sprintf("lb_errors_total{reason=%q}", why.String())]; !there || v != 0 {
 			t.Errorf("lb_errors_total of %s is %v (there: %v)", why.String(), v, there)
 		}

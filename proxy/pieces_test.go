@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"net"
 	"time"
@@ -72,13 +73,13 @@ func newInbound(c net.Conn) *inbound {
 // parsedRequest parses a request as the server does: fasthttp reads its header
 // through our connection, then the guard judges it. parsed is false where fasthttp
 // has refused it already.
-func (p *Proxy) parsedRequest(conn *piecesConn) (x *exchange, why reason, parsed bool) {
+func (p *Proxy) parsedRequest(conn *piecesConn) (x *exchange, why reason.Code, parsed bool) {
 	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
 	c.in.conn = &c.Conn
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init2(c, noLog{}, false)
 	if err := ctx.Request.Header.Read(bufio.NewReaderSize(c, p.server.ReadBufferSize)); err != nil {
-		return nil, badRequest, false
+		return nil, reason.BadRequest, false
 	}
 	hideBody(&ctx.Request.Header)
 	x = beginExchange(ctx)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/reason"
 )
 
 // pool is a group of backends that serve the same requests. It is safe for
@@ -80,14 +81,14 @@ func (p *pool) rebuild() {
 
 // pick chooses the backend of the next attempt: by the pool's policy, but none
 // that this request has tried.
-func (p *Proxy) pick(x *exchange) reason {
+func (p *Proxy) pick(x *exchange) reason.Code {
 	s := x.pool.current.Load()
 	if len(s.backends) == 0 {
-		return noBackend
+		return reason.NoBackend
 	}
 	b := s.untried(x.pool.policy.Pick(s.set, x.key), &x.tried)
 	if b == nil {
-		return noBackend
+		return reason.NoBackend
 	}
 	if x.tried.n == 0 {
 		x.pool.budget.request(x.started)
@@ -96,7 +97,7 @@ func (p *Proxy) pick(x *exchange) reason {
 	}
 	x.tried.add(b)
 	x.backend = b
-	return none
+	return reason.None
 }
 
 // untried finds the first backend from the picked one on that the request has not

@@ -1,6 +1,9 @@
 package proxy
 
-import "time"
+import (
+	"loadbalancer/proxy/reason"
+	"time"
+)
 
 // record counts the exchange and writes its line of the access log.
 func (p *Proxy) record(x *exchange) {
@@ -14,11 +17,11 @@ func (p *Proxy) record(x *exchange) {
 		x.finished = now // however it ended
 	}
 	p.countRequest(x, code)
-	if x.reason != none {
+	if x.reason != reason.None {
 		p.count(x.reason)
 	}
 	shadowed := x.shadowed()
-	if shadowed != none {
+	if shadowed != reason.None {
 		p.shadowLimited.Add(1)
 	}
 	if p.access.holds(code, x.reason, shadowed) {
@@ -42,6 +45,6 @@ func (p *Proxy) countRequest(x *exchange, code int) {
 }
 
 // count adds one to lb_errors_total.
-func (p *Proxy) count(why reason) {
+func (p *Proxy) count(why reason.Code) {
 	p.errors[why.CountedAs()].Add(1)
 }

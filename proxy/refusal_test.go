@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/reason"
 	"strings"
 	"testing"
 )
@@ -8,7 +9,7 @@ import (
 // As a client sees one: the body for all but HEAD, and no word of the backend.
 func TestProblemResponse(t *testing.T) {
 	_, address := startProxy(t, testOptions("http://127.0.0.1:1"))
-	answer := connectFailed.Answer()
+	answer := reason.ConnectFailed.Answer()
 	want := string(answer.Head) + "Connection: close\r\n\r\n"
 	if got := withoutDate(talk(t, address, get("/"))); got != want+string(answer.Body) {
 		t.Errorf("GET: got %q", got)

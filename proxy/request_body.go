@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"net"
 	"syscall"
@@ -17,8 +18,8 @@ func (b *body) small() bool { return b.framing == fixedLength && b.length <= sma
 
 // readSmallBody reads a body of known, small length into x.small. It stays there
 // for further attempts.
-func (x *exchange) readSmallBody() reason {
-	if why := x.proceed(); why != none {
+func (x *exchange) readSmallBody() reason.Code {
+	if why := x.proceed(); why != reason.None {
 		return why
 	}
 	if cap(x.small) == 0 {
@@ -30,28 +31,28 @@ func (x *exchange) readSmallBody() reason {
 			return bodyReason(err)
 		}
 	}
-	return none
+	return reason.None
 }
 
 // proceed tells a client that waits for it to send the body (RFC 9110, section
 // 10.1.1). By then we know that we want it.
-func (x *exchange) proceed() reason {
+func (x *exchange) proceed() reason.Code {
 	b := &x.request.body
 	if !x.request.expect || b.ended {
-		return none
+		return reason.None
 	}
 	x.request.expect = false
 	if b.in.r < b.in.w {
-		return none // it has not waited
+		return reason.None // it has not waited
 	}
 	x.client.ExpectWrite(time.Now(), b.timeout)
 	n, err := x.client.Conn.Write(continueLine)
 	x.sent += int64(n)
 	if err != nil {
 		x.client.ending.Raise(wire.Close)
-		return clientGone
+		return reason.ClientGone
 	}
-	return none
+	return reason.None
 }
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
@@ -88,13 +89,13 @@ func (x *exchange) discardBuffered() bool {
 
 // discardBody reads and drops the rest of the body, so that the connection stands
 // where the next request begins.
-func (x *exchange) discardBody() reason {
+func (x *exchange) discardBody() reason.Code {
 	b := &x.request.body
 	if b.ended || b.in == nil {
-		return none
+		return reason.None
 	}
 	if !x.discardable() && !x.discardBuffered() {
-		return bodyTooLarge
+		return reason.BodyTooLarge
 	}
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
@@ -103,16 +104,16 @@ func (x *exchange) discardBody() reason {
 			return bodyReason(err)
 		}
 	}
-	return none
+	return reason.None
 }
 
 // bodyReason tells what it means that a request's body did not come.
-func bodyReason(err error) reason {
+func bodyReason(err error) reason.Code {
 	switch {
 	case wire.TimedOut(err):
-		return requestTimeout
+		return reason.RequestTimeout
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
-		return clientGone
+		return reason.ClientGone
 	}
-	return badRequest // its chunked coding is broken
+	return reason.BadRequest // its chunked coding is broken
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 // respond sends the backend's response to the client. What is there goes out
 // before anything more is waited for, so that slow bodies flow as they come; a
 // small response leaves in one write.
-func (p *Proxy) respond(x *exchange) reason {
+func (p *Proxy) respond(x *exchange) reason.Code {
 	r := &x.response
 	x.client.ending.RaiseIf(p.draining.Load() || !x.upload.complete() ||
 		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose), wire.Close)
@@ -23,7 +24,7 @@ func (p *Proxy) respond(x *exchange) reason {
 	}
 	x.releaseEarly()
 	x.status = r.status
-	if why := p.write(x, x.out); why != none {
+	if why := p.write(x, x.out); why != reason.None {
 		return why
 	}
 	if err == nil && !r.body.ended {
@@ -33,20 +34,20 @@ func (p *Proxy) respond(x *exchange) reason {
 }
 
 // stream sends the rest of a body that did not fit into the first write.
-func (p *Proxy) stream(x *exchange) reason {
+func (p *Proxy) stream(x *exchange) reason.Code {
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
 	for !x.response.body.ended {
 		b, err := x.nextBody(scratch[:0])
 		x.releaseEarly()
-		if why := p.write(x, b); why != none {
+		if why := p.write(x, b); why != reason.None {
 			return why
 		}
 		if err != nil {
 			return x.broken(err)
 		}
 	}
-	return none
+	return reason.None
 }
 
 // releaseEarly gives the backend's connection and the client's lease back before the
@@ -85,41 +86,41 @@ func (x *exchange) nextBody(dst []byte) ([]byte, error) {
 }
 
 // write sends bytes to the client, past fasthttp.
-func (p *Proxy) write(x *exchange, b []byte) reason {
+func (p *Proxy) write(x *exchange, b []byte) reason.Code {
 	if len(b) == 0 {
-		return none
+		return reason.None
 	}
 	n, err := x.client.Deliver(time.Now(), b, p.bodyTimeout)
 	x.sent += int64(n)
 	if err != nil {
 		x.client.abort() // it may only have paused: what it reads then must not look whole
-		return clientGone
+		return reason.ClientGone
 	}
-	return none
+	return reason.None
 }
 
 // broken tells that the backend broke its response off, if it did: then the
 // client's connection is cut, so that it sees what happened.
-func (x *exchange) broken(err error) reason {
+func (x *exchange) broken(err error) reason.Code {
 	if err == nil {
-		return none
+		return reason.None
 	}
 	x.client.ending.Raise(wire.Close)
 	if x.watch.Gone.Load() {
-		return clientGone
+		return reason.ClientGone
 	}
 	if x.response.body.framing == untilClose || x.request.http10 {
 		x.client.abort() // the end of the connection would look like the end of the body
 	}
-	if why := x.upload.failure(); why != none && why != backendReset {
+	if why := x.upload.failure(); why != reason.None && why != reason.BackendReset {
 		return why // the request ended early, and so did the response
 	}
-	return backendAborted
+	return reason.BackendAborted
 }
 
 // reject answers a request that no backend has answered. Where a response has
 // begun, or there is nobody to read one, only the connection can tell.
-func (p *Proxy) reject(x *exchange, why reason) {
+func (p *Proxy) reject(x *exchange, why reason.Code) {
 	x.reason = why
 	x.leave()
 	answer := why.Answer()
@@ -130,7 +131,7 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	x.status = why.Status()
 	x.client.ending.RaiseIf(p.draining.Load(), wire.Close)
 	switch why {
-	case badRequest, methodNotAllowed, expectationFailed, headerTooLarge, bodyTooLarge, requestTimeout, internalError:
+	case reason.BadRequest, reason.MethodNotAllowed, reason.ExpectationFailed, reason.HeaderTooLarge, reason.BodyTooLarge, reason.RequestTimeout, reason.InternalError:
 		x.client.ending.Raise(wire.Linger) // where the next request begins is not certain
 	}
 	if !x.ends() && !x.discardable() && !x.discardBuffered() {
@@ -140,14 +141,14 @@ func (p *Proxy) reject(x *exchange, why reason) {
 	if x.counted {
 		x.out = x.fields.Append(x.out, x.decision)
 	}
-	if why == methodNotAllowed {
+	if why == reason.MethodNotAllowed {
 		x.out = append(x.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
 	x.out = x.appendConnection(x.out)
 	if !x.request.head {
 		x.out = append(x.out, answer.Body...)
 	}
-	if p.write(x, x.out) != none {
-		x.reason = clientGone
+	if p.write(x, x.out) != reason.None {
+		x.reason = reason.ClientGone
 	}
 }

@@ -1,6 +1,9 @@
 package proxy
 
-import "time"
+import (
+	"loadbalancer/proxy/reason"
+	"time"
+)
 
 // retry reports whether an attempt that failed may be made at another backend.
 // What came to grief before the first byte of a response may; a response that is
@@ -9,9 +12,9 @@ import "time"
 // An attempt of which no byte was sent (refused, connect timeout, overloaded) put
 // no load on any backend: the next one may always be made. Of the others, the
 // pool's budget says how many there may be.
-func (p *Proxy) retry(x *exchange, why reason) bool {
+func (p *Proxy) retry(x *exchange, why reason.Code) bool {
 	switch why {
-	case connectFailed, connectTimeout, overloaded, backendReset:
+	case reason.ConnectFailed, reason.ConnectTimeout, reason.Overloaded, reason.BackendReset:
 	default:
 		return false
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"loadbalancer/proxy/reason"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,11 +16,11 @@ func (p *Proxy) statusAt(t *testing.T, at time.Time) *http.Response {
 	t.Helper()
 	conn := newPieces("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	x, why, parsed := p.parsedRequest(conn)
-	if !parsed || why != none {
+	if !parsed || why != reason.None {
 		t.Fatalf("the request was refused: %v, %d", parsed, why)
 	}
 	x.started = at
-	if why := p.serve(x); why != none {
+	if why := p.serve(x); why != reason.None {
 		p.reject(x, why)
 	}
 	p.end(x)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"loadbalancer/proxy/reason"
 	"slices"
 	"strings"
 )
@@ -33,16 +34,16 @@ func newRoutes(configs []RouteConfig, pools map[string]*pool) []route {
 }
 
 // route finds the pool that serves the request.
-func (p *Proxy) route(x *exchange) reason {
+func (p *Proxy) route(x *exchange) reason.Code {
 	for i := range p.routes {
 		r := &p.routes[i]
 		if len(r.host) > 0 && !sameHost(x.request.authority, r.host) || !bytes.HasPrefix(x.request.target, r.path) {
 			continue
 		}
 		x.pool = r.pool
-		return none
+		return reason.None
 	}
-	return noRoute
+	return reason.NoRoute
 }
 
 // hostName is the form in which the host of a route is compared: in lower case, and without the dot

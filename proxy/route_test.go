@@ -1,6 +1,9 @@
 package proxy
 
-import "testing"
+import (
+	"loadbalancer/proxy/reason"
+	"testing"
+)
 
 func TestRoute(t *testing.T) {
 	o := testOptions()
@@ -49,7 +52,7 @@ func TestRoute(t *testing.T) {
 		{"api.example.co", "/", "any"},
 	} {
 		x := &exchange{request: request{authority: []byte(test.host), target: []byte(test.target)}}
-		if why := p.route(x); why != none || x.pool.name != test.want {
+		if why := p.route(x); why != reason.None || x.pool.name != test.want {
 			t.Errorf("%s%s: got %v, %d, want pool %s", test.host, test.target, x.pool, why, test.want)
 		}
 	}
@@ -61,10 +64,10 @@ func TestNoRoute(t *testing.T) {
 	p := New(o)
 	for _, test := range []struct {
 		host, target string
-		want         reason
-	}{{"a", "/b", none}, {"a", "/", noRoute}, {"b", "/b", noRoute}, {"", "/b", noRoute}} {
+		want         reason.Code
+	}{{"a", "/b", reason.None}, {"a", "/", reason.NoRoute}, {"b", "/b", reason.NoRoute}, {"", "/b", reason.NoRoute}} {
 		x := &exchange{request: request{authority: []byte(test.host), target: []byte(test.target)}}
-		if why := p.route(x); why != test.want || (x.pool != nil) != (why == none) {
+		if why := p.route(x); why != test.want || (x.pool != nil) != (why == reason.None) {
 			t.Errorf("%s%s: got %d, want %d", test.host, test.target, why, test.want)
 		}
 	}
@@ -73,7 +76,7 @@ func TestNoRoute(t *testing.T) {
 // Without routes everything goes to the only pool.
 func TestOnlyPool(t *testing.T) {
 	x := &exchange{request: request{authority: []byte("a"), target: []byte("*")}}
-	if why := New(testOptions("http://127.0.0.1:1")).route(x); why != none || x.pool.name != "main" {
+	if why := New(testOptions("http://127.0.0.1:1")).route(x); why != reason.None || x.pool.name != "main" {
 		t.Errorf("got %v, %d", x.pool, why)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/metrics"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
 
@@ -63,7 +64,7 @@ type Proxy struct {
 	tunnels    atomic.Int64 // of them, those that have become one
 	noPool     *poolMetrics
 	apiCodes   metrics.Codes
-	errors     [reasons]atomic.Uint64
+	errors     [reason.Count]atomic.Uint64
 
 	shadowLimited atomic.Uint64
 }
@@ -147,16 +148,16 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 	x.started = time.Now() // ctx may still hold the time of the request before
 	x.received = int64(x.client.scan.size)
 	defer p.end(x)
-	why := badRequest
+	why := reason.BadRequest
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case x.client.scan.faulty: // whatever else became of it
 	case errors.As(err, &small):
-		why = headerTooLarge
+		why = reason.HeaderTooLarge
 	case wire.TimedOut(err):
-		why = requestTimeout
+		why = reason.RequestTimeout
 	case errors.Is(err, net.ErrClosed):
-		why = clientGone
+		why = reason.ClientGone
 	}
 	p.reject(x, why)
 }
@@ -250,12 +251,12 @@ func (p *Proxy) logUnderWay(level zerolog.Level, message string) {
 // turnAway answers a connection beyond server.max_connections. What the client
 // sends is not read.
 func (p *Proxy) turnAway(conn net.Conn) {
-	answer := overloaded.Answer()
+	answer := reason.Overloaded.Answer()
 	now := time.Now()
 	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
 	sent, _ := conn.Write(slices.Concat(appendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
-	p.noPool.codes.Add(overloaded.Status())
-	p.count(overloaded)
+	p.noPool.codes.Add(reason.Overloaded.Status())
+	p.count(reason.Overloaded)
 	p.access.turnedAway(peerOf(conn), time.Since(now), sent)
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"io"
+	"loadbalancer/proxy/reason"
 	"net"
 	"strings"
 	"testing"
@@ -102,7 +103,7 @@ func TestIdleConnectionEndsInSilence(t *testing.T) {
 		time.Sleep(2 * o.Server.ReadHeaderTimeout) // the pause is what is tested
 	}
 	idle.mustEnd()
-	for why := badRequest; why < reasons; why++ {
+	for why := reason.BadRequest; why < reason.Count; why++ {
 		if n := p.errors[why].Load(); n != 0 {
 			t.Errorf("%d errors of %s", n, why.String())
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"net"
 	"sync/atomic"
@@ -25,7 +26,7 @@ var errIdle = errors.New("neither side has said anything for as long as it may b
 // tunnel sends the response that ends HTTP on both connections, and then carries
 // bytes between them until both sides have ended, one fails, or neither says
 // anything for the pool's tunnel timeout.
-func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
+func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	p.tunnels.Add(1)
 	defer p.tunnels.Add(-1)
 	x.watch.Stop() // from here on the copying sees who leaves
@@ -33,7 +34,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 	x.response.keep = false
 	x.status = switchingProtocols
 	x.out = p.appendResponseHeader(x.out[:0], x)
-	if why := p.write(x, append(x.out, x.response.in.buffered()...)); why != none {
+	if why := p.write(x, append(x.out, x.response.in.buffered()...)); why != reason.None {
 		return why
 	}
 	if early := x.client.in.buffered(); len(early) > 0 { // the client was sure of the 101
@@ -41,7 +42,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 		c.ExpectWrite(time.Now(), p.bodyTimeout)
 		if _, err := c.Write(early); err != nil {
 			x.client.abort()
-			return none
+			return reason.None
 		}
 		x.client.in.r = x.client.in.w
 	}
@@ -50,12 +51,12 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason {
 	x.received += t.up
 	x.sent += t.down
 	if errors.Is(err, errIdle) {
-		return tunnelTimeout
+		return reason.TunnelTimeout
 	}
 	if err != nil {
 		x.client.abort() // what has broken must not look like what has ended
 	}
-	return none
+	return reason.None
 }
 
 // run carries both ways, and returns what went wrong first.

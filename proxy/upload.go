@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"sync"
 	"time"
@@ -21,16 +22,16 @@ type upload struct {
 	taken    bool // the whole body has been read from the client, in this try or before
 	finished bool // result and endedAt count
 	endedAt  time.Time
-	result   reason // none: the whole body was sent
+	result   reason.Code // none: the whole body was sent
 }
 
 // startUpload sends the rest of the body while the caller waits for the response.
-func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
-	if why := x.proceed(); why != none { // not in the goroutine: it must stand before the response
+func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
+	if why := x.proceed(); why != reason.None { // not in the goroutine: it must stand before the response
 		return why
 	}
 	u := &x.upload
-	u.started, u.header, u.watched, u.finished, u.result = true, false, false, false, none
+	u.started, u.header, u.watched, u.finished, u.result = true, false, false, false, reason.None
 	if u.kept.rewind(); !x.idempotent() {
 		u.kept.lose()
 	}
@@ -40,9 +41,9 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		u.mu.Lock()
 		u.finished, u.result = true, why // before the deadline wakes who asks for it
 		switch {
-		case u.header && (why == responseTimeout || why == requestTimeout):
+		case u.header && (why == reason.ResponseTimeout || why == reason.RequestTimeout):
 			// A backend that has answered need not read on, nor its client send more.
-		case why != none && why != backendReset:
+		case why != reason.None && why != reason.BackendReset:
 			c.Stop() // there will be no response to this, or no more of one
 		case !u.header:
 			u.endedAt = time.Now()
@@ -58,22 +59,22 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason {
 		u.mu.Unlock()
 		u.done <- struct{}{}
 	}()
-	return none
+	return reason.None
 }
 
 // sendBodyGuarded keeps a fault of ours in this goroutine from ending the process.
-func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason) {
+func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason.Code) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			p.logFault(fault)
-			why = internalError
+			why = reason.InternalError
 		}
 	}()
 	return p.sendBody(x, c)
 }
 
 // sendBody copies the body from the client to the backend.
-func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
+func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
 	in, kept := &x.request.body, &x.upload.kept
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
@@ -83,7 +84,7 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
 			return bodyReason(err)
 		}
 		if total += int64(len(b)); p.maxBody > 0 && total > p.maxBody {
-			return bodyTooLarge
+			return reason.BodyTooLarge
 		}
 		ended = kept.ended(in)
 		if in.framing == chunked {
@@ -100,12 +101,12 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason {
 		}
 		if _, err := c.Deliver(time.Now(), b, p.bodyTimeout); err != nil {
 			if wire.TimedOut(err) {
-				return responseTimeout // it does not read on
+				return reason.ResponseTimeout // it does not read on
 			}
-			return backendReset // it may have answered early: the response tells
+			return reason.BackendReset // it may have answered early: the response tells
 		}
 	}
-	return none
+	return reason.None
 }
 
 // waitOn lets the wait for the response's header go on. Until the body is sent,
@@ -134,7 +135,7 @@ func (u *upload) headerCame(c *backendConn) {
 }
 
 // failure returns why the body could not be sent, as far as that is known already.
-func (u *upload) failure() reason {
+func (u *upload) failure() reason.Code {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.result
@@ -179,13 +180,13 @@ func (x *exchange) stopUpload(c *backendConn) bool {
 	}
 	u.started = false
 	switch u.result {
-	case none, backendReset:
-	case requestTimeout, responseTimeout:
+	case reason.None, reason.BackendReset:
+	case reason.RequestTimeout, reason.ResponseTimeout:
 		if finished { // else it is we who ended the wait
 			u.kept.lose()
 		}
 	default: // the client's part has failed, or we have
 		u.kept.lose()
 	}
-	return u.result == none
+	return u.result == reason.None
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"io"
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 	"net"
 	"strings"
@@ -30,7 +31,7 @@ func TestEarlyAnswerIsWhole(t *testing.T) {
 	if got := w.receive("POST"); got.StatusCode != 413 || len(got.body) != pieces {
 		t.Errorf("got %d with %d bytes, want 413 with %d", got.StatusCode, len(got.body), pieces)
 	}
-	for why := badRequest; why < reasons; why++ {
+	for why := reason.BadRequest; why < reason.Count; why++ {
 		if n := p.errors[why].Load(); n != 0 {
 			t.Errorf("%d errors of %s", n, why.String())
 		}
@@ -42,25 +43,25 @@ func TestEarlyAnswerIsWhole(t *testing.T) {
 func TestWhatAnUploadLeavesBehind(t *testing.T) {
 	for _, test := range []struct {
 		finished bool // before it was stopped
-		result   reason
+		result   reason.Code
 		lost     bool
 	}{
-		{true, none, false},
-		{true, backendReset, false},
-		{true, requestTimeout, true},
-		{true, responseTimeout, true},
-		{true, clientGone, true},
-		{true, badRequest, true},
-		{true, bodyTooLarge, true},
-		{true, internalError, true},
-		{false, none, false},
-		{false, backendReset, false},
-		{false, requestTimeout, false},
-		{false, responseTimeout, false},
-		{false, clientGone, true},
-		{false, badRequest, true},
-		{false, bodyTooLarge, true},
-		{false, internalError, true},
+		{true, reason.None, false},
+		{true, reason.BackendReset, false},
+		{true, reason.RequestTimeout, true},
+		{true, reason.ResponseTimeout, true},
+		{true, reason.ClientGone, true},
+		{true, reason.BadRequest, true},
+		{true, reason.BodyTooLarge, true},
+		{true, reason.InternalError, true},
+		{false, reason.None, false},
+		{false, reason.BackendReset, false},
+		{false, reason.RequestTimeout, false},
+		{false, reason.ResponseTimeout, false},
+		{false, reason.ClientGone, true},
+		{false, reason.BadRequest, true},
+		{false, reason.BodyTooLarge, true},
+		{false, reason.InternalError, true},
 	} {
 		t.Run(fmt.Sprintf("%s, finished: %v", test.result.String(), test.finished), func(t *testing.T) {
 			client, backend := net.Pipe()
@@ -71,7 +72,7 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 			u.done <- struct{}{}
 			u.kept.keep([]byte("body"))
 			defer u.kept.release()
-			if sent := x.stopUpload(c); sent != (test.result == none) {
+			if sent := x.stopUpload(c); sent != (test.result == reason.None) {
 				t.Errorf("stopUpload returned %v", sent)
 			}
 			if u.kept.lost != test.lost || u.started || x.client.IsStopped() || c.IsStopped() || x.ends() {

@@ -1,4 +1,4 @@
-package proxy
+package reason
 
 import (
 	"bytes"
@@ -11,9 +11,9 @@ import (
 
 func TestReasons(t *testing.T) {
 	code := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
-	seen := map[string]reason{}
-	for why := none + 1; why < reasons; why++ {
-		row := reasonTable[why]
+	seen := map[string]Code{}
+	for why := None + 1; why < Count; why++ {
+		row := table[why]
 		if !code.MatchString(row.code) {
 			t.Errorf("reason %d has the code %q", why, row.code)
 		}
@@ -31,11 +31,11 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%s has the status %d", row.code, row.status)
 		}
 		// A response is sent for each but those that nobody can be told of.
-		if sent := why != backendAborted && why != tunnelTimeout && why != clientGone; sent != (row.detail != "") || sent != (why.Answer() != nil) {
+		if sent := why != BackendAborted && why != TunnelTimeout && why != ClientGone; sent != (row.detail != "") || sent != (why.Answer() != nil) {
 			t.Errorf("%s: detail %q, response %q", row.code, row.detail, why.Answer())
 		}
 	}
-	if none.String() != "" || none.Answer() != nil {
+	if None.String() != "" || None.Answer() != nil {
 		t.Error("no reason has a response")
 	}
 }
@@ -45,7 +45,7 @@ func TestProblems(t *testing.T) {
 		if answer.Head == nil {
 			continue
 		}
-		row := reasonTable[why]
+		row := table[why]
 		t.Run(row.code+strconv.Itoa(row.status), func(t *testing.T) {
 			var body struct {
 				Type, Title, Reason, Detail string
