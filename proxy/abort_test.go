@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"loadbalancer/proxy/reason"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/reason"
 )
 
 // TestBrokenOffResponse has the backend leave in the middle of a body. The client

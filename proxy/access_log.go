@@ -2,12 +2,13 @@ package proxy
 
 import (
 	"bytes"
-	"loadbalancer/proxy/reason"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/reason"
 )
 
 // Access says which requests the access log holds.

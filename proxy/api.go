@@ -2,8 +2,9 @@ package proxy
 
 import (
 	"bytes"
-	"loadbalancer/proxy/reason"
 	"slices"
+
+	"loadbalancer/proxy/reason"
 )
 
 // apiPrefix is the path that the clients' API has on the proxy's listener.

@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/reason"
 	"net/netip"
 
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/proxy/reason"
 )
 
 // ClientAddress returns the address of the client that sent a request, on this or

@@ -1,8 +1,9 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/wire"
 	"sync"
+
+	"loadbalancer/proxy/wire"
 )
 
 // clientSet holds the connections of clients that are open. It is safe for

@@ -1,11 +1,12 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/wire"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"loadbalancer/proxy/wire"
 )
 
 // listener hands out client connections and keeps count of those that are open.

@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"loadbalancer/proxy/reason"
 	"net/http"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"loadbalancer/proxy/reason"
 )
 
 func TestHeaderScan(t *testing.T) {

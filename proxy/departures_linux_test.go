@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"loadbalancer/proxy/wire"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/wire"
 )
 
 // TestClientLeavesASilentBackend has the client go away while the backend is at

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"io"
-	"loadbalancer/proxy/wire"
 	"net"
 	"runtime"
 	"strings"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/wire"
 )
 
 // TestDurations has requests that end in all ways, each of which takes as long as is

@@ -2,10 +2,11 @@ package proxy
 
 import (
 	"errors"
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"runtime"
 	"time"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // attempt sends the request to the backend picked and its response to the client.

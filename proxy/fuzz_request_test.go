@@ -2,13 +2,14 @@ package proxy
 
 import (
 	"bufio"
-	"loadbalancer/proxy/reason"
 	"net/http"
 	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"loadbalancer/proxy/reason"
 )
 
 // fuzzProxies are one that trusts the peer of a piecesConn, and one that does not.

@@ -2,13 +2,14 @@ package proxy
 
 import (
 	"io"
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"net/http/httputil"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // FuzzResponse gives any bytes as a backend's response, for a client of either

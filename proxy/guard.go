@@ -2,9 +2,10 @@ package proxy
 
 import (
 	"bytes"
-	"loadbalancer/proxy/reason"
 	"math"
 	"time"
+
+	"loadbalancer/proxy/reason"
 )
 
 const (

@@ -2,12 +2,13 @@ package proxy
 
 import (
 	"fmt"
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"runtime/debug"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // handle is the road of a request.

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"loadbalancer/proxy/wire"
 	"time"
+
+	"loadbalancer/proxy/wire"
 )
 
 // inbound is what was read from a connection and is not used yet: buf[r:w]. The

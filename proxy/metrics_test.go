@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"loadbalancer/proxy/reason"
 	"math"
 	"net/http"
 	"regexp"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/reason"
 )
 
 var (

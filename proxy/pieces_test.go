@@ -3,12 +3,13 @@ package proxy
 import (
 	"bufio"
 	"io"
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"net"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // piecesConn is a connection in memory: each Read gives one piece, or as much of

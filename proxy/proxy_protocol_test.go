@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"loadbalancer/proxy/wire"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/wire"
 )
 
 // tellingOptions are testOptions for clients that begin with a PROXY header.

@@ -1,8 +1,9 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/reason"
 	"time"
+
+	"loadbalancer/proxy/reason"
 )
 
 // record counts the exchange and writes its line of the access log.

@@ -1,9 +1,10 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/reason"
 	"strings"
 	"testing"
+
+	"loadbalancer/proxy/reason"
 )
 
 // As a client sees one: the body for all but HEAD, and no word of the backend.

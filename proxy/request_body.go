@@ -3,11 +3,12 @@ package proxy
 import (
 	"errors"
 	"io"
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"net"
 	"syscall"
 	"time"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // smallBody is the largest body that is sent with the header, in one write.

@@ -1,9 +1,10 @@
 package proxy
 
 import (
+	"time"
+
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
-	"time"
 )
 
 // respond sends the backend's response to the client. What is there goes out

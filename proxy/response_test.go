@@ -3,10 +3,11 @@ package proxy
 import (
 	"errors"
 	"io"
-	"loadbalancer/proxy/wire"
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/wire"
 )
 
 // readResponse reads a response's header out of the bytes on the connection.

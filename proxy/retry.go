@@ -1,8 +1,9 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/reason"
 	"time"
+
+	"loadbalancer/proxy/reason"
 )
 
 // retry reports whether an attempt that failed may be made at another backend.

@@ -2,12 +2,13 @@ package proxy
 
 import (
 	"bufio"
-	"loadbalancer/proxy/reason"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/reason"
 )
 
 // statusAt takes a request through the whole proxy as if it had come at that time,

@@ -3,9 +3,10 @@ package proxy
 import (
 	"bytes"
 	"cmp"
-	"loadbalancer/proxy/reason"
 	"slices"
 	"strings"
+
+	"loadbalancer/proxy/reason"
 )
 
 // route sends a host and path to a pool. Empty means any.

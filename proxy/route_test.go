@@ -1,8 +1,9 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/reason"
 	"testing"
+
+	"loadbalancer/proxy/reason"
 )
 
 func TestRoute(t *testing.T) {

@@ -3,11 +3,12 @@ package proxy
 import (
 	"bufio"
 	"io"
-	"loadbalancer/proxy/reason"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/reason"
 )
 
 // drip writes text one byte at a time, until an error or its end.

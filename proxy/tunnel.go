@@ -3,11 +3,12 @@ package proxy
 import (
 	"errors"
 	"io"
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"net"
 	"sync/atomic"
 	"time"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // tunnel joins a client's connection and a backend's after 101 Switching

@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"sync"
 	"time"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // upload is a request body on its way to the backend in a goroutine of its own.

@@ -3,12 +3,13 @@ package proxy
 import (
 	"fmt"
 	"io"
-	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/wire"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
 )
 
 // TestEarlyAnswerIsWhole though its backend does not read the upload, for longer
