@@ -63,7 +63,7 @@ const (
 	maxFunction    = 60  // lines, from func to the closing brace
 	maxFile        = 400 // lines
 	maxLoop        = 43  // files of package proxy that reach each other; the goal is 6
-	maxMethods     = 48  // of one type of package proxy; the goal is 20
+	maxMethods     = 46  // of one type of package proxy; the goal is 20
 	maxProxyFields = 31  // of one struct of package proxy; the goal is 12
 )
 

@@ -60,11 +60,10 @@ const (
 //go:embed docs/swagger.yaml
 var swagger []byte
 
-// newManagement makes the management side. clientIPHeader is the field that trusted
-// proxies tell the client's address in. service is nil if the API is not served.
-func newManagement(c managementConfig, clientIPHeader string, service *clients.Service, log zerolog.Logger) *management {
+// newManagement makes the management side. service is nil if the API is not served.
+func newManagement(c managementConfig, trust *proxy.Trust, service *clients.Service, log zerolog.Logger) *management {
 	m := &management{config: c, log: log}
-	m.access = &access{tokens: c.credentials(), clientIPHeader: clientIPHeader, log: log}
+	m.access = &access{tokens: c.credentials(), trust: trust, log: log}
 	m.router, m.api = m.newRouter(), m.newRouter()
 	if service != nil {
 		service.Register(m.api)
@@ -131,7 +130,7 @@ func (m *management) apiOnProxy() apiHandler {
 
 // mayUseAPI reports whether a call may use the API, and answers it if not.
 func (m *management) mayUseAPI(ctx *fasthttp.RequestCtx) bool {
-	return m.access.allows(ctx, m.balancer)
+	return m.access.allows(ctx)
 }
 
 // handle answers any request on the management listener. The API has a router of its

@@ -20,11 +20,11 @@ import (
 // call needs one. Without, a caller on this machine that speaks for itself needs
 // none, because it could read the config anyway. It is safe for concurrent use.
 type access struct {
-	tokens         []credential
-	clientIPHeader string // the field that trusted proxies tell the client's address in
-	failed         failedTokens
-	denied         atomic.Uint64 // calls refused
-	log            zerolog.Logger
+	tokens []credential
+	trust  *proxy.Trust
+	failed failedTokens
+	denied atomic.Uint64 // calls refused
+	log    zerolog.Logger
 }
 
 // refusal is the answer to a call that may not use the API.
@@ -47,8 +47,8 @@ var (
 )
 
 // allows reports whether a call may use the API, and answers it if not.
-func (a *access) allows(ctx *fasthttp.RequestCtx, balancer *proxy.Proxy) bool {
-	r := a.judge(ctx, balancer)
+func (a *access) allows(ctx *fasthttp.RequestCtx) bool {
+	r := a.judge(ctx)
 	if r == nil {
 		return true
 	}
@@ -64,9 +64,9 @@ func (a *access) allows(ctx *fasthttp.RequestCtx, balancer *proxy.Proxy) bool {
 }
 
 // judge returns nil for a call that may use the API.
-func (a *access) judge(ctx *fasthttp.RequestCtx, balancer *proxy.Proxy) *refusal {
+func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
 	if len(a.tokens) == 0 {
-		if balancer.FromThisMachine(ctx) && a.speaksForItself(ctx) {
+		if a.trust.FromThisMachine(ctx) && a.speaksForItself(ctx) {
 			return nil
 		}
 		return refusedRemote
@@ -79,7 +79,7 @@ func (a *access) judge(ctx *fasthttp.RequestCtx, balancer *proxy.Proxy) *refusal
 	switch {
 	case role == 0:
 		now := time.Now()
-		tooMany := a.failed.add(now, balancer.ClientAddress(ctx))
+		tooMany := a.failed.add(now, a.trust.ClientAddress(ctx))
 		a.logRefusals(now)
 		if tooMany {
 			return refusedTooMany
@@ -127,7 +127,7 @@ func (a *access) speaksForItself(ctx *fasthttp.RequestCtx) bool {
 func (a *access) tellsOfOthers(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	switch name {
-	case "forwarded", "via", "x-real-ip", "origin", strings.ReplaceAll(strings.ToLower(a.clientIPHeader), "_", "-"):
+	case "forwarded", "via", "x-real-ip", "origin", strings.ReplaceAll(a.trust.Field(), "_", "-"):
 		return true
 	}
 	return strings.HasPrefix(name, "x-forwarded")

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy"
 )
 
 // apiOnBoth is a management section with the API on both listeners.
@@ -363,7 +365,9 @@ func TestMetricsOfTheAPI(t *testing.T) {
 
 // The field that trusted proxies tell the client's address in may be another one.
 func TestAccessByClientIPHeader(t *testing.T) {
-	a := &access{clientIPHeader: "CF-Connecting-IP"}
+	server := proxy.DefaultServerConfig()
+	server.ClientIPHeader = "CF-Connecting-IP"
+	a := &access{trust: proxy.NewTrust(server)}
 	for name, want := range map[string]bool{
 		"CF-Connecting-IP": true, "cf-connecting-ip": true, "CF_Connecting_IP": true, "X-Forwarded-For": true,
 		"CF-Connecting": false, "CF-Connecting-IPv6": false,

@@ -19,6 +19,7 @@ import (
 	"loadbalancer/bench/backend"
 	"loadbalancer/clients"
 	"loadbalancer/limiter"
+	"loadbalancer/proxy"
 )
 
 func TestPages(t *testing.T) {
@@ -264,7 +265,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 	}
 	defer service.Close()
 	log := &journal{}
-	m := newManagement(managementConfig{Listen: addressOf(t, "127.0.0.1:0")}, "X-Forwarded-For", service, zerolog.New(log))
+	m := newManagement(managementConfig{Listen: addressOf(t, "127.0.0.1:0")}, proxy.NewTrust(proxy.DefaultServerConfig()), service, zerolog.New(log))
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")

@@ -44,7 +44,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	}
 
 	c.Management.warn(front.Addr(), log)
-	m := newManagement(c.Management, string(c.Server.ClientIPHeader), service, log)
+	m := newManagement(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, log)
 	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayUseAPI, log))
 	m.observe(balancer, limits)
 	m.logDropped = lines.Dropped

@@ -22,33 +22,33 @@ func requestFrom(t *testing.T, peer net.Addr, fields string) *fasthttp.RequestCt
 	return &ctx
 }
 
-// callerTrusts is a proxy that trusts some addresses.
-func callerTrusts(trusted ...string) *Proxy {
-	o := testOptions("http://127.0.0.1:1")
-	o.Server.TrustedProxies = trusted
-	return New(o)
+// trustIn trusts some addresses.
+func trustIn(trusted ...string) *Trust {
+	c := DefaultServerConfig()
+	c.TrustedProxies = trusted
+	return NewTrust(c)
 }
 
 func TestFromThisMachine(t *testing.T) {
-	p := callerTrusts("127.0.0.2", "10.0.0.0/8")
+	trust := trustIn("127.0.0.2", "10.0.0.0/8")
 	for peer, want := range map[string]bool{
 		"127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true,
 		"192.0.2.1": false, "10.0.0.1": false, "2001:db8::1": false, "::ffff:192.0.2.1": false, "0.0.0.0": false, "::": false,
 		"127.0.0.2": false, "::ffff:127.0.0.2": false,
 	} {
-		if got := p.FromThisMachine(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}, "")); got != want {
+		if got := trust.FromThisMachine(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}, "")); got != want {
 			t.Errorf("%s: got %v", peer, got)
 		}
 	}
 	for trusted, want := range map[string]bool{"127.0.0.2": true, "127.0.0.1": false, "127.0.0.0/8": false} {
-		if got := callerTrusts(trusted).FromThisMachine(requestFrom(t, &net.UnixAddr{Net: "unix"}, "")); got != want {
+		if got := trustIn(trusted).FromThisMachine(requestFrom(t, &net.UnixAddr{Net: "unix"}, "")); got != want {
 			t.Errorf("a unix socket where %s is trusted: got %v", trusted, got)
 		}
 	}
 }
 
 func TestClientAddress(t *testing.T) {
-	p := callerTrusts("10.0.0.0/8")
+	trust := trustIn("10.0.0.0/8")
 	for _, tt := range []struct{ peer, fields, want string }{
 		{"192.0.2.1", "", "192.0.2.1"},
 		{"::ffff:192.0.2.1", "", "192.0.2.1"},
@@ -58,19 +58,19 @@ func TestClientAddress(t *testing.T) {
 		{"10.0.0.1", "X-Forwarded-For: 198.51.100.1\r\nx-forwarded-for: 203.0.113.1, 10.0.0.2\r\n", "203.0.113.1"},
 		{"10.0.0.1", strings.Repeat("X-Forwarded-For: 203.0.113.1\r\n", 9), "10.0.0.1"}, // the guard refuses as many
 	} {
-		if got := p.ClientAddress(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(tt.peer), Port: 1}, tt.fields)); got.String() != tt.want {
+		if got := trust.ClientAddress(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(tt.peer), Port: 1}, tt.fields)); got.String() != tt.want {
 			t.Errorf("from %s with %q: got %s, want %s", tt.peer, tt.fields, got, tt.want)
 		}
 	}
 }
 
 func TestClientAddressByAnotherField(t *testing.T) {
-	o := testOptions("http://127.0.0.1:1")
-	o.Server.TrustedProxies, o.Server.ClientIPHeader = []string{"10.0.0.0/8"}, "CF-Connecting-IP"
-	p := New(o)
+	c := DefaultServerConfig()
+	c.TrustedProxies, c.ClientIPHeader = []string{"10.0.0.0/8"}, "CF-Connecting-IP"
+	trust := NewTrust(c)
 	const both = "X-Forwarded-For: 198.51.100.1\r\nCF-Connecting-IP: 203.0.113.1\r\n"
 	for peer, want := range map[string]string{"10.0.0.1": "203.0.113.1", "192.0.2.1": "192.0.2.1"} {
-		if got := p.ClientAddress(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}, both)); got.String() != want {
+		if got := trust.ClientAddress(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}, both)); got.String() != want {
 			t.Errorf("from %s: got %s, want %s", peer, got, want)
 		}
 	}
@@ -86,9 +86,9 @@ func TestCallerBehindProxyProtocol(t *testing.T) {
 	} {
 		o := testOptions("http://127.0.0.1:1")
 		o.Server.TrustedProxies, o.Server.ProxyProtocol = []string{"127.0.0.1"}, true
-		p := New(o) // it knows of requests on any listener
+		trust := NewTrust(o.Server)
 		o.API = func(ctx *fasthttp.RequestCtx) {
-			fmt.Fprint(ctx, p.ClientAddress(ctx), " ", p.FromThisMachine(ctx))
+			fmt.Fprint(ctx, trust.ClientAddress(ctx), " ", trust.FromThisMachine(ctx))
 		}
 		_, address := startProxy(t, o)
 		if got := talk(t, address, header+get("/v1/api/")); !strings.HasSuffix(got, "\r\n\r\n"+want) {

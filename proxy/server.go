@@ -43,7 +43,7 @@ type Proxy struct {
 	bodyTimeout time.Duration
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
-	trust       trust
+	trust       *Trust
 	proxyHeader bool // the trusted begin with one
 	via         via
 	earlyHints  bool    // interim responses go on
@@ -75,7 +75,7 @@ func New(o Options) *Proxy {
 		bodyTimeout: o.Server.BodyTimeout,
 		shutdown:    o.Server.ShutdownTimeout,
 		maxBody:     int64(o.Server.MaxBodySize),
-		trust:       newTrust(o.Server),
+		trust:       NewTrust(o.Server),
 		proxyHeader: o.Server.ProxyProtocol,
 		via:         newVia(o.Server.Via),
 		earlyHints:  o.Server.EarlyHints,

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// trust holds the proxies whose word about their clients is believed. The zero value trusts none.
-// It does not change.
-type trust struct {
+// Trust holds the proxies whose word about their clients is believed. The zero value trusts none. It
+// never changes, and is safe for concurrent use.
+type Trust struct {
 	proxies []netip.Prefix
 	field   string // name, in lower case, of the field that holds the client's address; "" for X-Forwarded-For, which lists addresses
 }
 
-// newTrust makes the trust of a validated config.
-func newTrust(c ServerConfig) trust {
-	t := trust{field: strings.ToLower(string(c.ClientIPHeader))}
+// NewTrust returns the trust of a validated config.
+func NewTrust(c ServerConfig) *Trust {
+	t := &Trust{field: strings.ToLower(string(c.ClientIPHeader))}
 	if t.field == forwardedFor {
 		t.field = ""
 	}
@@ -29,8 +29,17 @@ func newTrust(c ServerConfig) trust {
 	return t
 }
 
+// Field returns the name, in lower case, of the field that trusted proxies tell the client's address
+// in.
+func (t *Trust) Field() string {
+	if t.field == "" {
+		return forwardedFor
+	}
+	return t.field
+}
+
 // trusts reports whether what the peer says of its clients is believed.
-func (t *trust) trusts(peer netip.Addr) bool {
+func (t *Trust) trusts(peer netip.Addr) bool {
 	for _, p := range t.proxies {
 		if p.Contains(peer) {
 			return true
@@ -42,7 +51,7 @@ func (t *trust) trusts(peer netip.Addr) bool {
 // client returns the address of the client of a trusted peer, which sent these lines of the field
 // that tells it. Of a field other than X-Forwarded-For the last line counts, and holds one address;
 // without one the peer itself is the client.
-func (t *trust) client(peer netip.Addr, lines [][]byte) netip.Addr {
+func (t *Trust) client(peer netip.Addr, lines [][]byte) netip.Addr {
 	if t.field == "" {
 		return t.walk(peer, lines)
 	}
@@ -58,7 +67,7 @@ func (t *trust) client(peer netip.Addr, lines [][]byte) netip.Addr {
 // those of trusted proxies; the first other one is the client's. Anything but an address ends the
 // walk, because no trusted proxy wrote it. Empty elements of the list do not count (RFC 9110,
 // section 5.6.1.2).
-func (t *trust) walk(nearest netip.Addr, lines [][]byte) netip.Addr {
+func (t *Trust) walk(nearest netip.Addr, lines [][]byte) netip.Addr {
 	for i := len(lines) - 1; i >= 0; i-- {
 		for list := lines[i]; len(list) > 0; {
 			entry := list
