@@ -48,13 +48,14 @@ var mayNameFasthttp = []string{
 	"clients/parameters.go",
 	"management.go",
 	"management_access.go",
+	"management_api.go",
+	"proxy/api.go",
 	"proxy/backend.go",
 	"proxy/caller.go",
 	"proxy/date.go",
 	"proxy/exchange.go",
 	"proxy/handler.go",
 	"proxy/server.go",
-	"start.go",
 }
 
 // The bounds of what one reader can hold in mind. Those of package proxy are what it has: a change
@@ -63,7 +64,7 @@ const (
 	maxFunction    = 60  // lines, from func to the closing brace
 	maxFile        = 400 // lines
 	maxLoop        = 43  // files of package proxy that reach each other; the goal is 6
-	maxMethods     = 46  // of one type of package proxy; the goal is 20
+	maxMethods     = 45  // of one type of package proxy; the goal is 20
 	maxProxyFields = 31  // of one struct of package proxy; the goal is 12
 )
 

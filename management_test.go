@@ -265,7 +265,9 @@ func TestManagementSurvivesAFault(t *testing.T) {
 	}
 	defer service.Close()
 	log := &journal{}
-	m := newManagement(managementConfig{Listen: addressOf(t, "127.0.0.1:0")}, proxy.NewTrust(proxy.DefaultServerConfig()), service, zerolog.New(log))
+	config := managementConfig{Listen: addressOf(t, "127.0.0.1:0")}
+	api := newAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, zerolog.New(log))
+	m := newManagement(config, api, nil, limits, nil, zerolog.New(log))
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/rs/zerolog"
-	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
 
 	"loadbalancer/bench/backend"
@@ -44,10 +43,9 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	}
 
 	c.Management.warn(front.Addr(), log)
-	m := newManagement(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, log)
-	balancer := proxy.New(c.proxyOptions(limits, m.apiOnProxy(), m.mayUseAPI, log))
-	m.observe(balancer, limits)
-	m.logDropped = lines.Dropped
+	api := newAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, log)
+	balancer := proxy.New(c.proxyOptions(limits, api.onProxy(c.Management), log))
+	m := newManagement(c.Management, api, balancer, limits, lines.Dropped, log)
 
 	group, ctx := errgroup.WithContext(ctx)
 	// What outlives the proxy: the management side, whose /readyz has to say that it
@@ -68,7 +66,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		group.Go(func() error { return m.serve(outlive, back) })
 	}
 	group.Go(func() error {
-		m.access.run(outlive)
+		api.access.run(outlive)
 		return nil
 	})
 	group.Go(func() error {
@@ -101,8 +99,8 @@ func unlessEnded(ctx context.Context, err error) error {
 }
 
 // proxyOptions hands the proxy its part of the config.
-func (c *config) proxyOptions(limits *limiter.Limiter, api apiHandler, mayUse func(*fasthttp.RequestCtx) bool, log zerolog.Logger) proxy.Options {
-	o := proxy.Options{Server: c.Server.ServerConfig, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, MayUseAPI: mayUse, Access: c.Log.Access, Log: log}
+func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
+	o := proxy.Options{Server: c.Server.ServerConfig, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
 	for name, pool := range c.Pools {
 		o.Pools[name] = pool.PoolConfig
 	}

@@ -228,7 +228,7 @@ func TestAccessLogBytes(t *testing.T) {
 	})
 	t.Run("API", func(t *testing.T) {
 		o := testOptions("http://" + closedPort(t))
-		o.Access, o.API = AccessAll, echoAPI
+		o.Access, o.API = AccessAll, apiOf(echoAPI)
 		_, lines := logged(t, o, "POST /v1/api/ HTTP/1.1\r\nContent-Length: 5\r\n"+end+"hello")
 		checkLine(t, lines[0], map[string]any{"path": "/v1/api/", "status": 201., "pool": nil, "bytes_out": float64(len("/v1/api/ hello"))})
 	})

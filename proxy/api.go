@@ -4,11 +4,24 @@ import (
 	"bytes"
 	"slices"
 
+	"github.com/valyala/fasthttp"
+
 	"loadbalancer/proxy/reason"
 )
 
 // apiPrefix is the path that the clients' API has on the proxy's listener.
 var apiPrefix = []byte("/v1/api/")
+
+// API is what answers the calls below /v1/api/ on the proxy's listener, through fasthttp's own Request
+// and Response. All of it is called concurrently.
+type API struct {
+	// MayUse reports whether a call may use the API, and answers it if not. It sees the header only.
+	MayUse func(*fasthttp.RequestCtx) bool
+	// Answer answers a call whose body has been read.
+	Answer fasthttp.RequestHandler
+	// Count is told the status of each call, also of those that the proxy refuses.
+	Count func(status int)
+}
 
 // isAPI reports whether the request is for the API and not for a backend.
 func (p *Proxy) isAPI(x *exchange) bool {
@@ -28,13 +41,13 @@ func (p *Proxy) serveAPI(x *exchange) reason.Code {
 	// reset, which takes back what configure has switched off for all responses.
 	x.ctx.Response.Header.Reset()
 	x.ctx.Response.Header.SetNoDefaultContentType(true)
-	if p.mayUseAPI == nil || p.mayUseAPI(x.ctx) {
+	if p.api.MayUse(x.ctx) {
 		content, why := x.readAPIBody()
 		if why != reason.None {
 			return why
 		}
 		x.ctx.Request.SetBodyRaw(content)
-		p.api(x.ctx)
+		p.api.Answer(x.ctx)
 	}
 	x.viaAPI = true
 	x.status = x.ctx.Response.StatusCode()
@@ -43,10 +56,6 @@ func (p *Proxy) serveAPI(x *exchange) reason.Code {
 	}
 	return reason.None
 }
-
-// CountAPI counts a call of the API that another listener has answered with this
-// status. Those on the proxy's listener are counted without it.
-func (p *Proxy) CountAPI(status int) { p.apiCodes.Add(status) }
 
 func (x *exchange) readAPIBody() (content []byte, why reason.Code) {
 	b := &x.request.body

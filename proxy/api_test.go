@@ -13,8 +13,8 @@ import (
 // refusingAPI is a proxy whose API lets no call pass.
 func refusingAPI(t *testing.T) (p *Proxy, address string) {
 	o := testOptions("http://" + closedPort(t))
-	o.API = func(*fasthttp.RequestCtx) { t.Error("the API was called") }
-	o.MayUseAPI = func(ctx *fasthttp.RequestCtx) bool {
+	o.API = apiOf(func(*fasthttp.RequestCtx) { t.Error("the API was called") })
+	o.API.MayUse = func(ctx *fasthttp.RequestCtx) bool {
 		ctx.SetStatusCode(fasthttp.StatusUnauthorized)
 		ctx.SetBodyString("no token")
 		return false
@@ -87,7 +87,7 @@ func TestAPIInTheAccessLog(t *testing.T) {
 	var log logLines
 	o := testOptions("http://" + closedPort(t))
 	o.Server.TrustedProxies = []string{"127.0.0.1"}
-	o.API = func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(204) }
+	o.API = apiOf(func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(204) })
 	o.Access, o.Log = AccessAll, zerolog.New(&log)
 	_, address := startProxy(t, o)
 	talk(t, address, withHost("GET /v1/api/x HTTP/1.1", "X-Forwarded-For: 192.0.2.1", "Connection: close"))
@@ -105,8 +105,8 @@ func TestAPIAnswerThatIsNotRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := testOptions("http://" + closedPort(t))
 			o.Server.BodyTimeout = 100 * time.Millisecond
-			o.API = func(*fasthttp.RequestCtx) { t.Error("the API was called") }
-			o.MayUseAPI = func(ctx *fasthttp.RequestCtx) bool {
+			o.API = apiOf(func(*fasthttp.RequestCtx) { t.Error("the API was called") })
+			o.API.MayUse = func(ctx *fasthttp.RequestCtx) bool {
 				ctx.SetBody(make([]byte, 64<<20)) // more than the sockets' buffers hold
 				return false
 			}

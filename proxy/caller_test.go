@@ -87,9 +87,9 @@ func TestCallerBehindProxyProtocol(t *testing.T) {
 		o := testOptions("http://127.0.0.1:1")
 		o.Server.TrustedProxies, o.Server.ProxyProtocol = []string{"127.0.0.1"}, true
 		trust := NewTrust(o.Server)
-		o.API = func(ctx *fasthttp.RequestCtx) {
+		o.API = apiOf(func(ctx *fasthttp.RequestCtx) {
 			fmt.Fprint(ctx, trust.ClientAddress(ctx), " ", trust.FromThisMachine(ctx))
-		}
+		})
 		_, address := startProxy(t, o)
 		if got := talk(t, address, header+get("/v1/api/")); !strings.HasSuffix(got, "\r\n\r\n"+want) {
 			t.Errorf("%q: got %q, want %s", header, got, want)

@@ -32,18 +32,18 @@ func TestDateOfOwnAnswers(t *testing.T) {
 			pool.Timeouts.ResponseHeader = 50 * time.Millisecond
 			o.Pools["main"] = pool
 		}},
-		{"API", get("/v1/api/"), 200, func(o *Options) { o.API = func(*fasthttp.RequestCtx) {} }},
+		{"API", get("/v1/api/"), 200, func(o *Options) { o.API = apiOf(func(*fasthttp.RequestCtx) {}) }},
 		{"API with a Date", get("/v1/api/"), 200, func(o *Options) {
-			o.API = func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.Set("Date", "never") }
+			o.API = apiOf(func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.Set("Date", "never") })
 		}},
 		{"API that starts its answer over", get("/v1/api/"), 200, func(o *Options) {
-			o.API = func(ctx *fasthttp.RequestCtx) { ctx.Response.Reset() }
+			o.API = apiOf(func(ctx *fasthttp.RequestCtx) { ctx.Response.Reset() })
 		}},
 		{"API for others", get("/v1/api/"), 403, func(o *Options) {
-			o.API = echoAPI
-			o.MayUseAPI = func(ctx *fasthttp.RequestCtx) bool { ctx.SetStatusCode(403); return false }
+			o.API = apiOf(echoAPI)
+			o.API.MayUse = func(ctx *fasthttp.RequestCtx) bool { ctx.SetStatusCode(403); return false }
 		}},
-		{"broken API", get("/v1/api/"), 500, func(o *Options) { o.API = func(*fasthttp.RequestCtx) { panic("the API is broken") } }},
+		{"broken API", get("/v1/api/"), 500, func(o *Options) { o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") }) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

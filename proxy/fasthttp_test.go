@@ -38,7 +38,7 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Server.MaxBodySize = 10
 	o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}}
-	o.API = func(*fasthttp.RequestCtx) { panic("the API is broken") }
+	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })
 	_, address := startProxy(t, o)
 	plain := []string{"Content-Type", "Content-Length", "Date", "Connection"}
 	for _, test := range []struct {
@@ -67,7 +67,7 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 // it, and Date.
 func TestAPIResponseGainsDate(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
-	o.API = func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") }
+	o.API = apiOf(func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") })
 	_, address := startProxy(t, o)
 	got := talk(t, address, get("/v1/api/"))
 	if names := fieldNames(t, got); !slices.Equal(names, []string{"Date", "Content-Length", "Connection"}) || !strings.HasSuffix(got, "ok") {
@@ -78,7 +78,7 @@ func TestAPIResponseGainsDate(t *testing.T) {
 // TestPanicEndsOneConnection: the others, and the process, live on.
 func TestPanicEndsOneConnection(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
-	o.API = func(*fasthttp.RequestCtx) { panic("the API is broken") }
+	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })
 	_, address := startProxy(t, o)
 	other := newWire(t, address)
 	for range 3 {

@@ -39,7 +39,7 @@ func TestNoSpellingBuysAToken(t *testing.T) {
 	for seed, fields := range oddFields {
 		o := testOptions(url)
 		o.Limiter = limits(capacity, 0.001)
-		o.API = func(*fasthttp.RequestCtx) { t.Error("a request reached the API") }
+		o.API = apiOf(func(*fasthttp.RequestCtx) { t.Error("a request reached the API") })
 		_, address := startProxy(t, o)
 		seen.Store(0)
 		var all strings.Builder

@@ -39,8 +39,6 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	for _, m := range all {
 		m.duration.Write(w, "lb_request_duration_seconds", m.labels)
 	}
-	metrics.Family(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
-	p.apiCodes.Write(w, "lb_api_requests_total", "")
 	metrics.Family(w, "lb_retries_total", "counter", "Attempts made at another backend after one failed.")
 	for _, m := range all[1:] {
 		fmt.Fprintf(w, "lb_retries_total{%s} %d\n", m.labels, m.retries.Load())

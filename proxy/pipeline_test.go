@@ -10,6 +10,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// apiOf is an API that every call may use.
+func apiOf(answer fasthttp.RequestHandler) *API {
+	return &API{MayUse: func(*fasthttp.RequestCtx) bool { return true }, Answer: answer, Count: func(int) {}}
+}
+
 // echoAPI answers with the request's path and body.
 func echoAPI(ctx *fasthttp.RequestCtx) {
 	ctx.SetStatusCode(201)
@@ -20,7 +25,7 @@ func echoAPI(ctx *fasthttp.RequestCtx) {
 // with those that the API does, with and without bodies.
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
-	o.API = echoAPI
+	o.API = apiOf(echoAPI)
 	_, address := startProxy(t, o)
 	var all strings.Builder
 	var want []string
@@ -73,7 +78,7 @@ func TestThousandRequestsOnOneConnection(t *testing.T) {
 // request run out before the API answers there.
 func TestAPIAfterALongPause(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
-	o.API = echoAPI
+	o.API = apiOf(echoAPI)
 	o.Server.BodyTimeout = 50 * time.Millisecond
 	_, address := startProxy(t, o)
 	w := newWire(t, address)
@@ -88,7 +93,7 @@ func TestAPIAfterALongPause(t *testing.T) {
 
 func TestAPIHead(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
-	o.API = echoAPI
+	o.API = apiOf(echoAPI)
 	_, address := startProxy(t, o)
 	w := newWire(t, address)
 	for range 2 {

@@ -34,7 +34,7 @@ func (p *Proxy) record(x *exchange) {
 // of their own: operators' calls are no traffic.
 func (p *Proxy) countRequest(x *exchange, code int) {
 	if x.api {
-		p.apiCodes.Add(code)
+		p.api.Count(code)
 		return
 	}
 	m := p.noPool

@@ -16,7 +16,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
-	"loadbalancer/proxy/metrics"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -26,14 +25,11 @@ type Options struct {
 	Server  ServerConfig
 	Pools   map[string]PoolConfig
 	Routes  []RouteConfig
-	Limiter *limiter.Limiter        // nil: nobody is limited
-	Exempt  ExemptConfig            // from Limiter's tokens
-	API     fasthttp.RequestHandler // nil: /v1/api/ is no different from other paths
-	// MayUseAPI reports whether a request may use the API, and answers it if not. It
-	// sees the header only. nil: everybody may.
-	MayUseAPI func(*fasthttp.RequestCtx) bool
-	Access    Access
-	Log       zerolog.Logger
+	Limiter *limiter.Limiter // nil: nobody is limited
+	Exempt  ExemptConfig     // from Limiter's tokens
+	API     *API             // nil: /v1/api/ is no different from other paths
+	Access  Access
+	Log     zerolog.Logger
 }
 
 // Proxy is the load balancer's data path. It is safe for concurrent use.
@@ -52,8 +48,7 @@ type Proxy struct {
 	limiter     *limiter.Limiter
 	exempt      exemptions
 	keyHeader   string // in lower case; "" if clients have no keys
-	api         fasthttp.RequestHandler
-	mayUseAPI   func(*fasthttp.RequestCtx) bool
+	api         *API
 	access      accessLog
 	log         zerolog.Logger
 
@@ -63,7 +58,6 @@ type Proxy struct {
 	inFlight   atomic.Int64 // requests
 	tunnels    atomic.Int64 // of them, those that have become one
 	noPool     *poolMetrics
-	apiCodes   metrics.Codes
 	errors     [reason.Count]atomic.Uint64
 
 	shadowLimited atomic.Uint64
@@ -82,7 +76,6 @@ func New(o Options) *Proxy {
 		limiter:     o.Limiter,
 		exempt:      newExemptions(o.Exempt),
 		api:         o.API,
-		mayUseAPI:   o.MayUseAPI,
 		access:      accessLog{which: o.Access, log: o.Log.Level(zerolog.TraceLevel)},
 		log:         o.Log,
 		noPool:      newPoolMetrics(""),

@@ -1,0 +1,114 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients"
+	"loadbalancer/proxy"
+	"loadbalancer/proxy/metrics"
+)
+
+// The paths of the API, and of its description.
+const (
+	apiPrefix   = "/v1/api/"
+	swaggerPath = apiPrefix + "swagger.yaml"
+)
+
+//go:embed docs/swagger.yaml
+var swagger []byte
+
+// api answers the calls below apiPrefix, on whichever listener they come. It has a router of its own,
+// so that no path leads to one of its handlers past the check of access. It is safe for concurrent use.
+type api struct {
+	router *router.Router
+	access *access
+	codes  metrics.Codes
+}
+
+// newAPI makes the API. service is nil where the API is not served.
+func newAPI(c managementConfig, trust *proxy.Trust, service *clients.Service, log zerolog.Logger) *api {
+	a := &api{router: newRouter(log), access: &access{tokens: c.credentials(), trust: trust, log: log}}
+	if service != nil {
+		service.Register(a.router)
+	}
+	a.router.GET(swaggerPath, clients.Parameters(func(ctx *fasthttp.RequestCtx) {
+		ctx.SetContentType("application/yaml")
+		ctx.SetBody(swagger)
+	}))
+	return a
+}
+
+// onProxy is the API as the proxy's listener serves it, or nil where it does not.
+func (a *api) onProxy(c managementConfig) *proxy.API {
+	if !c.APIOnProxy {
+		return nil
+	}
+	return &proxy.API{MayUse: a.access.allows, Answer: a.answer, Count: a.codes.Add}
+}
+
+// answer answers a call that may use the API.
+func (a *api) answer(ctx *fasthttp.RequestCtx) { route(ctx, a.router) }
+
+// serve answers any call on the management listener, where the description is open to all.
+func (a *api) serve(ctx *fasthttp.RequestCtx) {
+	path := string(ctx.URI().PathOriginal())
+	describes := (ctx.IsGet() || ctx.IsHead()) && (path == apiPrefix || path == swaggerPath)
+	if describes || a.access.allows(ctx) {
+		a.answer(ctx)
+	}
+	a.codes.Add(ctx.Response.StatusCode())
+}
+
+func newRouter(log zerolog.Logger) *router.Router {
+	r := router.New()
+	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
+	r.NotFound, r.MethodNotAllowed, r.PanicHandler = notFound, methodNotAllowed, survive(log)
+	return r
+}
+
+// route has a router answer. HEAD is answered as GET; the server leaves the body out
+// (RFC 9110, section 9.3.2).
+func route(ctx *fasthttp.RequestCtx, r *router.Router) {
+	if ctx.IsHead() {
+		ctx.Request.Header.SetMethod(fasthttp.MethodGet)
+		defer ctx.Request.Header.SetMethod(fasthttp.MethodHead)
+	}
+	r.Handler(ctx)
+}
+
+func notFound(ctx *fasthttp.RequestCtx) {
+	clients.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
+}
+
+func methodNotAllowed(ctx *fasthttp.RequestCtx) {
+	var allow []string
+	for method := range strings.SplitSeq(string(ctx.Response.Header.Peek("Allow")), ", ") {
+		switch method {
+		case fasthttp.MethodOptions: // the router adds it unasked
+		case fasthttp.MethodGet:
+			allow = append(allow, method, fasthttp.MethodHead)
+		default:
+			allow = append(allow, method)
+		}
+	}
+	ctx.Response.Header.Set("Allow", strings.Join(allow, ", "))
+	clients.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
+}
+
+// survive returns a handler of panics: fasthttp would let one end the process, and the traffic with
+// it.
+func survive(log zerolog.Logger) func(*fasthttp.RequestCtx, any) {
+	return func(ctx *fasthttp.RequestCtx, fault any) {
+		log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
+			Msg("a request to the management side met an error of the load balancer's own, please report this")
+		ctx.Response.Reset()
+		clients.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "an error of the load balancer's own; its log says which")
+	}
+}
