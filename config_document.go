@@ -157,7 +157,7 @@ func masked(text string) string {
 }
 
 // secret marks a type whose values no message shows, nor what stands in the place of one.
-type secret interface{ secret() }
+type secret interface{ Secret() }
 
 var secretType = reflect.TypeFor[secret]()
 

@@ -1,7 +1,7 @@
 package main
 
 import (
-	_ "embed"
+	"context"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -21,9 +21,6 @@ const (
 	swaggerPath = apiPrefix + "swagger.yaml"
 )
 
-//go:embed docs/swagger.yaml
-var swagger []byte
-
 // api answers the calls below apiPrefix, on whichever listener they come. It has a router of its own,
 // so that no path leads to one of its handlers past the check of access. It is safe for concurrent use.
 type api struct {
@@ -32,15 +29,16 @@ type api struct {
 	codes  metrics.Codes
 }
 
-// newAPI makes the API. service is nil where the API is not served.
-func newAPI(c managementConfig, trust *proxy.Trust, service *clients.Service, log zerolog.Logger) *api {
+// newAPI makes the API. service is nil where the API is not served; description is the API's own, in
+// YAML.
+func newAPI(c managementConfig, trust *proxy.Trust, service *clients.Service, description []byte, log zerolog.Logger) *api {
 	a := &api{router: newRouter(log), access: &access{tokens: c.credentials(), trust: trust, log: log}}
 	if service != nil {
 		service.Register(a.router)
 	}
 	a.router.GET(swaggerPath, clients.Parameters(func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
-		ctx.SetBody(swagger)
+		ctx.SetBody(description)
 	}))
 	return a
 }
@@ -65,6 +63,9 @@ func (a *api) serve(ctx *fasthttp.RequestCtx) {
 	}
 	a.codes.Add(ctx.Response.StatusCode())
 }
+
+// run logs, until ctx ends, the refusals that no later one brings into the log.
+func (a *api) run(ctx context.Context) { a.access.run(ctx) }
 
 func newRouter(log zerolog.Logger) *router.Router {
 	r := router.New()

@@ -7,19 +7,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-	"github.com/valyala/fasthttp"
-
 	"loadbalancer/bench/backend"
-	"loadbalancer/clients"
-	"loadbalancer/limiter"
-	"loadbalancer/proxy"
 )
 
 func TestPages(t *testing.T) {
@@ -255,69 +248,6 @@ func TestReadyzWhileDraining(t *testing.T) {
 	in.stop(t)
 }
 
-// A fault of the load balancer's own must not end the process.
-func TestManagementSurvivesAFault(t *testing.T) {
-	limits := limiter.New(limiter.DefaultConfig())
-	store := clients.Config{Store: "file:" + filepath.Join(t.TempDir(), "clients.db")}
-	service, err := clients.Open(t.Context(), store, limits, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer service.Close()
-	log := &journal{}
-	config := managementConfig{Listen: addressOf(t, "127.0.0.1:0")}
-	api := newAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, zerolog.New(log))
-	m := newManagement(config, api, nil, limits, nil, zerolog.New(log))
-	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
-		ctx.Response.Header.Set("X-Half", "done")
-		panic("BUG: made for this test")
-	})
-	ln, err := m.config.open(m.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- m.serve(ctx, ln) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
-	a := call(t, "GET", "http://"+ln.Addr().String()+"/fault", "")
-	requireProblem(t, "fault", a, 500)
-	if a.header.Get("X-Half") != "" || strings.Contains(a.body, "made for this test") {
-		t.Errorf("the answer shows what is internal: %+v", a)
-	}
-	if !strings.Contains(log.String(), "BUG: made for this test") || !strings.Contains(log.String(), "TestManagementSurvivesAFault") {
-		t.Errorf("the log lacks the fault or its stack:\n%s", log)
-	}
-	if a := call(t, "GET", "http://"+ln.Addr().String()+"/healthz", ""); a.status != 200 {
-		t.Errorf("after the fault: %+v", a)
-	}
-}
-
-// The listener is closed and nothing is left, however early the end comes.
-func TestManagementEndsBeforeItHasBegun(t *testing.T) {
-	for range 50 {
-		m := &management{config: managementConfig{Listen: addressOf(t, "127.0.0.1:0")}}
-		ln, err := m.config.open(m.log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := m.serve(ctx, ln); err != nil {
-			t.Fatal(err)
-		}
-		if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
-			conn.Close()
-			t.Fatal("the listener is still open")
-		}
-	}
-}
-
 // A peer that has sent half a request must not hold up the end.
 func TestHalfARequestAtTheEnd(t *testing.T) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1)))
@@ -331,7 +261,7 @@ func TestHalfARequestAtTheEnd(t *testing.T) {
 	}
 	begun := time.Now()
 	in.stop(t)
-	if took := time.Since(begun); took > 2*managementGrace {
+	if took := time.Since(begun); took > 6*time.Second {
 		t.Errorf("the end took %s", took)
 	}
 }

@@ -101,10 +101,16 @@ func (t plainToken) String() string {
 // String keeps the digest out of whatever is printed.
 func (tokenDigest) String() string { return notShown }
 
-func (plainToken) secret()   {}
-func (tokenDigest) secret()  {}
-func (tokenConfig) secret()  {} // a token in the place of its section
-func (tokenConfigs) secret() {} // a token in the place of the list
+// Secret marks types whose values no message about the config shows.
+func (plainToken) Secret() {}
+
+// Secret is that of plainToken.
+func (tokenDigest) Secret() {}
+
+// Secret is that of plainToken.
+func (tokenConfig) Secret() {} // a token in the place of its section
+// Secret is that of plainToken.
+func (tokenConfigs) Secret() {} // a token in the place of the list
 
 // validate calls wrong once for each fault, with its path below management.
 func (all tokenConfigs) validate(wrong func(path string, value any, allowed string)) {

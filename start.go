@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"maps"
 	"net"
@@ -17,6 +18,11 @@ import (
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
 )
+
+// description is that of the API.
+//
+//go:embed docs/swagger.yaml
+var description []byte
 
 // start makes the components, runs them until ctx ends or one of them fails, and
 // returns when all have ended.
@@ -43,7 +49,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	}
 
 	c.Management.warn(front.Addr(), log)
-	api := newAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, log)
+	api := newAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, description, log)
 	balancer := proxy.New(c.proxyOptions(limits, api.onProxy(c.Management), log))
 	m := newManagement(c.Management, api, balancer, limits, lines.Dropped, log)
 
@@ -66,7 +72,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		group.Go(func() error { return m.serve(outlive, back) })
 	}
 	group.Go(func() error {
-		api.access.run(outlive)
+		api.run(outlive)
 		return nil
 	})
 	group.Go(func() error {

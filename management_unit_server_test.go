@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients"
+	"loadbalancer/limiter"
+	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
+)
+
+func anyPort(t *testing.T) listen.Address {
+	t.Helper()
+	a, err := listen.ParseAddress("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// get sends a request on a connection of its own.
+func get(t *testing.T, url string) (status int, header http.Header, body string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, r.Header, string(text)
+}
+
+// A fault of the load balancer's own must not end the process.
+func TestManagementSurvivesAFault(t *testing.T) {
+	limits := limiter.New(limiter.DefaultConfig())
+	store := clients.Config{Store: "file:" + filepath.Join(t.TempDir(), "clients.db")}
+	service, err := clients.Open(t.Context(), store, limits, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+	log := &strings.Builder{} // read once the request that writes it is answered
+	config := managementConfig{Listen: anyPort(t)}
+	api := newAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, nil, zerolog.New(log))
+	m := newManagement(config, api, nil, limits, nil, zerolog.New(log))
+	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
+		ctx.Response.Header.Set("X-Half", "done")
+		panic("BUG: made for this test")
+	})
+	ln, err := m.config.open(m.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.serve(ctx, ln) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	status, header, body := get(t, "http://"+ln.Addr().String()+"/fault")
+	if status != 500 || header.Get("Content-Type") != "application/problem+json" || header.Get("X-Half") != "" || strings.Contains(body, "made for this test") {
+		t.Errorf("got %d %v %s, want a problem that shows nothing of what is internal", status, header, body)
+	}
+	if !strings.Contains(log.String(), "BUG: made for this test") || !strings.Contains(log.String(), "TestManagementSurvivesAFault") {
+		t.Errorf("the log lacks the fault or its stack:\n%s", log)
+	}
+	if status, _, _ := get(t, "http://"+ln.Addr().String()+"/healthz"); status != 200 {
+		t.Errorf("after the fault: %d", status)
+	}
+}
+
+// The listener is closed and nothing is left, however early the end comes.
+func TestManagementEndsBeforeItHasBegun(t *testing.T) {
+	for range 50 {
+		m := &management{config: managementConfig{Listen: anyPort(t)}}
+		ln, err := m.config.open(m.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := m.serve(ctx, ln); err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+			conn.Close()
+			t.Fatal("the listener is still open")
+		}
+	}
+}
