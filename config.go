@@ -14,6 +14,7 @@ import (
 	"loadbalancer/clients"
 	"loadbalancer/healthz"
 	"loadbalancer/limiter"
+	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
 )
@@ -21,7 +22,7 @@ import (
 // config is the whole file: each package's part of it, composed.
 type config struct {
 	Server     serverConfig        `yaml:"server"`
-	Management managementConfig    `yaml:"management"`
+	Management management.Config   `yaml:"management"`
 	Pools      map[string]*pool    `yaml:"pools"`
 	Routes     []proxy.RouteConfig `yaml:"routes"`
 	Limiter    limiterConfig       `yaml:"limiter"`
@@ -78,10 +79,9 @@ func oneOf(wrong func(path string, value any, allowed string), path, value strin
 }
 
 func defaultConfig() config {
-	management, _ := listen.ParseAddress("127.0.0.1:8081") // is one
 	return config{
 		Server:     serverConfig{proxy.DefaultServerConfig(), listen.DefaultConfig()},
-		Management: managementConfig{Listen: management},
+		Management: management.DefaultConfig(),
 		Limiter:    limiterConfig{Config: limiter.DefaultConfig()},
 		Clients:    clients.DefaultConfig(),
 		Log:        logConfig{Level: "info", Format: "auto", Access: proxy.AccessOff},
@@ -129,7 +129,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	}
 	c.Server.Config.Validate(at("server"))
 	c.Server.ServerConfig.Validate(at("server"))
-	c.Management.validate(at("management"))
+	c.Management.Validate(at("management"))
 	switch {
 	case !c.Management.Listen.Overlaps(c.Server.Listen):
 	case c.Management.Listen == defaultConfig().Management.Listen: // the file need not have it

@@ -15,6 +15,7 @@ import (
 	"loadbalancer/clients"
 	"loadbalancer/healthz"
 	"loadbalancer/limiter"
+	"loadbalancer/management"
 	"loadbalancer/proxy"
 )
 
@@ -49,7 +50,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	// These are [] in the file.
 	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
-	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, tokenConfigs{}
+	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, management.TokenConfigs{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
 	}
@@ -66,7 +67,7 @@ func TestShippedConfigHoldsEveryKey(t *testing.T) {
 	}
 	lines := strings.Split(string(text), "\n")
 	requireKeys(t, lines, file.Content[0], reflect.TypeFor[config](), "")
-	for _, shown := range []reflect.Type{reflect.TypeFor[proxy.RouteConfig](), reflect.TypeFor[tokenConfig]()} { // only in a comment
+	for _, shown := range []reflect.Type{reflect.TypeFor[proxy.RouteConfig](), reflect.TypeFor[management.TokenConfig]()} { // only in a comment
 		for key := range fieldsOf(shown) {
 			if !strings.Contains(string(text), key+": ") {
 				t.Errorf("config.yaml shows no %s of a %s", key, shown)

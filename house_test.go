@@ -19,7 +19,7 @@ import (
 // may import. The arrows point down. A package that is missing here fails the test, as does
 // one that is gone.
 var mayImport = map[string][]string{
-	"":              {"bench/backend", "clients", "healthz", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
+	"":              {"bench/backend", "clients", "healthz", "limiter", "management", "proxy", "proxy/listen"},
 	"bench":         {"bench/backend", "bench/load", "bench/report"},
 	"bench/backend": {},
 	"bench/load":    {},
@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"docs/bucket":   {"limiter"},
 	"healthz":       {},
 	"limiter":       {},
+	"management":    {"clients", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
 	"proxy":         {"limiter", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/wire"},
 	"proxy/balance": {},
 	"proxy/listen":  {},
@@ -46,9 +47,9 @@ var mayNameFasthttp = []string{
 	"clients/controller.go",
 	"clients/fault.go",
 	"clients/parameters.go",
-	"management.go",
-	"management_access.go",
-	"management_api.go",
+	"management/access.go",
+	"management/api.go",
+	"management/server.go",
 	"proxy/api.go",
 	"proxy/backend.go",
 	"proxy/caller.go",

@@ -51,7 +51,7 @@ func TestUnixMode(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer front.Close()
-			back, err := c.Management.open(zerolog.Nop())
+			back, err := c.Management.Open(zerolog.Nop())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,7 @@ import (
 	"loadbalancer/clients"
 	"loadbalancer/healthz"
 	"loadbalancer/limiter"
+	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
 )
@@ -32,7 +33,7 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		return err
 	}
 	defer front.Close()
-	back, err := c.Management.open(log)
+	back, err := c.Management.Open(log)
 	if err != nil {
 		return err
 	}
@@ -48,10 +49,10 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 		defer service.Close()
 	}
 
-	c.Management.warn(front.Addr(), log)
-	api := newAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, description, log)
-	balancer := proxy.New(c.proxyOptions(limits, api.onProxy(c.Management), log))
-	m := newManagement(c.Management, api, balancer, limits, lines.Dropped, log)
+	c.Management.Warn(front.Addr(), log)
+	api := management.NewAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, description, log)
+	balancer := proxy.New(c.proxyOptions(limits, api.OnProxy(c.Management), log))
+	m := management.New(c.Management, api, balancer, limits, lines.Dropped, log)
 
 	group, ctx := errgroup.WithContext(ctx)
 	// What outlives the proxy: the management side, whose /readyz has to say that it
@@ -69,10 +70,10 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	}
 	if back != nil {
 		log.Info().Str("listen", back.Addr().String()).Bool("api_on_proxy", c.Management.APIOnProxy).Msg("management")
-		group.Go(func() error { return m.serve(outlive, back) })
+		group.Go(func() error { return m.Serve(outlive, back) })
 	}
 	group.Go(func() error {
-		api.run(outlive)
+		api.Run(outlive)
 		return nil
 	})
 	group.Go(func() error {

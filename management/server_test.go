@@ -1,4 +1,4 @@
-package main
+package management
 
 import (
 	"context"
@@ -53,20 +53,20 @@ func TestManagementSurvivesAFault(t *testing.T) {
 	}
 	defer service.Close()
 	log := &strings.Builder{} // read once the request that writes it is answered
-	config := managementConfig{Listen: anyPort(t)}
-	api := newAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, nil, zerolog.New(log))
-	m := newManagement(config, api, nil, limits, nil, zerolog.New(log))
+	config := Config{Listen: anyPort(t)}
+	api := NewAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, nil, zerolog.New(log))
+	m := New(config, api, nil, limits, nil, zerolog.New(log))
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")
 	})
-	ln, err := m.config.open(m.log)
+	ln, err := m.config.Open(m.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- m.serve(ctx, ln) }()
+	go func() { ended <- m.Serve(ctx, ln) }()
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -88,14 +88,14 @@ func TestManagementSurvivesAFault(t *testing.T) {
 // The listener is closed and nothing is left, however early the end comes.
 func TestManagementEndsBeforeItHasBegun(t *testing.T) {
 	for range 50 {
-		m := &management{config: managementConfig{Listen: anyPort(t)}}
-		ln, err := m.config.open(m.log)
+		m := &Server{config: Config{Listen: anyPort(t)}}
+		ln, err := m.config.Open(m.log)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := m.serve(ctx, ln); err != nil {
+		if err := m.Serve(ctx, ln); err != nil {
 			t.Fatal(err)
 		}
 		if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {

@@ -1,4 +1,4 @@
-package main
+package management
 
 import (
 	"bytes"
@@ -14,37 +14,25 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
-	"loadbalancer/proxy/listen"
 	"loadbalancer/proxy/metrics"
 )
 
-// managementConfig is the section management.
-type managementConfig struct {
-	Listen     listen.Address `yaml:"listen"` // the zero value turns the listener off
-	APIOnProxy bool           `yaml:"api_on_proxy"`
-	Token      plainToken     `yaml:"token"` // has all rights; "": there is none
-	Tokens     tokenConfigs   `yaml:"tokens"`
-}
-
-// validate calls wrong once for each fault, with its path below management.
-func (c managementConfig) validate(wrong func(path string, value any, allowed string)) {
-	c.Tokens.validate(wrong)
-}
-
-// management answers the operator: the API, the metrics and the state of health.
-type management struct {
-	config     managementConfig
+// Server answers the management listener: the API, the metrics and the state of health. It is safe
+// for concurrent use.
+type Server struct {
+	config     Config
 	router     *router.Router // what is not the API
-	api        *api
+	api        *API
 	balancer   *proxy.Proxy
 	limits     *limiter.Limiter
 	logDropped func() uint64 // log lines not written
 	log        zerolog.Logger
 }
 
-// newManagement makes the management side.
-func newManagement(c managementConfig, api *api, balancer *proxy.Proxy, limits *limiter.Limiter, logDropped func() uint64, log zerolog.Logger) *management {
-	m := &management{c, newRouter(log), api, balancer, limits, logDropped, log}
+// New returns a server that reports on the balancer and the limits. logDropped returns how many log
+// lines were not written.
+func New(c Config, api *API, balancer *proxy.Proxy, limits *limiter.Limiter, logDropped func() uint64, log zerolog.Logger) *Server {
+	m := &Server{c, newRouter(log), api, balancer, limits, logDropped, log}
 	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	m.router.GET("/readyz", m.readyz)
 	m.router.GET("/metrics", m.metrics)
@@ -52,7 +40,7 @@ func newManagement(c managementConfig, api *api, balancer *proxy.Proxy, limits *
 }
 
 // handle answers any request on the management listener.
-func (m *management) handle(ctx *fasthttp.RequestCtx) {
+func (m *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer drainBody(ctx)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
@@ -65,15 +53,15 @@ func (m *management) handle(ctx *fasthttp.RequestCtx) {
 // maxDrain bounds what is read of a request's body after it was answered.
 const maxDrain = 16 << 20
 
-// drainBody reads what the handler has left of the body: closing the connection
-// on a client that still sends could destroy the answer before it is read.
+// drainBody reads what the handler has left of the body: closing the connection on a client that still
+// sends could destroy the answer before it is read.
 func drainBody(ctx *fasthttp.RequestCtx) {
 	if body := ctx.RequestBodyStream(); body != nil {
 		_, _ = io.CopyN(io.Discard, body, maxDrain)
 	}
 }
 
-func (m *management) readyz(ctx *fasthttp.RequestCtx) {
+func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
 	if err := m.balancer.Ready(); err != nil {
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		ctx.SetBodyString("not ready: " + err.Error() + "\n")
@@ -82,7 +70,7 @@ func (m *management) readyz(ctx *fasthttp.RequestCtx) {
 	ctx.SetBodyString("ready\n")
 }
 
-func (m *management) metrics(ctx *fasthttp.RequestCtx) {
+func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	w := ctx.Response.BodyWriter()
 	m.balancer.WriteMetrics(w)
@@ -96,33 +84,22 @@ func (m *management) metrics(ctx *fasthttp.RequestCtx) {
 	metrics.WriteRuntime(w)
 }
 
-// managementSocketMode is that of management.listen: a peer on a unix socket has all rights without
-// a token.
-const managementSocketMode listen.Mode = 0o600
+// timeout bounds a request and an idle connection of the management side.
+const timeout = 30 * time.Second
 
-// open opens the management listener; nil when it is turned off.
-func (c managementConfig) open(log zerolog.Logger) (net.Listener, error) {
-	if c.Listen.IsZero() {
-		return nil, nil
-	}
-	return listen.Open("management.listen", c.Listen, managementSocketMode, log)
-}
+// grace is what the calls under way get at the end: as long as the store may take for one. Half a
+// request must not hold up the end for longer.
+const grace = 3 * time.Second
 
-// managementTimeout bounds a request and an idle connection of the management side.
-const managementTimeout = 30 * time.Second
-
-// managementGrace is what the calls under way get at the end: as long as the store
-// may take for one. Half a request must not hold up the end for longer.
-const managementGrace = 3 * time.Second
-
-// serve answers on the listener until ctx ends, then finishes what is under way.
-func (m *management) serve(ctx context.Context, ln net.Listener) error {
+// Serve answers on the listener until ctx ends, and then finishes what is under way, for 3 seconds at
+// most. It returns an error where the listener fails before that.
+func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &fasthttp.Server{
 		Handler:               m.handle,
 		ReadBufferSize:        16 << 10,
-		ReadTimeout:           managementTimeout,
-		WriteTimeout:          managementTimeout,
-		IdleTimeout:           managementTimeout,
+		ReadTimeout:           timeout,
+		WriteTimeout:          timeout,
+		IdleTimeout:           timeout,
 		StreamRequestBody:     true,
 		NoDefaultServerHeader: true,
 		CloseOnShutdown:       true,
@@ -138,7 +115,7 @@ func (m *management) serve(ctx context.Context, ln net.Listener) error {
 	// Closed here too: a shutdown before Serve has begun knows of no listener.
 	_ = ln.Close()
 	<-served
-	bounded, cancel := context.WithTimeout(context.Background(), managementGrace)
+	bounded, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	_ = server.ShutdownWithContext(bounded) // what is not done by then is cut with the process
 	return nil

@@ -1,4 +1,4 @@
-package main
+package management
 
 import (
 	"context"
@@ -21,18 +21,18 @@ const (
 	swaggerPath = apiPrefix + "swagger.yaml"
 )
 
-// api answers the calls below apiPrefix, on whichever listener they come. It has a router of its own,
+// API answers the calls below apiPrefix, on whichever listener they come. It has a router of its own,
 // so that no path leads to one of its handlers past the check of access. It is safe for concurrent use.
-type api struct {
+type API struct {
 	router *router.Router
 	access *access
 	codes  metrics.Codes
 }
 
-// newAPI makes the API. service is nil where the API is not served; description is the API's own, in
+// NewAPI returns the API. service is nil where the API is not served; description is the API's own, in
 // YAML.
-func newAPI(c managementConfig, trust *proxy.Trust, service *clients.Service, description []byte, log zerolog.Logger) *api {
-	a := &api{router: newRouter(log), access: &access{tokens: c.credentials(), trust: trust, log: log}}
+func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, description []byte, log zerolog.Logger) *API {
+	a := &API{router: newRouter(log), access: &access{tokens: c.credentials(), trust: trust, log: log}}
 	if service != nil {
 		service.Register(a.router)
 	}
@@ -43,8 +43,8 @@ func newAPI(c managementConfig, trust *proxy.Trust, service *clients.Service, de
 	return a
 }
 
-// onProxy is the API as the proxy's listener serves it, or nil where it does not.
-func (a *api) onProxy(c managementConfig) *proxy.API {
+// OnProxy is the API as the proxy's listener serves it, or nil where it does not.
+func (a *API) OnProxy(c Config) *proxy.API {
 	if !c.APIOnProxy {
 		return nil
 	}
@@ -52,10 +52,10 @@ func (a *api) onProxy(c managementConfig) *proxy.API {
 }
 
 // answer answers a call that may use the API.
-func (a *api) answer(ctx *fasthttp.RequestCtx) { route(ctx, a.router) }
+func (a *API) answer(ctx *fasthttp.RequestCtx) { route(ctx, a.router) }
 
 // serve answers any call on the management listener, where the description is open to all.
-func (a *api) serve(ctx *fasthttp.RequestCtx) {
+func (a *API) serve(ctx *fasthttp.RequestCtx) {
 	path := string(ctx.URI().PathOriginal())
 	describes := (ctx.IsGet() || ctx.IsHead()) && (path == apiPrefix || path == swaggerPath)
 	if describes || a.access.allows(ctx) {
@@ -64,8 +64,8 @@ func (a *api) serve(ctx *fasthttp.RequestCtx) {
 	a.codes.Add(ctx.Response.StatusCode())
 }
 
-// run logs, until ctx ends, the refusals that no later one brings into the log.
-func (a *api) run(ctx context.Context) { a.access.run(ctx) }
+// Run logs, until ctx ends, the refusals that no later one brings into the log.
+func (a *API) Run(ctx context.Context) { a.access.run(ctx) }
 
 func newRouter(log zerolog.Logger) *router.Router {
 	r := router.New()

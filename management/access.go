@@ -1,9 +1,8 @@
-package main
+package management
 
 import (
 	"bytes"
 	"context"
-	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -173,16 +172,5 @@ func (a *access) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// warn logs what of the config makes the API easier to reach than it may seem; front
-// is the address of server.listen.
-func (c managementConfig) warn(front net.Addr, log zerolog.Logger) {
-	c.warnOfShortTokens(log)
-	tcp, ok := front.(*net.TCPAddr)
-	if c.APIOnProxy && len(c.credentials()) == 0 && ok && !tcp.IP.IsLoopback() {
-		log.Warn().Str("listen", front.String()).Msg("management.api_on_proxy answers the API on server.listen without a token: " +
-			"behind a forwarder on this machine that adds no field, callers elsewhere can use it; set management.token, or api_on_proxy to false")
 	}
 }

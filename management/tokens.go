@@ -1,4 +1,4 @@
-package main
+package management
 
 import (
 	"crypto/sha256"
@@ -12,16 +12,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// tokenConfig is one entry of management.tokens: who may call the API with what.
-type tokenConfig struct {
+// TokenConfig is one entry of management.tokens: what the bearer of a token may do.
+type TokenConfig struct {
 	Name   string       `yaml:"name"` // in log lines, never in answers
 	Role   tokenRole    `yaml:"role"`
 	Token  *plainToken  `yaml:"token"`  // this or SHA256
 	SHA256 *tokenDigest `yaml:"sha256"` // of the token's bytes
 }
 
-// tokenConfigs are the entries of management.tokens.
-type tokenConfigs []tokenConfig
+// TokenConfigs are the entries of management.tokens.
+type TokenConfigs []TokenConfig
 
 // tokenRole is what a token may be used for. The zero value is no role.
 type tokenRole uint8
@@ -108,12 +108,12 @@ func (plainToken) Secret() {}
 func (tokenDigest) Secret() {}
 
 // Secret is that of plainToken.
-func (tokenConfig) Secret() {} // a token in the place of its section
+func (TokenConfig) Secret() {} // a token in the place of its section
 // Secret is that of plainToken.
-func (tokenConfigs) Secret() {} // a token in the place of the list
+func (TokenConfigs) Secret() {} // a token in the place of the list
 
 // validate calls wrong once for each fault, with its path below management.
-func (all tokenConfigs) validate(wrong func(path string, value any, allowed string)) {
+func (all TokenConfigs) validate(wrong func(path string, value any, allowed string)) {
 	seen := map[string]int{}
 	for i, t := range all {
 		at := fmt.Sprintf("tokens[%d].", i)
@@ -139,7 +139,7 @@ func (all tokenConfigs) validate(wrong func(path string, value any, allowed stri
 }
 
 // warnOfShortTokens logs a line for each plain token that could be guessed.
-func (c managementConfig) warnOfShortTokens(log zerolog.Logger) {
+func (c Config) warnOfShortTokens(log zerolog.Logger) {
 	warn := func(name string, t plainToken) {
 		if t != "" && len(t) < fairToken {
 			log.Warn().Str("token", name).Msgf("this token of the API has fewer than %d characters and could be guessed", fairToken)
@@ -160,7 +160,7 @@ type credential struct {
 }
 
 // credentials lists the tokens of the config.
-func (c managementConfig) credentials() (all []credential) {
+func (c Config) credentials() (all []credential) {
 	if c.Token != "" {
 		all = append(all, credential{sha256.Sum256([]byte(c.Token)), roleWrite})
 	}
