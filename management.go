@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/clients"
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
@@ -69,7 +70,7 @@ func newManagement(c managementConfig, clientIPHeader string, service *clients.S
 	if service != nil {
 		service.Register(m.api)
 	}
-	m.api.GET(swaggerPath, clients.Parameters(func(ctx *fasthttp.RequestCtx) {
+	m.api.GET(swaggerPath, rest.Parameters(func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(swagger)
 	}))
@@ -87,7 +88,7 @@ func (m *management) newRouter() *router.Router {
 }
 
 func notFound(ctx *fasthttp.RequestCtx) {
-	clients.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
+	rest.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
 }
 
 func methodNotAllowed(ctx *fasthttp.RequestCtx) {
@@ -102,7 +103,7 @@ func methodNotAllowed(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	ctx.Response.Header.Set("Allow", strings.Join(allow, ", "))
-	clients.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
+	rest.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
 }
 
 // survive answers a request whose handler met a fault: fasthttp would let it end
@@ -111,7 +112,7 @@ func (m *management) survive(ctx *fasthttp.RequestCtx, fault any) {
 	m.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
 		Msg("a request to the management side met an error of the load balancer's own, please report this")
 	ctx.Response.Reset()
-	clients.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "an error of the load balancer's own; its log says which")
+	rest.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "an error of the load balancer's own; its log says which")
 }
 
 // observe gives the management side what it reports on. It has to be called

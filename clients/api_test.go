@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -89,7 +90,7 @@ func serve(t *testing.T, register func(*router.Router), stream bool) (base strin
 	server := &fasthttp.Server{
 		Handler:            testRouter(register).Handler,
 		CloseOnShutdown:    true,
-		MaxRequestBodySize: 16 * maxBody,
+		MaxRequestBodySize: 16 * rest.MaxBody,
 	}
 	if stream {
 		server.StreamRequestBody, server.MaxRequestBodySize = true, 1
@@ -162,7 +163,10 @@ func (a *api) refuse(status int, field, text, method, path, body string) {
 	if got.header.Get("Content-Type") != "application/problem+json" {
 		a.t.Errorf("%s %s: Content-Type is %q", method, path, got.header.Get("Content-Type"))
 	}
-	var p problem
+	var p struct {
+		Title, Detail, Field string
+		Status               int
+	}
 	a.decode(got, &p)
 	if p.Status != status || p.Title == "" || p.Field != field || !strings.Contains(p.Detail, text) {
 		a.t.Errorf("%s %s %s: got %+v, want field %q and %q in the detail", method, path, body, p, field, text)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -45,10 +46,10 @@ func parseClient(field, text string) (limiter.ID, error) {
 func parseAddress(field, text, allowed string) (netip.Prefix, error) {
 	prefix, ok := parsePrefix(text)
 	if !ok {
-		return netip.Prefix{}, wrongValue(field, quote(text), allowed)
+		return netip.Prefix{}, rest.Wrong(field, rest.Quote(text), allowed)
 	}
 	if masked := prefix.Masked(); masked != prefix {
-		return netip.Prefix{}, wrongValue(field, quote(text),
+		return netip.Prefix{}, rest.Wrong(field, rest.Quote(text),
 			"a range whose bits behind the prefix are zero: "+limiter.ID{Prefix: masked}.String())
 	}
 	return prefix, nil

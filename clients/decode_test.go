@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -175,7 +176,7 @@ func TestBodiesAccepted(t *testing.T) {
 		`{"ip_address":"10.0.0.2","capacity":5,"rate_per_second":0.1}`,
 		`{"ip_address":"10.0.0.3","capacity":5,"rate_per_second":1e-1}`,
 		"\n{ \"rate_per_second\" : 10.0 ,\t\"capacity\":100, \"ip_address\":\"10.0.0.\\u0034\" }\r\n",
-		`{"ip_address":"10.0.0.5/32","capacity":1,"rate_per_second":0.01}` + strings.Repeat(" ", maxBody-64),
+		`{"ip_address":"10.0.0.5/32","capacity":1,"rate_per_second":0.01}` + strings.Repeat(" ", rest.MaxBody-64),
 	} {
 		a.call(http.StatusCreated, "POST", "", body)
 	}
@@ -229,7 +230,7 @@ func FuzzDecodeClient(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := decodeClient(body)
 		if err != nil {
-			if _, ok := errors.AsType[*fault](err); !ok {
+			if _, ok := errors.AsType[*rest.Fault](err); !ok {
 				t.Fatalf("the error is a %T: %v", err, err)
 			}
 			return
@@ -259,8 +260,8 @@ func TestBodyTooLarge(t *testing.T) {
 			base, stop := serve(t, (&controller{usecase: u}).register, streaming)
 			defer stop()
 			for name, body := range map[string]io.Reader{
-				"sized":   strings.NewReader(client + strings.Repeat(" ", 6*maxBody)),
-				"chunked": io.MultiReader(strings.NewReader(client), strings.NewReader(strings.Repeat(" ", maxBody))),
+				"sized":   strings.NewReader(client + strings.Repeat(" ", 6*rest.MaxBody)),
+				"chunked": io.MultiReader(strings.NewReader(client), strings.NewReader(strings.Repeat(" ", rest.MaxBody))),
 			} {
 				response, err := http.Post(base+collection, "application/json", body)
 				if err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -80,7 +81,7 @@ func TestKeysChangeHands(t *testing.T) {
 				default:
 					_, err = u.change(t.Context(), c.Registration)
 				}
-				if f, ok := errors.AsType[*fault](err); ok && f.code == unavailable {
+				if f, ok := errors.AsType[*rest.Fault](err); ok && f.Code == rest.Unavailable {
 					t.Error(err)
 				}
 			}

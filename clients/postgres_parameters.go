@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"loadbalancer/clients/rest"
 )
 
 // connectionParameters are those that pgx acts on itself. All others go to PostgreSQL, which knows some 400.
@@ -61,13 +63,13 @@ func (p urlParameter) check() error {
 		return nil
 	}
 	if allowed := allowedValues[p.name]; len(allowed) > 0 && !slices.Contains(allowed, value) {
-		return fmt.Errorf("a PostgreSQL URL whose %s is one of %s; it is %s", p.name, strings.Join(allowed, ", "), quote(value))
+		return fmt.Errorf("a PostgreSQL URL whose %s is one of %s; it is %s", p.name, strings.Join(allowed, ", "), rest.Quote(value))
 	}
 	switch p.name {
 	case "port":
 		for port := range strings.SplitSeq(value, ",") {
 			if port != "" && !isPort(port) {
-				return fmt.Errorf("%w; port is %s", errPort, quote(value))
+				return fmt.Errorf("%w; port is %s", errPort, rest.Quote(value))
 			}
 		}
 	case "sslrootcert", "sslcert", "sslkey":

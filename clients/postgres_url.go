@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"loadbalancer/clients/rest"
 )
 
 // Errors about the URL get into logs, so none may hold a piece of a password. pgx quotes what it could not read, and a
@@ -136,11 +138,11 @@ func (u *postgresURL) check() error {
 		case !known && behindPassword && !slices.Contains(sessionParameters, p.name): // more likely, & in the password
 			return errBehindPassword
 		case !known && isLikeConnectionParameter(p.name):
-			return fmt.Errorf("a PostgreSQL URL with parameters that are known; %s is not", quote(p.name))
+			return fmt.Errorf("a PostgreSQL URL with parameters that are known; %s is not", rest.Quote(p.name))
 		case !isEncoded(p.value) && !known: // its name may come from a password that lacks its @
 			return errQuery
 		case !isEncoded(p.value):
-			return fmt.Errorf("%w; the parameter %s is not", errQuery, quote(p.name))
+			return fmt.Errorf("%w; the parameter %s is not", errQuery, rest.Quote(p.name))
 		case p.name == "user" && hasColon(p.value):
 			return errUser
 		}

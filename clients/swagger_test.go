@@ -14,6 +14,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients/rest"
 )
 
 // specification is docs/swagger.yaml.
@@ -54,7 +56,7 @@ func (s *specification) check(t *testing.T, method, path, body string, got answe
 	}
 	if got.status < 300 {
 		if err := openapi3filter.ValidateRequest(context.Background(), input); err != nil {
-			t.Errorf("the request %s %s %s is accepted but not described: %v", method, path, shorten(body), err)
+			t.Errorf("the request %s %s %s is accepted but not described: %v", method, path, rest.Shorten(body), err)
 		}
 	}
 	response := &openapi3filter.ResponseValidationInput{
@@ -62,7 +64,7 @@ func (s *specification) check(t *testing.T, method, path, body string, got answe
 	}
 	response.SetBodyBytes([]byte(got.body))
 	if err := openapi3filter.ValidateResponse(context.Background(), response); err != nil {
-		t.Errorf("the response to %s %s %s is not as described: %v", method, path, shorten(body), err)
+		t.Errorf("the response to %s %s %s is not as described: %v", method, path, rest.Shorten(body), err)
 	}
 }
 
@@ -125,7 +127,7 @@ func TestWriteProblem(t *testing.T) {
 		var ctx fasthttp.RequestCtx
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 		ctx.Response.Header.Set("Retry-After", "1")
-		WriteProblem(&ctx, status, "", "a <detail> & \"more\"")
+		rest.WriteProblem(&ctx, status, "", "a <detail> & \"more\"")
 		got := answerOf(&ctx)
 		if !strings.Contains(got.body, `"title":"`+title+`"`) || !strings.Contains(got.body, `a <detail> & \"more\"`) ||
 			strings.Contains(got.body, `"field"`) || len(ctx.Response.Header.Peek("WWW-Authenticate")) == 0 {

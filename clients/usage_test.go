@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -189,7 +190,7 @@ func TestShow(t *testing.T) {
 		{limitedPath, "[]", showLimited(nil)},
 	} {
 		var ctx fasthttp.RequestCtx
-		writeJSON(&ctx, http.StatusOK, c.value)
+		rest.WriteJSON(&ctx, http.StatusOK, c.value)
 		got := answerOf(&ctx)
 		if strings.TrimSpace(got.body) != c.want {
 			t.Errorf("got %s, want %s", got.body, c.want)

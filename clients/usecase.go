@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -183,7 +184,7 @@ func (u *usecase) reset(id limiter.ID) error {
 // limited returns at most so many of the clients that were rejected of late.
 func (u *usecase) limited(most int) []limiter.Limited { return u.limiter.Limited(most) }
 
-func checkTerms(t limiter.Terms) *fault {
+func checkTerms(t limiter.Terms) *rest.Fault {
 	field, allowed, ok := t.Check()
 	if ok {
 		return nil
@@ -203,23 +204,23 @@ func checkTerms(t limiter.Terms) *fault {
 	default:
 		panic("BUG: terms have no field " + field)
 	}
-	return wrongValue(field, fmt.Sprint(value), allowed)
+	return rest.Wrong(field, fmt.Sprint(value), allowed)
 }
 
-func storeFault(id limiter.ID, err error) *fault {
+func storeFault(id limiter.ID, err error) *rest.Fault {
 	switch {
 	case errors.Is(err, errNotFound):
-		return &fault{code: notFound, message: fmt.Sprintf("there is no client %s", id)}
+		return &rest.Fault{Code: rest.NotFound, Message: fmt.Sprintf("there is no client %s", id)}
 	case errors.Is(err, errExists):
-		return &fault{code: exists, field: identityField(id),
-			message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
+		return &rest.Fault{Code: rest.Exists, Field: identityField(id),
+			Message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
 	case errors.Is(err, errKeyTaken): // whose it is stays untold: the caller may just have guessed it
-		return &fault{code: exists, field: fieldKey,
-			message: "another client has this api_key already; each needs one of its own"}
+		return &rest.Fault{Code: rest.Exists, Field: fieldKey,
+			Message: "another client has this api_key already; each needs one of its own"}
 	default:
 		// A write that was cut off may have reached the store all the same. Repeating it settles that.
-		return &fault{code: unavailable, cause: err,
-			message: "the store of the clients does not work at the moment; limits stay as they are, try again later"}
+		return &rest.Fault{Code: rest.Unavailable, Cause: err,
+			Message: "the store of the clients does not work at the moment; limits stay as they are, try again later"}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -229,7 +230,7 @@ func TestWritesToOneClientAreOrdered(t *testing.T) {
 				case 2:
 					err = u.remove(t.Context(), id)
 				}
-				if f, ok := errors.AsType[*fault](err); ok && f.code == unavailable {
+				if f, ok := errors.AsType[*rest.Fault](err); ok && f.Code == rest.Unavailable {
 					t.Error(err)
 				}
 			}

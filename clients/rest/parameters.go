@@ -1,4 +1,4 @@
-package clients
+package rest
 
 import (
 	"fmt"
@@ -13,20 +13,20 @@ import (
 func Parameters(next fasthttp.RequestHandler, known ...string) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		if f := checkParameters(ctx.QueryArgs(), known); f != nil {
-			WriteProblem(ctx, f.code.status(), f.field, f.message)
+			f.write(ctx)
 			return
 		}
 		next(ctx)
 	}
 }
 
-func checkParameters(query *fasthttp.Args, known []string) *fault {
+func checkParameters(query *fasthttp.Args, known []string) *Fault {
 	var seen []string
 	for key := range query.All() {
 		name := string(key)
 		switch {
 		case slices.Contains(seen, name):
-			return &fault{code: invalid, field: name, message: fmt.Sprintf("the parameter %q is there twice", name)}
+			return &Fault{Code: Invalid, Field: name, Message: fmt.Sprintf("the parameter %q is there twice", name)}
 		case slices.Contains(known, name):
 			seen = append(seen, name)
 		default:
@@ -36,10 +36,10 @@ func checkParameters(query *fasthttp.Args, known []string) *fault {
 	return nil
 }
 
-func unknownParameter(name string, known []string) *fault {
+func unknownParameter(name string, known []string) *Fault {
 	allowed := "this call has none"
 	if len(known) > 0 {
 		allowed = fmt.Sprintf("allowed are %q", known)
 	}
-	return &fault{code: invalid, field: shorten(name), message: fmt.Sprintf("the parameter %s is unknown; %s", quote(name), allowed)}
+	return &Fault{Code: Invalid, Field: Shorten(name), Message: fmt.Sprintf("the parameter %s is unknown; %s", Quote(name), allowed)}
 }

@@ -1,4 +1,4 @@
-package clients
+package rest
 
 import (
 	"bytes"
@@ -7,60 +7,68 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
 
-// code is the kind of a fault.
-type code int
+// Code is the kind of a fault.
+type Code int
 
+// The kinds of faults.
 const (
-	malformed code = iota
-	tooLarge
-	notFound
-	exists
-	invalid
-	unavailable
+	Malformed Code = iota
+	TooLarge
+	NotFound
+	Exists
+	Invalid
+	Unavailable
 )
 
 // status returns the HTTP status of a code. This is the one place that knows.
-func (c code) status() int {
+func (c Code) status() int {
 	switch c {
-	case malformed:
+	case Malformed:
 		return http.StatusBadRequest
-	case tooLarge:
+	case TooLarge:
 		return http.StatusRequestEntityTooLarge
-	case notFound:
+	case NotFound:
 		return http.StatusNotFound
-	case exists:
+	case Exists:
 		return http.StatusConflict
-	case invalid:
+	case Invalid:
 		return http.StatusUnprocessableEntity
-	case unavailable:
+	case Unavailable:
 		return http.StatusServiceUnavailable
 	default:
 		panic(fmt.Sprintf("BUG: no status for code %d", c))
 	}
 }
 
-// fault is why a call was refused, in words for the caller.
-type fault struct {
-	code    code
-	message string
-	field   string // the offending field or parameter, "" if there is none
-	cause   error  // for the log only, may be nil
+// Fault is why a call was refused, in words for the caller.
+type Fault struct {
+	Code    Code
+	Message string
+	Field   string // the offending field or parameter, "" if there is none
+	Cause   error  // for the log only, may be nil
 }
 
-func (f *fault) Error() string { return f.message }
+// Error returns the message.
+func (f *Fault) Error() string { return f.Message }
 
-func wrongValue(field, value, allowed string) *fault {
-	return &fault{code: invalid, field: field, message: fmt.Sprintf("%s is %s; allowed is %s", field, value, allowed)}
+// Wrong is the fault of a value that is not allowed.
+func Wrong(field, value, allowed string) *Fault {
+	return &Fault{Code: Invalid, Field: field, Message: fmt.Sprintf("%s is %s; allowed is %s", field, value, allowed)}
 }
 
-// quote shows what a caller sent, cut to a length that is fit for a message.
-func quote(value string) string { return fmt.Sprintf("%q", shorten(value)) }
+// Missing is the fault of a field that has to be there.
+func Missing(field string) *Fault {
+	return &Fault{Code: Invalid, Field: field, Message: fmt.Sprintf("the field %q is missing", field)}
+}
 
-func shorten(value string) string {
+// Quote shows what a caller sent, cut to a length that is fit for a message.
+func Quote(value string) string { return fmt.Sprintf("%q", Shorten(value)) }
+
+// Shorten cuts a value to a length that is fit for a message.
+func Shorten(value string) string {
 	const longest = 100 // bytes
 	if len(value) <= longest {
 		return value
@@ -102,12 +110,9 @@ func title(status int) string {
 	}
 }
 
-func writeFault(ctx *fasthttp.RequestCtx, log zerolog.Logger, f *fault) {
-	if f.cause != nil {
-		log.Error().Err(f.cause).Bytes("method", ctx.Method()).Bytes("path", ctx.Path()).
-			Int("status", f.code.status()).Msg("call failed")
-	}
-	WriteProblem(ctx, f.code.status(), f.field, f.message)
+// WriteJSON makes the response the JSON of value with the given HTTP status.
+func WriteJSON(ctx *fasthttp.RequestCtx, status int, value any) {
+	writeBody(ctx, status, "application/json", value)
 }
 
 func writeBody(ctx *fasthttp.RequestCtx, status int, contentType string, value any) {
