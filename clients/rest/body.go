@@ -7,14 +7,16 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-const (
-	MaxBody = 1 << 20 // bytes
-	// maxUnread is how much of a refused body is read and thrown away, in bytes. Closing a connection with
-	// unread bytes resets it, and the caller would see that instead of the 413.
-	maxUnread = 8 << 20
-)
+// MaxBody is the length of the longest body that ReadBody returns, in bytes.
+const MaxBody = 1 << 20
 
-// ReadBody returns at most MaxBody bytes. The server may stream: then its own limit on bodies does not hold.
+// maxUnread is how much of a refused body is read and discarded, in bytes. Closing a connection
+// with unread bytes resets it, and the caller would see the reset instead of the 413.
+const maxUnread = 8 << 20
+
+// ReadBody returns the body of a request, which is valid until the handler returns. It returns a
+// Fault if the body is longer than MaxBody or cannot be read. ReadBody applies the limit itself
+// because the server's own limit does not hold for a streamed body.
 func ReadBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
@@ -32,11 +34,12 @@ func ReadBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 			return body, nil
 		}
 	}
-	// The 413 is due whether or not the rest arrives.
+	// The response is 413 whether or not the rest arrives.
 	_, _ = io.CopyN(io.Discard, stream, maxUnread)
 	return nil, errTooLarge()
 }
 
 func errTooLarge() *Fault {
-	return &Fault{Code: TooLarge, Message: fmt.Sprintf("the body is too large; allowed are %d bytes", MaxBody)}
+	return &Fault{Code: TooLarge,
+		Message: fmt.Sprintf("the body is too large; allowed are %d bytes", MaxBody)}
 }

@@ -1,29 +1,25 @@
 package rest
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
-
-	"github.com/valyala/fasthttp"
 )
 
-// Code is the kind of a fault.
+// Code is the kind of a Fault. It determines the HTTP status of the response.
 type Code int
 
-// The kinds of faults.
+// The kinds of faults, each with the status of its response.
 const (
-	Malformed Code = iota
-	TooLarge
-	NotFound
-	Exists
-	Invalid
-	Unavailable
+	Malformed   Code = iota // 400: the request cannot be read
+	TooLarge                // 413: the body is longer than MaxBody
+	NotFound                // 404: what the path names does not exist
+	Exists                  // 409: what the request creates exists already
+	Invalid                 // 422: the request can be read, but a value in it is not allowed
+	Unavailable             // 503: the service cannot do it now
 )
 
-// status returns the HTTP status of a code. This is the one place that knows.
+// status returns the HTTP status of a code. No other function maps codes to statuses.
 func (c Code) status() int {
 	switch c {
 	case Malformed:
@@ -43,86 +39,37 @@ func (c Code) status() int {
 	}
 }
 
-// Fault is why a call was refused, in words for the caller.
+// Fault is an error that a call returns to its caller.
 type Fault struct {
 	Code    Code
-	Message string
+	Message string // shown to the caller
 	Field   string // the offending field or parameter, "" if there is none
-	Cause   error  // for the log only, may be nil
+	Cause   error  // logged and never shown, may be nil
 }
 
 // Error returns the message.
 func (f *Fault) Error() string { return f.Message }
 
-// Wrong is the fault of a value that is not allowed.
-func Wrong(field, value, allowed string) *Fault {
-	return &Fault{Code: Invalid, Field: field, Message: fmt.Sprintf("%s is %s; allowed is %s", field, value, allowed)}
-}
-
-// Missing is the fault of a field that has to be there.
+// Missing returns the fault of a required field that the request lacks.
 func Missing(field string) *Fault {
 	return &Fault{Code: Invalid, Field: field, Message: fmt.Sprintf("the field %q is missing", field)}
 }
 
-// Quote shows what a caller sent, cut to a length that is fit for a message.
+// Wrong returns the fault of a field or parameter whose value is not allowed. The value becomes
+// part of the message as it is: see Quote and Shorten.
+func Wrong(field, value, allowed string) *Fault {
+	return &Fault{Code: Invalid, Field: field,
+		Message: fmt.Sprintf("%s is %s; allowed is %s", field, value, allowed)}
+}
+
+// Quote returns a value that the caller sent as a quoted string, shortened for a message.
 func Quote(value string) string { return fmt.Sprintf("%q", Shorten(value)) }
 
-// Shorten cuts a value to a length that is fit for a message.
+// Shorten returns the first 100 bytes of a longer value, without a cut rune, and an ellipsis.
 func Shorten(value string) string {
 	const longest = 100 // bytes
 	if len(value) <= longest {
 		return value
 	}
 	return strings.ToValidUTF8(value[:longest], "") + "…"
-}
-
-// problem is the body of RFC 9457.
-type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Field  string `json:"field,omitempty"`
-}
-
-// WriteProblem makes the response an application/problem+json (RFC 9457) with the given HTTP status. The detail
-// is for the caller to read; field names the offending field or parameter, "" leaves it out. Header fields that
-// are set already stay.
-func WriteProblem(ctx *fasthttp.RequestCtx, status int, field, detail string) {
-	writeBody(ctx, status, "application/problem+json", problem{
-		Type:   "about:blank",
-		Title:  title(status),
-		Status: status,
-		Detail: detail,
-		Field:  field,
-	})
-}
-
-// title is http.StatusText with the names of RFC 9110, section 15.5.
-func title(status int) string {
-	switch status {
-	case http.StatusRequestEntityTooLarge:
-		return "Content Too Large"
-	case http.StatusUnprocessableEntity:
-		return "Unprocessable Content"
-	default:
-		return http.StatusText(status)
-	}
-}
-
-// WriteJSON makes the response the JSON of value with the given HTTP status.
-func WriteJSON(ctx *fasthttp.RequestCtx, status int, value any) {
-	writeBody(ctx, status, "application/json", value)
-}
-
-func writeBody(ctx *fasthttp.RequestCtx, status int, contentType string, value any) {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false) // the body is never HTML, and "<" is easier to read than "\u003c"
-	if err := encoder.Encode(value); err != nil {
-		panic(fmt.Sprintf("BUG: encode %T: %v", value, err))
-	}
-	ctx.SetStatusCode(status)
-	ctx.SetContentType(contentType)
-	ctx.SetBody(body.Bytes())
 }

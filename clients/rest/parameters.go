@@ -7,9 +7,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Parameters returns a handler that answers 422 to requests with a query parameter that is not known
-// or is there twice, and gives all others to next. A parameter that a call ignored could be a slip:
-// a list asked for by ?limt=5 would be another than the one that was meant.
+// Parameters returns a handler that answers 422 to a request with a query parameter that is unknown
+// or appears twice, and passes all others to next. An ignored parameter could hide a typing error:
+// a list asked for with ?limt=5 would have another length than the caller expects.
 func Parameters(next fasthttp.RequestHandler, known ...string) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		if f := checkParameters(ctx.QueryArgs(), known); f != nil {
@@ -26,7 +26,8 @@ func checkParameters(query *fasthttp.Args, known []string) *Fault {
 		name := string(key)
 		switch {
 		case slices.Contains(seen, name):
-			return &Fault{Code: Invalid, Field: name, Message: fmt.Sprintf("the parameter %q is there twice", name)}
+			return &Fault{Code: Invalid, Field: name,
+				Message: fmt.Sprintf("the parameter %q is there twice", name)}
 		case slices.Contains(known, name):
 			seen = append(seen, name)
 		default:
@@ -41,5 +42,6 @@ func unknownParameter(name string, known []string) *Fault {
 	if len(known) > 0 {
 		allowed = fmt.Sprintf("allowed are %q", known)
 	}
-	return &Fault{Code: Invalid, Field: Shorten(name), Message: fmt.Sprintf("the parameter %s is unknown; %s", Quote(name), allowed)}
+	return &Fault{Code: Invalid, Field: Shorten(name),
+		Message: fmt.Sprintf("the parameter %s is unknown; %s", Quote(name), allowed)}
 }
