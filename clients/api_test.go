@@ -80,7 +80,8 @@ func startAPI(t *testing.T, cfg Config) (a *api, stop func()) {
 	return &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}, stop
 }
 
-// serve returns the base URL of a server that is set up as the load balancer's, with bodies streamed or not.
+// serve starts a server with the settings of the load balancer, with bodies streamed or not, and
+// returns its base URL.
 func serve(t *testing.T, register func(*router.Router), stream bool) (base string, stop func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -142,7 +143,7 @@ func send(t *testing.T, method, url, body string) answer {
 	return answer{status: response.StatusCode, header: response.Header, body: string(text)}
 }
 
-// call makes a call below /v1/api/clients, or to a path that begins with /v1/api, and checks its status.
+// call makes a call below /v1/api/clients, or to a path below /v1/api, and checks its status.
 func (a *api) call(status int, method, path, body string) answer {
 	a.t.Helper()
 	if !strings.HasPrefix(path, root) {
@@ -211,7 +212,7 @@ func (a *api) limited(addr string, capacity int64) {
 	}
 }
 
-// limitedByKey checks the capacity that the limiter grants whoever has the key, at an address that nobody registered.
+// limitedByKey checks the capacity that the limiter grants to a key, at an unregistered address.
 func (a *api) limitedByKey(key string, capacity int64) {
 	a.t.Helper()
 	if got := admit(a.limiter, "192.0.2.1", key).Capacity; got != capacity {

@@ -28,14 +28,14 @@ const (
 	maxLimited = 100 // clients
 )
 
-// controller turns HTTP into values and back.
+// controller decodes requests into values and encodes the results.
 type controller struct {
 	usecase *usecase
 	log     zerolog.Logger
 }
 
 func (c *controller) register(r *router.Router) {
-	// A range has two ways to stand in a path: as one segment with %2F, and as two with a plain slash.
+	// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
 	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
 	answer := func(call rest.Call, parameters ...string) fasthttp.RequestHandler {
 		return rest.Handler(c.log, call, parameters...)
@@ -58,8 +58,9 @@ func (c *controller) register(r *router.Router) {
 	}
 }
 
-// withoutSlash routes a request again, without its trailing slash. The router can't hold a path with and without
-// the slash for one method, but asks its routes for any method when those of the method have no match.
+// withoutSlash routes a request again without its trailing slash. The router cannot have a path
+// both with and without the slash for one method, but it falls back to the routes for any method if
+// none matches the request's method.
 func withoutSlash(r *router.Router) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		uri := ctx.URI()
@@ -206,7 +207,7 @@ func readClient(r *fasthttp.RequestCtx) (limiter.Registration, error) {
 	return decodeClient(body)
 }
 
-// pathID returns the client of the path. The router leaves percent-encoding in.
+// pathID returns the ID of the client in the path, which the router leaves percent-encoded.
 func pathID(r *fasthttp.RequestCtx) (limiter.ID, error) {
 	raw := r.UserValue("client").(string)
 	text, err := url.PathUnescape(raw)
@@ -229,7 +230,7 @@ func readPage(query *fasthttp.Args) (limit int, after limiter.ID, err error) {
 	return limit, after, err
 }
 
-// readLimit returns how many clients are asked for.
+// readLimit returns the parameter limit, which may be from 1 to most, or standard without it.
 func readLimit(query *fasthttp.Args, standard, most int) (int, error) {
 	if !query.Has("limit") {
 		return standard, nil

@@ -26,14 +26,15 @@ const (
 )
 
 var (
-	// optionalFields may be null, which is as if they were left out.
+	// optionalFields may be null, which means the same as leaving them out.
 	optionalFields = []string{fieldAddress, fieldName, fieldKey, fieldMaxInFlight, fieldShadow, fieldTrial}
-	// clientFields includes those that are only shown: what GET returned can be sent back, and they are
-	// ignored.
+	// clientFields includes the read-only fields, which are ignored, so that the response to a GET
+	// can be sent back.
 	clientFields = slices.Concat([]string{fieldCapacity, fieldRate}, optionalFields, []string{fieldCreated, fieldUpdated})
 )
 
-// decodeClient reads the body of a POST or a PUT. The ID and the key are zero where the body has none.
+// decodeClient decodes the body of a POST or a PUT. The ID and the key are zero if the body lacks
+// them.
 func decodeClient(body []byte) (limiter.Registration, error) {
 	o, err := rest.ParseObject(body, clientFields...)
 	if err != nil {
@@ -51,7 +52,8 @@ func decodeClient(body []byte) (limiter.Registration, error) {
 	return r, err
 }
 
-// checkNew reports what keeps the body of a POST from saying who the client is.
+// checkNew returns a fault unless the body of a POST identifies a client, and has a key if and only
+// if it has a name.
 func checkNew(r limiter.Registration) error {
 	hasKey := r.Key != (limiter.KeyDigest{})
 	switch {
@@ -66,7 +68,7 @@ func checkNew(r limiter.Registration) error {
 	return nil
 }
 
-// checkChange reports what keeps the body of a PUT from being about the client of its path.
+// checkChange returns a fault if the body of a PUT does not match the client in the path.
 func checkChange(r limiter.Registration, path limiter.ID) error {
 	switch {
 	case r.ID != (limiter.ID{}) && r.ID != path:
@@ -82,7 +84,7 @@ func keyWithoutName() *rest.Fault {
 		Message: fmt.Sprintf("%s is set for a client without name; only one with a %s has it", fieldKey, fieldName)}
 }
 
-// identityField names the field that says who the client is.
+// identityField returns the name of the field that identifies the client.
 func identityField(id limiter.ID) string {
 	if id.Name != "" {
 		return fieldName
@@ -118,7 +120,7 @@ func decodeAddress(o rest.Object) (netip.Prefix, error) {
 	return parseAddress(fieldAddress, text, allowedAddress)
 }
 
-// decodeKey never tells what the key is.
+// decodeKey decodes the API key. Its errors never contain the key.
 func decodeKey(o rest.Object) (limiter.KeyDigest, error) {
 	if _, found := o.Value(fieldKey); !found {
 		return limiter.KeyDigest{}, nil
@@ -155,8 +157,8 @@ func decodeLimit(o rest.Object) (l limiter.Limit, err error) {
 	return l, err
 }
 
-// decodeCapacity takes digits only: 1e2 and 100.0 are refused, for a fraction or an exponent in a count of tokens
-// is more likely a slip than meant.
+// decodeCapacity accepts digits only: it refuses 1e2 and 100.0, because a fraction or an exponent
+// in a number of tokens is likely a mistake.
 func decodeCapacity(o rest.Object) (int64, error) {
 	value, found := o.Value(fieldCapacity)
 	if !found {
@@ -183,7 +185,8 @@ func decodeRate(o rest.Object) (float64, error) {
 	return *rate, nil
 }
 
-// decodeMaxInFlight refuses 0, which means no bound to the limiter, and none at all to who reads it.
+// decodeMaxInFlight refuses 0, which means no bound to the limiter but reads as if no requests were
+// allowed.
 func decodeMaxInFlight(o rest.Object) (int64, error) {
 	value, found := o.Value(fieldMaxInFlight)
 	if !found {
@@ -203,7 +206,7 @@ func decodeShadow(o rest.Object) (bool, error) {
 		return false, nil
 	}
 	shadow, err := strconv.ParseBool(string(value))
-	if err != nil || string(value) != strconv.FormatBool(shadow) { // 1 and 0 are no booleans in JSON
+	if err != nil || string(value) != strconv.FormatBool(shadow) { // ParseBool accepts 1 and 0
 		return false, o.Wrong(fieldShadow, "true or false")
 	}
 	return shadow, nil
@@ -218,7 +221,7 @@ func decodeTrial(o rest.Object) (limiter.Limit, error) {
 		return limiter.Limit{}, err
 	}
 	limit, err := decodeLimit(trial)
-	if err == nil && limit == (limiter.Limit{}) { // to the limiter this is none
+	if err == nil && limit == (limiter.Limit{}) { // the zero Limit means no trial
 		field, allowed, _ := limit.Check()
 		err = rest.Wrong(trial.Path(field), "0", allowed)
 	}

@@ -92,7 +92,7 @@ func TestBodiesRefused(t *testing.T) {
 	}
 }
 
-// TestTermsRefused covers the fields that a client need not have, and who it is.
+// TestTermsRefused covers the optional fields and those that identify the client.
 func TestTermsRefused(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	const address, named = `"ip_address":"10.0.0.1"`, `"name":"acme","api_key":"the key of acme"`
@@ -221,7 +221,8 @@ func TestBodyCutShort(t *testing.T) {
 	}
 }
 
-// FuzzDecodeClient: what is accepted means the same to encoding/json, and what is refused is told as a fault.
+// FuzzDecodeClient checks that encoding/json reads an accepted body alike, and that every error is
+// a fault.
 func FuzzDecodeClient(f *testing.F) {
 	f.Add([]byte(`{"ip_address":"10.0.0.1","capacity":100,"rate_per_second":0.5}`))
 	f.Add([]byte(`{"ip_address":null,"capacity":1e2,"rate_per_second":-0,"x":[{}]} `))

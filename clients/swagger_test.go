@@ -30,8 +30,8 @@ func loadSpecification(t *testing.T) *specification {
 	return &specification{document: document}
 }
 
-// check holds one exchange to the specification. A request is checked only if it was accepted: what was refused may
-// well break it.
+// check validates one exchange against the specification. It validates a request only if it was
+// accepted, since a refused request may violate it.
 func (s *specification) check(t *testing.T, method, path, body string, got answer) {
 	t.Helper()
 	request := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -68,7 +68,8 @@ func (s *specification) check(t *testing.T, method, path, body string, got answe
 	}
 }
 
-// describedPath returns the path of the specification that a call is described at, and its parameters.
+// describedPath returns the path under which the specification describes a call, and its
+// parameters.
 func describedPath(path string) (described string, params map[string]string) {
 	path = strings.Trim(strings.TrimPrefix(path, root), "/")
 	client, below := strings.CutPrefix(path, "clients/")
@@ -95,7 +96,7 @@ func TestSpecificationDescribesEveryRoute(t *testing.T) {
 	described := map[string]bool{}
 	for path, item := range document.Paths.Map() {
 		if !strings.HasPrefix(path, "/clients/") && path != "/limited" {
-			continue // another package's
+			continue // belongs to another package
 		}
 		for method := range item.Operations() {
 			described[method+" "+document.Servers[0].URL+strings.TrimSuffix(path, "/")] = true
@@ -118,7 +119,7 @@ func TestSpecificationDescribesEveryRoute(t *testing.T) {
 	}
 }
 
-// TestWriteProblem covers the answers that others write with it.
+// TestWriteProblem covers the responses that other packages write with it.
 func TestWriteProblem(t *testing.T) {
 	spec := loadSpecification(t)
 	for status, title := range map[int]string{

@@ -178,8 +178,8 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 	a.limited("10.0.0.1", 8)
 }
 
-// TestRepetitionSettles has writes reach the store whose answer got lost: the
-// limiter does not know of them until the call is repeated.
+// TestRepetitionSettles has writes reach the store but lose their responses: the limiter does not
+// know of them until the call is repeated.
 func TestRepetitionSettles(t *testing.T) {
 	store, lim := newFake(), testLimiter()
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
