@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -79,7 +80,8 @@ func startAPI(t *testing.T, cfg Config) (a *api, stop func()) {
 	return &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}, stop
 }
 
-// serve returns the base URL of a server that is set up as the load balancer's, with bodies streamed or not.
+// serve starts a server with the settings of the load balancer, with bodies streamed or not, and
+// returns its base URL.
 func serve(t *testing.T, register func(*router.Router), stream bool) (base string, stop func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -89,7 +91,7 @@ func serve(t *testing.T, register func(*router.Router), stream bool) (base strin
 	server := &fasthttp.Server{
 		Handler:            testRouter(register).Handler,
 		CloseOnShutdown:    true,
-		MaxRequestBodySize: 16 * maxBody,
+		MaxRequestBodySize: 16 * rest.MaxBody,
 	}
 	if stream {
 		server.StreamRequestBody, server.MaxRequestBodySize = true, 1
@@ -141,7 +143,7 @@ func send(t *testing.T, method, url, body string) answer {
 	return answer{status: response.StatusCode, header: response.Header, body: string(text)}
 }
 
-// call makes a call below /v1/api/clients, or to a path that begins with /v1/api, and checks its status.
+// call makes a call below /v1/api/clients, or to a path below /v1/api, and checks its status.
 func (a *api) call(status int, method, path, body string) answer {
 	a.t.Helper()
 	if !strings.HasPrefix(path, root) {
@@ -162,7 +164,10 @@ func (a *api) refuse(status int, field, text, method, path, body string) {
 	if got.header.Get("Content-Type") != "application/problem+json" {
 		a.t.Errorf("%s %s: Content-Type is %q", method, path, got.header.Get("Content-Type"))
 	}
-	var p problem
+	var p struct {
+		Title, Detail, Field string
+		Status               int
+	}
 	a.decode(got, &p)
 	if p.Status != status || p.Title == "" || p.Field != field || !strings.Contains(p.Detail, text) {
 		a.t.Errorf("%s %s %s: got %+v, want field %q and %q in the detail", method, path, body, p, field, text)
@@ -207,7 +212,7 @@ func (a *api) limited(addr string, capacity int64) {
 	}
 }
 
-// limitedByKey checks the capacity that the limiter grants whoever has the key, at an address that nobody registered.
+// limitedByKey checks the capacity that the limiter grants to a key, at an unregistered address.
 func (a *api) limitedByKey(key string, capacity int64) {
 	a.t.Helper()
 	if got := admit(a.limiter, "192.0.2.1", key).Capacity; got != capacity {

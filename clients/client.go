@@ -6,19 +6,23 @@ import (
 	"strings"
 	"time"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
-// client is a client with terms of its own.
+// client is a registered client, which has terms of its own.
 type client struct {
-	limiter.Registration           // with the ID as parseClient returns it, and the zero Key if it has no name
-	createdAt            time.Time // UTC, whole microseconds: what PostgreSQL keeps
+	limiter.Registration           // ID as parseClient returns it; zero Key without a name
+	createdAt            time.Time // UTC, whole microseconds: PostgreSQL keeps no more
 	updatedAt            time.Time // as createdAt
 }
 
 const (
 	maxName = 63 // bytes
-	minKey  = 8  // bytes, so that "Bearer abc" is one; that keys are hard to guess is for who draws them to see to
+
+	// minKey is the length of the shortest key in bytes. It admits "Bearer abc": making keys hard
+	// to guess is up to the operator.
+	minKey = 8
 
 	allowedAddress = "an IPv4 or IPv6 address or a CIDR range, such as 10.1.2.3, 10.0.0.0/8 or 2001:db8::/32, " +
 		"without zone and without leading zeros"
@@ -31,7 +35,8 @@ var (
 		minKey, limiter.MaxKeySize)
 )
 
-// parseClient reads what stands for a client in a path: its name, its address or its range. No text is both.
+// parseClient parses the name, address or range that identifies a client in a path. A name is never
+// a valid address.
 func parseClient(field, text string) (limiter.ID, error) {
 	if isName(text) {
 		return limiter.ID{Name: text}, nil
@@ -40,15 +45,16 @@ func parseClient(field, text string) (limiter.ID, error) {
 	return limiter.ID{Prefix: prefix}, err
 }
 
-// parseAddress reads an address or a CIDR range into the one form under which its client is kept: IPv4-mapped IPv6
-// is IPv4, an address is the range of its full length, and a range has no host bits.
+// parseAddress parses an address or a CIDR range into its canonical form, under which the client is
+// stored: IPv4-mapped IPv6 becomes IPv4, an address becomes a range of its full length, and a range
+// with host bits is refused.
 func parseAddress(field, text, allowed string) (netip.Prefix, error) {
 	prefix, ok := parsePrefix(text)
 	if !ok {
-		return netip.Prefix{}, wrongValue(field, quote(text), allowed)
+		return netip.Prefix{}, rest.Wrong(field, rest.Quote(text), allowed)
 	}
 	if masked := prefix.Masked(); masked != prefix {
-		return netip.Prefix{}, wrongValue(field, quote(text),
+		return netip.Prefix{}, rest.Wrong(field, rest.Quote(text),
 			"a range whose bits behind the prefix are zero: "+limiter.ID{Prefix: masked}.String())
 	}
 	return prefix, nil
@@ -74,7 +80,8 @@ func parsePrefix(text string) (prefix netip.Prefix, ok bool) {
 	return prefix, true
 }
 
-// isName reports whether the text can be a name. A name is no address: those begin with a digit or hold a colon.
+// isName reports whether the text is a valid name. A name is never a valid address, because an
+// address begins with a digit or contains a colon.
 func isName(text string) bool {
 	if len(text) == 0 || len(text) > maxName || !isLetter(text[0]) {
 		return false
@@ -89,8 +96,8 @@ func isName(text string) bool {
 
 func isLetter(b byte) bool { return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' }
 
-// isKey reports whether the text can be an API key: what a header field carries through every proxy unchanged
-// (RFC 9110, section 5.5). Spaces are for schemes, as in "Bearer abc".
+// isKey reports whether the text is a valid API key, which every proxy passes on unchanged in a
+// header field (RFC 9110, section 5.5). Spaces are allowed for schemes, as in "Bearer abc".
 func isKey(text string) bool {
 	if len(text) < minKey || len(text) > limiter.MaxKeySize {
 		return false

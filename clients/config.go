@@ -15,21 +15,23 @@ const (
 
 // Config is the clients section of the config file.
 type Config struct {
-	// Store is where the clients are kept: "file:PATH" for the embedded store, PATH being relative to the
-	// working directory, a PostgreSQL URL, "postgres://user:password@host:5432/database", or "memory".
+	// Store says where the clients are stored: "file:PATH" for the embedded store, with PATH
+	// relative to the working directory; a PostgreSQL URL,
+	// "postgres://user:password@host:5432/database"; or "memory".
 	Store string `yaml:"store"`
-	// ConnectTimeout is how long Open keeps trying to reach PostgreSQL, from 100ms to 1h. The embedded store
-	// does not use it.
+	// ConnectTimeout is how long Open keeps trying to reach PostgreSQL, from 100ms to 1h. The other
+	// stores ignore it.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
 }
 
-// DefaultConfig returns the embedded store in clients.db and 30 seconds.
+// DefaultConfig returns a configuration with the embedded store in clients.db and a timeout of 30
+// seconds.
 func DefaultConfig() Config {
 	return Config{Store: "file:clients.db", ConnectTimeout: 30 * time.Second}
 }
 
-// Validate calls wrong once for each fault. The path is relative to the clients section. The value of a faulty
-// store is cut where it could hold a password.
+// Validate calls wrong once for each invalid field. The path is relative to the clients section.
+// The value of an invalid store is redacted where it could contain a password.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	const allowedStore = "file:PATH, postgres://user:password@host:5432/database, or memory"
 	switch {
@@ -48,8 +50,8 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	}
 }
 
-// redactLines is redactStore for a store with line breaks, which is shown on one line. What stands on any line
-// could hold a password.
+// redactLines is redactStore for a store with line breaks, which it escapes. Any of the lines could
+// contain a password.
 func redactLines(store string) string {
 	if !strings.HasPrefix(store, filePrefix) && !isPostgres(store) {
 		return notShown
@@ -59,13 +61,13 @@ func redactLines(store string) string {
 
 const notShown = "(not shown: it may hold a password)"
 
-// isURLInFile reports whether the path of a file is another store's URL, which may hold a password.
+// isURLInFile reports whether the path of a file store is a URL, which may contain a password.
 func isURLInFile(store string) bool {
 	path, isFile := strings.CutPrefix(store, filePrefix)
 	return isFile && strings.Contains(path, "://")
 }
 
-// redactStore keeps of a store what can't hold a password.
+// redactStore returns the part of a store that cannot contain a password.
 func redactStore(store string) string {
 	if isURLInFile(store) {
 		return filePrefix + redactStore(strings.TrimPrefix(store, filePrefix))

@@ -3,7 +3,6 @@ package clients
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -28,26 +28,29 @@ const (
 	maxLimited = 100 // clients
 )
 
-// controller turns HTTP into values and back.
+// controller decodes requests into values and encodes the results.
 type controller struct {
 	usecase *usecase
 	log     zerolog.Logger
 }
 
 func (c *controller) register(r *router.Router) {
-	// A range has two ways to stand in a path: as one segment with %2F, and as two with a plain slash.
+	// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
 	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
+	answer := func(call rest.Call, parameters ...string) fasthttp.RequestHandler {
+		return rest.Handler(c.log, call, parameters...)
+	}
 
-	r.POST(collection, c.answer(c.create))
-	r.GET(collection, c.answer(c.list, "limit", "after"))
-	r.GET(limitedPath, c.answer(c.limited, "limit"))
+	r.POST(collection, answer(c.create))
+	r.GET(collection, answer(c.list, "limit", "after"))
+	r.GET(limitedPath, answer(c.limited, "limit"))
 	paths := []string{collection, limitedPath}
 	for _, path := range []string{item, itemRange} {
-		r.GET(path, c.answer(c.get))
-		r.PUT(path, c.answer(c.change))
-		r.DELETE(path, c.answer(c.remove))
-		r.GET(path+"/usage", c.answer(c.usage))
-		r.POST(path+"/reset", c.answer(c.reset))
+		r.GET(path, answer(c.get))
+		r.PUT(path, answer(c.change))
+		r.DELETE(path, answer(c.remove))
+		r.GET(path+"/usage", answer(c.usage))
+		r.POST(path+"/reset", answer(c.reset))
 		paths = append(paths, path, path+"/usage", path+"/reset")
 	}
 	for _, path := range paths {
@@ -55,30 +58,15 @@ func (c *controller) register(r *router.Router) {
 	}
 }
 
-// withoutSlash routes a request again, without its trailing slash. The router can't hold a path with and without
-// the slash for one method, but asks its routes for any method when those of the method have no match.
+// withoutSlash routes a request again without its trailing slash. The router cannot have a path
+// both with and without the slash for one method, but it falls back to the routes for any method if
+// none matches the request's method.
 func withoutSlash(r *router.Router) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		uri := ctx.URI()
 		uri.SetPathBytes(bytes.TrimSuffix(uri.PathOriginal(), []byte("/")))
 		r.Handler(ctx)
 	}
-}
-
-// answer runs a call to its end, also when the server is shutting down: that ends the RequestCtx as a context, and
-// a write under way must reach both the store and the limiter. The parameters are those that the query may have.
-func (c *controller) answer(call func(context.Context, *fasthttp.RequestCtx) error, parameters ...string) fasthttp.RequestHandler {
-	return Parameters(func(ctx *fasthttp.RequestCtx) {
-		err := call(context.Background(), ctx)
-		if err == nil {
-			return
-		}
-		f, ok := errors.AsType[*fault](err)
-		if !ok {
-			panic(fmt.Sprintf("BUG: a call failed with %T: %v", err, err))
-		}
-		writeFault(ctx, c.log, f)
-	}, parameters...)
 }
 
 func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
@@ -97,7 +85,7 @@ func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
 		c.log.Warn().Str("client", created.ID.Name).Msg(keysNotRead)
 	}
 	r.Response.Header.Set("Location", collection+"/"+created.ID.String())
-	writeJSON(r, http.StatusCreated, show(created))
+	rest.WriteJSON(r, http.StatusCreated, show(created))
 	return nil
 }
 
@@ -119,7 +107,7 @@ func (c *controller) list(ctx context.Context, r *fasthttp.RequestCtx) error {
 	for _, one := range page {
 		shown = append(shown, show(one))
 	}
-	writeJSON(r, http.StatusOK, shown)
+	rest.WriteJSON(r, http.StatusOK, shown)
 	return nil
 }
 
@@ -132,7 +120,7 @@ func (c *controller) get(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(r, http.StatusOK, show(found))
+	rest.WriteJSON(r, http.StatusOK, show(found))
 	return nil
 }
 
@@ -153,7 +141,7 @@ func (c *controller) change(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(r, http.StatusOK, show(changed))
+	rest.WriteJSON(r, http.StatusOK, show(changed))
 	return nil
 }
 
@@ -178,7 +166,7 @@ func (c *controller) usage(_ context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(r, http.StatusOK, showUsage(usage))
+	rest.WriteJSON(r, http.StatusOK, showUsage(usage))
 	return nil
 }
 
@@ -187,12 +175,13 @@ func (c *controller) reset(_ context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(r)
+	body, err := rest.ReadBody(r)
 	if err != nil {
 		return err
 	}
-	if len(body) > 0 { // whoever sends one believes that it says what to reset
-		return &fault{code: invalid, message: fmt.Sprintf("the body has %d bytes; allowed is none", len(body))}
+	if len(body) > 0 { // a caller that sends a body expects it to say what to reset
+		return &rest.Fault{Code: rest.Invalid,
+			Message: fmt.Sprintf("the body has %d bytes; allowed is none", len(body))}
 	}
 	if err := c.usecase.reset(id); err != nil {
 		return err
@@ -206,24 +195,24 @@ func (c *controller) limited(_ context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(r, http.StatusOK, showLimited(c.usecase.limited(most)))
+	rest.WriteJSON(r, http.StatusOK, showLimited(c.usecase.limited(most)))
 	return nil
 }
 
 func readClient(r *fasthttp.RequestCtx) (limiter.Registration, error) {
-	body, err := readBody(r)
+	body, err := rest.ReadBody(r)
 	if err != nil {
 		return limiter.Registration{}, err
 	}
 	return decodeClient(body)
 }
 
-// pathID returns the client of the path. The router leaves percent-encoding in.
+// pathID returns the ID of the client in the path, which the router leaves percent-encoded.
 func pathID(r *fasthttp.RequestCtx) (limiter.ID, error) {
 	raw := r.UserValue("client").(string)
 	text, err := url.PathUnescape(raw)
 	if err != nil {
-		return limiter.ID{}, wrongValue("client", quote(raw), allowedClient)
+		return limiter.ID{}, rest.Wrong("client", rest.Quote(raw), allowedClient)
 	}
 	if bits, ok := r.UserValue("bits").(string); ok {
 		text += "/" + bits
@@ -241,7 +230,7 @@ func readPage(query *fasthttp.Args) (limit int, after limiter.ID, err error) {
 	return limit, after, err
 }
 
-// readLimit returns how many clients are asked for.
+// readLimit returns the parameter limit, which may be from 1 to most, or standard without it.
 func readLimit(query *fasthttp.Args, standard, most int) (int, error) {
 	if !query.Has("limit") {
 		return standard, nil
@@ -249,11 +238,7 @@ func readLimit(query *fasthttp.Args, standard, most int) (int, error) {
 	text := string(query.Peek("limit"))
 	limit, err := strconv.Atoi(text)
 	if err != nil || limit < 1 || limit > most {
-		return 0, wrongValue("limit", quote(text), fmt.Sprintf("a whole number from 1 to %d", most))
+		return 0, rest.Wrong("limit", rest.Quote(text), fmt.Sprintf("a whole number from 1 to %d", most))
 	}
 	return limit, nil
-}
-
-func writeJSON(r *fasthttp.RequestCtx, status int, value any) {
-	writeBody(r, status, "application/json", value)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -91,7 +92,7 @@ func TestBodiesRefused(t *testing.T) {
 	}
 }
 
-// TestTermsRefused covers the fields that a client need not have, and who it is.
+// TestTermsRefused covers the optional fields and those that identify the client.
 func TestTermsRefused(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	const address, named = `"ip_address":"10.0.0.1"`, `"name":"acme","api_key":"the key of acme"`
@@ -175,7 +176,7 @@ func TestBodiesAccepted(t *testing.T) {
 		`{"ip_address":"10.0.0.2","capacity":5,"rate_per_second":0.1}`,
 		`{"ip_address":"10.0.0.3","capacity":5,"rate_per_second":1e-1}`,
 		"\n{ \"rate_per_second\" : 10.0 ,\t\"capacity\":100, \"ip_address\":\"10.0.0.\\u0034\" }\r\n",
-		`{"ip_address":"10.0.0.5/32","capacity":1,"rate_per_second":0.01}` + strings.Repeat(" ", maxBody-64),
+		`{"ip_address":"10.0.0.5/32","capacity":1,"rate_per_second":0.01}` + strings.Repeat(" ", rest.MaxBody-64),
 	} {
 		a.call(http.StatusCreated, "POST", "", body)
 	}
@@ -220,7 +221,8 @@ func TestBodyCutShort(t *testing.T) {
 	}
 }
 
-// FuzzDecodeClient: what is accepted means the same to encoding/json, and what is refused is told as a fault.
+// FuzzDecodeClient checks that encoding/json reads an accepted body alike, and that every error is
+// a fault.
 func FuzzDecodeClient(f *testing.F) {
 	f.Add([]byte(`{"ip_address":"10.0.0.1","capacity":100,"rate_per_second":0.5}`))
 	f.Add([]byte(`{"ip_address":null,"capacity":1e2,"rate_per_second":-0,"x":[{}]} `))
@@ -229,7 +231,7 @@ func FuzzDecodeClient(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := decodeClient(body)
 		if err != nil {
-			if _, ok := errors.AsType[*fault](err); !ok {
+			if _, ok := errors.AsType[*rest.Fault](err); !ok {
 				t.Fatalf("the error is a %T: %v", err, err)
 			}
 			return
@@ -259,8 +261,8 @@ func TestBodyTooLarge(t *testing.T) {
 			base, stop := serve(t, (&controller{usecase: u}).register, streaming)
 			defer stop()
 			for name, body := range map[string]io.Reader{
-				"sized":   strings.NewReader(client + strings.Repeat(" ", 6*maxBody)),
-				"chunked": io.MultiReader(strings.NewReader(client), strings.NewReader(strings.Repeat(" ", maxBody))),
+				"sized":   strings.NewReader(client + strings.Repeat(" ", 6*rest.MaxBody)),
+				"chunked": io.MultiReader(strings.NewReader(client), strings.NewReader(strings.Repeat(" ", rest.MaxBody))),
 			} {
 				response, err := http.Post(base+collection, "application/json", body)
 				if err != nil {

@@ -12,16 +12,17 @@ import (
 	"loadbalancer/limiter"
 )
 
-// The bbolt buckets. A write that changes both does so in one transaction.
+// The bbolt buckets. A write that changes both is one transaction.
 const (
 	clientsBucket = "clients" // idKey → fileRecord in JSON
 	keysBucket    = "keys"    // limiter.KeyDigest → idKey of the client that has the key
 )
 
-// fileLockTimeout lets a predecessor that is just ending close the file.
+// fileLockTimeout is long enough for a previous process that is exiting to close the file.
 const fileLockTimeout = time.Second
 
-// file is the storage in a bbolt file of this process alone. Each write is synced to disk before it returns.
+// file stores the clients in a bbolt file, which it locks. Each write is synced to disk before it
+// returns.
 type file struct{ db *bbolt.DB }
 
 func openFile(path string) (*file, error) {
@@ -42,7 +43,7 @@ func openFile(path string) (*file, error) {
 		return nil
 	})
 	if err != nil {
-		_ = db.Close() // the first error is the one to tell
+		_ = db.Close() // the first error is the one to return
 		return nil, fmt.Errorf("prepare the store of the clients in the file %s: %w", path, err)
 	}
 	return &file{db: db}, nil

@@ -11,9 +11,9 @@ import (
 	"loadbalancer/limiter"
 )
 
-// fileRecord is the value of a client. Fields may be added; those that a record lacks are then zero.
+// fileRecord is a stored client. Fields may be added: they are zero in records that lack them.
 type fileRecord struct {
-	APIKeySHA256  []byte    `json:"api_key_sha256,omitempty"` // of a client with a name
+	APIKeySHA256  []byte    `json:"api_key_sha256,omitempty"` // only with a name
 	Capacity      int64     `json:"capacity"`
 	RatePerSecond float64   `json:"rate_per_second"`
 	MaxInFlight   int64     `json:"max_in_flight,omitempty"`
@@ -23,7 +23,7 @@ type fileRecord struct {
 	UpdatedAt     time.Time `json:"updated_at"`
 }
 
-// getRecord fails with errNotFound.
+// getRecord returns errNotFound if there is no such client.
 func getRecord(tx *bbolt.Tx, id limiter.ID) (client, error) {
 	value := tx.Bucket([]byte(clientsBucket)).Get(idKey(id))
 	if value == nil {
@@ -72,7 +72,8 @@ func decodeRecord(id limiter.ID, value []byte) (client, error) {
 	return c, nil
 }
 
-// takeKey notes that the client has its key. It fails with errKeyTaken, and does nothing for the zero key.
+// takeKey records that the client has its key. It returns errKeyTaken if another client has it, and
+// does nothing for the zero key.
 func takeKey(tx *bbolt.Tx, c client) error {
 	if c.Key == (limiter.KeyDigest{}) {
 		return nil
@@ -84,7 +85,7 @@ func takeKey(tx *bbolt.Tx, c client) error {
 	return keys.Put(c.Key[:], idKey(c.ID))
 }
 
-// returnKey undoes takeKey.
+// returnKey reverses takeKey.
 func returnKey(tx *bbolt.Tx, c client) error {
 	if c.Key == (limiter.KeyDigest{}) {
 		return nil
@@ -100,9 +101,9 @@ const (
 	nameKind = 'n'
 )
 
-// idKey returns a key whose bytes sort in the order of storage.scan, which for ranges is that of the type cidr of
-// PostgreSQL. A range is its family, the address in 16 bytes and the length of the prefix; a name is just that
-// behind its kind. The zero ID is before all others.
+// idKey returns a key whose bytes sort in the order of storage.scan, which for ranges is the order
+// of the PostgreSQL type cidr. The key of a range is its family, the address in 16 bytes and the
+// prefix length; the key of a name is a kind byte and the name. The zero ID sorts first.
 func idKey(id limiter.ID) []byte {
 	if id.Name != "" {
 		return append([]byte{nameKind}, id.Name...)

@@ -7,11 +7,12 @@ import (
 	"sync"
 	"testing"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
-// TestKeyOfALostWrite has a write reach the store whose answer got lost, so that the limiter still thinks the key to
-// be another client's when the store has let the next one have it.
+// TestKeyOfALostWrite has a write reach the store but lose its response, so that the limiter still
+// assigns the key to another client when the store has given it to the next one.
 func TestKeyOfALostWrite(t *testing.T) {
 	const key, newKey = "the key of both", "the new key"
 	for name, lose := range map[string]func(m *fake, a client){
@@ -60,8 +61,8 @@ func withKey(c client, key string) client {
 	return c
 }
 
-// TestKeysChangeHands has clients take the keys that others have just given up. The store orders that; the limiter
-// hears of it in any order, and must end up with what is stored.
+// TestKeysChangeHands has clients take keys that others have just given up. The store orders these
+// writes. The limiter sees them in any order, and must end up as the store is.
 func TestKeysChangeHands(t *testing.T) {
 	store := newFake()
 	u := &usecase{store: store, limiter: testLimiter(), locks: newStripedLocks()}
@@ -80,7 +81,7 @@ func TestKeysChangeHands(t *testing.T) {
 				default:
 					_, err = u.change(t.Context(), c.Registration)
 				}
-				if f, ok := errors.AsType[*fault](err); ok && f.code == unavailable {
+				if f, ok := errors.AsType[*rest.Fault](err); ok && f.Code == rest.Unavailable {
 					t.Error(err)
 				}
 			}

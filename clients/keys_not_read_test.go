@@ -11,8 +11,8 @@ import (
 	"loadbalancer/limiter"
 )
 
-// TestKeysNotRead wants a warning, at the registration and at each start, where a client has a key that no request
-// is looked into for.
+// TestKeysNotRead expects a warning, at the registration and at each start, if a client has a key
+// and requests are not searched for keys.
 func TestKeysNotRead(t *testing.T) {
 	for header, want := range map[string]int{"": 1, "X-API-Key": 0} {
 		cfg := fileConfig(t)

@@ -10,13 +10,13 @@ import (
 	"loadbalancer/limiter"
 )
 
-// memoryStore is the value of clients.store for clients that are not kept.
+// memoryStore is the value of clients.store for clients that are lost when the process ends.
 const memoryStore = "memory"
 
 var errClosed = errors.New("the store is closed")
 
-// memory is the storage of clients that live for as long as the process. A client takes some 300 bytes;
-// creating or deleting one moves the pointers to those behind it.
+// memory stores the clients until the process ends. A client takes some 300 bytes. Creating or
+// deleting a client moves the pointers of all clients behind it.
 type memory struct {
 	mu      sync.RWMutex
 	closed  bool
@@ -24,7 +24,7 @@ type memory struct {
 	keys    map[limiter.KeyDigest]bool
 }
 
-// memoryRecord is never changed, only replaced.
+// memoryRecord is immutable: an update replaces it.
 type memoryRecord struct {
 	key string // idKey
 	client
@@ -34,7 +34,7 @@ func openMemory() *memory {
 	return &memory{keys: make(map[limiter.KeyDigest]bool)}
 }
 
-// find returns where the record of the key is, or would be.
+// find returns the index of the record of the key, or the index to insert it at.
 func (m *memory) find(key string) (at int, found bool) {
 	return slices.BinarySearchFunc(m.records, key, func(r *memoryRecord, key string) int { return strings.Compare(r.key, key) })
 }
@@ -57,7 +57,7 @@ func (m *memory) scan(ctx context.Context, after limiter.ID, limit int, visit fu
 	if err != nil {
 		return err
 	}
-	for _, r := range page { // without the lock: visit may take long, or write
+	for _, r := range page { // without the lock, because visit may be slow or write
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -128,7 +128,8 @@ func (m *memory) update(_ context.Context, c client) (client, error) {
 	return c, nil
 }
 
-// takeKey notes that the client has its key. It fails with errKeyTaken, and does nothing for the zero key.
+// takeKey records that the client has its key. It returns errKeyTaken if another client has it, and
+// does nothing for the zero key.
 func (m *memory) takeKey(c client) error {
 	if c.Key == (limiter.KeyDigest{}) {
 		return nil

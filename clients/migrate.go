@@ -12,16 +12,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// migrationFiles are named NNNN_what.sql, from 0001 without a gap. One that has been released never changes.
+// migrationFiles are named NNNN_what.sql, from 0001 without gaps. A released file never changes.
 //
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrationLock is the key of the advisory lock, the same in every instance and version: the ASCII bytes "lb_migra".
+// migrationLock is the key of the advisory lock, the ASCII bytes "lb_migra". It is the same in
+// every instance and version.
 const migrationLock int64 = 0x6c625f6d69677261
 
-// migrate brings the schema up to date in one transaction. Instances that start at the same time wait for the
-// first one. A schema newer than this binary stays: an older instance works on while a newer one is rolled out.
+// migrate updates the schema in one transaction. Instances that start at the same time wait for the
+// first one. A schema newer than this binary is left as it is, so that older instances keep working
+// during a rollout.
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", migrationLock); err != nil {
@@ -41,7 +43,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	})
 }
 
-// applyMigrations runs the files whose number is above version, in order.
+// applyMigrations runs the files with numbers above version, in order.
 func applyMigrations(ctx context.Context, tx pgx.Tx, version int) error {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql") // sorted
 	if err != nil {

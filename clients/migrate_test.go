@@ -82,7 +82,8 @@ func TestMigrateFirstVersion(t *testing.T) {
 	}
 }
 
-// TestSchemaRefuses holds the schema to what the code relies on, for those who write to it by hand.
+// TestSchemaRefuses checks that the schema itself refuses invalid rows, which may be written by
+// hand.
 func TestSchemaRefuses(t *testing.T) {
 	cfg := Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second}
 	openStore(t, cfg)

@@ -88,7 +88,7 @@ func TestKeysAreUnique(t *testing.T) {
 		if found := a.get("/other"); found != other {
 			t.Errorf("a refused change left %+v of %+v", found, other)
 		}
-		// Whoever repeats a call is told that the client exists, and not that the key is taken.
+		// A repeated call is told that the client exists, and not that the key is taken.
 		a.refuse(http.StatusConflict, "name", "exists already", "POST", "/",
 			`{"name":"acme","api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
 		a.limitedByKey("the key of acme", 5)

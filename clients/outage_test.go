@@ -23,7 +23,7 @@ func TestPostgresUnreachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := listener.Addr().String()
-	listener.Close() // nobody listens there now
+	listener.Close() // nothing listens there now
 	const password = "pa55w0rd"
 	var log bytes.Buffer
 	cfg := Config{
@@ -95,7 +95,7 @@ func TestPostgresOutage(t *testing.T) {
 	a.limited("10.0.0.1", 8)
 }
 
-// TestUsageDuringAnOutage: what comes from the limiter does not wait for PostgreSQL.
+// TestUsageDuringAnOutage checks that calls that need only the limiter do not wait for PostgreSQL.
 func TestUsageDuringAnOutage(t *testing.T) {
 	database := newDatabase(t)
 	a, _ := startAPI(t, Config{Store: database, ConnectTimeout: 10 * time.Second})
@@ -111,7 +111,8 @@ func TestUsageDuringAnOutage(t *testing.T) {
 	}
 }
 
-// TestPostgresStalls has a write wait for a lock. It must be answered, and must not take place afterwards.
+// TestPostgresStalls has a write wait for a lock. It must be answered, and must not take effect
+// afterwards.
 func TestPostgresStalls(t *testing.T) {
 	database := newDatabase(t)
 	a, _ := startAPI(t, Config{Store: database, ConnectTimeout: 10 * time.Second})

@@ -13,15 +13,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Between two attempts to reach PostgreSQL at start the pause doubles from the first to the longest.
+// The pause between two attempts to reach PostgreSQL at start doubles from firstPause to
+// longestPause.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
-	// attemptTimeout bounds one attempt, so that a host which drops packets is asked more than once.
+	// attemptTimeout bounds one attempt, so that a host that drops packets is tried more than once.
 	attemptTimeout = 5 * time.Second
 )
 
-// postgres is the storage in PostgreSQL 12 or newer.
+// postgres stores the clients in PostgreSQL 12 or newer.
 type postgres struct{ pool *pgxpool.Pool }
 
 // openPostgres also returns the place, as openStorage does.
@@ -48,7 +49,7 @@ func openPostgres(ctx context.Context, cfg Config, log zerolog.Logger) (storage,
 	return &postgres{pool: pool}, place, nil
 }
 
-// hosts names the servers of a config, without user and password.
+// hosts returns the addresses of the servers in a config, without user and password.
 func hosts(config *pgconn.Config) string {
 	_, address := pgconn.NetworkAddress(config.Host, config.Port)
 	addresses := []string{address}
@@ -60,7 +61,7 @@ func hosts(config *pgconn.Config) string {
 	return strings.Join(addresses, ", ")
 }
 
-// awaitPostgres returns once PostgreSQL answers, or when the timeout has passed.
+// awaitPostgres returns nil once PostgreSQL answers, or an error when the timeout has passed.
 func awaitPostgres(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration, log zerolog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -72,7 +73,8 @@ func awaitPostgres(ctx context.Context, pool *pgxpool.Pool, timeout time.Duratio
 		if err == nil {
 			return nil
 		}
-		if cause == nil || ctx.Err() == nil { // an attempt cut short by the timeout tells less than the one before
+		// The error of an attempt that the timeout ended says less than the one before it.
+		if cause == nil || ctx.Err() == nil {
 			cause = err
 		}
 		select {

@@ -7,9 +7,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"loadbalancer/clients/rest"
 )
 
-// connectionParameters are those that pgx acts on itself. All others go to PostgreSQL, which knows some 400.
+// connectionParameters are the parameters that pgx handles itself. It passes all others to
+// PostgreSQL, which has about 400.
 var connectionParameters = []string{
 	"channel_binding", "connect_timeout", "database", "dbname", "default_query_exec_mode", "description_cache_capacity",
 	"host", "krbspn", "krbsrvname", "max_protocol_version", "min_protocol_version", "passfile", "pool_health_check_period",
@@ -19,17 +22,17 @@ var connectionParameters = []string{
 	"statement_cache_capacity", "target_session_attrs",
 }
 
-// freeParameters are those whose values may be any text.
+// freeParameters may have any text as their value.
 var freeParameters = []string{"application_name", "options", "password", "sslpassword", "user"}
 
-// sessionParameters are PostgreSQL's own that are often set in a URL.
+// sessionParameters are parameters of PostgreSQL that are often set in a URL.
 var sessionParameters = []string{
 	"TimeZone", "client_encoding", "datestyle", "idle_in_transaction_session_timeout", "idle_session_timeout",
 	"lock_timeout", "role", "search_path", "statement_timeout", "timezone", "work_mem",
 }
 
-// isLikeConnectionParameter reports whether the name is like that of a parameter that says how to connect. PostgreSQL
-// has none of its own that a connection can set and that begins so, but for password_encryption.
+// isLikeConnectionParameter reports whether the name resembles a connection parameter. Of the
+// parameters of PostgreSQL that a connection can set, only password_encryption does.
 func isLikeConnectionParameter(name string) bool {
 	if name == "password_encryption" {
 		return false
@@ -46,7 +49,7 @@ func isLikeConnectionParameter(name string) bool {
 	return false
 }
 
-// allowedValues are the parameters that have a few values only.
+// allowedValues are the values of parameters that have only a few.
 var allowedValues = map[string][]string{
 	"sslmode":              {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
 	"sslcertmode":          {"disable", "allow", "require"},
@@ -54,20 +57,20 @@ var allowedValues = map[string][]string{
 	"channel_binding":      {"disable", "prefer", "require"},
 }
 
-// check says what is wrong with a parameter, where pgx does not say it as well. The value is no password.
+// check returns an error where that of pgx is less clear. It never shows the value of a password.
 func (p urlParameter) check() error {
 	value, err := url.PathUnescape(p.value)
 	if err != nil || value == "" {
 		return nil
 	}
 	if allowed := allowedValues[p.name]; len(allowed) > 0 && !slices.Contains(allowed, value) {
-		return fmt.Errorf("a PostgreSQL URL whose %s is one of %s; it is %s", p.name, strings.Join(allowed, ", "), quote(value))
+		return fmt.Errorf("a PostgreSQL URL whose %s is one of %s; it is %s", p.name, strings.Join(allowed, ", "), rest.Quote(value))
 	}
 	switch p.name {
 	case "port":
 		for port := range strings.SplitSeq(value, ",") {
 			if port != "" && !isPort(port) {
-				return fmt.Errorf("%w; port is %s", errPort, quote(value))
+				return fmt.Errorf("%w; port is %s", errPort, rest.Quote(value))
 			}
 		}
 	case "sslrootcert", "sslcert", "sslkey":
@@ -76,7 +79,7 @@ func (p urlParameter) check() error {
 	return nil
 }
 
-// checkFile says why the file of a certificate or key cannot be read.
+// checkFile returns an error if the file of a certificate or key cannot be read.
 func (p urlParameter) checkFile(path string) error {
 	if p.name == "sslrootcert" && path == "system" {
 		return nil

@@ -11,10 +11,10 @@ import (
 	"loadbalancer/limiter"
 )
 
-// uniqueViolation is a SQLSTATE: PostgreSQL manual, appendix A.
+// uniqueViolation is an SQLSTATE (PostgreSQL manual, appendix A).
 const uniqueViolation = "23505"
 
-// What a client does not have is NULL in the table and zero in Go.
+// A value that a client lacks is NULL in the table and zero in Go.
 const (
 	selectClients = "SELECT ip_address, coalesce(name, ''), api_key_sha256, capacity, rate_per_second, " +
 		"coalesce(max_in_flight, 0), shadow, coalesce(trial_capacity, 0), coalesce(trial_rate_per_second, 0), " +
@@ -36,7 +36,7 @@ const (
 	deleteClient  = "DELETE FROM clients"
 )
 
-// where returns the condition that a client alone meets, and the value of its $1.
+// where returns the condition that selects one client, and the value of its $1.
 func where(id limiter.ID) (condition string, value any) {
 	if id.Name != "" {
 		return " WHERE name = $1", id.Name
@@ -53,7 +53,8 @@ func (p *postgres) get(ctx context.Context, id limiter.ID) (client, error) {
 	return c, err
 }
 
-// scan asks for ranges and for names apart: so each has an index that goes on behind any client.
+// scan queries ranges and names separately, so that each query can continue from any client in an
+// index.
 func (p *postgres) scan(ctx context.Context, after limiter.ID, limit int, visit func(client) error) error {
 	if limit == 0 {
 		limit = math.MaxInt
@@ -72,7 +73,7 @@ func (p *postgres) scan(ctx context.Context, after limiter.ID, limit int, visit 
 	return err
 }
 
-// visit returns the number of clients that it has visited.
+// visit returns the number of clients it has visited.
 func (p *postgres) visit(
 	ctx context.Context, visit func(client) error, query string, args ...any,
 ) (count int, err error) {
@@ -94,8 +95,8 @@ func (p *postgres) visit(
 	return count, rows.Err()
 }
 
-// insert has the statement itself look for the client. Of the violations of several constraints PostgreSQL reports
-// any, and that the client exists is what has to be told.
+// insert detects an existing client with ON CONFLICT: if several constraints are violated,
+// PostgreSQL reports any one of them, but an existing client takes precedence over its key.
 func (p *postgres) insert(ctx context.Context, c client) error {
 	conflict := " ON CONFLICT (ip_address) DO NOTHING"
 	if c.ID.Name != "" {
@@ -142,7 +143,8 @@ func (p *postgres) close() error {
 	return nil
 }
 
-// keyTaken returns errKeyTaken for the violation of the only constraint that a write can violate.
+// keyTaken returns errKeyTaken for a unique violation: that of the key is the only unique
+// constraint left for a write to violate.
 func keyTaken(err error) error {
 	if pgError, ok := errors.AsType[*pgconn.PgError](err); ok && pgError.Code == uniqueViolation {
 		return errKeyTaken
@@ -150,7 +152,7 @@ func keyTaken(err error) error {
 	return err
 }
 
-// digestOf returns what the column api_key_sha256 is to hold: nil, which is NULL, for the zero key.
+// digestOf returns the value of the column api_key_sha256, which is nil (NULL) for the zero key.
 func digestOf(c client) []byte {
 	if c.Key == (limiter.KeyDigest{}) {
 		return nil

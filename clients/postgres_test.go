@@ -20,8 +20,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// testPostgres is the server of this test binary: the one of TEST_DATABASE_URL, whose user must be allowed to
-// create databases, or else a throw-away cluster made from the PostgreSQL binaries of this machine.
+// testPostgres is the server of this test binary: that of TEST_DATABASE_URL, with a user that may
+// create databases, or else a temporary cluster made with the PostgreSQL binaries of this machine.
 var testPostgres struct {
 	url     string // of a database to connect to first
 	missing error  // why there is none
@@ -110,7 +110,7 @@ func findBinary(name string) (string, error) {
 	return "", fmt.Errorf("no %s in PATH or /usr/lib/postgresql/*/bin, and TEST_DATABASE_URL is not set", name)
 }
 
-// unprivilegedUser hands dir to the user postgres or nobody.
+// unprivilegedUser gives dir to the user postgres or nobody.
 func unprivilegedUser(dir string) (*syscall.Credential, error) {
 	account, err := user.Lookup("postgres")
 	if err != nil {
@@ -126,8 +126,8 @@ func unprivilegedUser(dir string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// newDatabase returns the URL of an empty database, dropped when the test ends. Without a server the test is
-// skipped, or fails if REQUIRE_POSTGRES is 1.
+// newDatabase returns the URL of an empty database, which is dropped when the test ends. Without a
+// server it skips the test, or fails it if REQUIRE_POSTGRES is 1.
 func newDatabase(t *testing.T) string {
 	t.Helper()
 	if err := testPostgres.missing; err != nil {

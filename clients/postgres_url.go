@@ -9,26 +9,28 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"loadbalancer/clients/rest"
 )
 
-// Errors about the URL get into logs, so none may hold a piece of a password. pgx quotes what it could not read, and a
-// special character may have torn that out of a password. Therefore the URL is taken apart here first, and one that can
-// be read in two ways is refused. In all others the place of the passwords is certain, and pgx is asked what is wrong
-// with a copy that has other ones.
+// Errors about the URL are logged, so they must not contain any part of a password. The errors of
+// pgx quote what it could not parse, which is part of the password if that has a special character.
+// So the URL is split here first, and refused if it is ambiguous. In any other URL the passwords
+// are known, and pgx parses a copy with different ones to get a safe error.
 
-// postgresURL is a PostgreSQL URL taken apart as pgx does. Everything is as it was written.
+// postgresURL is a PostgreSQL URL, split as pgx splits it. Its parts are not decoded.
 type postgresURL struct {
 	scheme     string
 	user       string
 	password   string // "" if there is none
-	hosts      string // with ports, between commas
-	database   string // with the slash before it
+	hosts      string // with ports, separated by commas
+	database   string // with the leading slash
 	parameters []urlParameter
 }
 
 type urlParameter struct {
 	name  string // decoded
-	value string // as it was written
+	value string // not decoded
 }
 
 var (
@@ -47,7 +49,7 @@ func isPostgres(store string) bool {
 	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
 }
 
-// parsePostgresURL reads the URL. Its error says in words what is allowed.
+// parsePostgresURL parses the URL. Its error completes the sentence "allowed is".
 func parsePostgresURL(store string) (*pgxpool.Config, error) {
 	u, err := splitPostgresURL(store)
 	if err != nil {
@@ -63,8 +65,8 @@ func parsePostgresURL(store string) (*pgxpool.Config, error) {
 	return config, nil
 }
 
-// splitPostgresURL fails with errPostgresURL where a raw special character in a password could have ended a part of
-// the URL too early: an @ behind the first, or where none is due.
+// splitPostgresURL returns errPostgresURL if an unencoded character of a password could have ended
+// a part of the URL too early: a second @, or an @ where none belongs.
 func splitPostgresURL(store string) (u postgresURL, err error) {
 	scheme, rest, _ := strings.Cut(store, "://")
 	u.scheme = scheme
@@ -82,7 +84,8 @@ func splitPostgresURL(store string) (u postgresURL, err error) {
 	if strings.Contains(u.hosts+path, "@") || strings.HasPrefix(path, "#") {
 		return postgresURL{}, errPostgresURL
 	}
-	// The first @ before the first slash ends the user and the password, for pgx also where ? comes before it.
+	// The first @ before the first slash ends the user and the password. To pgx it does even after
+	// a question mark.
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' && i > len(rest)-len(behind) {
 		return postgresURL{}, errPostgresURL
 	}
@@ -90,7 +93,7 @@ func splitPostgresURL(store string) (u postgresURL, err error) {
 	return u, err
 }
 
-// splitQuery takes the parameters apart. As in splitPostgresURL, an @ is refused where none is due.
+// splitQuery splits the parameters. Like splitPostgresURL it refuses an @ where none belongs.
 func splitQuery(query string) (all []urlParameter, err error) {
 	if query == "" {
 		return nil, nil
@@ -115,7 +118,8 @@ func (p urlParameter) isKnown() bool {
 
 func (p urlParameter) isSecret() bool { return p.name == "password" || p.name == "sslpassword" }
 
-// check reports what is wrong with the parts, in words that hold none that could be a password's.
+// check returns an error that describes an invalid part without any text that could belong to a
+// password.
 func (u *postgresURL) check() error {
 	for _, part := range []struct{ what, text string }{
 		{"password", u.password}, {"user", u.user}, {"host", u.hosts}, {"database", u.database},
@@ -124,7 +128,8 @@ func (u *postgresURL) check() error {
 			return fmt.Errorf("%w; the %s is not", errPostgresURL, part.what)
 		}
 	}
-	if hasColon(u.user) { // else what may be a password, encoded with the user, would be told as the user
+	// Text behind a colon in the user may be the password, and pgx would quote it as the user.
+	if hasColon(u.user) {
 		return errUser
 	}
 	if !portsAreValid(u.hosts) {
@@ -133,14 +138,15 @@ func (u *postgresURL) check() error {
 	behindPassword := false
 	for _, p := range u.parameters {
 		switch known := p.isKnown(); {
-		case !known && behindPassword && !slices.Contains(sessionParameters, p.name): // more likely, & in the password
+		case !known && behindPassword && !slices.Contains(sessionParameters, p.name):
+			// More likely, the password contains an unencoded &.
 			return errBehindPassword
 		case !known && isLikeConnectionParameter(p.name):
-			return fmt.Errorf("a PostgreSQL URL with parameters that are known; %s is not", quote(p.name))
-		case !isEncoded(p.value) && !known: // its name may come from a password that lacks its @
+			return fmt.Errorf("a PostgreSQL URL with parameters that are known; %s is not", rest.Quote(p.name))
+		case !isEncoded(p.value) && !known: // the name may be part of a password
 			return errQuery
 		case !isEncoded(p.value):
-			return fmt.Errorf("%w; the parameter %s is not", errQuery, quote(p.name))
+			return fmt.Errorf("%w; the parameter %s is not", errQuery, rest.Quote(p.name))
 		case p.name == "user" && hasColon(p.value):
 			return errUser
 		}
@@ -149,8 +155,8 @@ func (u *postgresURL) check() error {
 	return nil
 }
 
-// isEncoded reports whether the text can be decoded: no %, other than before two hexadecimal digits that are not
-// 00, and no spaces.
+// isEncoded reports whether the text can be decoded: a % stands only before two hexadecimal digits
+// other than 00, and there are no spaces.
 func isEncoded(text string) bool {
 	decoded, err := url.PathUnescape(text)
 	return err == nil && !strings.Contains(text, " ") && !strings.Contains(decoded, "\x00")
@@ -161,13 +167,14 @@ func hasColon(encoded string) bool {
 	return err == nil && strings.Contains(decoded, ":")
 }
 
-// portsAreValid looks at hosts with ports between commas. A port that is left out is the standard one.
+// portsAreValid reports whether the ports of the hosts, which are separated by commas, are valid. A
+// port may be left out.
 func portsAreValid(hosts string) bool {
 	for host := range strings.SplitSeq(hosts, ",") {
 		if strings.HasPrefix(host, "[") { // an IPv6 address
 			host = host[strings.LastIndexByte(host, ']')+1:]
 		}
-		if strings.HasPrefix(host, "[") { // without end, of which pgx tells
+		if strings.HasPrefix(host, "[") { // without ], which pgx reports
 			continue
 		}
 		if _, port, found := strings.Cut(host, ":"); found && port != "" && !isPort(port) {
@@ -183,7 +190,7 @@ func isPort(text string) bool {
 	return err == nil && numberErr == nil && port > 0
 }
 
-// withoutSecrets returns the URL with other passwords.
+// withoutSecrets returns the URL with its passwords replaced.
 func (u *postgresURL) withoutSecrets() string {
 	const harmless = "password"
 	var b strings.Builder
@@ -204,7 +211,7 @@ func (u *postgresURL) withoutSecrets() string {
 	return b.String()
 }
 
-// explain says what is wrong with a URL that pgx refuses.
+// explain returns an error that describes why pgx refuses the URL.
 func (u *postgresURL) explain() error {
 	for _, p := range u.parameters {
 		if err := p.check(); err != nil {

@@ -123,8 +123,8 @@ var placements = []string{
 	"//lb:•@h◊", "file:postgres://lb:•@h◊", "postgres://lb%3A•@h◊", "postgres://h/lb?user=lb:•&sslmode=bogus", "jdbc:postgresql://h/lb?user=lb&password=•◊",
 }
 
-// TestPasswordsAreNeverTold has passwords of characters that stand in no message of ours, so that every piece that is
-// told is one of theirs.
+// TestPasswordsAreNeverTold makes passwords of characters that none of our messages contains, so
+// that any of them in a message comes from a password.
 func TestPasswordsAreNeverTold(t *testing.T) {
 	const letters = "QXZJ79"
 	character := rapid.SampledFrom([]rune(letters + letters + "/?#@%&=:+ ,[]!;'\\|<é"))

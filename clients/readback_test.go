@@ -18,8 +18,8 @@ var kinds = map[string]string{
 	"acme":          `"name":"acme","api_key":"the key of acme"`,
 }
 
-// TestShownCanBeSentBack: a client as GET shows it is one that PUT takes, and after a DELETE POST, with
-// nothing but its times changed.
+// TestShownCanBeSentBack checks that PUT accepts a client as GET shows it, and so does POST after a
+// DELETE, and that nothing but its times changes.
 func TestShownCanBeSentBack(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		a, _ := startAPI(t, cfg)
@@ -69,7 +69,7 @@ func (a *api) sameButForTimes(want, got string) {
 	}
 }
 
-// TestReadOnlyFieldsAreIgnored has JSON of every kind in them.
+// TestReadOnlyFieldsAreIgnored sets them to JSON of every kind.
 func TestReadOnlyFieldsAreIgnored(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	for _, value := range []string{`null`, `"2001-01-01T00:00:00Z"`, `"yesterday"`, `-1e3`, `true`, `[1,{"a":null}]`, `{"created_at":{}}`} {
@@ -84,7 +84,7 @@ func TestReadOnlyFieldsAreIgnored(t *testing.T) {
 	}
 }
 
-// TestNullIsLeftOut: programs send null for what they do not know of.
+// TestNullIsLeftOut checks that null means the same as leaving a field out.
 func TestNullIsLeftOut(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	all := []string{"ip_address", "name", "api_key", "max_in_flight", "shadow", "trial", "created_at", "updated_at"}

@@ -14,7 +14,8 @@ import (
 	"loadbalancer/limiter"
 )
 
-// TestKeysAreNeverTold has a key go every way that a call can go, and looks for it in what is answered and logged.
+// TestKeysAreNeverTold sends a key in every way that a call allows, and searches all responses and
+// logs for it.
 func TestKeysAreNeverTold(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		log := &bytes.Buffer{}
@@ -61,7 +62,7 @@ const (
 	secretPart = "s3cr3t"
 )
 
-// tellKeys returns all that is answered to calls with keys, header and body.
+// tellKeys returns all responses to calls with keys, header and body.
 func tellKeys(t *testing.T, base string) string {
 	t.Helper()
 	var told strings.Builder

@@ -1,8 +1,10 @@
-// Package clients keeps the clients that have a limit of their own, and serves the REST API that manages them.
+// Package clients stores the clients that have limits of their own, and serves the REST API that
+// manages them.
 //
-// It has three layers: the controller turns HTTP into values and back, the usecase holds the rules, the storage
-// keeps the clients in PostgreSQL, in an embedded file, or in memory for as long as the process lives. The request
-// path of the proxy never comes here: it reads the limiter, which every write updates before the call returns.
+// The package has three layers: the controller decodes and encodes HTTP, the usecase enforces the
+// rules, and the storage keeps the clients in PostgreSQL, in an embedded file, or in memory until
+// the process ends. Every write updates the limiter before the call returns, so the request path of
+// the proxy reads the limiter alone and never this package.
 package clients
 
 import (
@@ -16,8 +18,10 @@ import (
 	"loadbalancer/limiter"
 )
 
-// keysNotRead is a warning: whoever has registered a client with a key expects it to be found.
-const keysNotRead = "clients with an API key are registered, but limiter.api_key_header is empty: no request counts as theirs"
+// keysNotRead is logged as a warning, because a client that is registered with a key should be
+// identified by it.
+const keysNotRead = "clients with an API key are registered, but limiter.api_key_header is empty: " +
+	"no request counts as theirs"
 
 // Service is the API over an open store. It is safe for concurrent use.
 type Service struct {
@@ -25,9 +29,9 @@ type Service struct {
 	store      storage
 }
 
-// Open opens the store of cfg, which has been validated, and loads every client into lim. PostgreSQL is tried
-// until cfg.ConnectTimeout has passed, and its schema is brought up to date. Errors name the host or the file,
-// never the password. Close the service to release the store.
+// Open opens the store of cfg, which must be valid, and loads every client into lim. It tries to
+// reach PostgreSQL until cfg.ConnectTimeout has passed, and updates its schema. Errors name the
+// host or the file, never the password. Close the service to release the store.
 func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Logger) (*Service, error) {
 	store, place, err := openStorage(ctx, cfg, log)
 	if err != nil {
@@ -36,7 +40,7 @@ func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Log
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
 	n, err := u.load(ctx)
 	if err != nil {
-		_ = store.close() // the first error is the one to tell
+		_ = store.close() // the first error is the one to return
 		return nil, fmt.Errorf("load the clients from %s: %w", place, err)
 	}
 	log.Info().Str("store", place).Int("clients", n.all).Msg("clients loaded")
@@ -46,7 +50,7 @@ func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Log
 	return &Service{controller: &controller{usecase: u, log: log}, store: store}, nil
 }
 
-// openStorage also returns where the clients are kept, in words that hold no password.
+// openStorage also returns where the clients are stored, in words without a password.
 func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store storage, place string, err error) {
 	switch {
 	case isPostgres(cfg.Store):
@@ -60,9 +64,9 @@ func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store sto
 	return store, "the file " + path, err
 }
 
-// Register adds the calls to r, under /v1/api/clients and at /v1/api/limited, each with and without a
-// trailing slash.
+// Register adds the calls to r, under /v1/api/clients and at /v1/api/limited, each with and without
+// a trailing slash.
 func (s *Service) Register(r *router.Router) { s.controller.register(r) }
 
-// Close waits for the calls under way and releases the store. Calls that come later are answered 503.
+// Close waits for calls in progress and releases the store. Later calls get 503.
 func (s *Service) Close() error { return s.store.close() }

@@ -6,7 +6,7 @@ import (
 	"loadbalancer/limiter"
 )
 
-// clientJSON is a client as the API shows it: with one of IPAddress and Name, and never with its key.
+// clientJSON is a client in a response. It has either IPAddress or Name, and never the key.
 type clientJSON struct {
 	IPAddress     string    `json:"ip_address,omitempty"`
 	Name          string    `json:"name,omitempty"`
@@ -19,7 +19,7 @@ type clientJSON struct {
 	UpdatedAt     time.Time `json:"updated_at"`
 }
 
-// limitJSON is a limiter.Limit in JSON.
+// limitJSON is a limiter.Limit in a response.
 type limitJSON struct {
 	Capacity      int64   `json:"capacity"`
 	RatePerSecond float64 `json:"rate_per_second"`
@@ -42,7 +42,7 @@ func show(c client) clientJSON {
 	return shown
 }
 
-// usageJSON is a limiter.Usage as the API shows it.
+// usageJSON is a limiter.Usage in a response.
 type usageJSON struct {
 	Tokens        float64    `json:"tokens"`
 	Allowed       int64      `json:"allowed"`
@@ -50,7 +50,7 @@ type usageJSON struct {
 	ShadowLimited int64      `json:"shadow_limited"`
 	TrialLimited  int64      `json:"trial_limited"`
 	InFlight      int64      `json:"in_flight"`
-	LastSeen      *time.Time `json:"last_seen"` // null if there was no request
+	LastSeen      *time.Time `json:"last_seen"` // null without requests
 }
 
 func showUsage(u limiter.Usage) usageJSON {
@@ -69,7 +69,7 @@ func showUsage(u limiter.Usage) usageJSON {
 	return shown
 }
 
-// limitedJSON is a limiter.Limited as the API shows it.
+// limitedJSON is a limiter.Limited in a response.
 type limitedJSON struct {
 	Client     string `json:"client"`
 	Registered bool   `json:"registered"`

@@ -122,7 +122,8 @@ func testLifeCycle(t *testing.T, store storage, c client, terms limiter.Terms) {
 	}
 }
 
-// TestStorageOfKeys: no two clients have the same key, whichever way they come by it, and a key given up is free.
+// TestStorageOfKeys checks that no two clients get the same key in any way, and that a key given up
+// is free.
 func TestStorageOfKeys(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		store, ctx := openStore(t, cfg), t.Context()
@@ -166,7 +167,8 @@ func TestStorageOfKeys(t *testing.T) {
 	})
 }
 
-// TestStorageScan: a scan begins behind a client, which need not exist, has an order and an end.
+// TestStorageScan checks where a scan begins and ends, and its order. The client it begins behind
+// need not exist.
 func TestStorageScan(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		store := openStore(t, cfg)
@@ -207,7 +209,8 @@ func TestStorageScan(t *testing.T) {
 	})
 }
 
-// TestStorageAtOnce has many write and read at once. Each owns some clients; all want the same keys.
+// TestStorageAtOnce has goroutines write and read concurrently. Each owns some clients, and all
+// want the same keys.
 func TestStorageAtOnce(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		store, ctx := openStore(t, cfg), t.Context()
@@ -252,7 +255,7 @@ func TestStorageAtOnce(t *testing.T) {
 	})
 }
 
-// TestMemoryIsNotKept: the log tells of it, and a second start finds nothing.
+// TestMemoryIsNotKept checks that the log warns of it, and that a second start finds no clients.
 func TestMemoryIsNotKept(t *testing.T) {
 	cfg := Config{Store: memoryStore}
 	for range 2 {
@@ -325,7 +328,7 @@ func TestFileMode(t *testing.T) {
 	}
 }
 
-// writeAndDieEnv turns this test binary into a process that creates a client in the named file and is killed.
+// writeAndDieEnv makes this test binary create a client in the named file and kill itself.
 const writeAndDieEnv = "CLIENTS_TEST_WRITE_AND_DIE"
 
 func writeAndDie(path string) {
@@ -375,12 +378,14 @@ func TestCallsAfterClose(t *testing.T) {
 	})
 }
 
-// BenchmarkLoad reads 100,000 clients from the store into the limiter: B/op must not grow with a slice of them.
+// BenchmarkLoad reads 100,000 clients from the store into the limiter. B/op must not include a
+// slice of them.
 func BenchmarkLoad(b *testing.B) {
 	cfg := DefaultConfig()
 	cfg.Store = filePrefix + filepath.Join(b.TempDir(), "clients.db")
 	store := openStore(b, cfg)
-	err := store.(*file).db.Update(func(tx *bbolt.Tx) error { // one transaction: syncing each would take minutes
+	// In one transaction, because syncing each client would take minutes.
+	err := store.(*file).db.Update(func(tx *bbolt.Tx) error {
 		for i := range uint32(100_000) {
 			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 			c := client{Registration: registration(addr.String()+"/32", 100, 10)}

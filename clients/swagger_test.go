@@ -14,6 +14,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients/rest"
 )
 
 // specification is docs/swagger.yaml.
@@ -28,8 +30,8 @@ func loadSpecification(t *testing.T) *specification {
 	return &specification{document: document}
 }
 
-// check holds one exchange to the specification. A request is checked only if it was accepted: what was refused may
-// well break it.
+// check validates one exchange against the specification. It validates a request only if it was
+// accepted, since a refused request may violate it.
 func (s *specification) check(t *testing.T, method, path, body string, got answer) {
 	t.Helper()
 	request := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -54,7 +56,7 @@ func (s *specification) check(t *testing.T, method, path, body string, got answe
 	}
 	if got.status < 300 {
 		if err := openapi3filter.ValidateRequest(context.Background(), input); err != nil {
-			t.Errorf("the request %s %s %s is accepted but not described: %v", method, path, shorten(body), err)
+			t.Errorf("the request %s %s %s is accepted but not described: %v", method, path, rest.Shorten(body), err)
 		}
 	}
 	response := &openapi3filter.ResponseValidationInput{
@@ -62,11 +64,12 @@ func (s *specification) check(t *testing.T, method, path, body string, got answe
 	}
 	response.SetBodyBytes([]byte(got.body))
 	if err := openapi3filter.ValidateResponse(context.Background(), response); err != nil {
-		t.Errorf("the response to %s %s %s is not as described: %v", method, path, shorten(body), err)
+		t.Errorf("the response to %s %s %s is not as described: %v", method, path, rest.Shorten(body), err)
 	}
 }
 
-// describedPath returns the path of the specification that a call is described at, and its parameters.
+// describedPath returns the path under which the specification describes a call, and its
+// parameters.
 func describedPath(path string) (described string, params map[string]string) {
 	path = strings.Trim(strings.TrimPrefix(path, root), "/")
 	client, below := strings.CutPrefix(path, "clients/")
@@ -93,7 +96,7 @@ func TestSpecificationDescribesEveryRoute(t *testing.T) {
 	described := map[string]bool{}
 	for path, item := range document.Paths.Map() {
 		if !strings.HasPrefix(path, "/clients/") && path != "/limited" {
-			continue // another package's
+			continue // belongs to another package
 		}
 		for method := range item.Operations() {
 			described[method+" "+document.Servers[0].URL+strings.TrimSuffix(path, "/")] = true
@@ -116,7 +119,7 @@ func TestSpecificationDescribesEveryRoute(t *testing.T) {
 	}
 }
 
-// TestWriteProblem covers the answers that others write with it.
+// TestWriteProblem covers the responses that other packages write with it.
 func TestWriteProblem(t *testing.T) {
 	spec := loadSpecification(t)
 	for status, title := range map[int]string{
@@ -125,7 +128,7 @@ func TestWriteProblem(t *testing.T) {
 		var ctx fasthttp.RequestCtx
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 		ctx.Response.Header.Set("Retry-After", "1")
-		WriteProblem(&ctx, status, "", "a <detail> & \"more\"")
+		rest.WriteProblem(&ctx, status, "", "a <detail> & \"more\"")
 		got := answerOf(&ctx)
 		if !strings.Contains(got.body, `"title":"`+title+`"`) || !strings.Contains(got.body, `a <detail> & \"more\"`) ||
 			strings.Contains(got.body, `"field"`) || len(ctx.Response.Header.Peek("WWW-Authenticate")) == 0 {

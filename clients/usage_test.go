@@ -9,10 +9,11 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
-// usageOf returns the usage of a client, of which the tokens are left to the limiter's own tests.
+// usageOf returns the usage of a client without its tokens, which the tests of the limiter cover.
 func (a *api) usageOf(path string) usageJSON {
 	a.t.Helper()
 	var u usageJSON
@@ -114,7 +115,7 @@ func TestUsageAndResetRefused(t *testing.T) {
 	}
 }
 
-// TestNamesOfCalls: a client may be named as the calls are.
+// TestNamesOfCalls checks that a client may have the name of a call.
 func TestNamesOfCalls(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	for _, name := range []string{"usage", "reset", "limited", "clients"} {
@@ -171,7 +172,7 @@ func TestLimitedListHoldsClients(t *testing.T) {
 	}
 }
 
-// TestShow covers what the API makes of the limiter's answers.
+// TestShow covers the JSON of what the limiter returns.
 func TestShow(t *testing.T) {
 	seen := time.Date(2026, 2, 1, 13, 0, 0, 0, time.FixedZone("CET", 3600))
 	spec := loadSpecification(t)
@@ -189,7 +190,7 @@ func TestShow(t *testing.T) {
 		{limitedPath, "[]", showLimited(nil)},
 	} {
 		var ctx fasthttp.RequestCtx
-		writeJSON(&ctx, http.StatusOK, c.value)
+		rest.WriteJSON(&ctx, http.StatusOK, c.value)
 		got := answerOf(&ctx)
 		if strings.TrimSpace(got.body) != c.want {
 			t.Errorf("got %s, want %s", got.body, c.want)

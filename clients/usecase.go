@@ -8,10 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
-// storeTimeout bounds one call of the store, so that a store which has gone silent holds up nobody for long.
+// storeTimeout bounds one call of the store, so that a store that does not respond cannot block the
+// API for long.
 const storeTimeout = 3 * time.Second
 
 var (
@@ -20,40 +22,42 @@ var (
 	errKeyTaken = errors.New("another client has the API key")
 )
 
-// storage keeps the clients. Its writes are durable when they return. It has one method for each statement that
-// the calls of the API need.
+// storage stores the clients. Its writes are durable when they return. It has one method for each
+// operation that the API needs.
 type storage interface {
-	// get fails with errNotFound.
+	// get returns errNotFound if there is no such client.
 	get(ctx context.Context, id limiter.ID) (client, error)
-	// scan calls visit for the clients behind after: addresses and ranges first, IPv4 before IPv6, then by address,
-	// then the shorter prefix; then names, bytewise. The zero ID is before all. It ends after limit clients (0 means
-	// no limit) or with the first error of visit, which it returns.
+	// scan calls visit for the clients behind after, in order: addresses and ranges before names,
+	// IPv4 before IPv6, by address, a shorter prefix first; names bytewise. The zero ID is before
+	// all clients. It ends after limit clients (0 means no limit) or at the first error of visit,
+	// which it returns.
 	scan(ctx context.Context, after limiter.ID, limit int, visit func(client) error) error
-	// insert fails with errExists, or else with errKeyTaken.
+	// insert returns errExists if the client exists, else errKeyTaken if another has its key.
 	insert(ctx context.Context, c client) error
-	// update changes the key, the terms and the updatedAt of a client and returns what is then stored. The zero key
-	// leaves the one that is stored. It fails with errNotFound, or else with errKeyTaken.
+	// update replaces the key, the terms and updatedAt of a client and returns the stored client.
+	// The zero key keeps the stored one. It returns errNotFound if there is no such client, else
+	// errKeyTaken if another has the key.
 	update(ctx context.Context, c client) (client, error)
-	// remove fails with errNotFound.
+	// remove returns errNotFound if there is no such client.
 	remove(ctx context.Context, id limiter.ID) error
 	close() error
 }
 
-// usecase holds the rules: what terms may be, and that a write reaches the store first and the limiter second.
-// It is safe for concurrent use.
+// usecase enforces the rules: terms are valid, and a write updates the store first and the limiter
+// second. It is safe for concurrent use.
 type usecase struct {
 	store   storage
 	limiter *limiter.Limiter
 	locks   stripedLocks
 }
 
-// loaded counts the clients that the store held.
+// loaded counts the clients in the store.
 type loaded struct {
 	all   int
-	named int // of them, those with an API key
+	named int // those with an API key
 }
 
-// load hands every stored client to the limiter, one at a time.
+// load adds every stored client to the limiter, one at a time.
 func (u *usecase) load(ctx context.Context) (n loaded, err error) {
 	err = u.store.scan(ctx, limiter.ID{}, 0, func(c client) error {
 		if f := checkTerms(c.Terms); f != nil {
@@ -69,10 +73,10 @@ func (u *usecase) load(ctx context.Context) (n loaded, err error) {
 	return n, err
 }
 
-// readsKeys reports whether requests are looked into for API keys.
+// readsKeys reports whether the limiter reads API keys from requests.
 func (u *usecase) readsKeys() bool { return u.limiter.KeyHeader() != "" }
 
-// create registers a client, which has a key if it has a name.
+// create registers a client. A client with a name must have a key.
 func (u *usecase) create(ctx context.Context, r limiter.Registration) (client, error) {
 	if f := checkTerms(r.Terms); f != nil {
 		return client{}, f
@@ -91,7 +95,7 @@ func (u *usecase) create(ctx context.Context, r limiter.Registration) (client, e
 	return c, nil
 }
 
-// change replaces the terms of a client, and its key unless the new one is zero.
+// change replaces the terms of a client, and its key unless the new key is zero.
 func (u *usecase) change(ctx context.Context, r limiter.Registration) (client, error) {
 	if f := checkTerms(r.Terms); f != nil {
 		return client{}, f
@@ -122,9 +126,9 @@ func (u *usecase) remove(ctx context.Context, id limiter.ID) error {
 	return nil
 }
 
-// settle brings the limiter in line with a store that had a client, or had it no
-// more, against what the call expected: an earlier write may have reached the store
-// and not the limiter. The caller holds the lock of the client.
+// settle makes the limiter agree with the store after a write failed because the client exists or
+// does not: an earlier write may have reached the store and not the limiter. The caller holds the
+// lock of the client.
 func (u *usecase) settle(ctx context.Context, id limiter.ID, err error) {
 	switch {
 	case errors.Is(err, errNotFound):
@@ -163,8 +167,8 @@ func (u *usecase) list(ctx context.Context, after limiter.ID, limit int) (page [
 	return page, false, nil
 }
 
-// usage returns what a client has done. It asks the limiter alone, and so does reset: both work while the store
-// does not.
+// usage returns the usage of a client. Like reset it needs only the limiter, and works while the
+// store is unavailable.
 func (u *usecase) usage(id limiter.ID) (limiter.Usage, error) {
 	usage, ok := u.limiter.Usage(id)
 	if !ok {
@@ -180,10 +184,10 @@ func (u *usecase) reset(id limiter.ID) error {
 	return nil
 }
 
-// limited returns at most so many of the clients that were rejected of late.
+// limited returns at most the given number of clients that were rejected recently.
 func (u *usecase) limited(most int) []limiter.Limited { return u.limiter.Limited(most) }
 
-func checkTerms(t limiter.Terms) *fault {
+func checkTerms(t limiter.Terms) *rest.Fault {
 	field, allowed, ok := t.Check()
 	if ok {
 		return nil
@@ -203,30 +207,31 @@ func checkTerms(t limiter.Terms) *fault {
 	default:
 		panic("BUG: terms have no field " + field)
 	}
-	return wrongValue(field, fmt.Sprint(value), allowed)
+	return rest.Wrong(field, fmt.Sprint(value), allowed)
 }
 
-func storeFault(id limiter.ID, err error) *fault {
+func storeFault(id limiter.ID, err error) *rest.Fault {
 	switch {
 	case errors.Is(err, errNotFound):
-		return &fault{code: notFound, message: fmt.Sprintf("there is no client %s", id)}
+		return &rest.Fault{Code: rest.NotFound, Message: fmt.Sprintf("there is no client %s", id)}
 	case errors.Is(err, errExists):
-		return &fault{code: exists, field: identityField(id),
-			message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
-	case errors.Is(err, errKeyTaken): // whose it is stays untold: the caller may just have guessed it
-		return &fault{code: exists, field: fieldKey,
-			message: "another client has this api_key already; each needs one of its own"}
+		return &rest.Fault{Code: rest.Exists, Field: identityField(id),
+			Message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
+	case errors.Is(err, errKeyTaken):
+		// The message does not name the client: the caller may have guessed the key.
+		return &rest.Fault{Code: rest.Exists, Field: fieldKey,
+			Message: "another client has this api_key already; each needs one of its own"}
 	default:
-		// A write that was cut off may have reached the store all the same. Repeating it settles that.
-		return &fault{code: unavailable, cause: err,
-			message: "the store of the clients does not work at the moment; limits stay as they are, try again later"}
+		// An interrupted write may have reached the store all the same. Repeating it resolves that.
+		return &rest.Fault{Code: rest.Unavailable, Cause: err,
+			Message: "the store of the clients does not work at the moment; limits stay as they are, try again later"}
 	}
 }
 
 func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// stripedLocks orders the writes to one client; writes to others seldom wait. The zero value is not ready: see
-// newStripedLocks.
+// stripedLocks serializes the writes to one client; writes to different clients seldom wait for
+// each other. The zero value is not ready for use: see newStripedLocks.
 type stripedLocks struct {
 	seed    maphash.Seed
 	stripes *[256]sync.Mutex
@@ -236,7 +241,7 @@ func newStripedLocks() stripedLocks {
 	return stripedLocks{seed: maphash.MakeSeed(), stripes: new([256]sync.Mutex)}
 }
 
-// lock returns the unlock.
+// lock locks the stripe of a client and returns the function that unlocks it.
 func (l stripedLocks) lock(id limiter.ID) (unlock func()) {
 	stripe := &l.stripes[maphash.Comparable(l.seed, id)%uint64(len(l.stripes))]
 	stripe.Lock()

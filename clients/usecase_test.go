@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 )
 
@@ -177,8 +178,8 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 	a.limited("10.0.0.1", 8)
 }
 
-// TestRepetitionSettles has writes reach the store whose answer got lost: the
-// limiter does not know of them until the call is repeated.
+// TestRepetitionSettles has writes reach the store but lose their responses: the limiter does not
+// know of them until the call is repeated.
 func TestRepetitionSettles(t *testing.T) {
 	store, lim := newFake(), testLimiter()
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
@@ -229,7 +230,7 @@ func TestWritesToOneClientAreOrdered(t *testing.T) {
 				case 2:
 					err = u.remove(t.Context(), id)
 				}
-				if f, ok := errors.AsType[*fault](err); ok && f.code == unavailable {
+				if f, ok := errors.AsType[*rest.Fault](err); ok && f.Code == rest.Unavailable {
 					t.Error(err)
 				}
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
-	"loadbalancer/clients"
+	"loadbalancer/clients/rest"
 	"loadbalancer/proxy"
 )
 
@@ -58,7 +58,7 @@ func (a *access) allows(ctx *fasthttp.RequestCtx) bool {
 	case fasthttp.StatusTooManyRequests:
 		ctx.Response.Header.Set("Retry-After", "1")
 	}
-	clients.WriteProblem(ctx, r.status, "", r.detail)
+	rest.WriteProblem(ctx, r.status, "", r.detail)
 	return false
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/clients"
+	"loadbalancer/clients/rest"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/metrics"
 )
@@ -36,7 +37,7 @@ func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, description 
 	if service != nil {
 		service.Register(a.router)
 	}
-	a.router.GET(swaggerPath, clients.Parameters(func(ctx *fasthttp.RequestCtx) {
+	a.router.GET(swaggerPath, rest.Parameters(func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(description)
 	}))
@@ -85,7 +86,7 @@ func route(ctx *fasthttp.RequestCtx, r *router.Router) {
 }
 
 func notFound(ctx *fasthttp.RequestCtx) {
-	clients.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
+	rest.WriteProblem(ctx, fasthttp.StatusNotFound, "", "nothing is served at this path")
 }
 
 func methodNotAllowed(ctx *fasthttp.RequestCtx) {
@@ -100,7 +101,7 @@ func methodNotAllowed(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	ctx.Response.Header.Set("Allow", strings.Join(allow, ", "))
-	clients.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
+	rest.WriteProblem(ctx, fasthttp.StatusMethodNotAllowed, "", "this path does not support the method; Allow lists those it does")
 }
 
 // survive returns a handler of panics: fasthttp would let one end the process, and the traffic with
@@ -110,6 +111,6 @@ func survive(log zerolog.Logger) func(*fasthttp.RequestCtx, any) {
 		log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
 			Msg("a request to the management side met an error of the load balancer's own, please report this")
 		ctx.Response.Reset()
-		clients.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "an error of the load balancer's own; its log says which")
+		rest.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "an error of the load balancer's own; its log says which")
 	}
 }
