@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// apiPrefix is the path that the clients' API has on the proxy's listener.
+// apiPrefix is the path of the clients' API on the proxy's listener.
 var apiPrefix = []byte("/v1/api/")
 
-// isAPI reports whether the request is for the API and not for a backend.
+// isAPI reports whether the request is for the API rather than for a backend.
 func (p *Proxy) isAPI(x *exchange) bool {
 	return p.api != nil && bytes.HasPrefix(x.request.target, apiPrefix)
 }
@@ -17,14 +17,13 @@ func (p *Proxy) isAPI(x *exchange) bool {
 // maxAPIBody bounds the body of a request to the API.
 const maxAPIBody = 1 << 20
 
-// serveAPI answers through fasthttp's own Request and Response: the API is not
-// the hot path. A call that may not use it is refused before a byte of its body
-// takes memory.
+// serveAPI answers through fasthttp's own Request and Response: the API is not the hot path. A
+// caller without access is refused before its body takes any memory.
 func (p *Proxy) serveAPI(x *exchange) reason.Code {
 	x.api = true
 	p.identify(x) // for the access log
-	// fasthttp lets no handler set a Date. It writes its own once the header has been
-	// reset, which takes back what configure has switched off for all responses.
+	// fasthttp lets no handler set a Date. It writes its own after a reset of the header, which
+	// undoes what configure has switched off for all responses.
 	x.ctx.Response.Header.Reset()
 	x.ctx.Response.Header.SetNoDefaultContentType(true)
 	if p.mayUseAPI == nil || p.mayUseAPI(x.ctx) {
@@ -43,8 +42,8 @@ func (p *Proxy) serveAPI(x *exchange) reason.Code {
 	return reason.None
 }
 
-// CountAPI counts a call of the API that another listener has answered with this
-// status. Those on the proxy's listener are counted without it.
+// CountAPI counts a call of the API that another listener answered with this status. Calls on the
+// proxy's listener are counted already.
 func (p *Proxy) CountAPI(status int) { p.apiCodes.Add(status) }
 
 func (x *exchange) readAPIBody() (content []byte, why reason.Code) {

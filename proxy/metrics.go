@@ -9,7 +9,7 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// poolMetrics is what is counted for the requests of one pool, or of none.
+// poolMetrics counts the requests of one pool, or those that reached none.
 type poolMetrics struct {
 	labels        string
 	codes         metrics.Codes
@@ -18,8 +18,8 @@ type poolMetrics struct {
 	duration      metrics.Histogram
 }
 
-// newPoolMetrics makes the counters of the pool with this name, or "" for the
-// requests that reached no pool.
+// newPoolMetrics returns the counters of the pool with this name; "" stands for the requests that
+// reached no pool.
 func newPoolMetrics(name string) *poolMetrics {
 	return &poolMetrics{labels: metrics.Label("pool", name)}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// record counts the exchange and writes its line of the access log.
+// record counts the exchange and writes its access log line.
 func (p *Proxy) record(x *exchange) {
 	code := x.status
 	if code == 0 {
@@ -14,7 +14,7 @@ func (p *Proxy) record(x *exchange) {
 	now := time.Now()
 	x.client.lastUse = now
 	if x.finished.IsZero() {
-		x.finished = now // however it ended
+		x.finished = now // if no step has set it
 	}
 	p.countRequest(x, code)
 	if x.reason != reason.None {
@@ -29,8 +29,8 @@ func (p *Proxy) record(x *exchange) {
 	}
 }
 
-// countRequest counts the exchange by its status. Calls of the API have a counter
-// of their own: operators' calls are no traffic.
+// countRequest counts the exchange by its status. API calls have their own counter: they are not
+// traffic.
 func (p *Proxy) countRequest(x *exchange, code int) {
 	if x.api {
 		p.apiCodes.Add(code)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// tunnel joins a client's connection and a backend's after 101 Switching
-// Protocols. Between two TCP connections the bytes stay in the kernel (splice).
+// tunnel joins a client's connection and a backend's after 101 Switching Protocols. Between two TCP
+// connections the bytes stay in the kernel (splice).
 type tunnel struct {
 	client, backend *wire.Conn
 	idle            time.Duration // longest silence of both sides
@@ -23,9 +23,8 @@ type tunnel struct {
 
 var errIdle = errors.New("neither side has said anything for as long as it may be silent")
 
-// tunnel sends the response that ends HTTP on both connections, and then carries
-// bytes between them until both sides have ended, one fails, or neither says
-// anything for the pool's tunnel timeout.
+// tunnel forwards the 101, which ends HTTP on both connections, and then copies bytes between them
+// until both sides have ended, one fails, or neither sends anything for the pool's tunnel timeout.
 func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	p.tunnels.Add(1)
 	defer p.tunnels.Add(-1)
@@ -59,7 +58,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	return reason.None
 }
 
-// run carries both ways, and returns what went wrong first.
+// run copies in both directions, and returns the first error.
 func (t *tunnel) run() error {
 	_ = t.client.SetWriteDeadline(time.Time{}) // that of HTTP
 	_ = t.backend.SetWriteDeadline(time.Time{})
@@ -76,14 +75,13 @@ func (t *tunnel) run() error {
 	return t.why
 }
 
-// looks is how often, within the time that both sides may be silent, oversee looks.
+// looks is how often oversee checks for activity within the idle timeout.
 const looks = 8
 
-// oversee ends a tunnel in which nothing has passed for as long as it may be
-// silent, or up to a quarter longer, and returns when both ways are over. A copy
-// that waits for a slow reader may do so for long, because the kernel wakes it only
-// once a third of its buffer is free: that what is under way gets less tells of the
-// reader.
+// oversee ends a tunnel after the idle timeout, or up to a quarter later, and returns when both
+// directions are over. A copy to a slow reader may block for long without any progress of its own,
+// because the kernel wakes the writer only once a third of its buffer is free. A shrinking send
+// queue therefore counts as activity: it shows that the peer still reads.
 func (t *tunnel) oversee(over <-chan struct{}) {
 	tick := time.NewTicker(t.idle / looks)
 	defer tick.Stop()
@@ -111,8 +109,8 @@ func (t *tunnel) oversee(over <-chan struct{}) {
 	}
 }
 
-// carry copies until the source ends, and passes that end on: the other direction
-// may still have something to say.
+// carry copies until the source ends, and passes that end on: the other direction may still have
+// something to send.
 func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 	for {
 		// A copy does not tell that bytes pass. So it is stopped now and then, between two
@@ -139,7 +137,7 @@ func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 	}
 }
 
-// end stops both directions; the first reason counts.
+// end stops both directions. The first reason counts.
 func (t *tunnel) end(why error) {
 	if !t.ended.CompareAndSwap(false, true) {
 		return

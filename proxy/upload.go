@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// upload is a request body on its way to the backend in a goroutine of its own.
-// The goroutine owns the reading side of the client's connection and the writing
-// side of the backend's; stopUpload waits for its end. Another try begins with what
-// was kept of the body and goes on where the one before has stopped to read.
+// upload sends a request body to the backend in its own goroutine. The goroutine owns the reading
+// side of the client's connection and the writing side of the backend's; stopUpload waits for its
+// end. Another attempt begins with what was kept of the body, and continues where the previous one
+// stopped reading.
 type upload struct {
 	started bool          // in this try
 	done    chan struct{} // gets one value when the goroutine has ended
@@ -25,7 +25,7 @@ type upload struct {
 	result   reason.Code // none: the whole body was sent
 }
 
-// startUpload sends the rest of the body while the caller waits for the response.
+// startUpload starts to send the body while the caller waits for the response.
 func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
 	if why := x.proceed(); why != reason.None { // not in the goroutine: it must stand before the response
 		return why
@@ -62,7 +62,8 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
 	return reason.None
 }
 
-// sendBodyGuarded keeps a fault of ours in this goroutine from ending the process.
+// sendBodyGuarded is sendBody, but turns a panic into an error, which in this goroutine would end
+// the process.
 func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason.Code) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -109,8 +110,8 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
 	return reason.None
 }
 
-// waitOn lets the wait for the response's header go on. Until the body is sent,
-// the backend may be silent for as long as it takes.
+// waitOn lets the wait for the response's header continue. Until the body is sent, the backend may
+// be silent for as long as that takes.
 func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -122,8 +123,7 @@ func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
 	c.BoundRead(until)
 }
 
-// headerCame hands the reading deadline of the backend's connection back to the
-// goroutine that reads the response.
+// headerCame returns control of the read deadline to the goroutine that reads the response.
 func (u *upload) headerCame(c *backendConn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -134,33 +134,32 @@ func (u *upload) headerCame(c *backendConn) {
 	c.ForgetRead()
 }
 
-// failure returns why the body could not be sent, as far as that is known already.
+// failure returns why the body could not be sent, as far as is known.
 func (u *upload) failure() reason.Code {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.result
 }
 
-// bodyTaken tells that the client's connection stands where the next request
-// begins. It comes before the last write: the response may be here as soon as that.
+// bodyTaken records that the client's connection is at the start of the next request. It is called
+// before the last write, because the response may come right after that.
 func (u *upload) bodyTaken() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.taken = true
 }
 
-// complete reports whether the whole body has been read from the client, so that
-// its connection can serve on.
+// complete reports whether the whole body has been read from the client, so that its connection can
+// be kept.
 func (u *upload) complete() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return !u.started || u.taken
 }
 
-// stopUpload ends an upload that still runs, and reports whether the whole body
-// had been sent. If not, the backend's connection cannot be used again. What the
-// client has not sent yet is still to be read: by another try, or at the end of the
-// exchange.
+// stopUpload ends an upload that still runs, and reports whether the whole body was sent. If not,
+// the backend's connection cannot be used again. Whatever the client has not sent yet is read by
+// another attempt, or at the end of the exchange.
 func (x *exchange) stopUpload(c *backendConn) bool {
 	u := &x.upload
 	if !u.started {
