@@ -14,7 +14,7 @@ func (p *Proxy) record(x *exchange) {
 	now := time.Now()
 	x.client.lastUse = now
 	if x.finished.IsZero() {
-		x.finished = now // if no step has set it
+		x.finished = now // no step has set it
 	}
 	p.countRequest(x, code)
 	if x.reason != reason.None {

@@ -14,11 +14,11 @@ import (
 // connections the bytes stay in the kernel (splice).
 type tunnel struct {
 	client, backend *wire.Conn
-	idle            time.Duration // longest silence of both sides
-	passed          atomic.Bool   // bytes have passed since oversee has looked
+	idle            time.Duration // longest time without bytes in either direction
+	passed          atomic.Bool   // bytes have passed since oversee last looked
 	ended           atomic.Bool
-	why             error // of the end, once ended
-	up, down        int64 // bytes that the backend and the client got
+	why             error // the reason for the end, once ended
+	up, down        int64 // bytes sent to the backend and to the client
 }
 
 var errIdle = errors.New("neither side has said anything for as long as it may be silent")
@@ -28,7 +28,7 @@ var errIdle = errors.New("neither side has said anything for as long as it may b
 func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	p.tunnels.Add(1)
 	defer p.tunnels.Add(-1)
-	x.watch.Stop() // from here on the copying sees who leaves
+	x.watch.Stop() // from here on the copying notices when a side leaves
 	x.client.ending.Raise(wire.Close)
 	x.response.keep = false
 	x.status = switchingProtocols
@@ -36,7 +36,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	if why := p.write(x, append(x.out, x.response.in.buffered()...)); why != reason.None {
 		return why
 	}
-	if early := x.client.in.buffered(); len(early) > 0 { // the client was sure of the 101
+	if early := x.client.in.buffered(); len(early) > 0 { // the client did not wait for the 101
 		x.received += int64(len(early))
 		c.ExpectWrite(time.Now(), p.bodyTimeout)
 		if _, err := c.Write(early); err != nil {
@@ -53,14 +53,14 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 		return reason.TunnelTimeout
 	}
 	if err != nil {
-		x.client.abort() // what has broken must not look like what has ended
+		x.client.abort() // a failure must not look like a regular end
 	}
 	return reason.None
 }
 
 // run copies in both directions, and returns the first error.
 func (t *tunnel) run() error {
-	_ = t.client.SetWriteDeadline(time.Time{}) // that of HTTP
+	_ = t.client.SetWriteDeadline(time.Time{}) // drop the deadlines of HTTP
 	_ = t.backend.SetWriteDeadline(time.Time{})
 	over := make(chan struct{}, 2)
 	go func() {
@@ -127,7 +127,7 @@ func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 		switch {
 		case err == nil:
 			if half, ok := dst.(interface{ CloseWrite() error }); ok {
-				_ = half.CloseWrite() // fails where the other side has gone: its own copy says so
+				_ = half.CloseWrite() // fails if the other side has gone, which its own copy reports
 			}
 			return total
 		case !wire.TimedOut(err):

@@ -12,22 +12,22 @@ import (
 // end. Another attempt begins with what was kept of the body, and continues where the previous one
 // stopped reading.
 type upload struct {
-	started bool          // in this try
+	started bool          // in this attempt
 	done    chan struct{} // gets one value when the goroutine has ended
-	kept    keptBody      // the goroutine's while it runs
+	kept    keptBody      // owned by the goroutine while it runs
 
 	mu       sync.Mutex
-	header   bool // the response's header has come: its deadline is no longer ours to set
-	watched  bool // so is the client
-	taken    bool // the whole body has been read from the client, in this try or before
-	finished bool // result and endedAt count
+	header   bool // the response's header has come: its deadline is set elsewhere
+	watched  bool // the client is watched: so is the longer wait for the header
+	taken    bool // the whole body has been read from the client, in this attempt or before
+	finished bool // result and endedAt are valid
 	endedAt  time.Time
 	result   reason.Code // none: the whole body was sent
 }
 
 // startUpload starts to send the body while the caller waits for the response.
 func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
-	if why := x.proceed(); why != reason.None { // not in the goroutine: it must stand before the response
+	if why := x.proceed(); why != reason.None { // not in the goroutine: 100 Continue must precede the response
 		return why
 	}
 	u := &x.upload
@@ -39,12 +39,12 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
 	go func() {
 		why := p.sendBodyGuarded(x, c)
 		u.mu.Lock()
-		u.finished, u.result = true, why // before the deadline wakes who asks for it
+		u.finished, u.result = true, why // before the deadline wakes the reader of the response, which asks for it
 		switch {
 		case u.header && (why == reason.ResponseTimeout || why == reason.RequestTimeout):
 			// A backend that has answered need not read on, nor its client send more.
 		case why != reason.None && why != reason.BackendReset:
-			c.Stop() // there will be no response to this, or no more of one
+			c.Stop() // there will be no response, or no more of one
 		case !u.header:
 			u.endedAt = time.Now()
 			wait := x.pool.responseHeader
@@ -102,7 +102,7 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
 		}
 		if _, err := c.Deliver(time.Now(), b, p.bodyTimeout); err != nil {
 			if wire.TimedOut(err) {
-				return reason.ResponseTimeout // it does not read on
+				return reason.ResponseTimeout // it has stopped reading
 			}
 			return reason.BackendReset // it may have answered early: the response tells
 		}
@@ -181,7 +181,7 @@ func (x *exchange) stopUpload(c *backendConn) bool {
 	switch u.result {
 	case reason.None, reason.BackendReset:
 	case reason.RequestTimeout, reason.ResponseTimeout:
-		if finished { // else it is we who ended the wait
+		if finished { // otherwise stopUpload ended the wait
 			u.kept.lose()
 		}
 	default: // the client's part has failed, or we have
