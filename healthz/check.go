@@ -100,7 +100,8 @@ func readHeader(lines *textproto.Reader) (status int, err error) {
 	return status, err
 }
 
-// parseStatusLine returns the status code of a line such as "HTTP/1.1 200 OK", with or without the phrase.
+// parseStatusLine returns the status code of a line such as "HTTP/1.1 200 OK", with or without the
+// phrase.
 func parseStatusLine(line string) (status int, err error) {
 	version, rest, _ := strings.Cut(line, " ")
 	code, _, _ := strings.Cut(rest, " ")

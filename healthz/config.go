@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// Bounds of the configuration. The shortest interval keeps a typing error ("2ms" for "2s") from flooding the backends.
+// Bounds of the configuration. The shortest interval keeps a typing error ("2ms" for "2s") from
+// flooding the backends.
 const (
 	minInterval      = 10 * time.Millisecond
 	maxInterval      = time.Hour
@@ -34,7 +35,8 @@ type Config struct {
 	Path string `yaml:"path"`
 	// Interval is the pause between two checks of one backend, give or take 10 %; 10ms to 1h.
 	Interval time.Duration `yaml:"interval"`
-	// Timeout bounds one check from the start of the connect to the end of the response header; 1ms to 1m.
+	// Timeout bounds one check from the start of the connect to the end of the response header; 1ms
+	// to 1m.
 	Timeout time.Duration `yaml:"timeout"`
 	// Rise is the number of consecutive successes that bring a backend back; 1 to 1000.
 	Rise int `yaml:"rise"`

@@ -1,6 +1,6 @@
-// Package reason is the one table of why a request was not answered by a backend: the code that stands
-// in the response, the access log and the metrics, the status, a sentence for the client, and the whole
-// response, ready to be sent.
+// Package reason is the one table of why a request was not answered by a backend: the code that
+// stands in the response, the access log and the metrics, the status, a sentence for the client,
+// and the whole response, ready to be sent.
 package reason
 
 import (
@@ -37,8 +37,8 @@ const (
 	Count // how many there are, None included
 )
 
-// table holds what is said of each reason: its code, the status (0 where no response can be sent any
-// more) and one sentence for the client.
+// table holds what is said of each reason: its code, the status (0 where no response can be sent
+// any more) and one sentence for the client.
 var table = [Count]struct {
 	code   string
 	status int
@@ -92,8 +92,8 @@ var countedAs = func() (all [Count]Code) {
 	return all
 }()
 
-// Answer is a response that is ready to be sent but for the fields that belong to one request. It is
-// never changed.
+// Answer is a response that is ready to be sent but for the fields that belong to one request. It
+// is never changed.
 type Answer struct {
 	Head []byte // status line and fields, each with its CRLF
 	Body []byte
