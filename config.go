@@ -93,7 +93,7 @@ func defaultConfig() config {
 func loadConfig(path string) (config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return config{}, fmt.Errorf("read the config file: %w; give its place with --path=FILE", err)
+		return config{}, fmt.Errorf("read the config file: %w; set its path with --path=FILE", err)
 	}
 	return parseConfig(path, text, os.LookupEnv)
 }

@@ -96,7 +96,7 @@ func (d *document) checkList(n *yaml.Node, t reflect.Type, path string) *yaml.No
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if item.ShortTag() == "!!null" && t.Elem().Kind() != reflect.Struct { // the decoder would leave it out
-			list.Content = append(list.Content, d.mistyped(item, t.Elem(), at, "a value, or take the entry out"))
+			list.Content = append(list.Content, d.mistyped(item, t.Elem(), at, "a value, or remove the entry"))
 			continue
 		}
 		list.Content = append(list.Content, d.check(item, t.Elem(), at))
@@ -170,7 +170,7 @@ func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(str
 			continue
 		}
 		if first, twice := lines[key.Value]; twice {
-			d.invalid(p, at, "the key "+key.Value, fmt.Sprintf("it once; it stands on line %d already", first))
+			d.invalid(p, at, "the key "+key.Value, fmt.Sprintf("it once; it is already on line %d", first))
 			join(valueOf(checked, key.Value), d.check(value, t, at))
 			continue
 		}

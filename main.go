@@ -44,7 +44,7 @@ func main() {
 		<-signals
 		cancel()
 		<-signals
-		complain(hurry, "lb: a second signal: ending at once")
+		complain(hurry, "lb: a second signal: exiting at once")
 		os.Exit(exitFailed)
 	}()
 	err := run(ctx, os.Args[1:], os.Stdout)
@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.SetOutput(io.Discard)
 	path := flags.String("path", "config.yaml", "the config `file`")
 	demo := flags.Bool("demo", false, "also start fake backends on the configured loopback addresses where nothing listens")
-	check := flags.Bool("check", false, "read the config file, say what is wrong with it, and end")
+	check := flags.Bool("check", false, "check the config file, report every fault, and exit")
 	usage := func(w io.Writer) {
 		flags.SetOutput(w)
 		fmt.Fprintln(w, "lb: an HTTP load balancer with a rate limit for each client\n\nlb [--path=config.yaml] [--demo] [--check]")
@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return usageError{fmt.Errorf("lb: %w; see lb --help", err)}
 	}
 	if flags.NArg() > 0 {
-		return usageError{fmt.Errorf("lb: %q is no flag; see lb --help", flags.Arg(0))}
+		return usageError{fmt.Errorf("lb: unexpected argument %q; see lb --help", flags.Arg(0))}
 	}
 	c, err := loadConfig(*path)
 	if err != nil {
@@ -141,7 +141,7 @@ func heedHangups(ctx context.Context, path string, log zerolog.Logger) {
 	for {
 		select {
 		case <-hangups:
-			log.Error().Str("config", path).Msg("SIGHUP reloads nothing: restart to take up the config")
+			log.Error().Str("config", path).Msg("SIGHUP does not reload the config: restart to apply it")
 		case <-ctx.Done():
 			return
 		}

@@ -393,7 +393,7 @@ func TestCommandLine(t *testing.T) {
 		{"unknown flag", "", "lb: flag provided but not defined: -pth; see lb --help", []string{"--pth=x"}},
 		{"flag without its value", "", "lb: flag needs an argument: -path; see lb --help", []string{"--path"}},
 		{"wrong bool", "", `lb: invalid boolean value "maybe" for -demo`, []string{"--demo=maybe"}},
-		{"argument", "", `lb: "start" is no flag; see lb --help`, []string{"start"}},
+		{"argument", "", `lb: unexpected argument "start"; see lb --help`, []string{"start"}},
 		{"missing file", "", "--path=FILE", []string{"--path=" + valid + ".missing"}},
 		{"bad file", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--path=testdata/config/bad/unknown_policy.yaml"}},
 		{"bad file, checked", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--check", "--path=testdata/config/bad/unknown_policy.yaml"}},

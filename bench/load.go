@@ -81,7 +81,7 @@ func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	progress.finish()
 	if err != nil {
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			err = fmt.Errorf("%w; nobody listens there, start the load balancer or bench servers first", err)
+			err = fmt.Errorf("%w; nothing listens there, start the load balancer or bench servers first", err)
 		}
 		return err
 	}

@@ -91,7 +91,7 @@ func listenAll(ctx context.Context, host string, first, count int) (listeners []
 		var config net.ListenConfig
 		ln, err := config.Listen(ctx, "tcp", address)
 		if err != nil {
-			return listeners, fmt.Errorf("listen on %s: %w; choose other ports with --start_port, or end who holds it", address, err)
+			return listeners, fmt.Errorf("listen on %s: %w; choose other ports with --start_port, or stop the process that holds this one", address, err)
 		}
 		listeners = append(listeners, ln)
 	}

@@ -41,7 +41,7 @@ const (
 	chunkTrailer                   // after the last chunk
 )
 
-var errChunk = errors.New("the chunked coding is broken")
+var errChunk = errors.New("the chunked coding is invalid")
 
 // newBody returns the reader of a body. length is used for fixedLength only.
 func newBody(in *inbound, f framing, length int64, timeout time.Duration) body {

@@ -21,7 +21,7 @@ const (
 func (h *ClientIPHeader) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.ScalarNode || !holdsClientIP(n.Value) {
 		return fmt.Errorf("the name of a field, such as X-Forwarded-For, X-Real-IP or CF-Connecting-IP, of at most %d bytes, "+
-			"and none that the balancer acts on otherwise", maxClientIPHeader)
+			"and not one that the balancer uses in another way", maxClientIPHeader)
 	}
 	*h = ClientIPHeader(n.Value)
 	return nil

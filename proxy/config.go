@@ -156,7 +156,7 @@ type RouteConfig struct {
 // that a route may refer to.
 func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string, value any, allowed string)) {
 	if len(routes) == 0 && len(pools) > 1 {
-		wrong("routes", "", "routes that say which request goes to which of the pools")
+		wrong("routes", "", "routes that say which requests go to which pool")
 	}
 	type key struct{ host, path string }
 	seen := map[key]int{}

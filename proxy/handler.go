@@ -90,5 +90,5 @@ func (p *Proxy) end(x *exchange) {
 // logFault logs a panic with its stack.
 func (p *Proxy) logFault(fault any) {
 	p.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
-		Msg("a request met an error of the load balancer's own; its connection is cut, please report this")
+		Msg("a bug in the load balancer made a request fail and its connection is cut; please report this")
 }

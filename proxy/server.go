@@ -231,7 +231,7 @@ const cutGrace = wire.WatchAfter + 100*time.Millisecond
 func (p *Proxy) cut() error {
 	requests, tunnels := p.underWay()
 	if requests+tunnels > 0 {
-		p.logUnderWay(zerolog.WarnLevel, "cut what was not done within the shutdown timeout")
+		p.logUnderWay(zerolog.WarnLevel, "cut what was still running at the shutdown timeout")
 	}
 	p.access.cutting.Store(true)
 	p.clients.cutAll()
@@ -240,7 +240,7 @@ func (p *Proxy) cut() error {
 		time.Sleep(drainPoll)
 	}
 	if requests > 0 {
-		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", requests, p.shutdown)
+		return fmt.Errorf("%d requests were still running after server.shutdown_timeout (%s) and were cut", requests, p.shutdown)
 	}
 	return nil
 }

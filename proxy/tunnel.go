@@ -21,7 +21,7 @@ type tunnel struct {
 	up, down        int64 // bytes sent to the backend and to the client
 }
 
-var errIdle = errors.New("neither side has said anything for as long as it may be silent")
+var errIdle = errors.New("neither side sent anything within the tunnel timeout")
 
 // tunnel forwards the 101, which ends HTTP on both connections, and then copies bytes between them
 // until both sides have ended, one fails, or neither sends anything for the pool's tunnel timeout.

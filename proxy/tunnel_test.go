@@ -296,7 +296,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 					t.Errorf("a tunnel that was cut is a failure: %v", err)
 				}
 				w.mustEnd()
-				requireMessages(t, &log, "draining", "cut what was not done within the shutdown timeout", "request")
+				requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request")
 				for _, line := range log.parsed(t)[:2] {
 					checkLine(t, line, map[string]any{"requests": 0., "tunnels": 1., "shutdown_timeout": "100ms"})
 				}

@@ -17,7 +17,7 @@ import (
 type Member struct {
 	Weight   int           // share of the requests, at least 1
 	Hash     uint64        // stands for the member in every process, see StringKey
-	InFlight *atomic.Int64 // requests under way, counted by the caller
+	InFlight *atomic.Int64 // requests in flight, counted by the caller
 }
 
 // Set holds the members that a policy chooses from, identified by index. It is immutable and safe

@@ -76,7 +76,7 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is %s and no socket; remove it, or choose another path", path, fileKind(info.Mode()))
+		return fmt.Errorf("%s is %s, not a socket; remove it, or choose another path", path, fileKind(info.Mode()))
 	}
 	if !errors.Is(dialErr, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%s is a socket that may be in use: %w; remove it, or choose another path", path, dialErr)

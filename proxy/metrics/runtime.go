@@ -44,7 +44,7 @@ func runtimeHelp(name string) string {
 }
 
 const (
-	otherProcessHelp = "A figure of the process, as the operating system tells it."
+	otherProcessHelp = "A figure of the process, as the operating system reports it."
 	otherRuntimeHelp = "A figure of the Go runtime."
 )
 
