@@ -262,7 +262,7 @@ func TestRunServesAndEnds(t *testing.T) {
 		t.Errorf("the log does not say that it stopped:\n%s", in.log)
 	}
 	for _, url := range []string{in.proxy, in.management, "http://" + backends[0]} {
-		// The port may be somebody else's by now: ours say who they are.
+		// Another process may have the port by now; the balancer's own identify themselves.
 		a, err := tryCall("GET", url, "")
 		if err == nil && (a.header.Get("RateLimit-Policy") != "" || a.header.Get("X-Backend") != "" || strings.Contains(a.body, "nothing is served")) {
 			t.Errorf("%s still answers", url)

@@ -92,7 +92,7 @@ func testLogReaderGone(t *testing.T, built programs) {
 	})
 }
 
-// Nobody reads the log, and stderr goes the same way: as with docker logs, or 2>&1.
+// The log is not read, and stderr goes the same way: as with docker logs, or 2>&1.
 func testLogReaderStalled(t *testing.T, built programs) {
 	const requests = 100 // with more lines than the pipe holds
 	type stalled struct {

@@ -7,8 +7,8 @@
 // path allocates nothing.
 //
 // It knows nothing of how limits are stored or managed, of how backends are checked (Report tells
-// it), or of the config file. The steps of a request are in handler.go, and each step has its own
-// file.
+// it), or of the config file beyond its own sections. The steps of a request are in handler.go, and
+// each step has its own file.
 package proxy
 
 import (

@@ -194,7 +194,7 @@ func TestBrokenTunnel(t *testing.T) {
 	})
 }
 
-// TestTunnelTimeout ends a tunnel in which nobody speaks, and no other.
+// TestTunnelTimeout ends an idle tunnel, and no other.
 func TestTunnelTimeout(t *testing.T) {
 	o := testOptions(startTalk(t, func(in *bufio.Reader, conn net.Conn) { _, _ = io.Copy(conn, in) }))
 	pool := o.Pools["main"]
@@ -236,8 +236,8 @@ func TestTunnelWithoutReader(t *testing.T) {
 	eventually(t, "tunnel_timeout", func() bool { return errorsWith(p, "tunnel_timeout") == "1" })
 }
 
-// TestTunnelWithSteadyReader is not cut because it is slow. Who reads would not see
-// that before it has read what the kernel holds: the count tells.
+// TestTunnelWithSteadyReader is not cut because it is slow. The reader would not notice a cut until
+// it has read what the kernel holds, so the count is checked.
 func TestTunnelWithSteadyReader(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T, talk func(*bufio.Reader, net.Conn)) (*Proxy, *rawClient) {

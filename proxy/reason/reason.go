@@ -1,6 +1,9 @@
-// Package reason is the one table of why a request was not answered by a backend: the code that
-// stands in the response, the access log and the metrics, the status, a sentence for the client,
-// and the whole response, ready to be sent.
+// Package reason is the one table of why a request was not answered by a backend: the code in the
+// response, the access log and the metrics, the status, a sentence for the client, and the whole
+// response.
+//
+// Responses are made once, so that sending one costs nothing when load has to be shed. The package
+// does no I/O, and knows nothing of requests or of what leads to a reason.
 package reason
 
 import (
