@@ -19,7 +19,7 @@ import (
 	"loadbalancer/proxy/listen"
 )
 
-// config is the whole file: each package's part of it, composed.
+// config is the whole file, composed of each package's part.
 type config struct {
 	Server     serverConfig        `yaml:"server"`
 	Management management.Config   `yaml:"management"`
@@ -30,33 +30,33 @@ type config struct {
 	Log        logConfig           `yaml:"log"`
 }
 
-// serverConfig joins the listener with what is done with its connections.
+// serverConfig joins the listener and the settings of its connections.
 type serverConfig struct {
 	proxy.ServerConfig `yaml:",inline"`
 	listen.Config      `yaml:",inline"`
 }
 
-// pool joins what the proxy and the health checks have to know of a pool.
+// pool joins what the proxy and the health checks need to know about a pool.
 type pool struct {
 	proxy.PoolConfig `yaml:",inline"`
 	Health           healthz.Config `yaml:"health"`
 }
 
-// limiterConfig joins the limits with the requests that they are not for, which the
-// proxy tells apart.
+// limiterConfig joins the limits and the requests that are exempt from them, which the proxy
+// recognizes.
 type limiterConfig struct {
 	limiter.Config `yaml:",inline"`
 	Exempt         proxy.ExemptConfig `yaml:"exempt"`
 }
 
-// UnmarshalYAML gives a pool its defaults before it is read.
+// UnmarshalYAML sets a pool's defaults before it decodes it.
 func (p *pool) UnmarshalYAML(n *yaml.Node) error {
 	type plain pool
 	*p = pool{PoolConfig: proxy.DefaultPoolConfig(), Health: healthz.DefaultConfig()}
 	return n.Decode((*plain)(p))
 }
 
-// logConfig is the section log.
+// logConfig is the log section.
 type logConfig struct {
 	Level  string       `yaml:"level"`
 	Format string       `yaml:"format"`
@@ -88,12 +88,12 @@ func defaultConfig() config {
 	}
 }
 
-// loadConfig reads and checks a config file. Its error holds every fault that
-// was found, a line each, with file, line, path, value and what is allowed.
+// loadConfig reads and checks a config file. Its error lists every fault, one per line, with file,
+// line, path, value and what is allowed.
 func loadConfig(path string) (config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return config{}, fmt.Errorf("read the config file: %w; give its place with --path=FILE", err)
+		return config{}, fmt.Errorf("read the config file: %w; set its path with --path=FILE", err)
 	}
 	return parseConfig(path, text, os.LookupEnv)
 }
@@ -114,10 +114,10 @@ func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (
 	return c, nil
 }
 
-// poolName is what a pool may be called: the name stands in metrics and in paths.
+// poolName matches valid pool names, which appear in metrics and in paths.
 var poolName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// sameToCGI reports whether two names of fields are one to programs that read _ as -, such as CGI's.
+// sameToCGI reports whether two field names are the same to programs that read _ as -, as CGI does.
 func sameToCGI(a, b string) bool {
 	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
 }
@@ -132,7 +132,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	c.Management.Validate(at("management"))
 	switch {
 	case !c.Management.Listen.Overlaps(c.Server.Listen):
-	case c.Management.Listen == defaultConfig().Management.Listen: // the file need not have it
+	case c.Management.Listen == defaultConfig().Management.Listen: // the default, so the file need not contain it
 		wrong("server.listen", c.Server.Listen, "another address than management.listen, which is "+c.Management.Listen.String())
 	default:
 		wrong("management.listen", c.Management.Listen, "another address than server.listen")

@@ -14,10 +14,10 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// check compares a node with the type that it will be decoded into. It returns what to decode in
-// its place: without aliases and unknown keys, and with values at fault spoiled.
+// check compares a node with the type that it will be decoded into. It returns the node to decode
+// instead: without aliases and unknown keys, and with faulty values spoiled.
 func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
-	if n.Kind == yaml.AliasNode { // its faults are where the alias is
+	if n.Kind == yaml.AliasNode { // its faults are reported where the alias is
 		target := *n.Alias
 		target.Line, target.Column = n.Line, n.Column
 		d.broken[&target] = d.broken[n.Alias]
@@ -27,7 +27,7 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 		t = t.Elem()
 	}
 	p := place{n.Line, n.Column, ""}
-	if at, ok := d.places[path]; ok { // a key's
+	if at, ok := d.places[path]; ok { // the place of its key
 		p = at
 	}
 	switch {
@@ -47,9 +47,9 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	case d.broken[n]:
 		return d.spoiled(t, path)
 	case n.ShortTag() == "!!null" && isSection(t):
-		return &yaml.Node{Kind: yaml.MappingNode} // its defaults stay
+		return &yaml.Node{Kind: yaml.MappingNode} // keep its defaults
 	case n.ShortTag() == "!!null":
-		return n // the default stays
+		return n // keep the default
 	case isSection(t):
 		return d.checkSection(n, t, path)
 	case readsText(t) && n.Kind != yaml.ScalarNode: // the decoder would look for its fields
@@ -62,8 +62,8 @@ func (d *document) check(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	return d.checkScalar(n, t, path)
 }
 
-// misread tells of a value whose beginning YAML does not take for a part of it, such as a token's:
-// without quotes, !x and &x are empty values with a tag and an anchor.
+// misread describes a value whose first character YAML does not take as part of it, such as a
+// token's: without quotes, !x and &x are empty values with a tag or an anchor.
 func misread(n *yaml.Node) (what, allowed string) {
 	switch {
 	case n.Style&yaml.TaggedStyle != 0 && n.Tag != "" && !slices.Contains(coreTags, n.Tag):
@@ -74,10 +74,11 @@ func misread(n *yaml.Node) (what, allowed string) {
 	return "", ""
 }
 
-// coreTags are the tags that say of a value what it is anyway. A value that held a variable has none.
+// coreTags are the tags that state the type a value has anyway. A value that held a variable has
+// none.
 var coreTags = []string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq"}
 
-// mistyped notes that a node has the wrong type.
+// mistyped records that a node has the wrong type.
 func (d *document) mistyped(n *yaml.Node, t reflect.Type, path, allowed string) *yaml.Node {
 	return d.mistypedAs(describe(n, t), n, t, path, allowed)
 }
@@ -95,7 +96,7 @@ func (d *document) checkList(n *yaml.Node, t reflect.Type, path string) *yaml.No
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if item.ShortTag() == "!!null" && t.Elem().Kind() != reflect.Struct { // the decoder would leave it out
-			list.Content = append(list.Content, d.mistyped(item, t.Elem(), at, "a value, or take the entry out"))
+			list.Content = append(list.Content, d.mistyped(item, t.Elem(), at, "a value, or remove the entry"))
 			continue
 		}
 		list.Content = append(list.Content, d.check(item, t.Elem(), at))
@@ -103,8 +104,8 @@ func (d *document) checkList(n *yaml.Node, t reflect.Type, path string) *yaml.No
 	return list
 }
 
-// checkSection checks a section with the keys of a struct. An unknown key may be a misspelt one, so
-// the keys that such a section lacks count as told.
+// checkSection checks a section with the keys of a struct. An unknown key may be a misspelled one,
+// so the keys that are missing from such a section count as reported.
 func (d *document) checkSection(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	fields := fieldsOf(t)
 	keys := slices.Sorted(maps.Keys(fields))
@@ -113,7 +114,7 @@ func (d *document) checkSection(n *yaml.Node, t reflect.Type, path string) *yaml
 		return d.mistyped(n, t, path, "a section with "+list+spaceFault(n, keys))
 	}
 	section, complete := d.checkMapping(n, path, list, func(key string) reflect.Type { return fields[key] })
-	// Pointers are alternatives: one at fault was meant in place of those that are absent.
+	// Pointers are alternatives: a faulty one was meant instead of those that are absent.
 	faulty := slices.ContainsFunc(keys, func(key string) bool {
 		return fields[key].Kind() == reflect.Pointer && d.told[below(path, key)]
 	})
@@ -126,7 +127,7 @@ func (d *document) checkSection(n *yaml.Node, t reflect.Type, path string) *yaml
 	return section
 }
 
-// spaceFault says, of a text in the place of a section, that it is a key which runs into its value.
+// spaceFault explains a scalar in place of a section: a key that runs into its value.
 func spaceFault(n *yaml.Node, keys []string) string {
 	for _, key := range keys {
 		if n.Kind == yaml.ScalarNode && strings.HasPrefix(n.Value, key+":") {
@@ -136,7 +137,7 @@ func spaceFault(n *yaml.Node, keys []string) string {
 	return ""
 }
 
-// checkNames checks a section whose keys are names that the file gives.
+// checkNames checks a section whose keys are names chosen in the file.
 func (d *document) checkNames(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return d.mistyped(n, t, path, "names, each with a section")
@@ -149,7 +150,7 @@ func (d *document) checkNames(n *yaml.Node, t reflect.Type, path string) *yaml.N
 }
 
 // checkMapping checks each value by the type of its key. typeOf returns nil for a key that is not
-// one of keys; the returned mapping lacks it and is not complete.
+// one of keys; such a key is left out of the returned mapping, which is then not complete.
 func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(string) reflect.Type) (checked *yaml.Node, complete bool) {
 	checked, complete = &yaml.Node{Kind: yaml.MappingNode}, true
 	lines := map[string]int{}
@@ -169,7 +170,7 @@ func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(str
 			continue
 		}
 		if first, twice := lines[key.Value]; twice {
-			d.invalid(p, at, "the key "+key.Value, fmt.Sprintf("it once; it stands on line %d already", first))
+			d.invalid(p, at, "the key "+key.Value, fmt.Sprintf("it once; it is already on line %d", first))
 			join(valueOf(checked, key.Value), d.check(value, t, at))
 			continue
 		}
@@ -179,8 +180,8 @@ func (d *document) checkMapping(n *yaml.Node, path, keys string, typeOf func(str
 	return checked, complete
 }
 
-// join adds to a section the keys that only a second one of the same name has: both were meant to
-// be read.
+// join adds to a section the keys that occur only in a second section of the same name: both were
+// meant to be read.
 func join(section, second *yaml.Node) {
 	if section.Kind != yaml.MappingNode || second.Kind != yaml.MappingNode {
 		return
@@ -208,7 +209,7 @@ func keyNode(key string) *yaml.Node {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// checkScalar tries the decoding, for its error.
+// checkScalar tries to decode the value, for the error.
 func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) *yaml.Node {
 	err := n.Decode(reflect.New(t).Interface())
 	if readsItself(t) && !errors.As(err, new(*yaml.TypeError)) {
@@ -224,7 +225,7 @@ func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) *yaml.
 		allowed = "a time such as 250ms or 30s"
 	case kind == reflect.Int || kind == reflect.Int64:
 		allowed = "a whole number" + numberFault(n)
-		// The decoder would cut a fraction off.
+		// The decoder would drop a fraction.
 		refused = refused || n.ShortTag() == "!!float" || !decimal.MatchString(n.Value)
 	case kind == reflect.Float64:
 		allowed = "a number" + numberFault(n)
@@ -242,7 +243,7 @@ func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) *yaml.
 	return n
 }
 
-// readsItself reports whether a type decodes itself. Its error then says what it reads.
+// readsItself reports whether a type decodes itself. Its error then says what is allowed.
 func readsItself(t reflect.Type) bool {
 	return readsText(t) || reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]())
 }
@@ -255,11 +256,11 @@ func readsText(t reflect.Type) bool {
 // isSection reports whether a type is decoded from a section.
 func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && !readsText(t) }
 
-// decimal is how numbers are written. YAML has more ways, and reads them in ways that surprise:
-// 0100 is 64 and 1_0 is 10.
+// decimal matches numbers as they must be written. YAML allows more forms, and reads some in
+// surprising ways: 0100 is 64 and 1_0 is 10.
 var decimal = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*|(0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)\.)([eE][-+]?[0-9]+)?$`)
 
-// numberFault says, of a number that is refused, how it is to be written.
+// numberFault says how a rejected number must be written.
 func numberFault(n *yaml.Node) string {
 	digits := strings.TrimLeft(n.Value, "-+")
 	isDecimal := decimal.MatchString(n.Value)
@@ -282,8 +283,9 @@ func numberFault(n *yaml.Node) string {
 	return ""
 }
 
-// spoiled returns a value in place of one at fault, and marks it as told with everything below it.
-// No check accepts that value, so a check of two values together does not blame the other one.
+// spoiled returns a value to use in place of a faulty one, and marks it and everything below it as
+// reported. No check accepts that value, so a check that compares two values does not blame the
+// other one.
 func (d *document) spoiled(t reflect.Type, path string) *yaml.Node {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -313,7 +315,7 @@ func (d *document) spoiled(t reflect.Type, path string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"} // the default
 }
 
-// fieldsOf maps the yaml keys of a struct, and of those inlined in it, to types.
+// fieldsOf maps the yaml keys of a struct, and of structs inlined in it, to their types.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	for i := range t.NumField() {

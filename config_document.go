@@ -16,21 +16,22 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// document is a config file as it is read: strictly, and with the place of every value kept, so
-// that a fault can be shown where it stands. Faults are collected, so that all are told at once.
+// document is a config file that is decoded strictly. It keeps the place of every value, so that
+// faults can be shown where they are, and collects faults, so that all are reported at once.
 type document struct {
 	file   string
 	root   *yaml.Node
 	places map[string]place // by path, such as pools.main.backends[2].url
 	faults []fault
 
-	// Paths and nodes with a fault. A second fault there only follows from the first.
+	// Paths and nodes with a reported fault. A second fault there is only a consequence of the
+	// first.
 	told   map[string]bool
 	broken map[*yaml.Node]bool
 }
 
-// place is where a value stands, both counted from 1, and how the file spells it. Line 0 means that
-// the file does not have it.
+// place is the line and column of a value, counted from 1, and its spelling in the file. Line 0
+// means that the file does not contain it.
 type place struct {
 	line, column int
 	text         string
@@ -42,7 +43,7 @@ type fault struct {
 	words string
 }
 
-// readDocument parses YAML and puts the environment's values in.
+// readDocument parses YAML and substitutes environment variables.
 func readDocument(file string, text []byte, lookup func(string) (string, bool)) (*document, error) {
 	d := &document{file: file, places: map[string]place{}, told: map[string]bool{}, broken: map[*yaml.Node]bool{}}
 	text = utf8Text(text)
@@ -63,14 +64,14 @@ func readDocument(file string, text []byte, lookup func(string) (string, bool)) 
 	return d, nil
 }
 
-// decode reads the document into c. Unknown keys and wrong types are faults; in place of a value at
-// fault c gets one that no check accepts.
+// decode decodes the document into c. Unknown keys and wrong types are faults. In place of a faulty
+// value, c gets one that no check accepts.
 func (d *document) decode(c *config) error {
 	d.root = d.check(d.root, reflect.TypeOf(*c), "")
 	if err := d.root.Decode(c); err != nil {
 		return fmt.Errorf("%s: %w", d.file, err)
 	}
-	if d.told["pools"] { // then which pools there are is not known
+	if d.told["pools"] { // the names of the pools are then unknown
 		for i := range c.Routes {
 			d.told[fmt.Sprintf("routes[%d].pool", i)] = true
 		}
@@ -78,8 +79,8 @@ func (d *document) decode(c *config) error {
 	return nil
 }
 
-// err returns all faults in the order of the file's lines, those of what the file does not have
-// last. It returns nil if there are none.
+// err returns all faults in the order of their lines, and last those of values that the file does
+// not contain. It returns nil if there are none.
 func (d *document) err() error {
 	slices.SortStableFunc(d.faults, func(a, b fault) int {
 		if (a.line == 0) != (b.line == 0) {
@@ -94,16 +95,16 @@ func (d *document) err() error {
 	return errors.Join(all...)
 }
 
-// wrong notes that the value at a path is invalid, unless that only follows from an earlier fault.
-// The line is that of the value or, where the file does not have it, of the nearest section around
-// it.
+// wrong records that the value at a path is invalid, unless that is a consequence of an earlier
+// fault. The line is that of the value or, if the file does not contain it, of the nearest
+// enclosing section.
 func (d *document) wrong(path string, value any, allowed string) {
 	if d.told[path] {
 		return
 	}
 	p, inFile := d.places[path]
 	if text, isText := value.(string); (!isText || text == "") && p.text != "" {
-		value = p.text // as the file has it: 24h, and not 24h0m0s
+		value = p.text // as spelled in the file: 24h, not 24h0m0s
 	}
 	for at := path; p.line == 0 && at != ""; p = d.places[at] {
 		at = at[:max(0, strings.LastIndexAny(at, ".["))]
@@ -115,7 +116,7 @@ func (d *document) wrong(path string, value any, allowed string) {
 	d.invalid(p, path, fmt.Sprint(value), allowed)
 }
 
-// invalid notes one fault, with what the file has and what is allowed.
+// invalid records a fault, with the value in the file and what is allowed.
 func (d *document) invalid(p place, path, value, allowed string) {
 	value = masked(value)
 	if all := []rune(value); len(all) > maxShown {
@@ -130,10 +131,10 @@ func (d *document) invalid(p place, path, value, allowed string) {
 	d.note(p, path, value+" is invalid: use "+allowed)
 }
 
-// maxShown bounds what a fault shows of a value, in characters.
+// maxShown is the most characters of a value that a fault shows.
 const maxShown = 100
 
-// note notes one fault. words go on where the path ends.
+// note records a fault. words continue the sentence that begins with the path.
 func (d *document) note(p place, path, words string) {
 	at := d.file
 	if p.line > 0 {
@@ -142,26 +143,26 @@ func (d *document) note(p place, path, words string) {
 	d.faults = append(d.faults, fault{p, at + ": " + path + words})
 }
 
-// The user and password of a URL, a password among its parameters, and a secret that runs into its
-// key for want of a space.
+// These match the user and password of a URL, a password among its parameters, and a secret that
+// runs into its key because a space is missing.
 var (
 	credentials = regexp.MustCompile(`://.*@`)
 	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
 	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store):).*`)
 )
 
-// masked hides passwords and tokens, wherever they stand.
+// masked hides passwords and tokens, wherever they occur.
 func masked(text string) string {
 	text = passwords.ReplaceAllString(credentials.ReplaceAllString(text, "://…@"), "${1}…")
 	return keyed.ReplaceAllString(text, "${1}…")
 }
 
-// secret marks a type whose values no message shows, nor what stands in the place of one.
+// secret marks types whose values, and whatever is written in their place, no message shows.
 type secret interface{ Secret() }
 
 var secretType = reflect.TypeFor[secret]()
 
-// describe shows in a few words a node that should be of type t: a value as the file has it.
+// describe describes a node that should be of type t in a few words, with its spelling in the file.
 func describe(n *yaml.Node, t reflect.Type) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
@@ -180,7 +181,7 @@ func isQuoted(n *yaml.Node) bool {
 	return n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
-// below is the path of a key in the section at path.
+// below returns the path of a key in the section at path.
 func below(path, key string) string {
 	return strings.TrimPrefix(path+"."+key, ".")
 }

@@ -8,8 +8,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// expand replaces ${NAME} and ${NAME:-default} in every value at or below a path. Keys stay as they
-// are.
+// expand replaces ${NAME} and ${NAME:-default} in every value at or below a path. Keys are not
+// changed.
 func (d *document) expand(n *yaml.Node, path string, lookup func(string) (string, bool)) {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -35,27 +35,27 @@ func (d *document) expandValue(n *yaml.Node, path string, lookup func(string) (s
 		return
 	}
 	n.Value = value
-	n.Tag = "" // its type is that of the new value; in quotes, a text
+	n.Tag = "" // the new value decides its type; in quotes it is a string
 	if n.Value != "" && n.ShortTag() == "!!null" {
-		n.Tag = "!!str" // a token such as null or ~ is a text, and not no token
+		n.Tag = "!!str" // a token such as null or ~ is a string, not the absence of one
 	}
 }
 
-// variableError says what is wrong with a ${…}. It shows neither a default nor what is no name of a
-// variable: both may be part of a secret.
+// variableError says what is wrong with a ${…}. It shows neither a default nor anything that is not
+// a variable name, because both may be part of a secret.
 type variableError struct {
 	shown, allowed string
-	unset          bool // nothing is wrong but that the variable is not set
+	unset          bool // the only fault is that the variable is not set
 }
 
 // opening matches ${, the name of a variable and what follows it.
 var opening = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)(:-|})`)
 
-// expandText replaces the variables in a text. A variable that is empty counts as not set. Defaults
-// may hold variables in turn; the values of variables are taken as they are.
+// expandText replaces the variables in a text. An empty variable counts as not set. Defaults may
+// contain variables; the values of variables are used as they are.
 func expandText(text string, lookup func(string) (string, bool)) (string, *variableError) {
 	var expanded strings.Builder
-	depth := 0 // of plain braces
+	depth := 0 // of braces that belong to no variable
 	for {
 		start := strings.IndexAny(text, "${}")
 		if start < 0 {
@@ -90,7 +90,8 @@ func expandText(text string, lookup func(string) (string, bool)) (string, *varia
 	return expanded.String() + text, nil
 }
 
-// expandVariable replaces the variable that a text begins with, and returns what follows it too.
+// expandVariable replaces the variable that a text begins with. It returns the value and the rest
+// of the text.
 func expandVariable(text string, lookup func(string) (string, bool)) (value, rest string, err *variableError) {
 	part := opening.FindStringSubmatch(text)
 	isClosed := closing(text[len("${"):]) >= 0

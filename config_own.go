@@ -11,8 +11,8 @@ import (
 	"loadbalancer/proxy/listen"
 )
 
-// ownListener returns the key of the balancer's own listener that a backend's address leads to, or
-// "". A request sent there would come back to the balancer without end.
+// ownListener returns the key of the balancer's own listener at a backend's address, or "". A
+// request sent there would come back to the balancer endlessly.
 func (c *config) ownListener(backend proxy.BackendAddress, interfaces []netip.Addr) string {
 	switch {
 	case leadsTo(backend, c.Server.Listen, interfaces):
@@ -23,8 +23,8 @@ func (c *config) ownListener(backend proxy.BackendAddress, interfaces []netip.Ad
 	return ""
 }
 
-// leadsTo reports whether a connection to a backend arrives at what listens on an address. Names
-// other than localhost are not looked up.
+// leadsTo reports whether a connection to a backend reaches the listener. Names other than
+// localhost are not looked up.
 func leadsTo(backend proxy.BackendAddress, listener listen.Address, interfaces []netip.Addr) bool {
 	if socket, ok := listener.Socket(); ok {
 		path, err := filepath.Abs(socket)
@@ -46,8 +46,8 @@ func leadsTo(backend proxy.BackendAddress, listener listen.Address, interfaces [
 	return false
 }
 
-// destinations lists the addresses that a connection to a host goes to, as far as that is known
-// without asking the DNS. The unspecified address leads to this machine.
+// destinations returns the addresses that a connection to a host goes to, as far as they are known
+// without DNS. The unspecified address leads to this machine.
 func destinations(host string) []netip.Addr {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	a, err := netip.ParseAddr(host)
@@ -60,7 +60,7 @@ func destinations(host string) []netip.Addr {
 	return nil
 }
 
-// covers reports whether a listener on a host takes connections to an address of this machine.
+// covers reports whether a listener on a host accepts connections to an address of this machine.
 func covers(listenHost string, to netip.Addr, interfaces []netip.Addr) bool {
 	if strings.EqualFold(listenHost, "localhost") {
 		listenHost = "127.0.0.1"
@@ -77,9 +77,9 @@ func covers(listenHost string, to netip.Addr, interfaces []netip.Addr) bool {
 	return to.IsLoopback() || slices.Contains(interfaces, to)
 }
 
-// interfaceAddresses lists the addresses of this machine.
+// interfaceAddresses returns the addresses of this machine.
 func interfaceAddresses() (all []netip.Addr) {
-	addresses, _ := net.InterfaceAddrs() // without them, those of loopback are known
+	addresses, _ := net.InterfaceAddrs() // on an error, only loopback addresses are known
 	for _, a := range addresses {
 		if network, ok := a.(*net.IPNet); ok {
 			if ip, ok := netip.AddrFromSlice(network.IP); ok {

@@ -12,8 +12,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// utf8Text returns a text in UTF-8, from which it takes a byte order mark. A text in UTF-16 has to
-// begin with such a mark.
+// utf8Text converts a text to UTF-8 and removes a byte order mark. A text in UTF-16 must begin with
+// one.
 func utf8Text(text []byte) []byte {
 	var order binary.ByteOrder
 	switch {
@@ -31,7 +31,7 @@ func utf8Text(text []byte) []byte {
 	return []byte(string(utf16.Decode(units)))
 }
 
-// syntaxFaults maps the parser's words to what they mean to the author of a config file.
+// syntaxFaults maps the parser's messages to what they mean for the author of a config file.
 var syntaxFaults = []struct{ parser, meaning string }{
 	{"tab character", tabFault},
 	{"control characters are not allowed", "a control character: save the file as UTF-8 (in UTF-16 it needs a byte order mark)"},
@@ -57,13 +57,13 @@ const (
 	bracketFault = "a { or [ that is not closed, or that holds a value which needs quotes, as ${…} does"
 )
 
-// syntaxFault says in plain words what the parser stumbled over, and on which line.
+// syntaxFault says in plain words what the parser rejected, and on which line.
 func syntaxFault(file string, text []byte, err error) error {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	number := faultyLine(lines)
 	line := lines[number-1]
 	words := strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(words, "line "); ok { // the line is often wrong
+	if rest, ok := strings.CutPrefix(words, "line "); ok { // that line is often wrong
 		_, words, _ = strings.Cut(rest, ": ")
 	}
 	for _, f := range syntaxFaults {
@@ -79,8 +79,8 @@ func syntaxFault(file string, text []byte, err error) error {
 	return fmt.Errorf("%s:%d: %s", file, number, words)
 }
 
-// faultyLine returns the number of the first line that the parser does not accept after the lines
-// before it. The parser's own line numbers are often those of the section around, or one too low.
+// faultyLine returns the number of the first line that the parser rejects after the lines before
+// it. The parser's own line number is often that of the enclosing section, or one too low.
 func faultyLine(lines [][]byte) int {
 	reader := lineReader{lines: lines}
 	readable(&reader)
@@ -92,7 +92,7 @@ func faultyLine(lines [][]byte) int {
 	return 1
 }
 
-// readable reports whether the parser gets to the end.
+// readable reports whether the parser reaches the end.
 func readable(r io.Reader) bool {
 	decoder := yaml.NewDecoder(r)
 	for {
@@ -102,7 +102,8 @@ func readable(r io.Reader) bool {
 	}
 }
 
-// lineReader hands the parser one line at a time. read counts the lines that it has asked for.
+// lineReader gives the parser one line at a time. read is the number of lines that it has asked
+// for.
 type lineReader struct {
 	lines [][]byte
 	read  int

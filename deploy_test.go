@@ -210,6 +210,6 @@ func requireCommand(t *testing.T, task string, args []string) {
 	case args[0] == "go" && slices.Contains([]string{"test", "build", "vet"}, args[1]):
 	case args[0] == "docker" && args[1] == "compose" && slices.Contains([]string{"up", "down"}, args[2]):
 	default:
-		t.Errorf("task %s: nobody checks %q", task, args)
+		t.Errorf("task %s: no test checks %q", task, args)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// newLogger returns a logger that writes to w as the config says, through the queue
-// returned with it. Nothing is written until the queue runs.
+// newLogger returns a logger that writes to w in the configured format, through the queue returned
+// with it. Nothing is written until the queue runs.
 func newLogger(c logConfig, w io.Writer) (zerolog.Logger, *logQueue) {
 	level, _ := zerolog.ParseLevel(c.Level) // validated
 	file, isFile := w.(*os.File)
@@ -25,8 +25,8 @@ func newLogger(c logConfig, w io.Writer) (zerolog.Logger, *logQueue) {
 	return logTo(queue).Level(level), queue
 }
 
-// timestamp adds the time to a log line. zerolog's own timestamp takes its format from
-// a package variable.
+// timestamp adds the time to a log line. zerolog's own timestamp takes its format from a package
+// variable.
 type timestamp struct{}
 
 // timeFormat is RFC 3339 with milliseconds.

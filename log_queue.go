@@ -16,38 +16,38 @@ import (
 const (
 	maxLogLines  = 8192                  // that wait at once
 	maxLogBytes  = 4 << 20               // of these lines
-	logBatchSize = 64 << 10              // bytes that leave in one write; a longer line leaves alone
+	logBatchSize = 64 << 10              // bytes written at once; a longer line is written alone
 	maxSpares    = 4                     // empty batches kept
-	logGrace     = time.Second           // that the writer gets at the end
-	logPause     = 10 * time.Millisecond // until a full pipe that does not block is tried again
+	logGrace     = time.Second           // that the writer gets at shutdown
+	logPause     = 10 * time.Millisecond // before another try at a full non-blocking pipe
 )
 
-// logQueue takes log lines without ever waiting; Run writes them. A line that does not
-// fit is dropped and counted. Each Write is one line with its newline. maxLogLines and
-// maxLogBytes bound what is held, and it takes at most about twice its size in memory.
-// A logQueue is safe for concurrent use. newLogQueue makes one.
+// logQueue accepts log lines without ever blocking; Run writes them. A line that does not fit is
+// dropped and counted. Each Write is one line with its newline. maxLogLines and maxLogBytes limit
+// what is held, which takes at most about twice its size in memory. A logQueue is safe for
+// concurrent use. newLogQueue makes one.
 type logQueue struct {
 	out     io.Writer
 	dropped atomic.Uint64
 
 	mu          sync.Mutex
-	more        sync.Cond // a batch has come, or the end
-	first, last *logBatch // that wait, oldest first
-	lines       int       // that wait or are being written
+	more        sync.Cond // signals a batch, or the end
+	first, last *logBatch // waiting, oldest first
+	lines       int       // waiting or being written
 	bytes       int       // of these lines
-	missed      int       // lines dropped since the last that fitted
+	missed      int       // lines dropped since the last one that fitted
 	spare       *logBatch
 	spares      int
 	closing     bool
 
-	// The writing goroutine owns the following.
+	// The fields below belong to the writing goroutine.
 	notices zerolog.Logger // writes into head
-	head    bytes.Buffer   // a batch with what has to stand before it
-	untold  int            // lines lost to failed writes, and not told of
-	torn    []byte         // the rest of a line in which a write failed
+	head    bytes.Buffer   // a batch, preceded by the queue's own lines
+	untold  int            // lines lost to failed writes and not reported yet
+	torn    []byte         // the rest of a line that was written in part
 }
 
-// logBatch holds lines that leave in one write.
+// logBatch holds lines that are written at once.
 type logBatch struct {
 	next   *logBatch
 	text   []byte
@@ -55,8 +55,8 @@ type logBatch struct {
 	missed int // lines dropped before the first of these
 }
 
-// newLogQueue returns a queue of lines for out. logTo makes the logger of the
-// queue's own lines, in the format of the others.
+// newLogQueue returns a queue of lines for out. logTo makes the logger for the queue's own lines,
+// in the format of the others.
 func newLogQueue(out io.Writer, logTo func(io.Writer) zerolog.Logger) *logQueue {
 	q := &logQueue{out: out}
 	q.more.L = &q.mu
@@ -64,11 +64,11 @@ func newLogQueue(out io.Writer, logTo func(io.Writer) zerolog.Logger) *logQueue 
 	return q
 }
 
-// Dropped returns how many lines were not written.
+// Dropped returns the number of lines that were not written.
 func (q *logQueue) Dropped() uint64 { return q.dropped.Load() }
 
-// Write queues a line or drops it. It returns no error: zerolog would print it to
-// stderr, whose reader may be the one that has stalled.
+// Write queues a line or drops it. It returns no error: zerolog would print it to stderr, whose
+// reader may be the one that has stalled.
 func (q *logQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	fits := q.lines < maxLogLines && q.bytes+len(line) <= maxLogBytes
@@ -86,8 +86,8 @@ func (q *logQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// add appends a line to the last batch, or to a new one where that is full or lines
-// are missing between them.
+// add appends a line to the last batch. It begins a new batch if that is full, or if lines were
+// dropped in between.
 func (q *logQueue) add(line []byte) {
 	b := q.last
 	if b == nil || q.missed > 0 || len(b.text)+len(line) > logBatchSize {
@@ -134,7 +134,7 @@ func (q *logQueue) take() *logBatch {
 	return b
 }
 
-// release makes room for as many lines as the batch has held.
+// release frees the room of a batch and keeps it for reuse.
 func (q *logQueue) release(b *logBatch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -155,9 +155,9 @@ func (q *logQueue) close() {
 	q.more.Signal()
 }
 
-// Run writes until ctx ends, and then what was queued before. It waits for that for
-// logGrace at most. A write that is stuck by then is the one goroutine that is left
-// behind: nothing can end it but the process, which must not wait for it.
+// Run writes lines until ctx ends, and then for at most logGrace those still queued. If a write is
+// stuck by then, its goroutine is left behind: only the end of the process can stop it, and the
+// process must not wait for it.
 func (q *logQueue) Run(ctx context.Context) {
 	written := make(chan struct{})
 	go func() {
@@ -172,8 +172,8 @@ func (q *logQueue) Run(ctx context.Context) {
 	}
 }
 
-// writeAll writes batches as they come, until close. Lines dropped last are reported
-// then, because no further line will do so.
+// writeAll writes batches as they come, until close. It then reports the lines dropped last,
+// because no later line will.
 func (q *logQueue) writeAll() {
 	for b := q.take(); b != nil; b = q.take() {
 		q.write(b)
@@ -187,9 +187,9 @@ func (q *logQueue) writeAll() {
 	}
 }
 
-// write writes a batch, preceded by the rest of a torn line and, where lines were
-// dropped, by one that says how many. If the write fails, its lines are lost, except the
-// one in which it broke off: the next write completes that one first.
+// write writes a batch. The rest of a torn line comes first and, if lines were dropped, a line that
+// says how many. If the write fails, the lines of the batch are lost, except the one in which it
+// stopped: the next write completes that one first.
 func (q *logQueue) write(b *logBatch) {
 	text, owed := b.text, q.untold+b.missed
 	if owed > 0 || len(q.torn) > 0 {
@@ -207,12 +207,12 @@ func (q *logQueue) write(b *logBatch) {
 		q.torn, q.untold = q.torn[:0], 0
 		return
 	}
-	end := max(n, len(q.torn)) // of the line in which it broke off
+	end := max(n, len(q.torn)) // of the line in which the write stopped
 	if end == n && n > 0 && text[n-1] != '\n' {
 		end += bytes.IndexByte(text[n:], '\n') + 1
 	}
 	lost := bytes.Count(text[max(end, len(text)-len(b.text)):], []byte{'\n'})
-	if end > len(q.torn) { // the number of dropped lines is out, or will be
+	if end > len(q.torn) { // the number of dropped lines was written, or will be
 		owed = 0
 	}
 	q.untold = owed + lost
@@ -220,9 +220,8 @@ func (q *logQueue) write(b *logBatch) {
 	q.torn = append(q.torn[:0], text[n:end]...)
 }
 
-// writeWhole writes a text, and waits where the writer has no room. os.Stdout waits by
-// itself, unless another process that has the same pipe sets it to non-blocking mode
-// after the start.
+// writeWhole writes a text, and waits when the writer has no room. os.Stdout waits by itself,
+// unless another process with the same pipe sets it to non-blocking mode after the start.
 func writeWhole(w io.Writer, text []byte) (n int, err error) {
 	for {
 		written, err := w.Write(text[n:])

@@ -1,5 +1,10 @@
-// Command lb is an HTTP load balancer: it spreads requests over backends and
-// gives every client the rate limit that was set for it.
+// Command lb is an HTTP load balancer: it spreads requests over backends and enforces a rate limit
+// for each client.
+//
+// This package reads the flags and the config file, makes the parts in one order, and runs them
+// until a signal or a failure. A faulty config starts nothing, and every fault is reported with its
+// line. When run returns, everything it started has ended. The package also holds the log and the
+// management side; it knows nothing of how requests are forwarded, limited or checked.
 package main
 
 import (
@@ -18,20 +23,20 @@ import (
 
 // Exit codes.
 const (
-	exitFailed = 1 // something that the machine would not do
-	exitUsage  = 2 // a flag or the config file is wrong: nothing was started
+	exitFailed = 1 // the system refused something, or a part failed while running
+	exitUsage  = 2 // a flag or the config file is wrong, and nothing was started
 )
 
-// usageError is an error that the caller of the program has to mend.
+// usageError is an error that the caller of the program must fix.
 type usageError struct{ error }
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// Unless SIGPIPE is ignored, a write to stdout or stderr ends the process once the
-	// reader has gone.
+	// Unless SIGPIPE is ignored, a write to stdout or stderr ends the process once the reader has
+	// gone.
 	signal.Ignore(syscall.SIGPIPE)
-	// SIGHUP ends nothing either. run logs it; this covers the time before and after.
+	// SIGHUP must not end the process either. run logs it; this covers the time before and after.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -39,7 +44,7 @@ func main() {
 		<-signals
 		cancel()
 		<-signals
-		complain(hurry, "lb: a second signal: ending at once")
+		complain(hurry, "lb: a second signal: exiting at once")
 		os.Exit(exitFailed)
 	}()
 	err := run(ctx, os.Args[1:], os.Stdout)
@@ -55,14 +60,14 @@ func main() {
 	}
 }
 
-// How long the process waits, before it ends, for a reader of stderr that has stalled.
+// The time that the process waits, before it exits, for a stalled reader of stderr.
 const (
 	patience = time.Second
-	hurry    = 100 * time.Millisecond // at a second signal
+	hurry    = 100 * time.Millisecond // after a second signal
 )
 
-// complain prints a line to stderr. It leaves a write behind that takes longer than
-// wait: the process is about to end.
+// complain prints a line to stderr. It abandons a write that takes longer than wait, because the
+// process is about to exit.
 func complain(wait time.Duration, words ...any) {
 	printed := make(chan struct{})
 	go func() {
@@ -75,14 +80,14 @@ func complain(wait time.Duration, words ...any) {
 	}
 }
 
-// run is the program: it returns when ctx has ended and everything is shut down,
-// or when something has failed.
+// run is the program. It returns when ctx has ended and everything is shut down, or when something
+// has failed.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("lb", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	path := flags.String("path", "config.yaml", "the config `file`")
 	demo := flags.Bool("demo", false, "also start fake backends on the configured loopback addresses where nothing listens")
-	check := flags.Bool("check", false, "read the config file, say what is wrong with it, and end")
+	check := flags.Bool("check", false, "check the config file, report every fault, and exit")
 	usage := func(w io.Writer) {
 		flags.SetOutput(w)
 		fmt.Fprintln(w, "lb: an HTTP load balancer with a rate limit for each client\n\nlb [--path=config.yaml] [--demo] [--check]")
@@ -97,7 +102,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return usageError{fmt.Errorf("lb: %w; see lb --help", err)}
 	}
 	if flags.NArg() > 0 {
-		return usageError{fmt.Errorf("lb: %q is no flag; see lb --help", flags.Arg(0))}
+		return usageError{fmt.Errorf("lb: unexpected argument %q; see lb --help", flags.Arg(0))}
 	}
 	c, err := loadConfig(*path)
 	if err != nil {
@@ -113,7 +118,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return start(ctx, c, *path, *demo, log, lines)
 }
 
-// beside starts f. end cancels its context and waits until it has returned.
+// beside starts f in a goroutine. end cancels f's context and waits until f has returned.
 func beside(f func(context.Context)) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -127,8 +132,8 @@ func beside(f func(context.Context)) (end func()) {
 	}
 }
 
-// heedHangups logs each SIGHUP until ctx ends, as an error: the reload that it asks for
-// does not happen.
+// heedHangups logs each SIGHUP as an error until ctx ends, because the reload that it asks for does
+// not happen.
 func heedHangups(ctx context.Context, path string, log zerolog.Logger) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -136,7 +141,7 @@ func heedHangups(ctx context.Context, path string, log zerolog.Logger) {
 	for {
 		select {
 		case <-hangups:
-			log.Error().Str("config", path).Msg("SIGHUP reloads nothing: restart to take up the config")
+			log.Error().Str("config", path).Msg("SIGHUP does not reload the config: restart to apply it")
 		case <-ctx.Done():
 			return
 		}

@@ -262,7 +262,7 @@ func TestRunServesAndEnds(t *testing.T) {
 		t.Errorf("the log does not say that it stopped:\n%s", in.log)
 	}
 	for _, url := range []string{in.proxy, in.management, "http://" + backends[0]} {
-		// The port may be somebody else's by now: ours say who they are.
+		// Another process may have the port by now; the balancer's own identify themselves.
 		a, err := tryCall("GET", url, "")
 		if err == nil && (a.header.Get("RateLimit-Policy") != "" || a.header.Get("X-Backend") != "" || strings.Contains(a.body, "nothing is served")) {
 			t.Errorf("%s still answers", url)
@@ -393,7 +393,7 @@ func TestCommandLine(t *testing.T) {
 		{"unknown flag", "", "lb: flag provided but not defined: -pth; see lb --help", []string{"--pth=x"}},
 		{"flag without its value", "", "lb: flag needs an argument: -path; see lb --help", []string{"--path"}},
 		{"wrong bool", "", `lb: invalid boolean value "maybe" for -demo`, []string{"--demo=maybe"}},
-		{"argument", "", `lb: "start" is no flag; see lb --help`, []string{"start"}},
+		{"argument", "", `lb: unexpected argument "start"; see lb --help`, []string{"start"}},
 		{"missing file", "", "--path=FILE", []string{"--path=" + valid + ".missing"}},
 		{"bad file", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--path=testdata/config/bad/unknown_policy.yaml"}},
 		{"bad file, checked", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--check", "--path=testdata/config/bad/unknown_policy.yaml"}},

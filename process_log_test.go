@@ -92,7 +92,7 @@ func testLogReaderGone(t *testing.T, built programs) {
 	})
 }
 
-// Nobody reads the log, and stderr goes the same way: as with docker logs, or 2>&1.
+// The log is not read, and stderr goes the same way: as with docker logs, or 2>&1.
 func testLogReaderStalled(t *testing.T, built programs) {
 	const requests = 100 // with more lines than the pipe holds
 	type stalled struct {
@@ -185,7 +185,7 @@ func testHangup(t *testing.T, built programs) {
 	for range 2 {
 		p.signal(t, syscall.SIGHUP)
 	}
-	const message = "SIGHUP reloads nothing: restart to take up the config"
+	const message = "SIGHUP does not reload the config: restart to apply it"
 	waitFor(t, "the log line", func() bool { return p.stdout.find(message) != nil })
 	release()
 	if a := <-answered; a.status != 200 {
@@ -228,7 +228,7 @@ func testTunnelAtTheEnd(t *testing.T, built programs) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	messages := p.stdout.messages(t)
-	want := []string{"draining", "cut what was not done within the shutdown timeout", "request", "stopped"}
+	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "stopped"}
 	if !slices.Equal(messages[len(messages)-len(want):], want) {
 		t.Errorf("the messages are %q, want %q at the end", messages, want)
 	}

@@ -258,9 +258,9 @@ func testShutdownTimeout(t *testing.T, built programs) {
 	p, url := startLB(t, built, testConfig(t, []string{address}, "server:\n  listen: 127.0.0.1:0\n  shutdown_timeout: 100ms\nlog:\n  access: all\n"))
 	answered := getSlow(url, arrived)
 	p.signal(t, syscall.SIGTERM)
-	p.requireExit(t, 1, "lb: 1 requests were not done after server.shutdown_timeout (100ms) and were cut")
+	p.requireExit(t, 1, "lb: 1 requests were still running after server.shutdown_timeout (100ms) and were cut")
 	messages := p.stdout.messages(t)
-	want := []string{"draining", "cut what was not done within the shutdown timeout", "request", "stopped"}
+	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "stopped"}
 	if n := len(messages) - len(want); n < 0 || !slices.Equal(messages[n:], want) {
 		t.Errorf("the messages are %q, want %q at the end", messages, want)
 	}

@@ -20,13 +20,13 @@ import (
 	"loadbalancer/proxy/listen"
 )
 
-// description is that of the API.
+// description is the API's, for its callers.
 //
 //go:embed docs/swagger.yaml
 var description []byte
 
-// start makes the components, runs them until ctx ends or one of them fails, and
-// returns when all have ended.
+// start makes the components, runs them until ctx ends or one of them fails, and returns when all
+// have ended.
 func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger, lines *logQueue) error {
 	front, err := listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, log)
 	if err != nil {
@@ -55,8 +55,8 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	m := management.New(c.Management, api, balancer, limits, lines.Dropped, log)
 
 	group, ctx := errgroup.WithContext(ctx)
-	// What outlives the proxy: the management side, whose /readyz has to say that it
-	// drains, and the fake backends, which answer its last requests.
+	// Two things outlive the proxy: the management side, whose /readyz must report the drain, and
+	// the fake backends, which answer the last requests.
 	outlive, drained := context.WithCancel(context.WithoutCancel(ctx))
 	if demo {
 		startDemo(outlive, group, demoListeners(c.Pools, log))
@@ -87,8 +87,8 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	return err
 }
 
-// openClients opens the store of the clients. Where they are neither limited nor
-// managed it returns nil: a bare proxy needs neither a file nor a database.
+// openClients opens the client store. If clients are neither limited nor managed it returns nil: a
+// bare proxy needs neither a file nor a database.
 func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, log zerolog.Logger) (*clients.Service, error) {
 	if !c.Limiter.Enabled && c.Management.Listen.IsZero() && !c.Management.APIOnProxy {
 		return nil, nil
@@ -96,8 +96,8 @@ func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, log z
 	return clients.Open(ctx, c.Clients, limits, log)
 }
 
-// unlessEnded returns the error, or nil where it came of being told to end while the
-// store did not answer yet.
+// unlessEnded returns the error, or nil if it was caused by a shutdown while the store did not
+// answer yet.
 func unlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -105,7 +105,7 @@ func unlessEnded(ctx context.Context, err error) error {
 	return err
 }
 
-// proxyOptions hands the proxy its part of the config.
+// proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
 	o := proxy.Options{Server: c.Server.ServerConfig, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
 	for name, pool := range c.Pools {
@@ -128,7 +128,7 @@ func (c *config) limitsInWords() string {
 	return fmt.Sprintf("capacity %d, %g per second, %sunless registered otherwise", d.Capacity, d.RatePerSecond, shadow)
 }
 
-// healthTargets lists the backends of a pool for the health checks.
+// healthTargets returns the backends of a pool as targets of the health checks.
 func healthTargets(name string, c *pool, balancer *proxy.Proxy, log zerolog.Logger) (targets []healthz.Target) {
 	for i, b := range c.Backends {
 		address, _ := proxy.ParseBackendURL(b.URL) // validated
@@ -156,8 +156,7 @@ func startDemo(ctx context.Context, group *errgroup.Group, listeners []net.Liste
 	}
 }
 
-// demoListeners listens on those of the backends' loopback addresses that nobody
-// listens on.
+// demoListeners listens on the backends' loopback addresses that are free.
 func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.Listener) {
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		for _, b := range pools[name].Backends {

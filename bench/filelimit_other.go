@@ -2,5 +2,5 @@
 
 package main
 
-// checkFileLimit allows everything: this system has no limit of open files to ask for.
+// checkFileLimit returns nil: this system has no limit on open files to check.
 func checkFileLimit(int) error { return nil }

@@ -7,15 +7,16 @@ import (
 	"syscall"
 )
 
-// spareFiles are open besides the connections: standard streams, the chart, the runtime's own.
+// spareFiles are the files open in addition to the connections: standard streams, the chart, the
+// runtime's own.
 const spareFiles = 32
 
-// checkFileLimit returns an error where this process may not open so many connections. The Go runtime has raised the
-// soft limit to the hard one already.
+// checkFileLimit returns an error if this process may not open that many connections. The Go
+// runtime has already raised the soft limit to the hard one.
 func checkFileLimit(connections int) error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return nil // an unknown limit is met, if at all, by the connection that exceeds it
+		return nil // if there is a limit, the connection that exceeds it will report it
 	}
 	return compareFileLimit(connections, uint64(limit.Cur))
 }

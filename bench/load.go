@@ -43,17 +43,18 @@ What is told:
 Exit code: 0 when the run completed, whatever the statuses; 1 when nothing was answered; 2 for a wrong flag.
 `
 
-// defaultDuration is for command lines that say neither how many requests nor how long.
+// defaultDuration applies if neither requests nor duration is given.
 const defaultDuration = 10 * time.Second
 
-// loadFlags is what the command line says beyond load.Options.
+// loadFlags holds the command line: load.Options and the output.
 type loadFlags struct {
 	options load.Options
 	json    bool
 	chart   string // file name; "" means none
 }
 
-// runLoad puts load on a URL and reports. Where ctx ends early, the report is of what was done until then.
+// runLoad puts load on a URL and reports. If ctx ends early, it reports what was measured until
+// then.
 func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	f, err := parseLoad(args, stderr)
 	if err != nil {
@@ -63,7 +64,7 @@ func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		return &usageError{err}
 	}
 	var chart *os.File
-	if f.chart != "" { // before the run, which would be lost on a bad name
+	if f.chart != "" { // before the run, whose result a bad name would lose
 		if chart, err = os.Create(f.chart); err != nil {
 			return &usageError{fmt.Errorf("--chart=%s: %w; it must be a file that can be written", f.chart, err)}
 		}
@@ -80,7 +81,7 @@ func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	progress.finish()
 	if err != nil {
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			err = fmt.Errorf("%w; nobody listens there, start the load balancer or bench servers first", err)
+			err = fmt.Errorf("%w; nothing listens there, start the load balancer or bench servers first", err)
 		}
 		return err
 	}
@@ -103,7 +104,7 @@ func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	return nil
 }
 
-// flagSet returns the flags, which write to f. It sets f to their defaults.
+// flagSet returns flags that set f. It sets f to their defaults.
 func (f *loadFlags) flagSet() *flag.FlagSet {
 	o := &f.options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -131,7 +132,7 @@ func parseLoad(args []string, stderr io.Writer) (loadFlags, error) {
 	if err := parse(flags, args, stderr, loadHelp); err != nil {
 		return f, err
 	}
-	var zero error // 0 has a meaning in load.Options, but asked for in words it is a mistake
+	var zero error // 0 has a meaning in load.Options, but on the command line it is a mistake
 	flags.Visit(func(given *flag.Flag) {
 		switch {
 		case given.Name == "requests" && o.Requests == 0, given.Name == "duration" && o.Duration == 0, given.Name == "rate" && o.Rate == 0:
@@ -173,7 +174,7 @@ func (h *headers) Set(line string) error {
 	return nil
 }
 
-// commandLine returns the command as one would type it.
+// commandLine returns the command as it would be typed.
 func commandLine(args []string) string {
 	quoted := make([]string, len(args))
 	for i, arg := range args {

@@ -1,4 +1,8 @@
 // Command bench loads an HTTP server and reports what came back, and serves fake backends.
+//
+// It parses flags, limits itself to what the machine allows, and prints; packages load, report and
+// backend do the work. A wrong command line starts nothing. The command knows nothing of the load
+// balancer: it speaks plain HTTP to any server.
 package main
 
 import (
@@ -22,7 +26,8 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// run does what the arguments say until it is done or ctx ends. The report goes to stdout, everything else to stderr.
+// run does what the arguments say until it is done or ctx ends. The report goes to stdout,
+// everything else to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "servers" {
 		return runServers(ctx, args[1:], stdout, stderr)
@@ -48,7 +53,8 @@ func exitCode(err error) int {
 	return 1
 }
 
-// parse parses args, all of which must be flags. Asked for help it prints help and returns flag.ErrHelp.
+// parse parses args, all of which must be flags. If help is requested, it prints help and returns
+// flag.ErrHelp.
 func parse(flags *flag.FlagSet, args []string, stderr io.Writer, help string) error {
 	flags.SetOutput(io.Discard) // the error says it all; package flag would print the help with it
 	err := flags.Parse(args)

@@ -153,7 +153,7 @@ func TestLoadAgainstNobody(t *testing.T) {
 	address := ln.Addr().String()
 	ln.Close()
 	err = run(t.Context(), []string{"--url=http://" + address}, io.Discard, io.Discard)
-	if exitCode(err) != 1 || !strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), "nobody listens") {
+	if exitCode(err) != 1 || !strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), "nothing listens") {
 		t.Errorf("exit code %d, error %v; want 1 and the address", exitCode(err), err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"loadbalancer/bench/report"
 )
 
-// progressPrinter shows how far a run has come: on a terminal in one line that is written over, four times a second,
-// elsewhere in a line every five seconds. It is for one goroutine.
+// progressPrinter shows how far a run has come: on a terminal in one line that it overwrites four
+// times a second, elsewhere in a line every five seconds. It is for one goroutine.
 type progressPrinter struct {
 	w        io.Writer
 	terminal bool
@@ -38,7 +38,7 @@ func (p *progressPrinter) print(now load.Progress) {
 	p.before = now
 }
 
-// finish leaves the terminal with an empty line for the report.
+// finish clears the line on the terminal for the report.
 func (p *progressPrinter) finish() {
 	if p.terminal {
 		fmt.Fprint(p.w, "\r\x1b[K")

@@ -29,14 +29,14 @@ GET /healthz is always answered 200. GET /stream?bytes=N is answered with N byte
 
 const maxServers = 1000
 
-// serversFlags is what the command line says.
+// serversFlags holds the command line.
 type serversFlags struct {
 	options            backend.Options
 	host               string
 	startPort, servers int
 }
 
-// flagSet returns the flags, which write to f. It sets f to their defaults.
+// flagSet returns flags that set f. It sets f to their defaults.
 func (f *serversFlags) flagSet() *flag.FlagSet {
 	flags := flag.NewFlagSet("bench servers", flag.ContinueOnError)
 	flags.IntVar(&f.servers, "servers", 10, "")
@@ -77,7 +77,7 @@ func runServers(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	return serving.Wait()
 }
 
-// listenAll listens on so many ports from the first one on, or on none.
+// listenAll listens on count consecutive ports from first on, or on none of them.
 func listenAll(ctx context.Context, host string, first, count int) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
@@ -91,7 +91,7 @@ func listenAll(ctx context.Context, host string, first, count int) (listeners []
 		var config net.ListenConfig
 		ln, err := config.Listen(ctx, "tcp", address)
 		if err != nil {
-			return listeners, fmt.Errorf("listen on %s: %w; choose other ports with --start_port, or end who holds it", address, err)
+			return listeners, fmt.Errorf("listen on %s: %w; choose other ports with --start_port, or stop the process that holds this one", address, err)
 		}
 		listeners = append(listeners, ln)
 	}

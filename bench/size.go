@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// size is a flag of bytes: a whole number, alone or with a unit, such as 128 or 64KiB.
+// size is a flag for a number of bytes: a whole number, alone or with a unit, such as 128 or 64KiB.
 type size int64
 
 // String implements flag.Value.

@@ -14,16 +14,17 @@ import (
 	"time"
 )
 
-// maxHeaderSize bounds, in bytes, what one check reads of the answer, interim (1xx) responses included.
+// maxHeaderSize is the most bytes that one check reads of the response, interim (1xx) responses
+// included.
 const maxHeaderSize = 64 << 10
 
-// check asks t once, on a connection of its own, and returns nil if t is fit for traffic. The error names t and says
-// what went wrong. The check ends at once when ctx does.
+// check probes t once, on its own connection, and returns nil if t is healthy. The error names t
+// and says what went wrong. The check ends as soon as ctx does.
 func check(ctx context.Context, cfg Config, t Target) error {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 
-	dialer := net.Dialer{KeepAlive: -1} // the connection does not live long enough for probes
+	dialer := net.Dialer{KeepAlive: -1} // the connection is too short-lived for probes
 	conn, err := dialer.DialContext(ctx, t.Network, t.Address)
 	if err == nil {
 		defer conn.Close()
@@ -40,9 +41,11 @@ func check(ctx context.Context, cfg Config, t Target) error {
 	return fmt.Errorf("health check of %s: %w", t.Name, err)
 }
 
-// get sends a GET over conn and reads the response header. Redirects are not followed: an answer is a sign of life.
+// get sends a GET over conn and reads the response header. It does not follow redirects: any
+// response is a sign of life.
 func get(ctx context.Context, conn net.Conn, host, path string) error {
-	// A deadline in the past ends a read or write under way, whether time ran out or the watch was stopped.
+	// A deadline in the past interrupts a read or write, whether time ran out or the watch was
+	// stopped.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
@@ -60,7 +63,7 @@ func get(ctx context.Context, conn net.Conn, host, path string) error {
 	return nil
 }
 
-// readStatus reads the header of the final response from r and returns its status code.
+// readStatus reads up to the end of the final response's header and returns its status code.
 func readStatus(r io.Reader) (int, error) {
 	limited := &io.LimitedReader{R: r, N: maxHeaderSize}
 	lines := textproto.NewReader(bufio.NewReader(limited))
@@ -73,15 +76,16 @@ func readStatus(r io.Reader) (int, error) {
 			}
 			return 0, err
 		}
-		// RFC 9110, section 15.2: any number of 1xx responses may come first; but 101 is the last word in HTTP.
+		// RFC 9110, section 15.2: any number of 1xx responses may come first. A 101 is the last
+		// response of HTTP.
 		if status >= 200 || status == http.StatusSwitchingProtocols {
 			return status, nil
 		}
 	}
 }
 
-// readHeader reads up to the empty line of one header and returns its status code. The fields do not matter: the proxy
-// passes responses with odd ones, and those must not take a backend out.
+// readHeader reads one header, up to its empty line, and returns its status code. It ignores the
+// fields: the proxy forwards responses with odd ones, so those must not take a backend out.
 func readHeader(lines *textproto.Reader) (status int, err error) {
 	line, err := lines.ReadLine()
 	if err == nil {
@@ -96,7 +100,8 @@ func readHeader(lines *textproto.Reader) (status int, err error) {
 	return status, err
 }
 
-// parseStatusLine returns the status code of a line such as "HTTP/1.1 200 OK", with or without the phrase.
+// parseStatusLine returns the status code of a line such as "HTTP/1.1 200 OK", with or without the
+// phrase.
 func parseStatusLine(line string) (status int, err error) {
 	version, rest, _ := strings.Cut(line, " ")
 	code, _, _ := strings.Cut(rest, " ")

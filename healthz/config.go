@@ -1,4 +1,13 @@
-// Package healthz watches backends with active health checks and reports those that go down or come back.
+// Package healthz watches backends with active health checks, and reports those that go down or
+// come back.
+//
+// Each check has its own connection, and no check outlasts its timeout. The number of concurrent
+// checks is bounded, and backends that hang cannot keep the others from being checked. A shortage
+// on this machine, such as of file descriptors, is not held against a backend. When Run returns,
+// nothing is left running.
+//
+// The package knows nothing of pools, traffic, or what a report leads to: the caller passes targets
+// and a function for each.
 package healthz
 
 import (
@@ -7,7 +16,8 @@ import (
 	"time"
 )
 
-// Bounds of the configuration. The shortest interval keeps a typing error ("2ms" for "2s") from flooding the backends.
+// Bounds of the configuration. The shortest interval keeps a typing error ("2ms" for "2s") from
+// flooding the backends.
 const (
 	minInterval      = 10 * time.Millisecond
 	maxInterval      = time.Hour
@@ -17,21 +27,24 @@ const (
 	maxMaxConcurrent = 10000
 )
 
-// Config is the section pools.NAME.health of the configuration file. Start from DefaultConfig: the zero value is not
-// valid.
+// Config is the pools.NAME.health section of the configuration file. Start from DefaultConfig: the
+// zero value is not valid.
 type Config struct {
-	// Path is what a check GETs; the backend must answer 2xx or 3xx. Empty: a connection that opens is enough.
+	// Path is what a check GETs; the backend must answer 2xx or 3xx. If it is empty, a connection
+	// that opens is enough.
 	Path string `yaml:"path"`
 	// Interval is the pause between two checks of one backend, give or take 10 %; 10ms to 1h.
 	Interval time.Duration `yaml:"interval"`
-	// Timeout bounds one check from the start of the connect to the end of the response header; 1ms to 1m.
+	// Timeout bounds one check from the start of the connect to the end of the response header; 1ms
+	// to 1m.
 	Timeout time.Duration `yaml:"timeout"`
-	// Rise is the number of successes in a row that bring a backend back; 1 to 1000.
+	// Rise is the number of consecutive successes that bring a backend back; 1 to 1000.
 	Rise int `yaml:"rise"`
-	// Fall is the number of failures in a row that put a backend out; 1 to 1000. The first check of all needs but one.
+	// Fall is the number of consecutive failures that take a backend out; 1 to 1000. If the very
+	// first check fails, that is enough.
 	Fall int `yaml:"fall"`
-	// MaxConcurrent bounds the checks of this pool under way at once; 1 to 10000. Backends that are down get half of it
-	// at most. Time spent waiting for a turn does not count towards Timeout.
+	// MaxConcurrent is the most concurrent checks of this pool; 1 to 10000. Backends that are down
+	// get at most half of them. Time spent waiting for a slot does not count towards Timeout.
 	MaxConcurrent int `yaml:"max_concurrent"`
 }
 
@@ -46,8 +59,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate calls wrong once for each value out of bounds, with its key relative to the health section, the value, and
-// what is allowed.
+// Validate calls wrong once for each value out of range, with its key relative to the health
+// section, the value, and what is allowed.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	if c.Path != "" && !validPath(c.Path) {
 		wrong("path", c.Path, `"" or a path that begins with "/", in printable ASCII without spaces and "#"`)
@@ -73,7 +86,8 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	}
 }
 
-// validPath reports whether path can stand in a request line as it is: a space or a line end would split the request.
+// validPath reports whether path can stand in a request line unchanged: a space or a line end would
+// split the request.
 func validPath(path string) bool {
 	notInTarget := func(r rune) bool { return r <= ' ' || r > '~' || r == '#' }
 	return strings.HasPrefix(path, "/") && !strings.ContainsFunc(path, notInTarget)

@@ -11,21 +11,22 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Target is one backend to watch. It counts as up until a check says otherwise.
+// Target is a backend to watch. It counts as up until a check says otherwise.
 type Target struct {
-	Name    string // for errors, as people know the backend
+	Name    string // the backend's name in errors
 	Network string // "tcp" or "unix"
-	Address string // host:port, or the path of the socket; a host name is resolved anew for each check
+	Address string // host:port, or the path of the socket; a host name is resolved for each check
 	Host    string // Host field of the GET
 
-	// Report is called when the backend goes down (up is false and err says why) or comes back (up is true and err is
-	// nil), and never else. Calls for one target come one after the other; those for different targets may overlap.
-	// The next check of this target waits for Report to return.
+	// Report is called only when the backend goes down (up is false and err says why) or comes back
+	// (up is true and err is nil). Calls for one target are sequential; those for different targets
+	// may overlap. The next check of this target waits for Report to return.
 	Report func(up bool, err error)
 }
 
-// Run checks every target until ctx ends, and returns when no check and no Report is under way. The first checks start
-// at once. It costs one goroutine per target, and cfg.MaxConcurrent connections at most. cfg must be valid.
+// Run checks every target until ctx ends, and returns once no check and no Report is running. The
+// first checks start at once. It uses one goroutine per target and at most cfg.MaxConcurrent
+// connections. cfg must be valid.
 func Run(ctx context.Context, cfg Config, targets []Target) {
 	run(ctx, cfg, targets, func(ctx context.Context, t Target) error { return check(ctx, cfg, t) })
 }
@@ -44,14 +45,14 @@ func run(ctx context.Context, cfg Config, targets []Target, check func(context.C
 	wg.Wait()
 }
 
-// watcher is what the goroutines of one Run share.
+// watcher holds what the goroutines of one Run share.
 type watcher struct {
 	cfg   Config
 	check func(context.Context, Target) error
-	slots *semaphore.Weighted // bounds the checks under way
+	slots *semaphore.Weighted // bounds the concurrent checks
 
-	// suspects bounds the slots that backends known to be down may hold. Each of them can hold its slot for the whole
-	// timeout, and enough of them would keep the others from being checked in time.
+	// suspects bounds the slots of backends known to be down. Each of them can hold its slot for
+	// the whole timeout, and enough of them would delay the checks of the others.
 	suspects *semaphore.Weighted
 }
 
@@ -61,7 +62,7 @@ func (w *watcher) watch(ctx context.Context, t Target) {
 	for {
 		err := w.checkInTurn(ctx, t, s.suspect())
 		if ctx.Err() != nil {
-			return // the check was cut short and says nothing about the backend
+			return // the check was interrupted and says nothing about the backend
 		}
 		if !ownFault(err) {
 			var changed bool
@@ -92,15 +93,17 @@ func (w *watcher) checkInTurn(ctx context.Context, t Target, suspect bool) error
 	return w.check(ctx, t)
 }
 
-// ownFault reports whether a check failed for want of file descriptors or memory on this machine. That says nothing
-// about the backend, and taking it for a failure would put out every backend at once, under the highest load.
-// EADDRNOTAVAIL is not among them: it also tells of a backend in an address family that this machine lacks.
+// ownFault reports whether a check failed because this machine lacks file descriptors or memory.
+// That says nothing about the backend, and counting it as a failure would take out every backend at
+// once, under the highest load. EADDRNOTAVAIL is not included: a backend in an address family that
+// this machine lacks causes it too.
 func ownFault(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// jitter returns interval, give or take 10 %, so that the checks of many backends do not march in step.
+// jitter returns interval, give or take 10 %, so that the checks of many backends do not run in
+// step.
 func jitter(interval time.Duration) time.Duration {
 	return interval - interval/10 + rand.N(interval/5+1)
 }

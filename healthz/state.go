@@ -1,15 +1,17 @@
 package healthz
 
-// state is what the checks of one backend have shown so far. The zero value is the start: up, but unproven.
+// state is what the checks of one backend have shown so far. The zero value is the start: up, but
+// unproven.
 type state struct {
 	proven bool // a check has ended
 	down   bool
-	streak int // latest results in a row that speak against down's present value
+	streak int // number of latest consecutive results that contradict down
 }
 
-// next returns the state after one more check, and whether the backend went down or came back by it. rise is the number
-// of successes in a row that bring it back, fall the number of failures in a row that put it out. An unproven backend
-// goes out with its first failure: nothing yet speaks for it.
+// next returns the state after one more check, and whether that check took the backend down or
+// brought it back. rise is the number of consecutive successes that bring it back, and fall the
+// number of consecutive failures that take it out. An unproven backend goes out at its first
+// failure.
 func (s state) next(ok bool, rise, fall int) (next state, changed bool) {
 	needed := fall
 	switch {
@@ -32,7 +34,7 @@ func (s state) next(ok bool, rise, fall int) (next state, changed bool) {
 	return s, true
 }
 
-// suspect reports whether the next check is likely to fail, and so to last the whole timeout.
+// suspect reports whether the next check is likely to fail, and so to take the whole timeout.
 func (s state) suspect() bool {
 	return s.down && s.streak == 0
 }

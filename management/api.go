@@ -109,8 +109,8 @@ func methodNotAllowed(ctx *fasthttp.RequestCtx) {
 func survive(log zerolog.Logger) func(*fasthttp.RequestCtx, any) {
 	return func(ctx *fasthttp.RequestCtx, fault any) {
 		log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
-			Msg("a request to the management side met an error of the load balancer's own, please report this")
+			Msg("panic while a management request was served; please report it")
 		ctx.Response.Reset()
-		rest.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "an error of the load balancer's own; its log says which")
+		rest.WriteProblem(ctx, fasthttp.StatusInternalServerError, "", "the load balancer failed; its log has the details")
 	}
 }

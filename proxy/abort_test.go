@@ -108,8 +108,8 @@ func TestOldClientPauses(t *testing.T) {
 	}
 }
 
-// TestClientLeavesWithinItsBody wants the backend to see a broken request, not a
-// short one, and nobody to be blamed but the client.
+// TestClientLeavesWithinItsBody checks that the backend sees a broken request, not a short one, and
+// that the failure counts as the client's.
 func TestClientLeavesWithinItsBody(t *testing.T) {
 	for _, request := range []string{
 		"Content-Length: 100000\r\n\r\nhalf",
@@ -219,8 +219,8 @@ func TestRefusalKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// TestRefusalOfAClientThatCloses: the end of the connection must not destroy the
-// answer, though there is a body that nobody has read.
+// TestRefusalOfAClientThatCloses: the end of the connection must not destroy the answer, although
+// the body is unread.
 func TestRefusalOfAClientThatCloses(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Limiter = limits(1, 0.001)
@@ -273,8 +273,8 @@ func TestConnectionWithoutARequest(t *testing.T) {
 	}
 }
 
-// TestAnswerBeforeMoreRequests has the client send requests behind the one that ends
-// the connection, and only then read. What nobody reads must not destroy the answer.
+// TestAnswerBeforeMoreRequests has the client send requests after the one that ends the connection,
+// and only then read. The unread requests must not destroy the answer.
 func TestAnswerBeforeMoreRequests(t *testing.T) {
 	const size = 1 << 20
 	p, address := startProxy(t, testOptions(startRawBackend(t, answerAll(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("a", size))))))

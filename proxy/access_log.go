@@ -17,23 +17,23 @@ type Access string
 // The values of log.access.
 const (
 	AccessOff    Access = "off"
-	AccessErrors Access = "errors" // those that no backend answered in full or that passed in shadow mode alone, and every 5xx
+	AccessErrors Access = "errors" // requests that no backend answered in full, that only shadow mode let through, and every 5xx
 	AccessAll    Access = "all"
 )
 
-// accessLog is where the lines of requests go. It is safe for concurrent use.
+// accessLog writes a line for each request that it holds. It is safe for concurrent use.
 type accessLog struct {
 	which   Access
-	log     zerolog.Logger // which alone decides what lines there are, not its level
-	cutting atomic.Bool    // what was not done within the shutdown timeout
+	log     zerolog.Logger // its level is ignored: which alone selects the lines
+	cutting atomic.Bool    // the shutdown timeout is over and the remaining requests are being cut
 }
 
-// holds reports whether the log has a line for a request that ended so.
+// holds reports whether the log has a line for a request with this result.
 func (l *accessLog) holds(code int, why, shadowed reason.Code) bool {
 	return l.which == AccessAll || l.which == AccessErrors && (why != reason.None || shadowed != reason.None || code >= 500)
 }
 
-// request writes the line of an exchange, without the fields that nothing fills.
+// request writes the line of an exchange. Fields without a value are left out.
 func (l *accessLog) request(x *exchange, code int) {
 	r := &x.request
 	e := l.line(code, x.reason, x.addr)
@@ -55,8 +55,8 @@ func (l *accessLog) request(x *exchange, code int) {
 	e.Msg("request")
 }
 
-// turnedAway writes the line of a connection beyond server.max_connections, of which no
-// request was read.
+// turnedAway writes the line of a connection beyond server.max_connections. No request was read
+// from it.
 func (l *accessLog) turnedAway(peer netip.Addr, took time.Duration, sent int) {
 	code := reason.Overloaded.Status()
 	if !l.holds(code, reason.Overloaded, reason.None) {
@@ -68,7 +68,7 @@ func (l *accessLog) turnedAway(peer netip.Addr, took time.Duration, sent int) {
 	e.Msg("request")
 }
 
-// line begins a line with what every one has.
+// line begins a line with the fields that every line has.
 func (l *accessLog) line(code int, why reason.Code, addr netip.Addr) *zerolog.Event {
 	var text [64]byte // more than an address takes
 	address := addr.AppendTo(text[:0])
@@ -88,9 +88,9 @@ func addSize(e *zerolog.Event, took time.Duration, in, out int64) {
 	e.Float64("duration_ms", float64(took.Microseconds())/1000).Int64("bytes_in", in).Int64("bytes_out", out)
 }
 
-// level is error for a failure of a backend or of the load balancer, even if a
-// good status had been sent by then. A client whose request was cut at the end has not
-// gone of its own accord.
+// level returns error for a failure of a backend or of the load balancer, even after a good status
+// was sent. It also returns error for requests that shutdown cut: their clients did not leave of
+// their own accord.
 func (l *accessLog) level(code int, why reason.Code) zerolog.Level {
 	if code >= 500 || why.Status() >= 500 || why == reason.BackendAborted || why == reason.ClientGone && l.cutting.Load() {
 		return zerolog.ErrorLevel
@@ -104,8 +104,8 @@ func addPresent(e *zerolog.Event, name string, value []byte) {
 	}
 }
 
-// path is the target without its query, which may hold secrets. A target that is no
-// path was refused, and may hold a password: it has none.
+// path returns the target without its query, which may hold secrets. It returns nil for a target
+// that is not a path: such a request was refused, and its target may hold a password.
 func (r *request) path() []byte {
 	if len(r.target) == 0 || r.target[0] != '/' && r.target[0] != '*' {
 		return nil

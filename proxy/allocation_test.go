@@ -26,7 +26,7 @@ func TestNoAllocations(t *testing.T) {
 	plenty := limits(1_000_000, 1_000_000)
 	telling := limitsTold("both", 1_000_000, 1_000_000)
 	empty := limits(1, 0.0001)
-	keyed := keyLimits("X-API-Key", limiter.Terms{Limit: ample, MaxInFlight: 1}) // who has no key gets one request through
+	keyed := keyLimits("X-API-Key", limiter.Terms{Limit: ample, MaxInFlight: 1}) // a client without a key gets one request through
 	full := limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
 	full.Admit(full.Identify(loopback.Prefix.Addr(), nil), time.Now(), new(limiter.Decision)) // and never ends
 	exempt := ExemptConfig{Methods: []string{"OPTIONS"}, Paths: []string{"/healthz", "/a/path/that/is/longer/than/what/fits/on/the/stack"}}

@@ -9,7 +9,7 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// apiPrefix is the path that the clients' API has on the proxy's listener.
+// apiPrefix is the path of the clients' API on the proxy's listener.
 var apiPrefix = []byte("/v1/api/")
 
 // API is what answers the calls below /v1/api/ on the proxy's listener, through fasthttp's own Request
@@ -23,7 +23,7 @@ type API struct {
 	Count func(status int)
 }
 
-// isAPI reports whether the request is for the API and not for a backend.
+// isAPI reports whether the request is for the API rather than for a backend.
 func (p *Proxy) isAPI(x *exchange) bool {
 	return p.api != nil && bytes.HasPrefix(x.request.target, apiPrefix)
 }
@@ -31,14 +31,13 @@ func (p *Proxy) isAPI(x *exchange) bool {
 // maxAPIBody bounds the body of a request to the API.
 const maxAPIBody = 1 << 20
 
-// serveAPI answers through fasthttp's own Request and Response: the API is not
-// the hot path. A call that may not use it is refused before a byte of its body
-// takes memory.
+// serveAPI answers through fasthttp's own Request and Response: the API is not the hot path. A
+// caller without access is refused before its body takes any memory.
 func (p *Proxy) serveAPI(x *exchange) reason.Code {
 	x.api = true
 	p.identify(x) // for the access log
-	// fasthttp lets no handler set a Date. It writes its own once the header has been
-	// reset, which takes back what configure has switched off for all responses.
+	// fasthttp lets no handler set a Date. It writes its own after a reset of the header, which
+	// undoes what configure has switched off for all responses.
 	x.ctx.Response.Header.Reset()
 	x.ctx.Response.Header.SetNoDefaultContentType(true)
 	if p.api.MayUse(x.ctx) {

@@ -20,15 +20,15 @@ import (
 type backend struct {
 	BackendAddress
 	pool      *pool
-	name      string // as metrics and logs call it
+	name      string // as metrics and logs name it
 	weight    int
 	hash      uint64 // for balance.IPHash
 	hostField []byte // for requests without a Host
 
-	idle  fasthttp.HostClient // used for its pool of connections only
+	idle  fasthttp.HostClient // only its connection pool is used
 	state atomic.Uint32       // see pool.mark
 
-	_        [64]byte // what follows changes with every request
+	_        [64]byte // the fields below change with every request
 	inFlight atomic.Int64
 	codes    metrics.Codes
 }
@@ -60,19 +60,19 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 	return b
 }
 
-// takesRequests reports whether nothing keeps requests from the backend.
+// takesRequests reports whether the backend may be sent requests.
 func (b *backend) takesRequests() bool { return b.state.Load() == 0 }
 
 // backendConn is a connection to a backend. One exchange at a time owns it.
 type backendConn struct {
 	wire.Conn
-	reused  bool // an earlier exchange has ended on it
+	reused  bool // an earlier exchange ended on it
 	release func()
 	discard func()
 }
 
-// connect takes an idle connection out of the pool, or dials. fresh lets it only
-// dial: then the race of keep-alive cannot be lost again.
+// connect takes an idle connection out of the pool, or dials. If fresh is true it always dials, so
+// that the keep-alive race cannot be lost again.
 func (b *backend) connect(fresh bool) (*backendConn, reason.Code) {
 	for {
 		pooled, err := b.idle.AcquireConn(0, false)
@@ -80,7 +80,7 @@ func (b *backend) connect(fresh bool) (*backendConn, reason.Code) {
 			return nil, connectReason(err)
 		}
 		c := pooled.Conn().(*backendConn)
-		if c.release == nil { // fresh; its place in fasthttp's pool has a type we cannot name, so it is kept in these
+		if c.release == nil { // newly dialed; its handle in fasthttp's pool has a type without a name, so closures keep it
 			c.release = func() { b.idle.ReleaseConn(pooled) }
 			c.discard = func() { b.idle.CloseConn(pooled) }
 			return c, reason.None
@@ -92,7 +92,7 @@ func (b *backend) connect(fresh bool) (*backendConn, reason.Code) {
 	}
 }
 
-// connectReason tells what a failed connect means.
+// connectReason returns the reason for a failed connect.
 func connectReason(err error) reason.Code {
 	switch {
 	case errors.Is(err, fasthttp.ErrNoFreeConns):
@@ -103,8 +103,8 @@ func connectReason(err error) reason.Code {
 	return reason.ConnectFailed
 }
 
-// count counts an attempt by the status that the backend sent or, where it sent
-// none, the one that its failure stands for.
+// count counts an attempt by the status that the backend sent or, if it sent none, by the status of
+// the failure.
 func (b *backend) count(status int, why reason.Code) {
 	if status == 0 {
 		status = why.Status()

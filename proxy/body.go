@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// framing is how the end of a body is found (RFC 9112, section 6.3).
+// framing is how the end of a body is determined (RFC 9112, section 6.3).
 type framing uint8
 
 const (
@@ -16,34 +16,34 @@ const (
 	untilClose
 )
 
-// body reads the body of a request or a response, and knows where it ends.
+// body reads the body of a request or a response up to its end.
 type body struct {
 	in      *inbound
-	timeout time.Duration // longest silence
+	timeout time.Duration // longest pause between two reads
 	framing framing
-	length  int64 // of a body of fixedLength
-	left    int64 // bytes still to come, of the body or of the chunk
-	data    int64 // bytes read of it, without framing
-	ended   bool  // it has been read to its end
+	length  int64 // of a fixedLength body
+	left    int64 // bytes still to come of the body or of the current chunk
+	data    int64 // bytes read so far, without framing
+	ended   bool  // the whole body has been read
 
 	chunk      chunkState
 	extensions int // bytes of chunk extensions so far
 	trailers   trailers
 }
 
-// chunkState is where in a chunked body the reader stands (RFC 9112, section 7.1).
+// chunkState is the position of the reader in a chunked body (RFC 9112, section 7.1).
 type chunkState uint8
 
 const (
 	chunkSize    chunkState = iota // before a chunk's size
 	chunkData                      // in a chunk's data
-	chunkDataEnd                   // before the CRLF behind it
-	chunkTrailer                   // behind the last chunk
+	chunkDataEnd                   // before the CRLF after the data
+	chunkTrailer                   // after the last chunk
 )
 
-var errChunk = errors.New("the chunked coding is broken")
+var errChunk = errors.New("the chunked coding is invalid")
 
-// newBody makes the reader of a body; length counts for fixedLength.
+// newBody returns the reader of a body. length is used for fixedLength only.
 func newBody(in *inbound, f framing, length int64, timeout time.Duration) body {
 	return body{in: in, timeout: timeout, framing: f, length: length, left: length,
 		ended: f == noBody || f == fixedLength && length == 0}
@@ -52,9 +52,9 @@ func newBody(in *inbound, f framing, length int64, timeout time.Duration) body {
 // ready reports whether next can return something without waiting.
 func (b *body) ready() bool { return b.ended || b.in.r < b.in.w }
 
-// next appends bytes of the body to dst, as many as its capacity holds, and waits
-// for the peer only when it would append none. At the end of the body ended is
-// true. An error means that the body was broken off.
+// next appends bytes of the body to dst, up to its capacity. It waits for the peer only if it would
+// otherwise append nothing. At the end of the body it sets ended. An error means that the body is
+// incomplete.
 func (b *body) next(dst []byte) ([]byte, error) {
 	room := cap(dst) - len(dst)
 	switch {
@@ -79,7 +79,7 @@ func (b *body) next(dst []byte) ([]byte, error) {
 	return dst, unexpected(err)
 }
 
-// nextChunked is next for chunked bodies. dst gets the data alone.
+// nextChunked is next for chunked bodies. dst gets only the data.
 func (b *body) nextChunked(dst []byte) ([]byte, error) {
 	for start := len(dst); ; {
 		if b.chunk != chunkData {
@@ -93,7 +93,7 @@ func (b *body) nextChunked(dst []byte) ([]byte, error) {
 			continue
 		}
 		if len(dst) == cap(dst) || len(dst) > start && b.in.r == b.in.w {
-			return dst, nil // what is there goes out before we wait for more
+			return dst, nil // send what is here before waiting for more
 		}
 		room := int(min(int64(cap(dst)-len(dst)), b.left))
 		n, err := b.in.read(dst[len(dst):len(dst)+room], b.timeout)
@@ -108,7 +108,7 @@ func (b *body) nextChunked(dst []byte) ([]byte, error) {
 	}
 }
 
-// chunkLine moves on by one line that is not data.
+// chunkLine processes one line of framing: a size, the end of a chunk's data, or a trailer.
 func (b *body) chunkLine(line []byte) error {
 	switch b.chunk {
 	case chunkSize:
@@ -133,9 +133,9 @@ func (b *body) chunkLine(line []byte) error {
 	return nil
 }
 
-// parseChunkSize reads the line before a chunk's data. extension is how many of the bytes behind the
-// size count towards maxExtensions. White space there is BWS even without an extension: servers pad
-// sizes with it.
+// parseChunkSize parses the line before a chunk's data. extension is the number of bytes after the
+// size that count towards maxExtensions. White space there is BWS even without an extension:
+// servers pad sizes with it.
 func parseChunkSize(line []byte) (size int64, extension int, ok bool) {
 	const most = 15 // digits that fit into an int64
 	digits := 0
@@ -167,7 +167,7 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
-// appendChunk frames the data at the end of b, from start on, as one chunk.
+// appendChunk frames the data in b[start:] as one chunk.
 func appendChunk(b []byte, start int) []byte {
 	size := len(b) - start
 	var head [18]byte
@@ -187,7 +187,7 @@ func appendChunk(b []byte, start int) []byte {
 	return append(b, '\r', '\n')
 }
 
-// chunkOverhead is what appendChunk and the last chunk add at most.
+// chunkOverhead is the most that appendChunk and the last chunk can add.
 const chunkOverhead = 18 + 2 + len(lastChunk)
 
 const lastChunk = "0\r\n\r\n"

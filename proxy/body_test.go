@@ -162,7 +162,7 @@ func TestChunkedRefuses(t *testing.T) {
 	}
 }
 
-// What appendChunk frames, the decoder and nobody else's rules read back.
+// What appendChunk frames, the decoder reads back.
 func TestAppendChunk(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		before := rapid.SampledFrom([]string{"", "HTTP/1.1 200 OK\r\n\r\n"}).Draw(t, "before")

@@ -1,15 +1,14 @@
 package proxy
 
 const (
-	maxExtension  = 256      // bytes behind one chunk's size
-	maxExtensions = 16 << 10 // bytes behind all the sizes of a body
-	maxPadded     = 16       // width up to which the white space behind a size costs nothing: a long body has many
+	maxExtension  = 256      // bytes after one chunk's size
+	maxExtensions = 16 << 10 // bytes after all the sizes of a body
+	maxPadded     = 16       // width up to which white space after a size is not counted: a long body has many
 )
 
-// isChunkExtension reports whether b may stand between a chunk's size and CRLF:
-// *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ), as RFC 9112,
-// section 7.1.1, has it, and BWS: servers that pad a size pad it behind its extensions
-// too. What an extension says never goes on.
+// isChunkExtension reports whether b may stand between a chunk's size and CRLF: *( BWS ";" BWS
+// token [ BWS "=" BWS ( token / quoted-string ) ] ) of RFC 9112, section 7.1.1, and then BWS,
+// because servers that pad sizes pad extensions too. Extensions are never forwarded.
 func isChunkExtension(b []byte) bool {
 	for {
 		if b = skipSpace(b); len(b) == 0 {
@@ -35,7 +34,7 @@ func isChunkExtension(b []byte) bool {
 	}
 }
 
-// skipSpace drops the white space that b begins with.
+// skipSpace returns b without its leading white space.
 func skipSpace(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
 		b = b[1:]
@@ -43,7 +42,7 @@ func skipSpace(b []byte) []byte {
 	return b
 }
 
-// tokenLength is how many bytes at the beginning of b are a token, 0 for none.
+// tokenLength returns the length of the token that b begins with, or 0.
 func tokenLength(b []byte) int {
 	n := 0
 	for n < len(b) && charClass[b[n]]&classToken != 0 {
@@ -52,8 +51,8 @@ func tokenLength(b []byte) int {
 	return n
 }
 
-// quotedLength is how many bytes at the beginning of b are a quoted-string (RFC
-// 9110, section 5.6.4), 0 for none.
+// quotedLength returns the length of the quoted-string that b begins with (RFC 9110, section
+// 5.6.4), or 0.
 func quotedLength(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return 0
@@ -62,7 +61,7 @@ func quotedLength(b []byte) int {
 		switch b[i] {
 		case '"':
 			return i + 1
-		case '\\': // quotes the byte behind it, which may be no control byte either
+		case '\\': // escapes the next byte, which may not be a control byte either
 			if i++; i == len(b) || charClass[b[i]]&classValue == 0 {
 				return 0
 			}

@@ -9,7 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// ClientIPHeader names the field that trusted proxies tell a client's address in.
+// ClientIPHeader is the name of the field in which trusted proxies send a client's address.
 type ClientIPHeader string
 
 const (
@@ -21,14 +21,15 @@ const (
 func (h *ClientIPHeader) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.ScalarNode || !holdsClientIP(n.Value) {
 		return fmt.Errorf("the name of a field, such as X-Forwarded-For, X-Real-IP or CF-Connecting-IP, of at most %d bytes, "+
-			"and none that the balancer acts on otherwise", maxClientIPHeader)
+			"and not one that the balancer uses in another way", maxClientIPHeader)
 	}
 	*h = ClientIPHeader(n.Value)
 	return nil
 }
 
-// holdsClientIP reports whether the field of this name can tell a client's address: the proxy does
-// not act on it otherwise, nor refuses it, and it is neither a list of hops nor a credential.
+// holdsClientIP reports whether the field of this name can hold a client's address: the proxy
+// neither refuses it nor uses it for anything else, and it is neither a list of hops nor a
+// credential.
 func holdsClientIP(name string) bool {
 	if name == "" || len(name) > maxClientIPHeader || !onlyClass([]byte(name), classToken) {
 		return false
@@ -43,14 +44,14 @@ func holdsClientIP(name string) bool {
 	return false
 }
 
-// The fields that hold a client's address alone, as bits: X-Real-IP, which many backends believe,
-// and that of server.client_ip_header.
+// The fields that hold only a client's address, as bits: X-Real-IP, which many backends trust, and
+// the field of server.client_ip_header.
 const (
 	realIPField = 1 << iota
 	toldField
 )
 
-// addressField tells which of the fields that hold a client's address alone f is, 0 for none.
+// addressField returns which of these fields f is, or 0.
 func (h *hopOptions) addressField(f *field) uint8 {
 	switch {
 	case f.kind == kindRealIP:
@@ -61,14 +62,15 @@ func (h *hopOptions) addressField(f *field) uint8 {
 	return 0
 }
 
-// tells reports whether the name is that of server.client_ip_header, or looks like it.
+// tells reports whether the name is that of server.client_ip_header, or differs from it only in _
+// and -.
 func (h *hopOptions) tells(name []byte) bool {
 	return len(name) == len(h.told) && equalDashed(name, h.told)
 }
 
-// noteClientIP notes the value of a field that has the name of server.client_ip_header; the last
-// one counts. ok is false for a name that only differs in _ and -: a backend that reads names like
-// a CGI would take it for that field.
+// noteClientIP records the value of the field named by server.client_ip_header; the last one
+// counts. ok is false for a name that differs from it only in _ and -: a backend that reads names
+// as CGI does would mistake it for that field.
 func (r *request) noteClientIP(f *field) (ok bool) {
 	if !r.hop.tells(f.name) {
 		return true
@@ -77,7 +79,7 @@ func (r *request) noteClientIP(f *field) (ok bool) {
 	return equalFold(f.name, r.hop.told)
 }
 
-// appendAddress appends a field with an address as its value.
+// appendAddress appends a field whose value is an address.
 func appendAddress(dst, name []byte, addr netip.Addr) []byte {
 	dst = append(append(dst, name...), ": "...)
 	return append(addr.AppendTo(dst), "\r\n"...)

@@ -6,8 +6,7 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// clientSet holds the connections of clients that are open. It is safe for
-// concurrent use.
+// clientSet holds the open connections of clients. It is safe for concurrent use.
 type clientSet struct {
 	most int // 0 means no limit
 
@@ -15,7 +14,7 @@ type clientSet struct {
 	conns map[*clientConn]struct{}
 }
 
-// add takes a connection in; ok is false when there are as many as may be.
+// add adds a connection. ok is false if the set is full.
 func (s *clientSet) add(c *clientConn) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,9 +37,8 @@ func (s *clientSet) len() int {
 	return len(s.conns)
 }
 
-// closeUnused closes the connections on which not a byte of a request has come.
-// fasthttp would wait five seconds for one. Who serves them finds out, and closes
-// them for good.
+// closeUnused closes the connections on which no byte of a request has arrived; fasthttp would give
+// each of them five seconds. The goroutine that serves such a connection notices, and releases it.
 func (s *clientSet) closeUnused() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,8 +49,7 @@ func (s *clientSet) closeUnused() {
 	}
 }
 
-// cutAll is closeUnused for all connections, whatever is under way on them: they
-// end with RST.
+// cutAll closes all connections with RST, even in the middle of a request.
 func (s *clientSet) cutAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

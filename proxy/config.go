@@ -17,23 +17,23 @@ import (
 	"loadbalancer/proxy/balance"
 )
 
-// ServerConfig is the section server, without its listener.
+// ServerConfig is the server section without its listener.
 type ServerConfig struct {
 	ReadHeaderTimeout time.Duration  `yaml:"read_header_timeout"`
 	BodyTimeout       time.Duration  `yaml:"body_timeout"`
 	IdleTimeout       time.Duration  `yaml:"idle_timeout"`
 	MaxHeaderSize     Size           `yaml:"max_header_size"`
-	MaxBodySize       Size           `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have bounds of their own; 0 means no limit
+	MaxBodySize       Size           `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have their own bounds; 0 means no limit
 	MaxConnections    int            `yaml:"max_connections"` // 0 means no limit
 	TrustedProxies    []string       `yaml:"trusted_proxies"`
-	ClientIPHeader    ClientIPHeader `yaml:"client_ip_header"` // of the trusted proxies
-	ProxyProtocol     bool           `yaml:"proxy_protocol"`   // of the trusted proxies; needs one
+	ClientIPHeader    ClientIPHeader `yaml:"client_ip_header"` // the field that trusted proxies set
+	ProxyProtocol     bool           `yaml:"proxy_protocol"`   // trusted proxies send a PROXY header; needs at least one
 	Via               ViaName        `yaml:"via"`              // "": no Via is added
-	EarlyHints        bool           `yaml:"early_hints"`      // interim responses of backends, such as 103, go on to clients of HTTP/1.1
+	EarlyHints        bool           `yaml:"early_hints"`      // forward interim responses of backends, such as 103, to HTTP/1.1 clients
 	ShutdownTimeout   time.Duration  `yaml:"shutdown_timeout"`
 }
 
-// DefaultServerConfig is what a file without a server section gets.
+// DefaultServerConfig returns the values of a file without a server section.
 func DefaultServerConfig() ServerConfig {
 	return ServerConfig{
 		ReadHeaderTimeout: 10 * time.Second,
@@ -70,7 +70,7 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	}
 }
 
-// PoolConfig is one entry of the section pools, without its health checks.
+// PoolConfig is one entry of the pools section, without its health checks.
 type PoolConfig struct {
 	Balance  balance.Policy  `yaml:"balance"`
 	Backends []BackendConfig `yaml:"backends"`
@@ -89,16 +89,16 @@ type BackendConfig struct {
 type TimeoutConfig struct {
 	Connect        time.Duration `yaml:"connect"`
 	ResponseHeader time.Duration `yaml:"response_header"`
-	Tunnel         time.Duration `yaml:"tunnel"` // longest silence after 101 Switching Protocols
+	Tunnel         time.Duration `yaml:"tunnel"` // longest pause after 101 Switching Protocols
 }
 
-// RetryConfig says which requests may be tried again, and how often.
+// RetryConfig says which requests may be retried, and how often.
 type RetryConfig struct {
-	Attempts       int  `yaml:"attempts"`        // tries in all, each on another backend
+	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend
 	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
 }
 
-// DefaultPoolConfig is a pool before its section is read.
+// DefaultPoolConfig returns a pool's values before its section is read.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
@@ -106,7 +106,7 @@ func DefaultPoolConfig() PoolConfig {
 	}
 }
 
-// UnmarshalYAML gives a backend its defaults before it is read.
+// UnmarshalYAML sets a backend's defaults before it decodes it.
 func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
 	type plain BackendConfig
 	*c = BackendConfig{Weight: 1}
@@ -152,11 +152,11 @@ type RouteConfig struct {
 	Pool string `yaml:"pool"`
 }
 
-// ValidateRoutes calls wrong once for each fault, with its path in the file.
-// pools holds the names that a route may name.
+// ValidateRoutes calls wrong once for each fault, with its path in the file. pools lists the names
+// that a route may refer to.
 func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string, value any, allowed string)) {
 	if len(routes) == 0 && len(pools) > 1 {
-		wrong("routes", "", "routes that say which request goes to which of the pools")
+		wrong("routes", "", "routes that say which requests go to which pool")
 	}
 	type key struct{ host, path string }
 	seen := map[key]int{}
@@ -194,14 +194,14 @@ func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string
 	}
 }
 
-// BackendAddress is a backend's URL taken apart.
+// BackendAddress is a backend's URL, parsed.
 type BackendAddress struct {
 	Network string // tcp or unix
 	Address string // host:port, or the socket's path
-	Host    string // what its Host field says
+	Host    string // the value of its Host field
 }
 
-// ParseBackendURL reads http://host:port or unix:/path.
+// ParseBackendURL parses http://host:port or unix:/path.
 func ParseBackendURL(s string) (BackendAddress, error) {
 	const allowed = "http://host:port or unix:/path"
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
@@ -230,16 +230,17 @@ func ParseBackendURL(s string) (BackendAddress, error) {
 	return BackendAddress{Network: "tcp", Address: net.JoinHostPort(u.Hostname(), port), Host: u.Host}, nil
 }
 
-// isPort reports whether s is a port in decimal digits. A leading zero is refused: it may mean octal.
+// isPort reports whether s is a port in decimal digits. A leading zero is refused because it may
+// mean octal.
 func isPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
-// Size is a number of bytes, written 16KiB, 8MiB, 1GiB or as a plain number.
+// Size is a number of bytes, written as 16KiB, 8MiB, 1GiB or a plain number.
 type Size int64
 
-// UnmarshalYAML reads a size.
+// UnmarshalYAML parses a size.
 func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 	text, factor := strings.TrimSpace(n.Value), int64(1)
 	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
@@ -255,19 +256,19 @@ func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// checkTimeout refuses what is no useful timeout: among them the bare number,
-// which YAML reads as nanoseconds.
+// checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML
+// reads as nanoseconds.
 func checkTimeout(wrong func(path string, value any, allowed string), path string, d time.Duration) {
 	if d < time.Millisecond || d > 24*time.Hour {
 		wrong(path, d, "a time from 1ms to 24h, such as 250ms or 30s")
 	}
 }
 
-// parsePrefix reads an address or a range of addresses.
+// parsePrefix parses an address or a range of addresses.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "/") {
 		p, err := netip.ParsePrefix(s)
-		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // no peer's address is of that form
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // no peer's address has that form
 			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 		}
 		return p.Masked(), err

@@ -52,7 +52,7 @@ func TestServerConfigValidate(t *testing.T) {
 		},
 			[]string{"trusted_proxies[1]", "trusted_proxies[2]", "trusted_proxies[3]", "trusted_proxies[4]"}},
 		{"PROXY protocol", func(c *ServerConfig) { c.ProxyProtocol, c.TrustedProxies = true, []string{"10.0.0.1"} }, nil},
-		{"PROXY protocol of nobody", func(c *ServerConfig) { c.ProxyProtocol = true }, []string{"proxy_protocol"}},
+		{"PROXY protocol without trusted proxies", func(c *ServerConfig) { c.ProxyProtocol = true }, []string{"proxy_protocol"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := DefaultServerConfig()

@@ -9,17 +9,17 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// listener hands out client connections and keeps count of those that are open.
+// listener accepts client connections and tracks those that are open.
 type listener struct {
 	net.Listener
 	clients  *clientSet
-	turnAway func(net.Conn) // answers a connection that is one too many
+	turnAway func(net.Conn) // answers a connection beyond the limit
 	wait     headerTimeouts
 	proxied  func(peer netip.Addr) bool // whether its connections begin with a PROXY header
 	closed   atomic.Bool
 }
 
-// Accept waits for the next client.
+// Accept waits for the next connection.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -45,8 +45,7 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// peerOf is the address at the other end. Who connects over a unix socket is on
-// this machine.
+// peerOf returns the address at the other end. A peer on a unix socket is on this machine.
 func peerOf(conn net.Conn) netip.Addr {
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		return addrOf(tcp)
@@ -54,34 +53,34 @@ func peerOf(conn net.Conn) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
-// addrOf is an address in the form that all of them are compared in.
+// addrOf returns an address in the form in which addresses are compared.
 func addrOf(tcp *net.TCPAddr) netip.Addr {
 	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
-// clientConn is a client's connection. fasthttp reads the headers of requests
-// from it, one at a time and no byte more. Bodies are read, and the responses of
-// backends written, by us and past fasthttp: its Request and Response would
-// reorder and rewrite fields, and hide where a body begins and ends.
+// clientConn is a client's connection. fasthttp reads request headers from it, one at a time and
+// not a byte more. Request bodies are read and backend responses are written here, without
+// fasthttp, whose Request and Response would reorder and rewrite fields and hide where a body
+// begins and ends.
 type clientConn struct {
 	wire.Conn
-	peer     netip.Addr // who is at the other end, or told by the PROXY header to be
+	peer     netip.Addr // the other end's address, or the one in the PROXY header
 	set      *clientSet
 	closed   atomic.Bool
 	used     atomic.Bool // a byte of a request has come
 	wait     *headerTimeouts
-	headerBy time.Time // when a header that has begun must have ended
+	headerBy time.Time // when the header that has begun must be complete
 	lastUse  time.Time // the end of the last exchange; zero before the first
 	scan     headerScan
-	in       inbound // what came behind the header: a body, or the next request
-	answered bool    // the response is sent: fasthttp's own is to be dropped
+	in       inbound // bytes after the header: a body, or the next request
+	answered bool    // the response is sent: drop fasthttp's own
 	ending   wire.Ending
 
-	awaitsProxy bool // a PROXY header has to come first
-	forwarded   bool // one has come
+	awaitsProxy bool // a PROXY header must come first
+	forwarded   bool // a PROXY header has come
 }
 
-// Read gives fasthttp the bytes of a header, and what follows that in no case.
+// Read gives fasthttp the bytes of a header, and never what follows it.
 func (c *clientConn) Read(p []byte) (int, error) {
 	if c.awaitsProxy {
 		if err := c.readProxyHeader(p); err != nil {
@@ -112,15 +111,15 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// headerTimeouts bounds the wait for a request. On a connection that begins with a
-// PROXY header, header bounds that and the first request's header together.
+// headerTimeouts bounds the wait for a request. On a connection that begins with a PROXY header,
+// header covers that header and the first request's together.
 type headerTimeouts struct {
 	header time.Duration // for the first byte on a new connection, and from the first byte to the end of a header
-	idle   time.Duration // for the first byte on a connection that has served
+	idle   time.Duration // for the first byte on a connection that has served a request
 }
 
-// expectHeader sets the deadline for the read of a header. fasthttp could do so,
-// but reads the clock and sets a deadline twice for each request.
+// expectHeader sets the deadline for reading a header. fasthttp could do so too, but it reads the
+// clock and sets a deadline twice for each request.
 func (c *clientConn) expectHeader() {
 	switch {
 	case !c.headerBy.IsZero():
@@ -133,13 +132,13 @@ func (c *clientConn) expectHeader() {
 	}
 }
 
-// boundHeader sets the deadline for the end of the header that begins now.
+// boundHeader sets the deadline for the rest of a header that has begun.
 func (c *clientConn) boundHeader() {
 	c.headerBy = time.Now().Add(c.wait.header)
 	_ = c.SetReadDeadline(c.headerBy)
 }
 
-// Write is called by fasthttp alone. It writes each response with one call.
+// Write is for fasthttp, which writes each response with one call.
 func (c *clientConn) Write(p []byte) (int, error) {
 	if c.answered {
 		c.answered = false
@@ -148,7 +147,7 @@ func (c *clientConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// Close ends the connection, as the last exchange has left it.
+// Close ends the connection in the way that the last exchange decided.
 func (c *clientConn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
@@ -157,8 +156,8 @@ func (c *clientConn) Close() error {
 	return c.End(c.ending)
 }
 
-// abort makes Close cut the connection with RST, so that the client can tell a
-// response that ends with the connection from one that was broken off.
+// abort makes Close reset the connection (RST), so that the client can tell a truncated response
+// from one that ends with the connection.
 func (c *clientConn) abort() {
 	c.ending.Raise(wire.Reset)
 	c.ResetOnClose()

@@ -149,8 +149,8 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// TestReadOfPieces cuts the same requests at any places: fasthttp gets each header
-// and not a byte more, and the bodies come to who reads them past it.
+// TestReadOfPieces cuts the same requests at any places: fasthttp gets each header and not a byte
+// more, and the bodies go to their own reader.
 func TestReadOfPieces(t *testing.T) {
 	p := New(testOptions("http://127.0.0.1:1"))
 	rapid.Check(t, func(t *rapid.T) {
@@ -178,8 +178,8 @@ func TestReadOfPieces(t *testing.T) {
 	})
 }
 
-// A pipelined request with a fault is refused at once, too: nobody waits for an end
-// of its header that never comes.
+// A faulty pipelined request is refused at once, too, without waiting for an end of its header that
+// may never come.
 func TestPipelinedFault(t *testing.T) {
 	url, _ := startCountingBackend(t)
 	_, address := startProxy(t, testOptions(url))

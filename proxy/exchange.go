@@ -12,8 +12,8 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// exchange is one request and its response, on its way through the steps. It is
-// owned by the goroutine that serves the request and is reused afterwards.
+// exchange is one request and its response on their way through the steps. The goroutine that
+// serves the request owns it; afterwards it is reused.
 type exchange struct {
 	ctx     *fasthttp.RequestCtx
 	client  *clientConn
@@ -22,37 +22,37 @@ type exchange struct {
 	request  request          // guard
 	api      bool             // serveAPI: a call of the API
 	viaAPI   bool             // the API answers, through fasthttp's own Response
-	addr     netip.Addr       // identify: who asks
+	addr     netip.Addr       // identify: the caller's address
 	key      uint64           // identify: a hash of addr
 	trusted  bool             // identify: the peer is a trusted proxy
 	decision limiter.Decision // admit
-	lease    limiter.Lease    // admit: until leave
-	counted  bool             // admit: decision and fields are for the client
-	fields   limiter.Fields   // admit: those that tell the client of decision
+	lease    limiter.Lease    // admit: released by leave
+	counted  bool             // admit: decision and fields are shown to the client
+	fields   limiter.Fields   // admit: the fields that report decision
 	pool     *pool            // route
 	tried    triedSet         // pick
 	backend  *backend         // pick
 	conn     *backendConn     // attempt: until it is given back
-	reused   bool             // attempt: its connection had served before
-	again    bool             // attempt: there was one before, so time has passed
-	unsent   bool             // attempt: no byte of the request has left in the last try
-	sentAt   time.Time        // attempt: the request left, as far as it is sent with its header
-	watch    wire.Watch       // attempt: of the client, when the backend is slow
+	reused   bool             // attempt: the connection had served before
+	again    bool             // attempt: this is not the first, so time has passed
+	unsent   bool             // attempt: the last one sent no byte of the request
+	sentAt   time.Time        // attempt: when the request, or its header, was sent
+	watch    wire.Watch       // attempt: watches the client while the backend is slow
 	small    []byte           // attempt: a small request body, once read
-	upload   upload           // attempt: a larger one on its way
+	upload   upload           // attempt: a larger request body
 	response response         // attempt
-	status   int              // respond: the status sent, 0 for none
-	received int64            // guard, tunnel: bytes read from the client, without the body's
+	status   int              // respond: the status sent, or 0
+	received int64            // guard, tunnel: bytes read from the client, without the body
 	sent     int64            // respond, tunnel: bytes written to the client
-	finished time.Time        // end: the client has its answer
-	reason   reason.Code      // why no backend's answer was sent in full
+	finished time.Time        // end: when the client had its answer
+	reason   reason.Code      // why no backend's response was sent in full
 
-	out []byte // the request on its way out, then the response
+	out []byte // the outgoing request, then the outgoing response
 }
 
-// outSize is what an exchange's out buffer starts with: all that was read with a
-// response's header can leave with it, in one write. A header that needs more lets
-// it grow, up to maxOutSize, beyond which it is not kept.
+// outSize is the initial size of an exchange's out buffer: everything that was read along with a
+// response's header fits, and leaves in one write. The buffer grows for a larger header; beyond
+// maxOutSize it is not kept.
 const (
 	outSize    = responseBufferSize + 4<<10
 	maxOutSize = 64 << 10
@@ -66,14 +66,14 @@ var exchanges = sync.Pool{New: func() any {
 	}
 }}
 
-// beginExchange takes an exchange for a request that fasthttp has parsed.
+// beginExchange returns an exchange for a request that fasthttp has parsed.
 func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.ctx = ctx
 	x.client = ctx.Conn().(*clientConn)
 	x.client.headerBy = time.Time{}
 	x.started = ctx.Time()
-	x.addr = x.client.peer // until identify knows better
+	x.addr = x.client.peer // until identify finds a better one
 	x.client.ending.RaiseIf(ctx.Request.Header.ConnectionClose(), wire.Close)
 	return x
 }
@@ -81,8 +81,8 @@ func beginExchange(ctx *fasthttp.RequestCtx) *exchange {
 // ends reports whether the client's connection ends with this exchange.
 func (x *exchange) ends() bool { return x.client.ending != wire.KeepOpen }
 
-// endExchange gives the exchange back, cleared of everything that points into
-// the request, and keeps its buffers.
+// endExchange clears the exchange of everything that points into the request and puts it back into
+// the pool. Its buffers are kept.
 func endExchange(x *exchange) {
 	x.upload.kept.release()
 	out, small, buf, done := x.out, x.small, x.response.in.buf, x.upload.done
@@ -93,7 +93,7 @@ func endExchange(x *exchange) {
 	exchanges.Put(x)
 }
 
-// streamBufferSize is what large bodies are copied in.
+// streamBufferSize is the size of the buffers that copy large bodies.
 const streamBufferSize = 64 << 10
 
 var streamBuffers = sync.Pool{New: func() any { return new([streamBufferSize]byte) }}

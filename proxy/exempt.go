@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// ExemptConfig is the section limiter.exempt: requests that take no token. One of the
-// two is enough.
+// ExemptConfig is the limiter.exempt section: requests that take no token. A matching method or
+// path is enough.
 type ExemptConfig struct {
-	Methods []string `yaml:"methods"` // as sent: GET is not get
-	Paths   []string `yaml:"paths"`   // the target's bytes up to ?, all of them and none decoded
+	Methods []string `yaml:"methods"` // case-sensitive, as sent: GET is not get
+	Paths   []string `yaml:"paths"`   // the whole target up to ?, compared undecoded
 }
 
 // Validate calls wrong once for each fault, with its path below limiter.exempt.
@@ -27,7 +27,7 @@ func (c ExemptConfig) Validate(wrong func(path string, value any, allowed string
 	}
 }
 
-// exemptions are the requests that take no token. The zero value is none.
+// exemptions holds the requests that take no token. The zero value exempts none.
 type exemptions struct{ methods, paths map[string]bool }
 
 func newExemptions(c ExemptConfig) exemptions {
@@ -42,7 +42,7 @@ func setOf(names []string) map[string]bool {
 	return set
 }
 
-// hold reports whether the request is one of them.
+// hold reports whether the request is exempt.
 func (e *exemptions) hold(r *request) bool {
 	if len(e.methods) > 0 && e.methods[string(r.method)] { // the compiler makes no copy of a key
 		return true

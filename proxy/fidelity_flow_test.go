@@ -31,7 +31,7 @@ func untilBlocked(t *testing.T, sent *atomic.Int64) int64 {
 	eventually(t, "the writer to be held back", func() bool {
 		now := sent.Load()
 		if now > most {
-			t.Fatalf("%d MiB have been taken that nobody reads", now>>20)
+			t.Fatalf("%d MiB have been taken without being read", now>>20)
 		}
 		if now != last {
 			last, since = now, time.Now()
@@ -54,8 +54,8 @@ func heapInUse() int64 {
 // the test among it.
 const mayHold = 512 << 10
 
-// TestSlowReaderHoldsTheBackendBack: what the client does not read, the backend
-// cannot send, and nobody keeps it in between.
+// TestSlowReaderHoldsTheBackendBack: what the client does not read, the backend cannot send, and
+// the balancer does not store it.
 func TestSlowReaderHoldsTheBackendBack(t *testing.T) {
 	var sent atomic.Int64
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {

@@ -6,7 +6,7 @@ import (
 	"loadbalancer/limiter"
 )
 
-// kind is what a proxy has to know of a header field's name.
+// kind is what a header field means to a proxy.
 type kind uint8
 
 const (
@@ -23,21 +23,20 @@ const (
 	kindForwardedFor
 	kindForwardedProto
 	kindForwardedHost
-	kindForwarded // Forwarded and every other X-Forwarded-*
+	kindForwarded // Forwarded and all other X-Forwarded-* fields
 	kindRealIP
 	kindAuthorization
 	kindIdempotencyKey
 )
 
-// knownName is a field name in lower case, and what it is.
+// knownName is a field name in lower case and its kind.
 type knownName struct {
 	name string
 	kind kind
 }
 
-// knownNames holds the names that a proxy has to know, by their length. The
-// hop-by-hop fields are those of RFC 9110, section 7.6.1, and the older ones that
-// are still sent.
+// knownNames holds the names that a proxy has to know, by length. The hop-by-hop fields are those
+// of RFC 9110, section 7.6.1, and older ones that are still in use.
 var knownNames = [...][]knownName{
 	2:  {{"te", kindTE}},
 	4:  {{"host", kindHost}},
@@ -54,7 +53,7 @@ var knownNames = [...][]knownName{
 	19: {{"proxy-authorization", kindHopByHop}},
 }
 
-// kindOf classifies a field name, in any case.
+// kindOf returns the kind of a field name, in any case.
 func kindOf(name []byte) kind {
 	if len(name) < len(knownNames) {
 		for i := range knownNames[len(name)] {
@@ -69,8 +68,7 @@ func kindOf(name []byte) kind {
 	return kindOther
 }
 
-// equalFold compares ASCII without regard to case. lower is in lower case and of
-// the same length as b.
+// equalFold compares ASCII without regard to case. lower must be in lower case and as long as b.
 func equalFold(b []byte, lower string) bool {
 	for i := range b {
 		c := b[i]
@@ -84,7 +82,7 @@ func equalFold(b []byte, lower string) bool {
 	return true
 }
 
-// equalDashed is equalFold where _ is -.
+// equalDashed is equalFold with _ read as -.
 func equalDashed(b []byte, lower string) bool {
 	for i := range b {
 		c, d := b[i], lower[i]
@@ -106,10 +104,9 @@ type field struct {
 	kind  kind
 }
 
-// nextField takes the first line off a header block and returns what is left. ok
-// is false when the line is not a field, has a byte in its value that is not of the
-// class, or does not end in CRLF. At the empty line that ends a block, and at its
-// end, f.line is nil.
+// nextField splits the first line off a header block and returns the rest. ok is false if the line
+// is not a field, if its value has a byte outside the class, or if it does not end in CRLF. At the
+// end of the block, f.line is nil.
 func nextField(block []byte, values uint8) (f field, rest []byte, ok bool) {
 	if len(block) == 0 || len(block) == 2 && block[0] == '\r' && block[1] == '\n' {
 		return field{}, nil, true
@@ -123,7 +120,7 @@ func nextField(block []byte, values uint8) (f field, rest []byte, ok bool) {
 	return f, block[end+1:], ok
 }
 
-// knownField is nextField for a block that has passed it: it checks nothing again.
+// knownField is nextField for a block that nextField has accepted: it checks nothing again.
 func knownField(block []byte) (f field, rest []byte) {
 	end := indexNewline(block)
 	if end < 2 {
@@ -136,9 +133,8 @@ func knownField(block []byte) (f field, rest []byte) {
 	return f, block[end+1:]
 }
 
-// parseField reads a line without its CRLF. ok is false when it is not a field of
-// RFC 9112, section 5: a name of token characters, a colon right behind it, and a
-// value of bytes of the class.
+// parseField parses a line without its CRLF. ok is false if it is not a field of RFC 9112, section
+// 5: a token, a colon right after it, and a value of bytes of the class.
 func parseField(line []byte, values uint8) (f field, ok bool) {
 	colon := 0
 	for colon < len(line) && charClass[line[colon]]&classToken != 0 {
@@ -172,10 +168,10 @@ const (
 	classValue              // RFC 9110, section 5.5: field-vchar, space and tab
 	classTarget             // a request target's bytes: visible ASCII without #
 	classHost               // RFC 3986, section 3.2.2: reg-name
-	classText               // all but NUL, CR and LF, which could end a line or a value for some readers
+	classText               // all but NUL, CR and LF, which some readers take for the end of a line or value
 )
 
-// charClass tells for each byte where it may stand.
+// charClass gives the classes of each byte.
 var charClass = func() (t [256]uint8) {
 	for c := range 256 {
 		switch {
@@ -226,22 +222,22 @@ func namedBy(connection, name []byte) bool {
 	return false
 }
 
-// hopOptions holds the Connection fields of a message that name other fields.
-// More than it holds are refused: nobody sends them, and each field of the message
-// is compared with each name.
+// hopOptions holds the Connection fields of a message that name other fields. A message with more
+// than it can hold is refused: real ones have few, and each field of the message is compared with
+// each name.
 type hopOptions struct {
 	values [4][]byte
 	n      int
 	size   int            // bytes of all values
-	own    limiter.Fields // that this hop writes in place of the message's
-	key    string         // name of the API key's field, in lower case; "" if there is none
-	told   string         // likewise, of a field other than X-Forwarded-For that tells the client's address
+	own    limiter.Fields // fields that this hop writes in place of the message's
+	key    string         // name of the API key field, in lower case; "" if there is none
+	told   string         // likewise, of the client address field, if it is not X-Forwarded-For
 }
 
 // maxHopOptions bounds the values that hopOptions holds, in bytes.
 const maxHopOptions = 512
 
-// add notes a Connection field; ok is false when there are too many.
+// add records a Connection field. ok is false if there are too many.
 func (h *hopOptions) add(value []byte) (ok bool) {
 	if isPlainConnection(value) {
 		return true
@@ -254,15 +250,15 @@ func (h *hopOptions) add(value []byte) (ok bool) {
 	return true
 }
 
-// keep copies what it holds, so that it outlives the message's buffer.
+// keep copies the values, so that they outlive the message's buffer.
 func (h *hopOptions) keep() {
 	for i, value := range h.values[:h.n] {
 		h.values[i] = bytes.Clone(value)
 	}
 }
 
-// isPlainConnection reports whether a Connection value is one of the two that
-// nearly all are, and names no field.
+// isPlainConnection reports whether a Connection value is close or keep-alive, as nearly all are,
+// and names no field.
 func isPlainConnection(value []byte) bool {
 	return len(value) == 5 && equalFold(value, "close") || len(value) == 10 && equalFold(value, "keep-alive")
 }
@@ -277,26 +273,27 @@ func (h *hopOptions) names(name []byte) bool {
 	return false
 }
 
-// drops reports whether the field ends at this hop, because a Connection field
-// names it or this hop writes its own: nobody is told two things. Fields that frame,
-// route or authorise a message, say who sends it or that it may be repeated, cannot be
-// removed by Connection: a client must not be able to take them off.
+// drops reports whether the field ends at this hop: a Connection field names it, or this hop writes
+// its own, so that the recipient gets only one. Connection cannot remove a field that frames,
+// routes or authorises a message, that identifies its sender, or that says it may be repeated: a
+// client must not be able to strip those.
 func (h *hopOptions) drops(f *field) bool {
 	return h.n > 0 && (f.kind == kindOther || f.kind == kindTrailer) && h.names(f.name) && !h.keeps(f.name) ||
 		h.own != 0 && h.own.Has(f.name)
 }
 
-// keeps reports whether the name is that of a field which tells who the client is, or looks like it.
+// keeps reports whether the name is that of a field that identifies the client, or differs from it
+// only in _ and -.
 func (h *hopOptions) keeps(name []byte) bool { return h.isKey(name) || h.tells(name) }
 
-// isKey reports whether the name is that of the API key's field, or looks like it.
+// isKey reports whether the name is that of the API key field, or differs from it only in _ and -.
 func (h *hopOptions) isKey(name []byte) bool {
 	return len(name) == len(h.key) && equalDashed(name, h.key)
 }
 
 var comma = []byte(",")
 
-// parseLength reads a Content-Length: digits only, at most 18 of them.
+// parseLength parses a Content-Length: digits only, at most 18 of them.
 func parseLength(value []byte) (n int64, ok bool) {
 	if len(value) == 0 || len(value) > 18 {
 		return 0, false

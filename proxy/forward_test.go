@@ -142,8 +142,8 @@ func TestOldClients(t *testing.T) {
 	}
 }
 
-// TestConnectionOptions covers who may end which connection: the client its own,
-// never that to the backend.
+// TestConnectionOptions covers which connections a client may end: its own, never the one to the
+// backend.
 func TestConnectionOptions(t *testing.T) {
 	for _, test := range []struct {
 		fields string

@@ -2,19 +2,18 @@ package proxy
 
 import "bytes"
 
-// framingFields are the fields of a response that frame its body. The zero value has
-// none.
+// framingFields holds the fields that frame a response's body. The zero value holds none.
 type framingFields struct {
-	length   []byte // the value of Content-Length, as received; nil: there is none
-	bytes    int64  // the same as a number
+	length   []byte // the value of Content-Length as received; nil if absent
+	bytes    int64  // the same value as a number
 	repeated bool   // Content-Length came more than once
-	codings  int    // fields that say chunked
+	codings  int    // number of fields that say chunked
 }
 
-// addLength takes the value of a Content-Length. It may be a list, and the field may
-// come again, as long as all values are the same: some servers add the field that the
-// application has set already (RFC 9110, section 8.6). ok is false where one is not a
-// length or differs from the others.
+// addLength adds the value of a Content-Length. The value may be a list and the field may be
+// repeated, as long as all values are the same: some servers add the field although the application
+// has set it (RFC 9110, section 8.6). ok is false if a value is not a length or differs from the
+// others.
 func (f *framingFields) addLength(list []byte) (ok bool) {
 	for more := true; more; {
 		var length []byte
@@ -35,8 +34,8 @@ func (f *framingFields) addLength(list []byte) (ok bool) {
 	return true
 }
 
-// lengthOnce returns a copy of a header's lines in which the first Content-Length has
-// the value once, and the others are gone.
+// lengthOnce returns a copy of a header's lines with a single Content-Length that has a single
+// value.
 func (f *framingFields) lengthOnce(lines []byte) []byte {
 	dst := make([]byte, 0, len(lines))
 	written := false
@@ -55,11 +54,10 @@ func (f *framingFields) lengthOnce(lines []byte) []byte {
 	return dst
 }
 
-// framing tells how the body is framed, by the rules of RFC 9112, section 6.3, in
-// their order. ok is false where two readers may find two ends of the response: with
-// more than one field that frames it, and in an interim response that announces a
-// body, because what follows may be that as well as the final response. 101 passes:
-// what follows belongs to one client alone.
+// framing returns how the body is framed, by the rules of RFC 9112, section 6.3, in their order. ok
+// is false if two readers could disagree on the end of the response: if more than one field frames
+// it, or if an interim response announces a body, since what follows may be that body or the final
+// response. A 101 passes: the bytes that follow belong to one client only.
 func (f *framingFields) framing(status int, head bool) (how framing, ok bool) {
 	switch {
 	case f.codings > 1, f.codings == 1 && f.length != nil:
@@ -76,11 +74,10 @@ func (f *framingFields) framing(status int, head bool) (how framing, ok bool) {
 	return untilClose, true
 }
 
-// announceBody reports whether a response without a body has a header that announces
-// one. Some backends then send it, and it would be taken for the answer to the next
-// request on the connection. The answer to HEAD announces a body without a length
-// too: the same answer to GET has one that ends with the connection, unless its
-// status allows none.
+// announceBody reports whether the header of a response without a body announces one. Some backends
+// then send it, and it would be taken for the response to the next request on the connection. A
+// response to HEAD also announces a body if it has no length, unless its status allows none: the
+// same response to GET would end with the connection.
 func (f *framingFields) announceBody(status int, head bool) bool {
 	bodiless := status < 200 || status == 204 || status == 304
 	return f.codings > 0 || f.bytes > 0 || head && f.length == nil && !bodiless

@@ -13,28 +13,28 @@ const (
 	maxMethod = 64  // bytes of a method
 )
 
-// request is what the guard learns in its one pass over a request's header.
+// request is what the guard learns in its single pass over a request's header.
 type request struct {
 	method    []byte
-	target    []byte // origin-form, as received; of a request that is refused in any form
+	target    []byte // origin-form, as received; a refused request may have any form
 	proto     []byte // as received
-	authority []byte // the Host field or, where that is missing or empty, the target's authority
+	authority []byte // the Host field or, if missing or empty, the target's authority
 	header    []byte // the header block as received
 	hop       hopOptions
 	body      body
 	http10    bool
 	head      bool   // HEAD: the response has no body
 	expect    bool   // the client waits for 100 Continue before it sends the body
-	upgrade   []byte // the protocol that the client would change to; nil: none
-	te        bool   // the client reads trailers, says its TE
-	keyed     bool   // an Idempotency-Key came
+	upgrade   []byte // the protocol that the client asks to switch to; nil: none
+	te        bool   // the client accepts trailers, according to TE
+	keyed     bool   // there is an Idempotency-Key
 	forwarded forwardedFields
-	hasKey    bool   // a field for the API key came
+	hasKey    bool   // there is an API key field
 	key       []byte // its value
 }
 
-// forwardedFields are the values a proxy in front of us has sent; they count only
-// if it is trusted.
+// forwardedFields holds the values that a proxy in front of this one has sent. They count only if
+// that proxy is trusted.
 type forwardedFields struct {
 	addrs [8][]byte // X-Forwarded-For, line by line
 	n     int
@@ -43,8 +43,8 @@ type forwardedFields struct {
 	host  []byte
 }
 
-// guard lets only requests pass that can be read in one way (RFC 9112). It leaves
-// in x.request what the later steps need, so that nobody looks a second time.
+// guard passes only requests that can be read in one way (RFC 9112). It leaves what the later steps
+// need in x.request, so that the header is parsed once.
 func (p *Proxy) guard(x *exchange) reason.Code {
 	h := &x.ctx.Request.Header
 	r := &x.request
@@ -82,11 +82,11 @@ func (p *Proxy) guard(x *exchange) reason.Code {
 	return reason.None
 }
 
-// readFields checks each header field and notes those that matter.
+// readFields checks each header field and records the ones that matter.
 func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason.Code {
 	var lengths, codings, hosts, upgrades, fields int
 	var length int64
-	var unmet bool // an expectation that is not ours to meet
+	var unmet bool // there is an expectation other than 100-continue
 	for block := r.header; len(block) > 0; {
 		f, rest, ok := nextField(block, classValue)
 		if !ok {
@@ -143,8 +143,8 @@ func (r *request) readFields(in *inbound, bodyTimeout time.Duration) reason.Code
 	return reason.None
 }
 
-// requestFraming tells how a request's body is framed: a request without length or
-// coding has none (RFC 9112, section 6.3).
+// requestFraming returns how a request's body is framed. A request without length or coding has no
+// body (RFC 9112, section 6.3).
 func requestFraming(codings int, length int64) framing {
 	switch {
 	case codings == 1:
@@ -157,8 +157,8 @@ func requestFraming(codings int, length int64) framing {
 
 var tokenTrailers = []byte("trailers")
 
-// noteExpect notes an Expect field; ok is false for an expectation that is not met. An empty one
-// expects nothing.
+// noteExpect records an Expect field. ok is false for an expectation that cannot be met. An empty
+// field expects nothing.
 func (r *request) noteExpect(value []byte) (ok bool) {
 	if len(value) == 0 {
 		return true
@@ -167,7 +167,7 @@ func (r *request) noteExpect(value []byte) (ok bool) {
 	return len(value) == 12 && equalFold(value, "100-continue")
 }
 
-// note notes one of the fields; ok is false when there are too many.
+// note records one of the fields. ok is false if there are too many.
 func (f *forwardedFields) note(line *field) (ok bool) {
 	switch line.kind {
 	case kindForwardedFor:
@@ -180,7 +180,7 @@ func (f *forwardedFields) note(line *field) (ok bool) {
 	return true
 }
 
-// add notes one X-Forwarded-For line; ok is false when there are too many.
+// add records one X-Forwarded-For line. ok is false if there are too many.
 func (f *forwardedFields) add(value []byte) (ok bool) {
 	if f.n == len(f.addrs) {
 		return false
@@ -190,7 +190,7 @@ func (f *forwardedFields) add(value []byte) (ok bool) {
 	return true
 }
 
-// lines are those of the field with this name that tells the client's address; "" stands for
+// lines returns the lines of the field that holds the client's address. The name "" stands for
 // X-Forwarded-For.
 func (f *forwardedFields) lines(field string) [][]byte {
 	if field == "" {
@@ -199,8 +199,8 @@ func (f *forwardedFields) lines(field string) [][]byte {
 	return f.told[:]
 }
 
-// isDisguised reports whether a name equals that of a field which frames or
-// routes the message once _ is read as -.
+// isDisguised reports whether a name, with _ read as -, is that of a field that frames or routes
+// the message.
 func isDisguised(name []byte) bool {
 	if bytes.IndexByte(name, '_') < 0 {
 		return false
@@ -212,9 +212,9 @@ func isDisguised(name []byte) bool {
 	return true
 }
 
-// dashedKind is the kind of a name in which _ is read as -, as CGI-style backends
-// read it. What stands behind 32 bytes does not matter: no name that is known whole
-// is as long, and those known by their beginning are known by then.
+// dashedKind returns the kind of a name with _ read as -, as CGI-style backends read it. Bytes
+// after the first 32 do not matter: no name that must match in full is that long, and names that
+// match by prefix are recognized by then.
 func dashedKind(name []byte) kind {
 	var dashed [32]byte
 	n := copy(dashed[:], name)
@@ -226,8 +226,8 @@ func dashedKind(name []byte) kind {
 	return kindOf(dashed[:n])
 }
 
-// isHost reports whether b is a host with an optional port (RFC 9110, section
-// 7.2). An empty one is allowed there, and here: it names no host.
+// isHost reports whether b is a host with an optional port (RFC 9110, section 7.2). An empty host
+// is valid there and here: it names no host.
 func isHost(b []byte) bool {
 	host, port := b, []byte(nil)
 	if len(b) > 0 && b[0] == '[' {

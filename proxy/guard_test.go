@@ -77,7 +77,7 @@ func TestGuard(t *testing.T) {
 	url, seen := startCountingBackend(t)
 	_, address := startProxy(t, testOptions(url))
 	status(t, address, get("/"))
-	plain := seen.Load() // the bytes of one request that nobody doubts
+	plain := seen.Load() // the bytes of one valid request
 	for _, test := range []struct {
 		name    string
 		want    int

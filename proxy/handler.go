@@ -11,7 +11,7 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// handle is the road of a request.
+// handle takes a request through all steps.
 func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
 	p.inFlight.Add(1)
 	defer p.inFlight.Add(-1)
@@ -30,8 +30,8 @@ func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// serve takes a request that the guard has let through to a backend and back. It
-// returns reason.None when a response has been sent.
+// serve forwards a request that passed the guard to a backend, and the response to the client. It
+// returns reason.None once a response has been sent.
 func (p *Proxy) serve(x *exchange) reason.Code {
 	p.identify(x)
 	if why := p.admit(x); why != reason.None {
@@ -42,7 +42,7 @@ func (p *Proxy) serve(x *exchange) reason.Code {
 	}
 	for last := reason.None; ; {
 		if why := p.pick(x); why != reason.None {
-			return firstOf(last, why) // there is no other backend: say what happened at the one before
+			return firstOf(last, why) // no other backend is left: report the failure at the last one
 		}
 		why := p.attempt(x)
 		if why == reason.None || !p.retry(x, why) {
@@ -52,7 +52,7 @@ func (p *Proxy) serve(x *exchange) reason.Code {
 	}
 }
 
-// firstOf returns the first reason that is one.
+// firstOf returns a, or b if a is reason.None.
 func firstOf(a, b reason.Code) reason.Code {
 	if a != reason.None {
 		return a
@@ -60,7 +60,7 @@ func firstOf(a, b reason.Code) reason.Code {
 	return b
 }
 
-// end records the exchange, whatever happened in it, and gives it back.
+// end records the exchange, whatever happened in it, and releases it.
 func (p *Proxy) end(x *exchange) {
 	if fault := recover(); fault != nil {
 		p.logFault(fault)
@@ -70,10 +70,10 @@ func (p *Proxy) end(x *exchange) {
 	x.leave()
 	x.client.answered = !x.viaAPI
 	if !x.ends() && !x.request.body.ended {
-		x.finished = time.Now() // reading the rest of the body may take long, and is no part of the answer
+		x.finished = time.Now() // reading the rest of the body may take long, and is not part of the answer
 		x.client.ending.RaiseIf(x.discardBody() != reason.None, wire.Close)
 	}
-	if x.viaAPI { // fasthttp writes the answer; dropping the body has left no deadline
+	if x.viaAPI { // fasthttp writes the answer; discarding the body has left no deadline
 		x.client.ExpectWrite(time.Now(), p.bodyTimeout)
 	}
 	x.client.ending.RaiseIf(p.draining.Load(), wire.Close)
@@ -88,8 +88,8 @@ func (p *Proxy) end(x *exchange) {
 	endExchange(x)
 }
 
-// logFault tells of a panic.
+// logFault logs a panic with its stack.
 func (p *Proxy) logFault(fault any) {
 	p.log.Error().Str("fault", fmt.Sprint(fault)).Bytes("stack", debug.Stack()).
-		Msg("a request met an error of the load balancer's own; its connection is cut, please report this")
+		Msg("a bug in the load balancer made a request fail and its connection is cut; please report this")
 }

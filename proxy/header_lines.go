@@ -2,18 +2,18 @@ package proxy
 
 import "bytes"
 
-// headerLines finds the end of a response's header in bytes that come in pieces.
-// Lines end in CRLF, or in LF alone (RFC 9112, section 2.2).
+// headerLines finds the end of a response's header in bytes that arrive in pieces. Lines end in
+// CRLF, or in LF alone (RFC 9112, section 2.2).
 type headerLines struct {
 	line    int  // where the last line begins
-	scanned int  // how many bytes have been looked at
+	scanned int  // number of bytes scanned
 	lone    bool // a line ended in LF alone
 }
 
-// end returns the size of the header that b begins with, its empty line included, or
-// 0 if more of it has to come. The next call has the same bytes and those that came
-// behind them. A CR that is not followed by LF is an error at once: a backend that
-// ends its lines in CR would never end its header.
+// end returns the size of the header that b begins with, including its empty line, or 0 if the
+// header is incomplete. The next call must pass the same bytes with more appended. A CR that is not
+// followed by LF is an error at once: a backend that ends its lines in CR would never end its
+// header.
 func (h *headerLines) end(b []byte) (size int, err error) {
 	for at := h.scanned; ; at++ {
 		n := indexNewline(b[at:])
@@ -35,7 +35,7 @@ func (h *headerLines) end(b []byte) (size int, err error) {
 	return 0, nil
 }
 
-// inCRLF returns a copy of a header in which every line ends in CRLF.
+// inCRLF returns a copy of a header with every line ending in CRLF.
 func inCRLF(header []byte) []byte {
 	dst := make([]byte, 0, len(header)+bytes.Count(header, newline))
 	for len(header) > 0 {

@@ -2,20 +2,20 @@ package proxy
 
 import "bytes"
 
-// headerScan finds the end of a header in bytes that come in pieces.
+// headerScan finds the end of a request's header in bytes that arrive in pieces.
 type headerScan struct {
 	size   int  // bytes of the header so far
 	line   int  // bytes of the line so far
-	last   byte // the one before
+	last   byte // the byte before
 	begun  bool // the request line has come
-	faulty bool // a line ended without CR, more than one empty line came first, or it begins with no request line
+	faulty bool // a line ended without CR, there was more than one leading empty line, or the start is not a request line
 	blank  bool // an empty line came first
-	spoken bool // a byte other than CR and LF has come; counts while the header has no end
+	spoken bool // there was a byte other than CR and LF; valid only while the header is incomplete
 	start  requestLineScan
 }
 
-// end returns how much of b belongs to the header that is being read: all of it,
-// or what is up to and with the empty line.
+// end returns how many bytes of b belong to the current header: all of them, or those up to and
+// including the empty line.
 func (s *headerScan) end(b []byte) int {
 	for i := 0; i < len(b); i++ {
 		next := indexNewline(b[i:])
@@ -43,15 +43,15 @@ func (s *headerScan) end(b []byte) int {
 			s.blank = true
 		}
 	}
-	// The header has no end so far, and may never have one.
+	// The header is incomplete so far, and may remain so.
 	s.faulty = s.faulty || !s.start.takes(b)
 	s.spoken = s.spoken || len(bytes.Trim(b, "\r\n")) > 0
 	return len(b)
 }
 
-// fault is errLine for a faulty header: fasthttp might wait for another end of it, until its time is
-// over. Empty lines alone are no fault yet: fasthttp would take the error for the client's end, and
-// close the connection without an answer.
+// fault returns errLine for a faulty header, because fasthttp might wait for a different end of it
+// until it times out. Empty lines alone are not a fault yet: fasthttp would take the error for the
+// end of the connection, and close it without an answer.
 func (s *headerScan) fault() error {
 	if s.faulty && (s.begun || s.spoken) {
 		return errLine
@@ -59,8 +59,7 @@ func (s *headerScan) fault() error {
 	return nil
 }
 
-// take returns whether the header that was read last is faulty, and makes ready
-// for the next.
+// take reports whether the last header was faulty, and resets the scan for the next one.
 func (s *headerScan) take() (faulty bool) {
 	faulty = s.faulty
 	*s = headerScan{}

@@ -1,8 +1,8 @@
 package proxy
 
-// appendRequestHeader appends the request's header as the backend gets it: the
-// client's own, in order and case, without the fields that end at this hop, and
-// with those that tell the backend who is asking.
+// appendRequestHeader appends the request's header as the backend gets it: the client's own fields,
+// in order and case, without those that end at this hop, and with those that tell the backend about
+// the client.
 func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	r := &x.request
 	dst = append(dst, r.method...)
@@ -28,8 +28,8 @@ func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 }
 
 // appendClientFields appends the client's own fields, in order and case, without those that end at
-// this hop. host says whether a Host is among them. What a peer that is not trusted says of its
-// address is replaced, once for all lines of a field.
+// this hop. host reports whether a Host is among them. Fields in which an untrusted peer gives a
+// client address are replaced, each by a single line with the peer's address.
 func (x *exchange) appendClientFields(dst []byte) (_ []byte, host bool) {
 	r := &x.request
 	var replaced uint8
@@ -76,7 +76,7 @@ func (x *exchange) appendClientFields(dst []byte) (_ []byte, host bool) {
 	return dst, host
 }
 
-// hostFor is the Host of a request that came without one.
+// hostFor returns the Host of a request that came without one.
 func (r *request) hostFor(b *backend) []byte {
 	if len(r.authority) > 0 {
 		return r.authority
@@ -84,9 +84,8 @@ func (r *request) hostFor(b *backend) []byte {
 	return b.hostField
 }
 
-// appendForwarded appends X-Forwarded-For, -Proto and -Host. What the client says
-// of itself is dropped; what a trusted proxy says is kept, and its own address
-// added.
+// appendForwarded appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are
+// dropped. Values from a trusted proxy are kept, and its own address is added.
 func (p *Proxy) appendForwarded(dst []byte, x *exchange) []byte {
 	f := &x.request.forwarded
 	dst = append(dst, "X-Forwarded-For: "...)
@@ -116,10 +115,9 @@ func (p *Proxy) appendForwarded(dst []byte, x *exchange) []byte {
 
 var protoHTTP = []byte("http")
 
-// appendResponseHeader appends the response's header as the client gets it: the
-// backend's own, with the client's rate limit and what belongs to this hop. A
-// backend that limits the client itself tells of its own limit: ours would say that
-// there are tokens left.
+// appendResponseHeader appends the response's header as the client gets it: the backend's own, with
+// the client's rate limit fields and those of this hop. A 429 from a backend keeps only the
+// backend's limit fields: the balancer's would say that tokens are left.
 func (p *Proxy) appendResponseHeader(dst []byte, x *exchange) []byte {
 	r := &x.response
 	tells := x.counted && r.status != tooManyRequests
@@ -152,8 +150,8 @@ func (r *response) appendStatusLine(dst []byte) []byte {
 	return append(dst, r.line[3:]...)
 }
 
-// appendFields appends the backend's fields, in order and case, without those that
-// end at this hop. chunks says whether trailers may follow.
+// appendFields appends the backend's fields, in order and case, without those that end at this hop.
+// chunks reports whether trailers may follow.
 func (r *response) appendFields(dst []byte, chunks bool) []byte {
 	bodiless := r.status == 204 || r.status < 200 // a Content-Length is not allowed there: RFC 9110, section 8.6
 	upgrade := r.status == switchingProtocols || r.status == upgradeRequired
@@ -188,17 +186,16 @@ func (r *response) appendFields(dst []byte, chunks bool) []byte {
 	return dst
 }
 
-// tooManyRequests is the status of who is limited (RFC 6585, section 4).
+// tooManyRequests is the status for a client over its limit (RFC 6585, section 4).
 const tooManyRequests = 429
 
-// chunks reports whether the response's body goes to the client in chunks: its
-// length is not known, and the client can read them.
+// chunks reports whether the response's body is sent to the client in chunks: its length is unknown
+// and the client understands chunks.
 func (x *exchange) chunks() bool {
 	return (x.response.body.framing == chunked || x.response.body.framing == untilClose) && !x.request.http10
 }
 
-// appendConnection ends a header with what the client has to know about its
-// connection.
+// appendConnection ends a header, and tells the client whether its connection stays open.
 func (x *exchange) appendConnection(dst []byte) []byte {
 	if x.ends() {
 		return append(dst, "Connection: close\r\n\r\n"...)

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Bounds of a host name in bytes (RFC 1035, section 2.3.4), without a dot at its end.
+// Limits of a host name in bytes (RFC 1035, section 2.3.4), without a trailing dot.
 const (
 	maxHostName  = 253
 	maxHostLabel = 63
 )
 
-// checkHostName returns nil for a name that DNS can carry, with or without a dot at its end, and
-// else an error that says what is allowed. Most addresses pass too.
+// checkHostName returns nil for a name that DNS can carry, with or without a trailing dot, and
+// otherwise an error that says what is allowed. Most addresses pass too.
 func checkHostName(host string) error {
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > maxHostName {
@@ -32,7 +32,7 @@ func checkHostName(host string) error {
 	return nil
 }
 
-// checkRouteHost returns nil for a host that a route can ask for, or for none.
+// checkRouteHost returns nil for a host that a route can match, or for an empty one.
 func checkRouteHost(host string) error {
 	switch {
 	case host == "":
@@ -43,7 +43,7 @@ func checkRouteHost(host string) error {
 	return checkHostName(host)
 }
 
-// checkBackendHost returns nil for an address or a name of a host. It refuses what resolvers read
+// checkBackendHost returns nil for an address or a host name. It rejects forms that resolvers read
 // in different ways, such as 127.1 and 0177.0.0.1.
 func checkBackendHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
@@ -58,8 +58,8 @@ func checkBackendHost(host string) error {
 	return nil
 }
 
-// endsInNumber reports whether the last label of a name is a number, as that of no name but that of
-// every IPv4 address is (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+// endsInNumber reports whether the last label of a name is a number, which is true of every IPv4
+// address and of no name (https://url.spec.whatwg.org/#ends-in-a-number-checker).
 func endsInNumber(host string) bool {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	last := name[strings.LastIndexByte(name, '.')+1:]

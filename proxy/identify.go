@@ -9,8 +9,8 @@ import (
 	"loadbalancer/proxy/balance"
 )
 
-// identify finds the address of the client: the peer's or, where the peer is a trusted proxy, the
-// one that its field tells.
+// identify determines the client's address: the peer's own or, if the peer is a trusted proxy, the
+// one in its field.
 func (p *Proxy) identify(x *exchange) {
 	x.addr = x.client.peer
 	x.trusted = p.trust.trusts(x.addr)
@@ -20,11 +20,10 @@ func (p *Proxy) identify(x *exchange) {
 	x.key = balance.AddrKey(x.addr)
 }
 
-// noteKey notes the value of a field that has the name of the API key's. ok is false
-// for a second one: the backend might go by either, and a client whose bucket is empty
-// would only have to send its key twice to go by its address. It is false too for a
-// name that only differs in _ and -: a backend that reads it like a CGI would take that
-// field for the key.
+// noteKey records the value of a field that is named like the API key field. ok is false for a
+// second one: the backend might use either, and a client with an empty bucket could send its key
+// twice to be limited by its address instead. ok is also false for a name that differs only in _
+// and -: a backend that reads names as CGI does would take that field for the key.
 func (r *request) noteKey(f *field) (ok bool) {
 	if !r.hop.isKey(f.name) {
 		return true
@@ -34,7 +33,7 @@ func (r *request) noteKey(f *field) (ok bool) {
 	return ok
 }
 
-// apiKey returns the API key, or nil if there is none that can be a client's.
+// apiKey returns the API key, or nil if there is none that a client could have.
 func (r *request) apiKey() []byte {
 	if len(r.key) > limiter.MaxKeySize {
 		return nil
@@ -42,8 +41,8 @@ func (r *request) apiKey() []byte {
 	return r.key
 }
 
-// parseForwardedAddr reads an address as proxies write it: with or without port,
-// IPv6 with or without brackets.
+// parseForwardedAddr parses an address as proxies write it: with or without a port, IPv6 with or
+// without brackets.
 func parseForwardedAddr(b []byte) (netip.Addr, bool) {
 	if len(b) == 0 || len(b) > 60 {
 		return netip.Addr{}, false
@@ -57,7 +56,7 @@ func parseForwardedAddr(b []byte) (netip.Addr, bool) {
 	} else if colon := bytes.IndexByte(b, ':'); colon >= 0 && bytes.LastIndexByte(b, ':') == colon {
 		b = b[:colon] // one colon: 192.0.2.1:4711
 	}
-	// Not copied: the address does not keep the text, and the error is dropped.
+	// No copy is needed: the address does not keep the text, and the error is dropped.
 	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b)))
 	if err != nil {
 		return netip.Addr{}, false

@@ -19,7 +19,7 @@ func TestIdentify(t *testing.T) {
 		want       string
 		trusted    bool
 	}{
-		{"nobody in between", "203.0.113.1", nil, "203.0.113.1", false},
+		{"no proxy in between", "203.0.113.1", nil, "203.0.113.1", false},
 		{"a stranger's word", "203.0.113.1", []string{"1.1.1.1"}, "203.0.113.1", false},
 		{"a stranger claims to be a proxy", "203.0.113.1", []string{"10.0.0.1"}, "203.0.113.1", false},
 		{"a proxy", "10.1.2.3", []string{"203.0.113.1"}, "203.0.113.1", true},
@@ -143,7 +143,7 @@ func identified(t *testing.T, p *Proxy, request string) string {
 	return x.addr.String()
 }
 
-// Without trusted proxies nobody is believed.
+// Without trusted proxies no peer is believed.
 func TestNobodyTrusted(t *testing.T) {
 	p := New(testOptions("http://127.0.0.1:1"))
 	x := &exchange{client: &clientConn{peer: netip.MustParseAddr("127.0.0.1")}}

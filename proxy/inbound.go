@@ -9,26 +9,26 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// inbound is what was read from a connection and is not used yet: buf[r:w]. The
-// zero value but for conn is empty; a buffer is taken when one is needed.
+// inbound holds the bytes that were read from a connection and not used yet: buf[r:w]. The zero
+// value, with conn set, is empty; a buffer is taken when one is needed.
 type inbound struct {
 	conn  *wire.Conn
-	watch *wire.Watch // ends a wait that nobody waits for any more; nil: there is no such thing
+	watch *wire.Watch // ends a wait for a backend once the client has gone; nil: no client is watched
 	buf   []byte
 	r, w  int
-	any   bool // a byte has come
+	any   bool // a byte has arrived
 }
 
-// buffered is what is at hand.
+// buffered returns the bytes at hand.
 func (in *inbound) buffered() []byte { return in.buf[in.r:in.w] }
 
-// keep adds bytes that were read elsewhere. At most streamBufferSize fit.
+// keep adds bytes that were read elsewhere, at most streamBufferSize in all.
 func (in *inbound) keep(b []byte) {
 	in.grow()
 	in.w += copy(in.buf[in.w:], b)
 }
 
-// grow makes sure that there is a buffer.
+// grow takes a buffer if there is none.
 func (in *inbound) grow() {
 	if in.buf == nil {
 		in.buf = streamBuffers.Get().(*[streamBufferSize]byte)[:]
@@ -38,7 +38,7 @@ func (in *inbound) grow() {
 	}
 }
 
-// settle gives a taken buffer back once it is empty.
+// settle gives back an empty buffer.
 func (in *inbound) settle() {
 	if in.r == in.w && len(in.buf) == streamBufferSize {
 		streamBuffers.Put((*[streamBufferSize]byte)(in.buf))
@@ -46,8 +46,8 @@ func (in *inbound) settle() {
 	}
 }
 
-// fill waits for more bytes and adds them to the buffer, which must not be full.
-// timeout is as receive has it.
+// fill waits for more bytes and adds them to the buffer, which must not be full. timeout is that of
+// receive.
 func (in *inbound) fill(timeout time.Duration) error {
 	in.grow()
 	if in.r > 0 {
@@ -59,8 +59,8 @@ func (in *inbound) fill(timeout time.Duration) error {
 	return err
 }
 
-// read takes bytes out of the buffer or, when that is empty, from the connection
-// into p without the detour.
+// read takes bytes out of the buffer. If it is empty, read reads from the connection straight into
+// p.
 func (in *inbound) read(p []byte, timeout time.Duration) (int, error) {
 	if in.r < in.w {
 		n := copy(p, in.buf[in.r:in.w])
@@ -70,8 +70,8 @@ func (in *inbound) read(p []byte, timeout time.Duration) (int, error) {
 	return in.receive(p, timeout)
 }
 
-// receive waits for bytes from the connection: for timeout or, where that is 0,
-// until the deadline that is set. It returns some, or an error.
+// receive waits for bytes from the connection, for timeout or, if that is 0, until the deadline
+// already set. It returns at least one byte or an error.
 func (in *inbound) receive(p []byte, timeout time.Duration) (int, error) {
 	first := timeout
 	if in.watch != nil && !in.watch.Started() {
@@ -95,13 +95,13 @@ func (in *inbound) receive(p []byte, timeout time.Duration) (int, error) {
 	return 0, err
 }
 
-// maxLine bounds a line of the chunked coding and of its trailers.
+// maxLine is the longest line of chunk framing or trailers.
 const maxLine = 4 << 10
 
 var errLine = errors.New("a line is too long or does not end in CRLF")
 
-// line takes a line, without its CRLF, off the buffer. Where it has not come yet,
-// line waits for it or, if wait is false, returns nil.
+// line takes a line off the buffer and returns it without its CRLF. If the line is incomplete, it
+// waits for the rest or, if wait is false, returns nil.
 func (in *inbound) line(wait bool, timeout time.Duration) ([]byte, error) {
 	for {
 		have := in.buffered()
@@ -110,7 +110,7 @@ func (in *inbound) line(wait bool, timeout time.Duration) ([]byte, error) {
 			return nil, errLine
 		}
 		if i < 0 && hasBareCR(have) {
-			return nil, errChunk // now: the line may never end
+			return nil, errChunk // at once: the line may never end
 		}
 		if i >= 0 {
 			if i == 0 || have[i-1] != '\r' {
@@ -136,8 +136,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// hasBareCR reports whether a CR in b is followed by something else than LF. One at
-// the end of b is not: what follows it has not come.
+// hasBareCR reports whether a CR in b is followed by something other than LF. A CR at the end of b
+// does not count: what follows it has not arrived.
 func hasBareCR(b []byte) bool {
 	for {
 		i := bytes.IndexByte(b, '\r')

@@ -2,10 +2,10 @@ package proxy
 
 import "loadbalancer/proxy/reason"
 
-// respondInterim sends an interim response on, such as 103 Early Hints (RFC 9110,
-// section 15.2), where server.early_hints lets it: some clients of HTTP/1.1 take one
-// for the final response. 100 Continue never goes on: whether the client may send
-// its body has been decided here. Clients of HTTP/1.0 know no interim responses.
+// respondInterim forwards an interim response, such as 103 Early Hints (RFC 9110, section 15.2), if
+// server.early_hints allows it: some HTTP/1.1 clients take one for the final response. 100 Continue
+// is never forwarded, because the balancer has already decided whether the client may send its
+// body. HTTP/1.0 clients know no interim responses.
 func (p *Proxy) respondInterim(x *exchange) reason.Code {
 	r := &x.response
 	if !p.earlyHints || r.status == 100 || x.request.http10 {

@@ -1,18 +1,18 @@
 package proxy
 
-// keptBody holds what a streamed request body has given so far, without its
-// framing, so that another try can send it again: at most 64 KiB, in a buffer that
-// is taken when the first byte comes. While the body is sent it belongs to the
-// goroutine that sends it. The zero value is empty and keeps what it is given.
+// keptBody holds what has been read of a streamed request body, without framing, so that another
+// attempt can send it again: at most 64 KiB, in a buffer that is taken with the first byte. While
+// the body is being sent, keptBody belongs to the sending goroutine. The zero value is empty and
+// ready to keep data.
 type keptBody struct {
 	buf  *[streamBufferSize]byte // nil: nothing is kept
 	n    int                     // bytes kept
-	sent int                     // how many of them this try has sent
-	lost bool                    // bytes were, or would be, given and not kept: the body cannot be sent again
+	sent int                     // how many of them this attempt has sent
+	lost bool                    // some bytes were not kept: the body cannot be sent again
 }
 
-// next is body.next, but begins with what was kept in the tries before. At the
-// end of the body ended returns true.
+// next is body.next, preceded by what earlier attempts kept. At the end of the body, ended returns
+// true.
 func (k *keptBody) next(b *body, dst []byte) ([]byte, error) {
 	if k.sent < k.n {
 		again := k.buf[k.sent:min(k.n, k.sent+cap(dst)-len(dst))]
@@ -28,7 +28,7 @@ func (k *keptBody) next(b *body, dst []byte) ([]byte, error) {
 // ended reports whether next has returned the whole body.
 func (k *keptBody) ended(b *body) bool { return b.ended && k.sent == k.n }
 
-// keep adds bytes that are sent in this try. More than fit end the keeping.
+// keep adds bytes that this attempt sends. If they do not fit, nothing is kept any more.
 func (k *keptBody) keep(b []byte) {
 	switch {
 	case k.lost || len(b) == 0:
@@ -43,10 +43,10 @@ func (k *keptBody) keep(b []byte) {
 	k.sent = k.n
 }
 
-// rewind lets a try begin with what was kept.
+// rewind lets an attempt start with what was kept.
 func (k *keptBody) rewind() { k.sent = 0 }
 
-// lose says that the body cannot be sent again, and gives the buffer back.
+// lose marks the body as one that cannot be sent again, and gives the buffer back.
 func (k *keptBody) lose() {
 	k.lost = true
 	k.release()

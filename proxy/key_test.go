@@ -15,8 +15,8 @@ var partner = limiter.ID{Name: "partner"}
 
 const partnerKey = "Secret k3y/=="
 
-// keyLimits makes a limiter that looks for keys in a field, and knows one. Who has no
-// key gets one request through.
+// keyLimits returns a limiter that looks for keys in a field, and knows one. A client without a key
+// gets one request through.
 func keyLimits(header string, terms limiter.Terms) *limiter.Limiter {
 	c := limiter.DefaultConfig()
 	c.APIKeyHeader, c.Default.Limit = header, limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}
@@ -51,7 +51,7 @@ func TestKeyIdentifies(t *testing.T) {
 		{"the longest", "X-API-Key", []string{"X-API-Key: " + longest}, true},
 		{"too long", "X-API-Key", []string{"X-API-Key: " + longest + "k"}, false},
 		{"none", "X-API-Key", nil, false},
-		{"nobody's", "X-API-Key", []string{"X-API-Key: other"}, false},
+		{"of no client", "X-API-Key", []string{"X-API-Key: other"}, false},
 		{"empty", "X-API-Key", []string{"X-API-Key:"}, false},
 		{"the key in another case", "X-API-Key", []string{"X-API-Key: " + strings.ToUpper(partnerKey)}, false},
 		{"a list", "X-API-Key", []string{"X-API-Key: " + partnerKey + ", other"}, false},

@@ -199,7 +199,7 @@ func TestLeaseOfAPanic(t *testing.T) {
 	}
 }
 
-// TestLimitedHasNoLease: what is rejected is not under way, and keeps nobody out.
+// TestLimitedHasNoLease: a rejected request is not in flight, and keeps no other out.
 func TestLimitedHasNoLease(t *testing.T) {
 	o := testOptions(startRawBackend(t, answerAll(leaseOK)))
 	o.Limiter = limitsOf(limiter.Terms{Limit: limiter.Limit{Capacity: 2, RatePerSecond: 0.0001}, MaxInFlight: 1})

@@ -62,7 +62,7 @@ func TestLimitFields(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody is limited", func(t *testing.T) {
+	t.Run("no client is limited", func(t *testing.T) {
 		_, address := startProxy(t, testOptions(url))
 		if got := limitFieldsOf(talk(t, address, get("/"))); !slices.Equal(got, backends) {
 			t.Errorf("got %q", got)

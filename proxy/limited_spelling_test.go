@@ -12,7 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// oddFields are what clients send to pass for somebody else.
+// oddFields are what clients send to pass for another client.
 var oddFields = []string{
 	"X-Forwarded-For: 192.0.2.%d", "x-forwarded-for: 192.0.2.%[1]d\r\nX-FORWARDED-FOR: 198.51.100.%[1]d", "X-Forwarded-For: ::ffff:192.0.2.%d", "X-Forwarded-For: [2001:db8:%d::1]:443",
 	"X-Forwarded-For: 127.0.0.1, 192.0.2.%d", "X-Forwarded-For:\r\nX-Forwarded-For: 192.0.2.%d", "Forwarded: for=192.0.2.%d", "X-Real-IP: 192.0.2.%d", "True-Client-IP: 192.0.2.%d",

@@ -9,7 +9,7 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// poolMetrics is what is counted for the requests of one pool, or of none.
+// poolMetrics counts the requests of one pool, or those that reached none.
 type poolMetrics struct {
 	labels        string
 	codes         metrics.Codes
@@ -18,8 +18,8 @@ type poolMetrics struct {
 	duration      metrics.Histogram
 }
 
-// newPoolMetrics makes the counters of the pool with this name, or "" for the
-// requests that reached no pool.
+// newPoolMetrics returns the counters of the pool with this name; "" stands for the requests that
+// reached no pool.
 func newPoolMetrics(name string) *poolMetrics {
 	return &poolMetrics{labels: metrics.Label("pool", name)}
 }
@@ -43,12 +43,12 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	for _, m := range all[1:] {
 		fmt.Fprintf(w, "lb_retries_total{%s} %d\n", m.labels, m.retries.Load())
 	}
-	metrics.Family(w, "lb_retries_denied_total", "counter", "Attempts not made at another backend because the pool's budget for retries was spent.")
+	metrics.Family(w, "lb_retries_denied_total", "counter", "Attempts at another backend that were denied because the pool's retry budget was spent.")
 	for _, m := range all[1:] {
 		fmt.Fprintf(w, "lb_retries_denied_total{%s} %d\n", m.labels, m.retriesDenied.Load())
 	}
-	metrics.Single(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty, or too many of its requests were under way.", p.errors[reason.Limited].Load()+p.errors[reason.TooManyInFlight].Load())
-	metrics.Single(w, "lb_shadow_limited_total", "counter", "Requests that passed because their client is in shadow mode, and would have been rejected else.", p.shadowLimited.Load())
+	metrics.Single(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty, or too many of its requests were in flight.", p.errors[reason.Limited].Load()+p.errors[reason.TooManyInFlight].Load())
+	metrics.Single(w, "lb_shadow_limited_total", "counter", "Requests that passed only because their client is in shadow mode.", p.shadowLimited.Load())
 	metrics.Family(w, "lb_errors_total", "counter", "Requests that no backend answered in full, by reason.")
 	for why := reason.BadRequest; why < reason.Count; why++ {
 		if why.CountedAs() == why {
@@ -57,11 +57,11 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 	}
 	p.writeBackends(w)
 	metrics.Single(w, "lb_connections", "gauge", "Open connections of clients.", p.clients.len())
-	metrics.Single(w, "lb_tunnels", "gauge", "Of them, those that carry WebSocket or another protocol after 101 Switching Protocols.", p.tunnels.Load())
+	metrics.Single(w, "lb_tunnels", "gauge", "Open connections of clients that carry WebSocket or another protocol after 101 Switching Protocols.", p.tunnels.Load())
 }
 
 func (p *Proxy) writeBackends(w io.Writer) {
-	metrics.Family(w, "lb_backend_requests_total", "counter", "Attempts by backend and the status that came of each.")
+	metrics.Family(w, "lb_backend_requests_total", "counter", "Attempts by backend and resulting status.")
 	p.eachBackend(func(b *backend, labels string) {
 		b.codes.Write(w, "lb_backend_requests_total", labels)
 	})
@@ -73,7 +73,7 @@ func (p *Proxy) writeBackends(w io.Writer) {
 		}
 		fmt.Fprintf(w, "lb_backend_up{%s} %d\n", labels, up)
 	})
-	metrics.Family(w, "lb_backend_in_flight", "gauge", "Requests under way at the backend.")
+	metrics.Family(w, "lb_backend_in_flight", "gauge", "Requests in flight at the backend.")
 	p.eachBackend(func(b *backend, labels string) {
 		fmt.Fprintf(w, "lb_backend_in_flight{%s} %d\n", labels, b.inFlight.Load())
 	})

@@ -10,13 +10,13 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// pool is a group of backends that serve the same requests. It is safe for
-// concurrent use: requests read the snapshot, mark replaces it.
+// pool is a group of backends that serve the same requests. It is safe for concurrent use: requests
+// read the snapshot, and mark replaces it.
 type pool struct {
 	name           string
 	policy         balance.Policy
 	attempts       int
-	idempotencyKey bool // makes a request idempotent
+	idempotencyKey bool // an Idempotency-Key makes a request idempotent
 	responseHeader time.Duration
 	tunnel         time.Duration
 	backends       []*backend
@@ -24,12 +24,12 @@ type pool struct {
 	turn           atomic.Uint64
 	budget         retryBudget
 
-	marking sync.Mutex // held while a state changes and the snapshot is made anew
+	marking sync.Mutex // held while a state changes and the snapshot is rebuilt
 	current atomic.Pointer[snapshot]
 }
 
-// snapshot is those backends of a pool that take requests, and the same as members
-// of the set that a policy picks from. It is never changed.
+// snapshot holds the backends of a pool that take requests, and the same backends as the set that a
+// policy picks from. It is immutable.
 type snapshot struct {
 	backends []*backend
 	set      *balance.Set
@@ -53,8 +53,7 @@ func newPool(name string, c PoolConfig) *pool {
 	return p
 }
 
-// mark sets a bit of a backend's state, or clears it. It is the only writer of
-// states.
+// mark sets or clears a bit of a backend's state. It is the only writer of states.
 func (p *pool) mark(b *backend, bit state, on bool) {
 	p.marking.Lock()
 	defer p.marking.Unlock()
@@ -69,7 +68,7 @@ func (p *pool) mark(b *backend, bit state, on bool) {
 	}
 }
 
-// rebuild makes the snapshot of the present states.
+// rebuild makes a snapshot of the current states.
 func (p *pool) rebuild() {
 	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *backend) bool { return !b.takesRequests() })
 	members := make([]balance.Member, len(available))
@@ -79,8 +78,8 @@ func (p *pool) rebuild() {
 	p.current.Store(&snapshot{available, balance.NewSet(members, &p.turn)})
 }
 
-// pick chooses the backend of the next attempt: by the pool's policy, but none
-// that this request has tried.
+// pick chooses the backend of the next attempt by the pool's policy, among those that this request
+// has not tried.
 func (p *Proxy) pick(x *exchange) reason.Code {
 	s := x.pool.current.Load()
 	if len(s.backends) == 0 {
@@ -100,8 +99,8 @@ func (p *Proxy) pick(x *exchange) reason.Code {
 	return reason.None
 }
 
-// untried finds the first backend from the picked one on that the request has not
-// tried; nil when there is none.
+// untried returns the first backend, starting with the picked one, that the request has not tried,
+// or nil if there is none.
 func (s *snapshot) untried(picked int, t *triedSet) *backend {
 	for i := range s.backends {
 		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) {
@@ -111,7 +110,7 @@ func (s *snapshot) untried(picked int, t *triedSet) *backend {
 	return nil
 }
 
-// hasUntried reports whether a backend takes requests that this one has not tried.
+// hasUntried reports whether a backend that takes requests has not been tried by this one.
 func (p *pool) hasUntried(t *triedSet) bool {
 	return slices.ContainsFunc(p.current.Load().backends, func(b *backend) bool { return !t.has(b) })
 }

@@ -12,9 +12,8 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// The bounds of a PROXY header, in bytes. One of version 1 is a line of at most
-// 107 (proxy-protocol.txt, section 2.1); one of version 2 may say 64 KiB of itself
-// (section 2.2), which nobody needs.
+// Sizes of a PROXY header, in bytes. In version 1 it is a line of at most 107 (proxy-protocol.txt,
+// section 2.1). Version 2 allows 64 KiB (section 2.2), far more than any proxy sends.
 const (
 	maxProxyLine   = 107
 	proxyPrefix    = 16 // of version 2: signature, command, family and length
@@ -23,16 +22,15 @@ const (
 
 var errProxyHeader = errors.New("the connection does not begin with a valid PROXY header")
 
-// sendsProxyHeader reports whether connections of this peer have to begin with a
-// PROXY header. Its presence is never guessed: who could choose would choose his
+// sendsProxyHeader reports whether connections of this peer must begin with a PROXY header. The
+// balancer never guesses whether there is one: a client that could choose would choose its own
 // address (proxy-protocol.txt, section 2).
 func (p *Proxy) sendsProxyHeader(peer netip.Addr) bool {
 	return p.proxyHeader && p.trust.trusts(peer)
 }
 
-// readProxyHeader waits for the PROXY header and takes the address that it tells
-// for the peer's. What came behind it stays in c.in. p is room to read into, so
-// that a connection which is silent holds no buffer.
+// readProxyHeader waits for the PROXY header and takes the address in it as the peer's. Bytes after
+// the header stay in c.in. p is room to read into, so that a silent connection holds no buffer.
 func (c *clientConn) readProxyHeader(p []byte) error {
 	c.boundHeader()
 	for {
@@ -72,8 +70,8 @@ func (c *clientConn) takeProxyHeader(header []byte) error {
 	return nil
 }
 
-// proxyHeaderSize returns the length of the PROXY header that b begins with, or 0
-// as long as its end has not come. What cannot become one is an error at once.
+// proxyHeaderSize returns the length of the PROXY header that b begins with, or 0 if it is
+// incomplete. Bytes that cannot become one are an error at once.
 func proxyHeaderSize(b []byte) (int, error) {
 	switch {
 	case beginsLike(b, proxyproto.SIGV2):
@@ -98,15 +96,15 @@ func proxyHeaderSize(b []byte) (int, error) {
 	return 0, errProxyHeader
 }
 
-// beginsLike reports whether b begins with the signature, as far as it has come.
+// beginsLike reports whether b agrees with the signature, as far as both go.
 func beginsLike(b, signature []byte) bool {
 	n := min(len(b), len(signature))
 	return bytes.Equal(b[:n], signature[:n])
 }
 
-// toldPeer reads a whole PROXY header. The zero address means that the peer is the
-// socket's own: the proxy speaks for itself (LOCAL), does not know for whom it
-// speaks (UNKNOWN, UNSPEC), or its client did not come by TCP.
+// toldPeer parses a complete PROXY header. It returns the zero address if the socket's own address
+// counts: the proxy speaks for itself (LOCAL), does not know its client (UNKNOWN, UNSPEC), or its
+// client did not come by TCP.
 func toldPeer(header []byte) (netip.Addr, error) {
 	if tellsNothing(header) {
 		return netip.Addr{}, nil
@@ -121,9 +119,9 @@ func toldPeer(header []byte) (netip.Addr, error) {
 	return netip.Addr{}, nil
 }
 
-// tellsNothing reports whether a header of version 2 has no address that counts, in which case
-// section 2.2 has the receiver take the connection's own: the command is LOCAL, whatever the family,
-// or the family is AF_UNSPEC, whatever the transport. The parser refuses some of these.
+// tellsNothing reports whether a version 2 header carries no address that counts, so that the
+// receiver uses the connection's own (section 2.2): the command is LOCAL, whatever the family, or
+// the family is AF_UNSPEC, whatever the transport. The parser rejects some of these.
 func tellsNothing(header []byte) bool {
 	if header[0] != proxyproto.SIGV2[0] {
 		return false

@@ -74,7 +74,7 @@ func TestProxyHeader(t *testing.T) {
 		{"v2 unspecified stream with TLVs", proxyV2(proxied, 0x01, tlv), "127.0.0.1"},
 		{"v2 unspecified datagram", proxyV2(proxied, 0x02, v4Block), "127.0.0.1"},
 		{"v2 unspecified, any transport", proxyV2(proxied, 0x0f, ""), "127.0.0.1"},
-		{"v2 local of a family that nobody knows", proxyV2(local, 0x99, ""), "127.0.0.1"},
+		{"v2 local of an unknown family", proxyV2(local, 0x99, ""), "127.0.0.1"},
 		{"v2 local stream", proxyV2(local, 0x01, "abc"), "127.0.0.1"},
 		{"v2 unix", proxyV2(proxied, 0x31, strings.Repeat("/", 216)), "127.0.0.1"},
 		{"v2 UDP", proxyV2(proxied, 0x12, v4Block), "127.0.0.1"},
@@ -119,8 +119,8 @@ func TestBadProxyHeader(t *testing.T) {
 	}
 }
 
-// TestNoProxyHeaderExpected covers who is not asked for one: its word of an
-// address is no more than a bad request.
+// TestNoProxyHeaderExpected covers peers that must not send a PROXY header: one from them is a bad
+// request.
 func TestNoProxyHeaderExpected(t *testing.T) {
 	url := startBackend(t, tellForwarded)
 	for name, change := range map[string]func(*ServerConfig){

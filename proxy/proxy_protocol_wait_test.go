@@ -13,7 +13,7 @@ import (
 )
 
 // TestProxyHeaderTimeout has connections that stop at every stage. They end within
-// read_header_timeout; who has begun to speak is told why.
+// read_header_timeout; a peer that has begun to send is told why.
 func TestProxyHeaderTimeout(t *testing.T) {
 	const limit = 60 * time.Millisecond
 	for _, test := range []struct{ name, sent, want string }{
@@ -45,8 +45,8 @@ func TestProxyHeaderTimeout(t *testing.T) {
 	}
 }
 
-// TestEndOfConnectionInProxyHeader tells nothing to a proxy that only looks whether
-// somebody is here, and counts no error.
+// TestEndOfConnectionInProxyHeader: a proxy that only checks whether the port answers gets no
+// response and counts as no error.
 func TestEndOfConnectionInProxyHeader(t *testing.T) {
 	p, address := startProxy(t, tellingOptions("http://"+closedPort(t)))
 	for _, test := range []struct{ sent, want string }{

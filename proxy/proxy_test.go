@@ -19,7 +19,7 @@ import (
 	"loadbalancer/limiter"
 )
 
-// testOptions are options for one pool of these backends, with nobody limited.
+// testOptions are options for one pool of these backends, without limits.
 func testOptions(backends ...string) Options {
 	pool := DefaultPoolConfig()
 	for _, b := range backends {

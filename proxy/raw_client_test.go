@@ -126,7 +126,7 @@ func inChunks(body []byte) string {
 	return b.String()
 }
 
-// closedPort is an address at which nobody listens, nor will before the test ends.
+// closedPort is an address at which nothing listens, nor will before the test ends.
 func closedPort(t testing.TB) string {
 	t.Helper()
 	_, address := bind(t)

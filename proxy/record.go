@@ -6,7 +6,7 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// record counts the exchange and writes its line of the access log.
+// record counts the exchange and writes its access log line.
 func (p *Proxy) record(x *exchange) {
 	code := x.status
 	if code == 0 {
@@ -15,7 +15,7 @@ func (p *Proxy) record(x *exchange) {
 	now := time.Now()
 	x.client.lastUse = now
 	if x.finished.IsZero() {
-		x.finished = now // however it ended
+		x.finished = now // no step has set it
 	}
 	p.countRequest(x, code)
 	if x.reason != reason.None {
@@ -30,8 +30,8 @@ func (p *Proxy) record(x *exchange) {
 	}
 }
 
-// countRequest counts the exchange by its status. Calls of the API have a counter
-// of their own: operators' calls are no traffic.
+// countRequest counts the exchange by its status. API calls have their own counter: they are not
+// traffic.
 func (p *Proxy) countRequest(x *exchange, code int) {
 	if x.api {
 		p.api.Count(code)

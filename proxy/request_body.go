@@ -11,14 +11,14 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// smallBody is the largest body that is sent with the header, in one write.
+// smallBody is the largest body that is sent together with the header, in one write.
 const smallBody = 16 << 10
 
-// small reports whether the body is sent with the header.
+// small reports whether the body is sent together with the header.
 func (b *body) small() bool { return b.framing == fixedLength && b.length <= smallBody }
 
-// readSmallBody reads a body of known, small length into x.small. It stays there
-// for further attempts.
+// readSmallBody reads a small body of known length into x.small, where it stays for further
+// attempts.
 func (x *exchange) readSmallBody() reason.Code {
 	if why := x.proceed(); why != reason.None {
 		return why
@@ -35,8 +35,8 @@ func (x *exchange) readSmallBody() reason.Code {
 	return reason.None
 }
 
-// proceed tells a client that waits for it to send the body (RFC 9110, section
-// 10.1.1). By then we know that we want it.
+// proceed sends 100 Continue to a client that waits for it (RFC 9110, section 10.1.1). It is called
+// once the body is wanted.
 func (x *exchange) proceed() reason.Code {
 	b := &x.request.body
 	if !x.request.expect || b.ended {
@@ -44,7 +44,7 @@ func (x *exchange) proceed() reason.Code {
 	}
 	x.request.expect = false
 	if b.in.r < b.in.w {
-		return reason.None // it has not waited
+		return reason.None // the client did not wait
 	}
 	x.client.ExpectWrite(time.Now(), b.timeout)
 	n, err := x.client.Conn.Write(continueLine)
@@ -58,25 +58,25 @@ func (x *exchange) proceed() reason.Code {
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// drainable is the largest unread body after which a connection lives on.
+// drainable is the largest unread rest of a body that a connection can survive.
 const drainable = 64 << 10
 
-// discardable reports whether the rest of the body is small enough to be read
-// and dropped. A client that waits for 100 Continue will not send it.
+// discardable reports whether the rest of the body is small enough to be read and discarded. A
+// client that waits for 100 Continue will not send it.
 func (x *exchange) discardable() bool {
 	b := &x.request.body
 	return b.ended || b.framing == fixedLength && b.left <= drainable && !x.request.expect
 }
 
-// discardBuffered drops what has come of the rest of the body, and reports whether
-// that was all of it. It is for bodies whose length is not known, or that may not
-// come, and waits for nothing.
+// discardBuffered discards what has arrived of the rest of the body, and reports whether that was
+// all of it. It does not wait: it is for bodies of unknown length and for bodies that may never
+// come.
 func (x *exchange) discardBuffered() bool {
 	b := &x.request.body
 	if b.ended || b.in == nil || !b.ready() {
 		return b.ended
 	}
-	x.client.Stop() // whatever would wait for more ends at once
+	x.client.Stop() // any wait for more now ends at once
 	defer x.client.Resume()
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
@@ -88,8 +88,8 @@ func (x *exchange) discardBuffered() bool {
 	return true
 }
 
-// discardBody reads and drops the rest of the body, so that the connection stands
-// where the next request begins.
+// discardBody reads and discards the rest of the body, so that the connection is at the start of
+// the next request.
 func (x *exchange) discardBody() reason.Code {
 	b := &x.request.body
 	if b.ended || b.in == nil {
@@ -108,7 +108,7 @@ func (x *exchange) discardBody() reason.Code {
 	return reason.None
 }
 
-// bodyReason tells what it means that a request's body did not come.
+// bodyReason returns the reason why a request's body did not come.
 func bodyReason(err error) reason.Code {
 	switch {
 	case wire.TimedOut(err):
@@ -116,5 +116,5 @@ func bodyReason(err error) reason.Code {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
 		return reason.ClientGone
 	}
-	return reason.BadRequest // its chunked coding is broken
+	return reason.BadRequest // its chunked coding is invalid
 }

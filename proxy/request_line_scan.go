@@ -1,12 +1,12 @@
 package proxy
 
-// requestLineScan judges a request line that comes in pieces: bytes that cannot become one, such as
-// those of a TLS or SSH client, are refused without waiting for the end of a header. It refuses
-// nothing that the guard would let pass. The zero value is ready for the first piece.
+// requestLineScan checks a request line that arrives in pieces. It rejects bytes that cannot become
+// one, such as those of a TLS or SSH client, without waiting for the end of a header. It rejects
+// nothing that the guard would pass. The zero value is ready to use.
 type requestLineScan struct {
 	part  requestLinePart
 	bytes int  // of this part so far
-	blank bool // the empty line that may come first has come
+	blank bool // the one leading empty line that is allowed has come
 }
 
 type requestLinePart uint8
@@ -16,10 +16,10 @@ const (
 	partEmptyLine
 	partTarget
 	partVersion
-	partDone // whatever comes now belongs to a field
+	partDone // further bytes belong to fields
 )
 
-// takes reports whether the bytes, behind those that came before, may begin a request.
+// takes reports whether the bytes, after those of earlier calls, can be the start of a request.
 func (s *requestLineScan) takes(b []byte) bool {
 	for _, c := range b {
 		if s.part == partDone {

@@ -7,9 +7,8 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// respond sends the backend's response to the client. What is there goes out
-// before anything more is waited for, so that slow bodies flow as they come; a
-// small response leaves in one write.
+// respond sends the backend's response to the client. Bytes at hand go out before it waits for
+// more, so that slow bodies flow as they come. A small response leaves in one write.
 func (p *Proxy) respond(x *exchange) reason.Code {
 	r := &x.response
 	x.client.ending.RaiseIf(p.draining.Load() || !x.upload.complete() ||
@@ -20,7 +19,7 @@ func (p *Proxy) respond(x *exchange) reason.Code {
 		header := len(x.out)
 		if x.out, err = x.nextBody(x.out); err != nil && len(x.out) == header {
 			r.status = 0
-			return x.headerReason(err) // nothing has been sent: an answer can still say so
+			return x.headerReason(err) // nothing has been sent: an error response still can be
 		}
 	}
 	x.releaseEarly()
@@ -51,8 +50,8 @@ func (p *Proxy) stream(x *exchange) reason.Code {
 	return reason.None
 }
 
-// releaseEarly gives the backend's connection and the client's lease back before the
-// last write: the client may react to that with a request that needs them.
+// releaseEarly releases the backend's connection and the client's lease before the last write: the
+// client may react to that write with a request that needs them.
 func (x *exchange) releaseEarly() {
 	if !x.response.body.ended {
 		return
@@ -73,7 +72,7 @@ func (x *exchange) nextBody(dst []byte) ([]byte, error) {
 	}
 	start, room := len(dst), cap(dst)-chunkOverhead
 	if room <= start {
-		return dst, nil // a header that fills the buffer goes first
+		return dst, nil // a header that fills the buffer goes out first
 	}
 	b, err := r.body.next(dst[:start:room])
 	dst = dst[:len(b)]
@@ -86,7 +85,7 @@ func (x *exchange) nextBody(dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-// write sends bytes to the client, past fasthttp.
+// write writes to the client's connection, without fasthttp.
 func (p *Proxy) write(x *exchange, b []byte) reason.Code {
 	if len(b) == 0 {
 		return reason.None
@@ -94,14 +93,14 @@ func (p *Proxy) write(x *exchange, b []byte) reason.Code {
 	n, err := x.client.Deliver(time.Now(), b, p.bodyTimeout)
 	x.sent += int64(n)
 	if err != nil {
-		x.client.abort() // it may only have paused: what it reads then must not look whole
+		x.client.abort() // it may only have paused: a truncated response must not look complete
 		return reason.ClientGone
 	}
 	return reason.None
 }
 
-// broken tells that the backend broke its response off, if it did: then the
-// client's connection is cut, so that it sees what happened.
+// broken handles an error in the middle of the body. If the backend broke off its response, the
+// client's connection is reset, so that the client notices.
 func (x *exchange) broken(err error) reason.Code {
 	if err == nil {
 		return reason.None
@@ -111,16 +110,16 @@ func (x *exchange) broken(err error) reason.Code {
 		return reason.ClientGone
 	}
 	if x.response.body.framing == untilClose || x.request.http10 {
-		x.client.abort() // the end of the connection would look like the end of the body
+		x.client.abort() // otherwise the end of the connection would look like the end of the body
 	}
 	if why := x.upload.failure(); why != reason.None && why != reason.BackendReset {
-		return why // the request ended early, and so did the response
+		return why // the request was cut short, and the response with it
 	}
 	return reason.BackendAborted
 }
 
-// reject answers a request that no backend has answered. Where a response has
-// begun, or there is nobody to read one, only the connection can tell.
+// reject answers a request that no backend has answered. If a response has begun or the client has
+// gone, it only ends the connection.
 func (p *Proxy) reject(x *exchange, why reason.Code) {
 	x.reason = why
 	x.leave()
@@ -133,7 +132,7 @@ func (p *Proxy) reject(x *exchange, why reason.Code) {
 	x.client.ending.RaiseIf(p.draining.Load(), wire.Close)
 	switch why {
 	case reason.BadRequest, reason.MethodNotAllowed, reason.ExpectationFailed, reason.HeaderTooLarge, reason.BodyTooLarge, reason.RequestTimeout, reason.InternalError:
-		x.client.ending.Raise(wire.Linger) // where the next request begins is not certain
+		x.client.ending.Raise(wire.Linger) // it is uncertain where the next request begins
 	}
 	if !x.ends() && !x.discardable() && !x.discardBuffered() {
 		x.client.ending.Raise(wire.Linger)

@@ -10,16 +10,16 @@ import (
 type response struct {
 	in      inbound
 	status  int
-	line    []byte // the status line from the status code on
+	line    []byte // the status line, starting at the status code
 	fields  []byte // the header's lines
 	hop     hopOptions
 	body    body
 	http10  bool
-	keep    bool   // the connection can serve another request once the body has ended
-	upgrade []byte // the protocol it changes to, or asks for
+	keep    bool   // the connection can serve another request after this body
+	upgrade []byte // the protocol that it switches to, or asks for
 }
 
-// responseBufferSize bounds the header of a response.
+// responseBufferSize is the largest response header.
 const responseBufferSize = 16 << 10
 
 var (
@@ -27,10 +27,9 @@ var (
 	errResponseSize   = errors.New("the response header is larger than 16 KiB")
 )
 
-// readHeader reads up to the end of the next header: that of an interim response
-// (RFC 9110, section 15.2), or of the final one. head is true for the answer to
-// HEAD; timeout is the longest silence in the body. When it has timed out it may
-// be called again, and goes on.
+// readHeader reads the next header: that of an interim response (RFC 9110, section 15.2) or of the
+// final one. head is true for the response to HEAD; timeout is the longest pause in the body. After
+// a timeout it may be called again, and continues.
 func (r *response) readHeader(head bool, timeout time.Duration) error {
 	lines, size, err := r.waitHeader()
 	if err != nil {
@@ -47,9 +46,9 @@ func (r *response) readHeader(head bool, timeout time.Duration) error {
 	return nil
 }
 
-// waitHeader reads until the buffer holds a whole header, and returns its lines and
-// its size. What cannot become one is an error at once: a backend that speaks another
-// protocol, such as TLS or SMTP, may then wait for its peer.
+// waitHeader reads until the buffer holds a complete header, and returns its lines and its size.
+// Bytes that cannot become a header are an error at once: a backend that speaks another protocol,
+// such as TLS or SMTP, may be waiting for its peer.
 func (r *response) waitHeader() (lines headerLines, size int, err error) {
 	for {
 		have := r.in.buffered()
@@ -68,7 +67,7 @@ func (r *response) waitHeader() (lines headerLines, size int, err error) {
 	}
 }
 
-// parseHeader reads one header, of which b is the whole, in lines that end in CRLF.
+// parseHeader parses the header b, whose lines all end in CRLF.
 func (r *response) parseHeader(b []byte, head bool, timeout time.Duration) error {
 	line := indexNewline(b)
 	if line < len("HTTP/1.1 200\r") || b[line-1] != '\r' || !bytes.HasPrefix(b, protocolPrefix) ||
@@ -87,8 +86,8 @@ func (r *response) parseHeader(b []byte, head bool, timeout time.Duration) error
 
 var protocolPrefix = []byte("HTTP/1.")
 
-// readFields checks each field, and finds out how the body is framed and whether
-// the connection will live on.
+// readFields checks each field, and determines how the body is framed and whether the connection
+// stays open.
 func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 	r.hop, r.upgrade, r.http10 = hopOptions{}, nil, http10
 	var framed framingFields
@@ -120,8 +119,8 @@ func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 	if !ok {
 		return errResponseHeader
 	}
-	// Behind an interim response comes the final one. HTTP/1.0 knows no chunks: not all
-	// software agrees on where they end there (RFC 9112, section 6.1).
+	// An interim response is followed by the final one. HTTP/1.0 knows no chunks: software
+	// disagrees on where a chunked body ends there (RFC 9112, section 6.1).
 	r.keep = r.status >= 200 && !closes && (!http10 || persists && framed.codings == 0) &&
 		how != untilClose && (how != noBody || !framed.announceBody(r.status, head))
 	if framed.repeated {
@@ -130,7 +129,7 @@ func (r *response) readFields(http10, head bool, timeout time.Duration) error {
 	r.body = newBody(&r.in, how, framed.bytes, timeout)
 	if how == chunked {
 		r.body.trailers.values = classText
-		r.hop.keep() // for the trailers: by then the body has gone through the buffer
+		r.hop.keep() // for the trailers: by then the body has passed through the buffer
 	}
 	return nil
 }
@@ -140,10 +139,9 @@ var (
 	tokenKeepAlive = []byte("keep-alive")
 )
 
-// isChunked reports whether a Transfer-Encoding is the only one we understand.
+// isChunked reports whether a Transfer-Encoding is chunked, the only coding supported.
 func isChunked(value []byte) bool { return len(value) == 7 && equalFold(value, "chunked") }
 
-// reusable reports whether the connection can go back to the pool: the response
-// was read to its end, and nothing came behind it (what did would be taken for
-// the answer to somebody else's request).
+// reusable reports whether the connection can go back to the pool: the response was read to its
+// end, and no bytes followed it. Such bytes would be taken for the response to another request.
 func (r *response) reusable() bool { return r.keep && r.body.ended && len(r.in.buffered()) == 0 }

@@ -6,13 +6,12 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// retry reports whether an attempt that failed may be made at another backend.
-// What came to grief before the first byte of a response may; a response that is
-// late may not, because the backend is still at work on it.
+// retry reports whether a failed attempt may be repeated at another backend. It may if it failed
+// before the first byte of a response. It may not if the response is late, because the backend is
+// still working on it.
 //
-// An attempt of which no byte was sent (refused, connect timeout, overloaded) put
-// no load on any backend: the next one may always be made. Of the others, the
-// pool's budget says how many there may be.
+// An attempt that sent no byte (refused, connect timeout, overloaded) put no load on any backend
+// and may always be repeated. The others are limited by the pool's budget.
 func (p *Proxy) retry(x *exchange, why reason.Code) bool {
 	switch why {
 	case reason.ConnectFailed, reason.ConnectTimeout, reason.Overloaded, reason.BackendReset:
@@ -22,7 +21,7 @@ func (p *Proxy) retry(x *exchange, why reason.Code) bool {
 	if x.tried.n >= x.pool.attempts || !x.repeatable() || !x.pool.hasUntried(&x.tried) {
 		return false
 	}
-	// Not x.started: what began long ago and fails now is load for the backends now.
+	// Not x.started: a request that began long ago and fails now puts its load on the backends now.
 	if x.unsent || x.pool.budget.spend(time.Now()) {
 		return true
 	}
@@ -30,16 +29,15 @@ func (p *Proxy) retry(x *exchange, why reason.Code) bool {
 	return false
 }
 
-// repeatable reports whether the request may be sent once more: none of it has
-// left, or its effect is the same once or twice, no byte of a response has come and
-// the whole request is still at hand.
+// repeatable reports whether the request may be sent again: either none of it was sent, or it is
+// idempotent, no byte of a response has come, and the whole request is still available.
 func (x *exchange) repeatable() bool {
 	return x.unsent || x.idempotent() && !x.response.in.any && !x.upload.kept.lost
 }
 
-// idempotent reports whether the effect of the request is the same once or twice:
-// by its method (RFC 9110, section 9.2.2), or because it has an Idempotency-Key
-// and the pool's backends are said to heed it.
+// idempotent reports whether sending the request twice has the same effect as sending it once: by
+// its method (RFC 9110, section 9.2.2), or because it has an Idempotency-Key and the pool's config
+// says that its backends honor it.
 func (x *exchange) idempotent() bool {
 	switch string(x.request.method) {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":

@@ -5,23 +5,22 @@ import (
 	"time"
 )
 
-// The bounds of a pool's retries. The share is what backends must be able to bear
-// on top of their load; the floor lets a pool with few requests retry at all.
+// Limits of a pool's retries. The share is the extra load that backends must be able to bear; the
+// floor lets a pool with few requests retry at all.
 const (
-	retryWindow  = 10 // seconds, the present one included
-	retryShare   = 5  // one retry for so many requests of the window: 20 %
-	retryFloor   = 10 // retries that every second may have, whatever the share
-	budgetLength = 16 // seconds that are kept: the window, and room for who is late
+	retryWindow  = 10 // seconds, the current one included
+	retryShare   = 5  // one retry for this many requests of the window: 20 %
+	retryFloor   = 10 // retries allowed in every second, whatever the share
+	budgetLength = 16 // seconds that are kept: the window, and some slack for late callers
 )
 
-// retryBudget keeps retries from multiplying the load of a pool whose backends
-// all fail: they may be retryShare of its requests or retryFloor a second,
-// whichever is more; the figures are those of Finagle's RetryBudget. It is safe for
-// concurrent use and takes no lock.
+// retryBudget keeps retries from multiplying the load of a pool whose backends all fail. It allows
+// one retry for every retryShare requests, or retryFloor a second, whichever is more; the figures
+// are those of Finagle's RetryBudget. It is safe for concurrent use and takes no lock.
 type retryBudget struct {
 	start time.Time // seconds are counted from here, by the monotonic clock
 
-	_        [64]byte // what follows changes with every request
+	_        [64]byte // the fields below change with every request
 	requests perSecond
 	retries  perSecond
 	_        [64]byte
@@ -30,15 +29,15 @@ type retryBudget struct {
 // request counts a request that began at this time.
 func (b *retryBudget) request(began time.Time) { b.requests.add(b.second(began)) }
 
-// spend counts a retry and returns true, or false where there may be none now. The
-// retries of one second are counted exactly, whoever asks at the same time.
+// spend counts a retry and returns true, or returns false if none is allowed now. The count of each
+// second is exact, even with concurrent callers.
 func (b *retryBudget) spend(now time.Time) bool {
 	second := b.second(now)
 	slot := b.retries.slot(second)
 	for {
 		v := slot.Load()
 		if v>>32 > second {
-			return false // so late that its second is no longer kept
+			return false // too late: its second is no longer kept
 		}
 		spent := countIn(v, second)
 		if spent >= retryFloor {
@@ -58,13 +57,13 @@ func (b *retryBudget) second(now time.Time) uint64 {
 	return uint64(now.Sub(b.start) / time.Second)
 }
 
-// perSecond counts events by the second in which they happened, for the last
-// budgetLength seconds. A slot is second<<32 | count.
+// perSecond counts events by second, for the last budgetLength seconds. A slot is second<<32 |
+// count.
 type perSecond [budgetLength]atomic.Uint64
 
 func (c *perSecond) slot(second uint64) *atomic.Uint64 { return &c[second%budgetLength] }
 
-// add counts one event. One that is later than budgetLength seconds is dropped.
+// add counts one event. An event more than budgetLength seconds late is dropped.
 func (c *perSecond) add(second uint64) {
 	slot := c.slot(second)
 	for {
@@ -79,7 +78,7 @@ func (c *perSecond) add(second uint64) {
 	}
 }
 
-// sum is how many events happened from the first second up to, but not in, the end.
+// sum returns the number of events from second first up to, but not including, second end.
 func (c *perSecond) sum(first, end uint64) (n uint64) {
 	for second := first; second < end; second++ {
 		n += countIn(c.slot(second).Load(), second)
@@ -87,7 +86,7 @@ func (c *perSecond) sum(first, end uint64) (n uint64) {
 	return n
 }
 
-// countIn is the count of a slot, if it holds that second.
+// countIn returns the count of a slot, or 0 if the slot holds another second.
 func countIn(slot, second uint64) uint64 {
 	if slot>>32 != second {
 		return 0

@@ -9,22 +9,22 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// route sends a host and path to a pool. Empty means any.
+// route sends the requests of a host and path to a pool. An empty host or path matches any.
 type route struct {
-	host []byte // lower case, without port and the dot behind it
+	host []byte // in lower case, without port and trailing dot
 	path []byte
 	pool *pool
 }
 
-// newRoutes sorts the routes so that the first match is the most specific: one
-// with a host before one without, then the longer path.
+// newRoutes sorts the routes so that the first match is the most specific: routes with a host
+// before those without, then longer paths first.
 func newRoutes(configs []RouteConfig, pools map[string]*pool) []route {
 	var routes []route
 	for _, c := range configs {
 		routes = append(routes, route{[]byte(hostName(c.Host)), []byte(c.Path), pools[c.Pool]})
 	}
 	if len(configs) == 0 {
-		for _, p := range pools { // exactly one: ValidateRoutes saw to it
+		for _, p := range pools { // exactly one, as ValidateRoutes has checked
 			routes = append(routes, route{pool: p})
 		}
 	}
@@ -47,14 +47,14 @@ func (p *Proxy) route(x *exchange) reason.Code {
 	return reason.NoRoute
 }
 
-// hostName is the form in which the host of a route is compared: in lower case, and without the dot
-// behind it that names the root of the DNS.
+// hostName returns the form in which route hosts are compared: lower case, without the trailing dot
+// of the DNS root.
 func hostName(host string) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// sameHost compares an authority, with or without port, in any case, and with or without a dot
-// behind the name, with a host in the form of hostName.
+// sameHost reports whether an authority names the host, which is in the form of hostName. The
+// authority may have a port, upper case letters and a trailing dot.
 func sameHost(authority, host []byte) bool {
 	if len(authority) < len(host) || !bytes.EqualFold(authority[:len(host)], host) {
 		return false

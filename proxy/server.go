@@ -1,5 +1,14 @@
-// Package proxy takes HTTP requests, limits their clients and sends them on to
-// backends. The road of a request is in handler.go; every step has its own file.
+// Package proxy is the load balancer's data path: it takes HTTP/1 requests, limits their clients,
+// picks a backend of the right pool, and forwards request and response.
+//
+// It forwards only requests that every recipient reads in the same way, changes only the fields
+// that a proxy must change, and never repeats a request that a backend may have acted on, unless it
+// is idempotent. A response that a backend breaks off is broken off for the client too. The steady
+// path allocates nothing.
+//
+// It knows nothing of how limits are stored or managed, of how backends are checked (Report tells
+// it), or of the config file beyond its own sections. The steps of a request are in handler.go, and
+// each step has its own file.
 package proxy
 
 import (
@@ -20,14 +29,14 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// Options are what a Proxy is made of. The configs have been validated.
+// Options are the parts of a Proxy. The configs must be valid.
 type Options struct {
 	Server  ServerConfig
 	Pools   map[string]PoolConfig
 	Routes  []RouteConfig
-	Limiter *limiter.Limiter // nil: nobody is limited
-	Exempt  ExemptConfig     // from Limiter's tokens
-	API     *API             // nil: /v1/api/ is no different from other paths
+	Limiter *limiter.Limiter // nil: no client is limited
+	Exempt  ExemptConfig     // requests that take no token from Limiter
+	API     *API             // nil: /v1/api/ is a path like any other
 	Access  Access
 	Log     zerolog.Logger
 }
@@ -40,10 +49,10 @@ type Proxy struct {
 	shutdown    time.Duration
 	maxBody     int64 // 0 means no limit
 	trust       *Trust
-	proxyHeader bool // the trusted begin with one
+	proxyHeader bool // trusted peers begin with a PROXY header
 	via         via
-	earlyHints  bool    // interim responses go on
-	pools       []*pool // by name
+	earlyHints  bool    // forward interim responses
+	pools       []*pool // sorted by name
 	routes      []route
 	limiter     *limiter.Limiter
 	exempt      exemptions
@@ -56,14 +65,14 @@ type Proxy struct {
 	clients    clientSet
 	departures wire.Departures
 	inFlight   atomic.Int64 // requests
-	tunnels    atomic.Int64 // of them, those that have become one
+	tunnels    atomic.Int64 // requests in flight that have become a tunnel
 	noPool     *poolMetrics
 	errors     [reason.Count]atomic.Uint64
 
 	shadowLimited atomic.Uint64
 }
 
-// New makes a Proxy. It starts nothing.
+// New returns a Proxy. It starts nothing.
 func New(o Options) *Proxy {
 	p := &Proxy{
 		bodyTimeout: o.Server.BodyTimeout,
@@ -94,11 +103,11 @@ func New(o Options) *Proxy {
 	return p
 }
 
-// writeBufferSize is fasthttp's buffer for a connection's responses. Only the
-// API's pass through it: those of backends are written past it.
+// writeBufferSize is the size of fasthttp's buffer for a connection's responses. Only API responses
+// pass through it: backend responses are written directly.
 const writeBufferSize = 1 << 10
 
-// configure sets fasthttp up so that it leaves requests as they are.
+// configure sets up fasthttp so that it leaves requests as they are.
 func (p *Proxy) configure(c ServerConfig) {
 	s := &p.server
 	s.Handler = p.handle
@@ -108,7 +117,7 @@ func (p *Proxy) configure(c ServerConfig) {
 	s.ReadBufferSize = int(c.MaxHeaderSize)
 	s.WriteBufferSize = writeBufferSize
 	p.wait = headerTimeouts{header: c.ReadHeaderTimeout, idle: c.IdleTimeout}
-	s.Concurrency = 1 << 30 // the listener bounds it
+	s.Concurrency = 1 << 30 // the listener limits connections
 	s.StreamRequestBody = true
 	s.DisablePreParseMultipartForm = true
 	s.NoDefaultServerHeader = true
@@ -119,9 +128,9 @@ func (p *Proxy) configure(c ServerConfig) {
 	s.SecureErrorLogMessage = true
 }
 
-// hideBody makes fasthttp believe that a request has no body, so that it neither
-// reads one nor answers 100 Continue: both are ours. What the client has sent
-// stands in the header's raw bytes, which the guard reads.
+// hideBody makes fasthttp believe that a request has no body, so that it neither reads the body nor
+// sends 100 Continue; the proxy does both. The guard reads the client's fields from the raw bytes
+// of the header.
 func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	const unspecified = -2
 	h.Del(fasthttp.HeaderExpect)
@@ -131,20 +140,20 @@ func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	return fasthttp.RequestConfig{}
 }
 
-// refuse answers what fasthttp could not parse.
+// refuse answers a request that fasthttp could not parse.
 func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) && !errors.Is(err, errProxyHeader) {
-		c.answered = true // not a byte has come: who only opens a connection is not told anything
+		c.answered = true // no byte has come: a client that only opens a connection gets no answer
 		return
 	}
 	x := beginExchange(ctx)
-	x.started = time.Now() // ctx may still hold the time of the request before
+	x.started = time.Now() // ctx may still hold the time of the previous request
 	x.received = int64(x.client.scan.size)
 	defer p.end(x)
 	why := reason.BadRequest
 	var small *fasthttp.ErrSmallBuffer
 	switch {
-	case x.client.scan.faulty: // whatever else became of it
+	case x.client.scan.faulty: // whatever else went wrong
 	case errors.As(err, &small):
 		why = reason.HeaderTooLarge
 	case wire.TimedOut(err):
@@ -155,10 +164,10 @@ func (p *Proxy) refuse(ctx *fasthttp.RequestCtx, err error) {
 	p.reject(x, why)
 }
 
-// Serve answers the connections that the listener accepts, until ctx ends. Then
-// it stops accepting, finishes the requests under way and returns nil; those that
-// are not done within the shutdown timeout are cut, and an error says how many.
-// Tunnels are cut too, but are no error: many last for as long as they are let.
+// Serve serves the connections that the listener accepts until ctx ends. It then stops accepting,
+// finishes the requests in flight and returns nil. Requests that outlast the shutdown timeout are
+// cut, and the error says how many. Tunnels are cut too, but are not an error: many last for as
+// long as they are allowed to.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	closeDepartures, err := p.departures.Open()
 	if err != nil {
@@ -173,13 +182,13 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("accept connections on %s: %w", ln.Addr(), err)
 	case <-ctx.Done():
 	}
-	p.draining.Store(true) // every response now ends its connection
+	p.draining.Store(true) // from now on every response ends its connection
 	_ = l.Close()
 	<-served
 	return p.drain()
 }
 
-// drainPoll is how often drain looks whether the last request is done.
+// drainPoll is how often drain checks whether the last request has ended.
 const drainPoll = 5 * time.Millisecond
 
 func (p *Proxy) drain() error {
@@ -195,7 +204,7 @@ func (p *Proxy) drain() error {
 		}
 	}
 	p.clients.closeUnused()
-	err := p.server.ShutdownWithContext(deadline) // closes the connections that are idle
+	err := p.server.ShutdownWithContext(deadline) // closes the idle connections
 	for _, pool := range p.pools {
 		for _, b := range pool.backends {
 			b.idle.CloseIdleConnections()
@@ -207,15 +216,15 @@ func (p *Proxy) drain() error {
 	return nil
 }
 
-// cutGrace is how long cut waits for the exchanges to end, so that they are counted and
-// logged. An exchange notices the cut when it begins to watch its client, at the latest.
+// cutGrace is how long cut waits for the exchanges to end, so that they are counted and logged. An
+// exchange notices the cut at the latest when it begins to watch its client.
 const cutGrace = wire.WatchAfter + 100*time.Millisecond
 
-// cut ends what was not done in time.
+// cut ends the requests and tunnels that outlasted the shutdown timeout.
 func (p *Proxy) cut() error {
 	requests, tunnels := p.underWay()
 	if requests+tunnels > 0 {
-		p.logUnderWay(zerolog.WarnLevel, "cut what was not done within the shutdown timeout")
+		p.logUnderWay(zerolog.WarnLevel, "cut what was still running at the shutdown timeout")
 	}
 	p.access.cutting.Store(true)
 	p.clients.cutAll()
@@ -224,12 +233,12 @@ func (p *Proxy) cut() error {
 		time.Sleep(drainPoll)
 	}
 	if requests > 0 {
-		return fmt.Errorf("%d requests were not done after server.shutdown_timeout (%s) and were cut", requests, p.shutdown)
+		return fmt.Errorf("%d requests were still running after server.shutdown_timeout (%s) and were cut", requests, p.shutdown)
 	}
 	return nil
 }
 
-// underWay returns how many requests are under way, and how many tunnels.
+// underWay returns the number of requests in flight, without tunnels, and the number of tunnels.
 func (p *Proxy) underWay() (requests, tunnels int64) {
 	tunnels = p.tunnels.Load()
 	return max(0, p.inFlight.Load()-tunnels), tunnels // one may have ended in between
@@ -241,20 +250,19 @@ func (p *Proxy) logUnderWay(level zerolog.Level, message string) {
 		Int64("requests", requests).Int64("tunnels", tunnels).Msg(message)
 }
 
-// turnAway answers a connection beyond server.max_connections. What the client
-// sends is not read.
+// turnAway answers a connection beyond server.max_connections. It does not read what the client
+// sends.
 func (p *Proxy) turnAway(conn net.Conn) {
 	answer := reason.Overloaded.Answer()
 	now := time.Now()
-	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer: nothing waits
+	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer, so nothing waits
 	sent, _ := conn.Write(slices.Concat(appendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
 	p.noPool.codes.Add(reason.Overloaded.Status())
 	p.count(reason.Overloaded)
 	p.access.turnedAway(peerOf(conn), time.Since(now), sent)
 }
 
-// Report tells that a backend, by its index in the pool's config, went out or
-// came back.
+// Report sets whether a backend, given by its index in the pool's config, is up.
 func (p *Proxy) Report(poolName string, index int, up bool) {
 	for _, pool := range p.pools {
 		if pool.name == poolName {
@@ -277,8 +285,8 @@ func (p *Proxy) Ready() error {
 	return nil
 }
 
-// noLog drops what fasthttp would log: broken connections and bad requests, which
-// are counted and, if wanted, in the access log.
+// noLog drops fasthttp's log lines: broken connections and bad requests are counted and, if
+// configured, in the access log.
 type noLog struct{}
 
 func (noLog) Printf(string, ...any) {}

@@ -25,7 +25,7 @@ func TestShadowMode(t *testing.T) {
 		terms  limiter.Terms // of loopback; the zero value: it is not registered
 	}{
 		{"registered", registered, limiter.Terms{Limit: scarce, Shadow: true}},
-		{"everybody else", byDefault, limiter.Terms{}},
+		{"other clients", byDefault, limiter.Terms{}},
 	} {
 		for _, access := range []Access{AccessOff, AccessErrors, AccessAll} {
 			t.Run(test.name+", log "+string(access), func(t *testing.T) {

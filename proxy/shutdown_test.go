@@ -158,7 +158,7 @@ func TestShutdownTimeout(t *testing.T) {
 		w.mustEnd()
 	}
 	// Every request has its line by then.
-	requireMessages(t, &log, "draining", "cut what was not done within the shutdown timeout", "request", "request", "request")
+	requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request", "request", "request")
 	for i, line := range log.parsed(t) {
 		if i < 2 {
 			checkLine(t, line, map[string]any{"requests": 3., "tunnels": 0., "shutdown_timeout": "50ms"})
@@ -205,7 +205,7 @@ func TestShutdownWithinABody(t *testing.T) {
 		t.Errorf("the body ended with %q, %v, want an error", got, err)
 	}
 	eventually(t, "the request to end", func() bool { return s.inFlight.Load() == 0 })
-	requireMessages(t, &log, "draining", "cut what was not done within the shutdown timeout", "request")
+	requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request")
 	checkLine(t, log.parsed(t)[2], map[string]any{"status": 200., "level": "error"})
 }
 

@@ -41,8 +41,8 @@ const slowPause = 10 * time.Second
 // where they connect to and how many there are of each kind.
 const slowAt = "LB_TEST_SLOW_CLIENTS"
 
-// TestSlowClients has thousands of clients send a byte now and then. Nobody else
-// may notice. With -long it compares the 99th percentiles; -v prints them.
+// TestSlowClients has thousands of clients send a byte now and then. Other clients must not notice.
+// With -long it compares the 99th percentiles; -v prints them.
 func TestSlowClients(t *testing.T) {
 	if at := os.Getenv(slowAt); at != "" {
 		beSlow(t, at)

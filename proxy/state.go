@@ -1,10 +1,10 @@
 package proxy
 
-// state says why a backend takes no requests: a set of reasons, each of them set and cleared by one
-// party. It takes requests while the set is empty.
+// state is the set of reasons why a backend takes no requests, as bits, each set and cleared by one
+// party. A backend takes requests while the set is empty.
 type state uint32
 
 const (
-	// down is for the health checks.
+	// down is set by the health checks.
 	down state = 1 << iota
 )

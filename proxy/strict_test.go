@@ -16,7 +16,7 @@ type strictMessage struct {
 	hosts     []string
 	lengths   []string
 	codings   []string
-	disguised []string       // names that are one of these to who reads _ as -
+	disguised []string       // names that are one of these to a reader of _ as -
 	fields    map[string]int // how many, by name in lower case
 	lines     []string       // the fields as they came
 }

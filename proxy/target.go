@@ -2,9 +2,8 @@ package proxy
 
 import "bytes"
 
-// readTarget takes the request target apart. What goes to the backend is origin-form: the path and
-// query as they came, and one authority. target must be a copy that nothing else reads: it may be
-// changed.
+// readTarget splits the request target. The backend gets origin-form: path and query as received,
+// and one authority. target must be a private copy, since it may be changed.
 func (r *request) readTarget(target []byte) bool {
 	if !onlyClass(target, classTarget) {
 		return false
@@ -20,7 +19,7 @@ func (r *request) readTarget(target []byte) bool {
 	return r.readAbsoluteForm(target)
 }
 
-// readAbsoluteForm takes scheme://authority/path?query apart (RFC 9112, section 3.2.2).
+// readAbsoluteForm splits scheme://authority/path?query (RFC 9112, section 3.2.2).
 func (r *request) readAbsoluteForm(target []byte) bool {
 	begin, defaultPort := schemeOf(target)
 	if begin == 0 {
@@ -38,7 +37,7 @@ func (r *request) readAbsoluteForm(target []byte) bool {
 		return false // RFC 9110, section 4.2.1: no http URI has an empty host
 	}
 	if len(r.authority) > 0 && !bytes.EqualFold(withoutPort(authority, defaultPort), withoutPort(r.authority, defaultPort)) {
-		return false // route and forward by one authority only
+		return false // route and forward by the same authority
 	}
 	if path[0] == '?' { // an empty path is / in origin-form: make room for it
 		authority = target[begin-1 : begin-1+copy(target[begin-1:], authority)]
@@ -52,8 +51,8 @@ func (r *request) readAbsoluteForm(target []byte) bool {
 	return true
 }
 
-// schemeOf returns where the authority of an absolute-form target begins, and the port that its
-// scheme stands for. 0 means that the scheme is not one of HTTP's.
+// schemeOf returns where the authority of an absolute-form target begins, and the default port of
+// its scheme. It returns 0 if the scheme is not one of HTTP's.
 func schemeOf(target []byte) (authority int, defaultPort []byte) {
 	const http, https = "http://", "https://"
 	switch {
@@ -65,7 +64,7 @@ func schemeOf(target []byte) (authority int, defaultPort []byte) {
 	return 0, nil
 }
 
-// withoutPort takes the default port, or an empty one, off an authority.
+// withoutPort strips the default port, or an empty one, from an authority.
 func withoutPort(authority, defaultPort []byte) []byte {
 	authority = bytes.TrimSuffix(authority, defaultPort)
 	return bytes.TrimSuffix(authority, defaultPort[:1])

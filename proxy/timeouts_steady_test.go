@@ -13,9 +13,9 @@ const (
 	steadyBytes   = 1 << 20                // of which a quarter is read in that time
 )
 
-// readSteadily reads without a long pause, but so slowly that the kernel lets who
-// writes at the other end wait for longer than steadyTimeout: it wakes a writer
-// when a third of some MiB is free.
+// readSteadily reads without a long pause, but so slowly that the kernel makes the writer at the
+// other end wait for longer than steadyTimeout: it wakes a writer only when a third of some MiB is
+// free.
 func readSteadily(r io.Reader) error {
 	const piece = 16 << 10
 	for buf, left := make([]byte, piece), steadyBytes; left > 0; left -= piece {

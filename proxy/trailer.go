@@ -2,21 +2,18 @@ package proxy
 
 import "cmp"
 
-// maxTrailers bounds the lines behind the last chunk of a body, in bytes with
-// their CRLFs; maxFields bounds their number.
+// maxTrailers is the most bytes of trailer lines, with their CRLFs; maxFields limits their number.
 const maxTrailers = 16 << 10
 
-// trailers are the fields behind a chunked body, as they came (RFC 9110, section
-// 6.5). The zero value is empty; memory, of maxTrailers at most, is taken when
-// there are some.
+// trailers holds the fields after a chunked body, as received (RFC 9110, section 6.5). The zero
+// value is empty. It takes memory, at most maxTrailers, only if there are trailers.
 type trailers struct {
 	block  []byte // the lines, each with its CRLF
 	fields int
 	values uint8 // the class of the bytes in values; 0: classValue
 }
 
-// add takes a line without its CRLF; ok is false when it is no field, or more than
-// there may be.
+// add adds a line without its CRLF. ok is false if it is not a field, or if there are too many.
 func (t *trailers) add(line []byte) (ok bool) {
 	_, ok = parseField(line, cmp.Or(t.values, classValue))
 	if !ok || t.fields == maxFields || len(t.block)+len(line)+len("\r\n") > maxTrailers {
@@ -27,9 +24,9 @@ func (t *trailers) add(line []byte) (ok bool) {
 	return true
 }
 
-// appendLastChunk ends a chunked body for the next hop: with its trailers, in order
-// and case, but for those that end at this hop. hop belongs to the message that
-// they came with. dst grows where there is no room for them.
+// appendLastChunk ends a chunked body for the next hop, with its trailers in order and case, except
+// those that end at this hop. hop belongs to the same message. dst grows if the trailers do not
+// fit.
 func (t *trailers) appendLastChunk(dst []byte, hop *hopOptions) []byte {
 	if len(t.block) == 0 {
 		return append(dst, lastChunk...)
@@ -44,9 +41,9 @@ func (t *trailers) appendLastChunk(dst []byte, hop *hopOptions) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// passesBehind reports whether a trailer goes on. What a proxy has to understand
-// does not, under any spelling: a recipient that merges trailers into the header
-// would be misled by a field that no hop has checked (RFC 9110, section 6.5.1).
+// passesBehind reports whether a trailer is forwarded. A field that a proxy must understand is not,
+// in any spelling: it would mislead a recipient that merges trailers into the header, since no hop
+// has checked it (RFC 9110, section 6.5.1).
 func passesBehind(f *field, hop *hopOptions) bool {
 	return dashedKind(f.name) == kindOther && !hop.keeps(f.name) && !hop.drops(f)
 }

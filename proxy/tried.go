@@ -2,10 +2,10 @@ package proxy
 
 import "slices"
 
-// maxAttempts bounds the tries of one request, and so what triedSet has to hold.
+// maxAttempts is the most attempts of one request, and so the size of triedSet.
 const maxAttempts = 16
 
-// triedSet holds the backends that one request has tried.
+// triedSet holds the backends that a request has tried.
 type triedSet struct {
 	backends [maxAttempts]*backend
 	n        int

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Trust holds the proxies whose word about their clients is believed. The zero value trusts none. It
-// never changes, and is safe for concurrent use.
+// Trust holds the proxies whose statements about their clients are believed. The zero value trusts
+// none. It is immutable, and safe for concurrent use.
 type Trust struct {
 	proxies []netip.Prefix
 	field   string // name, in lower case, of the field that holds the client's address; "" for X-Forwarded-For, which lists addresses
 }
 
-// NewTrust returns the trust of a validated config.
+// NewTrust returns the trust of a valid config.
 func NewTrust(c ServerConfig) *Trust {
 	t := &Trust{field: strings.ToLower(string(c.ClientIPHeader))}
 	if t.field == forwardedFor {
@@ -29,8 +29,7 @@ func NewTrust(c ServerConfig) *Trust {
 	return t
 }
 
-// Field returns the name, in lower case, of the field that trusted proxies tell the client's address
-// in.
+// Field returns the lower-case name of the field in which trusted proxies give the client's address.
 func (t *Trust) Field() string {
 	if t.field == "" {
 		return forwardedFor
@@ -38,7 +37,7 @@ func (t *Trust) Field() string {
 	return t.field
 }
 
-// trusts reports whether what the peer says of its clients is believed.
+// trusts reports whether the peer's statements about its clients are believed.
 func (t *Trust) trusts(peer netip.Addr) bool {
 	for _, p := range t.proxies {
 		if p.Contains(peer) {
@@ -48,9 +47,9 @@ func (t *Trust) trusts(peer netip.Addr) bool {
 	return false
 }
 
-// client returns the address of the client of a trusted peer, which sent these lines of the field
-// that tells it. Of a field other than X-Forwarded-For the last line counts, and holds one address;
-// without one the peer itself is the client.
+// client returns the address of a trusted peer's client. lines are the lines of the field that
+// holds it. If that field is not X-Forwarded-For, only its last line counts, which must be one
+// address. If it is missing or invalid, the peer itself is the client.
 func (t *Trust) client(peer netip.Addr, lines [][]byte) netip.Addr {
 	if t.field == "" {
 		return t.walk(peer, lines)
@@ -63,10 +62,9 @@ func (t *Trust) client(peer netip.Addr, lines [][]byte) netip.Addr {
 	return peer
 }
 
-// walk goes through the addresses of X-Forwarded-For from the last one for as long as they are
-// those of trusted proxies; the first other one is the client's. Anything but an address ends the
-// walk, because no trusted proxy wrote it. Empty elements of the list do not count (RFC 9110,
-// section 5.6.1.2).
+// walk goes through the addresses of X-Forwarded-For, last to first, as long as they are those of
+// trusted proxies; the first other address is the client's. Anything but an address ends the walk,
+// because no trusted proxy wrote it. Empty list elements do not count (RFC 9110, section 5.6.1.2).
 func (t *Trust) walk(nearest netip.Addr, lines [][]byte) netip.Addr {
 	for i := len(lines) - 1; i >= 0; i-- {
 		for list := lines[i]; len(list) > 0; {

@@ -11,26 +11,25 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// tunnel joins a client's connection and a backend's after 101 Switching
-// Protocols. Between two TCP connections the bytes stay in the kernel (splice).
+// tunnel joins a client's connection and a backend's after 101 Switching Protocols. Between two TCP
+// connections the bytes stay in the kernel (splice).
 type tunnel struct {
 	client, backend *wire.Conn
-	idle            time.Duration // longest silence of both sides
-	passed          atomic.Bool   // bytes have passed since oversee has looked
+	idle            time.Duration // longest time without bytes in either direction
+	passed          atomic.Bool   // bytes have passed since oversee last looked
 	ended           atomic.Bool
-	why             error // of the end, once ended
-	up, down        int64 // bytes that the backend and the client got
+	why             error // the reason for the end, once ended
+	up, down        int64 // bytes sent to the backend and to the client
 }
 
-var errIdle = errors.New("neither side has said anything for as long as it may be silent")
+var errIdle = errors.New("neither side sent anything within the tunnel timeout")
 
-// tunnel sends the response that ends HTTP on both connections, and then carries
-// bytes between them until both sides have ended, one fails, or neither says
-// anything for the pool's tunnel timeout.
+// tunnel forwards the 101, which ends HTTP on both connections, and then copies bytes between them
+// until both sides have ended, one fails, or neither sends anything for the pool's tunnel timeout.
 func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	p.tunnels.Add(1)
 	defer p.tunnels.Add(-1)
-	x.watch.Stop() // from here on the copying sees who leaves
+	x.watch.Stop() // from here on the copying notices when a side leaves
 	x.client.ending.Raise(wire.Close)
 	x.response.keep = false
 	x.status = switchingProtocols
@@ -38,7 +37,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	if why := p.write(x, append(x.out, x.response.in.buffered()...)); why != reason.None {
 		return why
 	}
-	if early := x.client.in.buffered(); len(early) > 0 { // the client was sure of the 101
+	if early := x.client.in.buffered(); len(early) > 0 { // the client did not wait for the 101
 		x.received += int64(len(early))
 		c.ExpectWrite(time.Now(), p.bodyTimeout)
 		if _, err := c.Write(early); err != nil {
@@ -55,14 +54,14 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 		return reason.TunnelTimeout
 	}
 	if err != nil {
-		x.client.abort() // what has broken must not look like what has ended
+		x.client.abort() // a failure must not look like a regular end
 	}
 	return reason.None
 }
 
-// run carries both ways, and returns what went wrong first.
+// run copies in both directions, and returns the first error.
 func (t *tunnel) run() error {
-	_ = t.client.SetWriteDeadline(time.Time{}) // that of HTTP
+	_ = t.client.SetWriteDeadline(time.Time{}) // drop the deadlines of HTTP
 	_ = t.backend.SetWriteDeadline(time.Time{})
 	over := make(chan struct{}, 2)
 	go func() {
@@ -77,14 +76,13 @@ func (t *tunnel) run() error {
 	return t.why
 }
 
-// looks is how often, within the time that both sides may be silent, oversee looks.
+// looks is how often oversee checks for activity within the idle timeout.
 const looks = 8
 
-// oversee ends a tunnel in which nothing has passed for as long as it may be
-// silent, or up to a quarter longer, and returns when both ways are over. A copy
-// that waits for a slow reader may do so for long, because the kernel wakes it only
-// once a third of its buffer is free: that what is under way gets less tells of the
-// reader.
+// oversee ends a tunnel after the idle timeout, or up to a quarter later, and returns when both
+// directions are over. A copy to a slow reader may block for long without any progress of its own,
+// because the kernel wakes the writer only once a third of its buffer is free. A shrinking send
+// queue therefore counts as activity: it shows that the peer still reads.
 func (t *tunnel) oversee(over <-chan struct{}) {
 	tick := time.NewTicker(t.idle / looks)
 	defer tick.Stop()
@@ -112,8 +110,8 @@ func (t *tunnel) oversee(over <-chan struct{}) {
 	}
 }
 
-// carry copies until the source ends, and passes that end on: the other direction
-// may still have something to say.
+// carry copies until the source ends, and passes that end on: the other direction may still have
+// something to send.
 func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 	for {
 		// A copy does not tell that bytes pass. So it is stopped now and then, between two
@@ -130,7 +128,7 @@ func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 		switch {
 		case err == nil:
 			if half, ok := dst.(interface{ CloseWrite() error }); ok {
-				_ = half.CloseWrite() // fails where the other side has gone: its own copy says so
+				_ = half.CloseWrite() // fails if the other side has gone, which its own copy reports
 			}
 			return total
 		case !wire.TimedOut(err):
@@ -140,7 +138,7 @@ func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 	}
 }
 
-// end stops both directions; the first reason counts.
+// end stops both directions. The first reason counts.
 func (t *tunnel) end(why error) {
 	if !t.ended.CompareAndSwap(false, true) {
 		return

@@ -194,7 +194,7 @@ func TestBrokenTunnel(t *testing.T) {
 	})
 }
 
-// TestTunnelTimeout ends a tunnel in which nobody speaks, and no other.
+// TestTunnelTimeout ends an idle tunnel, and no other.
 func TestTunnelTimeout(t *testing.T) {
 	o := testOptions(startTalk(t, func(in *bufio.Reader, conn net.Conn) { _, _ = io.Copy(conn, in) }))
 	pool := o.Pools["main"]
@@ -236,8 +236,8 @@ func TestTunnelWithoutReader(t *testing.T) {
 	eventually(t, "tunnel_timeout", func() bool { return errorsWith(p, "tunnel_timeout") == "1" })
 }
 
-// TestTunnelWithSteadyReader is not cut because it is slow. Who reads would not see
-// that before it has read what the kernel holds: the count tells.
+// TestTunnelWithSteadyReader is not cut because it is slow. The reader would not notice a cut until
+// it has read what the kernel holds, so the count is checked.
 func TestTunnelWithSteadyReader(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T, talk func(*bufio.Reader, net.Conn)) (*Proxy, *rawClient) {
@@ -296,7 +296,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 					t.Errorf("a tunnel that was cut is a failure: %v", err)
 				}
 				w.mustEnd()
-				requireMessages(t, &log, "draining", "cut what was not done within the shutdown timeout", "request")
+				requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request")
 				for _, line := range log.parsed(t)[:2] {
 					checkLine(t, line, map[string]any{"requests": 0., "tunnels": 1., "shutdown_timeout": "100ms"})
 				}

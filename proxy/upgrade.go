@@ -2,7 +2,7 @@ package proxy
 
 import "bytes"
 
-// Statuses that speak of other protocols.
+// Statuses about switching protocols.
 const (
 	switchingProtocols = 101
 	upgradeRequired    = 426
@@ -14,10 +14,9 @@ var (
 	prefixHTTP   = []byte("http")
 )
 
-// mayUpgrade reports whether the request's Upgrade field goes on to the backend
-// (RFC 9110, section 7.8). It does not with a body, which would still be on its
-// way, and not for HTTP itself: what followed in the tunnel would be requests that
-// nobody limits or routes.
+// mayUpgrade reports whether the request's Upgrade field is forwarded to the backend (RFC 9110,
+// section 7.8). It is not if the request has a body, which would still be on its way, nor if it
+// names HTTP itself: the tunnel would carry requests that are neither limited nor routed.
 func (r *request) mayUpgrade() bool {
 	if r.http10 || !r.body.ended || !r.hop.names(tokenUpgrade) {
 		return false
@@ -33,8 +32,8 @@ func (r *request) mayUpgrade() bool {
 	return len(r.upgrade) > 0
 }
 
-// switches reports whether a 101 is an answer to what the client has asked: it
-// names one protocol of those in the request.
+// switches reports whether a 101 is a valid answer to the request: it names one of the protocols
+// that the client asked for.
 func (x *exchange) switches() bool {
 	protocol := x.response.upgrade
 	return len(protocol) > 0 && namedBy(x.request.upgrade, protocol)

@@ -8,27 +8,27 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// upload is a request body on its way to the backend in a goroutine of its own.
-// The goroutine owns the reading side of the client's connection and the writing
-// side of the backend's; stopUpload waits for its end. Another try begins with what
-// was kept of the body and goes on where the one before has stopped to read.
+// upload sends a request body to the backend in its own goroutine. The goroutine owns the reading
+// side of the client's connection and the writing side of the backend's; stopUpload waits for its
+// end. Another attempt begins with what was kept of the body, and continues where the previous one
+// stopped reading.
 type upload struct {
-	started bool          // in this try
+	started bool          // in this attempt
 	done    chan struct{} // gets one value when the goroutine has ended
-	kept    keptBody      // the goroutine's while it runs
+	kept    keptBody      // owned by the goroutine while it runs
 
 	mu       sync.Mutex
-	header   bool // the response's header has come: its deadline is no longer ours to set
-	watched  bool // so is the client
-	taken    bool // the whole body has been read from the client, in this try or before
-	finished bool // result and endedAt count
+	header   bool // the response's header has come: its deadline is set elsewhere
+	watched  bool // the client is watched: so is the longer wait for the header
+	taken    bool // the whole body has been read from the client, in this attempt or before
+	finished bool // result and endedAt are valid
 	endedAt  time.Time
 	result   reason.Code // none: the whole body was sent
 }
 
-// startUpload sends the rest of the body while the caller waits for the response.
+// startUpload starts to send the body while the caller waits for the response.
 func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
-	if why := x.proceed(); why != reason.None { // not in the goroutine: it must stand before the response
+	if why := x.proceed(); why != reason.None { // not in the goroutine: 100 Continue must precede the response
 		return why
 	}
 	u := &x.upload
@@ -40,12 +40,12 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
 	go func() {
 		why := p.sendBodyGuarded(x, c)
 		u.mu.Lock()
-		u.finished, u.result = true, why // before the deadline wakes who asks for it
+		u.finished, u.result = true, why // before the deadline wakes the reader of the response, which asks for it
 		switch {
 		case u.header && (why == reason.ResponseTimeout || why == reason.RequestTimeout):
 			// A backend that has answered need not read on, nor its client send more.
 		case why != reason.None && why != reason.BackendReset:
-			c.Stop() // there will be no response to this, or no more of one
+			c.Stop() // there will be no response, or no more of one
 		case !u.header:
 			u.endedAt = time.Now()
 			wait := x.pool.responseHeader
@@ -63,7 +63,8 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
 	return reason.None
 }
 
-// sendBodyGuarded keeps a fault of ours in this goroutine from ending the process.
+// sendBodyGuarded is sendBody, but turns a panic into an error, which in this goroutine would end
+// the process.
 func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason.Code) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -102,7 +103,7 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
 		}
 		if _, err := c.Deliver(time.Now(), b, p.bodyTimeout); err != nil {
 			if wire.TimedOut(err) {
-				return reason.ResponseTimeout // it does not read on
+				return reason.ResponseTimeout // it has stopped reading
 			}
 			return reason.BackendReset // it may have answered early: the response tells
 		}
@@ -110,8 +111,8 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
 	return reason.None
 }
 
-// waitOn lets the wait for the response's header go on. Until the body is sent,
-// the backend may be silent for as long as it takes.
+// waitOn lets the wait for the response's header continue. Until the body is sent, the backend may
+// be silent for as long as that takes.
 func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -123,8 +124,7 @@ func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
 	c.BoundRead(until)
 }
 
-// headerCame hands the reading deadline of the backend's connection back to the
-// goroutine that reads the response.
+// headerCame returns control of the read deadline to the goroutine that reads the response.
 func (u *upload) headerCame(c *backendConn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -135,33 +135,32 @@ func (u *upload) headerCame(c *backendConn) {
 	c.ForgetRead()
 }
 
-// failure returns why the body could not be sent, as far as that is known already.
+// failure returns why the body could not be sent, as far as is known.
 func (u *upload) failure() reason.Code {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.result
 }
 
-// bodyTaken tells that the client's connection stands where the next request
-// begins. It comes before the last write: the response may be here as soon as that.
+// bodyTaken records that the client's connection is at the start of the next request. It is called
+// before the last write, because the response may come right after that.
 func (u *upload) bodyTaken() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.taken = true
 }
 
-// complete reports whether the whole body has been read from the client, so that
-// its connection can serve on.
+// complete reports whether the whole body has been read from the client, so that its connection can
+// be kept.
 func (u *upload) complete() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return !u.started || u.taken
 }
 
-// stopUpload ends an upload that still runs, and reports whether the whole body
-// had been sent. If not, the backend's connection cannot be used again. What the
-// client has not sent yet is still to be read: by another try, or at the end of the
-// exchange.
+// stopUpload ends an upload that still runs, and reports whether the whole body was sent. If not,
+// the backend's connection cannot be used again. Whatever the client has not sent yet is read by
+// another attempt, or at the end of the exchange.
 func (x *exchange) stopUpload(c *backendConn) bool {
 	u := &x.upload
 	if !u.started {
@@ -183,7 +182,7 @@ func (x *exchange) stopUpload(c *backendConn) bool {
 	switch u.result {
 	case reason.None, reason.BackendReset:
 	case reason.RequestTimeout, reason.ResponseTimeout:
-		if finished { // else it is we who ended the wait
+		if finished { // otherwise stopUpload ended the wait
 			u.kept.lose()
 		}
 	default: // the client's part has failed, or we have

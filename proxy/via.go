@@ -8,15 +8,15 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// ViaName is what a proxy calls itself in Via: a pseudonym, or a host with an optional port (RFC
-// 9110, section 7.6.3). "" means that it adds none: some servers, such as nginx by default, do not
+// ViaName is the name of a proxy in Via: a pseudonym, or a host with an optional port (RFC 9110,
+// section 7.6.3). If it is "", no Via is added: some servers, such as nginx by default, do not
 // compress for a proxy.
 type ViaName string
 
-// maxViaName is the longest host name that the DNS has, with a port, in bytes.
+// maxViaName is the length of the longest DNS name with a port, in bytes.
 const maxViaName = 253 + len(":65535")
 
-// UnmarshalYAML reads the name.
+// UnmarshalYAML parses the name.
 func (v *ViaName) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.ScalarNode || n.Value != "" && !isReceivedBy([]byte(n.Value)) {
 		return errors.New(`a name such as lb.example.com, lb.example.com:8080 or edge-1, or "" to add no Via`)
@@ -25,8 +25,8 @@ func (v *ViaName) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// isReceivedBy reports whether Via can have the name. A host is held to the letters of a token:
-// those that a URI allows beside them would end the member of a list or begin a comment.
+// isReceivedBy reports whether the name can stand in Via. A host may only use the characters of a
+// token: the others that a URI allows would end a list element or begin a comment.
 func isReceivedBy(name []byte) bool {
 	host, port := name, []byte(nil)
 	switch end := bytes.IndexByte(name, ']'); {
@@ -52,8 +52,8 @@ func isReceivedBy(name []byte) bool {
 	return port[0] == ':' && len(port) <= len(":65535") && ok && n <= math.MaxUint16
 }
 
-// via holds the Via fields that are added to messages received over HTTP/1.0 and HTTP/1.1, each with
-// its CRLF. They are empty where none is added.
+// via holds the Via fields for messages received over HTTP/1.0 and HTTP/1.1, each with its CRLF.
+// They are empty if no Via is added.
 type via [2][]byte
 
 func newVia(name ViaName) (v via) {
@@ -64,7 +64,7 @@ func newVia(name ViaName) (v via) {
 	return v
 }
 
-// append appends the field for a message that was received.
+// append appends the field for a received message.
 func (v *via) append(dst []byte, http10 bool) []byte {
 	if http10 {
 		return append(dst, v[0]...)

@@ -1,5 +1,9 @@
-// Package backend is a fake backend: an HTTP server that names itself in every answer, and that can be slow,
-// faulty or verbose on request. The load generator and the demo of the load balancer serve it.
+// Package backend is a fake backend: an HTTP server that names itself in every response, and that
+// can be slow, faulty or verbose on request. The bench command and the load balancer's demo serve
+// it.
+//
+// Bodies of any size take constant memory in both directions, and when Serve returns, every
+// connection is closed. The package knows nothing of load balancers or measurements.
 package backend
 
 import (
@@ -19,25 +23,28 @@ const (
 	// MaxBodySize is the largest body that a backend sends: 1 TiB.
 	MaxBodySize = 1 << 40
 
-	// shutdownGrace is how long answers under way may last once the context has ended.
+	// shutdownGrace is how long responses in flight may last once the context has ended.
 	shutdownGrace = 2 * time.Second
-	// streamAbove is the body size from which a body is made while it is sent, instead of held in memory.
+	// streamAbove is the body size above which a body is generated while it is sent, instead of
+	// held in memory.
 	streamAbove = 64 << 10
 )
 
-// Options says how a backend answers. The zero value answers 200 at once, with the address of the listener.
+// Options says how a backend responds. The zero value answers 200 at once, with the address of the
+// listener.
 type Options struct {
-	// Name stands in the body and in the X-Backend header. Empty means the address of the listener.
+	// Name is in the body and in the X-Backend header. If it is empty, the address of the listener
+	// is used.
 	Name string
-	// Delay is waited before each answer but those to /healthz. 0 means none.
+	// Delay is the wait before each response, except those to /healthz. 0 means none.
 	Delay time.Duration
-	// ErrorRate is the fraction of requests, 0 to 1, that are answered 500. /healthz is never among them.
+	// ErrorRate is the fraction of requests, 0 to 1, that get a 500. /healthz is never among them.
 	ErrorRate float64
 	// BodySize is the size of each body in bytes, 0 to MaxBodySize. 0 means just the name.
 	BodySize int64
 }
 
-// Validate returns an error that names the first option out of its range.
+// Validate returns an error that names the first option that is out of range.
 func (o Options) Validate() error {
 	switch {
 	case o.Delay < 0:
@@ -50,12 +57,13 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Serve answers on the listener until ctx ends, then returns nil when every connection is closed. It blocks.
-// Answers under way get two seconds to end; then their connections are cut. Serve closes the listener, always.
-// Request bodies are read to their end and dropped; bodies of any size take constant memory, both ways.
+// Serve serves the listener until ctx ends, and returns nil once every connection is closed.
+// Responses in flight get two seconds to end; then their connections are cut. Serve always closes
+// the listener. Request bodies are read to the end and discarded. Bodies of any size take constant
+// memory, in both directions.
 //
-// GET /healthz is answered 200 whatever the options say. GET /stream?bytes=N is answered with N bytes.
-// Everything else is answered as the options say.
+// GET /healthz gets a 200 whatever the options. GET /stream?bytes=N gets N bytes. Everything else
+// is answered as the options say.
 func Serve(ctx context.Context, ln net.Listener, o Options) error {
 	defer func() { _ = ln.Close() }()
 	if err := o.Validate(); err != nil {
@@ -79,7 +87,7 @@ func Serve(ctx context.Context, ln net.Listener, o Options) error {
 	case <-ctx.Done():
 	}
 
-	// Closed here too: a Shutdown that comes before Serve has begun knows no listener to close.
+	// Closed here too: a Shutdown before Serve has begun knows no listener to close.
 	_ = ln.Close()
 	<-served
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
@@ -99,12 +107,12 @@ func newServer(handler fasthttp.RequestHandler, conns *connections) *fasthttp.Se
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		CloseOnShutdown:              true,
-		ReadBufferSize:               32 << 10, // a backend should not be the one to refuse a long header
+		ReadBufferSize:               32 << 10, // a backend should not be the one to reject a long header
 		Logger:                       silent{},
 	}
 }
 
-// handler answers requests. It is read-only after newHandler, so that connections share it.
+// handler answers requests. It is read-only after newHandler, so that connections can share it.
 type handler struct {
 	options Options
 	stop    <-chan struct{}
@@ -149,7 +157,7 @@ func (h *handler) serve(ctx *fasthttp.RequestCtx) {
 	h.respond(ctx)
 }
 
-// wait lasts for the delay, and less when the server stops.
+// wait waits for the delay, or until the server stops.
 func (h *handler) wait() {
 	if h.options.Delay == 0 {
 		return
@@ -180,7 +188,7 @@ func (h *handler) stream(ctx *fasthttp.RequestCtx) {
 	ctx.Response.SetBodyStream(newFiller(h.label, int64(size)), size)
 }
 
-// connections knows the open connections of a server, to cut those that outlast the grace.
+// connections tracks a server's open connections, to cut those that outlast the grace.
 type connections struct {
 	mu   sync.Mutex
 	open map[net.Conn]struct{}
@@ -207,7 +215,7 @@ func (c *connections) closeAll() {
 	}
 }
 
-// silent drops the server's log: clients that go away are what a load test does.
+// silent drops the server's log: in a load test clients are expected to go away.
 type silent struct{}
 
 func (silent) Printf(string, ...any) {}

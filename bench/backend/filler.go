@@ -5,11 +5,11 @@ import (
 	"io"
 )
 
-// filling follows the label in every body that is longer than the label: lines of 64 bytes, over and over.
+// filling follows the label in every body longer than the label: lines of 64 bytes, repeated.
 var filling = bytes.Repeat([]byte("the quick brown fox jumps over the lazy dog 0123456789 ABCDEFGH\n"), 512)
 
-// filler reads as a body of a given size: the label, then lines of filling. It holds no body in memory.
-// It is for one reader at a time.
+// filler reads as a body of a given size: the label, then lines of filling. It holds no body in
+// memory. It is for one reader at a time.
 type filler struct {
 	label []byte
 	size  int64
@@ -30,7 +30,7 @@ func (f *filler) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo implements io.WriterTo: blocks go out as they are, without a copy.
+// WriteTo implements io.WriterTo: it writes blocks without copying them.
 func (f *filler) WriteTo(w io.Writer) (int64, error) {
 	begun := f.pos
 	for f.pos < f.size {
@@ -43,7 +43,7 @@ func (f *filler) WriteTo(w io.Writer) (int64, error) {
 	return f.pos - begun, nil
 }
 
-// next returns the bytes that follow, as many as lie together in memory. It is empty at the end.
+// next returns the bytes that follow, as many as are contiguous in memory. It is empty at the end.
 func (f *filler) next() []byte {
 	block, at := f.label, f.pos
 	if past := f.pos - int64(len(f.label)); past >= 0 {

@@ -14,13 +14,13 @@ import (
 // Cause is why a request got no complete response.
 type Cause string
 
-// The causes there are. Their names are part of the JSON report.
+// The causes. Their names are part of the JSON report.
 const (
-	ConnectRefused   Cause = "connect_refused"     // nobody listens there
+	ConnectRefused   Cause = "connect_refused"     // nothing listens there
 	ConnectTimeout   Cause = "connect_timeout"     // no connection within the timeout
 	ConnectFailed    Cause = "connect_failed"      // no connection for any other reason
 	TooManyOpenFiles Cause = "too_many_open_files" // this process may not open another connection
-	NoFreePort       Cause = "no_free_port"        // every local port is in use or waits to be free again
+	NoFreePort       Cause = "no_free_port"        // every local port is in use or in TIME_WAIT
 	WriteTimeout     Cause = "write_timeout"       // the request could not be sent within the timeout
 	ReadTimeout      Cause = "read_timeout"        // the response was not complete within the timeout
 	Reset            Cause = "reset"               // the connection was reset (RST)
@@ -30,7 +30,7 @@ const (
 	BadResponse      Cause = "bad_response"        // what came is not an HTTP/1 response
 )
 
-// phase is how far an exchange came.
+// phase is how far an exchange had come.
 type phase int
 
 const (
@@ -53,7 +53,7 @@ func (f *failure) Error() string { return f.err.Error() }
 // Unwrap returns the error of the network or of the parser.
 func (f *failure) Unwrap() error { return f.err }
 
-// cause sorts the failure.
+// cause classifies the failure.
 func (f *failure) cause() Cause {
 	switch {
 	case errors.Is(f.err, syscall.EMFILE), errors.Is(f.err, syscall.ENFILE):
@@ -98,7 +98,7 @@ func isTimeout(err error) bool {
 		errors.Is(err, fasthttp.ErrTimeout) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// isReset also knows the broken pipe: a write after the peer's reset.
+// isReset also accepts a broken pipe: a write after the peer's reset.
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -118,7 +118,7 @@ func TestRunMeetsAServerThatGoesAway(t *testing.T) {
 	}
 
 	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("Run against nobody returned %v, want that it was refused", err)
+		t.Errorf("Run against a closed port returned %v, want that it was refused", err)
 	}
 }
 

@@ -14,17 +14,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// readBufferSize is also the longest response header that is understood.
+// readBufferSize is also the size of the longest response header that is accepted.
 const readBufferSize = 16 << 10
 
-// client sends one request at a time over one connection, which it opens when there is none. It retries nothing:
-// what the network does to a request is what the report shows. It is for one goroutine, but for interrupt.
+// client sends one request at a time over one connection, which it opens if there is none. It
+// retries nothing: the report shows what the network does to a request. It is for one goroutine,
+// except interrupt.
 type client struct {
 	address string // host:port
 	request *request
 	timeout time.Duration
 
-	conn      atomic.Pointer[countedConn] // nil: none is open
+	conn      atomic.Pointer[countedConn] // nil: not connected
 	stopped   atomic.Bool
 	reader    *bufio.Reader
 	header    fasthttp.ResponseHeader
@@ -59,7 +60,7 @@ func (c *countedConn) Write(p []byte) (int, error) {
 
 // connect opens the connection. Its error is a *failure.
 func (c *client) connect(ctx context.Context) error {
-	dialer := net.Dialer{Timeout: c.timeout, KeepAlive: -1} // -1: no probes, which cost system calls to set up
+	dialer := net.Dialer{Timeout: c.timeout, KeepAlive: -1} // no probes, which cost system calls to set up
 	begun := time.Now()
 	conn, err := dialer.DialContext(ctx, "tcp", c.address)
 	if err != nil {
@@ -85,7 +86,8 @@ func (c *client) close() {
 	}
 }
 
-// interrupt ends the exchange under way, and every later one, with an error. It may be called from any goroutine.
+// interrupt ends the current exchange, and every later one, with an error. Any goroutine may call
+// it.
 func (c *client) interrupt() {
 	c.stopped.Store(true)
 	if conn := c.conn.Load(); conn != nil {
@@ -93,17 +95,19 @@ func (c *client) interrupt() {
 	}
 }
 
-// exchange sends the request and reads the response to its end. It returns the response's status, or a *failure.
+// exchange sends the request and reads the response to its end. It returns the response's status,
+// or a *failure.
 func (c *client) exchange() (status int, err error) {
 	conn := c.conn.Load()
 	reused := c.responses > 0
 	_ = conn.SetDeadline(time.Now().Add(c.timeout)) // a closed connection says so on the write
 	if c.stopped.Load() {
-		// After the deadline was set, not before: an interrupt in between would be overwritten.
+		// This check must follow the deadline, which would override an interrupt in between.
 		return 0, &failure{phase: writing, err: context.Canceled}
 	}
 	writeErr := c.request.writeTo(conn)
-	// A server may answer and close before it has read a whole body (413, 429): its answer counts.
+	// A server may answer and close before it has read the whole body (413, 429): that response
+	// counts.
 	status, at, err := c.readResponse()
 	switch {
 	case writeErr != nil && err != nil:
@@ -122,7 +126,8 @@ func (c *client) exchange() (status int, err error) {
 
 // readResponse returns the status of the response, or an error and where it happened.
 func (c *client) readResponse() (int, phase, error) {
-	// fasthttp reports every error on the first byte as EOF. Peek tells a reset from an end.
+	// fasthttp reports every error on the first byte as EOF. Peek distinguishes a reset from an
+	// end.
 	if _, err := c.reader.Peek(1); err != nil {
 		return 0, waiting, err
 	}

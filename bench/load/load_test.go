@@ -208,7 +208,7 @@ func TestRunSendsTheRequest(t *testing.T) {
 }
 
 func TestRunAcrossLocalhost(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // localhost may be ::1 first, where nobody listens
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // localhost may be ::1 first, where nothing listens
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestOpenLoopShowsTheStall(t *testing.T) {
 			if served.Add(1) == 100 {
 				gate.Lock()
 				defer gate.Unlock()
-				<-time.After(stall) // everybody waits behind the one
+				<-time.After(stall) // all others wait behind the one
 				return
 			}
 			gate.RLock()

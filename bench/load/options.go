@@ -14,38 +14,42 @@ const (
 	maxBodySize    = 1 << 40
 )
 
-// Options says what load is put on which URL. Defaults are the caller's: every field is taken as it stands.
+// Options says what load to put on which URL. It has no defaults: every field is used as it is.
 type Options struct {
 	// URL is http://host[:port][/path][?query].
 	URL string
 	// Method is the request's method, such as GET.
 	Method string
-	// Headers are "Name: value" lines. A Host among them replaces the URL's.
+	// Headers are "Name: value" lines. A Host line replaces the URL's.
 	Headers []string
-	// Body is sent with every request. At most one of Body and BodySize is set.
+	// Body is sent with every request. At most one of Body and BodySize may be set.
 	Body string
-	// BodySize is the size in bytes, up to 1 TiB, of a made-up body. It takes constant memory. 0 means none.
+	// BodySize is the size in bytes, up to 1 TiB, of a generated body. It takes constant memory. 0
+	// means none.
 	BodySize int64
-	// Connections is how many connections are held open, each with one request at a time: 1 to 100,000.
+	// Connections is the number of open connections, each with one request at a time: 1 to 100,000.
 	Connections int
 	// Requests ends the run once that many were sent. 0 means no limit.
 	Requests int64
-	// Duration ends the run: no request starts after it. 0 means no limit. One of Requests and Duration must be set.
+	// Duration ends the run: no request starts after it. 0 means no limit. One of Requests and
+	// Duration must be set.
 	Duration time.Duration
-	// Rate is the requests per second of a fixed schedule (open loop). 0 means no schedule (closed loop): a
-	// connection sends its next request as soon as it has its response.
+	// Rate is the number of requests per second of a fixed schedule (open loop). 0 means no
+	// schedule (closed loop): a connection sends its next request as soon as it has its response.
 	Rate float64
-	// Timeout bounds each connect, and each request from its first byte to the last one of its response.
+	// Timeout bounds each connect, and each request from its first byte to the last byte of its
+	// response.
 	Timeout time.Duration
-	// KeepAlive sends many requests over one connection. Without it each request has a connection of its own.
+	// KeepAlive sends many requests over one connection. Without it, each request has its own
+	// connection.
 	KeepAlive bool
-	// Progress, where set, is called about every ProgressInterval, from one goroutine.
+	// Progress, if set, is called about every ProgressInterval, from one goroutine.
 	Progress         func(Progress)
 	ProgressInterval time.Duration
 }
 
-// Validate returns an error about the first option out of its range. It begins with the option's name in
-// snake_case, and says what is allowed.
+// Validate returns an error about the first option that is out of range. It begins with the
+// option's name in snake_case, and says what is allowed.
 func (o Options) Validate() error {
 	switch {
 	case o.Connections < 1 || o.Connections > maxConnections:
@@ -91,17 +95,17 @@ func validateHeader(line string) error {
 	return nil
 }
 
-// isToken tells whether s is a method or a field name (RFC 9110, section 5.6.2).
+// isToken reports whether s is a method or a field name (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 	})
 }
 
-// isControl tells whether r may not stand in a field value (RFC 9110, section 5.5).
+// isControl reports whether r may not occur in a field value (RFC 9110, section 5.5).
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
-// target is where requests go.
+// target is where requests are sent.
 type target struct {
 	address string // host:port to dial
 	host    string // the Host header

@@ -8,25 +8,28 @@ import (
 )
 
 const (
-	// longest is the longest time a histogram knows, in microseconds. Longer ones count as this: an hour.
+	// longest is the longest time that a histogram holds, in microseconds: an hour. Longer times
+	// count as an hour.
 	longest = int64(time.Hour / time.Microsecond)
 
 	batchSize = 64
-	// batchAge is how long a sample may stay in a batch of a busy connection, to keep the progress current.
+	// batchAge is how long a sample may stay in a busy connection's batch, so that the progress is
+	// current.
 	batchAge = 250 * time.Millisecond
 )
 
-// sample is one request that came to its end. Times count from the start of the run.
+// sample is one request that has ended. Times count from the start of the run.
 type sample struct {
 	end     time.Duration
 	latency time.Duration
-	connect time.Duration // how long the connect took that it began with; 0 means none
-	status  int           // 0 with a failure
+	connect time.Duration // duration of the connect that preceded it; 0 means none
+	status  int           // 0 after a failure
 	failure *failure
 }
 
-// batch is what one connection has measured since it last gave its samples to the recorder. So a request takes no
-// shared lock, and a thousand connections need no thousand histograms of 200 KB each. It is for one goroutine.
+// batch is what one connection has measured since it last gave a batch to the recorder. With it a
+// request takes no shared lock, and a thousand connections need no thousand histograms of 200 KB
+// each. It is for one goroutine.
 type batch struct {
 	samples   []sample
 	bytesRead int64
@@ -37,8 +40,9 @@ func (b *batch) full(now time.Duration) bool {
 	return len(b.samples) == batchSize || len(b.samples) > 0 && now-b.samples[0].end > batchAge
 }
 
-// recorder sums up the batches of all connections. It is safe for concurrent use. Its memory is bounded by the
-// number of different statuses and by the length of the series, not by the requests.
+// recorder adds up the batches of all connections. It is safe for concurrent use. Its memory
+// depends on the number of different statuses and the length of the series, not on the number of
+// requests.
 type recorder struct {
 	mu        sync.Mutex
 	statuses  map[int]*hdrhistogram.Histogram
@@ -60,7 +64,7 @@ func newRecorder() *recorder {
 	}
 }
 
-// newHistogram returns a histogram of microseconds, exact to so many significant digits.
+// newHistogram returns a histogram of microseconds with the given number of significant digits.
 func newHistogram(digits int) *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, longest, digits)
 }
@@ -69,7 +73,7 @@ func recordTime(h *hdrhistogram.Histogram, d time.Duration) {
 	_ = h.RecordValue(min(max(d.Microseconds(), 1), longest)) // in range, so there is no error
 }
 
-// add takes the batch's measurements and empties it.
+// add adds the batch's measurements and empties it.
 func (r *recorder) add(b *batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 
 const userAgent = "loadbalancer-bench"
 
-// request is a request as it goes over the wire, made once and sent by every connection. It is read-only.
+// request is a request as it is sent, made once for all connections. It is read-only.
 type request struct {
 	head   []byte // request line and header, and the body where it was given
 	filler []byte // repeated after head until bodySize bytes are sent

@@ -10,25 +10,28 @@ import (
 type Result struct {
 	Options Options
 	Started time.Time
-	// Elapsed is from the start of the first request to the end of the last. Connecting before it is not counted.
+	// Elapsed is the time from the start of the first request to the end of the last. Connecting
+	// beforehand is not included.
 	Elapsed time.Duration
 
-	// Every request that was started is counted once: in Responses, in Failed, or in Unfinished.
+	// Every request that was started counts once: in Responses, in Failed, or in Unfinished.
 	Responses  int64
 	Failed     int64
 	Unfinished int64 // cut off because the context ended
-	// Unsent requests were due by their schedule, but no connection was free until the run ended.
+	// Unsent is the number of requests that were due by the schedule, but found no free connection
+	// before the run ended.
 	Unsent int64
 
 	BytesSent, BytesRead int64 // on the wire, headers and all
 
-	// Latency is of the responses, whatever their status. In a closed loop it counts from when the request was
-	// sent, in an open loop from when it was due. It holds the connect where the request needed one.
+	// Latency is that of all responses, whatever their status. In a closed loop it counts from when
+	// the request was sent, in an open loop from when it was due. It includes the connect if the
+	// request needed one.
 	Latency  *hdrhistogram.Histogram
 	Connect  *hdrhistogram.Histogram // every connection that was opened
 	Statuses []StatusCount           // by code, ascending
 	Failures []FailureCount          // by count, descending
-	// Intervals are the run over time, without gaps, all of one length but the last.
+	// Intervals divide the run, without gaps, into equal lengths except for the last.
 	Intervals []*Interval
 }
 
@@ -40,14 +43,14 @@ func (r *Result) PerSecond() float64 {
 	return float64(r.Responses) / r.Elapsed.Seconds()
 }
 
-// StatusCount is the responses with one status code.
+// StatusCount counts the responses with one status code.
 type StatusCount struct {
 	Code    int
 	Count   int64
 	Latency *hdrhistogram.Histogram // microseconds
 }
 
-// FailureCount is the requests that failed for one cause. Example is the first of their errors.
+// FailureCount counts the requests that failed for one cause. Example is the first of their errors.
 type FailureCount struct {
 	Cause   Cause
 	Count   int64

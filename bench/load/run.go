@@ -1,4 +1,10 @@
 // Package load puts HTTP load on one URL and measures what comes back.
+//
+// It retries nothing and hides nothing: every request that starts is counted as a response, a
+// failure or unfinished. On a schedule, latency counts from when a request was due, so that a slow
+// server cannot hide its delays. Memory is bounded whatever the length of the run.
+//
+// The package knows nothing of flags, output or load balancers.
 package load
 
 import (
@@ -13,13 +19,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// connectsAtOnce keeps a thousand connects from overflowing the server's queue of connections to accept.
+// connectsAtOnce keeps a thousand connects from overflowing the server's accept queue.
 const connectsAtOnce = 128
 
-// Run opens the connections, sends the requests, waits for their responses and returns what it measured. When ctx
-// ends, it cuts off what is under way and returns what was measured so far. It returns an error for options that
-// Validate refuses, and where no connection could be opened at the start. When it returns, every connection is closed
-// and no goroutine is left.
+// Run opens the connections, sends the requests, waits for their responses and returns what it
+// measured. When ctx ends, it interrupts the requests in flight and returns what was measured so
+// far. It returns an error for options that Validate rejects, and if no connection could be opened
+// at the start. When it returns, every connection is closed and no goroutine is left.
 //
 // A host name is resolved once, and the first of its addresses that answers takes all the load.
 func Run(ctx context.Context, o Options) (*Result, error) {
@@ -61,8 +67,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return newResult(o, begun, elapsed, workers, recorder, schedule), nil
 }
 
-// connectAll returns a worker per connection. It fails where the first connection does. A later connection that
-// cannot be opened is not an error yet: its worker's first request meets it, and counts it.
+// connectAll returns a worker per connection. It fails if the first connection does. A later
+// connection that cannot be opened is not an error yet: its worker's first request will fail in the
+// same way, and is counted.
 func connectAll(ctx context.Context, o Options, t target, s *schedule, r *recorder) ([]*worker, error) {
 	request := newRequest(o, t)
 	workers := make([]*worker, o.Connections)
@@ -96,7 +103,8 @@ func connectAll(ctx context.Context, o Options, t target, s *schedule, r *record
 	return workers, connecting.Wait()
 }
 
-// startProgress reports progress until the function it returns is called, which waits for the last report.
+// startProgress reports progress until the returned function is called, which waits for the last
+// report.
 func startProgress(o Options, r *recorder, begun time.Time) (stop func()) {
 	if o.Progress == nil {
 		return func() {}

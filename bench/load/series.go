@@ -11,7 +11,7 @@ const (
 	maxIntervals = 120
 )
 
-// Interval is what ended in one stretch of the run. Start counts from the start of the run.
+// Interval holds what ended in one stretch of the run. Start counts from the start of the run.
 type Interval struct {
 	Start, Length time.Duration
 	Statuses      map[int]int64 // responses by status code
@@ -19,7 +19,7 @@ type Interval struct {
 	Latency       *hdrhistogram.Histogram // microseconds, of the responses
 }
 
-// absorb adds what ended in another interval.
+// absorb adds another interval's counts.
 func (i *Interval) absorb(other *Interval) {
 	for status, n := range other.Statuses {
 		i.Statuses[status] += n
@@ -28,8 +28,9 @@ func (i *Interval) absorb(other *Interval) {
 	i.Latency.Merge(other.Latency)
 }
 
-// series is the run over time, in intervals of one width, without gaps. When it holds maxIntervals, it merges them
-// in pairs and doubles the width: a run of any length takes the same memory and makes a readable picture.
+// series is the run over time, in intervals of equal width, without gaps. When it holds
+// maxIntervals, it merges them in pairs and doubles the width. A run of any length thus takes the
+// same memory and makes a readable chart.
 type series struct {
 	width     time.Duration
 	intervals []*Interval
@@ -65,13 +66,13 @@ func (s *series) merge() {
 	s.intervals = s.intervals[:half]
 }
 
-// until returns the intervals of a run that lasted so long: the last one ends with it. A rest too short to say
-// anything, less than half an interval, is part of the one before.
+// until returns the intervals of a run of this length; the last one ends with it. A rest shorter
+// than half an interval is too short to be meaningful, and is added to the interval before.
 func (s *series) until(elapsed time.Duration) []*Interval {
 	if elapsed <= 0 {
 		return s.intervals
 	}
-	s.at(elapsed) // a silence at the end is part of the run
+	s.at(elapsed) // silence at the end is part of the run
 	last := len(s.intervals) - 1
 	if rest := elapsed - s.intervals[last].Start; last > 0 && rest < s.width/2 {
 		s.intervals[last-1].absorb(s.intervals[last])

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// redialPause follows a connect that failed, so that a server that is away is not hammered.
+// redialPause follows a failed connect, so that a server that is down is not hammered.
 const redialPause = 100 * time.Millisecond
 
 // worker sends the requests of one connection. It is for one goroutine.
@@ -27,7 +27,8 @@ func newWorker(c *client, s *schedule, r *recorder) *worker {
 		batch: batch{samples: make([]sample, 0, batchSize)}}
 }
 
-// run sends requests until the schedule has none left or ctx ends. Whoever ends ctx also interrupts the client.
+// run sends requests until the schedule has none left or ctx ends. The caller must also interrupt
+// the client when it ends ctx.
 func (w *worker) run(ctx context.Context) {
 	defer w.flush()
 	defer w.client.close()
@@ -59,7 +60,8 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// send sends one request, over a new connection where there is none, and returns how long its connect took.
+// send sends one request, over a new connection if there is none, and returns how long its connect
+// took.
 func (w *worker) send(ctx context.Context) (status int, connect time.Duration, failed *failure) {
 	var err error
 	if w.client.conn.Load() == nil {
@@ -87,7 +89,7 @@ func (w *worker) flush() {
 	w.recorder.add(&w.batch)
 }
 
-// pause reports false when ctx ended first.
+// pause returns false if ctx ended first.
 func (w *worker) pause(ctx context.Context) bool {
 	w.timer.Reset(redialPause)
 	select {

@@ -11,7 +11,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// newPlot returns an empty plot in the style of the picture.
+// newPlot returns an empty plot in the chart's style.
 func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = x, y
@@ -33,7 +33,7 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// useLogLatency gives the plot a logarithmic y axis in seconds around what was added to it.
+// useLogLatency gives the plot a logarithmic y axis in seconds that fits the data added so far.
 func useLogLatency(p *plot.Plot) {
 	if !(p.Y.Min <= p.Y.Max) { // nothing was added
 		p.Y.Min, p.Y.Max = 1e-3, 1e-1
@@ -66,7 +66,7 @@ func above(x float64) float64 {
 	return 10 * decade
 }
 
-// latencyTicks marks 1, 2 and 5 of each decade, and labels the decades only where there are many.
+// latencyTicks marks 1, 2 and 5 of each decade. It labels only the decades if there are many.
 func latencyTicks(low, high float64) []plot.Tick {
 	var ticks []plot.Tick
 	few := high/low < 2000

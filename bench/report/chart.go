@@ -18,7 +18,7 @@ import (
 	"loadbalancer/bench/load"
 )
 
-// The picture: 1500 by 1680 pixels. Lengths without a unit are points.
+// The chart: 1500 by 1680 pixels. Lengths without a unit are points.
 const (
 	chartWidth  = 12.5 * vg.Inch
 	chartHeight = 14 * vg.Inch
@@ -30,7 +30,7 @@ const (
 	legendBand  = 30 // above each panel: its name and its legend
 )
 
-// maxCommand is how many characters of the command fit under the title.
+// maxCommand is how many characters of the command fit below the title.
 const maxCommand = 118
 
 var (
@@ -45,15 +45,15 @@ type key struct {
 	color color.Color
 }
 
-// panel is one of the parts of the picture.
+// panel is one part of the chart.
 type panel struct {
 	name string
 	plot *plot.Plot
 	keys []key
 }
 
-// Chart writes a PNG of the run: throughput over time by status, latency over time, and latency by percentile.
-// command stands below its title.
+// Chart writes a PNG of the run: throughput over time by status, latency over time, and latency by
+// percentile. command is shown below the title.
 func Chart(w io.Writer, command string, r *load.Result) error {
 	throughput, err := throughputPanel(r)
 	if err != nil {
@@ -106,7 +106,7 @@ func drawTitle(c draw.Canvas, title, command string) {
 	c.FillText(mono, vg.Point{X: x, Y: c.Max.Y - 61}, command)
 }
 
-// drawPanels puts the panels below each other, with their plotting areas aligned.
+// drawPanels draws the panels below each other, with their plotting areas aligned.
 func drawPanels(c draw.Canvas, panels ...panel) {
 	plots := make([][]*plot.Plot, len(panels))
 	for i, p := range panels {
@@ -119,7 +119,8 @@ func drawPanels(c draw.Canvas, panels ...panel) {
 	}
 }
 
-// drawLegend writes the panel's name above the left end of its plotting area c, and its keys above the right end.
+// drawLegend writes the panel's name above the left end of its plotting area c, and its keys above
+// the right end.
 func drawLegend(c draw.Canvas, p panel) {
 	y := c.Max.Y + 12
 	c.FillText(style(14, ink, true), vg.Point{X: c.Min.X, Y: y}, p.name)
@@ -145,7 +146,8 @@ func style(size vg.Length, c color.Color, bold bool) text.Style {
 	return text.Style{Color: c, Font: f, Handler: plot.DefaultTextHandler, YAlign: draw.YBottom}
 }
 
-// statusColor tells the classes of status codes apart, and the codes of a class: nth counts within the class.
+// statusColor gives each class of status codes its own color, and each code of a class its own
+// shade: nth counts within the class.
 func statusColor(code, nth int) color.Color {
 	shades := map[int][]color.RGBA{
 		2: {{0x2a, 0x9d, 0x8f, 0xff}, {0x7c, 0xc9, 0xbe, 0xff}},

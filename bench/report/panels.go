@@ -110,7 +110,8 @@ func latencyPanel(r *load.Result) (panel, error) {
 	return result, nil
 }
 
-// latencySteps returns the value of each interval as a step. Where nothing was answered the line is interrupted.
+// latencySteps returns the value of each interval as a step. The line is interrupted where there
+// was no response.
 func latencySteps(intervals []*load.Interval, at func(*hdrhistogram.Histogram) int64) []plotter.XYs {
 	var lines []plotter.XYs
 	interrupted := true
@@ -130,7 +131,8 @@ func latencySteps(intervals []*load.Interval, at func(*hdrhistogram.Histogram) i
 	return lines
 }
 
-// percentilePanel stretches the percentiles so that each further nine takes the same room: x is 1/(1-quantile).
+// percentilePanel stretches the percentiles so that each further nine takes the same space: x is
+// 1/(1-quantile).
 func percentilePanel(r *load.Result) (panel, error) {
 	p := newPlot("percentile of the responses", "latency")
 	p.X.Scale = plot.LogScale{}

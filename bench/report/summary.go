@@ -1,4 +1,7 @@
-// Package report says what a load run has measured: as text, as JSON and as a picture.
+// Package report presents the result of a load run: as text, as JSON and as a chart.
+//
+// The names in the JSON are a contract: fields may be added, but none is renamed or dropped. The
+// package writes only to the writer it is given, and knows nothing of how the load was made.
 package report
 
 import (
@@ -13,7 +16,8 @@ import (
 	"loadbalancer/bench/load"
 )
 
-// Summary is the JSON report. Its names are a contract: fields may be added, none renamed or dropped.
+// Summary is the JSON report. Its names are a contract: fields may be added, but none is renamed or
+// dropped.
 type Summary struct {
 	URL         string    `json:"url"`
 	Method      string    `json:"method"`
@@ -50,7 +54,8 @@ type Latency struct {
 	Max  float64 `json:"max"`
 }
 
-// Status is the responses with one status code. Share is of all requests that were answered or failed, 0 to 1.
+// Status counts the responses with one status code. Share is the fraction, 0 to 1, of all requests
+// that were answered or failed.
 type Status struct {
 	Code      int     `json:"code"`
 	Count     int64   `json:"count"`
@@ -58,7 +63,8 @@ type Status struct {
 	LatencyMS Latency `json:"latency_ms"`
 }
 
-// Failure is the requests that failed for one cause. Share is of all requests that were answered or failed, 0 to 1.
+// Failure counts the requests that failed for one cause. Share is the fraction, 0 to 1, of all
+// requests that were answered or failed.
 type Failure struct {
 	Cause   load.Cause `json:"cause"`
 	Count   int64      `json:"count"`
@@ -66,7 +72,8 @@ type Failure struct {
 	Example string     `json:"example"`
 }
 
-// Interval is one stretch of the run: counts, and the latency of its responses (null without any).
+// Interval is one stretch of the run: counts, and the latency of its responses (null if there are
+// none).
 type Interval struct {
 	StartSeconds  float64          `json:"start_seconds"`
 	LengthSeconds float64          `json:"length_seconds"`

@@ -93,7 +93,7 @@ func latencyCells(count int64, share float64, l Latency) []string {
 	return cells
 }
 
-// wording of the causes, for people.
+// wording describes a cause for people.
 func wording(c load.Cause) string {
 	switch c {
 	case load.EOF:
@@ -133,7 +133,7 @@ func oneLine(s string) string {
 	return s
 }
 
-// ProgressLine returns the state of a run as one line. before is the report before this one.
+// ProgressLine returns the state of a run in one line. before is the previous state.
 func ProgressLine(p, before load.Progress) string {
 	var b strings.Builder
 	perSecond := 0.0

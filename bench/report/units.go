@@ -23,7 +23,7 @@ func number(f float64) string {
 	return strconv.FormatFloat(float64(int64(f*100+0.5))/100, 'f', -1, 64)
 }
 
-// milliseconds returns a time in the unit that suits it, with three digits.
+// milliseconds returns a time in a suitable unit, with three digits.
 func milliseconds(ms float64) string {
 	switch {
 	case ms < 1:
@@ -45,7 +45,7 @@ func seconds(d time.Duration) string {
 	return d.Round(10 * time.Millisecond).String()
 }
 
-// byteCount returns a size in the unit that suits it.
+// byteCount returns a size in a suitable unit.
 func byteCount(n int64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
@@ -66,7 +66,8 @@ func perSecond(n int64, d time.Duration) string {
 	return byteCount(int64(float64(n) / d.Seconds()))
 }
 
-// percent returns a share of 0 to 1. What is not 0 does not look like it, and what is not all does not look like all.
+// percent formats a share of 0 to 1. Rounding never shows a small share as none, or an incomplete
+// one as all.
 func percent(share float64) string {
 	switch {
 	case share > 0 && share < 0.001:

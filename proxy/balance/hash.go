@@ -2,8 +2,8 @@ package balance
 
 import "net/netip"
 
-// AddrKey hashes a client's address into a key. It has no seed: every instance sends a client to the
-// same member.
+// AddrKey hashes a client's address into a key. The hash has no seed: every instance sends a client
+// to the same member.
 func AddrKey(a netip.Addr) uint64 {
 	b := a.As16()
 	var hi, lo uint64
@@ -14,7 +14,7 @@ func AddrKey(a netip.Addr) uint64 {
 	return mix(mix(hi) + lo)
 }
 
-// StringKey hashes what a member is called into its Hash (FNV-1a, then mixed).
+// StringKey hashes a member's name into its Hash (FNV-1a, then mixed).
 func StringKey(s string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {

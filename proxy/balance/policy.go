@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Policy is how a member is chosen. The zero value is RoundRobin.
+// Policy is a way to choose a member. The zero value is RoundRobin.
 type Policy uint8
 
 // The policies.
@@ -16,10 +16,10 @@ const (
 	LeastRequests               // the fewest requests in flight for its weight
 	RandomTwo                   // the less loaded of two, drawn by weight
 	Random                      // drawn by weight
-	IPHash                      // the same one for a key, as long as that one is there
+	IPHash                      // always the same member for a key, while it is in the set
 )
 
-// policies has the name of each policy in the config, and how it picks.
+// policies holds each policy's name in the config and its function.
 var policies = [...]struct {
 	name string
 	pick func(s *Set, key uint64) int
@@ -31,7 +31,7 @@ var policies = [...]struct {
 	IPHash:        {"ip_hash", ipHash},
 }
 
-// UnmarshalText reads the name of a policy. Its error lists those that there are.
+// UnmarshalText parses the name of a policy. Its error lists the valid names.
 func (p *Policy) UnmarshalText(name []byte) error {
 	var names []string
 	for i := range policies {
@@ -47,18 +47,17 @@ func (p *Policy) UnmarshalText(name []byte) error {
 // String returns the policy's name in the config.
 func (p Policy) String() string { return policies[p].name }
 
-// Pick returns the index of a member of the set, which must have one. The key stands for the client;
-// IPHash alone looks at it.
+// Pick returns the index of a member of the set, which must not be empty. The key stands for the
+// client; only IPHash uses it.
 func (p Policy) Pick(s *Set, key uint64) int { return policies[p].pick(s, key) }
 
-// roundRobin gives each member its turns in proportion to its weight, spread evenly over the round.
+// roundRobin gives each member turns in proportion to its weight, spread evenly over the round.
 func roundRobin(s *Set, _ uint64) int {
 	turn := s.turn.Add(1) - 1
 	return int(s.schedule[turn%uint64(len(s.schedule))])
 }
 
-// leastRequests searches from where it would be round robin's turn, so that ties are shared by
-// weight.
+// leastRequests starts its search where round robin would pick, so that ties are shared by weight.
 func leastRequests(s *Set, _ uint64) int {
 	n := len(s.members)
 	start := roundRobin(s, 0)
@@ -80,7 +79,7 @@ func (s *Set) lighter(a int, aLoad int64, b int, bLoad int64) bool {
 	return aLoad*int64(s.members[b].Weight) < bLoad*int64(s.members[a].Weight)
 }
 
-// randomTwo is Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
+// randomTwo follows Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
 func randomTwo(s *Set, key uint64) int {
 	a, b := random(s, key), random(s, key)
 	for tries := 0; a == b && tries < 4; tries++ {
@@ -96,9 +95,8 @@ func random(s *Set, _ uint64) int {
 	return int(s.schedule[rand.Uint64N(uint64(len(s.schedule)))])
 }
 
-// ipHash picks the highest of the weighted scores that the key and each member have together
-// (rendezvous hashing; weights as in Schindelhauer and Schomaker, 2005). When a member goes, only its
-// own keys move.
+// ipHash picks the member whose weighted score with the key is highest (rendezvous hashing; weights
+// as in Schindelhauer and Schomaker, 2005). When a member leaves, only its own keys move.
 func ipHash(s *Set, key uint64) int {
 	best, top := 0, math.Inf(-1)
 	if s.even {

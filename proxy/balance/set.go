@@ -1,8 +1,11 @@
-// Package balance chooses one of several members by a policy: over their weights, the requests that
-// each has in flight, and a key that stands for the client. It knows neither backends nor health: a
-// Set holds those members that take requests now, and is built anew when that changes.
+// Package balance chooses one of several members by a policy, from their weights, their requests in
+// flight, and a key that stands for the client.
 //
-// Picking takes no lock and allocates nothing. All else may.
+// Picking takes no lock and allocates nothing; everything else may. Over time each member gets its
+// share by weight, and IPHash gives a key the same member in every process.
+//
+// The package knows neither backends nor health: a Set holds the members that take requests now,
+// and is rebuilt when that changes.
 package balance
 
 import (
@@ -10,24 +13,24 @@ import (
 	"sync/atomic"
 )
 
-// Member is one of those that a policy chooses from.
+// Member is one of the candidates of a policy.
 type Member struct {
 	Weight   int           // share of the requests, at least 1
 	Hash     uint64        // stands for the member in every process, see StringKey
-	InFlight *atomic.Int64 // requests under way, counted by the caller
+	InFlight *atomic.Int64 // requests in flight, counted by the caller
 }
 
-// Set holds the members that a policy chooses from, which are known by their index. It is never
-// changed, and safe for concurrent use. It takes at most 32 KiB beside the members.
+// Set holds the members that a policy chooses from, identified by index. It is immutable and safe
+// for concurrent use. It takes at most 32 KiB in addition to the members.
 type Set struct {
 	members  []Member
-	schedule []uint16 // indexes of members in weighted turn
+	schedule []uint16 // indexes of members, in the order of their turns
 	even     bool     // all weights are equal
 	turn     *atomic.Uint64
 }
 
-// NewSet returns a set of the members, of which there may be none. The turn of round robin is the
-// caller's, so that it goes on where the set before has stopped.
+// NewSet returns a set of the members, which may be empty. The caller owns turn, the position of
+// round robin, so that a new set continues where the previous one stopped.
 func NewSet(members []Member, turn *atomic.Uint64) *Set {
 	s := &Set{members: members, turn: turn, even: true}
 	weights := make([]int, len(members))
@@ -42,11 +45,11 @@ func NewSet(members []Member, turn *atomic.Uint64) *Set {
 // Len returns the number of members.
 func (s *Set) Len() int { return len(s.members) }
 
-// maxSchedule bounds the length of a round, whatever the weights add up to. Rounding may add one turn
-// a member.
+// maxSchedule is the most turns in a round, whatever the sum of the weights. Rounding may add one
+// turn per member.
 const maxSchedule = 16384
 
-// smoothSchedule lays out one round in which index i stands weights[i] times, as evenly spread as
+// smoothSchedule lays out one round, in which index i occurs weights[i] times, spread as evenly as
 // possible: the smooth weighted round robin of nginx, unrolled, so that a turn is an atomic counter
 // and needs no lock.
 func smoothSchedule(weights []int) []uint16 {
@@ -67,8 +70,8 @@ func smoothSchedule(weights []int) []uint16 {
 	return schedule
 }
 
-// reduce divides the weights by their common divisor, and scales them down where their sum would
-// still pass maxSchedule.
+// reduce divides the weights by their common divisor, and scales them down if their sum still
+// exceeds maxSchedule.
 func reduce(weights []int) (reduced []int, total int) {
 	divisor := 0
 	for _, w := range weights {

@@ -11,15 +11,15 @@ import (
 const (
 	unixPrefix = "unix:"
 
-	// AllowedAddress says which addresses there are.
+	// AllowedAddress describes valid addresses, for error messages.
 	AllowedAddress = "host:port, such as 127.0.0.1:8080 or :8080, or unix:/path"
 )
 
-// Address is where to listen: host:port, an empty host standing for all addresses of the machine, or
-// unix:/path. The zero value is nowhere.
+// Address is an address to listen on: host:port, where an empty host means all addresses of the
+// machine, or unix:/path. The zero value means not to listen.
 type Address struct{ text string }
 
-// ParseAddress reads an address. "" is the zero value. Its error says what is allowed.
+// ParseAddress parses an address. "" is the zero value. Its error says what is allowed.
 func ParseAddress(text string) (Address, error) {
 	if path, ok := strings.CutPrefix(text, unixPrefix); ok || text == "" {
 		if ok && path == "" {
@@ -46,7 +46,7 @@ func (a *Address) UnmarshalText(text []byte) (err error) {
 // String returns the address as it was written.
 func (a Address) String() string { return a.text }
 
-// IsZero reports whether there is nothing to listen on.
+// IsZero reports whether the address is the zero value.
 func (a Address) IsZero() bool { return a.text == "" }
 
 // Socket returns the path of a unix socket.
@@ -61,7 +61,7 @@ func (a Address) HostPort() (host, port string) {
 	return host, port
 }
 
-// Overlaps reports whether two addresses cannot both be listened on.
+// Overlaps reports whether the two addresses cannot both be listened on.
 func (a Address) Overlaps(b Address) bool {
 	pathA, isSocketA := a.Socket()
 	pathB, isSocketB := b.Socket()

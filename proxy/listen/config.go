@@ -1,9 +1,9 @@
 package listen
 
-// Config is the listener's part of the section server.
+// Config is the listener's part of the server section.
 type Config struct {
 	Listen   Address `yaml:"listen"`
-	UnixMode Mode    `yaml:"unix_mode"` // of the socket, where listen is one
+	UnixMode Mode    `yaml:"unix_mode"` // of the socket, if listen is one
 }
 
 // DefaultConfig listens on port 8080 of all addresses.

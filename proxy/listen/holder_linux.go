@@ -17,9 +17,9 @@ import (
 // stateListen is TCP_LISTEN as /proc/net/tcp writes it (include/net/tcp_states.h of the kernel).
 const stateListen = "0A"
 
-// portHolder says who listens where addr (host:port) would: "held by nginx (pid 123)". It returns "" where nobody does,
-// where addr is no TCP address, and where the system does not tell. It reads /proc, which takes milliseconds: it is
-// meant for the message that says a port is taken.
+// portHolder describes the process that listens where addr (host:port) would: "held by nginx (pid
+// 123)". It returns "" if there is none, if addr is not a TCP address, and if the system does not
+// tell. It reads /proc, which takes milliseconds: it is meant for the message that a port is taken.
 func portHolder(addr string) string {
 	return portHolderIn("/proc", addr)
 }
@@ -29,7 +29,7 @@ func portHolderIn(proc, addr string) string {
 	if err != nil || tcpAddr.Port == 0 {
 		return ""
 	}
-	// For ":8080", which stands for every address, the address in want is invalid.
+	// For ":8080", which means every address, the address in want is invalid.
 	want := netip.AddrPortFrom(tcpAddr.AddrPort().Addr().Unmap(), uint16(tcpAddr.Port))
 	for _, table := range []string{"net/tcp", "net/tcp6"} {
 		s, ok := findListener(filepath.Join(proc, table), want)
@@ -39,18 +39,18 @@ func portHolderIn(proc, addr string) string {
 		if pid, name := socketOwner(proc, s.inode); pid != "" {
 			return fmt.Sprintf("held by %s (pid %s)", name, pid)
 		}
-		// The files of other users' processes are closed to us, but the table names the user.
+		// The files of other users' processes are not readable, but the table names the user.
 		return fmt.Sprintf("held by a process of user id %s", s.uid)
 	}
 	return ""
 }
 
-// listener is one listening socket of /proc/net/tcp.
+// listener is a listening socket in /proc/net/tcp.
 type listener struct {
 	uid, inode string
 }
 
-// findListener returns the first listening socket of the table that keeps others from listening on want.
+// findListener returns the first listening socket of the table that prevents listening on want.
 func findListener(table string, want netip.AddrPort) (listener, bool) {
 	f, err := os.Open(table)
 	if err != nil {
@@ -71,15 +71,15 @@ func findListener(table string, want netip.AddrPort) (listener, bool) {
 	return listener{}, false
 }
 
-// overlap reports whether sockets cannot listen on both addresses at one port: they are the same, or one of them is the
-// wildcard.
+// overlap reports whether sockets on the two addresses cannot share a port: the addresses are
+// equal, or one is the wildcard.
 func overlap(a, b netip.Addr) bool {
 	wild := func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
 	return wild(a) || wild(b) || a == b.WithZone("")
 }
 
-// parseSocketAddr reads an address of /proc/net/tcp, such as 0100007F:1F90 for 127.0.0.1:8080: the address is printed
-// in words of 32 bits in the byte order of the machine.
+// parseSocketAddr parses an address of /proc/net/tcp, such as 0100007F:1F90 for 127.0.0.1:8080. The
+// address is printed in 32-bit words in the machine's byte order.
 func parseSocketAddr(s string) (netip.AddrPort, bool) {
 	addrHex, portHex, _ := strings.Cut(s, ":")
 	port, err := strconv.ParseUint(portHex, 16, 16)
@@ -97,7 +97,8 @@ func parseSocketAddr(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), ok
 }
 
-// socketOwner returns the first process that has the socket open, and its name, or "" if none can be seen.
+// socketOwner returns the pid and name of the first process that has the socket open, or "" if none
+// is visible.
 func socketOwner(proc, inode string) (pid, name string) {
 	link := "socket:[" + inode + "]"
 	files, _ := filepath.Glob(filepath.Join(proc, "[0-9]*/fd/*")) // the pattern is valid: no other error can come

@@ -69,7 +69,7 @@ func TestPortHolderOfAnEstablishedConnection(t *testing.T) {
 	}
 	defer conn.Close()
 	if got := portHolder(conn.LocalAddr().String()); got != "" {
-		t.Errorf("got %q for a port that nobody listens on", got)
+		t.Errorf("got %q for a port on which nothing listens", got)
 	}
 }
 

@@ -2,5 +2,5 @@
 
 package listen
 
-// portHolder returns "": only Linux is asked who holds a port.
+// portHolder returns "": the holder of a port is known on Linux only.
 func portHolder(string) string { return "" }

@@ -1,5 +1,10 @@
-// Package listen opens listening sockets that last: on TCP or as a unix socket, with an error that
-// names the process in the way, and with an Accept that outlives a shortage of file descriptors.
+// Package listen opens listening sockets, on TCP or as a unix socket.
+//
+// A failure to open one names the process in the way. Accept waits through a shortage of file
+// descriptors instead of failing. A unix socket has the configured permissions from the start, and
+// replaces only a socket on which no process listens.
+//
+// The package knows nothing of what is spoken on the connections.
 package listen
 
 import (
@@ -12,8 +17,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Open listens on an address. key is the config's name for it, which its errors begin with. mode is
-// that of a unix socket's file. The listener is patient, see Patient.
+// Open listens on an address. key is its name in the config, with which errors begin. mode is that
+// of a unix socket's file. The listener is patient; see Patient.
 func Open(key string, a Address, mode Mode, log zerolog.Logger) (net.Listener, error) {
 	var ln net.Listener
 	var err error

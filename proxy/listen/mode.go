@@ -10,7 +10,8 @@ import (
 // Mode holds the permissions of a unix socket's file.
 type Mode uint32
 
-// UnmarshalYAML reads octal digits, with or without quotes: YAML would take 666 for a decimal number.
+// UnmarshalYAML parses octal digits, with or without quotes: YAML would read 666 as a decimal
+// number.
 func (m *Mode) UnmarshalYAML(n *yaml.Node) error {
 	v, err := strconv.ParseUint(n.Value, 8, 32)
 	if n.Kind != yaml.ScalarNode || len(n.Value) < 3 || len(n.Value) > 4 || err != nil || v > 0o777 {

@@ -9,8 +9,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// acceptPause is how long a patient listener waits before it tries again, and silence how long before
-// it says so again.
+// acceptPause is how long a patient listener waits before it tries again, and silence how long
+// before it logs the problem again.
 const (
 	acceptPause = 20 * time.Millisecond
 	silence     = time.Second
@@ -22,9 +22,9 @@ type patient struct {
 	told time.Time
 }
 
-// Patient returns a listener that waits where the machine is out of file descriptors or memory. Its
-// Accept would return an error otherwise, which ends the server and so the process: enough idle
-// connections would bring the load balancer down. Accept is for one goroutine.
+// Patient returns a listener that waits while the machine is out of file descriptors or memory.
+// Otherwise Accept would return an error, which ends the server and with it the process: enough
+// idle connections would take the load balancer down. Accept is for one goroutine.
 func Patient(ln net.Listener, log zerolog.Logger) net.Listener {
 	return &patient{Listener: ln, log: log}
 }

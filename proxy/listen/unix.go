@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// listenUnix opens a unix socket whose file has the mode. A socket that a killed process has left
-// behind is replaced; anything else at the path is an error, and stays.
+// listenUnix opens a unix socket whose file has the mode. It replaces a socket that a killed
+// process left behind. Anything else at the path is an error, and is left alone.
 func listenUnix(key, path string, mode fs.FileMode) (net.Listener, error) {
 	ln, err := bindUnix(path, mode)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -27,8 +27,8 @@ func listenUnix(key, path string, mode fs.FileMode) (net.Listener, error) {
 	return ln, nil
 }
 
-// bindUnix listens on the path. Its file is at no time open to more users than the mode says, where
-// the system has a way to do that, and has the mode in the end whatever the umask.
+// bindUnix listens on the path. Its file has the mode in the end, whatever the umask, and is never
+// open to more users, if the system has a way to ensure that.
 func bindUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
 		return boundMode(socket, mode)
@@ -49,8 +49,8 @@ func bindUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	return &unixListener{UnixListener: ln.(*net.UnixListener), path: path, file: file}, nil
 }
 
-// unixListener removes the file of its socket when it is closed, but leaves what has taken the path
-// since: the socket of the process that replaces this one, or any other file.
+// unixListener removes its socket's file when it is closed. It leaves a file that has replaced the
+// socket since, such as the socket of the process that takes over.
 type unixListener struct {
 	*net.UnixListener
 	path string
@@ -64,7 +64,7 @@ func (l *unixListener) Close() error {
 	return l.UnixListener.Close()
 }
 
-// removeStale removes a socket on which no process listens. Its error says why something was left.
+// removeStale removes a socket on which no process listens. Its error says why a file was left.
 func removeStale(path string) error {
 	conn, dialErr := net.Dial("unix", path)
 	if dialErr == nil {
@@ -76,7 +76,7 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is %s and no socket; remove it, or choose another path", path, fileKind(info.Mode()))
+		return fmt.Errorf("%s is %s, not a socket; remove it, or choose another path", path, fileKind(info.Mode()))
 	}
 	if !errors.Is(dialErr, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%s is a socket that may be in use: %w; remove it, or choose another path", path, dialErr)
@@ -84,7 +84,7 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// fileKind says in words what kind of file has the mode.
+// fileKind describes the kind of a file with this mode.
 func fileKind(mode fs.FileMode) string {
 	switch mode.Type() {
 	case 0:

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// boundMode gives a socket that is not bound yet the mode that its file gets at most: Linux makes
-// the file with the socket's mode, without the umask's bits.
+// boundMode limits the mode of the file that an unbound socket will get: Linux creates the file
+// with the socket's mode, minus the umask.
 func boundMode(socket syscall.RawConn, mode fs.FileMode) error {
 	var chmodErr error
 	err := socket.Control(func(fd uintptr) { chmodErr = syscall.Fchmod(int(fd), uint32(mode)) })

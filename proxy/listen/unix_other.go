@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// boundMode does nothing: the mode of a socket that is not bound yet counts on Linux alone.
+// boundMode does nothing: only Linux uses the mode of an unbound socket.
 func boundMode(syscall.RawConn, fs.FileMode) error { return nil }

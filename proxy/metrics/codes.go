@@ -6,19 +6,19 @@ import (
 	"sync/atomic"
 )
 
-// Codes counts by status code, from 100 to 999. The zero value has counted nothing. It is safe for
+// Codes counts by status code, from 100 to 999. The zero value is ready to use. It is safe for
 // concurrent use.
 type Codes struct{ counts [900]atomic.Uint64 }
 
-// Add counts one. A status that is none is left out.
+// Add counts one. A value that is not a status is ignored.
 func (c *Codes) Add(status int) {
 	if i := status - 100; i >= 0 && i < len(c.counts) {
 		c.counts[i].Add(1)
 	}
 }
 
-// Write writes one line for each code that was counted. labels stand before the label code; there may
-// be none.
+// Write writes one line for each status that was counted. labels go before the label code, and may
+// be empty.
 func (c *Codes) Write(w io.Writer, name, labels string) {
 	if labels != "" {
 		labels += ","

@@ -16,8 +16,8 @@ var bounds = [...]time.Duration{
 	5 * time.Second, 10 * time.Second,
 }
 
-// Histogram counts durations. The zero value has counted nothing. It is safe for concurrent use, and
-// takes no lock: a scrape beside an update may miss that one.
+// Histogram counts durations. The zero value is ready to use. It is safe for concurrent use and
+// takes no lock: a scrape during an update may miss it.
 type Histogram struct {
 	buckets [len(bounds) + 1]atomic.Uint64
 	nanos   atomic.Int64

@@ -8,9 +8,9 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// WriteRuntime writes the metrics of the Go runtime and of the process in the Prometheus
-// text format. The package that gathers them leaves every HELP empty and calls some counters
-// gauges; both are corrected here, since collectors drop metrics without a type.
+// WriteRuntime writes the metrics of the Go runtime and of the process in the Prometheus text
+// format. The package that gathers them leaves every HELP empty and calls some counters gauges.
+// Both are corrected here, since collectors drop metrics without a type.
 func WriteRuntime(w io.Writer) {
 	metrics.ExposeMetadata(true)
 	var text bytes.Buffer
@@ -31,8 +31,8 @@ func WriteRuntime(w io.Writer) {
 	}
 }
 
-// runtimeHelp says what a metric of the Go runtime or of the process is. Names that a later version
-// of the package adds get a general sentence.
+// runtimeHelp describes a metric of the Go runtime or of the process. A name that a later version
+// of the package adds gets a generic description.
 func runtimeHelp(name string) string {
 	switch {
 	case runtimeHelps[name] != "":
@@ -44,7 +44,7 @@ func runtimeHelp(name string) string {
 }
 
 const (
-	otherProcessHelp = "A figure of the process, as the operating system tells it."
+	otherProcessHelp = "A figure of the process, as the operating system reports it."
 	otherRuntimeHelp = "A figure of the Go runtime."
 )
 

@@ -1,6 +1,9 @@
-// Package reason is the one table of why a request was not answered by a backend: the code that stands
-// in the response, the access log and the metrics, the status, a sentence for the client, and the whole
-// response, ready to be sent.
+// Package reason is the one table of why a request was not answered by a backend: the code in the
+// response, the access log and the metrics, the status, a sentence for the client, and the whole
+// response.
+//
+// Responses are made once, so that sending one costs nothing when load has to be shed. The package
+// does no I/O, and knows nothing of requests or of what leads to a reason.
 package reason
 
 import (
@@ -37,8 +40,8 @@ const (
 	Count // how many there are, None included
 )
 
-// table holds what is said of each reason: its code, the status (0 where no response can be sent any
-// more) and one sentence for the client.
+// table holds what is said of each reason: its code, the status (0 where no response can be sent
+// any more) and one sentence for the client.
 var table = [Count]struct {
 	code   string
 	status int
@@ -92,8 +95,8 @@ var countedAs = func() (all [Count]Code) {
 	return all
 }()
 
-// Answer is a response that is ready to be sent but for the fields that belong to one request. It is
-// never changed.
+// Answer is a response that is ready to be sent but for the fields that belong to one request. It
+// is never changed.
 type Answer struct {
 	Head []byte // status line and fields, each with its CRLF
 	Body []byte

@@ -30,7 +30,7 @@ func TestReasons(t *testing.T) {
 		if row.status != 0 && row.status != 499 && http.StatusText(row.status) == "" {
 			t.Errorf("%s has the status %d", row.code, row.status)
 		}
-		// A response is sent for each but those that nobody can be told of.
+		// A response is sent for each, except where none can be sent any more.
 		if sent := why != BackendAborted && why != TunnelTimeout && why != ClientGone; sent != (row.detail != "") || sent != (why.Answer() != nil) {
 			t.Errorf("%s: detail %q, response %q", row.code, row.detail, why.Answer())
 		}

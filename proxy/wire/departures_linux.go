@@ -7,9 +7,10 @@ import (
 	"syscall"
 )
 
-// Departures tells when a client closes its connection while nothing reads from it: one epoll instance
-// beside Go's own, asked for EPOLLRDHUP alone. It takes a Watch for each request that has waited long,
-// so only slow backends cost anything. It is safe for concurrent use; before Open it tells nothing.
+// Departures reports when a client closes its connection while nothing reads from it. It uses one
+// epoll instance beside Go's own, for EPOLLRDHUP only. It takes a Watch for each request that has
+// waited long, so only slow backends cost anything. It is safe for concurrent use; before Open it
+// reports nothing.
 type Departures struct {
 	mu      sync.Mutex
 	epoll   syscall.RawConn
@@ -18,14 +19,13 @@ type Departures struct {
 	all     bool              // every client has gone: see AllLeft
 }
 
-// Open makes the epoll instance and starts to hand out its events. close ends
-// that.
+// Open makes the epoll instance and starts to deliver its events. close stops that.
 func (d *Departures) Open() (close func(), err error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("watch for clients that leave: make an epoll instance: %w", err)
 	}
-	_ = syscall.SetNonblock(fd, true) // tells os.NewFile to hand it to Go's poller, which waits for events in our place
+	_ = syscall.SetNonblock(fd, true) // makes os.NewFile hand it to Go's poller, which waits for events
 	file := os.NewFile(uintptr(fd), "epoll")
 	epoll, err := file.SyscallConn()
 	if err != nil {
@@ -42,7 +42,7 @@ func (d *Departures) Open() (close func(), err error) {
 	return func() { _ = file.Close(); <-ended }, nil
 }
 
-// run hands out events until the epoll instance is closed.
+// run delivers events until the epoll instance is closed.
 func (d *Departures) run(epoll syscall.RawConn) {
 	var events [64]syscall.EpollEvent
 	_ = epoll.Read(func(fd uintptr) (done bool) {
@@ -70,8 +70,8 @@ func (d *Departures) left(number uint64) {
 	}
 }
 
-// AllLeft ends the exchanges of all clients, also of those that are watched later. It
-// follows the cut of their connections, which epoll does not report.
+// AllLeft ends the exchanges of all clients, including those watched later. It is called after
+// their connections were cut, which epoll does not report.
 func (d *Departures) AllLeft() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -88,7 +88,7 @@ func (d *Departures) Count() int {
 	return len(d.watches)
 }
 
-// add starts to watch. A client that has gone already is told of at once.
+// add starts a watch. A client that has already gone is reported at once.
 func (d *Departures) add(w *Watch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,8 +116,7 @@ func (d *Departures) remove(w *Watch) {
 	d.control(w, syscall.EPOLL_CTL_DEL, 0)
 }
 
-// control fails where the connection is closed, or after close: then there is
-// nothing left to watch.
+// control fails if the connection is closed, or after close: there is nothing left to watch.
 func (d *Departures) control(w *Watch, operation int, events uint32) {
 	client := w.client.socket.raw
 	if client == nil {

@@ -2,8 +2,8 @@
 
 package wire
 
-// Departures is not built here: a client that leaves is noticed when its response
-// is written.
+// Departures does nothing on this system: a departed client is noticed when its response is
+// written.
 type Departures struct{}
 
 func (*Departures) Open() (close func(), err error) { return func() {}, nil }

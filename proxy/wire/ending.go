@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// Ending says how a connection ends. It only rises, see Raise.
+// Ending says how a connection ends. It only rises; see Raise.
 type Ending uint8
 
-// The ends of a connection, each of them more final than the one before.
+// The ways a connection can end, each more final than the one before.
 const (
-	KeepOpen Ending = iota // it serves on
-	Close                  // with FIN, behind the response
+	KeepOpen Ending = iota // it stays open
+	Close                  // with FIN, after the response
 	Linger                 // with FIN, and the peer may still be sending: it gets time to read the response
-	Reset                  // with RST: what it got is not whole
+	Reset                  // with RST: what the peer got is incomplete
 )
 
-// Raise makes the end at least this one.
+// Raise makes the ending at least this one.
 func (e *Ending) Raise(to Ending) { *e = max(*e, to) }
 
 // RaiseIf is Raise where the condition holds.
@@ -26,16 +26,16 @@ func (e *Ending) RaiseIf(condition bool, to Ending) {
 	}
 }
 
-// The bounds of what is read on after Linger.
+// The bounds of reading on after Linger.
 const (
 	lingerTime   = time.Second
 	lingerBytes  = 16 << 20
-	lingerBuffer = 4 << 10 // small: bad requests are cheap to send, and each has one for lingerTime
+	lingerBuffer = 4 << 10 // small: bad requests are cheap to send, and each holds one for lingerTime
 )
 
-// End closes the connection. With Linger it first sends FIN and reads on for a while: data that
-// nothing has read would make the kernel send RST, which can destroy the response before the peer
-// reads it (RFC 9112, section 9.6).
+// End closes the connection. With Linger it first sends FIN and reads on for a while: unread data
+// would make the kernel send RST, which can destroy the response before the peer has read it (RFC
+// 9112, section 9.6).
 func (c *Conn) End(how Ending) error {
 	switch how {
 	case Linger:
@@ -46,7 +46,7 @@ func (c *Conn) End(how Ending) error {
 	return c.netConn.Close()
 }
 
-// readOn sends FIN and drops what the peer still sends, within bounds.
+// readOn sends FIN and discards what the peer still sends, within bounds.
 func (c *Conn) readOn() {
 	half, ok := c.netConn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -63,7 +63,7 @@ func (c *Conn) readOn() {
 	}
 }
 
-// ResetOnClose makes whatever closes the connection send RST, over TCP.
+// ResetOnClose makes closing the connection send RST, if it is a TCP connection.
 func (c *Conn) ResetOnClose() {
 	if tcp, ok := c.netConn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

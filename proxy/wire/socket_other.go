@@ -4,13 +4,13 @@ package wire
 
 import "net"
 
-// socket is the connection itself: only Linux gets a shorter way.
+// socket is the connection itself: only Linux has a shorter way.
 type socket struct{ netConn }
 
 func newSocket(conn net.Conn) *socket { return &socket{conn} }
 
-// Quiet takes every idle connection for usable: only Linux is asked.
+// Quiet returns true: only Linux can tell.
 func (*socket) Quiet() bool { return true }
 
-// UnderWay is not known: only Linux is asked.
+// UnderWay returns 0: only Linux can tell.
 func (*socket) UnderWay() int { return 0 }

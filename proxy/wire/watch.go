@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// WatchAfter is how long a backend may be silent before it is found out whether the client still
-// waits. Few requests take as long, so that few pay for it.
+// WatchAfter is how long a backend may be silent before the balancer begins to watch whether the
+// client still waits. Few requests take that long, so few pay for it.
 const WatchAfter = time.Second
 
-// Watch ends the work of a backend whose client has gone. It belongs to one round trip, whose goroutine
-// alone calls its methods; Begin makes it ready for another. Gone may be read by any.
+// Watch ends the work for a client that has gone. It belongs to one round trip, and only that
+// goroutine calls its methods; Begin prepares it for another. Any goroutine may read Gone.
 type Watch struct {
 	departures      *Departures
 	client, backend *Conn
-	number          uint64 // of Departures
+	number          uint64 // its key in departures
 	on              bool
-	Gone            atomic.Bool // the client has closed its connection, or its half of it
+	Gone            atomic.Bool // the client has closed its connection, or its sending half
 }
 
-// Begin makes ready to watch the client of a backend.
+// Begin prepares to watch the client that backend works for.
 func (w *Watch) Begin(d *Departures, client, backend *Conn) {
 	w.departures, w.client, w.backend = d, client, backend
 	w.number, w.on = 0, false
 	w.Gone.Store(false)
 }
 
-// Start begins to watch, and reports whether it has not done so before.
+// Start begins to watch, unless it has already done so, and reports whether it began now.
 func (w *Watch) Start() bool {
 	if w.on {
 		return false
@@ -36,7 +36,7 @@ func (w *Watch) Start() bool {
 	return true
 }
 
-// left ends the work of the backend.
+// left stops the backend's connection.
 func (w *Watch) left() {
 	w.Gone.Store(true)
 	w.backend.Stop()
@@ -45,7 +45,7 @@ func (w *Watch) left() {
 // Started reports whether Start was called since Begin.
 func (w *Watch) Started() bool { return w.on }
 
-// Stop ends the watch. After it, Gone does not change.
+// Stop ends the watch. Gone does not change after it.
 func (w *Watch) Stop() {
 	if w.on {
 		w.departures.remove(w)
