@@ -13,7 +13,7 @@ const (
 	maxRate     = 1e9 // tokens per second: one a nanosecond, the step of the clock
 
 	// maxRefill bounds capacity/rate, in seconds. With maxRate it keeps the arithmetic of
-	// bucket.go inside 63 bits.
+	// gcra.go inside 63 bits.
 	maxRefill = 30 * 24 * 60 * 60
 
 	maxTracked = 100_000_000

@@ -36,8 +36,8 @@ func (b *bucket) admitExempt(d *Decision) (s Lease, open bool) {
 		return Lease{account: b.account}, true
 	}
 	if b.plan.terms.Shadow {
-		b.account.beyond.Add(1)
-		return Lease{account: b.account, beyond: true}, true
+		b.account.shadowInFlight.Add(1)
+		return Lease{account: b.account, shadowed: true}, true
 	}
 	d.Allowed, d.Exceeded, d.RetryAfter = false, InFlight, untilOneEnds
 	return Lease{}, true

@@ -39,7 +39,7 @@ type Limiter struct {
 	registering sync.Mutex // serializes writes to all of the above; guards what follows
 	plans       plans
 	keys        map[string]KeyDigest // by name
-	departed    departed
+	debts       debts
 }
 
 // Client is who asks, as found by Identify. It is a plain value, meant for one request. It is of
@@ -141,7 +141,7 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 			return l.settle(&c, now, d)
 		}
 		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify, or the key is not good any more
-			in.stray()
+			in.abandon()
 			in, c = nil, l.identify(c.address)
 		}
 	}

@@ -34,7 +34,7 @@ func TestRequestOutlivesWhatItFound(t *testing.T) {
 }
 
 // A request that has entered with one client, and is decided about as another's, leaves the first.
-func TestStray(t *testing.T) {
+func TestAbandon(t *testing.T) {
 	first, second := client("192.0.2.1"), client("192.0.2.2")
 	for _, bound := range []int64{0, 1} {
 		l := newLimiter()
@@ -92,7 +92,7 @@ func TestResetBeforeRejection(t *testing.T) {
 	b := l.by("192.0.2.1", "").bucket
 	b.enter()
 	l.Reset(id)
-	b.account.reject(&Decision{}, &b.account.limited, &b.account.shadowed)
+	b.account.reject(&Decision{}, &b.account.limited, &b.account.shadowLimited)
 	b.account.left.Add(1)
 	if u, _ := l.usage(id, t0); u.Allowed != 0 || u.Limited != 1 || u.InFlight != 0 {
 		t.Errorf("%+v, want one rejected", u)

@@ -31,7 +31,7 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 	}
 	a := b.account
 	c := a.counts(b)
-	u.InFlight = b.underWay() + a.beyond.Load()
+	u.InFlight = b.underWay() + a.shadowInFlight.Load()
 	u.Allowed = max(0, c.allowed-a.base.allowed) // below if a reset came between a request's entry and its rejection
 	u.Limited = c.limited - a.base.limited
 	u.ShadowLimited = c.shadowed - a.base.shadowed
@@ -47,11 +47,11 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 
 // counts returns what was counted since the client was registered.
 func (a *account) counts(b *bucket) counts {
-	limited, shadowed, uncounted := a.limited.Load(), a.shadowed.Load(), a.uncounted.Load() // before those that they are part of
+	limited, shadowed, uncounted := a.limited.Load(), a.shadowLimited.Load(), a.uncounted.Load() // before those that they are part of
 	return counts{
 		allowed:  b.begun() - limited - shadowed - uncounted,
 		limited:  limited + a.refused.Load(),
-		shadowed: shadowed + a.spared.Load(),
+		shadowed: shadowed + a.shadowRefused.Load(),
 	}
 }
 

@@ -109,7 +109,7 @@ func TestDebtsThatArePaidAreForgotten(t *testing.T) {
 		l.take(l.Identify(ipv4(i), nil), now)
 		l.delete(id, now)
 	}
-	if n := len(l.departed.debts); n > leastSweep+1 {
+	if n := len(l.debts.byID); n > leastSweep+1 {
 		t.Errorf("%d clients remembered, of whom one is in debt", n)
 	}
 }

@@ -4,41 +4,8 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
-	"sync/atomic"
 	"time"
 )
-
-// Decision is the answer to one request for a token. It is a plain value.
-type Decision struct {
-	Allowed    bool          // the request passes
-	Exceeded   Exceeded      // the limit that it is beyond, which in shadow mode does not keep it from passing
-	Shadow     bool          // the client's limits are not enforced, and so it is not told of them
-	Capacity   int64         // tokens that the full bucket holds
-	Remaining  int64         // whole tokens left after this request
-	RetryAfter time.Duration // 0 if within the limit, else the shortest wait after which a token is there
-	Reset      time.Duration // until the bucket holds one whole token more than Remaining; 0 if it is full
-	Window     time.Duration // in which an empty bucket becomes full
-}
-
-// Exceeded says which limit a request is beyond.
-type Exceeded uint8
-
-// The limits that there are.
-const (
-	Nothing  Exceeded = iota // the request is within the limits
-	Rate                     // the bucket held no token
-	InFlight                 // Terms.MaxInFlight requests were under way; RetryAfter is untilOneEnds
-)
-
-// untilOneEnds is the wait told to a client with too many requests under way. When one ends nobody
-// knows; it is the shortest that Retry-After can tell.
-const untilOneEnds = time.Second
-
-// exceed says that the request is beyond a limit. It passes all the same in shadow mode.
-func (d *Decision) exceed(limit Exceeded) {
-	d.Exceeded = limit
-	d.Allowed = d.Shadow
-}
 
 // rates is a limit prepared for arithmetic without rounding: a token bucket in the form of the
 // generic cell rate algorithm (ITU-T I.371), whose whole state is one number, the theoretical
@@ -154,70 +121,4 @@ func (r *rates) describe(o outcome, d *Decision) {
 	if !o.allowed {
 		d.RetryAfter = d.Reset
 	}
-}
-
-// closed is set in the state of a bucket that has moved elsewhere. The rest of the state stays.
-const closed = math.MinInt64
-
-// takeFrom takes a token from a shared bucket. It returns false if the bucket is closed.
-func takeFrom(state *atomic.Int64, now int64, r *rates) (outcome, bool) {
-	for {
-		tat := state.Load()
-		if tat < 0 {
-			return outcome{}, false
-		}
-		o := take(tat, now, r)
-		if !o.allowed || state.CompareAndSwap(tat, o.tat) {
-			return o, true
-		}
-	}
-}
-
-// raise makes the debt of a shared bucket at least that of the given state. It returns false if the
-// bucket is closed.
-func raise(state *atomic.Int64, floor int64) bool {
-	for {
-		tat := state.Load()
-		if tat < 0 {
-			return false
-		}
-		if tat >= floor || state.CompareAndSwap(tat, floor) {
-			return true
-		}
-	}
-}
-
-// carry translates the state of a bucket to a new limit: tokens spent stay spent, but no more of
-// them than the new capacity.
-//
-// What a smaller capacity forgives is owed, in whole tokens. A larger one does not hand it out
-// again: it first pays what is owed. Hence, however often and in whatever order limits change, no
-// window sees more than the largest capacity and the refill.
-//
-// A change may come to a bucket that requests from later than now have used: others ran since it read
-// its time. It then takes effect as soon as the bucket can have held what they took. At now they would
-// seem to have spent more than there was, and that would be forgiven.
-func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
-	if empty := tat - from.full; empty > from.at(now) {
-		now = from.when(empty)
-	}
-	spent := tat - from.at(now) // ticks of the old limit
-	if spent < 0 {              // full for a while, and that refill pays what is owed
-		owed = max(0, owed-(-spent)>>from.shift)
-		spent = 0
-	}
-	forgiven := max(0, rescale(spent, from.shift, 0)-to.capacity)
-	spent -= forgiven << from.shift
-	owed += forgiven
-
-	paid := min(owed, max(0, to.capacity-from.capacity))
-	return to.at(now) + rescale(spent, from.shift, to.shift) + paid<<to.shift, owed - paid
-}
-
-// rescale converts ticks from one shift to another, rounding up. With shift 0 a tick is a token.
-func rescale(ticks int64, from, to uint8) int64 {
-	if to >= from {
-		return ticks << (to - from)
-	}
-	return (ticks + 1<<(from-to) - 1) >> (from - to)
 }

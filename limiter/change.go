@@ -58,7 +58,7 @@ func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
 
 // open registers a client that nobody has registered.
 func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
-	d := l.departed.recall(id, &p.rates, now)
+	d := l.debts.recall(id, &p.rates, now)
 	tat, a := d.tat, d.account
 	b := newBucket(p, a)
 	b.entered.Store(d.entered)
@@ -166,7 +166,7 @@ func (l *Limiter) remove(id ID, now int64) {
 		d.tat, d.entered = old.shut()
 	}
 	l.plans.drop(old.plan)
-	l.departed.remember(id, d, now)
+	l.debts.remember(id, d, now)
 	if id.Name == "" {
 		l.chargeUnregistered(id.Prefix, &d.rates, d.tat, now)
 	}
@@ -193,6 +193,41 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 		a.trial.Store(newTrial(&next.plan.trial))
 	}
 	return true
+}
+
+// carry translates the state of a bucket to a new limit: tokens spent stay spent, but no more of
+// them than the new capacity.
+//
+// What a smaller capacity forgives is owed, in whole tokens. A larger one does not hand it out
+// again: it first pays what is owed. Hence, however often and in whatever order limits change, no
+// window sees more than the largest capacity and the refill.
+//
+// A change may come to a bucket that requests from later than now have used: others ran since it read
+// its time. It then takes effect as soon as the bucket can have held what they took. At now they would
+// seem to have spent more than there was, and that would be forgiven.
+func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
+	if empty := tat - from.full; empty > from.at(now) {
+		now = from.when(empty)
+	}
+	spent := tat - from.at(now) // ticks of the old limit
+	if spent < 0 {              // full for a while, and that refill pays what is owed
+		owed = max(0, owed-(-spent)>>from.shift)
+		spent = 0
+	}
+	forgiven := max(0, rescale(spent, from.shift, 0)-to.capacity)
+	spent -= forgiven << from.shift
+	owed += forgiven
+
+	paid := min(owed, max(0, to.capacity-from.capacity))
+	return to.at(now) + rescale(spent, from.shift, to.shift) + paid<<to.shift, owed - paid
+}
+
+// rescale converts ticks from one shift to another, rounding up. With shift 0 a tick is a token.
+func rescale(ticks int64, from, to uint8) int64 {
+	if to >= from {
+		return ticks << (to - from)
+	}
+	return (ticks + 1<<(from-to) - 1) >> (from - to)
 }
 
 // canonical returns the form in which a client is stored: an address or range masked, without a

@@ -21,16 +21,16 @@ type bucket struct {
 // there. As left only grows, whoever reads what has entered, then left, and then adds to bounded by a
 // compare-and-swap knows how many were under way.
 type account struct {
-	bounded   atomic.Int64 // requests that entered where there was a bound; the others are in the bucket
-	left      atomic.Int64 // requests that entered and have ended
-	limited   atomic.Int64 // requests that entered, and found no token
-	refused   atomic.Int64 // requests that could not enter
-	uncounted atomic.Int64 // requests that entered, and were exempt or decided about as another client's
-	shadowed  atomic.Int64 // as limited, but let through because of Terms.Shadow
-	spared    atomic.Int64 // as refused, but let through because of Terms.Shadow
-	beyond    atomic.Int64 // requests under way that shadow mode alone let pass: the bound does not count them
-	trial     atomic.Pointer[trial]
-	named     atomic.Pointer[named] // nil if the client is an address
+	bounded        atomic.Int64 // requests that entered where there was a bound; the others are in the bucket
+	left           atomic.Int64 // requests that entered and have ended
+	limited        atomic.Int64 // requests that entered, and found no token
+	refused        atomic.Int64 // requests that could not enter
+	uncounted      atomic.Int64 // requests that entered, and were exempt or decided about as another client's
+	shadowLimited  atomic.Int64 // as limited, but let through because of Terms.Shadow
+	shadowRefused  atomic.Int64 // as refused, but let through because of Terms.Shadow
+	shadowInFlight atomic.Int64 // requests under way that shadow mode alone let pass: the bound does not count them
+	trial          atomic.Pointer[trial]
+	named          atomic.Pointer[named] // nil if the client is an address
 
 	// Guarded by Limiter.registering.
 	owed int64  // see carry
@@ -55,22 +55,19 @@ type trial struct {
 	limited atomic.Int64 // requests that it would have rejected
 }
 
-// full is the state of a bucket from which nobody has taken yet.
-const full = 1
-
 // Lease is a request under way, of a registered client or, in its zero value, of another. It is a
 // plain value.
 type Lease struct {
-	account *account
-	beyond  bool // the request counts in account.beyond
+	account  *account
+	shadowed bool // the request counts in account.shadowInFlight
 }
 
 // Release ends the request. It must be called once.
 func (s Lease) Release() {
 	switch {
 	case s.account == nil:
-	case s.beyond:
-		s.account.beyond.Add(-1)
+	case s.shadowed:
+		s.account.shadowInFlight.Add(-1)
 	default:
 		s.account.left.Add(1)
 	}
@@ -108,8 +105,8 @@ func (b *bucket) enter() entrance {
 	}
 }
 
-// stray says that a request which has entered turns out to be another client's. There may be no account.
-func (a *account) stray() {
+// abandon says that a request which has entered turns out to be another client's. There may be no account.
+func (a *account) abandon() {
 	if a != nil {
 		a.uncounted.Add(1)
 		a.left.Add(1)
@@ -121,7 +118,7 @@ func (a *account) stray() {
 func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	p := b.plan
 	if *in != b.account {
-		(*in).stray()
+		(*in).abandon()
 		*in = nil
 		switch b.enter() {
 		case refused:
@@ -140,7 +137,7 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	d.Shadow = p.terms.Shadow
 	if !o.allowed {
 		d.exceed(Rate)
-		b.account.reject(d, &b.account.limited, &b.account.shadowed)
+		b.account.reject(d, &b.account.limited, &b.account.shadowLimited)
 		b.account.left.Add(1)
 	}
 	if p.onTrial {
@@ -158,7 +155,7 @@ func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
 		return
 	}
 	passed.Add(1)
-	a.beyond.Add(1)
+	a.shadowInFlight.Add(1)
 }
 
 // refuse decides about a request of a client that has as many under way as may be. It takes no
@@ -171,7 +168,7 @@ func (b *bucket) refuse(now int64, d *Decision) {
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)
-	a.reject(d, &a.refused, &a.spared)
+	a.reject(d, &a.refused, &a.shadowRefused)
 	if p.onTrial && d.Allowed { // else no rate would have let it through
 		a.try(now)
 	}

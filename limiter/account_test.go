@@ -165,7 +165,7 @@ func TestDeletionEndsNothing(t *testing.T) {
 				t.Errorf("%s: none is under way: %+v", id, d)
 			}
 			l.delete(id, t0+2000e9)
-			if len(l.departed.debts) != 0 {
+			if len(l.debts.byID) != 0 {
 				t.Errorf("%s: remembered, with nothing spent or under way", id)
 			}
 		}

@@ -28,44 +28,44 @@ func (d *debt) underWay() bool {
 	return d.entered+d.account.bounded.Load() > left
 }
 
-// departed remembers what deleted clients had spent, for as long as they had not got it back, and what
+// debts remembers what deleted clients had spent, for as long as they had not got it back, and what
 // they have under way: one that is registered again goes on from there. Else deletion would be a way
 // to refill a bucket, or to have more under way than may be. The zero value remembers nobody.
 // Limiter.registering guards it. Its size is bounded by the clients deleted within 30 days, the longest
 // that a bucket takes to be full, and by the requests under way; in practice by the clients deleted
 // within a few minutes.
-type departed struct {
-	debts map[ID]debt
+type debts struct {
+	byID  map[ID]debt
 	sweep int // size at which those paid are forgotten
 }
 
 const leastSweep = 64
 
-func (all *departed) remember(id ID, d debt, now int64) {
+func (all *debts) remember(id ID, d debt, now int64) {
 	if d.paid(now) {
 		return
 	}
-	if all.debts == nil {
-		all.debts, all.sweep = make(map[ID]debt), leastSweep
+	if all.byID == nil {
+		all.byID, all.sweep = make(map[ID]debt), leastSweep
 	}
-	if len(all.debts) >= all.sweep {
-		for id, d := range all.debts {
+	if len(all.byID) >= all.sweep {
+		for id, d := range all.byID {
 			if d.paid(now) {
-				delete(all.debts, id)
+				delete(all.byID, id)
 			}
 		}
-		all.sweep = max(leastSweep, 2*len(all.debts))
+		all.sweep = max(leastSweep, 2*len(all.byID))
 	}
-	all.debts[id] = d
+	all.byID[id] = d
 }
 
 // recall forgets the client and returns what it begins with, by the rates that it gets now.
-func (all *departed) recall(id ID, r *rates, now int64) debt {
-	d, known := all.debts[id]
+func (all *debts) recall(id ID, r *rates, now int64) debt {
+	d, known := all.byID[id]
 	if !known {
 		return debt{tat: full, account: &account{}}
 	}
-	delete(all.debts, id)
+	delete(all.byID, id)
 	d.tat, d.owed = carry(&d.rates, d.tat, d.owed, now, r)
 	if !d.underWay() {
 		d.account, d.entered = &account{}, 0
