@@ -1,7 +1,3 @@
-// Package limiter gives every client its token bucket.
-//
-// Clients that were registered, by API key, by address or by range, have the limit that was set for
-// them. All others have the default limit, one bucket per IPv4 address or IPv6 network.
 package limiter
 
 import (
