@@ -2,33 +2,34 @@ package limiter
 
 import "sync/atomic"
 
-// bucket is the token bucket of a registered client, with what every request needs. Its plan never
-// changes: new terms are a new bucket, which the old one, closed, leads to. With the address it
-// belongs to it fills one line of the processor's cache; see entry.
+// bucket is the token bucket of a registered client, with all that a request reads or writes of it.
+// Its plan never changes: new terms are a new bucket, to which the old one, closed, leads. Together
+// with the address it fills one cache line; see entry.
 type bucket struct {
 	state   atomic.Int64 // never 0 once requests can find it
 	plan    *plan
 	account *account
-	next    atomic.Pointer[bucket] // of a closed bucket; nil: the client was deleted
-	entered atomic.Int64           // requests that began where there was no bound; closed as state is
-	seen    atomic.Uint32          // second of the last request since Limiter.base, from 1; 0: none
+	next    atomic.Pointer[bucket] // of a closed bucket; nil if the client was deleted
+	entered atomic.Int64           // requests that entered without a bound; closed as state is
+	seen    atomic.Uint32          // second of the last request since base, from 1; 0 if none
 }
 
-// account is what stays with a registered client whatever its terms are.
+// account is the part of a registered client that survives changes of its terms.
 //
-// What is under way is what has entered and not left. Where there is a bound on that, requests enter
-// here: a bucket that moves elsewhere could not tell of them in the same instant, and more would enter
-// there. As left only grows, whoever reads what has entered, then left, and then adds to bounded by a
-// compare-and-swap knows how many were under way.
+// The requests in flight are those that entered less those that left. If the client has a bound,
+// requests enter here rather than in the bucket: a bucket that moves could not pass its count on in
+// the same instant, and too many would enter the next one. As left only grows, a request that reads
+// what has entered, then left, and then adds to bounded by a compare-and-swap knows the exact
+// number.
 type account struct {
-	bounded        atomic.Int64 // requests that entered where there was a bound; the others are in the bucket
-	left           atomic.Int64 // requests that entered and have ended
-	limited        atomic.Int64 // requests that entered, and found no token
-	refused        atomic.Int64 // requests that could not enter
-	uncounted      atomic.Int64 // requests that entered, and were exempt or decided about as another client's
-	shadowLimited  atomic.Int64 // as limited, but let through because of Terms.Shadow
-	shadowRefused  atomic.Int64 // as refused, but let through because of Terms.Shadow
-	shadowInFlight atomic.Int64 // requests under way that shadow mode alone let pass: the bound does not count them
+	bounded        atomic.Int64 // requests that entered under a bound; bucket.entered has the others
+	left           atomic.Int64 // requests that entered and ended
+	limited        atomic.Int64 // requests that entered and found no token
+	refused        atomic.Int64 // requests rejected because of the bound
+	uncounted      atomic.Int64 // requests that entered, but were exempt or went to another client
+	shadowLimited  atomic.Int64 // as limited, but admitted because of Terms.Shadow
+	shadowRefused  atomic.Int64 // as refused, but admitted because of Terms.Shadow
+	shadowInFlight atomic.Int64 // in flight because of Terms.Shadow alone; not counted by the bound
 	trial          atomic.Pointer[trial]
 	named          atomic.Pointer[named] // nil if the client is an address
 
@@ -37,32 +38,32 @@ type account struct {
 	base counts // at the last reset
 }
 
-// counts are those of requests by what became of them.
+// counts are numbers of requests by their outcome.
 type counts struct{ allowed, limited, shadowed int64 }
 
-// named is a registered client that is not an address: a range, or a name with a key. It never
-// changes.
+// named identifies a registered client that is not an address: a range, or a name with a key. It
+// never changes.
 type named struct {
 	id   ID
 	key  KeyDigest // of the API key, if the client has a name
-	mark uint64    // at random, what a hash is for an address; see rejections
+	mark uint64    // random; takes the place of the hash of an address in rejections
 }
 
-// trial is the second bucket of a client, which rejects nothing.
+// trial is the second bucket of a client. It rejects nothing.
 type trial struct {
 	state   atomic.Int64
 	rates   *rates
 	limited atomic.Int64 // requests that it would have rejected
 }
 
-// Lease is a request under way, of a registered client or, in its zero value, of another. It is a
-// plain value.
+// Lease is an admitted request of a registered client. It is a plain value; the zero value, of any
+// other request, releases nothing.
 type Lease struct {
 	account  *account
 	shadowed bool // the request counts in account.shadowInFlight
 }
 
-// Release ends the request. It must be called once.
+// Release ends the request. It must be called exactly once, from any goroutine.
 func (s Lease) Release() {
 	switch {
 	case s.account == nil:
@@ -73,16 +74,16 @@ func (s Lease) Release() {
 	}
 }
 
-// entrance is what came of a request's wish to enter.
+// entrance is the result of entering an account.
 type entrance uint8
 
 const (
 	entered entrance = iota
-	refused          // as many requests are under way as may be
+	refused          // the bound is reached
 	moved            // the bucket is closed
 )
 
-// enter adds a request to those under way, which Terms.MaxInFlight bounds.
+// enter adds a request to those in flight, if Terms.MaxInFlight permits it.
 func (b *bucket) enter() entrance {
 	a, most := b.account, b.plan.terms.MaxInFlight
 	if most == 0 {
@@ -92,7 +93,7 @@ func (b *bucket) enter() entrance {
 		return entered
 	}
 	for {
-		if b.state.Load() < 0 { // the bound may be another by now
+		if b.state.Load() < 0 { // the bound may have changed
 			return moved
 		}
 		n := a.bounded.Load()
@@ -105,7 +106,8 @@ func (b *bucket) enter() entrance {
 	}
 }
 
-// abandon says that a request which has entered turns out to be another client's. There may be no account.
+// abandon takes back the entry of a request that turned out to be another client's. The account may
+// be nil.
 func (a *account) abandon() {
 	if a != nil {
 		a.uncounted.Add(1)
@@ -113,8 +115,8 @@ func (a *account) abandon() {
 	}
 }
 
-// admit decides about a request. in is the account in which it has entered, if any, before and after.
-// It returns false if the bucket is closed.
+// admit decides a request. in is the account that the request has entered, or nil, and is updated.
+// admit returns false if the bucket is closed.
 func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	p := b.plan
 	if *in != b.account {
@@ -147,8 +149,8 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	return true
 }
 
-// reject counts a request that is beyond a limit in one of two counters: the second if it is let
-// through.
+// reject counts a request that exceeds a limit: in passed if shadow mode admits it, else in
+// rejected.
 func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
 	if !d.Allowed {
 		rejected.Add(1)
@@ -158,31 +160,30 @@ func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
 	a.shadowInFlight.Add(1)
 }
 
-// refuse decides about a request of a client that has as many under way as may be. It takes no
-// token.
+// refuse decides a request of a client whose bound is reached. It takes no token.
 func (b *bucket) refuse(now int64, d *Decision) {
 	p, a := b.plan, b.account
 	tick := p.rates.at(now)
-	tat := max(b.state.Load()&^closed, tick) // it may be long full
+	tat := max(b.state.Load()&^closed, tick) // it may have been full for long
 	p.rates.describe(outcome{tat, now, tick, false}, d)
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)
 	a.reject(d, &a.refused, &a.shadowRefused)
-	if p.onTrial && d.Allowed { // else no rate would have let it through
+	if p.onTrial && d.Allowed { // if rejected, no rate would have admitted it
 		a.try(now)
 	}
 	b.see(now)
 }
 
-// see notes the time of a request. Most find the second noted already.
+// see records the time of a request. Most requests find their second recorded already.
 func (b *bucket) see(now int64) {
 	if second := uint32(now/1e9) + 1; b.seen.Load() < second {
 		b.seen.Store(second)
 	}
 }
 
-// try asks the bucket on trial, if there is one.
+// try takes a token from the trial bucket, if there is one.
 func (a *account) try(now int64) {
 	if t := a.trial.Load(); t != nil {
 		if o, _ := takeFrom(&t.state, now, t.rates); !o.allowed {
@@ -191,8 +192,8 @@ func (a *account) try(now int64) {
 	}
 }
 
-// setTrial gives the client the bucket on trial that its plan has, a full one. One with the same
-// limit stays as it is.
+// setTrial gives the client the trial bucket of its plan, a full one. A trial with the same limit
+// is kept.
 func (a *account) setTrial(p *plan) {
 	old := a.trial.Load()
 	switch {
@@ -216,8 +217,8 @@ func newBucket(p *plan, a *account) *bucket {
 	return b
 }
 
-// replace makes next the client's bucket, in the state that its plan makes of the old one's, and
-// closes the old one.
+// replace makes next the client's bucket, translating the state from the old plan to that of next,
+// and closes the old one.
 func (b *bucket) replace(next *bucket, now int64) {
 	var owed int64
 	b.moveTo(next, func(tat int64) (moved int64) {
@@ -227,20 +228,20 @@ func (b *bucket) replace(next *bucket, now int64) {
 	b.account.owed = owed
 }
 
-// move makes next what the bucket is, and closes the bucket.
+// move copies the bucket to next, which leaves the state as it is, and closes the bucket.
 func (b *bucket) move(next *bucket) {
 	next.plan, next.account = b.plan, b.account
 	b.moveTo(next, func(tat int64) int64 { return tat })
 }
 
-// refill makes next the client's bucket, a full one, and closes the old one.
+// refill makes next, full, the client's bucket, and closes the old one.
 func (b *bucket) refill(next *bucket) {
 	b.moveTo(next, func(int64) int64 { return full })
 }
 
-// moveTo closes the bucket, which from then on leads to next, in the state that translate makes of the
-// final one. Nobody waits. Until the last line, what is under way may be off by the requests that
-// have begun since the first and know no bound.
+// moveTo closes the bucket and makes it lead to next, whose state is the translation of the final
+// one. No request waits. Between the first and the last line, the number of requests in flight may
+// be off by those that entered meanwhile without a bound.
 func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 	entered := b.entered.Load()
 	next.entered.Store(entered)
@@ -248,7 +249,7 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 	b.next.Store(next)
 	for {
 		tat := b.state.Load()
-		next.state.Store(translate(tat)) // nobody sees it before the next line succeeds
+		next.state.Store(translate(tat)) // not visible until the next line succeeds
 		if b.state.CompareAndSwap(tat, tat|closed) {
 			break
 		}
@@ -256,7 +257,7 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 	next.entered.Add(b.entered.Or(closed) - entered)
 }
 
-// shut closes the bucket, which leads nowhere, and returns the final state, and how many have entered.
+// shut closes the bucket, which leads nowhere, and returns its final state and entered.
 func (b *bucket) shut() (tat, entered int64) {
 	return b.state.Or(closed), b.entered.Or(closed)
 }

@@ -6,37 +6,37 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// debt is what a deleted client had spent, and what of it is still under way.
+// debt is what a deleted client has spent, and its requests still in flight.
 type debt struct {
 	rates   rates
 	tat     int64
 	owed    int64
 	account *account
-	entered int64 // that of the bucket
+	entered int64 // that of its bucket
 }
 
-// paid reports whether the client would have a full bucket by now, and nothing under way, had it not
-// been deleted.
+// paid reports whether the client, had it not been deleted, would have a full bucket and nothing in
+// flight.
 func (d *debt) paid(now int64) bool {
 	tat, owed := carry(&d.rates, d.tat, d.owed, now, &d.rates)
 	return owed == 0 && tat <= d.rates.at(now) && !d.underWay()
 }
 
-// underWay reports whether requests of the client have not ended.
+// underWay reports whether requests of the client are still in flight.
 func (d *debt) underWay() bool {
 	left := d.account.left.Load()
 	return d.entered+d.account.bounded.Load() > left
 }
 
-// debts remembers what deleted clients had spent, for as long as they had not got it back, and what
-// they have under way: one that is registered again goes on from there. Else deletion would be a way
-// to refill a bucket, or to have more under way than may be. The zero value remembers nobody.
-// Limiter.registering guards it. Its size is bounded by the clients deleted within 30 days, the longest
-// that a bucket takes to be full, and by the requests under way; in practice by the clients deleted
-// within a few minutes.
+// debts holds the debts of deleted clients until they are repaid and nothing is in flight. A client
+// that is registered again takes its debt over; otherwise deletion would refill a bucket, or lift a
+// bound. The zero value is empty. Limiter.registering guards it.
+//
+// The size is bounded by the clients deleted within 30 days, the longest time for a bucket to be
+// full, plus the requests in flight; in practice, by the clients deleted within a few minutes.
 type debts struct {
 	byID  map[ID]debt
-	sweep int // size at which those paid are forgotten
+	sweep int // size at which paid debts are dropped
 }
 
 const leastSweep = 64
@@ -59,7 +59,8 @@ func (all *debts) remember(id ID, d debt, now int64) {
 	all.byID[id] = d
 }
 
-// recall forgets the client and returns what it begins with, by the rates that it gets now.
+// recall removes the debt of the client and returns it, translated to the given rates. Without a
+// debt it returns a full bucket and a new account.
 func (all *debts) recall(id ID, r *rates, now int64) debt {
 	d, known := all.byID[id]
 	if !known {
@@ -73,27 +74,27 @@ func (all *debts) recall(id ID, r *rates, now int64) debt {
 	return d
 }
 
-// floors are the least debts of unregistered clients in ranges that were deleted: each address
-// has, of the default limit, spent what the range had. A floor is a state of a bucket, and means
-// nothing any more once it has passed; of these there are never more than of the others, beyond a few.
-// Floors never change, they are only replaced.
+// floors are the least debts of unregistered clients in deleted ranges: each address has spent, of
+// the default limit, what the range had spent. A floor is the state of a bucket, and is without
+// effect once that bucket would be full; such floors are dropped whenever the number of floors has
+// doubled. A floors value never changes; it is replaced.
 type floors struct {
 	ranges *bart.Table[int64]
-	last   int64 // the tick at which the last one has passed
-	sweep  int   // size at which those that have passed are forgotten
+	last   int64 // the tick from which all are without effect
+	sweep  int   // size at which those without effect are dropped
 }
 
-// with returns the floors and one more. Where ranges overlap the higher counts.
+// with returns the floors and one more. Where ranges overlap, the higher floor counts.
 func (f *floors) with(p netip.Prefix, floor, tick int64) *floors {
 	more := &floors{new(bart.Table[int64]), floor, leastSweep}
-	if f != nil && f.last > tick { // else all have passed
+	if f != nil && f.last > tick { // else all are without effect
 		*more = floors{f.ranges, max(floor, f.last), f.sweep}
 		if more.ranges.Size() >= more.sweep {
 			more.ranges = f.ahead(tick)
 			more.sweep = max(leastSweep, 2*more.ranges.Size())
 		}
 	}
-	if wider, ok := more.ranges.LookupPrefix(p); ok { // the longest that holds p, which may be p itself
+	if wider, ok := more.ranges.LookupPrefix(p); ok { // the longest that contains p, which may be p
 		floor = max(floor, wider)
 	}
 	for inner, old := range more.ranges.Subnets(p) {
@@ -105,7 +106,7 @@ func (f *floors) with(p netip.Prefix, floor, tick int64) *floors {
 	return more
 }
 
-// ahead returns those of the floors that have not passed at the tick.
+// ahead returns the floors that still have an effect at the tick.
 func (f *floors) ahead(tick int64) *bart.Table[int64] {
 	t := new(bart.Table[int64])
 	for p, floor := range f.ranges.All() {
@@ -116,7 +117,7 @@ func (f *floors) ahead(tick int64) *bart.Table[int64] {
 	return t
 }
 
-// raiseToFloor charges an unregistered client with what a deleted range had spent that holds its
+// raiseToFloor charges an unregistered client with the debt of the deleted range that contains its
 // address.
 func (l *Limiter) raiseToFloor(f *floors, c *Client, now int64) {
 	tick := l.anonymous.rates.at(now)
@@ -124,7 +125,7 @@ func (l *Limiter) raiseToFloor(f *floors, c *Client, now int64) {
 		return
 	}
 	floor, _ := f.ranges.Lookup(c.address.addr())
-	if ipv4, ok := c.address.translated(); ok { // one client, whichever of its addresses the range held
+	if ipv4, ok := c.address.translated(); ok { // the same client by its other address
 		other, _ := f.ranges.Lookup(ipv4.addr())
 		floor = max(floor, other)
 	}
@@ -133,12 +134,13 @@ func (l *Limiter) raiseToFloor(f *floors, c *Client, now int64) {
 	}
 }
 
-// chargeUnregistered charges who was deleted to the unregistered buckets that pay from now on.
+// chargeUnregistered charges the debt of a deleted address or range to the unregistered buckets of
+// its addresses.
 func (l *Limiter) chargeUnregistered(p netip.Prefix, r *rates, tat, now int64) {
 	floor, _ := carry(r, tat, 0, now, &l.anonymous.rates)
 	tick := l.anonymous.rates.at(now)
 	switch {
-	case floor <= tick: // nothing is spent
+	case floor <= tick: // nothing to charge
 	case p.IsSingleIP():
 		l.anonymous.raise(key(l.secret.hash(l.network(addressOf(p.Addr())))), floor, now)
 	default:
@@ -146,8 +148,8 @@ func (l *Limiter) chargeUnregistered(p netip.Prefix, r *rates, tat, now int64) {
 	}
 }
 
-// spentUnregistered returns the state that a bucket with the given rates has after what the address
-// has spent while nobody had registered it.
+// spentUnregistered returns the state, at the given rates, of a bucket from which the address has
+// taken what it spent while unregistered.
 func (l *Limiter) spentUnregistered(a address, r *rates, now int64) int64 {
 	c := Client{address: a, hash: l.secret.hash(l.network(a))}
 	if f := l.floors.Load(); f != nil {

@@ -9,63 +9,65 @@ import (
 	"time"
 )
 
-// Limited is a client that gets rejected.
+// Limited is a client with rejected requests.
 type Limited struct {
-	Client     string // the address, the IPv6 network, the range or the name; "unknown" without an address
-	Registered bool
-	Shadow     bool  // it is not rejected, but would be were its limit enforced
-	Rejections int64 // in the last minute, at least
+	Client     string // address, IPv6 network, range or name; "unknown" without an address
+	Registered bool   // the client is registered now
+	Shadow     bool   // the requests were admitted, as its limit is not enforced
+	Rejections int64  // in the last 55 to 60 seconds, at least
 }
 
 const (
 	rejectionSets  = 256 // a power of two
 	rejectionSlots = 8
 	rejectionSpans = 12
-	rejectionSpan  = 5 * time.Second // so that all spans are a minute
+	rejectionSpan  = 5 * time.Second // all spans make a minute
 )
 
-// rejections counts the rejections of the last 55 to 60 seconds by client, in a memory that does
-// not grow: of those who are rejected it holds 2,048, and among more tends to hold those who are
-// rejected most. A client that it does not hold takes the place of the one with the fewest rejections
-// of eight, n, with a probability of 1 in n+1 (randomized admission: Ben Basat, Einziger, Friedman,
-// Kassner: Randomized admission policy for efficient top-k, frequency, and volume estimation, 2017).
-// It starts at 1 then, so that counts may be too small, but are never too large.
+// rejections counts the rejections of the last 55 to 60 seconds by client, in a fixed amount of
+// memory. It holds 2,048 clients; of more, it tends to hold those rejected most. A client that it
+// does not hold replaces the one of eight with the fewest rejections, n, with a probability of 1 in
+// n+1, and its count starts at 1 (randomized admission: Ben Basat, Einziger, Friedman, Kassner:
+// Randomized admission policy for efficient top-k, frequency, and volume estimation, 2017). Counts
+// may therefore be too small. They are never too large, except by requests that count while a slot
+// changes hands.
 //
-// It is safe for concurrent use, and nobody waits. Requests that are within their limit do not come
-// here. The zero value is empty.
+// It is safe for concurrent use, without locks. Only requests over their limit use it. The zero
+// value is empty.
 type rejections struct{ sets [rejectionSets]rejectionSet }
 
-// rejectionSet holds the clients whose marks begin alike.
+// rejectionSet holds the clients whose marks have the same remainder.
 type rejectionSet struct {
-	marks [rejectionSlots]atomic.Uint64 // 0: free; sealed: about to be another's
+	marks [rejectionSlots]atomic.Uint64 // 0: free; sealed: about to change hands
 	slots [rejectionSlots]rejectionSlot
 }
 
 type rejectionSlot struct {
-	named  atomic.Pointer[named] // nil: the address says who it is
+	named  atomic.Pointer[named] // nil if the address identifies the client
 	hi, lo atomic.Uint64         // of the address
-	exact  atomic.Bool           // the address was registered
+	exact  atomic.Bool           // the address itself was registered
 	spans  [rejectionSpans]atomic.Uint64
 }
 
-// A span is its number since the start, from 1, in the upper half, and the rejections within.
+// A span has its number since the start, from 1, in the upper half, and its rejections below.
 const oneSpan = 1 << 32
 
-// add counts a rejection of an unregistered client, or of who is named.
-func (r *rejections) add(mark uint64, a address, who *named, now int64) {
-	r.count(mark, a, who, false, now)
+// add counts a rejection of an unregistered client, or of a named one.
+func (r *rejections) add(mark uint64, a address, client *named, now int64) {
+	r.count(mark, a, client, false, now)
 }
 
 // addRegistered counts a rejection of a registered client.
-func (r *rejections) addRegistered(l *Limiter, a address, who *named, now int64) {
-	if who != nil {
-		r.count(key(who.mark), address{}, who, false, now)
+func (r *rejections) addRegistered(l *Limiter, a address, client *named, now int64) {
+	if client != nil {
+		r.count(key(client.mark), address{}, client, false, now)
 		return
 	}
-	r.count(key(^l.secret.hash(a)), a, nil, true, now) // not the mark of the unregistered client of the address
+	// The mark differs from that of the unregistered client of the address.
+	r.count(key(^l.secret.hash(a)), a, nil, true, now)
 }
 
-func (r *rejections) count(mark uint64, a address, who *named, exact bool, now int64) {
+func (r *rejections) count(mark uint64, a address, client *named, exact bool, now int64) {
 	span := uint64(now/int64(rejectionSpan)) + 1
 	set := &r.sets[mark%rejectionSets]
 	for i := range set.marks {
@@ -80,13 +82,13 @@ func (r *rejections) count(mark uint64, a address, who *named, exact bool, now i
 	}
 	before := set.marks[i].Load()
 	if before == sealed || !set.marks[i].CompareAndSwap(before, sealed) {
-		return // another takes it
+		return // another client takes the slot
 	}
-	set.slots[i].begin(a, who, exact, span)
+	set.slots[i].begin(a, client, exact, span)
 	set.marks[i].Store(mark)
 }
 
-// fewest returns the slot with the fewest rejections, and how many these are.
+// fewest returns the slot with the fewest rejections, and their number.
 func (s *rejectionSet) fewest(span uint64) (slot int, n uint64) {
 	for i := range s.slots {
 		m := uint64(0)
@@ -105,7 +107,7 @@ func (s *rejectionSlot) add(span uint64) {
 	counter := &s.spans[span%rejectionSpans]
 	for {
 		n := counter.Load()
-		if n/oneSpan >= span { // later, if the request's time was read earlier than another's
+		if n/oneSpan >= span { // later if another request has read a later time
 			counter.Add(1)
 			return
 		}
@@ -115,19 +117,19 @@ func (s *rejectionSlot) add(span uint64) {
 	}
 }
 
-// begin gives the slot to another client, at its first rejection.
-func (s *rejectionSlot) begin(a address, who *named, exact bool, span uint64) {
+// begin gives the slot to another client, with its first rejection.
+func (s *rejectionSlot) begin(a address, client *named, exact bool, span uint64) {
 	for i := range s.spans {
 		s.spans[i].Store(0)
 	}
-	s.named.Store(who)
+	s.named.Store(client)
 	s.hi.Store(a.hi)
 	s.lo.Store(a.lo)
 	s.exact.Store(exact)
 	s.add(span)
 }
 
-// sum returns the rejections in the span and those before it that make a minute.
+// sum returns the rejections in the minute that ends with the span.
 func (s *rejectionSlot) sum(span uint64) (n uint64) {
 	for i := range s.spans {
 		if c := s.spans[i].Load(); c/oneSpan+rejectionSpans > span {
@@ -137,15 +139,16 @@ func (s *rejectionSlot) sum(span uint64) (n uint64) {
 	return n
 }
 
-// Limited returns at most n of the clients that were rejected in the last minute, those with most
-// rejections first. When more than 2,048 are, a client that is rejected seldom may be missing, and
-// counts may be too small.
+// Limited returns at most n of the clients rejected in the last minute, those with the most
+// rejections first, and those with the same number in order of Client; n must not be negative. When
+// more than 2,048 clients are rejected, those rejected seldom may be missing, and counts may be too
+// small.
 func (l *Limiter) Limited(n int) []Limited {
 	return l.limited(n, l.since(time.Now()))
 }
 
 func (l *Limiter) limited(n int, now int64) []Limited {
-	// A client has several slots if two requests took them at once, or if it was registered anew.
+	// A client has several slots if two requests took them at once, or if it was registered again.
 	type identity struct {
 		client     string
 		registered bool
@@ -160,17 +163,17 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 				continue
 			}
 			s := &set.slots[j]
-			who, n := l.describe(mark, s), int64(s.sum(span))
-			if n > 0 && set.marks[j].Load() == mark { // else it has become another's meanwhile
-				same := identity{who.Client, who.Registered}
-				who.Rejections = found[same].Rejections + n
-				found[same] = who
+			c, n := l.describe(mark, s), int64(s.sum(span))
+			if n > 0 && set.marks[j].Load() == mark { // else it changed hands meanwhile
+				same := identity{c.Client, c.Registered}
+				c.Rejections = found[same].Rejections + n
+				found[same] = c
 			}
 		}
 	}
 	all := make([]Limited, 0, len(found))
-	for _, who := range found {
-		all = append(all, who)
+	for _, c := range found {
+		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b Limited) int {
 		return cmp.Or(cmp.Compare(b.Rejections, a.Rejections), cmp.Compare(a.Client, b.Client))
@@ -178,12 +181,12 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 	return all[:min(n, len(all))]
 }
 
-// describe tells who holds the slot with the mark.
+// describe returns the client that holds the slot with the mark.
 func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
 	addr := address{s.hi.Load(), s.lo.Load()}.addr()
-	switch who := s.named.Load(); {
-	case who != nil:
-		return l.describeRegistered(who.id)
+	switch registered := s.named.Load(); {
+	case registered != nil:
+		return l.describeRegistered(registered.id)
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
 	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
@@ -197,9 +200,9 @@ func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
 func (l *Limiter) describeRegistered(id ID) Limited {
 	l.registering.Lock()
 	defer l.registering.Unlock()
-	who := Limited{Client: id.String()}
+	c := Limited{Client: id.String()}
 	if b := l.current(id); b != nil {
-		who.Registered, who.Shadow = true, b.plan.terms.Shadow
+		c.Registered, c.Shadow = true, b.plan.terms.Shadow
 	}
-	return who
+	return c
 }

@@ -5,10 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// full is the state of a bucket from which nobody has taken yet.
+// full is the state of a new bucket.
 const full = 1
 
-// closed is set in the state of a bucket that has moved elsewhere. The rest of the state stays.
+// closed is the bit set in the state of a bucket that has moved or was deleted. The other bits keep
+// its final state.
 const closed = math.MinInt64
 
 // takeFrom takes a token from a shared bucket. It returns false if the bucket is closed.
@@ -25,8 +26,8 @@ func takeFrom(state *atomic.Int64, now int64, r *rates) (outcome, bool) {
 	}
 }
 
-// raise makes the debt of a shared bucket at least that of the given state. It returns false if the
-// bucket is closed.
+// raise raises the debt of a shared bucket to at least that of the floor, which is a state. It
+// returns false if the bucket is closed.
 func raise(state *atomic.Int64, floor int64) bool {
 	for {
 		tat := state.Load()
