@@ -19,11 +19,11 @@ type debt struct {
 // flight.
 func (d *debt) paid(now int64) bool {
 	tat, owed := carry(&d.rates, d.tat, d.owed, now, &d.rates)
-	return owed == 0 && tat <= d.rates.at(now) && !d.underWay()
+	return owed == 0 && tat <= d.rates.at(now) && !d.inFlight()
 }
 
-// underWay reports whether requests of the client are still in flight.
-func (d *debt) underWay() bool {
+// inFlight reports whether requests of the client are still in flight.
+func (d *debt) inFlight() bool {
 	left := d.account.left.Load()
 	return d.entered+d.account.bounded.Load() > left
 }
@@ -68,7 +68,7 @@ func (all *debts) recall(id ID, r *rates, now int64) debt {
 	}
 	delete(all.byID, id)
 	d.tat, d.owed = carry(&d.rates, d.tat, d.owed, now, r)
-	if !d.underWay() {
+	if !d.inFlight() {
 		d.account, d.entered = &account{}, 0
 	}
 	return d

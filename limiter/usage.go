@@ -31,7 +31,7 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 	}
 	a := b.account
 	c := a.counts(b)
-	u.InFlight = b.underWay() + a.shadowInFlight.Load()
+	u.InFlight = b.inFlight() + a.shadowInFlight.Load()
 	// The difference is below 0 if a reset came between the entry of a request and its rejection.
 	u.Allowed = max(0, c.allowed-a.base.allowed)
 	u.Limited = c.limited - a.base.limited
@@ -60,8 +60,8 @@ func (a *account) counts(b *bucket) counts {
 // begun returns the number of requests of the client that entered. b is its current bucket.
 func (b *bucket) begun() int64 { return b.entered.Load() + b.account.bounded.Load() }
 
-// underWay returns the number of requests of the client in flight. b is its current bucket.
-func (b *bucket) underWay() int64 {
+// inFlight returns the number of requests of the client in flight. b is its current bucket.
+func (b *bucket) inFlight() int64 {
 	for left := b.account.left.Load(); ; {
 		n := b.begun()
 		again := b.account.left.Load()
