@@ -20,8 +20,9 @@
 //     an address starts with what it spent while unregistered. (TestChangesGrantNothing,
 //     TestLateChangesGrantNothing, TestDeletionRefillsNothing, TestFirstRegistrationRefillsNothing,
 //     TestDeletedRangeLeavesItsDebt)
-//   - Deletion of an address while it sends requests admits at most the sum of the registered and
-//     the default capacity; the debt afterwards is exact. (TestDeleteAndTakeAtOnce)
+//   - Requests of an address that is being deleted may take from its registered and from its
+//     unregistered bucket, at most the sum of both capacities; the debt left to the unregistered
+//     one is exact. (TestDeleteAndTakeAtOnce)
 //   - A debtor is never forgotten. Only full buckets are dropped. While every place is taken by a
 //     client in debt, newcomers share buckets: they may get less than their limit, never more.
 //     (TestEvictionLosesNothing, TestFloodKeepsHotDebtor, TestOverflowDebtIsTakenAlong,
@@ -67,8 +68,7 @@
 //
 // Requests take no lock. They write the state, entered and seen of a bucket, the state of a trial,
 // the other counters of an account, the table, and the rejections. Rates, ranges, floors, named and
-// what requests read of a plan never change once published: each is built whole and stored through
-// an atomic pointer.
+// what requests read of a plan never change: each is built whole before a pointer to it is stored.
 //
 // # Order of loads and stores
 //
