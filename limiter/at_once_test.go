@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Whatever is done to clients at once, by whomever, nobody sees a count that cannot be, and when all
-// requests have ended none is under way. A client of whom only the trial changes, and whose bucket moves
-// all the time, has spent what it was given, to the token, and never had more under way than it may.
+// Whatever is done to clients at once, no count is ever impossible, and when all requests have
+// ended none is in flight. A client of which only the trial changes, and whose bucket moves all the
+// time, spends exactly the tokens it was given, and never has more in flight than its bound.
 func TestEverythingAtOnce(t *testing.T) {
 	const capacity, bound, workers = 1_000_000_000, 2, 4
 	changes := 1000
@@ -36,7 +36,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					if d.Allowed {
 						given.Add(1)
 						if n := under.Add(1); n > bound {
-							t.Errorf("%d under way, of at most %d", n, bound)
+							t.Errorf("%d in flight, of at most %d", n, bound)
 						}
 						under.Add(-1)
 					}
@@ -84,7 +84,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	asking.Wait()
 	for _, id := range ids {
 		if u, _ := l.usage(id, t0); u.InFlight != 0 {
-			t.Errorf("%s: %+v, with nothing under way", id, u)
+			t.Errorf("%s: %+v, with nothing in flight", id, u)
 		}
 	}
 	u, _ := l.usage(steady, t0)

@@ -63,7 +63,7 @@ func TestDisorderedClock(t *testing.T) {
 	}
 }
 
-// stepped returns t as time.Now would have, had somebody set the wall clock forward by so many
+// stepped returns t as time.Now would have, had the wall clock been set forward by so many
 // seconds: the monotonic reading is the same. Nothing exported can do that; time.Time has said
 // since Go 1.9 that the seconds stand above the lowest 30 bits of its first word.
 func stepped(t time.Time, seconds int64) time.Time {
@@ -81,7 +81,7 @@ func TestStepped(t *testing.T) {
 	}
 }
 
-// TestWallClockSteps sets the wall clock an hour forward and back all the time. Nobody gains or
+// TestWallClockSteps sets the wall clock an hour forward and back all the time. No client gains or
 // loses a token.
 func TestWallClockSteps(t *testing.T) {
 	cfg := DefaultConfig()

@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	// maxCapacity is the largest integer a structured header field can carry (RFC 9651, section 3.3.1).
+	// maxCapacity is the largest integer of a structured header field (RFC 9651, section 3.3.1).
 	maxCapacity = 999_999_999_999_999
 	maxRate     = 1e9 // tokens per second: one a nanosecond, the step of the clock
 
 	// maxRefill bounds capacity/rate, in seconds. With maxRate it keeps the arithmetic of
-	// bucket.go inside 63 bits.
+	// gcra.go inside 63 bits.
 	maxRefill = 30 * 24 * 60 * 60
 
 	maxTracked = 100_000_000
@@ -21,14 +21,16 @@ const (
 	maxKeyHeader = 64 // bytes
 )
 
-// Limit is what a client may do: so many requests at once, and so many per second in the long run.
+// Limit is the size and the refill of a token bucket: the requests that a client may make at once,
+// and per second in the long run. The zero value is invalid.
 type Limit struct {
-	Capacity      int64   `yaml:"capacity"`        // tokens, whole, at least 1
-	RatePerSecond float64 `yaml:"rate_per_second"` // tokens per second, above 0, fractions allowed
+	Capacity      int64   `yaml:"capacity"`        // tokens, from 1 to 999,999,999,999,999
+	RatePerSecond float64 `yaml:"rate_per_second"` // tokens per second, above 0, up to 1e9
 }
 
-// Check reports whether the limit can be enforced. If not, field is the name of the faulty key,
-// "capacity" or "rate_per_second", and allowed says in words which values it may have.
+// Check reports whether the limit is valid; an empty bucket must be full within 30 days. If it is
+// not, field is the name of the invalid key, "capacity" or "rate_per_second", and allowed describes
+// the values it may have.
 func (l Limit) Check() (field, allowed string, ok bool) {
 	switch {
 	case l.Capacity < 1 || l.Capacity > maxCapacity:
@@ -42,31 +44,32 @@ func (l Limit) Check() (field, allowed string, ok bool) {
 	return "", "", true
 }
 
-// roundedUp prints x with three digits such that the printed number is not below x.
+// roundedUp prints x with three digits, such that the printed number is not below x.
 func roundedUp(x float64) string {
 	step := math.Pow(10, math.Floor(math.Log10(x))-2)
 	return fmt.Sprintf("%.3g", (math.Floor(x/step)+1)*step)
 }
 
-// Default is what a client may do that nobody registered.
+// Default is the limit of each unregistered client.
 type Default struct {
 	Limit  `yaml:",inline"`
-	Shadow bool `yaml:"shadow"` // what would be rejected passes, and is counted
+	Shadow bool `yaml:"shadow"` // requests over the limit are admitted and counted
 }
 
 // Config is the limiter section of the config file.
 type Config struct {
-	Enabled    bool    `yaml:"enabled"`     // false: the limiter is not asked
-	Default    Default `yaml:"default"`     // of every client that nobody registered
-	IPv6Prefix int     `yaml:"ipv6_prefix"` // bits of an IPv6 address that tell unregistered clients apart, 1 to 128
-	MaxTracked int     `yaml:"max_tracked"` // buckets of unregistered clients held at once, 1 to 100,000,000
+	Enabled    bool    `yaml:"enabled"`     // false: the caller does not use the limiter
+	Default    Default `yaml:"default"`     // for each unregistered client
+	IPv6Prefix int     `yaml:"ipv6_prefix"` // bits of an unregistered IPv6 network, 1 to 128
+	MaxTracked int     `yaml:"max_tracked"` // unregistered clients held at once, 1 to 100,000,000
 
-	// Headers says which header fields tell clients about their limit: standard (RateLimit and
-	// RateLimit-Policy), legacy (X-RateLimit-*), both or off. A rejection has Retry-After always.
+	// Headers selects the header fields that tell clients about their limit: standard (RateLimit
+	// and RateLimit-Policy), legacy (X-RateLimit-*), both or off. A rejection always has
+	// Retry-After.
 	Headers string `yaml:"headers"`
 
-	// APIKeyHeader names the request header field whose value is a client's API key, in any case. If
-	// it is empty, clients are known by address only.
+	// APIKeyHeader names the request header field with a client's API key, in any case, in at most
+	// 64 bytes. If it is empty, clients are known by address only.
 	APIKeyHeader string `yaml:"api_key_header"`
 }
 
@@ -81,8 +84,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate calls wrong once for each fault, with the path of the key inside the limiter section,
-// its value, and what is allowed.
+// Validate calls wrong once for each invalid key, with its path in the limiter section, its value,
+// and a description of the values it may have.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	if field, allowed, ok := c.Default.Check(); !ok {
 		var value any = c.Default.Capacity
@@ -111,16 +114,15 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	}
 }
 
-// ownFields are the names, in lower case, of the fields that the proxy acts on itself, and of Cookie,
-// which holds several values. A key in one of them would be taken for something else, or not come
-// through.
+// ownFields are the names, in lower case, of the fields that the proxy itself acts on, and of
+// Cookie, which holds several values. A key in one of them would be misread or would not arrive.
 var ownFields = []string{
 	"connection", "content-length", "cookie", "expect", "forwarded", "host", "idempotency-key", "keep-alive",
 	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-real-ip",
 }
 
-// checkKeyHeader reports whether clients' keys can be in the field of this name. If not, allowed says
-// in words which names there may be.
+// checkKeyHeader reports whether the field of this name can hold API keys. If it cannot, allowed
+// describes the names that can.
 func checkKeyHeader(name string) (allowed string, ok bool) {
 	if name == "" {
 		return "", true
@@ -129,7 +131,7 @@ func checkKeyHeader(name string) (allowed string, ok bool) {
 		return fmt.Sprintf("the name of a header field, such as X-API-Key or Authorization, of at most %d letters, digits "+
 			"and characters of !#$%%&'*+-.^_`|~, or nothing", maxKeyHeader), false
 	}
-	// There are backends for which _ is -.
+	// Some backends treat _ as -.
 	own := strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	if slices.Contains(ownFields, own) || strings.HasPrefix(own, "x-forwarded-") {
 		return "a field that holds the key and nothing else, such as X-API-Key or Authorization; this one the balancer " +
@@ -138,7 +140,8 @@ func checkKeyHeader(name string) (allowed string, ok bool) {
 	return "", true
 }
 
-// notInFieldName reports whether no name of a field has the character (RFC 9110, section 5.6.2).
+// notInFieldName reports whether the character is invalid in a field name (RFC 9110, section
+// 5.6.2).
 func notInFieldName(c rune) bool {
 	switch {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':

@@ -2,10 +2,10 @@ package limiter
 
 import "time"
 
-// AdmitExempt is Admit for a request that takes no token. What bounds the requests under way holds,
-// and the request is one of them until the lease is released; but it is neither counted nor shown to
-// a trial, and it does not count as seen. Nothing is remembered of a client that nobody registered.
-// Of the decision, Allowed, Exceeded and RetryAfter are filled in: it is about no bucket.
+// AdmitExempt is Admit for a request that takes no token. The bound on requests in flight applies,
+// and the request is in flight until the lease is released; but it is not counted, not shown to a
+// trial, and does not change Usage.LastSeen. Of an unregistered client nothing is recorded. Only
+// Allowed, Exceeded and RetryAfter of the decision are set; the other fields are 0.
 func (l *Limiter) AdmitExempt(c Client, now time.Time, d *Decision) Lease {
 	return l.admitExempt(c, l.since(now), d)
 }
@@ -36,8 +36,8 @@ func (b *bucket) admitExempt(d *Decision) (s Lease, open bool) {
 		return Lease{account: b.account}, true
 	}
 	if b.plan.terms.Shadow {
-		b.account.beyond.Add(1)
-		return Lease{account: b.account, beyond: true}, true
+		b.account.shadowInFlight.Add(1)
+		return Lease{account: b.account, shadowed: true}, true
 	}
 	d.Allowed, d.Exceeded, d.RetryAfter = false, InFlight, untilOneEnds
 	return Lease{}, true

@@ -11,7 +11,7 @@ import (
 
 var allowed = Decision{Allowed: true}
 
-// An exempt request is under way, and that is all that is known of it.
+// An exempt request is in flight, and that is all that is known of it.
 func TestExempt(t *testing.T) {
 	limit := Limit{1, 0.001}
 	for _, terms := range []Terms{
@@ -41,10 +41,10 @@ func TestExempt(t *testing.T) {
 
 func TestExemptOfOthers(t *testing.T) {
 	l := newLimiter()
-	for _, who := range []Client{l.by("192.0.2.1", ""), l.by("2001:db8::1", "a key"), l.Identify(netip.Addr{}, nil)} {
+	for _, c := range []Client{l.by("192.0.2.1", ""), l.by("2001:db8::1", "a key"), l.Identify(netip.Addr{}, nil)} {
 		for range 100 {
 			var d Decision
-			if lease := l.admitExempt(who, t0, &d); d != allowed || lease != (Lease{}) {
+			if lease := l.admitExempt(c, t0, &d); d != allowed || lease != (Lease{}) {
 				t.Fatalf("%+v with %+v", d, lease)
 			}
 		}
@@ -62,21 +62,21 @@ func TestExemptIsBounded(t *testing.T) {
 	first := l.admit(l.by("192.0.2.1", ""), t0, &d)
 	l.admitExempt(l.by("192.0.2.1", ""), t0, &d)
 	if l.take(l.by("192.0.2.1", ""), t0).Exceeded != InFlight {
-		t.Error("two are under way, one of them exempt, and a third is let through")
+		t.Error("two are in flight, one of them exempt, and a third is let through")
 	}
 	refused := Decision{Exceeded: InFlight, RetryAfter: time.Second}
 	if lease := l.admitExempt(l.by("192.0.2.1", ""), t0, &d); d != refused || lease != (Lease{}) {
-		t.Errorf("two are under way, and an exempt request gets %+v with %+v, want %+v", d, lease, refused)
+		t.Errorf("two are in flight, and an exempt request gets %+v with %+v, want %+v", d, lease, refused)
 	}
 	if u, _ := l.usage(id, t0); u.Allowed != 1 || u.Limited != 1 || u.InFlight != 2 {
-		t.Errorf("%+v, want one allowed, one limited and two under way", u)
+		t.Errorf("%+v, want one allowed, one limited and two in flight", u)
 	}
 	if got, want := l.limited(9, t0), []Limited{{"192.0.2.1", true, false, 2}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v are limited, want %+v", got, want)
 	}
 	first.Release()
 	if l.admitExempt(l.by("192.0.2.1", ""), t0, &d); d != allowed {
-		t.Errorf("one is under way, and an exempt request gets %+v", d)
+		t.Errorf("one is in flight, and an exempt request gets %+v", d)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestExemptInShadowMode(t *testing.T) {
 	}
 	first.Release()
 	if d := l.take(l.by("192.0.2.1", ""), t0); d.Exceeded != Nothing {
-		t.Errorf("with none but that under way: %+v", d)
+		t.Errorf("with none but that in flight: %+v", d)
 	}
 	second.Release()
 	if u, _ := l.usage(id, t0); u.InFlight != 0 || len(l.limited(9, t0)) != 0 {
@@ -113,10 +113,10 @@ func TestExemptOutlivesWhatItFound(t *testing.T) {
 			} {
 				l := newLimiter()
 				l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-				who := l.by("192.0.2.1", "the key of acme")
+				c := l.by("192.0.2.1", "the key of acme")
 				meanwhile(l)
 				var d Decision
-				lease := l.admitExempt(who, t0, &d)
+				lease := l.admitExempt(c, t0, &d)
 				want := Usage{}
 				if lease != (Lease{}) {
 					want.InFlight = 1
@@ -134,7 +134,7 @@ func TestExemptOutlivesWhatItFound(t *testing.T) {
 	}
 }
 
-// Half of the requests are exempt. Whatever the terms become meanwhile, no more are under way than
+// Half of the requests are exempt. Whatever the terms become meanwhile, no more are in flight than
 // may be, and none is forgotten.
 func TestExemptAtOnce(t *testing.T) {
 	const most, workers = 3, 8
@@ -156,7 +156,7 @@ func TestExemptAtOnce(t *testing.T) {
 					continue
 				}
 				if n := inside.Add(1); n > most {
-					t.Errorf("%d under way", n)
+					t.Errorf("%d in flight", n)
 				}
 				if (i+n)%2 == 0 {
 					taken.Add(1)

@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// TestAggressiveEvictionDecidesAlike plays one trace of many addresses to a limiter that has 16
-// places and drops clients all the time, and to a bucket for each that is never dropped. As long as no
-// more than 16 are in debt at once, every answer is the same.
+// TestAggressiveEvictionDecidesAlike plays one trace of many addresses to a limiter with 16 places,
+// which drops clients all the time, and to buckets that are never dropped. As long as no more than
+// 16 are in debt at once, all answers are the same.
 func TestAggressiveEvictionDecidesAlike(t *testing.T) {
 	const addresses, most = 20_000, 16
 	requests := 200_000
@@ -34,7 +34,7 @@ func TestAggressiveEvictionDecidesAlike(t *testing.T) {
 		}
 		now += random.Int64N(160_000)
 		if random.IntN(100) == 0 {
-			now += 10e6 // everybody is full again
+			now += 10e6 // all buckets are full again
 		}
 		addr := recent[random.IntN(len(recent))]
 		o := take(kept[addr], now, &l.anonymous.rates)
@@ -54,7 +54,7 @@ func TestAggressiveEvictionDecidesAlike(t *testing.T) {
 	}
 }
 
-// crowd is a number of clients of whom one comes after the other, and each again after the period.
+// crowd is a number of clients that come one after the other, and each again after the period.
 type crowd struct {
 	network        [3]byte
 	clients, next  int
@@ -75,7 +75,7 @@ func (c *crowd) come(l *Limiter, now int64) {
 }
 
 // TestAddressFlood sends a request each from ten times as many addresses as there are places.
-// Whatever comes, memory is bounded, a client that has used up his limit is not forgotten, and
+// Whatever comes, memory is bounded, a client that has used up its limit is not forgotten, and
 // neither is one that keeps within it but always owes something. Those that come, repay and are
 // forgotten get a place again as long as one is not in debt.
 func TestAddressFlood(t *testing.T) {
@@ -110,7 +110,7 @@ func TestAddressFlood(t *testing.T) {
 	}
 }
 
-// flood is who comes to the limiter of TestAddressFlood.
+// flood is the clients of TestAddressFlood.
 type flood struct {
 	l              *Limiter
 	limit          Limit

@@ -2,47 +2,48 @@ package limiter
 
 import "sync/atomic"
 
-// group is a small hash table with linear probing. Keys are only ever added to it, each by one
-// compare-and-swap on the first free cell of its probe sequence, so two goroutines cannot give the
-// same newcomer two buckets.
+// group is a small hash table with linear probing. Keys are only added, each by one
+// compare-and-swap on the first free cell of its probe sequence, so two goroutines cannot give a
+// newcomer two buckets.
 //
 // A full group is replaced by one without the clients that can be dropped, or by two if that does
-// not give room. That begins with closing all cells, which makes their keys and states final. So
-// whoever meets a closed cell can make the same copy: there is no lock, and nobody waits.
+// not make room. The replacement begins by closing all cells, which makes their keys and states
+// final. Any goroutine that meets a closed cell can then make the same copy, without locks or
+// waiting.
 type group struct {
-	// A bucket dropped was full at this tick. One that starts anew is so too, and not before: a late
-	// request with an earlier time must not find the tokens that were spent since.
+	// start is a tick at which all dropped buckets were full. New buckets are full from then on, not
+	// earlier: a late request with an earlier time must not find tokens that were spent since.
 	start int64
 
-	first, slots uint32 // of the table that lead here, or did before the group was replaced
+	first, slots uint32 // of the table that lead here, or did until the group was replaced
 	heirs        atomic.Pointer[heirs]
-	more         *[]cell // used once the others are taken; nil: there are none
+	more         *[]cell // used once the others are taken; nil if there are none
 	cells        [cellsPerGroup]cell
 }
 
-// cell is the bucket of the client with that key, until its group is replaced.
+// cell is the bucket of the client with the key, until its group is replaced.
 type cell struct {
 	key   atomic.Uint64 // 0: free
-	state atomic.Int64  // 0: not opened yet
+	state atomic.Int64  // 0: not open yet
 }
 
-// heirs are what a group is replaced by. They share its slots, in order.
+// heirs are the groups that replace a group. They share its slots, in order.
 type heirs struct {
 	lower *group
-	upper *group // nil: there is one
+	upper *group // nil if there is only one
 }
 
 const (
 	cellsPerGroup = 16
 
-	// spareCells is how many a group has at least when it takes the place of another.
+	// spareCells is the least number of free cells of a group that replaces another.
 	spareCells = 4
 
 	// sealed is the key of a cell that was free when its group was closed.
 	sealed = 1<<64 - 1
 )
 
-// newGroup returns a group with at least so many cells.
+// newGroup returns a group with at least the given number of cells.
 func newGroup(first, slots uint32, cells int) *group {
 	g := &group{first: first, slots: slots}
 	if cells > cellsPerGroup {
@@ -68,8 +69,8 @@ func (g *group) cell(i int) *cell {
 	return &(*g.more)[i-cellsPerGroup]
 }
 
-// find returns the cell of the client with that key or, if it has none, the free cell that comes
-// first for it. It returns nil if there is neither.
+// find returns the cell of the client with the key or, if it has none, the first free cell for it.
+// It returns nil if there is neither.
 func (g *group) find(key uint64) (c *cell, known bool) {
 	for i := range uint64(cellsPerGroup) {
 		c := &g.cells[(key+i)%cellsPerGroup]
@@ -106,15 +107,15 @@ func (g *group) idle(tick int64) bool {
 	return false
 }
 
-// kept reports whether a client in that state must not be dropped at the tick. One whose bucket is
-// not opened yet has come just now: were it dropped, newcomers could drop each other for ever.
+// kept reports whether a client in state tat must be kept at the tick. A client whose bucket is not
+// open yet has just come; if it were dropped, newcomers could drop each other forever.
 func kept(tat, tick int64) bool { return tat == 0 || tat > tick }
 
 // isClosed reports whether the group is being replaced, or has been.
 func (g *group) isClosed() bool { return g.cells[0].state.Load() < 0 }
 
-// close makes the keys and states of the group final. It returns how many clients it holds, and
-// how many of these must be kept at the tick.
+// close makes the keys and states of the group final. It returns the number of its clients, and of
+// those that must be kept at the tick.
 func (g *group) close(tick int64) (held, keep int) {
 	for i := range g.size() {
 		c := g.cell(i)
@@ -131,15 +132,15 @@ func (g *group) close(tick int64) (held, keep int) {
 }
 
 // replace closes the group and makes its heirs, without the clients whose buckets are full at the
-// tick. It returns how many were dropped. Any number of goroutines may do so at once: the first to
-// finish wins, and is the only one that drops any.
+// tick. It returns the number of clients dropped. Any number of goroutines may do so at once: the
+// first to finish wins, and the others return 0.
 func (g *group) replace(t *table, tick int64) (dropped int) {
 	held, keep := g.close(tick)
 	h := new(heirs)
 	switch {
 	case g.slots == 1:
 		h.lower = newGroup(g.first, 1, keep+spareCells+keep/4)
-	case keep+spareCells <= cellsPerGroup: // no cells elsewhere: all may go to one half later
+	case keep+spareCells <= cellsPerGroup: // no more cells: all clients may go to one half later
 		h.lower = newGroup(g.first, g.slots, cellsPerGroup)
 	default:
 		half := g.slots / 2
@@ -170,7 +171,7 @@ func (g *group) replace(t *table, tick int64) (dropped int) {
 	return held - keep
 }
 
-// of returns the group that the slot leads to.
+// of returns the group for the slot.
 func (h *heirs) of(slot uint32) *group {
 	if h.upper != nil && slot >= h.upper.first {
 		return h.upper

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A group is split such that either half has room for all its clients. Here that is put to the test by
-// clients of the lower half alone: a few who are dropped after a while, and more than a group holds.
+// A group is split such that either half has room for all its clients. This test fills the lower
+// half alone: first with a few clients that are dropped, then with more than a group holds.
 func TestSplitIntoOneHalf(t *testing.T) {
 	for dropped := range cellsPerGroup + 1 {
 		tab := newTable(prepare(Limit{1, 1}), 8*clientsPerGroup)
@@ -30,7 +30,7 @@ func TestNotOpenedIsKept(t *testing.T) {
 	tab := newTable(prepare(Limit{1, 1}), 1)
 	c, _ := tab.current(0).find(1)
 	tab.claim(c, 1)
-	tab.take(2, t0) // finds no place, and nobody to drop
+	tab.take(2, t0) // finds no place, and no client to drop
 	g := tab.current(0)
 	tab.renew(g, tab.rates.at(t0))
 	if _, known := tab.current(0).find(1); !known || tab.tracked.Load() != 1 || tab.current(0).start != 0 {

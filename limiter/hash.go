@@ -11,7 +11,7 @@ import (
 type address struct{ hi, lo uint64 }
 
 func addressOf(a netip.Addr) address {
-	if a.Is4() { // the quick way; see hash
+	if a.Is4() { // the fast path; see hash
 		b := a.As4()
 		return address{0, mapped | uint64(binary.BigEndian.Uint32(b[:]))}
 	}
@@ -25,8 +25,8 @@ func (a address) is4() bool {
 	return a.hi == 0 && a.lo>>32 == mapped>>32
 }
 
-// translated returns the IPv4 address that a translator speaks for (NAT64) when its prefix is the
-// well-known one, 64:ff9b::/96 (RFC 6052, section 2.1).
+// translated returns the IPv4 address that a NAT64 translator with the well-known prefix
+// 64:ff9b::/96 (RFC 6052, section 2.1) has put into the address.
 func (a address) translated() (ipv4 address, ok bool) {
 	if a.hi != 0x64ff9b<<32 || a.lo>>32 != 0 {
 		return address{}, false
@@ -34,7 +34,7 @@ func (a address) translated() (ipv4 address, ok bool) {
 	return address{0, mapped | a.lo}, true
 }
 
-// addr returns the address as IPv4 if it is that.
+// addr returns the address, as IPv4 if it is that.
 func (a address) addr() netip.Addr {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], a.hi)
@@ -42,8 +42,8 @@ func (a address) addr() netip.Addr {
 	return netip.AddrFrom16(b).Unmap()
 }
 
-// hashKey is the secret that a hash of addresses is chosen by, at random and once: whoever does not
-// know it cannot aim at the place of another.
+// hashKey is the random secret that selects a hash function of addresses. Without it, a client
+// cannot choose an address with the hash of another.
 type hashKey struct {
 	add    word128
 	hi, lo word128 // the factors of an address's two words
@@ -59,14 +59,14 @@ func newHashKey() hashKey {
 	return hashKey{word(0), word(1), word(2)}
 }
 
-// hash returns the upper half of add + hi·a.hi + lo·a.lo, modulo 2^128, which is strongly universal:
-// two addresses have the same hash with a probability of 2^-64, whichever they are (Dietzfelbinger
-// 1996; Thorup, High Speed Hashing for Integers and Strings, 2015, section 3.2). A permutation
-// then takes away what is linear in it, so that neighbours are not laid out at regular distances.
+// hash returns the upper half of add + hi·a.hi + lo·a.lo, modulo 2^128, which is strongly
+// universal: any two addresses have the same hash with a probability of 2^-64 (Dietzfelbinger 1996;
+// Thorup, High Speed Hashing for Integers and Strings, 2015, section 3.2). A permutation then
+// removes its linearity, so that neighbours are not laid out at regular distances.
 //
-// The runtime's hash (package maphash) would do as well, but it reads in one piece what was just
-// written in two. That makes the processor finish all that is under way before, such as waiting
-// for the bucket of another client; here it can wait for several at once.
+// The runtime's hash (package maphash) would be as good, but it reads in one piece what was just
+// written in two. The processor then stalls until all earlier loads are done, such as that of
+// another client's bucket; here several can overlap.
 func (k *hashKey) hash(a address) uint64 {
 	hi1, lo1 := bits.Mul64(k.hi.lo, a.hi)
 	hi2, lo2 := bits.Mul64(k.lo.lo, a.lo)

@@ -6,16 +6,15 @@ import (
 	"time"
 )
 
-// Fields says which header fields tell clients about their limit. The zero value is none. It is
-// a plain value, made once from the config.
+// Fields is a set of header fields that tell clients about their limit. The zero value is empty.
 type Fields uint8
 
 const (
-	standardFields Fields = 1 << iota // RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10)
-	legacyFields                      // X-RateLimit-Limit, -Remaining and -Reset, as many APIs have had them for long
+	standardFields Fields = 1 << iota // those of draft-ietf-httpapi-ratelimit-headers-10
+	legacyFields                      // X-RateLimit-Limit, -Remaining and -Reset
 )
 
-// fieldsOf returns the fields that a value of limiter.headers stands for.
+// fieldsOf returns the fields for a value of limiter.headers.
 func fieldsOf(headers string) (f Fields, ok bool) {
 	switch headers {
 	case "standard":
@@ -30,16 +29,16 @@ func fieldsOf(headers string) (f Fields, ok bool) {
 	return 0, false
 }
 
-// Fields returns the header fields that the config asks for.
+// Fields returns the header fields selected by Config.Headers.
 func (l *Limiter) Fields() Fields { return l.fields }
 
-// Append appends the header fields that tell the client about the decision, each ended by CRLF,
-// and, if the request was rejected, Retry-After (RFC 9110, section 10.2.3), whatever else is
-// asked for. All times are in seconds, rounded up, so that a client that waits for so long is let
-// through. It allocates only to grow dst.
+// Append appends the header fields for the decision to dst, each ended by CRLF, and Retry-After if
+// the request was rejected (RFC 9110, section 10.2.3), whichever fields are selected. Times are in
+// seconds, rounded up, so that a client that waits that long finds a token. It allocates only to
+// grow dst.
 //
-// The draft leaves open what t counts to; here it is the next whole token. X-RateLimit-Reset, of
-// which there is no specification, counts to the same.
+// The draft leaves open what t counts to; here it is the next whole token. X-RateLimit-Reset, which
+// has no specification, counts to the same.
 func (f Fields) Append(dst []byte, d Decision) []byte {
 	if f&standardFields != 0 {
 		dst = append(dst, `RateLimit-Policy: "default";q=`...)
@@ -69,8 +68,8 @@ func (f Fields) Append(dst []byte, d Decision) []byte {
 	return dst
 }
 
-// Has reports whether the name, in any case, is that of one of the fields. Retry-After is none of
-// them: a backend may tell of a wait of its own.
+// Has reports whether one of the fields has the name, in any case. Retry-After is not among them,
+// as a backend may announce a wait of its own.
 func (f Fields) Has(name []byte) bool {
 	switch len(name) {
 	case len("RateLimit"):

@@ -103,8 +103,8 @@ func TestFieldsHas(t *testing.T) {
 	}
 }
 
-// Who comes back a millisecond before the instant that RetryAfter names is rejected, whatever the
-// limit and whenever it is; who comes at it, or after the whole seconds that the field says, is not.
+// A client that returns a millisecond before the instant of RetryAfter is rejected, whatever the
+// limit and the time; one that returns at it, or after the whole seconds of the field, is admitted.
 func TestRetryAfterIsKept(t *testing.T) {
 	const client = "192.0.2.1"
 	rapid.Check(t, func(t *rapid.T) {

@@ -5,34 +5,32 @@ import (
 	"sync/atomic"
 )
 
-// index holds the buckets of registered addresses, or of other clients under two words that stand for
-// an address, in open addressing with linear probing. Finding one takes no lock and, since the
-// buckets lie in the table itself, a single visit to memory where a table of pointers takes two or
-// three.
+// index holds the buckets of registered addresses, or of keys under two words in place of an
+// address, by open addressing with linear probing. A lookup takes no lock and, since the buckets
+// are in the table itself, one visit to memory, where a table of pointers takes two or three.
 //
-// An address keeps its entry for as long as the table lives, and so a reader that compares it
-// never sees another's bucket. New terms close the bucket in the entry, which then leads to a
-// bucket elsewhere; deletion closes it and it leads nowhere. When too many entries are like that,
-// or half of all are taken, everything alive moves to a new table. Whoever still looks into the old
-// one finds closed buckets that lead to the new.
+// An address keeps its entry for as long as the table lives, so a reader that compares the address
+// never sees the bucket of another. New terms close the bucket in the entry, which then leads to a
+// bucket elsewhere; deletion closes it, and it leads nowhere. When too many entries are closed, or
+// half of all are taken, the live buckets move to a new table. Readers of the old one find closed
+// buckets that lead to the new.
 //
 // Memory is 128 to 192 bytes per address once there are many, 112 for its account, and 48 more for
-// one whose terms changed lately. While the tables change, both exist.
+// an address whose terms changed lately. During a move both tables exist.
 type index struct {
-	hash    func(address) uint64 // the one whose results find gets
+	hash    func(address) uint64 // the hash that find expects
 	entries atomic.Pointer[[]entry]
-	size    atomic.Int64 // addresses registered
+	size    atomic.Int64 // registered addresses
 
 	// Guarded by Limiter.registering, as are all methods but find.
 	taken int // entries that are not free
-	stale int // those of them whose own bucket is closed
+	stale int // taken entries whose own bucket is closed
 }
 
 const leastEntries = 16
 
-// entry is free as long as the bucket's state is 0. The address is written before the state and
-// never again. An entry is as large as a line of the processor's cache, and large tables begin with
-// one.
+// entry is free while the bucket's state is 0. The address is written before the state and never
+// again. An entry is one cache line in size, and large tables are aligned to one.
 type entry struct {
 	address address
 	bucket  bucket
@@ -45,9 +43,9 @@ func newIndex(hash func(address) uint64) *index {
 	return x
 }
 
-// find returns the bucket of the address with that hash, or nil if it is not registered. By the
-// time it is used it may be closed. Then its next, if it has one, is the one to use; if not, find
-// does not return it again.
+// find returns the bucket of the address, which has the hash, or nil if it is not registered. The
+// bucket may be closed by the time it is used: then its next, if any, is the one to use; if it has
+// none, find does not return it again.
 func (x *index) find(hash uint64, a address) *bucket {
 	e, known := probe(*x.entries.Load(), hash, a)
 	if !known {
@@ -56,7 +54,7 @@ func (x *index) find(hash uint64, a address) *bucket {
 	return e.current()
 }
 
-// probe returns the entry of the address or, if it has none, the free entry that is for it.
+// probe returns the entry of the address or, if it has none, the free entry to use for it.
 func probe(entries []entry, hash uint64, a address) (e *entry, known bool) {
 	first, _ := bits.Mul64(hash, uint64(len(entries)))
 	for i := int(first); ; {
@@ -73,7 +71,7 @@ func probe(entries []entry, hash uint64, a address) (e *entry, known bool) {
 	}
 }
 
-// current returns the bucket of the entry's address, or nil if that is not registered any more.
+// current returns the bucket of the entry's address, or nil if it is no longer registered.
 func (e *entry) current() *bucket {
 	if e.bucket.state.Load() < 0 {
 		return e.bucket.next.Load()
@@ -84,12 +82,12 @@ func (e *entry) current() *bucket {
 // get returns the bucket of the address, or nil if it is not registered.
 func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
 
-// add registers an address, which is not registered, with the bucket, which no request can have found:
-// in the entry it would already be another.
+// add registers an unregistered address with the bucket. No request may have found that bucket yet,
+// as it is moved into the entry.
 func (x *index) add(a address, b *bucket) {
 	x.size.Add(1)
 	e, known := probe(*x.entries.Load(), x.hash(a), a)
-	if known { // it was registered before
+	if known { // registered before
 		e.bucket.next.Store(b)
 		return
 	}
@@ -102,7 +100,7 @@ func (x *index) add(a address, b *bucket) {
 	x.taken++
 }
 
-// replace says that the address's bucket has been closed and leads to another.
+// replace records that the address's bucket old was closed and leads to next.
 func (x *index) replace(a address, old, next *bucket) {
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	if old == &e.bucket {
@@ -113,16 +111,16 @@ func (x *index) replace(a address, old, next *bucket) {
 	x.tidy()
 }
 
-// remove unregisters an address, whose bucket it shuts.
+// remove unregisters an address and shuts its bucket.
 func (x *index) remove(a address, old *bucket) (tat, entered int64) {
-	// A request that finds the bucket closed identifies its client again. By then it must be gone.
+	// A request that finds the bucket closed identifies its client again and must not find it.
 	x.unlink(a, old)
 	tat, entered = old.shut()
 	x.tidy()
 	return tat, entered
 }
 
-// unlink unregisters an address, whose bucket will be shut next.
+// unlink unregisters an address. The caller then shuts its bucket.
 func (x *index) unlink(a address, old *bucket) {
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	e.bucket.next.Store(nil)
@@ -132,14 +130,14 @@ func (x *index) unlink(a address, old *bucket) {
 	x.size.Add(-1)
 }
 
-// tidy moves everything if too many entries are stale. All buckets that are alive must be open.
+// tidy rebuilds the table if too many entries are stale. All live buckets must be open.
 func (x *index) tidy() {
 	if x.stale > len(*x.entries.Load())/8 {
 		x.rebuild()
 	}
 }
 
-// rebuild moves everything to a table that is a third full.
+// rebuild moves the live buckets to a table that is a third full.
 func (x *index) rebuild() {
 	old := *x.entries.Load()
 	entries := make([]entry, max(leastEntries, 3*x.size.Load()))

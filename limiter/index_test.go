@@ -79,7 +79,7 @@ func testHash() *hashKey {
 	return &k
 }
 
-// The state of a bucket survives growth, and whoever identified a client before still finds it.
+// The state of a bucket survives growth, and a client identified before still finds it.
 func TestIndexGrowthKeepsWhatIsSpent(t *testing.T) {
 	l := newLimiter()
 	p := netip.PrefixFrom(ipv4(0), 32)

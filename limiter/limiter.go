@@ -1,7 +1,3 @@
-// Package limiter gives every client its token bucket.
-//
-// Clients that were registered, by API key, by address or by range, have the limit that was set for
-// them. All others have the default limit, one bucket per IPv4 address or IPv6 network.
 package limiter
 
 import (
@@ -14,43 +10,45 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// Limiter decides which requests are let through. Make one with New; the zero value is not usable.
+// Limiter decides which requests are admitted. Make one with New; the zero value is not usable.
 //
-// All methods are safe for concurrent use. Identify and Admit take no lock, and allocate nothing
-// unless the table of unregistered clients has to grow for a newcomer. Set, Delete, Reset and Usage
-// wait for each other only. A registered address costs 240 to 304 bytes, see index; unregistered
-// clients at most 32 each when the table is full.
+// All methods are safe for concurrent use. Identify, Admit, AdmitExempt and Release take no lock,
+// and allocate only when the table of unregistered clients has to grow for a newcomer. Set, Delete,
+// Reset, Usage and Limited wait for one another. A registered address costs 240 to 304 bytes (see
+// index), an unregistered client at most 32 when the table is full. Nothing has to be closed.
 type Limiter struct {
 	base       time.Time // a whole second; moments are nanoseconds since base, and at least 1
 	fields     Fields
 	keyHeader  string // in lower case
 	shadow     bool   // the default limit is not enforced
 	secret     hashKey
-	networkHi  uint64 // mask of an IPv6 address that leaves what tells unregistered clients apart
+	networkHi  uint64 // mask of the IPv6 network of an unregistered client
 	networkLo  uint64
 	ipv6Prefix int // bits of that mask
 	anonymous  *table
 	exact      *index                              // by address
 	keyed      *index                              // by the first half of the digest of an API key
-	ranges     atomic.Pointer[bart.Table[*bucket]] // never changed, only replaced
-	floors     atomic.Pointer[floors]              // nil: there are none
+	ranges     atomic.Pointer[bart.Table[*bucket]] // replaced, never changed
+	floors     atomic.Pointer[floors]              // nil if there are none
 	rejected   rejections
 
-	registering sync.Mutex // serializes writes to all of the above; guards what follows
+	registering sync.Mutex // serializes changes of the above; guards the fields below
 	plans       plans
 	keys        map[string]KeyDigest // by name
-	departed    departed
+	debts       debts
 }
 
-// Client is who asks, as found by Identify. It is a plain value, meant for one request. It is of
-// four words because the compiler keeps no larger struct in registers.
+// Client is the client of one request, as found by Identify. It is a plain value; its zero value is
+// the unregistered client without an address. It has four words because the compiler keeps no
+// larger struct in registers.
 type Client struct {
 	address address
-	bucket  *bucket // nil if nobody registered the client
-	hash    uint64  // of the IPv4 address or IPv6 network, if nobody registered the client
+	bucket  *bucket // nil if the client is not registered
+	hash    uint64  // of the IPv4 address or IPv6 network, if the client is not registered
 }
 
-// New returns a limiter without registered clients. The config must have passed Validate.
+// New returns a limiter without registered clients. The config must have passed Validate; New
+// panics if its default limit has not.
 func New(cfg Config) *Limiter {
 	fields, _ := fieldsOf(cfg.Headers)
 	now := time.Now()
@@ -76,11 +74,13 @@ func New(cfg Config) *Limiter {
 // clients are known by address only.
 func (l *Limiter) KeyHeader() string { return l.keyHeader }
 
-// Identify finds out who asks: the client registered for the API key, if there is one; else the one
-// registered for the address itself; else the one for the longest range that holds it; else the
-// unregistered client of the address. An IPv4 address mapped to IPv6 counts as IPv4, and zones do
-// not count. One that a translator with the well-known prefix 64:ff9b::/96 has put into IPv6 does so
-// for unregistered clients. The key may be empty.
+// Identify returns the client of a request: the one registered for the API key, if there is one;
+// else the one registered for the address; else the one registered for the longest range that
+// contains the address; else the unregistered client of the address. The key may be empty; a key of
+// more than MaxKeySize bytes is not looked up. The address may be invalid.
+//
+// An IPv4 address mapped to IPv6 counts as IPv4, and zones are ignored. An IPv4 address translated
+// to IPv6 with the well-known prefix 64:ff9b::/96 counts as IPv4 for unregistered clients.
 func (l *Limiter) Identify(addr netip.Addr, apiKey []byte) Client {
 	var a address
 	if addr.IsValid() {
@@ -94,7 +94,7 @@ func (l *Limiter) Identify(addr netip.Addr, apiKey []byte) Client {
 	return l.identify(a)
 }
 
-// findKey returns the bucket of who has the API key, or nil.
+// findKey returns the bucket of the client with the API key, or nil.
 func (l *Limiter) findKey(apiKey []byte) *bucket {
 	if len(apiKey) > MaxKeySize || l.keyed.size.Load() == 0 {
 		return nil
@@ -109,7 +109,7 @@ func (l *Limiter) findKey(apiKey []byte) *bucket {
 }
 
 func (l *Limiter) identify(a address) Client {
-	if a == (address{}) { // not known
+	if a == (address{}) { // unknown
 		return Client{}
 	}
 	hash := l.secret.hash(a)
@@ -127,9 +127,13 @@ func (l *Limiter) identify(a address) Client {
 	return Client{address: a, hash: hash}
 }
 
-// Admit decides about a request of the client and fills in d. A request that is allowed is under
-// way until the lease is released. The time should carry a monotonic reading, else steps of the
-// wall clock give and take tokens.
+// Admit decides a request of the client and overwrites d. An admitted request is in flight until
+// its lease is released, which must happen exactly once. The lease of a rejected request, or of an
+// unregistered client, is the zero value.
+//
+// The time should carry a monotonic reading, or else steps of the wall clock give and take tokens.
+// Requests may come in any order of their times; one that is earlier than others finds less
+// refilled.
 func (l *Limiter) Admit(c Client, now time.Time, d *Decision) Lease {
 	return l.admit(c, l.since(now), d)
 }
@@ -140,8 +144,8 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 		if c.bucket.admit(&in, now, d) {
 			return l.settle(&c, now, d)
 		}
-		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify, or the key is not good any more
-			in.stray()
+		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted since, or its key was replaced
+			in.abandon()
 			in, c = nil, l.identify(c.address)
 		}
 	}
@@ -149,7 +153,7 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 	return Lease{}
 }
 
-// settle notes a rejection of a registered client, and returns the lease of what is none.
+// settle records a rejection of a registered client, and returns the lease of an admitted request.
 func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
 	a := c.bucket.account
 	if d.Exceeded != Nothing {
@@ -175,8 +179,8 @@ func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) {
 	}
 }
 
-// network returns what unregistered clients are told apart by: the IPv4 address, also behind a
-// translator from IPv6, or the IPv6 network.
+// network returns the address that identifies an unregistered client: the IPv4 address, also if it
+// was translated to IPv6, or the IPv6 network.
 func (l *Limiter) network(a address) address {
 	if a.is4() {
 		return a
@@ -187,14 +191,15 @@ func (l *Limiter) network(a address) address {
 	return address{a.hi & l.networkHi, a.lo & l.networkLo}
 }
 
-// key returns what tells unregistered clients apart: the hash of the IPv4 address or IPv6 network,
-// made neither 0 nor sealed. That any two of a million clients share one happens with a probability
-// of 3 in 100 million.
+// key returns the key of an unregistered client: the hash of its IPv4 address or IPv6 network,
+// adjusted to be neither 0 nor sealed. The probability that any two of a million clients share a
+// key is 3 in 100 million.
 func key(hash uint64) uint64 {
 	return min(max(1, hash), sealed-1)
 }
 
-// since returns the moment of t. Before the first, all buckets are full.
+// since returns the moment of t in nanoseconds since base, at least 1. All buckets were full
+// before.
 func (l *Limiter) since(t time.Time) int64 {
 	return max(1, t.Sub(l.base).Nanoseconds())
 }
@@ -204,12 +209,12 @@ func (l *Limiter) Registered() int {
 	return int(l.exact.size.Load()+l.keyed.size.Load()) + l.ranges.Load().Size()
 }
 
-// Overflowed returns how many requests of unregistered clients were decided by a bucket that they
-// share with others, since the process began: all places were taken by clients in debt.
+// Overflowed returns the number of requests of unregistered clients decided by a shared bucket
+// since the start of the process, because clients in debt held all places.
 func (l *Limiter) Overflowed() int64 { return l.anonymous.overflowed.Load() }
 
-// Tracked returns the number of unregistered clients that have a bucket of their own. Some of
-// them may be full again and only wait to be replaced.
+// Tracked returns the number of unregistered clients that have a bucket of their own, at most
+// Config.MaxTracked. Some of these buckets may be full and about to be dropped.
 func (l *Limiter) Tracked() int {
 	return int(l.anonymous.tracked.Load())
 }

@@ -204,7 +204,7 @@ func TestTakeDoesNotWaitForSet(t *testing.T) {
 
 func TestDelete(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("192.0.2.1/32")
-	l.forget(p, t0) // of nobody
+	l.forget(p, t0) // not registered
 	l.register(p, Limit{100, 1000}, t0)
 	client := l.Identify(p.Addr(), nil)
 	for range 4 {

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// What a request has found may be another's before it is decided about. Whoever decides, it counts
-// there and nowhere else.
+// The bucket that a request has found may be closed before the request is decided. The request
+// counts for the client that decides it, and for no other.
 func TestRequestOutlivesWhatItFound(t *testing.T) {
 	for _, id := range []ID{client("192.0.2.1"), client("192.0.2.0/24"), {Name: "acme"}} {
 		for name, meanwhile := range map[string]func(*Limiter){
@@ -17,10 +17,10 @@ func TestRequestOutlivesWhatItFound(t *testing.T) {
 		} {
 			l := newLimiter()
 			l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-			who := l.by("192.0.2.1", "the key of acme")
+			c := l.by("192.0.2.1", "the key of acme")
 			meanwhile(l)
 			var d Decision
-			lease := l.admit(who, t0, &d)
+			lease := l.admit(c, t0, &d)
 			u, _ := l.usage(id, t0)
 			if u.Allowed != u.InFlight || (u.Allowed == 1) != (d.Capacity != 10) {
 				t.Errorf("%s, %s: %+v by %+v", id, name, u, d)
@@ -34,7 +34,7 @@ func TestRequestOutlivesWhatItFound(t *testing.T) {
 }
 
 // A request that has entered with one client, and is decided about as another's, leaves the first.
-func TestStray(t *testing.T) {
+func TestAbandon(t *testing.T) {
 	first, second := client("192.0.2.1"), client("192.0.2.2")
 	for _, bound := range []int64{0, 1} {
 		l := newLimiter()
@@ -65,19 +65,19 @@ func TestBoundHoldsInANewBucket(t *testing.T) {
 	b := l.by("192.0.2.1", "").bucket
 	b.enter()
 	if next := newBucket(b.plan, b.account); next.enter() != refused {
-		t.Error("two under way, one in the bucket and one in the next")
+		t.Error("two in flight, one in the bucket and one in the next")
 	}
 }
 
-// While a bucket moves to the entry of another key it has one way in. With two, a token that is taken
-// through one would be there for the other.
+// While a bucket moves to the entry of another key it has one way in. With two, a token taken
+// through one would still be there for the other.
 func TestKeyThatChangesLeavesNoWayIn(t *testing.T) {
 	l, id := newLimiter(), ID{Name: "acme"}
 	l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
 	for range 2 { // the bucket lies in the entry, then beside it
-		who := l.by("192.0.2.1", "the key of acme")
+		c := l.by("192.0.2.1", "the key of acme")
 		l.set(Registration{id, DigestKey([]byte("another")), Terms{Limit: Limit{100, 1}}}, t0)
-		if next := who.bucket.next.Load(); next != nil {
+		if next := c.bucket.next.Load(); next != nil {
 			t.Errorf("from the key's old place, one comes to %+v", next)
 		}
 		l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
@@ -92,7 +92,7 @@ func TestResetBeforeRejection(t *testing.T) {
 	b := l.by("192.0.2.1", "").bucket
 	b.enter()
 	l.Reset(id)
-	b.account.reject(&Decision{}, &b.account.limited, &b.account.shadowed)
+	b.account.reject(&Decision{}, &b.account.limited, &b.account.shadowLimited)
 	b.account.left.Add(1)
 	if u, _ := l.usage(id, t0); u.Allowed != 0 || u.Limited != 1 || u.InFlight != 0 {
 		t.Errorf("%+v, want one rejected", u)
@@ -106,11 +106,11 @@ func TestManyResets(t *testing.T) {
 		l.grant(ID{Prefix: netip.PrefixFrom(ipv4(i), 32)}, Terms{Limit: Limit{5, 1}}, t0)
 	}
 	for i := range 2 * leastEntries {
-		who := l.Identify(ipv4(i), nil)
-		l.take(who, t0)
+		c := l.Identify(ipv4(i), nil)
+		l.take(c, t0)
 		id := ID{Prefix: netip.PrefixFrom(ipv4(i), 32)}
 		l.Reset(id)
-		l.take(who, t0)
+		l.take(c, t0)
 		if u, _ := l.usage(id, t0); u.Allowed != 1 || u.Tokens != 4 {
 			t.Fatalf("%s: %+v, want one allowed since the reset", id, u)
 		}

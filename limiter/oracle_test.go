@@ -36,7 +36,7 @@ type ledger struct {
 	*model
 	limit  Limit
 	owed   int64 // tokens that a smaller capacity has forgiven
-	opened bool  // a bucket is full until somebody looks at it, at whatever time that is
+	opened bool  // a bucket is full until it is first used, whenever that is
 }
 
 func newLedger(l Limit) *ledger { return &ledger{model: newModel(l), limit: l} }
@@ -89,7 +89,7 @@ func (o *oracle) unregistered(addr netip.Addr, now int64) *ledger {
 	return a
 }
 
-// peek returns a copy of what unregistered returns, of which nobody will know that it was made.
+// peek returns a copy of what unregistered returns, and leaves the oracle as it is.
 func (o *oracle) peek(addr netip.Addr, now int64) *ledger {
 	a := newLedger(o.limit)
 	if known := o.anonymous[addr]; known != nil {
@@ -292,8 +292,8 @@ func oracleLimits(exact bool) *rapid.Generator[Limit] {
 // TestLimiterAgreesWithOracle has clients, registered and not, ask for tokens while their limits
 // are changed and deleted and time goes on. In half of the runs the clock may go back; in the other
 // half the table is so small that clients are evicted without pause, though never more are in debt
-// than it holds. Not both: who was full at the later time, and was evicted, was not so at the
-// earlier one.
+// than it holds. Not both: a client that was full at the later time, and was evicted, was not so at
+// the earlier one.
 func TestLimiterAgreesWithOracle(t *testing.T) {
 	for _, exact := range []bool{true, false} {
 		for _, tiny := range []bool{true, false} {
@@ -322,7 +322,7 @@ func compare(t *rapid.T, exact, tiny bool) {
 	actions := map[string]func(*rapid.T){"take": d.take, "wait": d.wait, "set": d.set, "delete": d.delete, "reset": d.reset, "exempt": d.exempt}
 	if !tiny {
 		actions["step back"] = func(t *rapid.T) { d.now -= rapid.Int64Range(1, 20e6).Draw(t, "step") }
-		for i := range 6 { // who is new at an earlier time than others were is no newer than these
+		for i := range 6 { // a client new at an earlier time than others is no newer than these
 			d.ask(t, ipv4(i), "")
 		}
 	}
@@ -340,7 +340,7 @@ func compare(t *rapid.T, exact, tiny bool) {
 	}
 }
 
-// duel is a limiter and an oracle to whom the same happens.
+// duel is a limiter and an oracle that get the same requests and changes.
 type duel struct {
 	l         *Limiter
 	o         *oracle

@@ -1,19 +1,19 @@
 package limiter
 
-// plan is what a client's terms come to on the request path. It never changes, and clients with
-// the same terms share one: few plans are sold, and they stay in the processor's cache.
+// plan is a client's terms prepared for requests. It never changes, and clients with the same terms
+// share one: there are few distinct terms, so plans stay in the processor's cache.
 type plan struct {
 	terms   Terms
 	rates   rates
-	onTrial bool  // there is a terms.Trial
-	trial   rates // of it
-	clients int   // that have it; guarded by Limiter.registering
+	onTrial bool  // terms has a Trial
+	trial   rates // rates of terms.Trial
+	clients int   // clients with the plan; guarded by Limiter.registering
 }
 
-// plans holds the plans that clients have. Limiter.registering guards it.
+// plans holds the plans in use. Limiter.registering guards it.
 type plans map[Terms]*plan
 
-// use returns the plan of the terms, on behalf of one client.
+// use returns the plan of the terms and counts one more client for it.
 func (all plans) use(t Terms) *plan {
 	p := all[t]
 	if p == nil {
@@ -27,7 +27,7 @@ func (all plans) use(t Terms) *plan {
 	return p
 }
 
-// drop says that one client does not have the plan any more.
+// drop counts one client less for the plan, and forgets it after the last.
 func (all plans) drop(p *plan) {
 	if p.clients--; p.clients == 0 {
 		delete(all, p.terms)

@@ -7,54 +7,54 @@ import (
 )
 
 const (
-	// clientsPerGroup is how many there are on average once the table is full.
+	// clientsPerGroup is the average number of clients of a group in a full table.
 	clientsPerGroup = 11
 
 	overflowBuckets = 1024 // a power of two
 
-	// evictionTries is how many groups are searched for clients to drop. With eight, a table of a million
-	// of which nine tenths are in debt sends so many newcomers to the overflow buckets that these run
-	// dry, and their debt, taken along, fills the table. With 24 that begins beyond 95 %.
+	// evictionTries is the number of groups searched for clients to drop. With eight, a table of a
+	// million with nine tenths in debt sends so many newcomers to the overflow buckets that these
+	// run dry, and their debt, taken along, fills the table. With 24 that begins above 95 %.
 	evictionTries = 24
 
-	// barrenFor is how many newcomers search their own group alone after a search was in vain. The table
-	// is full of debtors then, and each such search takes some microseconds.
+	// barrenFor is the number of newcomers that search only their own group after a search in vain.
+	// The table is then full of debtors, and a whole search takes some microseconds.
 	barrenFor = 16
 
-	// slotsPerGroup is how many lead to a group at first, and so the most that have to be led elsewhere
-	// at once.
+	// slotsPerGroup is the number of slots of an initial group, and so the most that have to be
+	// changed at once.
 	slotsPerGroup = 256
 )
 
-// keptFor is how long a client keeps its place after its bucket is full again, while an eighth of all
-// places is free: it is likely to come back, and is then at hand.
+// keptFor is how long, in nanoseconds, a client keeps its place after its bucket is full again,
+// while an eighth of all places is free: it is likely to return.
 const keptFor = int64(time.Minute)
 
-// table holds the buckets of unregistered clients, all with one limit, found by a hash of who the
-// client is. It holds max of them at most and forgets nothing that matters: it only drops buckets
-// that are full again, and such a bucket is like a new one. When it is full of clients in debt,
-// newcomers share the overflow buckets, by their hash, and a newcomer that moves from there to a
-// bucket of its own takes the debt along.
+// table holds the buckets of unregistered clients, all with one limit, by a hash of the client. It
+// holds at most max of them and loses no debt: it drops only full buckets, and a full bucket is
+// like a new one. When it is full of clients in debt, newcomers share the overflow buckets, by
+// their hash. A newcomer that moves from there to a bucket of its own takes the debt along.
 //
-// The hash picks a slot, which leads to a group of clients. At first 256 slots lead to each group; as
-// clients come it is split in two, each with half of the slots, and so on (extendible hashing: Fagin,
-// Nievergelt, Pippenger, Strong, 1979, with a directory of fixed size). The group's cells lie in the
-// group itself, at a place that the hash tells: finding a client is one visit to memory behind the
-// one to the slots. The few groups that have a single slot and need more cells have them elsewhere.
+// The hash selects a slot, which leads to a group of clients. At first 256 slots lead to each
+// group; as clients come, a group is split in two, each with half of the slots, and so on
+// (extendible hashing: Fagin, Nievergelt, Pippenger, Strong, 1979, with a directory of fixed size).
+// The cells are in the group itself, at a place given by the hash: finding a client takes one visit
+// to memory after that of the slot. The few groups with a single slot that need more cells have
+// them elsewhere.
 //
-// Memory is allocated as clients come: about a byte at first for each that there may be, and 25 to 30
-// bytes per client, free cells included. Known clients allocate nothing. Newcomers do when their
-// group is full, which is one in eight or so.
+// Memory is allocated as clients come: at first about a byte for each possible client, then 25 to
+// 30 bytes per client, including free cells. Known clients allocate nothing. Newcomers allocate
+// when their group is full, about one in eight.
 type table struct {
 	rates    rates
 	slots    []atomic.Pointer[group]
 	max      int64
 	overflow []atomic.Int64
 
-	_       [64]byte     // what follows is written by newcomers, what precedes only read
+	_       [64]byte     // newcomers write the fields below; those above are only read
 	tracked atomic.Int64 // cells that belong to a client
 	hand    atomic.Uint64
-	barren  atomic.Int64 // newcomers who search their own group alone; at times a few below 0
+	barren  atomic.Int64 // newcomers yet to search only their own group; at times a few below 0
 
 	overflowed atomic.Int64 // requests decided by an overflow bucket
 }
@@ -93,32 +93,32 @@ func (t *table) take(key uint64, now int64) outcome {
 	}
 }
 
-// overtaken reports whether a token of a shared bucket, which was in the given state before, was taken
-// in vain. Another request of the same client may have found a place meanwhile, and opened the bucket
-// there before it could see this token. Then this one counts there. Or that bucket is full again and
-// has been dropped already: then this one must not find what was spent there until it was.
+// overtaken reports whether a token was taken in vain from a shared bucket, which was in the given
+// state before. Another request of the same client may have found a place meanwhile, and opened the
+// bucket there before it could see this token; this request then counts there. Or that bucket is
+// full again and has been dropped already; this request must then not find what was spent there.
 func (t *table) overtaken(key uint64, state int64) bool {
 	g := t.current(t.slot(key))
 	_, own := g.find(key)
 	return own || g.start > state
 }
 
-// raise makes the debt of the client with that key at least that of the given state.
+// raise raises the debt of the client with the key to at least that of the floor, which is a state.
 func (t *table) raise(key uint64, floor, now int64) {
 	for {
 		state, own := t.bucket(key, now)
 		if !raise(state, floor) {
 			continue
 		}
-		// As in take, a bucket of its own may have been opened before this debt could be seen.
+		// As in take, its own bucket may have been opened before this debt could be seen.
 		if _, opened := t.current(t.slot(key)).find(key); own || !opened {
 			return
 		}
 	}
 }
 
-// peek returns the state of the client with that key or, if it has no bucket of its own, the one
-// that it would open it in.
+// peek returns the state of the client with the key or, if it has no bucket of its own, the state
+// in which one would be opened.
 func (t *table) peek(key uint64) int64 {
 	g := t.current(t.slot(key))
 	if c, known := g.find(key); known {
@@ -134,8 +134,8 @@ func (t *table) opening(g *group, key uint64) int64 {
 	return max(full, g.start, t.shared(key).Load())
 }
 
-// bucket returns the state of the client with that key, and whether it is his own rather than
-// shared. By the time it is used it may be closed.
+// bucket returns the state of the client with the key, and whether it is the client's own rather
+// than shared. It may be closed by the time it is used.
 func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 	slot := t.slot(key)
 	for {
@@ -145,7 +145,7 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 			switch tat := c.state.Load(); {
 			case tat > 0:
 				return &c.state, true
-			case tat == 0: // whoever gets here first opens it
+			case tat == 0: // the first request to get here opens it
 				c.state.CompareAndSwap(0, t.opening(g, key))
 			default:
 				t.renew(g, t.longAgo(now))
@@ -158,7 +158,7 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 		case t.tracked.Load() >= t.max:
 			if !t.evict(g, now) {
 				shared := t.shared(key)
-				raise(shared, g.start) // it may have been dropped from there
+				raise(shared, g.start) // the client may have been dropped from the group
 				return shared, false
 			}
 		case c == nil:
@@ -187,7 +187,8 @@ func (t *table) shared(key uint64) *atomic.Int64 {
 	return &t.overflow[key%overflowBuckets]
 }
 
-// claim gives a free cell to a newcomer, unless another takes it or the last place in the table.
+// claim gives a free cell to a newcomer, unless another takes the cell or the last place of the
+// table.
 func (t *table) claim(c *cell, key uint64) {
 	for {
 		n := t.tracked.Load()
@@ -203,8 +204,8 @@ func (t *table) claim(c *cell, key uint64) {
 	}
 }
 
-// evict drops the clients that are full again from the newcomer's own group or, if it has none,
-// from one of the next in turn. It returns false if there are none either.
+// evict drops the clients with full buckets from the newcomer's own group or, if it has none, from
+// one of the next groups in turn. It returns false if these have none either.
 func (t *table) evict(g *group, now int64) bool {
 	tick, tries := t.rates.at(now), evictionTries
 	if t.barren.Load() > 0 {
@@ -224,7 +225,7 @@ func (t *table) evict(g *group, now int64) bool {
 	return false
 }
 
-// longAgo returns the tick such that whose bucket was full by then need not be kept.
+// longAgo returns a tick: clients whose buckets were full by then need not be kept.
 func (t *table) longAgo(now int64) int64 {
 	if t.tracked.Load() > t.max/8*7 {
 		return t.rates.at(now)
@@ -232,8 +233,8 @@ func (t *table) longAgo(now int64) int64 {
 	return t.rates.at(max(0, now-keptFor))
 }
 
-// renew replaces a group by one or two with room for newcomers, without the clients whose buckets
-// are full at the tick, unless that has been done, and leads all its slots there.
+// renew replaces a group, unless it has been replaced, by one or two without the clients whose
+// buckets are full at the tick, and makes all its slots lead to them.
 func (t *table) renew(g *group, tick int64) {
 	if g.heirs.Load() == nil {
 		t.tracked.Add(-int64(g.replace(t, tick)))
@@ -243,8 +244,8 @@ func (t *table) renew(g *group, tick int64) {
 	}
 }
 
-// lead makes the slot lead to the group that has not been replaced. Whoever replaces that later leads
-// it on, so that no slot holds on to what is gone.
+// lead makes the slot lead to the group that has not been replaced. The goroutine that replaces
+// that group later moves the slot on, so no slot retains a replaced group.
 func (t *table) lead(slot uint32) {
 	for {
 		g := t.slots[slot].Load()

@@ -61,7 +61,7 @@ func TestTableAtOnce(t *testing.T) {
 	}
 }
 
-// atRest fails the test if the table is not as it must be when no request is under way.
+// atRest fails the test if the table is not as it must be when no request is in flight.
 func (t *table) atRest(tb testing.TB) {
 	tb.Helper()
 	var keys []uint64

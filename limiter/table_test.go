@@ -63,7 +63,7 @@ func TestTableHoldsMaxAndSharesTheRest(t *testing.T) {
 	}
 }
 
-// Whoever used up a shared bucket does not get a full one when a place becomes free.
+// A client that used up a shared bucket does not get a full one when a place becomes free.
 func TestOverflowDebtIsTakenAlong(t *testing.T) {
 	tab := newTable(prepare(Limit{3, 1}), 1)
 	tab.take(1, t0)
@@ -84,7 +84,7 @@ func TestOverflowDebtIsTakenAlong(t *testing.T) {
 	}
 }
 
-// A flood of keys neither grows the table nor makes it forget a client who has used up his limit.
+// A flood of keys neither grows the table nor makes it forget a client that has used up its limit.
 func TestFloodKeepsHotDebtor(t *testing.T) {
 	tab := newTable(prepare(Limit{5, 1}), 500)
 	hot, allowed, now := spread(-1), 0, t0
@@ -181,7 +181,7 @@ func TestSameNewClientAtOnce(t *testing.T) {
 func TestChurnAtOnce(t *testing.T) {
 	const workers, keys, requests, step = 8, 100, 20_000, 500
 	r := prepare(Limit{3, 1e6})
-	tab := newTable(r, clientsPerGroup) // of whom at most 6 + 8 are in debt
+	tab := newTable(r, clientsPerGroup) // at most 6 + 8 clients are in debt
 	var allowed [keys]atomic.Int64
 	var clock atomic.Int64
 	var wg sync.WaitGroup
@@ -266,8 +266,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// The first client of a group drops nobody: one whose time was read a little earlier still finds a
-// full bucket.
+// The first client of a group drops no other: one whose time was read a little earlier still finds
+// a full bucket.
 func TestFirstOfAGroup(t *testing.T) {
 	r := prepare(Limit{Capacity: 1, RatePerSecond: 1})
 	table := newTable(r, clientsPerGroup)

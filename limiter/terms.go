@@ -5,19 +5,19 @@ import (
 	"net/netip"
 )
 
-// MaxInFlight bounds Terms.MaxInFlight: more requests at once than that no machine has.
+// MaxInFlight is the largest value of Terms.MaxInFlight, more than any machine can serve at once.
 const MaxInFlight = 1_000_000_000
 
-// Terms are what a registered client may do.
+// Terms are the limits of a registered client.
 type Terms struct {
 	Limit
-	MaxInFlight int64 // requests under way at once, up to 1,000,000,000; 0 means no bound
-	Shadow      bool  // what would be rejected passes, and is counted
-	Trial       Limit // of a second bucket, which rejects nothing and only counts; the zero Limit: none
+	MaxInFlight int64 // concurrent requests, up to 1,000,000,000; 0 means no bound
+	Shadow      bool  // requests over a limit are admitted and counted
+	Trial       Limit // of a second bucket that only counts; the zero Limit: none
 }
 
-// Check reports whether the terms can be enforced. If not, field is the name of the faulty key, as in
-// "capacity" or "trial.capacity", and allowed says in words which values it may have.
+// Check reports whether the terms are valid. If they are not, field is the name of the invalid key,
+// such as "capacity" or "trial.capacity", and allowed describes the values it may have.
 func (t Terms) Check() (field, allowed string, ok bool) {
 	if field, allowed, ok := t.Limit.Check(); !ok {
 		return field, allowed, false
@@ -33,9 +33,9 @@ func (t Terms) Check() (field, allowed string, ok bool) {
 	return "", "", true
 }
 
-// ID is who a registered client is: an address, which is a range of its full length, or a range,
-// or a name, which stands for whoever has the API key. Exactly one of the two is set. IDs that
-// mean the same client are equal once the prefix is masked and IPv4 is not mapped to IPv6.
+// ID identifies a registered client: by an address, which is a prefix of its full length, by a
+// range, or by a name, which stands for every caller with the API key. Exactly one of the fields is
+// set. IDs of the same client are equal once the prefix is masked and IPv4 is not mapped to IPv6.
 type ID struct {
 	Prefix netip.Prefix
 	Name   string
@@ -52,9 +52,9 @@ func (id ID) String() string {
 	return id.Prefix.String()
 }
 
-// Registration is a client as it is registered.
+// Registration is a registered client with its terms.
 type Registration struct {
 	ID    ID
-	Key   KeyDigest // of the API key, if the client has a name
-	Terms Terms     // which have passed Check
+	Key   KeyDigest // of the API key, if ID is a name
+	Terms Terms     // must have passed Check
 }

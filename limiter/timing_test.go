@@ -16,8 +16,8 @@ func ipv4(i int) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// BenchmarkFloor measures what no limiter can do without: an atomic write to memory that is at hand,
-// and one to memory that is not, of a million lines each the next when the one before has come.
+// BenchmarkFloor measures what no limiter can do without: an atomic write to memory in the cache,
+// and one to memory that is not, among a million lines, each of which leads to the next.
 func BenchmarkFloor(b *testing.B) {
 	type line struct {
 		next atomic.Int64

@@ -2,20 +2,20 @@ package limiter
 
 import "time"
 
-// Usage is what a registered client has done since the start of the process, its registration or
-// the last reset, whichever came last. Each request is counted once, as allowed, limited or
-// limited by shadow. Exempt ones are in InFlight alone.
+// Usage counts the requests of a registered client since the start of the process, its registration
+// or the last Reset, whichever came last. Each request is counted once, in Allowed, Limited or
+// ShadowLimited. Exempt requests are in InFlight only.
 type Usage struct {
-	Tokens        float64   // in the bucket now
+	Tokens        float64   // in the bucket now, from 0 to the capacity
 	Allowed       int64     // requests within the limit
-	Limited       int64     // requests rejected, for want of a token or for too many under way
-	ShadowLimited int64     // requests that passed because of Terms.Shadow alone
+	Limited       int64     // requests rejected, by the rate or by the bound
+	ShadowLimited int64     // requests admitted only because of Terms.Shadow
 	TrialLimited  int64     // requests that Terms.Trial would have rejected, since it was set
-	InFlight      int64     // requests under way now
-	LastSeen      time.Time // of the last request, to the second; zero if there was none
+	InFlight      int64     // requests in flight now
+	LastSeen      time.Time // time of the last request, to the second; zero if there was none
 }
 
-// Usage returns what the client has done; ok is false if nobody has registered it.
+// Usage returns the usage of the client. ok is false if it is not registered.
 func (l *Limiter) Usage(id ID) (u Usage, ok bool) {
 	return l.usage(id, l.since(time.Now()))
 }
@@ -31,8 +31,9 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 	}
 	a := b.account
 	c := a.counts(b)
-	u.InFlight = b.underWay() + a.beyond.Load()
-	u.Allowed = max(0, c.allowed-a.base.allowed) // below if a reset came between a request's entry and its rejection
+	u.InFlight = b.inFlight() + a.shadowInFlight.Load()
+	// The difference is below 0 if a reset came between the entry of a request and its rejection.
+	u.Allowed = max(0, c.allowed-a.base.allowed)
 	u.Limited = c.limited - a.base.limited
 	u.ShadowLimited = c.shadowed - a.base.shadowed
 	u.Tokens = b.plan.rates.tokens(b.state.Load(), now)
@@ -45,32 +46,33 @@ func (l *Limiter) usage(id ID, now int64) (u Usage, ok bool) {
 	return u, true
 }
 
-// counts returns what was counted since the client was registered.
+// counts returns the counts since the client was registered. b is its current bucket.
 func (a *account) counts(b *bucket) counts {
-	limited, shadowed, uncounted := a.limited.Load(), a.shadowed.Load(), a.uncounted.Load() // before those that they are part of
+	// The parts are loaded before the whole that includes them.
+	limited, shadowed, uncounted := a.limited.Load(), a.shadowLimited.Load(), a.uncounted.Load()
 	return counts{
 		allowed:  b.begun() - limited - shadowed - uncounted,
 		limited:  limited + a.refused.Load(),
-		shadowed: shadowed + a.spared.Load(),
+		shadowed: shadowed + a.shadowRefused.Load(),
 	}
 }
 
-// begun returns how many requests of the client have entered. The bucket is its current one.
+// begun returns the number of requests of the client that entered. b is its current bucket.
 func (b *bucket) begun() int64 { return b.entered.Load() + b.account.bounded.Load() }
 
-// underWay returns how many requests of the client are under way. The bucket is its current one.
-func (b *bucket) underWay() int64 {
+// inFlight returns the number of requests of the client in flight. b is its current bucket.
+func (b *bucket) inFlight() int64 {
 	for left := b.account.left.Load(); ; {
 		n := b.begun()
 		again := b.account.left.Load()
 		if again == left {
 			return n - left
 		}
-		left = again // else those who have left, or those who have entered meanwhile, would be missing
+		left = again // requests that left or entered meanwhile would be missing
 	}
 }
 
-// tokens returns what the bucket holds.
+// tokens returns the number of tokens in the bucket.
 func (r *rates) tokens(tat, now int64) float64 {
 	spent := max(0, tat-r.at(now))
 	return max(0, float64(r.full-spent)/float64(r.token))

@@ -78,7 +78,7 @@ func TestEveryWindow(t *testing.T) {
 		name       string
 		registered string
 		maxTracked int
-		crowd      func(random uint32) netip.Addr // whom every other request comes from
+		crowd      func(random uint32) netip.Addr // the client of every other request
 	}{
 		{"registered address", "192.0.2.1/32", 1000, nil},
 		{"registered range", "192.0.2.0/24", 1000, nil},

@@ -88,32 +88,32 @@ func TestMaxInFlight(t *testing.T) {
 	for _, id := range []ID{client("192.0.2.1"), client("192.0.2.0/24"), {Name: "acme"}} {
 		l := newLimiter()
 		l.grant(id, Terms{Limit: Limit{100, 1}, MaxInFlight: 2}, t0)
-		who := func() Client { return l.by("192.0.2.1", "the key of acme") }
+		found := func() Client { return l.by("192.0.2.1", "the key of acme") }
 		var d Decision
-		first := l.admit(who(), t0, &d)
-		second := l.admit(who(), t0, &d)
+		first := l.admit(found(), t0, &d)
+		second := l.admit(found(), t0, &d)
 		if !d.Allowed || d.Remaining != 98 {
 			t.Fatalf("%s: the second: %+v", id, d)
 		}
-		l.admit(who(), t0, &d).Release()
+		l.admit(found(), t0, &d).Release()
 		if want := (Decision{Exceeded: InFlight, Capacity: 100, Remaining: 98, RetryAfter: time.Second, Reset: time.Second, Window: 100 * time.Second}); d != want {
 			t.Errorf("%s: the third: %+v, want %+v", id, d, want)
 		}
-		l.admit(who(), t0+int64(time.Hour), &d)
+		l.admit(found(), t0+int64(time.Hour), &d)
 		if d.Exceeded != InFlight || d.Remaining != 100 || d.Reset != 0 {
 			t.Errorf("%s: with a full bucket: %+v", id, d)
 		}
 		first.Release()
-		if d = l.take(who(), t0); !d.Allowed || d.Remaining != 97 {
+		if d = l.take(found(), t0); !d.Allowed || d.Remaining != 97 {
 			t.Errorf("%s: after one has ended: %+v", id, d)
 		}
 		l.grant(id, Terms{Limit: Limit{100, 1}, MaxInFlight: 1}, t0)
-		if d = l.take(who(), t0); d.Exceeded != InFlight {
-			t.Errorf("%s: with a bound of 1 and one under way since before: %+v", id, d)
+		if d = l.take(found(), t0); d.Exceeded != InFlight {
+			t.Errorf("%s: with a bound of 1 and one in flight since before: %+v", id, d)
 		}
 		second.Release()
-		if d = l.take(who(), t0); !d.Allowed {
-			t.Errorf("%s: with none under way: %+v", id, d)
+		if d = l.take(found(), t0); !d.Allowed {
+			t.Errorf("%s: with none in flight: %+v", id, d)
 		}
 		if u, _ := l.usage(id, t0); u.InFlight != 0 || u.Allowed != 4 || u.Limited != 3 {
 			t.Errorf("%s: %+v, want 4 allowed, 3 limited, none in flight", id, u)
@@ -121,8 +121,8 @@ func TestMaxInFlight(t *testing.T) {
 	}
 }
 
-// Requests that are rejected are not under way. Those of a client deleted and created again are, and
-// count for nothing else.
+// Rejected requests are not in flight. Those of a client deleted and created again are, and count
+// for nothing else.
 func TestLeases(t *testing.T) {
 	l, id := newLimiter(), client("192.0.2.1")
 	l.grant(id, Terms{Limit: Limit{1, 1}}, t0)
@@ -137,7 +137,7 @@ func TestLeases(t *testing.T) {
 	l.delete(id, t0)
 	l.grant(id, Terms{Limit: Limit{1, 1}}, t0)
 	if u, _ := l.usage(id, t0); u != (Usage{InFlight: 1}) {
-		t.Errorf("%+v, want nothing of the client that was deleted but what is under way", u)
+		t.Errorf("%+v, want nothing of the client that was deleted but what is in flight", u)
 	}
 	lease.Release()
 	if u, _ := l.usage(id, t0); u != (Usage{}) {
@@ -145,7 +145,7 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-// Whoever deletes a client and creates it again does not let more be under way.
+// Deleting a client and creating it again does not raise its bound: requests in flight still count.
 func TestDeletionEndsNothing(t *testing.T) {
 	for _, id := range []ID{client("192.0.2.1"), client("192.0.2.0/24"), {Name: "acme"}} {
 		for _, before := range []int64{0, 1} {
@@ -158,21 +158,21 @@ func TestDeletionEndsNothing(t *testing.T) {
 				l.grant(id, Terms{Limit: Limit{100, 1}, MaxInFlight: 1}, t0+1000e9)
 			}
 			if d = l.take(l.by("192.0.2.1", "the key of acme"), t0+1000e9); d.Exceeded != InFlight {
-				t.Errorf("%s: a second of one that may be under way: %+v", id, d)
+				t.Errorf("%s: a second of one that may be in flight: %+v", id, d)
 			}
 			lease.Release()
 			if d = l.take(l.by("192.0.2.1", "the key of acme"), t0+1000e9); !d.Allowed {
-				t.Errorf("%s: none is under way: %+v", id, d)
+				t.Errorf("%s: none is in flight: %+v", id, d)
 			}
 			l.delete(id, t0+2000e9)
-			if len(l.departed.debts) != 0 {
-				t.Errorf("%s: remembered, with nothing spent or under way", id)
+			if len(l.debts.byID) != 0 {
+				t.Errorf("%s: remembered, with nothing spent or in flight", id)
 			}
 		}
 	}
 }
 
-// Eight goroutines never have more under way than the bound, whatever else changes; and in the end
+// Eight goroutines never have more in flight than the bound, whatever else changes; and in the end
 // nothing is.
 func TestMaxInFlightAtOnce(t *testing.T) {
 	const bound = 3
@@ -191,7 +191,7 @@ func TestMaxInFlightAtOnce(t *testing.T) {
 				}
 				admitted.Add(1)
 				if n := under.Add(1); n > bound {
-					t.Errorf("%d under way", n)
+					t.Errorf("%d in flight", n)
 				}
 				under.Add(-1)
 				lease.Release()
@@ -233,7 +233,7 @@ func TestShadow(t *testing.T) {
 	}
 }
 
-// In shadow mode who would not have been let in takes nobody's place, but is under way.
+// In shadow mode a request over the bound takes no place under it, but is in flight.
 func TestShadowOfTheBound(t *testing.T) {
 	l, id := newLimiter(), client("192.0.2.1")
 	l.grant(id, Terms{Limit: Limit{3, 0.001}, MaxInFlight: 2, Shadow: true}, t0)
@@ -248,7 +248,7 @@ func TestShadowOfTheBound(t *testing.T) {
 	if u, _ := l.usage(id, t0); u.InFlight != 5 || u.Allowed != 2 || u.ShadowLimited != 3 {
 		t.Errorf("%+v, want 5 in flight, 2 allowed, 3 in shadow", u)
 	}
-	leases[0].Release() // 4 under way, of whom one would be
+	leases[0].Release() // 4 in flight, one of them within the bound
 	if d := l.take(l.by("192.0.2.1", ""), t0); d.Exceeded != Nothing {
 		t.Errorf("with one place: %+v", d)
 	}
@@ -312,17 +312,17 @@ func TestUsageAndReset(t *testing.T) {
 	for _, id := range []ID{client("192.0.2.1"), client("192.0.2.0/24"), {Name: "acme"}} {
 		l := newLimiter()
 		if _, ok := l.usage(id, t0); ok || l.Reset(id) {
-			t.Errorf("%s: usage or reset of nobody", id)
+			t.Errorf("%s: usage or reset of an unregistered client", id)
 		}
 		l.grant(id, Terms{Limit: Limit{4, 2}, Trial: Limit{1, 1}}, t0)
 		if u, _ := l.usage(id, t0); u != (Usage{Tokens: 4}) {
 			t.Errorf("%s: %+v before anything, want 4 tokens", id, u)
 		}
-		who := l.by("192.0.2.1", "the key of acme")
+		found := l.by("192.0.2.1", "the key of acme")
 		var d Decision
-		lease := l.admit(who, t0, &d)
+		lease := l.admit(found, t0, &d)
 		for range 5 {
-			l.take(who, t0)
+			l.take(found, t0)
 		}
 		seen := l.base.Add(time.Duration(t0))
 		if seen.Nanosecond() != 0 {
@@ -337,7 +337,7 @@ func TestUsageAndReset(t *testing.T) {
 			t.Errorf("%s: %+v after the reset, want 4 tokens and 1 in flight", id, u)
 		}
 		lease.Release()
-		if d := l.take(who, t0); d.Remaining != 3 { // identified before the reset
+		if d := l.take(found, t0); d.Remaining != 3 { // identified before the reset
 			t.Errorf("%s: %+v after the reset", id, d)
 		}
 		if u, _ := l.usage(id, t0); u != (Usage{Tokens: 3, Allowed: 1, LastSeen: seen}) {

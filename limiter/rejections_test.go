@@ -50,7 +50,7 @@ func TestLimited(t *testing.T) {
 	}
 	l.delete(ID{Name: "acme"}, t0+20e9)
 	l.grant(ID{Name: "acme"}, Terms{Limit: Limit{100, 1}, MaxInFlight: 1}, t0+20e9)
-	ask("203.0.113.1", "the key of acme", 1, t0+20e9) // the one before is still under way
+	ask("203.0.113.1", "the key of acme", 1, t0+20e9) // the one before is still in flight
 	want[5].Rejections = 4
 	if got := l.limited(100, t0+54e9); !reflect.DeepEqual(got, want) {
 		t.Errorf("registered anew: %+v, want %+v", got, want)
@@ -68,8 +68,8 @@ func TestLimited(t *testing.T) {
 	}
 }
 
-// Who has no address is told from the loopback address of IPv6, whose network is that of the address
-// that is nothing but zeros.
+// A client without an address is distinct from the loopback address of IPv6, whose network is that
+// of the address with nothing but zeros.
 func TestLimitedWithoutAddress(t *testing.T) {
 	l := newLimiter()
 	for range 13 {
@@ -125,7 +125,7 @@ func TestLimitedFindsTheMostRejected(t *testing.T) {
 	}
 }
 
-// Nobody's count is ever larger than the rejections there were.
+// No count is ever larger than the number of rejections.
 func TestLimitedAtOnce(t *testing.T) {
 	const workers, clients, each = 8, 5000, 4
 	l := newLimiter()
@@ -147,7 +147,7 @@ func TestLimitedAtOnce(t *testing.T) {
 		t.Errorf("%d clients are held, of %d places", len(all), rejectionSets*rejectionSlots)
 	}
 	for _, c := range all {
-		if c.Rejections > workers*each+workers { // whoever was about to count when a slot changed hands counts for the next
+		if c.Rejections > workers*each+workers { // a request about to count when a slot changes hands counts for the next client
 			t.Fatalf("%s: %d rejections, of %d", c.Client, c.Rejections, workers*each)
 		}
 	}

@@ -39,7 +39,7 @@ func TestFirstRegistrationRefillsNothing(t *testing.T) {
 	}
 	l.grant(client("198.51.100.1"), Terms{Limit: Limit{15, 1}}, t0)
 	if n, _ := l.takeAll("198.51.100.1", t0); n != 15 {
-		t.Errorf("%d tokens of one who has had none, want 15", n)
+		t.Errorf("%d tokens of an address without debt, want 15", n)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestDeletedRangeLeavesItsDebt(t *testing.T) {
 		t.Errorf("%d tokens once the debt is paid, want 10", n)
 	}
 	if n, _ := l.takeAll("192.0.2.1", t0+8e9); n != 8 {
-		t.Errorf("%d tokens of one who has spent all 8 s ago, want 8", n)
+		t.Errorf("%d tokens of an address that was empty 8 s ago, want 8", n)
 	}
 }
 
@@ -109,8 +109,8 @@ func TestDebtsThatArePaidAreForgotten(t *testing.T) {
 		l.take(l.Identify(ipv4(i), nil), now)
 		l.delete(id, now)
 	}
-	if n := len(l.departed.debts); n > leastSweep+1 {
-		t.Errorf("%d clients remembered, of whom one is in debt", n)
+	if n := len(l.debts.byID); n > leastSweep+1 {
+		t.Errorf("%d clients remembered, of which one is in debt", n)
 	}
 }
 

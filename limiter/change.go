@@ -6,13 +6,16 @@ import (
 	"time"
 )
 
-// Set gives the client its terms. They are effective for the next Admit. A known client keeps its
-// bucket and what it has spent, up to the new capacity; no number of changes grants it a token more
-// than the larger of the limits does. A new one starts with a full bucket, but for what is known to
-// be spent: by the address while nobody had registered it, or by the client before it was deleted. What
-// such a client still has under way counts.
-// A range is one client: its addresses share the bucket. A key that differs from the client's
-// takes its place, and no two clients may have the same.
+// Set registers the client with the terms, or changes the terms of a registered one. The terms must
+// have passed Check, and exactly one part of the ID must be set. The next Admit uses them.
+//
+// A registered client keeps its bucket and what it has spent, up to the new capacity; no number of
+// changes grants it a token more than its largest limit does. A new client starts with a full
+// bucket, less what it had spent when it was deleted or, if that is more, what its address has
+// spent while unregistered. Its requests in flight from before the deletion count.
+//
+// A range is one client: its addresses share the bucket. A new key replaces the client's key. If
+// another client has the key, Set deletes that client.
 func (l *Limiter) Set(r Registration) {
 	l.set(r, l.since(time.Now()))
 }
@@ -43,9 +46,8 @@ func (l *Limiter) set(r Registration, now int64) {
 	a.setTrial(p)
 }
 
-// dropHolder deletes the client that has the key, if it is another. Whoever keeps the clients sees
-// to it that no two have the same, but may tell of the one who has given it up later than of the
-// one who has taken it, or never.
+// dropHolder deletes the client that has the key, if it is not the given one. The store keeps keys
+// unique, but may report that a client gave up its key after another took it, or never.
 func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
 	b := l.keyed.get(key.place())
 	if b == nil {
@@ -56,9 +58,9 @@ func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
 	}
 }
 
-// open registers a client that nobody has registered.
+// open registers a client that is not registered.
 func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
-	d := l.departed.recall(id, &p.rates, now)
+	d := l.debts.recall(id, &p.rates, now)
 	tat, a := d.tat, d.account
 	b := newBucket(p, a)
 	b.entered.Store(d.entered)
@@ -75,7 +77,7 @@ func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 		addr := addressOf(id.Prefix.Addr())
 		b.state.Store(max(tat, l.spentUnregistered(addr, &p.rates, now)))
 		l.exact.add(addr, b)
-		// Meanwhile, requests that had found nobody registered may have taken more.
+		// Requests identified before this registration may have taken more tokens meanwhile.
 		raise(&l.exact.get(addr).state, l.spentUnregistered(addr, &p.rates, now))
 	default:
 		b.state.Store(tat)
@@ -84,7 +86,7 @@ func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 	}
 }
 
-// replaced tells where clients are found that old leads to next now.
+// replaced makes lookups find next, to which old leads, as the bucket of the client.
 func (l *Limiter) replaced(id ID, old, next *bucket) {
 	switch {
 	case id.Name != "":
@@ -97,8 +99,8 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 	}
 }
 
-// rekey makes next the bucket of a named client, which another key finds. Requests that have found old
-// by the one before go by their address.
+// rekey makes next the bucket of a named client under a new key. Requests that found old by the
+// previous key are decided by their address.
 func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket, now int64) {
 	a, before := next.account, l.keys[id.Name]
 	l.keyed.unlink(before.place(), old)
@@ -128,9 +130,10 @@ func (l *Limiter) current(id ID) *bucket {
 	return b
 }
 
-// Delete forgets the client, if there is one. What it has spent stays spent: of an address, and of
-// each address of a range, the unregistered bucket holds no more than it would had all of that been
-// taken from it. Whoever used a key goes by the address.
+// Delete unregisters the client, if it is registered. What it has spent stays spent: the debt of an
+// address, or of a range for each of its addresses, becomes the least debt of the unregistered
+// bucket, up to the default capacity. Requests with the key of a deleted client are decided by
+// their address. Requests in flight stay so until released.
 func (l *Limiter) Delete(id ID) {
 	l.delete(id, l.since(time.Now()))
 }
@@ -143,7 +146,7 @@ func (l *Limiter) delete(id ID, now int64) {
 	l.remove(id, now)
 }
 
-// remove is delete for who holds the lock.
+// remove is delete with the lock held.
 func (l *Limiter) remove(id ID, now int64) {
 	old := l.current(id)
 	if old == nil {
@@ -151,7 +154,7 @@ func (l *Limiter) remove(id ID, now int64) {
 	}
 	a := old.account
 	d := debt{rates: old.plan.rates, owed: a.owed, account: a}
-	if id.Name == "" { // before requests go there, and then the rest
+	if id.Name == "" { // before requests can get there; the rest follows below
 		l.chargeUnregistered(id.Prefix, &d.rates, old.state.Load(), now)
 	}
 	switch {
@@ -166,14 +169,14 @@ func (l *Limiter) remove(id ID, now int64) {
 		d.tat, d.entered = old.shut()
 	}
 	l.plans.drop(old.plan)
-	l.departed.remember(id, d, now)
+	l.debts.remember(id, d, now)
 	if id.Name == "" {
 		l.chargeUnregistered(id.Prefix, &d.rates, d.tat, now)
 	}
 }
 
-// Reset makes the client's buckets full and its counts 0. What is under way stays. ok is false if
-// nobody has registered the client.
+// Reset fills the client's bucket and its trial, and sets its counts to 0. Requests in flight stay
+// so. It returns false if the client is not registered.
 func (l *Limiter) Reset(id ID) (ok bool) {
 	id = canonical(id)
 
@@ -187,7 +190,7 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	next := newBucket(old.plan, a)
 	old.refill(next)
 	a.owed = 0
-	a.base = a.counts(next) // before next may move elsewhere
+	a.base = a.counts(next) // before next can move
 	l.replaced(id, old, next)
 	if next.plan.onTrial {
 		a.trial.Store(newTrial(&next.plan.trial))
@@ -195,8 +198,43 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	return true
 }
 
-// canonical returns the form in which a client is stored: an address or range masked, without a
-// zone, and IPv4 where it is IPv4 mapped to IPv6.
+// carry translates the state of a bucket to a new limit. Tokens spent stay spent, up to the new
+// capacity.
+//
+// What a smaller capacity forgives is owed, in whole tokens; a larger capacity pays what is owed
+// before it grants more. Hence no sequence of changes lets a window see more than the largest
+// capacity plus the refill.
+//
+// Requests later than now may have used the bucket, if they ran after the change read its time. The
+// change then takes effect at the earliest time at which the bucket can have held what they took.
+// At now they would seem to have spent more than there was, and the difference would be forgiven.
+func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
+	if empty := tat - from.full; empty > from.at(now) {
+		now = from.when(empty)
+	}
+	spent := tat - from.at(now) // ticks of the old limit
+	if spent < 0 {              // the refill since the bucket was full pays what is owed
+		owed = max(0, owed-(-spent)>>from.shift)
+		spent = 0
+	}
+	forgiven := max(0, rescale(spent, from.shift, 0)-to.capacity)
+	spent -= forgiven << from.shift
+	owed += forgiven
+
+	paid := min(owed, max(0, to.capacity-from.capacity))
+	return to.at(now) + rescale(spent, from.shift, to.shift) + paid<<to.shift, owed - paid
+}
+
+// rescale converts ticks from one shift to another, rounding up. At shift 0 a tick is a token.
+func rescale(ticks int64, from, to uint8) int64 {
+	if to >= from {
+		return ticks << (to - from)
+	}
+	return (ticks + 1<<(from-to) - 1) >> (from - to)
+}
+
+// canonical returns the ID under which a client is stored: the prefix masked, without a zone, and
+// IPv4 if it is IPv4 mapped to IPv6.
 func canonical(id ID) ID {
 	if id.Name != "" {
 		return ID{Name: id.Name}

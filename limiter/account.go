@@ -1,0 +1,263 @@
+package limiter
+
+import "sync/atomic"
+
+// bucket is the token bucket of a registered client, with all that a request reads or writes of it.
+// Its plan never changes: new terms are a new bucket, to which the old one, closed, leads. Together
+// with the address it fills one cache line; see entry.
+type bucket struct {
+	state   atomic.Int64 // never 0 once requests can find it
+	plan    *plan
+	account *account
+	next    atomic.Pointer[bucket] // of a closed bucket; nil if the client was deleted
+	entered atomic.Int64           // requests that entered without a bound; closed as state is
+	seen    atomic.Uint32          // second of the last request since base, from 1; 0 if none
+}
+
+// account is the part of a registered client that survives changes of its terms.
+//
+// The requests in flight are those that entered less those that left. If the client has a bound,
+// requests enter here rather than in the bucket: a bucket that moves could not pass its count on in
+// the same instant, and too many would enter the next one. As left only grows, a request that reads
+// what has entered, then left, and then adds to bounded by a compare-and-swap knows the exact
+// number.
+type account struct {
+	bounded        atomic.Int64 // requests that entered under a bound; bucket.entered has the others
+	left           atomic.Int64 // requests that entered and ended
+	limited        atomic.Int64 // requests that entered and found no token
+	refused        atomic.Int64 // requests rejected because of the bound
+	uncounted      atomic.Int64 // requests that entered, but were exempt or went to another client
+	shadowLimited  atomic.Int64 // as limited, but admitted because of Terms.Shadow
+	shadowRefused  atomic.Int64 // as refused, but admitted because of Terms.Shadow
+	shadowInFlight atomic.Int64 // in flight because of Terms.Shadow alone; not counted by the bound
+	trial          atomic.Pointer[trial]
+	named          atomic.Pointer[named] // nil if the client is an address
+
+	// Guarded by Limiter.registering.
+	owed int64  // see carry
+	base counts // at the last reset
+}
+
+// counts are numbers of requests by their outcome.
+type counts struct{ allowed, limited, shadowed int64 }
+
+// named identifies a registered client that is not an address: a range, or a name with a key. It
+// never changes.
+type named struct {
+	id   ID
+	key  KeyDigest // of the API key, if the client has a name
+	mark uint64    // random; takes the place of the hash of an address in rejections
+}
+
+// trial is the second bucket of a client. It rejects nothing.
+type trial struct {
+	state   atomic.Int64
+	rates   *rates
+	limited atomic.Int64 // requests that it would have rejected
+}
+
+// Lease is an admitted request of a registered client. It is a plain value; the zero value, of any
+// other request, releases nothing.
+type Lease struct {
+	account  *account
+	shadowed bool // the request counts in account.shadowInFlight
+}
+
+// Release ends the request. It must be called exactly once, from any goroutine.
+func (s Lease) Release() {
+	switch {
+	case s.account == nil:
+	case s.shadowed:
+		s.account.shadowInFlight.Add(-1)
+	default:
+		s.account.left.Add(1)
+	}
+}
+
+// entrance is the result of entering an account.
+type entrance uint8
+
+const (
+	entered entrance = iota
+	refused          // the bound is reached
+	moved            // the bucket is closed
+)
+
+// enter adds a request to those in flight, if Terms.MaxInFlight permits it.
+func (b *bucket) enter() entrance {
+	a, most := b.account, b.plan.terms.MaxInFlight
+	if most == 0 {
+		if b.entered.Add(1) < 0 {
+			return moved
+		}
+		return entered
+	}
+	for {
+		if b.state.Load() < 0 { // the bound may have changed
+			return moved
+		}
+		n := a.bounded.Load()
+		if n+b.entered.Load()&^closed-a.left.Load() >= most {
+			return refused
+		}
+		if a.bounded.CompareAndSwap(n, n+1) {
+			return entered
+		}
+	}
+}
+
+// abandon takes back the entry of a request that turned out to be another client's. The account may
+// be nil.
+func (a *account) abandon() {
+	if a != nil {
+		a.uncounted.Add(1)
+		a.left.Add(1)
+	}
+}
+
+// admit decides a request. in is the account that the request has entered, or nil, and is updated.
+// admit returns false if the bucket is closed.
+func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
+	p := b.plan
+	if *in != b.account {
+		(*in).abandon()
+		*in = nil
+		switch b.enter() {
+		case refused:
+			b.refuse(now, d)
+			return true
+		case moved:
+			return false
+		}
+		*in = b.account
+	}
+	o, open := takeFrom(&b.state, now, &p.rates)
+	if !open {
+		return false
+	}
+	p.rates.describe(o, d)
+	d.Shadow = p.terms.Shadow
+	if !o.allowed {
+		d.exceed(Rate)
+		b.account.reject(d, &b.account.limited, &b.account.shadowLimited)
+		b.account.left.Add(1)
+	}
+	if p.onTrial {
+		b.account.try(now)
+	}
+	b.see(now)
+	return true
+}
+
+// reject counts a request that exceeds a limit: in passed if shadow mode admits it, else in
+// rejected.
+func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
+	if !d.Allowed {
+		rejected.Add(1)
+		return
+	}
+	passed.Add(1)
+	a.shadowInFlight.Add(1)
+}
+
+// refuse decides a request of a client whose bound is reached. It takes no token.
+func (b *bucket) refuse(now int64, d *Decision) {
+	p, a := b.plan, b.account
+	tick := p.rates.at(now)
+	tat := max(b.state.Load()&^closed, tick) // it may have been full for long
+	p.rates.describe(outcome{tat, now, tick, false}, d)
+	d.RetryAfter = untilOneEnds
+	d.Shadow = p.terms.Shadow
+	d.exceed(InFlight)
+	a.reject(d, &a.refused, &a.shadowRefused)
+	if p.onTrial && d.Allowed { // if rejected, no rate would have admitted it
+		a.try(now)
+	}
+	b.see(now)
+}
+
+// see records the time of a request. Most requests find their second recorded already.
+func (b *bucket) see(now int64) {
+	if second := uint32(now/1e9) + 1; b.seen.Load() < second {
+		b.seen.Store(second)
+	}
+}
+
+// try takes a token from the trial bucket, if there is one.
+func (a *account) try(now int64) {
+	if t := a.trial.Load(); t != nil {
+		if o, _ := takeFrom(&t.state, now, t.rates); !o.allowed {
+			t.limited.Add(1)
+		}
+	}
+}
+
+// setTrial gives the client the trial bucket of its plan, a full one. A trial with the same limit
+// is kept.
+func (a *account) setTrial(p *plan) {
+	old := a.trial.Load()
+	switch {
+	case !p.onTrial:
+		a.trial.Store(nil)
+	case old == nil || *old.rates != p.trial:
+		a.trial.Store(newTrial(&p.trial))
+	}
+}
+
+func newTrial(r *rates) *trial {
+	t := &trial{rates: r}
+	t.state.Store(full)
+	return t
+}
+
+// newBucket returns a full bucket.
+func newBucket(p *plan, a *account) *bucket {
+	b := &bucket{plan: p, account: a}
+	b.state.Store(full)
+	return b
+}
+
+// replace makes next the client's bucket, translating the state from the old plan to that of next,
+// and closes the old one.
+func (b *bucket) replace(next *bucket, now int64) {
+	var owed int64
+	b.moveTo(next, func(tat int64) (moved int64) {
+		moved, owed = carry(&b.plan.rates, tat, b.account.owed, now, &next.plan.rates)
+		return moved
+	})
+	b.account.owed = owed
+}
+
+// move copies the bucket to next, which leaves the state as it is, and closes the bucket.
+func (b *bucket) move(next *bucket) {
+	next.plan, next.account = b.plan, b.account
+	b.moveTo(next, func(tat int64) int64 { return tat })
+}
+
+// refill makes next, full, the client's bucket, and closes the old one.
+func (b *bucket) refill(next *bucket) {
+	b.moveTo(next, func(int64) int64 { return full })
+}
+
+// moveTo closes the bucket and makes it lead to next, whose state is the translation of the final
+// one. No request waits. Between the first and the last line, the number of requests in flight may
+// be off by those that entered meanwhile without a bound.
+func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
+	entered := b.entered.Load()
+	next.entered.Store(entered)
+	next.seen.Store(b.seen.Load())
+	b.next.Store(next)
+	for {
+		tat := b.state.Load()
+		next.state.Store(translate(tat)) // not visible until the next line succeeds
+		if b.state.CompareAndSwap(tat, tat|closed) {
+			break
+		}
+	}
+	next.entered.Add(b.entered.Or(closed) - entered)
+}
+
+// shut closes the bucket, which leads nowhere, and returns its final state and entered.
+func (b *bucket) shut() (tat, entered int64) {
+	return b.state.Or(closed), b.entered.Or(closed)
+}

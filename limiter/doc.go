@@ -1,0 +1,107 @@
+// Package limiter decides, for each request, whether its client is within its rate limit and its
+// bound of concurrent requests. It keeps one token bucket per client, in memory.
+//
+// # Clients
+//
+// A registered client is an API key, an address or a range of addresses, and has the terms given to
+// Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
+// network. Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release
+// ends the request. Set, Delete and Reset change registered clients; Usage, Limited, Registered,
+// Tracked and Overflowed report.
+//
+// # Guarantees
+//
+//   - Rate. In any window, one bucket admits at most capacity + rate·(window + 1/4 ns) requests,
+//     whatever the order of their times. Over time, a client that always asks gets its whole rate.
+//     (TestWindow, TestEntitlement, TestReorderedClock, TestEveryWindow, TestTakeAgreesWithModel)
+//   - A change refills nothing. However often Set changes the terms of a client, or Delete removes
+//     it and Set registers it again, no window admits more to it than its largest capacity plus the
+//     refill. Only Reset fills a bucket. A name or range registered for the first time starts full;
+//     an address starts with what it spent while unregistered. (TestChangesGrantNothing,
+//     TestLateChangesGrantNothing, TestDeletionRefillsNothing, TestFirstRegistrationRefillsNothing,
+//     TestDeletedRangeLeavesItsDebt)
+//   - Requests of an address that is being deleted may take from its registered and from its
+//     unregistered bucket, at most the sum of both capacities; the debt left to the unregistered
+//     one is exact. (TestDeleteAndTakeAtOnce)
+//   - A debtor is never forgotten. Only full buckets are dropped. While every place is taken by a
+//     client in debt, newcomers share buckets: they may get less than their limit, never more.
+//     (TestEvictionLosesNothing, TestFloodKeepsHotDebtor, TestOverflowDebtIsTakenAlong,
+//     TestAddressFlood)
+//   - Concurrency. A request that would exceed the bound of its client is refused. Only requests
+//     that began before the bound was set or lowered, or in shadow mode, can be in flight above it.
+//     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce)
+//   - Decisions agree with a slow model in exact fractions, whatever the sequence of requests and
+//     changes. (TestLimiterAgreesWithOracle)
+//
+// Shadow mode admits and counts what would be rejected, so it enforces nothing. The chance that any
+// two of a million unregistered clients share a bucket is 3 in 100 million. The arithmetic holds
+// for 18 years after New.
+//
+// The package knows nothing of HTTP except the text of the limit fields, and nothing of stores or
+// other processes. It starts no goroutines, logs nothing, and no request waits for a lock.
+//
+// # Structures
+//
+//	file           structure                               cost
+//	gcra.go        rates, take: a limit, one decision      arithmetic on an int64, without a clock
+//	rate.go        the fraction that a rate stands for     when a limit is prepared
+//	state.go       a bucket's state in a shared word       a load; a compare-and-swap if admitted
+//	table.go       unregistered clients, by hash           at most 32 bytes each, up to MaxTracked
+//	group.go       16 cells or more of that table          288 bytes or more; copied when full
+//	index.go       registered addresses and keys           128 to 192 bytes each
+//	account.go     a registered client's bucket, counters  112 bytes, and 48 after a change
+//	plan.go        terms prepared for requests             176 bytes for each distinct Terms
+//	debts.go       what deleted clients still owe          until repaid, with nothing in flight
+//	rejections.go  the clients rejected most               272 KiB
+//
+// Ranges are in a bart.Table. A request looks in the key index if it has a key, in the address
+// index, in the ranges if there are any, and in the table, and stops at the first match. It
+// allocates only when a newcomer's group has to be replaced. (TestRequestsAllocateNothing,
+// TestMemory, TestSizesAreAsDocumented)
+//
+// # Who writes what
+//
+// Limiter.registering serializes Set, Delete, Reset and Usage, and the descriptions of Limited.
+// Only its holder writes the indexes, the ranges, plans, keys, debts and floors, a bucket's next,
+// and an account's named, trial, owed and base. Only its holder closes the bucket of a registered
+// client.
+//
+// Requests take no lock. They write the state, entered and seen of a bucket, the state of a trial,
+// the other counters of an account, the table, and the rejections. Rates, ranges, floors, named and
+// what requests read of a plan never change: each is built whole before a pointer to it is stored.
+//
+// # Order of loads and stores
+//
+// Go's atomic operations are sequentially consistent. These orders are relied on:
+//
+//   - Moving a bucket (bucket.moveTo): store next and its state, then close the old state by
+//     compare-and-swap. A request that finds a bucket closed finds the next one complete and does
+//     not wait. A token taken before the swap makes the swap fail, and it is tried again.
+//     (TestTakeDoesNotWaitForSet, TestSetAndTakeAtOnce, TestRequestOutlivesWhatItFound)
+//   - Index entries: write the address, then store the state, which is 0 while the entry is free.
+//     An address is never overwritten. Readers load the state, then read the address, and so never
+//     take from another client's bucket. (TestIndexReadersAndWritersAtOnce)
+//   - Deletion and a change of key: remove the bucket from the index, then close it. A request that
+//     finds it closed, with no next, identifies its client again and does not find it again.
+//     (TestDeleteAndTakeAtOnce, TestKeyThatChangesLeavesNoWayIn)
+//   - Deletion charges the unregistered buckets once before requests can get there, and again when
+//     the old state is final. Registration of an address reads the unregistered debt before the new
+//     bucket is published, and again after. (TestDeleteAndTakeAtOnce; the sums,
+//     TestLimiterAgreesWithOracle)
+//   - Requests in flight (bucket.enter): load state, bounded, entered and left, in that order, then
+//     swap bounded. As left only grows and a failed swap starts over, the count is exact at the
+//     load of left. (TestMaxInFlightAtOnce, TestBoundHoldsInANewBucket)
+//   - Counts (account.counts): a request adds to entered or bounded before it adds to limited,
+//     shadowLimited or uncounted; readers load in reverse order. (TestCountsAtOnce,
+//     TestResetBeforeRejection)
+//   - Cells of the table: raise tracked, then claim the key, then open the state. Closing a group
+//     takes the state first, then the key; both are final from then on, and any number of
+//     goroutines may copy them. The first to store heirs wins, and slots are changed only after
+//     that. (TestSameNewClientAtOnce, TestChurnAtOnce, TestTableAtOnce, TestNotOpenedIsKept)
+//   - Shared buckets: a request takes its token, then looks for a bucket of its client's own. A
+//     request that opens such a bucket claims its key, then loads the shared state. At least one of
+//     the two sees the other, so no token is lost. (TestSharedTokenAfterOwnBucket,
+//     TestRaiseWhileOpening)
+//   - Slots of rejections: seal the mark, write the slot, then store the new mark. Readers load the
+//     mark before and after. (TestLimitedAtOnce)
+package limiter
