@@ -115,7 +115,7 @@ type model struct {
 }
 
 func newModel(l Limit) *model {
-	rate, _ := new(big.Rat).SetString(strconv.FormatFloat(l.RatePerSecond, 'g', -1, 64))
+	rate := exactRate(l.RatePerSecond) // TestRateSold holds it to what was written
 	rate.Quo(rate, big.NewRat(1e9, 1))
 	capacity := new(big.Rat).SetInt64(l.Capacity)
 	return &model{rate, capacity, capacity, 0}
