@@ -26,7 +26,7 @@ func failUntilRefused(t *testing.T, url string, fields ...string) (before int) {
 }
 
 // Past 10 wrong tokens in a second, an address gets 429 for more of them. A trusted proxy tells which
-// address that is.
+// address that is. Calls with the right token, and calls with none, are answered as ever.
 func TestTooManyWrongTokens(t *testing.T) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), apiOnBoth+"  token: s3cret\n",
 		"server:\n  listen: 127.0.0.1:0\n  trusted_proxies: [127.0.0.1]\n"), "--demo")
