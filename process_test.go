@@ -278,6 +278,7 @@ func testLog(t *testing.T, built programs) {
 	if a := call(t, "GET", url+"/here?a=b", ""); a.status != 200 {
 		t.Errorf("got %+v", a)
 	}
+	waitFor(t, "the line of the request, which follows its answer", func() bool { return p.stdout.find("request") != nil })
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	messages := p.stdout.messages(t)
