@@ -49,8 +49,11 @@ func TestMark(t *testing.T) {
 		{down, true, 2}, {down, true, 2}, {other, true, 2}, {down, false, 2}, {other, false, 3}, {down, false, 3},
 	} {
 		p.mark(b, step.bit, step.on)
-		s := p.current.Load()
-		if len(s.backends) != step.want || s.set.Len() != step.want || b.takesRequests() != (step.want == 3) {
+		s, picked := p.current.Load(), map[int]bool{}
+		for range 2 * len(p.backends) {
+			picked[p.policy.Pick(s.set, 0)] = true
+		}
+		if len(s.backends) != step.want || len(picked) != step.want || b.takesRequests() != (step.want == 3) {
 			t.Fatalf("after bit %d is %v: %d backends take requests, want %d", step.bit, step.on, len(s.backends), step.want)
 		}
 	}

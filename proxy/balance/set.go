@@ -42,9 +42,6 @@ func NewSet(members []Member, turn *atomic.Uint64) *Set {
 	return s
 }
 
-// Len returns the number of members.
-func (s *Set) Len() int { return len(s.members) }
-
 // maxSchedule is the most turns in a round, whatever the sum of the weights. Rounding may add one
 // turn per member.
 const maxSchedule = 16384
