@@ -30,9 +30,10 @@ var mayImport = map[string][]string{
 	"healthz":       {},
 	"limiter":       {},
 	"management":    {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
-	"proxy":         {"limiter", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/wire"},
+	"proxy":         {"limiter", "proxy/balance", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/wire"},
 	"proxy/balance": {},
 	"proxy/listen":  {},
+	"proxy/message": {"proxy/reason"},
 	"proxy/metrics": {},
 	"proxy/reason":  {},
 	"proxy/wire":    {},
@@ -55,7 +56,6 @@ var mayNameFasthttp = []string{
 	"proxy/api.go",
 	"proxy/backend.go",
 	"proxy/caller.go",
-	"proxy/date.go",
 	"proxy/exchange.go",
 	"proxy/handler.go",
 	"proxy/server.go",
@@ -66,8 +66,8 @@ var mayNameFasthttp = []string{
 const (
 	maxFunction    = 60  // lines, from func to the closing brace
 	maxFile        = 400 // lines
-	maxLoop        = 43  // files of package proxy that reach each other; the goal is 6
-	maxMethods     = 45  // of one type of package proxy; the goal is 20
+	maxLoop        = 34  // files of package proxy that reach each other; the goal is 6
+	maxMethods     = 44  // of one type of package proxy; the goal is 20
 	maxProxyFields = 31  // of one struct of package proxy; the goal is 12
 )
 

@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -68,22 +67,11 @@ func (f Fields) Append(dst []byte, d Decision) []byte {
 	return dst
 }
 
-// Has reports whether one of the fields has the name, in any case. Retry-After is not among them,
-// as a backend may announce a wait of its own.
-func (f Fields) Has(name []byte) bool {
-	switch len(name) {
-	case len("RateLimit"):
-		return f&standardFields != 0 && strings.EqualFold(string(name), "RateLimit")
-	case len("RateLimit-Policy"):
-		return f&standardFields != 0 && strings.EqualFold(string(name), "RateLimit-Policy")
-	case len("X-RateLimit-Limit"): // and of -Reset
-		return f&legacyFields != 0 &&
-			(strings.EqualFold(string(name), "X-RateLimit-Limit") || strings.EqualFold(string(name), "X-RateLimit-Reset"))
-	case len("X-RateLimit-Remaining"):
-		return f&legacyFields != 0 && strings.EqualFold(string(name), "X-RateLimit-Remaining")
-	}
-	return false
-}
+// Standard reports whether RateLimit-Policy and RateLimit are among the fields.
+func (f Fields) Standard() bool { return f&standardFields != 0 }
+
+// Legacy reports whether X-RateLimit-Limit, -Remaining and -Reset are among the fields.
+func (f Fields) Legacy() bool { return f&legacyFields != 0 }
 
 // appendSeconds appends the duration in seconds, rounded up.
 func appendSeconds(dst []byte, d time.Duration) []byte {

@@ -76,33 +76,6 @@ func newFields(t *testing.T, headers string) Fields {
 	return New(cfg).Fields()
 }
 
-// What is written is what a message from elsewhere must not hold too, and nothing else.
-func TestFieldsHas(t *testing.T) {
-	rejected := Decision{Capacity: 1, RetryAfter: 1, Reset: 1, Window: 1}
-	for headers, count := range map[string]int{"standard": 2, "legacy": 3, "both": 5, "off": 0} {
-		f, had := newFields(t, headers), 0
-		written := string(f.Append(nil, rejected))
-		for _, name := range []string{
-			"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
-			"Retry-After", "RateLimit-Limit", "RateLimit-Reset", "X-RateLimit", "X-RateLimit-Used", "X-RateLimit-Limits", "X_RateLimit_Limit", "Content-Length",
-			"Set-Cookie", "Last-Modified", "X-Frame-Options", "Transfer-Encoding", "X-Permitted-Policies", "",
-		} {
-			want := name != "Retry-After" && strings.Contains("\r\n"+written, "\r\n"+name+": ")
-			for _, spelled := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
-				if got := f.Has([]byte(spelled)); got != want {
-					t.Errorf("%s: Has(%q) = %v", headers, spelled, got)
-				}
-			}
-			if want {
-				had++
-			}
-		}
-		if had != count {
-			t.Errorf("%s: %d fields are written, want %d", headers, had, count)
-		}
-	}
-}
-
 // A client that returns a millisecond before the instant of RetryAfter is rejected, whatever the
 // limit and the time; one that returns at it, or after the whole seconds of the field, is admitted.
 func TestRetryAfterIsKept(t *testing.T) {

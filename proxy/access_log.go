@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -37,10 +36,10 @@ func (l *accessLog) holds(code int, why, shadowed reason.Code) bool {
 func (l *accessLog) request(x *exchange, code int) {
 	r := &x.request
 	e := l.line(code, x.reason, x.addr)
-	addPresent(e, "method", r.method)
-	addPresent(e, "host", r.authority)
-	addPresent(e, "path", r.path())
-	addPresent(e, "proto", r.proto)
+	addPresent(e, "method", r.Method)
+	addPresent(e, "host", r.Authority)
+	addPresent(e, "path", r.Path())
+	addPresent(e, "proto", r.Proto)
 	addOutcome(e, code, x.reason)
 	if x.pool != nil {
 		e.Str("pool", x.pool.name)
@@ -102,16 +101,4 @@ func addPresent(e *zerolog.Event, name string, value []byte) {
 	if len(value) > 0 {
 		e.Bytes(name, value)
 	}
-}
-
-// path returns the target without its query, which may hold secrets. It returns nil for a target
-// that is not a path: such a request was refused, and its target may hold a password.
-func (r *request) path() []byte {
-	if len(r.target) == 0 || r.target[0] != '/' && r.target[0] != '*' {
-		return nil
-	}
-	if query := bytes.IndexByte(r.target, '?'); query >= 0 {
-		return r.target[:query]
-	}
-	return r.target
 }

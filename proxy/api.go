@@ -25,7 +25,7 @@ type API struct {
 
 // isAPI reports whether the request is for the API rather than for a backend.
 func (p *Proxy) isAPI(x *exchange) bool {
-	return p.api != nil && bytes.HasPrefix(x.request.target, apiPrefix)
+	return p.api != nil && bytes.HasPrefix(x.request.Target, apiPrefix)
 }
 
 // maxAPIBody bounds the body of a request to the API.
@@ -50,7 +50,7 @@ func (p *Proxy) serveAPI(x *exchange) reason.Code {
 	}
 	x.viaAPI = true
 	x.status = x.ctx.Response.StatusCode()
-	if !x.request.head {
+	if !x.request.Head {
 		x.sent += int64(len(x.ctx.Response.Body()))
 	}
 	return reason.None

@@ -4,31 +4,23 @@ import (
 	"errors"
 	"io"
 	"time"
-)
 
-// framing is how the end of a body is determined (RFC 9112, section 6.3).
-type framing uint8
-
-const (
-	noBody framing = iota
-	fixedLength
-	chunked
-	untilClose
+	"loadbalancer/proxy/message"
 )
 
 // body reads the body of a request or a response up to its end.
 type body struct {
 	in      *inbound
 	timeout time.Duration // longest pause between two reads
-	framing framing
-	length  int64 // of a fixedLength body
+	framing message.Framing
+	length  int64 // of a fixed-length body
 	left    int64 // bytes still to come of the body or of the current chunk
 	data    int64 // bytes read so far, without framing
 	ended   bool  // the whole body has been read
 
 	chunk      chunkState
 	extensions int // bytes of chunk extensions so far
-	trailers   trailers
+	trailers   message.Trailers
 }
 
 // chunkState is the position of the reader in a chunked body (RFC 9112, section 7.1).
@@ -43,10 +35,10 @@ const (
 
 var errChunk = errors.New("the chunked coding is invalid")
 
-// newBody returns the reader of a body. length is used for fixedLength only.
-func newBody(in *inbound, f framing, length int64, timeout time.Duration) body {
+// newBody returns the reader of a body. length is used for a fixed length only.
+func newBody(in *inbound, f message.Framing, length int64, timeout time.Duration) body {
 	return body{in: in, timeout: timeout, framing: f, length: length, left: length,
-		ended: f == noBody || f == fixedLength && length == 0}
+		ended: f == message.NoBody || f == message.FixedLength && length == 0}
 }
 
 // ready reports whether next can return something without waiting.
@@ -60,15 +52,15 @@ func (b *body) next(dst []byte) ([]byte, error) {
 	switch {
 	case b.ended:
 		return dst, nil
-	case b.framing == chunked:
+	case b.framing == message.Chunked:
 		return b.nextChunked(dst)
-	case b.framing == fixedLength:
+	case b.framing == message.FixedLength:
 		room = int(min(int64(room), b.left))
 	}
 	n, err := b.in.read(dst[len(dst):len(dst)+room], b.timeout)
 	dst = dst[:len(dst)+n]
 	b.data += int64(n)
-	if b.framing == untilClose {
+	if b.framing == message.UntilClose {
 		if err == io.EOF {
 			b.ended, err = true, nil
 		}
@@ -108,7 +100,7 @@ func (b *body) nextChunked(dst []byte) ([]byte, error) {
 	}
 }
 
-// chunkLine processes one line of framing: a size, the end of a chunk's data, or a trailer.
+// chunkLine processes one line of message.Framing: a size, the end of a chunk's data, or a trailer.
 func (b *body) chunkLine(line []byte) error {
 	switch b.chunk {
 	case chunkSize:
@@ -126,7 +118,7 @@ func (b *body) chunkLine(line []byte) error {
 		}
 		b.chunk = chunkSize
 	case chunkTrailer:
-		if b.ended = len(line) == 0; !b.ended && !b.trailers.add(line) {
+		if b.ended = len(line) == 0; !b.ended && !b.trailers.Add(line) {
 			return errChunk
 		}
 	}

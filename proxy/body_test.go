@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/proxy/message"
+
 	"pgregory.net/rapid"
 )
 
@@ -17,7 +19,7 @@ func sorted(s []int) []int {
 }
 
 // decode reads a body to its end through a buffer of the size given.
-func decode(conn *piecesConn, how framing, length int64, size int) (content, rest string, err error) {
+func decode(conn *piecesConn, how message.Framing, length int64, size int) (content, rest string, err error) {
 	b := newBody(newInbound(conn), how, length, time.Second)
 	content, err = readAll(&b, size)
 	return content, string(b.in.buffered()) + conn.unread(), err
@@ -62,7 +64,7 @@ func TestChunked(t *testing.T) {
 		for first := 0; first < len(in); first += step {
 			for second := first; second < len(in); second += step {
 				for _, size := range []int{1, 7, 4096} {
-					got, rest, err := decode(newPieces(in, first, second), chunked, 0, size)
+					got, rest, err := decode(newPieces(in, first, second), message.Chunked, 0, size)
 					if err != nil || got != test.want || rest != next {
 						t.Fatalf("%.80q cut at %d and %d into %d bytes: got %.80q, rest %.80q, %v", in, first, second, size, got, rest, err)
 					}
@@ -154,7 +156,7 @@ func TestChunkedRefuses(t *testing.T) {
 		step := 1 + len(test.in)/100
 		for cut := 0; cut <= len(test.in); cut += step {
 			for _, size := range []int{1, 4096} {
-				if got, _, err := decode(newPieces(test.in, cut), chunked, 0, size); !errors.Is(err, test.want) {
+				if got, _, err := decode(newPieces(test.in, cut), message.Chunked, 0, size); !errors.Is(err, test.want) {
 					t.Errorf("%.80q cut at %d: got %q, %v, want %v", test.in, cut, got, err, test.want)
 				}
 			}
@@ -176,7 +178,7 @@ func TestAppendChunk(t *testing.T) {
 		if !strings.HasPrefix(string(b), before) {
 			t.Fatal("what stood before was changed")
 		}
-		got, rest, err := decode(newPieces(string(b[len(before):])), chunked, 0, 4096)
+		got, rest, err := decode(newPieces(string(b[len(before):])), message.Chunked, 0, 4096)
 		if err != nil || got != data || rest != "" {
 			t.Fatalf("got %d bytes, rest %q, %v, want %d bytes", len(got), rest, err, size)
 		}
@@ -195,26 +197,26 @@ func TestAppendChunkInPlace(t *testing.T) {
 func TestFixedLength(t *testing.T) {
 	for cut := range 9 {
 		for _, size := range []int{1, 3, 64} {
-			got, rest, err := decode(newPieces("hellonext", cut), fixedLength, 5, size)
+			got, rest, err := decode(newPieces("hellonext", cut), message.FixedLength, 5, size)
 			if err != nil || got != "hello" || rest != "next" {
 				t.Errorf("cut at %d into %d bytes: got %q, rest %q, %v", cut, size, got, rest, err)
 			}
-			if got, _, err = decode(newPieces("hell", cut), fixedLength, 5, size); err != io.ErrUnexpectedEOF || got != "hell" {
+			if got, _, err = decode(newPieces("hell", cut), message.FixedLength, 5, size); err != io.ErrUnexpectedEOF || got != "hell" {
 				t.Errorf("broken off, cut at %d: got %q, %v", cut, got, err)
 			}
 		}
 	}
-	if b := newBody(nil, fixedLength, 0, 0); !b.ended || !b.ready() {
+	if b := newBody(nil, message.FixedLength, 0, 0); !b.ended || !b.ready() {
 		t.Error("a body of no length has not ended")
 	}
-	if b := newBody(nil, noBody, 0, 0); !b.ended || !b.ready() {
+	if b := newBody(nil, message.NoBody, 0, 0); !b.ended || !b.ready() {
 		t.Error("no body has not ended")
 	}
 }
 
 func TestUntilClose(t *testing.T) {
 	for cut := range 5 {
-		if got, rest, err := decode(newPieces("hello", cut), untilClose, 0, 3); err != nil || got != "hello" || rest != "" {
+		if got, rest, err := decode(newPieces("hello", cut), message.UntilClose, 0, 3); err != nil || got != "hello" || rest != "" {
 			t.Errorf("cut at %d: got %q, rest %q, %v", cut, got, rest, err)
 		}
 	}
@@ -223,7 +225,7 @@ func TestUntilClose(t *testing.T) {
 // What is there goes out before the body waits for more.
 func TestNextDoesNotWait(t *testing.T) {
 	in := newInbound(newPieces("5\r\nhello\r\n3\r\nab", 10))
-	b := newBody(in, chunked, 0, time.Second)
+	b := newBody(in, message.Chunked, 0, time.Second)
 	if b.ready() {
 		t.Error("ready before a byte has come")
 	}

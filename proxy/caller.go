@@ -3,9 +3,9 @@ package proxy
 import (
 	"net/netip"
 
-	"github.com/valyala/fasthttp"
+	"loadbalancer/proxy/message"
 
-	"loadbalancer/proxy/reason"
+	"github.com/valyala/fasthttp"
 )
 
 // ClientAddress returns the address of the client that sent a request, on the proxy's or any other
@@ -15,13 +15,11 @@ func (t *Trust) ClientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
 	if !t.trusts(peer) {
 		return peer
 	}
-	var r request
-	r.header = ctx.Request.Header.RawHeaders()
-	r.hop.told = t.field
-	if why := r.readFields(nil, 0); why != reason.None {
+	forwarded, ok := message.ForwardedBy(ctx.Request.Header.RawHeaders(), t.field)
+	if !ok {
 		return peer // the guard rejects such a header, but other listeners have no guard
 	}
-	return t.client(peer, r.forwarded.lines(t.field))
+	return t.client(peer, forwarded.Lines(t.field))
 }
 
 // FromThisMachine reports whether the peer of a request, on this or any other listener, is a

@@ -1,5 +1,7 @@
 package proxy
 
+import "loadbalancer/proxy/message"
+
 const (
 	maxExtension  = 256      // bytes after one chunk's size
 	maxExtensions = 16 << 10 // bytes after all the sizes of a body
@@ -45,7 +47,7 @@ func skipSpace(b []byte) []byte {
 // tokenLength returns the length of the token that b begins with, or 0.
 func tokenLength(b []byte) int {
 	n := 0
-	for n < len(b) && charClass[b[n]]&classToken != 0 {
+	for n < len(b) && message.Token.Has(b[n]) {
 		n++
 	}
 	return n
@@ -57,12 +59,12 @@ func quotedLength(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return 0
 	}
-	for i := 1; i < len(b) && charClass[b[i]]&classValue != 0; i++ {
+	for i := 1; i < len(b) && message.Value.Has(b[i]); i++ {
 		switch b[i] {
 		case '"':
 			return i + 1
 		case '\\': // escapes the next byte, which may not be a control byte either
-			if i++; i == len(b) || charClass[b[i]]&classValue == 0 {
+			if i++; i == len(b) || !message.Value.Has(b[i]) {
 				return 0
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"gopkg.in/yaml.v3"
+	"loadbalancer/proxy/message"
 )
 
 // The field of server.client_ip_header goes on as X-Real-IP does: from a trusted proxy as it is,
@@ -14,7 +14,7 @@ func TestClientIPHeaderGoesOn(t *testing.T) {
 	for _, header := range []string{"CF-Connecting-IP", "X-Real-IP", "client_ip"} {
 		url, got := startRecordingBackend(t)
 		o := testOptions(url)
-		o.Server.ClientIPHeader = ClientIPHeader(header)
+		o.Server.ClientIPHeader = message.ClientIPHeader(header)
 		_, stranger := startProxy(t, o)
 		o.Server.TrustedProxies = []string{"127.0.0.1"}
 		_, trusting := startProxy(t, o)
@@ -52,7 +52,7 @@ func TestBothClientFieldsAreReplaced(t *testing.T) {
 // A name that a CGI reads as that of a field with the client's address is refused, whether the peer
 // is trusted or not.
 func TestDisguisedClientFields(t *testing.T) {
-	for header, refused := range map[ClientIPHeader][]string{
+	for header, refused := range map[message.ClientIPHeader][]string{
 		"X-Forwarded-For":  {"X_Real_IP", "x-real_ip", "X_REAL-IP"},
 		"CF-Connecting-IP": {"CF_Connecting_IP", "cf-connecting_ip", "X_Real_IP"},
 		"client_ip":        {"client-ip", "CLIENT-IP"},
@@ -97,32 +97,6 @@ func TestLimitsGoByTheClientIPHeader(t *testing.T) {
 		}
 		if fmt.Sprint(got) != test.want {
 			t.Errorf("%s trusted: got %v, want %s", test.trusted, got, test.want)
-		}
-	}
-}
-
-func TestClientIPHeaderNames(t *testing.T) {
-	for _, name := range []string{"X-Forwarded-For", "x-forwarded-for", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "client_ip", "X", strings.Repeat("a", 64)} {
-		var h ClientIPHeader
-		if err := yaml.Unmarshal([]byte(name), &h); err != nil || string(h) != name {
-			t.Errorf("%q: got %q, %v", name, h, err)
-		}
-	}
-	refused := []string{"", " ", "X Real IP", "X-Real-IP:", "Schlüssel", "a,b", "[X-Real-IP]", "{a: b}", strings.Repeat("a", 65),
-		"Forwarded", "X-Forwarded-Client-IP", "X_Forwarded_For", "X-Forwarded_For", "X_Real_IP", "Cookie", "Via", "content_length"}
-	for name, kind := range kinds {
-		if kind != kindForwardedFor && kind != kindRealIP {
-			refused = append(refused, name, strings.ToUpper(name))
-		}
-	}
-	for _, name := range refused {
-		text := fmt.Sprintf("%q", name)
-		if strings.HasPrefix(name, "[") || strings.HasPrefix(name, "{") {
-			text = name
-		}
-		var h ClientIPHeader
-		if err := yaml.Unmarshal([]byte(text), &h); err == nil || h != "" {
-			t.Errorf("%q was accepted", name)
 		}
 	}
 }

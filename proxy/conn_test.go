@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
@@ -33,11 +34,11 @@ func TestHeaderScan(t *testing.T) {
 		{"CR alone before CRLF", "GET / HTTP/1.1\r\n\r\r\n\r\n", 21, false},
 		{"white space is no end", "GET / HTTP/1.1\r\n \r\n\r\n", 21, false},
 		{"a whole line that is none", "A: b\r\n\r\n", 8, false}, // which the guard refuses
-		{"method that may end yet", strings.Repeat("A", maxMethod), 0, false},
-		{"method that ends late", strings.Repeat("A", maxMethod) + " /" + strings.Repeat("a", 100), 0, false},
-		{"method without end", strings.Repeat("A", maxMethod+1), 0, true},
-		{"method that ends too late", strings.Repeat("A", maxMethod+1) + " /", 0, true},
-		{"method without end behind an empty line", "\r\n" + strings.Repeat("A", maxMethod+1), 0, true},
+		{"method that may end yet", strings.Repeat("A", message.MaxMethod), 0, false},
+		{"method that ends late", strings.Repeat("A", message.MaxMethod) + " /" + strings.Repeat("a", 100), 0, false},
+		{"method without end", strings.Repeat("A", message.MaxMethod+1), 0, true},
+		{"method that ends too late", strings.Repeat("A", message.MaxMethod+1) + " /", 0, true},
+		{"method without end behind an empty line", "\r\n" + strings.Repeat("A", message.MaxMethod+1), 0, true},
 		{"long field", "GET / HTTP/1.1\r\n" + strings.Repeat("A", 100), 0, false},
 		{"begun", "GET / HTTP/1.1\r\nHost: a\r\n", 0, false},
 		{"empty lines alone", "\r\n\r\n\n", 0, true},
@@ -62,16 +63,16 @@ func TestHeaderScan(t *testing.T) {
 
 // A method that comes byte by byte has the same bound as one that comes at once.
 func TestHeaderScanOfASlowMethod(t *testing.T) {
-	for at := range maxMethod + 2 {
+	for at := range message.MaxMethod + 2 {
 		var s headerScan
-		for i := range maxMethod + 1 {
+		for i := range message.MaxMethod + 1 {
 			c := byte('A')
 			if i == at {
 				c = ' '
 			}
 			s.end([]byte{c})
 		}
-		if want := at == 0 || at > maxMethod; s.faulty != want {
+		if want := at == 0 || at > message.MaxMethod; s.faulty != want {
 			t.Errorf("a space behind %d bytes: faulty %v, want %v", at, s.faulty, want)
 		}
 	}
@@ -157,7 +158,7 @@ func TestReadOfPieces(t *testing.T) {
 		cuts := rapid.SliceOfN(rapid.IntRange(1, len(pipelined)-1), 0, 40).Draw(t, "cuts")
 		in := newPieces(pipelined, sorted(cuts)...)
 		x, why, parsed := p.parsedRequest(in)
-		if !parsed || why != reason.None || string(x.request.target) != "/one" {
+		if !parsed || why != reason.None || string(x.request.Target) != "/one" {
 			t.Fatalf("got %v, %d", parsed, why)
 		}
 		c := x.client

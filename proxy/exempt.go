@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"loadbalancer/proxy/message"
 )
 
 // ExemptConfig is the limiter.exempt section: requests that take no token. A matching method or
@@ -16,12 +18,12 @@ type ExemptConfig struct {
 // Validate calls wrong once for each fault, with its path below limiter.exempt.
 func (c ExemptConfig) Validate(wrong func(path string, value any, allowed string)) {
 	for i, method := range c.Methods {
-		if len(method) == 0 || len(method) > maxMethod || !onlyClass([]byte(method), classToken) {
-			wrong(fmt.Sprintf("methods[%d]", i), method, fmt.Sprintf("a method as it is sent, such as OPTIONS, of at most %d bytes", maxMethod))
+		if len(method) == 0 || len(method) > message.MaxMethod || !message.Token.HasAll([]byte(method)) {
+			wrong(fmt.Sprintf("methods[%d]", i), method, fmt.Sprintf("a method as it is sent, such as OPTIONS, of at most %d bytes", message.MaxMethod))
 		}
 	}
 	for i, path := range c.Paths {
-		if !strings.HasPrefix(path, "/") || strings.Contains(path, "?") || !onlyClass([]byte(path), classTarget) {
+		if !strings.HasPrefix(path, "/") || strings.Contains(path, "?") || !message.Target.HasAll([]byte(path)) {
 			wrong(fmt.Sprintf("paths[%d]", i), path, "a path as it is sent, such as /healthz: / and visible ASCII characters but ? and #")
 		}
 	}
@@ -44,13 +46,13 @@ func setOf(names []string) map[string]bool {
 
 // hold reports whether the request is exempt.
 func (e *exemptions) hold(r *request) bool {
-	if len(e.methods) > 0 && e.methods[string(r.method)] { // the compiler makes no copy of a key
+	if len(e.methods) > 0 && e.methods[string(r.Method)] { // the compiler makes no copy of a key
 		return true
 	}
 	if len(e.paths) == 0 {
 		return false
 	}
-	path, _, _ := bytes.Cut(r.target, questionMark)
+	path, _, _ := bytes.Cut(r.Target, questionMark)
 	return e.paths[string(path)]
 }
 

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"time"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -16,7 +17,7 @@ import (
 func (p *Proxy) attempt(x *exchange) reason.Code {
 	// Read a small body first: a slow client must not hold a backend connection. A client that
 	// waits for 100 Continue sends nothing until it gets one.
-	if x.request.body.small() && !x.request.expect {
+	if x.request.body.small() && !x.request.Expect {
 		if why := x.readSmallBody(); why != reason.None {
 			return why
 		}
@@ -35,7 +36,7 @@ func (p *Proxy) attempt(x *exchange) reason.Code {
 		}
 		why = p.roundTrip(x, c)
 		if why != reason.BackendReset || !x.reused || !x.repeatable() {
-			b.count(x.response.status, why)
+			b.count(x.response.Status, why)
 			return why
 		}
 		// The other idle connections are older still.
@@ -59,7 +60,7 @@ func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason.Code {
 	if x.upload.started {
 		x.upload.headerCame(c)
 	}
-	if x.response.status == switchingProtocols {
+	if x.response.Status == message.SwitchingProtocols {
 		return p.tunnel(x, c)
 	}
 	return p.respond(x)
@@ -72,19 +73,19 @@ const maxInterim = 64
 func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason.Code {
 	r := &x.response
 	for interim := 0; ; {
-		err := r.readHeader(x.request.head, p.bodyTimeout)
+		err := r.readHeader(x.request.Head, p.bodyTimeout)
 		switch {
-		case err == nil && r.status == switchingProtocols:
-			if !x.switches() {
-				r.status = 0
+		case err == nil && r.Status == message.SwitchingProtocols:
+			if !x.request.Allows(r.Upgrade) {
+				r.Status = 0
 				return reason.BadResponse
 			}
 			return reason.None
-		case err == nil && r.status >= 200:
+		case err == nil && r.Status >= 200:
 			return reason.None
 		case err == nil:
 			if interim++; interim > maxInterim {
-				r.status = 0
+				r.Status = 0
 				return reason.BadResponse
 			}
 			if why := p.respondInterim(x); why != reason.None {
@@ -92,7 +93,7 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason.Code {
 			}
 		case wire.TimedOut(err) && x.waitOn(c):
 		default:
-			r.status = 0
+			r.Status = 0
 			return x.headerReason(err)
 		}
 	}
@@ -142,7 +143,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason.Code {
 	x.out = p.appendRequestHeader(x.out[:0], x)
 	small := r.body.small()
 	if small {
-		waited := x.request.expect
+		waited := x.request.Expect
 		if why := x.readSmallBody(); why != reason.None {
 			return why
 		}
@@ -161,7 +162,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason.Code {
 	if x.unsent = n == 0; err != nil {
 		return reason.BackendReset
 	}
-	if r.body.framing != noBody && !small {
+	if r.body.framing != message.NoBody && !small {
 		return p.startUpload(x, c)
 	}
 	x.sentAt = now

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
@@ -56,18 +57,18 @@ func FuzzGuard(f *testing.F) {
 			err = m.framed()
 		}
 		start := requestLine.FindStringSubmatch(m.start)
-		if err != nil || start == nil || len(m.disguised) > 0 || len(m.lines) > maxFields {
+		if err != nil || start == nil || len(m.disguised) > 0 || len(m.lines) > message.MaxFields {
 			t.Fatalf("%v in %q, names %q", err, header, m.disguised)
 		}
 		r := &x.request
 		target, authority, ok := strictTarget(start[1], start[2], strings.Join(m.hosts, ""))
-		if !ok || start[1] != string(r.method) || target != string(r.target) || (start[3] == "0") != r.http10 {
-			t.Errorf("%q was read as %s %s", m.start, r.method, r.target)
+		if !ok || start[1] != string(r.Method) || target != string(r.Target) || (start[3] == "0") != r.HTTP10 {
+			t.Errorf("%q was read as %s %s", m.start, r.Method, r.Target)
 		}
-		if len(m.hosts) > 1 || len(m.hosts) == 0 && !r.http10 || authority != string(r.authority) {
-			t.Errorf("Host %q and %q were read as %q, want %q", m.hosts, m.start, r.authority, authority)
+		if len(m.hosts) > 1 || len(m.hosts) == 0 && !r.HTTP10 || authority != string(r.Authority) {
+			t.Errorf("Host %q and %q were read as %q, want %q", m.hosts, m.start, r.Authority, authority)
 		}
-		if (len(m.codings) == 1) != (r.body.framing == chunked) || r.http10 && len(m.codings) > 0 ||
+		if (len(m.codings) == 1) != (r.body.framing == message.Chunked) || r.HTTP10 && len(m.codings) > 0 ||
 			len(m.lengths) == 1 && strings.TrimLeft(m.lengths[0], "0") != strings.TrimLeft(strconv.FormatInt(r.body.length, 10), "0") {
 			t.Errorf("Content-Length %q, Transfer-Encoding %q were read as framing %d, length %d", m.lengths, m.codings, r.body.framing, r.body.length)
 		}
@@ -114,7 +115,7 @@ func FuzzRequestHeader(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %q", err, raw)
 		}
-		want := strings.Join(append([]string{string(x.request.method) + " " + string(x.request.target) + " HTTP/1.1"}, passedFields(m, trusted, x.request.upgrade != nil)...), "\r\n")
+		want := strings.Join(append([]string{string(x.request.Method) + " " + string(x.request.Target) + " HTTP/1.1"}, passedFields(m, trusted, x.request.Upgrade != nil)...), "\r\n")
 		if tail, ok := strings.CutPrefix(out, want+"\r\n"); !ok || !ourFields.MatchString(tail) {
 			t.Errorf("got %q, want %q and ours", out, want)
 		}
@@ -178,14 +179,14 @@ func checkRequest(t *testing.T, x *exchange, out string) {
 	}
 	if len(m.hosts) != 1 || strings.ContainsAny(m.hosts[0], " /@?#\\\t") {
 		t.Errorf("Host %q", m.hosts)
-	} else if a := string(x.request.authority); a != "" && !strings.EqualFold(a, m.hosts[0]) {
+	} else if a := string(x.request.Authority); a != "" && !strings.EqualFold(a, m.hosts[0]) {
 		t.Errorf("routed by %q, but sent with the Host %q", a, m.hosts[0])
 	}
 	if m.fields["te"]+m.fields["upgrade"] != m.fields["connection"] || m.fields["te"] == 1 && !strings.Contains(out, "\r\nTE: trailers\r\nConnection: TE\r\n") || m.fields["te"] > 1 ||
 		m.fields["trailer"] > 0 && len(m.codings) == 0 {
 		t.Errorf("TE, Connection or Trailer in %q", out)
 	}
-	if n := m.fields["upgrade"]; n > 1 || n == 1 && (len(m.codings) > 0 || x.request.body.length > 0 || x.request.http10 ||
+	if n := m.fields["upgrade"]; n > 1 || n == 1 && (len(m.codings) > 0 || x.request.body.length > 0 || x.request.HTTP10 ||
 		!strings.Contains(out, "\r\nConnection: Upgrade\r\n") || h2Upgrade.MatchString(out)) {
 		t.Errorf("Upgrade in %q", out)
 	}
@@ -214,7 +215,7 @@ func checkRequest(t *testing.T, x *exchange, out string) {
 	}
 	length := r.ContentLength
 	switch b := &x.request.body; {
-	case b.framing == chunked && length != -1, b.framing == fixedLength && length != b.length, b.framing == noBody && length != 0:
+	case b.framing == message.Chunked && length != -1, b.framing == message.FixedLength && length != b.length, b.framing == message.NoBody && length != 0:
 		t.Errorf("net/http reads a body of %d in %q, we one of framing %d and length %d", length, out, b.framing, b.length)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"loadbalancer/proxy/message"
 )
 
 // lines joins the lines of a header and ends it.
@@ -92,9 +94,9 @@ func TestGuard(t *testing.T) {
 		}},
 		{"methods", 200, []string{withHost("PATCH / HTTP/1.1"), withHost("get / HTTP/1.1"), withHost("M-SEARCH / HTTP/1.1")}},
 		{"broken methods", 400, []string{withHost("G(T / HTTP/1.1"), withHost(" / HTTP/1.1"), withHost("GET\t/ HTTP/1.1"), withHost(" GET / HTTP/1.1")}},
-		{"a long method", 200, []string{withHost(strings.Repeat("A", maxMethod) + " / HTTP/1.1")}},
+		{"a long method", 200, []string{withHost(strings.Repeat("A", message.MaxMethod) + " / HTTP/1.1")}},
 		{"too long methods", 400, []string{
-			withHost(strings.Repeat("A", maxMethod+1) + " / HTTP/1.1"), strings.Repeat("A", maxMethod+1), "\r\n" + strings.Repeat("A", 15<<10),
+			withHost(strings.Repeat("A", message.MaxMethod+1) + " / HTTP/1.1"), strings.Repeat("A", message.MaxMethod+1), "\r\n" + strings.Repeat("A", 15<<10),
 			strings.Repeat("A", 20<<10),
 		}},
 		{"expectations", 200, []string{withHost("GET / HTTP/1.1", "Expect: 100-continue"), withHost("GET / HTTP/1.1", "expect:100-CONTINUE", "Expect: 100-continue"), withHost("GET / HTTP/1.0", "Expect: 100-continue"),
@@ -186,14 +188,14 @@ func TestGuard(t *testing.T) {
 			"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n",
 		}},
 		{"one empty line first", 200, []string{"\r\n" + withHost("GET / HTTP/1.1")}},
-		{"many fields", 200, []string{withHost("GET / HTTP/1.1", strings.Repeat("A: b\r\n", maxFields-2)+"A: b")}},
-		{"too many fields", 431, []string{withHost("GET / HTTP/1.1", strings.Repeat("A: b\r\n", maxFields-1)+"A: b")}},
+		{"many fields", 200, []string{withHost("GET / HTTP/1.1", strings.Repeat("A: b\r\n", message.MaxFields-2)+"A: b")}},
+		{"too many fields", 431, []string{withHost("GET / HTTP/1.1", strings.Repeat("A: b\r\n", message.MaxFields-1)+"A: b")}},
 		{"large header", 200, []string{withHost("GET / HTTP/1.1", "A: "+strings.Repeat("a", 15<<10))}},
 		{"too large header", 431, []string{withHost("GET / HTTP/1.1", "A: "+strings.Repeat("a", 16<<10)), withHost("GET /" + strings.Repeat("a", 16<<10) + " HTTP/1.1")}},
 		{"connection options", 200, []string{withHost("GET / HTTP/1.1", strings.Repeat("Connection: x-a\r\n", 4)+"Connection: close")}},
 		{"too many connection options", 400, []string{
 			withHost("GET / HTTP/1.1", strings.Repeat("Connection: x-a\r\n", 4)+"Connection: x-a"),
-			withHost("GET / HTTP/1.1", "Connection: "+strings.Repeat("a,", maxHopOptions/2)+"b"),
+			withHost("GET / HTTP/1.1", "Connection: "+strings.Repeat("a,", 256)+"b"),
 		}},
 		{"too much X-Forwarded-For", 400, []string{withHost("GET / HTTP/1.1", strings.Repeat("X-Forwarded-For: 192.0.2.1\r\n", 8)+"X-Forwarded-For: 192.0.2.1")}},
 	} {
@@ -236,19 +238,6 @@ func TestMaxBodySize(t *testing.T) {
 		}
 		if reached := seen.Load() > before; reached != (want == 200) {
 			t.Errorf("%q: reached the backend: %v", request, reached)
-		}
-	}
-}
-
-func TestIsHost(t *testing.T) {
-	for _, host := range []string{"", ":", ":80", "a", "a:", "a:00080", "xn--4ca", "a%20b", "[::]", "[1:2:3:4:5:6:7:8]:1"} {
-		if !isHost([]byte(host)) {
-			t.Errorf("isHost(%q) = false", host)
-		}
-	}
-	for _, host := range []string{"a:000080", "[", "[]", "[a", "[:]", "]", "[::1]]", "[::1]80", "a]", "[::1%25eth0]", "a\tb", "a:b:c"} {
-		if isHost([]byte(host)) {
-			t.Errorf("isHost(%q) = true", host)
 		}
 	}
 }

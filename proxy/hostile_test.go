@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"loadbalancer/proxy/message"
 )
 
 // startWitness is a backend that answers each request that comes to it whole with
@@ -41,7 +43,7 @@ var hostileChunks = []struct {
 	{"extension over its bound", []string{"1;" + strings.Repeat("x", maxExtension) + "\r\na\r\n", "1;" + strings.Repeat("x", 2*maxLine) + "\r\na\r\n", chunkedUpTo(maxExtensions + 1)}},
 	{"trailer", []string{"0\r\nA b: c\r\n\r\n", "0\r\nA : b\r\n\r\n", "0\r\nA: b\r\n c\r\n\r\n", "0\r\n A: b\r\n\r\n", "0\r\nA\r\n\r\n", "0\r\n: b\r\n\r\n", "0\r\nA: b\x00\r\n\r\n",
 		"0\r\nA: b\rc\r\n\r\n", "0\r\nA: b\n\r\n", "0\r\nA: b\r\n\n", "0\n\r\n", "0\r\n\n", "0\r\n\xc4: b\r\n\r\n"}},
-	{"trailers over their bounds", []string{"0\r\nA:" + strings.Repeat("b", maxLine) + "\r\n\r\n", "0\r\n" + section(maxTrailers+1) + "\r\n", "0\r\n" + strings.Repeat("A: b\r\n", maxFields+1) + "\r\n"}},
+	{"trailers over their bounds", []string{"0\r\nA:" + strings.Repeat("b", maxLine) + "\r\n\r\n", "0\r\n" + section(message.MaxTrailers+1) + "\r\n", "0\r\n" + strings.Repeat("A: b\r\n", message.MaxFields+1) + "\r\n"}},
 }
 
 // TestHostileChunks: each is answered 400 and ends its connection. The backend may

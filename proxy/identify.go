@@ -15,30 +15,17 @@ func (p *Proxy) identify(x *exchange) {
 	x.addr = x.client.peer
 	x.trusted = p.trust.trusts(x.addr)
 	if x.trusted {
-		x.addr = p.trust.client(x.addr, x.request.forwarded.lines(p.trust.field))
+		x.addr = p.trust.client(x.addr, x.request.Forwarded.Lines(p.trust.field))
 	}
 	x.key = balance.AddrKey(x.addr)
 }
 
-// noteKey records the value of a field that is named like the API key field. ok is false for a
-// second one: the backend might use either, and a client with an empty bucket could send its key
-// twice to be limited by its address instead. ok is also false for a name that differs only in _
-// and -: a backend that reads names as CGI does would take that field for the key.
-func (r *request) noteKey(f *field) (ok bool) {
-	if !r.hop.isKey(f.name) {
-		return true
-	}
-	ok = !r.hasKey && equalFold(f.name, r.hop.key)
-	r.hasKey, r.key = true, f.value
-	return ok
-}
-
 // apiKey returns the API key, or nil if there is none that a client could have.
 func (r *request) apiKey() []byte {
-	if len(r.key) > limiter.MaxKeySize {
+	if len(r.Key) > limiter.MaxKeySize {
 		return nil
 	}
-	return r.key
+	return r.Key
 }
 
 // parseForwardedAddr parses an address as proxies write it: with or without a port, IPv6 with or

@@ -12,7 +12,7 @@ func TestIdentifyDoesNotAllocate(t *testing.T) {
 	o.Server.TrustedProxies = []string{"10.0.0.0/8", "2001:db8::/32"}
 	p := New(o)
 	x := &exchange{client: &clientConn{peer: netip.MustParseAddr("10.0.0.1")}}
-	x.request.forwarded.add([]byte("203.0.113.9, [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:443, 10.0.0.2:80"))
+	x.request.Forwarded = forwardedFor(t, "203.0.113.9, [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:443, 10.0.0.2:80")
 	if n := testing.AllocsPerRun(1000, func() { p.identify(x) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

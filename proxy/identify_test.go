@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
@@ -66,7 +67,7 @@ func TestIdentify(t *testing.T) {
 		{"hexadecimal IPv4", "10.1.2.3", []string{"203.0.113.1, 0x0a.0.0.1"}, "10.1.2.3", true},
 		{"a range", "10.1.2.3", []string{"203.0.113.1, 10.0.0.0/8"}, "10.1.2.3", true},
 		{"as Forwarded writes it", "10.1.2.3", []string{"203.0.113.1, for=10.0.0.1"}, "10.1.2.3", true},
-		{"other white space", "10.1.2.3", []string{"203.0.113.1,\v10.0.0.1"}, "10.1.2.3", true},
+		{"other white space", "10.1.2.3", []string{"203.0.113.1,\u00a010.0.0.1"}, "10.1.2.3", true},
 		{"another separator", "10.1.2.3", []string{"203.0.113.1; 10.0.0.1"}, "10.1.2.3", true},
 		{"too long for an address", "10.1.2.3", []string{"203.0.113.1, 2001:db8::1%" + strings.Repeat("z", 60)}, "10.1.2.3", true},
 		{"garbage at the end of a line ends the walk for the lines before", "10.1.2.3", []string{"203.0.113.1", "x, 10.0.0.1"}, "10.0.0.1", true},
@@ -74,11 +75,7 @@ func TestIdentify(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x := &exchange{client: &clientConn{peer: netip.MustParseAddr(test.peer)}}
-			for _, line := range test.lines {
-				if !x.request.forwarded.add([]byte(line)) {
-					t.Fatal("too many lines")
-				}
-			}
+			x.request.Forwarded = forwardedFor(t, test.lines...)
 			p.identify(x)
 			if want := netip.MustParseAddr(test.want); x.addr != want || x.trusted != test.trusted || x.key != balance.AddrKey(want) {
 				t.Errorf("got %s, trusted %v, key %#x", x.addr, x.trusted, x.key)
@@ -90,7 +87,7 @@ func TestIdentify(t *testing.T) {
 // TestIdentifyByOtherFields has trusted proxies tell the client's address in a field of their own.
 func TestIdentifyByOtherFields(t *testing.T) {
 	const peer = "192.0.2.1" // of a piecesConn
-	for _, header := range []ClientIPHeader{"X-Real-IP", "CF-Connecting-IP", "true_client_ip"} {
+	for _, header := range []message.ClientIPHeader{"X-Real-IP", "CF-Connecting-IP", "true_client_ip"} {
 		o := testOptions("http://127.0.0.1:1")
 		o.Server.ClientIPHeader = header
 		stranger := New(o)
@@ -147,8 +144,22 @@ func identified(t *testing.T, p *Proxy, request string) string {
 func TestNobodyTrusted(t *testing.T) {
 	p := New(testOptions("http://127.0.0.1:1"))
 	x := &exchange{client: &clientConn{peer: netip.MustParseAddr("127.0.0.1")}}
-	x.request.forwarded.add([]byte("203.0.113.1"))
+	x.request.Forwarded = forwardedFor(t, "203.0.113.1")
 	if p.identify(x); x.trusted || x.addr.String() != "127.0.0.1" {
 		t.Errorf("got %s, trusted %v", x.addr, x.trusted)
 	}
+}
+
+// forwardedFor returns what a header with these lines of X-Forwarded-For says.
+func forwardedFor(t *testing.T, lines ...string) message.Forwarded {
+	t.Helper()
+	header := "Host: h\r\n"
+	for _, line := range lines {
+		header += "X-Forwarded-For: " + line + "\r\n"
+	}
+	f, ok := message.ForwardedBy([]byte(header), "")
+	if !ok {
+		t.Fatalf("%q is refused", header)
+	}
+	return f
 }

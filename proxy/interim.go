@@ -8,9 +8,9 @@ import "loadbalancer/proxy/reason"
 // body. HTTP/1.0 clients know no interim responses.
 func (p *Proxy) respondInterim(x *exchange) reason.Code {
 	r := &x.response
-	if !p.earlyHints || r.status == 100 || x.request.http10 {
+	if !p.earlyHints || r.Status == 100 || x.request.HTTP10 {
 		return reason.None
 	}
-	x.out = append(r.appendFields(r.appendStatusLine(x.out[:0]), false), "\r\n"...)
+	x.out = append(r.AppendHeader(x.out[:0], false, 0), "\r\n"...)
 	return p.write(x, x.out)
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/message"
 )
 
 // sendAgain reads a body through what is kept of it, n bytes at most, and returns
@@ -41,11 +43,11 @@ func TestKeptBody(t *testing.T) {
 		{1 << 20, streamBufferSize, false},
 		{1 << 20, 100_000, true},
 	} {
-		for _, framing := range []framing{fixedLength, chunked} {
+		for _, framing := range []message.Framing{message.FixedLength, message.Chunked} {
 			t.Run(fmt.Sprintf("%d of %d, framing %d", test.taken, test.size, framing), func(t *testing.T) {
 				want := randomBytes(test.size)
 				sent := string(want)
-				if framing == chunked {
+				if framing == message.Chunked {
 					sent = inChunks(want)
 				}
 				b := newBody(newInbound(newPieces(sent)), framing, int64(test.size), time.Minute)
@@ -71,7 +73,7 @@ func TestKeptBody(t *testing.T) {
 
 // TestKeptBodyAfterAnError keeps what came before it.
 func TestKeptBodyAfterAnError(t *testing.T) {
-	b := newBody(newInbound(newPieces("half")), fixedLength, 8, time.Minute)
+	b := newBody(newInbound(newPieces("half")), message.FixedLength, 8, time.Minute)
 	k := &keptBody{}
 	if got := sendAgain(t, k, &b, 4); string(got) != "half" {
 		t.Fatalf("got %q", got)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/message"
 )
 
 // limitsTold is limits with a value of limiter.headers.
@@ -120,5 +121,37 @@ func TestRequestsKeepLimitFields(t *testing.T) {
 	talk(t, address, strings.Replace(get("/"), "Connection", backendLimits+"Connection", 1))
 	if got := <-seen; !strings.Contains(got, backendLimits) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestLimitFieldsAreReplaced holds the two lists against each other: what the limiter writes is what
+// a response from elsewhere must not hold too, and nothing else.
+func TestLimitFieldsAreReplaced(t *testing.T) {
+	names := []string{
+		"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
+		"Retry-After", "RateLimit-Limit", "RateLimit-Reset", "X-RateLimit", "X-RateLimit-Used", "X-RateLimit-Limits", "X_RateLimit_Limit",
+		"Set-Cookie", "Last-Modified", "X-Frame-Options", "X-Permitted-Policies",
+	}
+	for headers, count := range map[string]int{"standard": 2, "legacy": 3, "both": 5, "off": 0} {
+		f, had := limitsTold(headers, 1, 1).Fields(), 0
+		written := string(f.Append(nil, limiter.Decision{Capacity: 1, RetryAfter: 1, Reset: 1, Window: 1}))
+		for _, name := range names {
+			want := name != "Retry-After" && strings.Contains("\r\n"+written, "\r\n"+name+": ")
+			for _, spelled := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
+				var r message.Response
+				if !r.Parse([]byte(lines("HTTP/1.1 200 OK", spelled+": 1")), false) {
+					t.Fatalf("%s is refused", spelled)
+				}
+				if got := !strings.Contains(string(r.AppendHeader(nil, false, limitFields(f))), spelled); got != want {
+					t.Errorf("%s: %s is replaced: %v", headers, spelled, got)
+				}
+			}
+			if want {
+				had++
+			}
+		}
+		if had != count {
+			t.Errorf("%s: %d fields are written, want %d", headers, had, count)
+		}
 	}
 }

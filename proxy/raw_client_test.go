@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/message"
 )
 
 // rawClient is a client that says byte for byte what it sends.
@@ -52,7 +54,7 @@ func (w *rawClient) receive(method string) answer {
 
 func (w *rawClient) tryReceive(method string) (answer, error) {
 	r, err := http.ReadResponse(w.in, &http.Request{Method: method})
-	for err == nil && r.StatusCode < 200 && r.StatusCode != switchingProtocols {
+	for err == nil && r.StatusCode < 200 && r.StatusCode != message.SwitchingProtocols {
 		r, err = http.ReadResponse(w.in, &http.Request{Method: method})
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -15,7 +16,7 @@ import (
 const smallBody = 16 << 10
 
 // small reports whether the body is sent together with the header.
-func (b *body) small() bool { return b.framing == fixedLength && b.length <= smallBody }
+func (b *body) small() bool { return b.framing == message.FixedLength && b.length <= smallBody }
 
 // readSmallBody reads a small body of known length into x.small, where it stays for further
 // attempts.
@@ -39,10 +40,10 @@ func (x *exchange) readSmallBody() reason.Code {
 // once the body is wanted.
 func (x *exchange) proceed() reason.Code {
 	b := &x.request.body
-	if !x.request.expect || b.ended {
+	if !x.request.Expect || b.ended {
 		return reason.None
 	}
-	x.request.expect = false
+	x.request.Expect = false
 	if b.in.r < b.in.w {
 		return reason.None // the client did not wait
 	}
@@ -65,7 +66,7 @@ const drainable = 64 << 10
 // client that waits for 100 Continue will not send it.
 func (x *exchange) discardable() bool {
 	b := &x.request.body
-	return b.ended || b.framing == fixedLength && b.left <= drainable && !x.request.expect
+	return b.ended || b.framing == message.FixedLength && b.left <= drainable && !x.request.Expect
 }
 
 // discardBuffered discards what has arrived of the rest of the body, and reports whether that was

@@ -1,5 +1,7 @@
 package proxy
 
+import "loadbalancer/proxy/message"
+
 // requestLineScan checks a request line that arrives in pieces. It rejects bytes that cannot become
 // one, such as those of a TLS or SSH client, without waiting for the end of a header. It rejects
 // nothing that the guard would pass. The zero value is ready to use.
@@ -44,7 +46,7 @@ func (s *requestLineScan) takesByte(c byte) bool {
 		case c == '\r' && at == 0 && !s.blank:
 			s.part, s.blank = partEmptyLine, true
 		default:
-			return at < maxMethod && charClass[c]&classToken != 0
+			return at < message.MaxMethod && message.Token.Has(c)
 		}
 	case partEmptyLine:
 		s.part, s.bytes = partMethod, 0
@@ -54,7 +56,7 @@ func (s *requestLineScan) takesByte(c byte) bool {
 			s.part, s.bytes = partVersion, 0
 			return true
 		}
-		return charClass[c]&classTarget != 0
+		return message.Target.Has(c)
 	case partVersion:
 		if s.bytes == len(version) {
 			s.part = partDone

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/message"
 )
 
 // noRequests are beginnings that no continuation makes a request. Each is refused at its last byte.
@@ -42,7 +44,7 @@ var noRequests = []struct{ name, bytes string }{
 	{"DEL in the target", "GET /\x7f"},
 	{"a byte above 0x7f in the target", "GET /\xc3"},
 	{"a fragment", "GET /#"},
-	{"a method without end", strings.Repeat("A", maxMethod+1)},
+	{"a method without end", strings.Repeat("A", message.MaxMethod+1)},
 }
 
 func TestNoRequests(t *testing.T) {
@@ -106,7 +108,7 @@ func TestSlowRequestLines(t *testing.T) {
 	_, address := startProxy(t, testOptions(startRawBackend(t, answerAll(lines("HTTP/1.1 200 OK", "Content-Length: 0")))))
 	for _, line := range []string{
 		"GET / HTTP/1.1", "GET / HTTP/1.0", "\r\nGET //a?b HTTP/1.1", "get http://example.com:80?a HTTP/1.1", "OPTIONS * HTTP/1.1",
-		strings.Repeat("A", maxMethod) + " / HTTP/1.1", "!#$%&'*+-.^_`|~ /!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~ HTTP/1.1",
+		strings.Repeat("A", message.MaxMethod) + " / HTTP/1.1", "!#$%&'*+-.^_`|~ /!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~ HTTP/1.1",
 	} {
 		w := newWire(t, address)
 		for range 2 { // the second on a connection that has served

@@ -3,6 +3,7 @@ package proxy
 import (
 	"time"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -12,18 +13,18 @@ import (
 func (p *Proxy) respond(x *exchange) reason.Code {
 	r := &x.response
 	x.client.ending.RaiseIf(p.draining.Load() || !x.upload.complete() ||
-		x.request.http10 && (r.body.framing == chunked || r.body.framing == untilClose), wire.Close)
+		x.request.HTTP10 && (r.body.framing == message.Chunked || r.body.framing == message.UntilClose), wire.Close)
 	x.out = p.appendResponseHeader(x.out[:0], x)
 	var err error
 	if r.body.ready() {
 		header := len(x.out)
 		if x.out, err = x.nextBody(x.out); err != nil && len(x.out) == header {
-			r.status = 0
+			r.Status = 0
 			return x.headerReason(err) // nothing has been sent: an error response still can be
 		}
 	}
 	x.releaseEarly()
-	x.status = r.status
+	x.status = r.Status
 	if why := p.write(x, x.out); why != reason.None {
 		return why
 	}
@@ -80,7 +81,7 @@ func (x *exchange) nextBody(dst []byte) ([]byte, error) {
 		dst = appendChunk(dst, start)
 	}
 	if r.body.ended && err == nil {
-		dst = r.body.trailers.appendLastChunk(dst, &r.hop)
+		dst = r.AppendTrailers(dst, &r.body.trailers)
 	}
 	return dst, err
 }
@@ -109,7 +110,7 @@ func (x *exchange) broken(err error) reason.Code {
 	if x.watch.Gone.Load() {
 		return reason.ClientGone
 	}
-	if x.response.body.framing == untilClose || x.request.http10 {
+	if x.response.body.framing == message.UntilClose || x.request.HTTP10 {
 		x.client.abort() // otherwise the end of the connection would look like the end of the body
 	}
 	if why := x.upload.failure(); why != reason.None && why != reason.BackendReset {
@@ -137,7 +138,7 @@ func (p *Proxy) reject(x *exchange, why reason.Code) {
 	if !x.ends() && !x.discardable() && !x.discardBuffered() {
 		x.client.ending.Raise(wire.Linger)
 	}
-	x.out = appendDate(append(x.out[:0], answer.Head...), time.Now())
+	x.out = message.AppendDate(append(x.out[:0], answer.Head...), time.Now())
 	if x.counted {
 		x.out = x.fields.Append(x.out, x.decision)
 	}
@@ -145,7 +146,7 @@ func (p *Proxy) reject(x *exchange, why reason.Code) {
 		x.out = append(x.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
 	x.out = x.appendConnection(x.out)
-	if !x.request.head {
+	if !x.request.Head {
 		x.out = append(x.out, answer.Body...)
 	}
 	if p.write(x, x.out) != reason.None {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/wire"
 )
 
@@ -16,10 +17,10 @@ func readResponse(conn *piecesConn, head bool) (*response, error) {
 	r := &response{in: inbound{conn: &timed, buf: make([]byte, responseBufferSize)}}
 	for {
 		err := r.readHeader(head, time.Second)
-		if err == nil && r.status == switchingProtocols {
+		if err == nil && r.Status == message.SwitchingProtocols {
 			err = errResponseHeader // not asked for
 		}
-		if err != nil || r.status >= 200 {
+		if err != nil || r.Status >= 200 {
 			return r, err
 		}
 	}
@@ -30,53 +31,53 @@ func TestResponseHeader(t *testing.T) {
 		name, in string
 		head     bool
 		status   int
-		framing  framing
+		framing  message.Framing
 		length   int64
 		keep     bool
 	}{
-		{"fixed length", lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, fixedLength, 5, true},
-		{"no length", lines("HTTP/1.1 200 OK"), false, 200, untilClose, 0, false},
-		{"length of 0", lines("HTTP/1.1 200 OK", "Content-Length: 0"), false, 200, fixedLength, 0, true},
-		{"chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: Chunked"), false, 200, chunked, 0, true},
-		{"no phrase", lines("HTTP/1.1 404", "content-length:7 "), false, 404, fixedLength, 7, true},
-		{"empty phrase", lines("HTTP/1.1 404 ", "Content-Length: 7"), false, 404, fixedLength, 7, true},
-		{"8-bit phrase", lines("HTTP/1.1 200 d\u00e9j\u00e0 vu\t!", "Content-Length: 7"), false, 200, fixedLength, 7, true},
-		{"HEAD", lines("HTTP/1.1 200 OK", "Content-Length: 5"), true, 200, noBody, 5, false},
-		{"HEAD of chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"), true, 200, noBody, 0, false},
-		{"HEAD without length", lines("HTTP/1.1 200 OK"), true, 200, noBody, 0, false},
-		{"HEAD of nothing", lines("HTTP/1.1 200 OK", "Content-Length: 0"), true, 200, noBody, 0, true},
-		{"HEAD, HTTP/1.0", lines("HTTP/1.0 200 OK", "Content-Length: 5", "Connection: keep-alive"), true, 200, noBody, 5, false},
-		{"HEAD of nothing, HTTP/1.0", lines("HTTP/1.0 200 OK", "Connection: keep-alive", "Content-Length: 0"), true, 200, noBody, 0, true},
-		{"HEAD, 304", lines("HTTP/1.1 304 Not Modified"), true, 304, noBody, 0, true},
-		{"HEAD, 304 with a length", lines("HTTP/1.1 304 Not Modified", "Content-Length: 5"), true, 304, noBody, 5, false},
-		{"204", lines("HTTP/1.1 204 No Content"), false, 204, noBody, 0, true},
-		{"204 with a length", lines("HTTP/1.1 204 No Content", "Content-Length: 5"), false, 204, noBody, 5, false},
-		{"204 with a length of 0", lines("HTTP/1.1 204 No Content", "Content-Length: 0"), false, 204, noBody, 0, true},
-		{"204 in chunks", lines("HTTP/1.1 204 No Content", "Transfer-Encoding: chunked"), false, 204, noBody, 0, false},
-		{"304", lines("HTTP/1.1 304 Not Modified"), false, 304, noBody, 0, true},
-		{"304 with a length", lines("HTTP/1.1 304 Not Modified", "Content-Length: 5", "Connection: keep-alive"), false, 304, noBody, 5, false},
-		{"304 in chunks", lines("HTTP/1.1 304 Not Modified", "Transfer-Encoding: chunked"), false, 304, noBody, 0, false},
-		{"205 is like others", lines("HTTP/1.1 205 Reset Content"), false, 205, untilClose, 0, false},
-		{"close", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close"), false, 200, fixedLength, 5, false},
-		{"HTTP/1.0 close, then keep-alive", lines("HTTP/1.0 200 OK", "Content-Length: 5", "Connection: close", "Connection: keep-alive"), false, 200, fixedLength, 5, false},
-		{"chunks of HTTP/1.0", lines("HTTP/1.0 200 OK", "Transfer-Encoding: chunked"), false, 200, chunked, 0, false},
-		{"chunks of HTTP/1.0 that stays", lines("HTTP/1.0 200 OK", "Transfer-Encoding: chunked", "Connection: keep-alive"), false, 200, chunked, 0, false},
-		{"length twice", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Content-Length: 5"), false, 200, fixedLength, 5, true},
-		{"length in lists", lines("HTTP/1.1 200 OK", "Content-Length: 5,5 ,\t5", "Content-Length: 5, 5"), false, 200, fixedLength, 5, true},
-		{"above 599", lines("HTTP/1.1 600 Odd", "Content-Length: 5"), false, 600, fixedLength, 5, true},
-		{"999", lines("HTTP/1.1 999"), false, 999, untilClose, 0, false},
-		{"lines that end in LF", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", false, 200, fixedLength, 5, true},
-		{"lines that end in LF and CRLF", "HTTP/1.1 200 OK\r\nA: b\nContent-Length: 5\r\n\n", false, 200, fixedLength, 5, true},
-		{"the empty line ends in CRLF", "HTTP/1.1 204\n\r\n", false, 204, noBody, 0, true},
-		{"an interim response in LF", "HTTP/1.1 103 Early Hints\nLink: a\n\n" + lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, fixedLength, 5, true},
-		{"close in a list", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: x-a , CLOSE"), false, 200, fixedLength, 5, false},
-		{"close in one of two", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close", "Connection: keep-alive"), false, 200, fixedLength, 5, false},
-		{"keep-alive", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: keep-alive"), false, 200, fixedLength, 5, true},
-		{"HTTP/1.0", lines("HTTP/1.0 200 OK", "Content-Length: 5"), false, 200, fixedLength, 5, false},
-		{"HTTP/1.0 keep-alive", lines("HTTP/1.0 200 OK", "Content-Length: 5", "Connection: Keep-Alive"), false, 200, fixedLength, 5, true},
-		{"HTTP/1.0 keep-alive without length", lines("HTTP/1.0 200 OK", "Connection: keep-alive"), false, 200, untilClose, 0, false},
-		{"100 first", lines("HTTP/1.1 100 Continue") + lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, fixedLength, 5, true},
-		{"several interim ones", lines("HTTP/1.1 103 Early Hints", "Link: a", "Connection: close") + lines("HTTP/1.1 102 Processing") + lines("HTTP/1.1 204 Done"), false, 204, noBody, 0, true},
+		{"fixed length", lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, message.FixedLength, 5, true},
+		{"no length", lines("HTTP/1.1 200 OK"), false, 200, message.UntilClose, 0, false},
+		{"length of 0", lines("HTTP/1.1 200 OK", "Content-Length: 0"), false, 200, message.FixedLength, 0, true},
+		{"chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: Chunked"), false, 200, message.Chunked, 0, true},
+		{"no phrase", lines("HTTP/1.1 404", "content-length:7 "), false, 404, message.FixedLength, 7, true},
+		{"empty phrase", lines("HTTP/1.1 404 ", "Content-Length: 7"), false, 404, message.FixedLength, 7, true},
+		{"8-bit phrase", lines("HTTP/1.1 200 d\u00e9j\u00e0 vu\t!", "Content-Length: 7"), false, 200, message.FixedLength, 7, true},
+		{"HEAD", lines("HTTP/1.1 200 OK", "Content-Length: 5"), true, 200, message.NoBody, 5, false},
+		{"HEAD of chunked", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"), true, 200, message.NoBody, 0, false},
+		{"HEAD without length", lines("HTTP/1.1 200 OK"), true, 200, message.NoBody, 0, false},
+		{"HEAD of nothing", lines("HTTP/1.1 200 OK", "Content-Length: 0"), true, 200, message.NoBody, 0, true},
+		{"HEAD, HTTP/1.0", lines("HTTP/1.0 200 OK", "Content-Length: 5", "Connection: keep-alive"), true, 200, message.NoBody, 5, false},
+		{"HEAD of nothing, HTTP/1.0", lines("HTTP/1.0 200 OK", "Connection: keep-alive", "Content-Length: 0"), true, 200, message.NoBody, 0, true},
+		{"HEAD, 304", lines("HTTP/1.1 304 Not Modified"), true, 304, message.NoBody, 0, true},
+		{"HEAD, 304 with a length", lines("HTTP/1.1 304 Not Modified", "Content-Length: 5"), true, 304, message.NoBody, 5, false},
+		{"204", lines("HTTP/1.1 204 No Content"), false, 204, message.NoBody, 0, true},
+		{"204 with a length", lines("HTTP/1.1 204 No Content", "Content-Length: 5"), false, 204, message.NoBody, 5, false},
+		{"204 with a length of 0", lines("HTTP/1.1 204 No Content", "Content-Length: 0"), false, 204, message.NoBody, 0, true},
+		{"204 in chunks", lines("HTTP/1.1 204 No Content", "Transfer-Encoding: chunked"), false, 204, message.NoBody, 0, false},
+		{"304", lines("HTTP/1.1 304 Not Modified"), false, 304, message.NoBody, 0, true},
+		{"304 with a length", lines("HTTP/1.1 304 Not Modified", "Content-Length: 5", "Connection: keep-alive"), false, 304, message.NoBody, 5, false},
+		{"304 in chunks", lines("HTTP/1.1 304 Not Modified", "Transfer-Encoding: chunked"), false, 304, message.NoBody, 0, false},
+		{"205 is like others", lines("HTTP/1.1 205 Reset Content"), false, 205, message.UntilClose, 0, false},
+		{"close", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close"), false, 200, message.FixedLength, 5, false},
+		{"HTTP/1.0 close, then keep-alive", lines("HTTP/1.0 200 OK", "Content-Length: 5", "Connection: close", "Connection: keep-alive"), false, 200, message.FixedLength, 5, false},
+		{"chunks of HTTP/1.0", lines("HTTP/1.0 200 OK", "Transfer-Encoding: chunked"), false, 200, message.Chunked, 0, false},
+		{"chunks of HTTP/1.0 that stays", lines("HTTP/1.0 200 OK", "Transfer-Encoding: chunked", "Connection: keep-alive"), false, 200, message.Chunked, 0, false},
+		{"length twice", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Content-Length: 5"), false, 200, message.FixedLength, 5, true},
+		{"length in lists", lines("HTTP/1.1 200 OK", "Content-Length: 5,5 ,\t5", "Content-Length: 5, 5"), false, 200, message.FixedLength, 5, true},
+		{"above 599", lines("HTTP/1.1 600 Odd", "Content-Length: 5"), false, 600, message.FixedLength, 5, true},
+		{"999", lines("HTTP/1.1 999"), false, 999, message.UntilClose, 0, false},
+		{"lines that end in LF", "HTTP/1.1 200 OK\nContent-Length: 5\n\n", false, 200, message.FixedLength, 5, true},
+		{"lines that end in LF and CRLF", "HTTP/1.1 200 OK\r\nA: b\nContent-Length: 5\r\n\n", false, 200, message.FixedLength, 5, true},
+		{"the empty line ends in CRLF", "HTTP/1.1 204\n\r\n", false, 204, message.NoBody, 0, true},
+		{"an interim response in LF", "HTTP/1.1 103 Early Hints\nLink: a\n\n" + lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, message.FixedLength, 5, true},
+		{"close in a list", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: x-a , CLOSE"), false, 200, message.FixedLength, 5, false},
+		{"close in one of two", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close", "Connection: keep-alive"), false, 200, message.FixedLength, 5, false},
+		{"keep-alive", lines("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: keep-alive"), false, 200, message.FixedLength, 5, true},
+		{"HTTP/1.0", lines("HTTP/1.0 200 OK", "Content-Length: 5"), false, 200, message.FixedLength, 5, false},
+		{"HTTP/1.0 keep-alive", lines("HTTP/1.0 200 OK", "Content-Length: 5", "Connection: Keep-Alive"), false, 200, message.FixedLength, 5, true},
+		{"HTTP/1.0 keep-alive without length", lines("HTTP/1.0 200 OK", "Connection: keep-alive"), false, 200, message.UntilClose, 0, false},
+		{"100 first", lines("HTTP/1.1 100 Continue") + lines("HTTP/1.1 200 OK", "Content-Length: 5"), false, 200, message.FixedLength, 5, true},
+		{"several interim ones", lines("HTTP/1.1 103 Early Hints", "Link: a", "Connection: close") + lines("HTTP/1.1 102 Processing") + lines("HTTP/1.1 204 Done"), false, 204, message.NoBody, 0, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for cut := range len(test.in) {
@@ -84,8 +85,8 @@ func TestResponseHeader(t *testing.T) {
 				if err != nil {
 					t.Fatalf("cut at %d: %v", cut, err)
 				}
-				if r.status != test.status || r.body.framing != test.framing || r.body.length != test.length || r.keep != test.keep {
-					t.Fatalf("cut at %d: got status %d, framing %d, length %d, keep %v", cut, r.status, r.body.framing, r.body.length, r.keep)
+				if r.Status != test.status || r.body.framing != test.framing || r.body.length != test.length || r.Keep != test.keep {
+					t.Fatalf("cut at %d: got status %d, framing %d, length %d, keep %v", cut, r.Status, r.body.framing, r.body.length, r.Keep)
 				}
 			}
 		})
@@ -113,7 +114,7 @@ func TestResponseHeaderRefuses(t *testing.T) {
 	} {
 		for cut := range len(in) {
 			if r, err := readResponse(newPieces(in, cut), false); !errors.Is(err, errResponseHeader) {
-				t.Fatalf("%q cut at %d: got status %d, %v, want %v", in, cut, r.status, err, errResponseHeader)
+				t.Fatalf("%q cut at %d: got status %d, %v, want %v", in, cut, r.Status, err, errResponseHeader)
 			}
 		}
 	}

@@ -35,13 +35,5 @@ func (x *exchange) repeatable() bool {
 	return x.unsent || x.idempotent() && !x.response.in.any && !x.upload.kept.lost
 }
 
-// idempotent reports whether sending the request twice has the same effect as sending it once: by
-// its method (RFC 9110, section 9.2.2), or because it has an Idempotency-Key and the pool's config
-// says that its backends honor it.
-func (x *exchange) idempotent() bool {
-	switch string(x.request.method) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return x.request.keyed && x.pool.idempotencyKey
-}
+// idempotent reports whether sending the request twice has the same effect as sending it once.
+func (x *exchange) idempotent() bool { return x.request.Idempotent(x.pool.idempotencyKey) }

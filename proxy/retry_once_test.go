@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"loadbalancer/proxy/message"
 )
 
 // sightings counts how often each request, known by its target, began to arrive.
@@ -152,12 +154,12 @@ func TestRepeatable(t *testing.T) {
 		x    *exchange
 		want bool
 	}{
-		{"GET", &exchange{request: request{method: []byte("GET")}}, true},
-		{"POST", &exchange{request: request{method: []byte("POST")}}, false},
-		{"lower case is another method", &exchange{request: request{method: []byte("get")}}, false},
-		{"POST, nothing sent", &exchange{request: request{method: []byte("POST")}, unsent: true}, true},
-		{"a byte has come", &exchange{request: request{method: []byte("GET")}, response: response{in: inbound{any: true}}}, false},
-		{"too much was taken", &exchange{request: request{method: []byte("PUT")}, upload: upload{kept: keptBody{lost: true}}}, false},
+		{"GET", &exchange{request: request{Request: message.Request{Method: []byte("GET")}}}, true},
+		{"POST", &exchange{request: request{Request: message.Request{Method: []byte("POST")}}}, false},
+		{"lower case is another method", &exchange{request: request{Request: message.Request{Method: []byte("get")}}}, false},
+		{"POST, nothing sent", &exchange{request: request{Request: message.Request{Method: []byte("POST")}}, unsent: true}, true},
+		{"a byte has come", &exchange{request: request{Request: message.Request{Method: []byte("GET")}}, response: response{in: inbound{any: true}}}, false},
+		{"too much was taken", &exchange{request: request{Request: message.Request{Method: []byte("PUT")}}, upload: upload{kept: keptBody{lost: true}}}, false},
 	} {
 		test.x.pool = &pool{}
 		if got := test.x.repeatable(); got != test.want {

@@ -38,7 +38,7 @@ func newRoutes(configs []RouteConfig, pools map[string]*pool) []route {
 func (p *Proxy) route(x *exchange) reason.Code {
 	for i := range p.routes {
 		r := &p.routes[i]
-		if len(r.host) > 0 && !sameHost(x.request.authority, r.host) || !bytes.HasPrefix(x.request.target, r.path) {
+		if len(r.host) > 0 && !sameHost(x.request.Authority, r.host) || !bytes.HasPrefix(x.request.Target, r.path) {
 			continue
 		}
 		x.pool = r.pool

@@ -3,6 +3,7 @@ package proxy
 import (
 	"testing"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
@@ -52,7 +53,7 @@ func TestRoute(t *testing.T) {
 		{"xapi.example.com", "/", "any"},
 		{"api.example.co", "/", "any"},
 	} {
-		x := &exchange{request: request{authority: []byte(test.host), target: []byte(test.target)}}
+		x := &exchange{request: request{Request: message.Request{Authority: []byte(test.host), Target: []byte(test.target)}}}
 		if why := p.route(x); why != reason.None || x.pool.name != test.want {
 			t.Errorf("%s%s: got %v, %d, want pool %s", test.host, test.target, x.pool, why, test.want)
 		}
@@ -67,7 +68,7 @@ func TestNoRoute(t *testing.T) {
 		host, target string
 		want         reason.Code
 	}{{"a", "/b", reason.None}, {"a", "/", reason.NoRoute}, {"b", "/b", reason.NoRoute}, {"", "/b", reason.NoRoute}} {
-		x := &exchange{request: request{authority: []byte(test.host), target: []byte(test.target)}}
+		x := &exchange{request: request{Request: message.Request{Authority: []byte(test.host), Target: []byte(test.target)}}}
 		if why := p.route(x); why != test.want || (x.pool != nil) != (why == reason.None) {
 			t.Errorf("%s%s: got %d, want %d", test.host, test.target, why, test.want)
 		}
@@ -76,7 +77,7 @@ func TestNoRoute(t *testing.T) {
 
 // Without routes everything goes to the only pool.
 func TestOnlyPool(t *testing.T) {
-	x := &exchange{request: request{authority: []byte("a"), target: []byte("*")}}
+	x := &exchange{request: request{Request: message.Request{Authority: []byte("a"), Target: []byte("*")}}}
 	if why := New(testOptions("http://127.0.0.1:1")).route(x); why != reason.None || x.pool.name != "main" {
 		t.Errorf("got %v, %d", x.pool, why)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -50,13 +51,13 @@ type Proxy struct {
 	maxBody     int64 // 0 means no limit
 	trust       *Trust
 	proxyHeader bool // trusted peers begin with a PROXY header
-	via         via
+	via         message.Via
+	rules       message.Rules
 	earlyHints  bool    // forward interim responses
 	pools       []*pool // sorted by name
 	routes      []route
 	limiter     *limiter.Limiter
 	exempt      exemptions
-	keyHeader   string // in lower case; "" if clients have no keys
 	api         *API
 	access      accessLog
 	log         zerolog.Logger
@@ -80,7 +81,7 @@ func New(o Options) *Proxy {
 		maxBody:     int64(o.Server.MaxBodySize),
 		trust:       NewTrust(o.Server),
 		proxyHeader: o.Server.ProxyProtocol,
-		via:         newVia(o.Server.Via),
+		via:         message.NewVia(o.Server.Via),
 		earlyHints:  o.Server.EarlyHints,
 		limiter:     o.Limiter,
 		exempt:      newExemptions(o.Exempt),
@@ -90,8 +91,9 @@ func New(o Options) *Proxy {
 		noPool:      newPoolMetrics(""),
 		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
 	}
+	p.rules = message.Rules{ClientField: p.trust.field, MaxBody: p.maxBody}
 	if o.Limiter != nil {
-		p.keyHeader = o.Limiter.KeyHeader()
+		p.rules.KeyField = o.Limiter.KeyHeader()
 	}
 	byName := map[string]*pool{}
 	for _, name := range slices.Sorted(maps.Keys(o.Pools)) {
@@ -256,7 +258,7 @@ func (p *Proxy) turnAway(conn net.Conn) {
 	answer := reason.Overloaded.Answer()
 	now := time.Now()
 	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer, so nothing waits
-	sent, _ := conn.Write(slices.Concat(appendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
+	sent, _ := conn.Write(slices.Concat(message.AppendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
 	p.noPool.codes.Add(reason.Overloaded.Status())
 	p.count(reason.Overloaded)
 	p.access.turnedAway(peerOf(conn), time.Since(now), sent)

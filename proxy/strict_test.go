@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"loadbalancer/proxy/message"
 )
 
 // What stands in this file reads messages by the letter of RFC 9112 and shares no
@@ -195,7 +197,7 @@ func strictChunked(in string, trailer *regexp.Regexp) (b strictBody, ok bool) {
 			return b, ok
 		}
 		section += len(line) + 2
-		if b.trailers = append(b.trailers, line); len(b.trailers) > maxFields || section > maxTrailers || !trailer.MatchString(line) {
+		if b.trailers = append(b.trailers, line); len(b.trailers) > message.MaxFields || section > message.MaxTrailers || !trailer.MatchString(line) {
 			return b, false
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 	"strings"
+
+	"loadbalancer/proxy/message"
 )
 
 // Trust holds the proxies whose statements about their clients are believed. The zero value trusts
@@ -16,7 +18,7 @@ type Trust struct {
 // NewTrust returns the trust of a valid config.
 func NewTrust(c ServerConfig) *Trust {
 	t := &Trust{field: strings.ToLower(string(c.ClientIPHeader))}
-	if t.field == forwardedFor {
+	if t.field == message.ForwardedFor {
 		t.field = ""
 	}
 	for _, s := range c.TrustedProxies {
@@ -32,7 +34,7 @@ func NewTrust(c ServerConfig) *Trust {
 // Field returns the lower-case name of the field in which trusted proxies give the client's address.
 func (t *Trust) Field() string {
 	if t.field == "" {
-		return forwardedFor
+		return message.ForwardedFor
 	}
 	return t.field
 }
@@ -74,7 +76,7 @@ func (t *Trust) walk(nearest netip.Addr, lines [][]byte) netip.Addr {
 			} else {
 				list = nil
 			}
-			if entry = trimSpace(entry); len(entry) == 0 {
+			if entry = bytes.Trim(entry, " \t"); len(entry) == 0 {
 				continue
 			}
 			addr, ok := parseForwardedAddr(entry)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -31,8 +32,8 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 	defer p.tunnels.Add(-1)
 	x.watch.Stop() // from here on the copying notices when a side leaves
 	x.client.ending.Raise(wire.Close)
-	x.response.keep = false
-	x.status = switchingProtocols
+	x.response.Keep = false
+	x.status = message.SwitchingProtocols
 	x.out = p.appendResponseHeader(x.out[:0], x)
 	if why := p.write(x, append(x.out, x.response.in.buffered()...)); why != reason.None {
 		return why

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/proxy/message"
+
 	"github.com/coder/websocket"
 	"github.com/rs/zerolog"
 )
@@ -107,7 +109,7 @@ func openTunnel(t testing.TB, address string) *rawClient {
 	t.Helper()
 	w := newWire(t, address)
 	w.send(upgradeRequest)
-	if a := w.receive("GET"); a.StatusCode != switchingProtocols || a.Header.Get("Upgrade") != "talk/1" || a.Header.Get("Connection") != "Upgrade" {
+	if a := w.receive("GET"); a.StatusCode != message.SwitchingProtocols || a.Header.Get("Upgrade") != "talk/1" || a.Header.Get("Connection") != "Upgrade" {
 		t.Fatalf("got %d, %v", a.StatusCode, a.Header)
 	}
 	return w

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -89,13 +90,13 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
 			return reason.BodyTooLarge
 		}
 		ended = kept.ended(in)
-		if in.framing == chunked {
+		if in.framing == message.Chunked {
 			b = scratch[:len(b)]
 			if len(b) > 0 {
 				b = appendChunk(b, 0)
 			}
 			if ended {
-				b = in.trailers.appendLastChunk(b, &x.request.hop)
+				b = x.request.AppendTrailers(b, &in.trailers)
 			}
 		}
 		if ended {

@@ -1,8 +1,7 @@
-package proxy
+package message
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,10 +11,11 @@ import (
 // ClientIPHeader is the name of the field in which trusted proxies send a client's address.
 type ClientIPHeader string
 
-const (
-	maxClientIPHeader = 64 // bytes
-	forwardedFor      = "x-forwarded-for"
-)
+const maxClientIPHeader = 64 // bytes
+
+// ForwardedFor is the name, in lower case, of the field that lists a client's address and those of
+// proxies.
+const ForwardedFor = "x-forwarded-for"
 
 // UnmarshalYAML reads the name of a field that can hold an address.
 func (h *ClientIPHeader) UnmarshalYAML(n *yaml.Node) error {
@@ -31,12 +31,12 @@ func (h *ClientIPHeader) UnmarshalYAML(n *yaml.Node) error {
 // neither refuses it nor uses it for anything else, and it is neither a list of hops nor a
 // credential.
 func holdsClientIP(name string) bool {
-	if name == "" || len(name) > maxClientIPHeader || !onlyClass([]byte(name), classToken) {
+	if name == "" || len(name) > maxClientIPHeader || !Token.HasAll([]byte(name)) {
 		return false
 	}
 	lower := strings.ToLower(name)
 	switch dashedKind([]byte(lower)) {
-	case kindOther:
+	case kindOther, kindRateLimit, kindLegacyRateLimit:
 		return !slices.Contains([]string{"cookie", "via"}, lower)
 	case kindForwardedFor, kindRealIP:
 		return !strings.Contains(lower, "_")
@@ -52,7 +52,7 @@ const (
 )
 
 // addressField returns which of these fields f is, or 0.
-func (h *hopOptions) addressField(f *field) uint8 {
+func (h *hop) addressField(f *field) uint8 {
 	switch {
 	case f.kind == kindRealIP:
 		return realIPField
@@ -64,23 +64,6 @@ func (h *hopOptions) addressField(f *field) uint8 {
 
 // tells reports whether the name is that of server.client_ip_header, or differs from it only in _
 // and -.
-func (h *hopOptions) tells(name []byte) bool {
+func (h *hop) tells(name []byte) bool {
 	return len(name) == len(h.told) && equalDashed(name, h.told)
-}
-
-// noteClientIP records the value of the field named by server.client_ip_header; the last one
-// counts. ok is false for a name that differs from it only in _ and -: a backend that reads names
-// as CGI does would mistake it for that field.
-func (r *request) noteClientIP(f *field) (ok bool) {
-	if !r.hop.tells(f.name) {
-		return true
-	}
-	r.forwarded.told[0] = f.value
-	return equalFold(f.name, r.hop.told)
-}
-
-// appendAddress appends a field whose value is an address.
-func appendAddress(dst, name []byte, addr netip.Addr) []byte {
-	dst = append(append(dst, name...), ": "...)
-	return append(addr.AppendTo(dst), "\r\n"...)
 }

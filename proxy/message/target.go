@@ -1,26 +1,26 @@
-package proxy
+package message
 
 import "bytes"
 
 // readTarget splits the request target. The backend gets origin-form: path and query as received,
 // and one authority. target must be a private copy, since it may be changed.
-func (r *request) readTarget(target []byte) bool {
-	if !onlyClass(target, classTarget) {
+func (r *Request) readTarget(target []byte) bool {
+	if !Target.HasAll(target) {
 		return false
 	}
 	if target[0] == '/' {
-		r.target = target
+		r.Target = target
 		return true
 	}
 	if len(target) == 1 && target[0] == '*' {
-		r.target = target
-		return string(r.method) == "OPTIONS"
+		r.Target = target
+		return string(r.Method) == "OPTIONS"
 	}
 	return r.readAbsoluteForm(target)
 }
 
 // readAbsoluteForm splits scheme://authority/path?query (RFC 9112, section 3.2.2).
-func (r *request) readAbsoluteForm(target []byte) bool {
+func (r *Request) readAbsoluteForm(target []byte) bool {
 	begin, defaultPort := schemeOf(target)
 	if begin == 0 {
 		return false
@@ -29,14 +29,14 @@ func (r *request) readAbsoluteForm(target []byte) bool {
 	if i := bytes.IndexAny(target[begin:], "/?"); i >= 0 {
 		end = begin + i
 		path = target[end:]
-	} else if string(r.method) == "OPTIONS" {
+	} else if string(r.Method) == "OPTIONS" {
 		path = asterisk // RFC 9112, section 3.2.4
 	}
 	authority := target[begin:end]
 	if len(authority) == 0 || authority[0] == ':' || !isHost(authority) {
 		return false // RFC 9110, section 4.2.1: no http URI has an empty host
 	}
-	if len(r.authority) > 0 && !bytes.EqualFold(withoutPort(authority, defaultPort), withoutPort(r.authority, defaultPort)) {
+	if len(r.Authority) > 0 && !bytes.EqualFold(withoutPort(authority, defaultPort), withoutPort(r.Authority, defaultPort)) {
 		return false // route and forward by the same authority
 	}
 	if path[0] == '?' { // an empty path is / in origin-form: make room for it
@@ -44,10 +44,10 @@ func (r *request) readAbsoluteForm(target []byte) bool {
 		path = target[end-1:]
 		path[0] = '/'
 	}
-	if len(r.authority) == 0 {
-		r.authority = authority
+	if len(r.Authority) == 0 {
+		r.Authority = authority
 	}
-	r.target = path
+	r.Target = path
 	return true
 }
 

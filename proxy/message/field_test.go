@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"bytes"
@@ -8,28 +8,33 @@ import (
 
 // kinds holds every field name that the proxy knows.
 var kinds = map[string]kind{
-	"te":                  kindTE,
-	"trailer":             kindTrailer,
-	"upgrade":             kindUpgrade,
-	"keep-alive":          kindHopByHop,
-	"proxy-connection":    kindHopByHop,
-	"proxy-authenticate":  kindHopByHop,
-	"proxy-authorization": kindHopByHop,
-	"connection":          kindConnection,
-	"content-length":      kindContentLength,
-	"transfer-encoding":   kindTransferEncoding,
-	"host":                kindHost,
-	"expect":              kindExpect,
-	"x-forwarded-for":     kindForwardedFor,
-	"x-forwarded-proto":   kindForwardedProto,
-	"x-forwarded-host":    kindForwardedHost,
-	"forwarded":           kindForwarded,
-	"x-forwarded-port":    kindForwarded,
-	"x-forwarded-prefix":  kindForwarded,
-	"x-forwarded-f":       kindForwarded,
-	"x-real-ip":           kindRealIP,
-	"authorization":       kindAuthorization,
-	"idempotency-key":     kindIdempotencyKey,
+	"te":                    kindTE,
+	"trailer":               kindTrailer,
+	"upgrade":               kindUpgrade,
+	"keep-alive":            kindHopByHop,
+	"proxy-connection":      kindHopByHop,
+	"proxy-authenticate":    kindHopByHop,
+	"proxy-authorization":   kindHopByHop,
+	"connection":            kindConnection,
+	"content-length":        kindContentLength,
+	"transfer-encoding":     kindTransferEncoding,
+	"host":                  kindHost,
+	"expect":                kindExpect,
+	"x-forwarded-for":       kindForwardedFor,
+	"x-forwarded-proto":     kindForwardedProto,
+	"x-forwarded-host":      kindForwardedHost,
+	"forwarded":             kindForwarded,
+	"x-forwarded-port":      kindForwarded,
+	"x-forwarded-prefix":    kindForwarded,
+	"x-forwarded-f":         kindForwarded,
+	"x-real-ip":             kindRealIP,
+	"authorization":         kindAuthorization,
+	"idempotency-key":       kindIdempotencyKey,
+	"ratelimit":             kindRateLimit,
+	"ratelimit-policy":      kindRateLimit,
+	"x-ratelimit-limit":     kindLegacyRateLimit,
+	"x-ratelimit-remaining": kindLegacyRateLimit,
+	"x-ratelimit-reset":     kindLegacyRateLimit,
 }
 
 func TestKindOf(t *testing.T) {
@@ -90,7 +95,7 @@ func TestNextField(t *testing.T) {
 		{"\r\n", "", "", "", ""},
 		{"", "", "", "", ""},
 	} {
-		f, rest, ok := nextField([]byte(test.block), classValue)
+		f, rest, ok := nextField([]byte(test.block), Value)
 		if !ok || string(f.line) != test.line || string(f.name) != test.name || string(f.value) != test.value || string(rest) != test.rest {
 			t.Errorf("nextField(%q) = line %q, name %q, value %q, rest %q, %v", test.block, f.line, f.name, f.value, rest, ok)
 		}
@@ -112,13 +117,13 @@ func TestNextFieldRefuses(t *testing.T) {
 		}
 	}
 	for _, block := range refused {
-		if f, _, ok := nextField([]byte(block), classValue); ok {
+		if f, _, ok := nextField([]byte(block), Value); ok {
 			t.Errorf("nextField(%q) took the field %q", block, f.line)
 		}
 	}
 }
 
-func TestNamedBy(t *testing.T) {
+func TestLists(t *testing.T) {
 	for _, test := range []struct {
 		connection, name string
 		want             bool
@@ -133,29 +138,29 @@ func TestNamedBy(t *testing.T) {
 		{"", "X-A", false},
 		{",", "", true},
 	} {
-		if got := namedBy([]byte(test.connection), []byte(test.name)); got != test.want {
-			t.Errorf("namedBy(%q, %q) = %v", test.connection, test.name, got)
+		if got := lists([]byte(test.connection), []byte(test.name)); got != test.want {
+			t.Errorf("lists(%q, %q) = %v", test.connection, test.name, got)
 		}
 	}
 }
 
 // What frames, routes or authorises a message is never dropped because a client
 // names it in Connection.
-func TestHopOptionsDrops(t *testing.T) {
-	var hop hopOptions
+func TestHopDrops(t *testing.T) {
+	var h hop
 	names := []string{"cookie", "X-Trace"}
 	for name := range kinds {
 		names = append(names, name)
 	}
-	if !hop.add([]byte(strings.Join(names, ", "))) {
+	if !h.add([]byte(strings.Join(names, ", "))) {
 		t.Fatal("one Connection field was refused")
 	}
 	drops := func(name string) bool {
-		return hop.drops(&field{name: []byte(name), kind: kindOf([]byte(name))})
+		return h.drops(&field{name: []byte(name), kind: kindOf([]byte(name))})
 	}
 	for name := range kinds {
 		for _, spelt := range spellings(name) {
-			if got, want := drops(spelt), name == "trailer"; got != want { // it only announces
+			if got, want := drops(spelt), name == "trailer" || kinds[name].ordinary(); got != want { // Trailer only announces
 				t.Errorf("%s is dropped: %v, want %v", spelt, got, want)
 			}
 		}
@@ -168,30 +173,30 @@ func TestHopOptionsDrops(t *testing.T) {
 	}
 }
 
-func TestHopOptionsAdd(t *testing.T) {
-	var hop hopOptions
+func TestHopAdd(t *testing.T) {
+	var h hop
 	for _, plain := range []string{"close", "Close", "keep-alive", "KEEP-ALIVE"} {
-		if !hop.add([]byte(plain)) || hop.n != 0 {
+		if !h.add([]byte(plain)) || h.n != 0 {
 			t.Errorf("%s takes a place", plain)
 		}
 	}
-	for i := range len(hop.values) {
-		if !hop.add([]byte("X-A")) {
+	for i := range len(h.values) {
+		if !h.add([]byte("X-A")) {
 			t.Errorf("option %d was refused", i+1)
 		}
 	}
-	if hop.add([]byte("X-A")) {
+	if h.add([]byte("X-A")) {
 		t.Error("more options than there is room for were accepted")
 	}
-	if !hop.add([]byte("close")) {
+	if !h.add([]byte("close")) {
 		t.Error("close was refused because there was no room")
 	}
-	hop = hopOptions{}
-	for _, size := range []int{maxHopOptions, maxHopOptions + 1} {
-		if ok := hop.add(bytes.Repeat([]byte(","), size)); ok != (size <= maxHopOptions) {
+	h = hop{}
+	for _, size := range []int{maxHopValues, maxHopValues + 1} {
+		if ok := h.add(bytes.Repeat([]byte(","), size)); ok != (size <= maxHopValues) {
 			t.Errorf("%d bytes: accepted %v", size, ok)
 		}
-		hop = hopOptions{}
+		h = hop{}
 	}
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package message
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ func isReceivedBy(name []byte) bool {
 		if colon := bytes.IndexByte(name, ':'); colon >= 0 {
 			host, port = name[:colon], name[colon:]
 		}
-		if len(host) == 0 || !onlyClass(host, classToken) {
+		if len(host) == 0 || !Token.HasAll(host) {
 			return false
 		}
 	}
@@ -52,11 +52,12 @@ func isReceivedBy(name []byte) bool {
 	return port[0] == ':' && len(port) <= len(":65535") && ok && n <= math.MaxUint16
 }
 
-// via holds the Via fields for messages received over HTTP/1.0 and HTTP/1.1, each with its CRLF.
+// Via holds the Via fields for messages received over HTTP/1.0 and HTTP/1.1, each with its CRLF.
 // They are empty if no Via is added.
-type via [2][]byte
+type Via [2][]byte
 
-func newVia(name ViaName) (v via) {
+// NewVia returns the fields of a name.
+func NewVia(name ViaName) (v Via) {
 	if name != "" {
 		v[0] = []byte("Via: 1.0 " + name + "\r\n")
 		v[1] = []byte("Via: 1.1 " + name + "\r\n")
@@ -64,8 +65,8 @@ func newVia(name ViaName) (v via) {
 	return v
 }
 
-// append appends the field for a received message.
-func (v *via) append(dst []byte, http10 bool) []byte {
+// Append appends the field for a received message.
+func (v *Via) Append(dst []byte, http10 bool) []byte {
 	if http10 {
 		return append(dst, v[0]...)
 	}

@@ -1,6 +1,17 @@
-package proxy
+package message
 
 import "bytes"
+
+// Framing is how the end of a body is determined (RFC 9112, section 6.3).
+type Framing uint8
+
+// The framings.
+const (
+	NoBody Framing = iota
+	FixedLength
+	Chunked
+	UntilClose // for responses only
+)
 
 // framingFields holds the fields that frame a response's body. The zero value holds none.
 type framingFields struct {
@@ -58,20 +69,20 @@ func (f *framingFields) lengthOnce(lines []byte) []byte {
 // is false if two readers could disagree on the end of the response: if more than one field frames
 // it, or if an interim response announces a body, since what follows may be that body or the final
 // response. A 101 passes: the bytes that follow belong to one client only.
-func (f *framingFields) framing(status int, head bool) (how framing, ok bool) {
+func (f *framingFields) framing(status int, head bool) (how Framing, ok bool) {
 	switch {
 	case f.codings > 1, f.codings == 1 && f.length != nil:
-		return noBody, false
+		return NoBody, false
 	case status < 200:
-		return noBody, status == switchingProtocols || !f.announceBody(status, head)
+		return NoBody, status == SwitchingProtocols || !f.announceBody(status, head)
 	case head, status == 204, status == 304:
-		return noBody, true
+		return NoBody, true
 	case f.codings == 1:
-		return chunked, true
+		return Chunked, true
 	case f.length != nil:
-		return fixedLength, true
+		return FixedLength, true
 	}
-	return untilClose, true
+	return UntilClose, true
 }
 
 // announceBody reports whether the header of a response without a body announces one. Some backends

@@ -1,0 +1,92 @@
+package message
+
+import "bytes"
+
+// Request is what the guard learns in its single pass over a request's header. Its slices point
+// into the header.
+type Request struct {
+	Method    []byte
+	Target    []byte // origin-form, as received; a refused request may have any form
+	Proto     []byte // as received
+	Authority []byte // the Host field or, if missing or empty, the target's authority
+	Header    []byte // the header block as received
+
+	HTTP10    bool
+	Head      bool // HEAD: the response has no body
+	Framing   Framing
+	Length    int64     // of a FixedLength body, in bytes
+	Expect    bool      // the client waits for 100 Continue before it sends the body
+	Upgrade   []byte    // the protocol that the client asks to switch to; nil: none
+	Key       []byte    // the value of the API key field; nil: there is none
+	Forwarded Forwarded // what a proxy in front of this one says
+
+	hop      hop
+	trailers bool // the client accepts trailers, according to TE
+	repeats  bool // there is an Idempotency-Key
+	keyed    bool // there is an API key field
+}
+
+// Forwarded holds the values that a proxy in front of this one has sent. They count only if that
+// proxy is trusted.
+type Forwarded struct {
+	addrs [8][]byte // X-Forwarded-For, line by line
+	n     int
+	told  [1][]byte // the last line of the client address field, if that is another one; nil: none
+	proto []byte
+	host  []byte
+}
+
+// note records one of the fields. ok is false if there are too many.
+func (f *Forwarded) note(line *field) (ok bool) {
+	switch line.kind {
+	case kindForwardedFor:
+		return f.add(line.value)
+	case kindForwardedProto:
+		f.proto = line.value
+	case kindForwardedHost:
+		f.host = line.value
+	}
+	return true
+}
+
+// add records one X-Forwarded-For line. ok is false if there are too many.
+func (f *Forwarded) add(value []byte) (ok bool) {
+	if f.n == len(f.addrs) {
+		return false
+	}
+	f.addrs[f.n] = value
+	f.n++
+	return true
+}
+
+// Lines returns the lines of the field that holds the client's address. The name "" stands for
+// X-Forwarded-For.
+func (f *Forwarded) Lines(field string) [][]byte {
+	if field == "" {
+		return f.addrs[:f.n]
+	}
+	return f.told[:]
+}
+
+// Idempotent reports whether sending the request twice has the same effect as sending it once: by
+// its method (RFC 9110, section 9.2.2), or because it has an Idempotency-Key and its backends honor
+// that.
+func (r *Request) Idempotent(honored bool) bool {
+	switch string(r.Method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return r.repeats && honored
+}
+
+// Path returns the target without its query, which may hold secrets. It returns nil for a target
+// that is not a path: such a request was refused, and its target may hold a password.
+func (r *Request) Path() []byte {
+	if len(r.Target) == 0 || r.Target[0] != '/' && r.Target[0] != '*' {
+		return nil
+	}
+	path, _, _ := bytes.Cut(r.Target, questionMark)
+	return path
+}
+
+var questionMark = []byte("?")

@@ -1,0 +1,135 @@
+package message
+
+import "net/netip"
+
+// Sender is what a backend is told about where a request comes from.
+type Sender struct {
+	Peer    netip.Addr // the other end of the connection
+	Client  netip.Addr // the peer or, if that is a trusted proxy, the client it names
+	Trusted bool       // the peer is a trusted proxy: its forwarding fields count
+}
+
+// AppendHeader appends the request's header as a backend gets it: the client's own fields, in order
+// and case, without those that end at this hop, and with those that tell the backend about the
+// client. host is the Host of a request that came without one.
+func (r *Request) AppendHeader(dst []byte, s *Sender, host []byte, via *Via) []byte {
+	dst = append(dst, r.Method...)
+	dst = append(dst, ' ')
+	dst = append(dst, r.Target...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	dst, hasHost := r.appendFields(dst, s)
+	if !hasHost {
+		if len(r.Authority) > 0 {
+			host = r.Authority
+		}
+		dst = appendField(dst, "Host: ", host)
+	}
+	if r.Framing == Chunked {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.Upgrade != nil {
+		dst = append(dst, "Connection: Upgrade\r\n"...)
+	}
+	if r.trailers {
+		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
+	}
+	dst = r.appendForwarded(dst, s)
+	dst = via.Append(dst, r.HTTP10)
+	return append(dst, "\r\n"...)
+}
+
+// appendFields appends the client's own fields, in order and case, without those that end at this
+// hop. host reports whether a Host is among them. Fields in which an untrusted peer gives a client
+// address are replaced, each by a single line with the peer's address.
+func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
+	var replaced uint8
+	for block := r.Header; len(block) > 0; {
+		f, rest := knownField(block)
+		if f.line == nil {
+			break
+		}
+		block = rest
+		switch f.kind {
+		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
+			kindForwardedFor, kindForwardedProto, kindForwardedHost:
+			continue
+		case kindUpgrade:
+			if r.Upgrade == nil {
+				continue
+			}
+		case kindForwarded:
+			if !s.Trusted {
+				continue
+			}
+		case kindHost:
+			if host = len(f.value) > 0; !host {
+				continue // an empty one says nothing: the target's authority may
+			}
+		case kindTrailer:
+			if r.Framing != Chunked || r.hop.drops(&f) {
+				continue
+			}
+		case kindOther, kindRealIP, kindRateLimit, kindLegacyRateLimit:
+			if r.hop.drops(&f) {
+				continue
+			}
+			if which := r.hop.addressField(&f); which != 0 && !s.Trusted {
+				if replaced&which == 0 {
+					dst = appendAddress(dst, f.name, s.Client)
+				}
+				replaced |= which
+				continue
+			}
+		}
+		dst = append(dst, f.line...)
+	}
+	return dst, host
+}
+
+// appendForwarded appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are
+// dropped. Values from a trusted proxy are kept, and its own address is added.
+func (r *Request) appendForwarded(dst []byte, s *Sender) []byte {
+	f := &r.Forwarded
+	dst = append(dst, "X-Forwarded-For: "...)
+	if s.Trusted {
+		for _, value := range f.addrs[:f.n] {
+			if len(value) > 0 {
+				dst = append(dst, value...)
+				dst = append(dst, ", "...)
+			}
+		}
+	}
+	dst = s.Peer.AppendTo(dst)
+	proto, host := protoHTTP, r.Authority
+	if s.Trusted && len(f.proto) > 0 {
+		proto = f.proto
+	}
+	if s.Trusted && len(f.host) > 0 {
+		host = f.host
+	}
+	dst = append(dst, "\r\n"...)
+	dst = appendField(dst, "X-Forwarded-Proto: ", proto)
+	if len(host) > 0 {
+		dst = appendField(dst, "X-Forwarded-Host: ", host)
+	}
+	return dst
+}
+
+var protoHTTP = []byte("http")
+
+func appendField(dst []byte, nameAndColon string, value []byte) []byte {
+	dst = append(dst, nameAndColon...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
+}
+
+// appendAddress appends a field whose value is an address.
+func appendAddress(dst, name []byte, addr netip.Addr) []byte {
+	dst = append(append(dst, name...), ": "...)
+	return append(addr.AppendTo(dst), "\r\n"...)
+}
+
+// AppendTrailers appends the last chunk of the request's body, with the trailers that go on.
+func (r *Request) AppendTrailers(dst []byte, t *Trailers) []byte {
+	return t.appendLastChunk(dst, &r.hop)
+}

@@ -1,0 +1,56 @@
+package message
+
+// AppendHeader appends the response's status line and the backend's fields, in order and case,
+// without those that end at this hop and those that it writes itself. chunks reports whether
+// trailers may follow. The empty line is left to the caller, which may add fields.
+func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet) []byte {
+	r.hop.own = own // also for the trailers
+	dst = r.appendStatusLine(dst)
+	bodiless := r.Status == 204 || r.Status < 200 // a Content-Length is not allowed there: RFC 9110, section 8.6
+	upgrade := r.Status == SwitchingProtocols || r.Status == UpgradeRequired
+	for block := r.fields; len(block) > 0; {
+		f, rest := knownField(block)
+		if f.line == nil {
+			break
+		}
+		block = rest
+		switch f.kind {
+		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding:
+			continue
+		case kindUpgrade:
+			if !upgrade {
+				continue
+			}
+		case kindContentLength:
+			if bodiless {
+				continue
+			}
+		case kindTrailer:
+			if !chunks || r.hop.drops(&f) {
+				continue
+			}
+		case kindOther, kindRateLimit, kindLegacyRateLimit:
+			if r.hop.drops(&f) {
+				continue
+			}
+		}
+		dst = append(dst, f.line...)
+	}
+	return dst
+}
+
+// appendStatusLine appends the status line with a space after the code, even where the backend's
+// has none.
+func (r *Response) appendStatusLine(dst []byte) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = append(dst, r.line[:3]...)
+	if r.line[3] != ' ' {
+		dst = append(dst, ' ')
+	}
+	return append(dst, r.line[3:]...)
+}
+
+// AppendTrailers appends the last chunk of the response's body, with the trailers that go on.
+func (r *Response) AppendTrailers(dst []byte, t *Trailers) []byte {
+	return t.appendLastChunk(dst, &r.hop)
+}
