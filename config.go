@@ -168,12 +168,8 @@ func (c *config) validateLoops(wrong func(path string, value any, allowed string
 	interfaces := interfaceAddresses()
 	for name, p := range c.Pools {
 		for i, b := range p.Backends {
-			address, err := proxy.ParseBackendURL(b.URL)
-			if err != nil {
-				continue
-			}
-			if key := c.ownListener(address, interfaces); key != "" {
-				wrong(fmt.Sprintf("pools.%s.backends[%d].url", name, i), b.URL,
+			if key := c.ownListener(b.URL, interfaces); key != "" {
+				wrong(fmt.Sprintf("pools.%s.backends[%d].url", name, i), b.URL.String(),
 					"another address: the balancer itself listens there ("+key+")")
 			}
 		}

@@ -131,15 +131,14 @@ func (c *config) limitsInWords() string {
 // healthTargets returns the backends of a pool as targets of the health checks.
 func healthTargets(name string, c *pool, balancer *proxy.Proxy, log zerolog.Logger) (targets []healthz.Target) {
 	for i, b := range c.Backends {
-		address, _ := proxy.ParseBackendURL(b.URL) // validated
 		targets = append(targets, healthz.Target{
-			Name: b.URL, Network: address.Network, Address: address.Address, Host: address.Host,
+			Name: b.URL.String(), Network: b.URL.Network(), Address: b.URL.Address(), Host: b.URL.Host(),
 			Report: func(up bool, cause error) {
 				balancer.Report(name, i, up)
 				if up {
-					log.Info().Str("pool", name).Str("backend", b.URL).Msg("backend is up")
+					log.Info().Str("pool", name).Str("backend", b.URL.String()).Msg("backend is up")
 				} else {
-					log.Warn().Str("pool", name).Str("backend", b.URL).AnErr("cause", cause).Msg("backend is out")
+					log.Warn().Str("pool", name).Str("backend", b.URL.String()).AnErr("cause", cause).Msg("backend is out")
 				}
 			},
 		})
@@ -160,12 +159,11 @@ func startDemo(ctx context.Context, group *errgroup.Group, listeners []net.Liste
 func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.Listener) {
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		for _, b := range pools[name].Backends {
-			address, _ := proxy.ParseBackendURL(b.URL) // validated
-			host, _, err := net.SplitHostPort(address.Address)
+			host, _, err := net.SplitHostPort(b.URL.Address())
 			if ip := net.ParseIP(host); err != nil || host != "localhost" && !ip.IsLoopback() {
 				continue
 			}
-			if ln, err := net.Listen(address.Network, address.Address); err == nil {
+			if ln, err := net.Listen(b.URL.Network(), b.URL.Address()); err == nil {
 				listeners = append(listeners, listen.Patient(ln, log))
 			}
 		}

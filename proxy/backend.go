@@ -18,7 +18,7 @@ import (
 
 // backend is one server that requests are sent to. It is safe for concurrent use.
 type backend struct {
-	BackendAddress
+	url       URL
 	pool      *pool
 	name      string // as metrics and logs name it
 	weight    int
@@ -37,13 +37,9 @@ type backend struct {
 const maxIdle = 60 * time.Second
 
 func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
-	address, err := ParseBackendURL(c.URL)
-	if err != nil {
-		panic("BUG: a backend's URL was not validated: " + err.Error())
-	}
-	b := &backend{BackendAddress: address, pool: p, name: address.Address, weight: c.Weight, hash: balance.StringKey(c.URL), hostField: []byte(address.Host)}
+	b := &backend{url: c.URL, pool: p, name: c.URL.address, weight: c.Weight, hash: balance.StringKey(c.URL.text), hostField: []byte(c.URL.host)}
 	dialer := net.Dialer{Timeout: connect}
-	b.idle.Addr = address.Address
+	b.idle.Addr = c.URL.address
 	b.idle.MaxConns = c.MaxConnections
 	if c.MaxConnections == 0 {
 		b.idle.MaxConns = math.MaxInt32
@@ -51,7 +47,7 @@ func newBackend(p *pool, c BackendConfig, connect time.Duration) *backend {
 	b.idle.MaxIdleConnDuration = maxIdle
 	b.idle.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
 	b.idle.Dial = func(string) (net.Conn, error) {
-		conn, err := dialer.DialContext(context.Background(), address.Network, address.Address)
+		conn, err := dialer.DialContext(context.Background(), c.URL.network, c.URL.address)
 		if err != nil {
 			return nil, err
 		}

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +22,7 @@ type ServerConfig struct {
 	MaxHeaderSize     Size           `yaml:"max_header_size"`
 	MaxBodySize       Size           `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have their own bounds; 0 means no limit
 	MaxConnections    int            `yaml:"max_connections"` // 0 means no limit
-	TrustedProxies    []string       `yaml:"trusted_proxies"`
+	TrustedProxies    []Prefix       `yaml:"trusted_proxies"`
 	ClientIPHeader    ClientIPHeader `yaml:"client_ip_header"` // the field that trusted proxies set
 	ProxyProtocol     bool           `yaml:"proxy_protocol"`   // trusted proxies send a PROXY header; needs at least one
 	Via               ViaName        `yaml:"via"`              // "": no Via is added
@@ -60,9 +57,9 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	if c.MaxConnections < 0 || c.MaxConnections > math.MaxInt32 {
 		wrong("max_connections", c.MaxConnections, "a number of connections, or 0 for no limit")
 	}
-	for i, s := range c.TrustedProxies {
-		if _, err := parsePrefix(s); err != nil {
-			wrong(fmt.Sprintf("trusted_proxies[%d]", i), s, "an address such as 10.0.0.1 or a range such as 10.0.0.0/8")
+	for i, p := range c.TrustedProxies {
+		if !p.IsValid() {
+			wrong(fmt.Sprintf("trusted_proxies[%d]", i), "", allowedPrefix)
 		}
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
@@ -80,9 +77,9 @@ type PoolConfig struct {
 
 // BackendConfig is one backend of a pool.
 type BackendConfig struct {
-	URL            string `yaml:"url"`
-	Weight         int    `yaml:"weight"`
-	MaxConnections int    `yaml:"max_connections"` // 0 means no limit
+	URL            URL `yaml:"url"`
+	Weight         int `yaml:"weight"`
+	MaxConnections int `yaml:"max_connections"` // 0 means no limit
 }
 
 // TimeoutConfig holds a pool's timeouts.
@@ -123,12 +120,12 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	seen := map[string]int{}
 	for i, b := range c.Backends {
 		at := fmt.Sprintf("backends[%d].", i)
-		if a, err := ParseBackendURL(b.URL); err != nil {
-			wrong(at+"url", b.URL, err.Error())
-		} else if first, twice := seen[a.Address]; twice {
-			wrong(at+"url", b.URL, fmt.Sprintf("each backend once; backends[%d] is the same", first))
+		if first, twice := seen[b.URL.Address()]; b.URL.IsZero() {
+			wrong(at+"url", "", allowedURL)
+		} else if twice {
+			wrong(at+"url", b.URL.String(), fmt.Sprintf("each backend once; backends[%d] is the same", first))
 		} else {
-			seen[a.Address] = i
+			seen[b.URL.Address()] = i
 		}
 		if b.Weight < 1 || b.Weight > maxWeight {
 			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
@@ -194,49 +191,6 @@ func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string
 	}
 }
 
-// BackendAddress is a backend's URL, parsed.
-type BackendAddress struct {
-	Network string // tcp or unix
-	Address string // host:port, or the socket's path
-	Host    string // the value of its Host field
-}
-
-// ParseBackendURL parses http://host:port or unix:/path.
-func ParseBackendURL(s string) (BackendAddress, error) {
-	const allowed = "http://host:port or unix:/path"
-	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		if !strings.HasPrefix(path, "/") {
-			return BackendAddress{}, fmt.Errorf("%s, the path with its leading /", allowed)
-		}
-		return BackendAddress{Network: "unix", Address: path, Host: "localhost"}, nil
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Scheme != "http" || u.Hostname() == "":
-		return BackendAddress{}, errors.New(allowed)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
-		return BackendAddress{}, errors.New(allowed + ", without user, path or query")
-	}
-	if err := checkBackendHost(u.Hostname()); err != nil {
-		return BackendAddress{}, fmt.Errorf("%s with %w", allowed, err)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
-	if !isPort(port) || port == "0" {
-		return BackendAddress{}, errors.New(allowed + " with a port from 1 to 65535, without a leading zero")
-	}
-	return BackendAddress{Network: "tcp", Address: net.JoinHostPort(u.Hostname(), port), Host: u.Host}, nil
-}
-
-// isPort reports whether s is a port in decimal digits. A leading zero is refused because it may
-// mean octal.
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && strconv.FormatUint(n, 10) == s
-}
-
 // Size is a number of bytes, written as 16KiB, 8MiB, 1GiB or a plain number.
 type Size int64
 
@@ -262,21 +216,4 @@ func checkTimeout(wrong func(path string, value any, allowed string), path strin
 	if d < time.Millisecond || d > 24*time.Hour {
 		wrong(path, d, "a time from 1ms to 24h, such as 250ms or 30s")
 	}
-}
-
-// parsePrefix parses an address or a range of addresses.
-func parsePrefix(s string) (netip.Prefix, error) {
-	if strings.Contains(s, "/") {
-		p, err := netip.ParsePrefix(s)
-		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // no peer's address has that form
-			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-		}
-		return p.Masked(), err
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	a = a.Unmap().WithZone("")
-	return netip.PrefixFrom(a, a.BitLen()), nil
 }

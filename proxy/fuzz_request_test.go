@@ -17,7 +17,7 @@ func fuzzProxies() (trusting, stranger *Proxy) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Server.ClientIPHeader = "CF-Connecting-IP"
 	stranger = New(o)
-	o.Server.TrustedProxies = []string{"192.0.2.0/24"}
+	o.Server.TrustedProxies = prefixes("192.0.2.0/24")
 	return New(o), stranger
 }
 

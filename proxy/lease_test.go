@@ -212,7 +212,7 @@ func TestLimitedHasNoLease(t *testing.T) {
 			t.Errorf("request %d: got %d, want %d", i+1, got.StatusCode, want)
 		}
 		if want == 429 {
-			checkProblem(t, got, 429, "limited", o.Pools["main"].Backends[0].URL)
+			checkProblem(t, got, 429, "limited", o.Pools["main"].Backends[0].URL.String())
 		}
 		if n := underWay(o.Limiter); n != 0 {
 			t.Errorf("after request %d, %d are under way", i+1, n)

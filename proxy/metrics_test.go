@@ -129,7 +129,7 @@ func TestMetricsAddUp(t *testing.T) {
 	o := testOptions(url)
 	o.Pools["dead"] = DefaultPoolConfig()
 	c := o.Pools["dead"]
-	c.Backends = []BackendConfig{{URL: dead, Weight: 1}, {URL: "http://127.0.0.1:2", Weight: 1}}
+	c.Backends = []BackendConfig{{URL: mustURL(dead), Weight: 1}, {URL: mustURL("http://127.0.0.1:2"), Weight: 1}}
 	o.Pools["dead"] = c
 	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}, {Path: "/dead", Pool: "dead"}}
 	o.Limiter = limits(14, 0.0001)
@@ -185,7 +185,7 @@ func TestMetricsAddUp(t *testing.T) {
 func TestMetricsLabels(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Pools = map[string]PoolConfig{"a\"b\\c\td\u00e9\u200b": {
-		Backends: []BackendConfig{{URL: "unix:/tmp/\"\\\t\u00e9\x01", Weight: 1}},
+		Backends: []BackendConfig{{URL: mustURL("unix:/tmp/\"\\\t\u00e9\x01"), Weight: 1}},
 		Retry:    RetryConfig{Attempts: 1},
 	}}
 	if len(metricsOf(t, New(o))) == 0 {

@@ -6,7 +6,7 @@ import "testing"
 func newTestPool() *pool {
 	c := DefaultPoolConfig()
 	for _, url := range []string{"http://a", "http://b", "http://c"} {
-		c.Backends = append(c.Backends, BackendConfig{URL: url, Weight: 1})
+		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(url), Weight: 1})
 	}
 	return newPool("main", c)
 }

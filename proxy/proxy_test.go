@@ -23,7 +23,7 @@ import (
 func testOptions(backends ...string) Options {
 	pool := DefaultPoolConfig()
 	for _, b := range backends {
-		pool.Backends = append(pool.Backends, BackendConfig{URL: b, Weight: 1})
+		pool.Backends = append(pool.Backends, BackendConfig{URL: mustURL(b), Weight: 1})
 	}
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
@@ -33,6 +33,26 @@ func testOptions(backends ...string) Options {
 		Access: AccessOff,
 		Log:    zerolog.Nop(),
 	}
+}
+
+// mustURL parses a backend's URL.
+func mustURL(text string) URL {
+	u, err := ParseURL(text)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}
+
+// prefixes parses addresses and ranges, as in server.trusted_proxies.
+func prefixes(texts ...string) []Prefix {
+	all := make([]Prefix, len(texts))
+	for i, text := range texts {
+		if err := all[i].UnmarshalText([]byte(text)); err != nil {
+			panic(err)
+		}
+	}
+	return all
 }
 
 // startProxy serves on a free port until the test ends, and returns the address.
