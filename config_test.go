@@ -14,10 +14,10 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"loadbalancer/clients"
-	"loadbalancer/healthz"
 	"loadbalancer/limiter"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/upstream"
 )
 
 // smallest is the smallest valid config file.
@@ -40,17 +40,17 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	main := &pool{PoolConfig: proxy.DefaultPoolConfig(), Health: healthz.DefaultConfig()}
+	main := upstream.DefaultPoolConfig()
 	main.Health.Path = "/healthz" // the fake backends have it
 	for port := 8100; port <= 8109; port++ {
-		url, err := proxy.ParseURL("http://127.0.0.1:" + strconv.Itoa(port))
+		url, err := upstream.ParseURL("http://127.0.0.1:" + strconv.Itoa(port))
 		if err != nil {
 			t.Fatal(err)
 		}
-		main.Backends = append(main.Backends, proxy.BackendConfig{URL: url, Weight: 1})
+		main.Backends = append(main.Backends, upstream.BackendConfig{URL: url, Weight: 1})
 	}
 	want := defaultConfig()
-	want.Pools = map[string]*pool{"main": main}
+	want.Pools = map[string]upstream.PoolConfig{"main": main}
 	want.Management.APIOnProxy = true       // for the README's curl lines
 	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	// These are [] in the file.

@@ -19,23 +19,24 @@ import (
 // may import. The arrows point down. A package that is missing here fails the test, as does
 // one that is gone.
 var mayImport = map[string][]string{
-	"":              {"bench/backend", "clients", "healthz", "limiter", "management", "proxy", "proxy/listen"},
-	"bench":         {"bench/backend", "bench/load", "bench/report"},
-	"bench/backend": {},
-	"bench/load":    {},
-	"bench/report":  {"bench/load"},
-	"clients":       {"clients/rest", "limiter"},
-	"clients/rest":  {},
-	"docs/bucket":   {"limiter"},
-	"healthz":       {},
-	"limiter":       {},
-	"management":    {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
-	"proxy":         {"limiter", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/wire"},
-	"proxy/balance": {},
-	"proxy/listen":  {},
-	"proxy/metrics": {},
-	"proxy/reason":  {},
-	"proxy/wire":    {},
+	"":               {"bench/backend", "clients", "limiter", "management", "proxy", "proxy/listen", "proxy/upstream"},
+	"bench":          {"bench/backend", "bench/load", "bench/report"},
+	"bench/backend":  {},
+	"bench/load":     {},
+	"bench/report":   {"bench/load"},
+	"clients":        {"clients/rest", "limiter"},
+	"clients/rest":   {},
+	"docs/bucket":    {"limiter"},
+	"healthz":        {},
+	"limiter":        {},
+	"management":     {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
+	"proxy":          {"limiter", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/upstream", "proxy/wire"},
+	"proxy/balance":  {},
+	"proxy/listen":   {},
+	"proxy/metrics":  {},
+	"proxy/reason":   {},
+	"proxy/upstream": {"healthz", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/wire"},
+	"proxy/wire":     {},
 }
 
 // mayNameFasthttp are the files that may import fasthttp: those at the edge, where its types
@@ -53,12 +54,12 @@ var mayNameFasthttp = []string{
 	"management/api.go",
 	"management/server.go",
 	"proxy/api.go",
-	"proxy/backend.go",
 	"proxy/caller.go",
 	"proxy/date.go",
 	"proxy/exchange.go",
 	"proxy/handler.go",
 	"proxy/server.go",
+	"proxy/upstream/conns.go",
 }
 
 // The bounds of what one reader can hold in mind. Those of package proxy are what it has: a change
@@ -66,8 +67,8 @@ var mayNameFasthttp = []string{
 const (
 	maxFunction    = 60  // lines, from func to the closing brace
 	maxFile        = 400 // lines
-	maxLoop        = 43  // files of package proxy that reach each other; the goal is 6
-	maxMethods     = 45  // of one type of package proxy; the goal is 20
+	maxLoop        = 39  // files of package proxy that reach each other; the goal is 6
+	maxMethods     = 43  // of one type of package proxy; the goal is 20
 	maxProxyFields = 31  // of one struct of package proxy; the goal is 12
 )
 

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
-
-	"loadbalancer/proxy/balance"
 )
 
 // ServerConfig is the server section without its listener.
@@ -64,81 +62,6 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		wrong("proxy_protocol", c.ProxyProtocol, "false, or list the proxies that send the PROXY header in server.trusted_proxies")
-	}
-}
-
-// PoolConfig is one entry of the pools section, without its health checks.
-type PoolConfig struct {
-	Balance  balance.Policy  `yaml:"balance"`
-	Backends []BackendConfig `yaml:"backends"`
-	Timeouts TimeoutConfig   `yaml:"timeouts"`
-	Retry    RetryConfig     `yaml:"retry"`
-}
-
-// BackendConfig is one backend of a pool.
-type BackendConfig struct {
-	URL            URL `yaml:"url"`
-	Weight         int `yaml:"weight"`
-	MaxConnections int `yaml:"max_connections"` // 0 means no limit
-}
-
-// TimeoutConfig holds a pool's timeouts.
-type TimeoutConfig struct {
-	Connect        time.Duration `yaml:"connect"`
-	ResponseHeader time.Duration `yaml:"response_header"`
-	Tunnel         time.Duration `yaml:"tunnel"` // longest pause after 101 Switching Protocols
-}
-
-// RetryConfig says which requests may be retried, and how often.
-type RetryConfig struct {
-	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend
-	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
-}
-
-// DefaultPoolConfig returns a pool's values before its section is read.
-func DefaultPoolConfig() PoolConfig {
-	return PoolConfig{
-		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
-		Retry:    RetryConfig{Attempts: 3},
-	}
-}
-
-// UnmarshalYAML sets a backend's defaults before it decodes it.
-func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
-	type plain BackendConfig
-	*c = BackendConfig{Weight: 1}
-	return n.Decode((*plain)(c))
-}
-
-const maxWeight = 1000
-
-// Validate calls wrong once for each fault, with its path below the pool.
-func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
-	if len(c.Backends) == 0 {
-		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
-	}
-	seen := map[string]int{}
-	for i, b := range c.Backends {
-		at := fmt.Sprintf("backends[%d].", i)
-		if first, twice := seen[b.URL.Address()]; b.URL.IsZero() {
-			wrong(at+"url", "", allowedURL)
-		} else if twice {
-			wrong(at+"url", b.URL.String(), fmt.Sprintf("each backend once; backends[%d] is the same", first))
-		} else {
-			seen[b.URL.Address()] = i
-		}
-		if b.Weight < 1 || b.Weight > maxWeight {
-			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
-		}
-		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
-			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
-		}
-	}
-	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
-	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
-	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
-	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
-		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}
 }
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -60,35 +59,6 @@ func TestServerConfigValidate(t *testing.T) {
 	}
 }
 
-func TestPoolConfigValidate(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		set  func(*PoolConfig)
-		want []string
-	}{
-		{"defaults", func(*PoolConfig) {}, nil},
-		{"no backends", func(c *PoolConfig) { c.Backends = nil }, []string{"backends"}},
-		{"no url", func(c *PoolConfig) { c.Backends[1].URL = URL{} }, []string{"backends[1].url"}},
-		{"twice", func(c *PoolConfig) { c.Backends[1].URL = mustURL("http://a:80/") }, []string{"backends[1].url"}},
-		{"weights", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = 0, maxWeight+1 }, []string{"backends[0].weight", "backends[1].weight"}},
-		{"greatest weight", func(c *PoolConfig) { c.Backends[0].Weight = maxWeight }, nil},
-		{"connections", func(c *PoolConfig) { c.Backends[0].MaxConnections = -1 }, []string{"backends[0].max_connections"}},
-		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header", "timeouts.tunnel"}},
-		{"no attempts", func(c *PoolConfig) { c.Retry.Attempts = 0 }, []string{"retry.attempts"}},
-		{"most attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts }, nil},
-		{"too many attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts + 1 }, []string{"retry.attempts"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			c := DefaultPoolConfig()
-			c.Backends = []BackendConfig{{URL: mustURL("http://a"), Weight: 1}, {URL: mustURL("http://b"), Weight: 1}}
-			test.set(&c)
-			if got := faults(c.Validate); !slices.Equal(got, test.want) {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
-}
-
 func TestValidateRoutes(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -118,35 +88,6 @@ func TestValidateRoutes(t *testing.T) {
 	}
 }
 
-func TestParseURL(t *testing.T) {
-	for url, want := range map[string][3]string{
-		"http://a":              {"tcp", "a:80", "a"},
-		"http://a:8100":         {"tcp", "a:8100", "a:8100"},
-		"http://a:8100/":        {"tcp", "a:8100", "a:8100"},
-		"HTTP://127.0.0.1:1":    {"tcp", "127.0.0.1:1", "127.0.0.1:1"},
-		"http://[::1]":          {"tcp", "[::1]:80", "[::1]"},
-		"http://[::1]:65535":    {"tcp", "[::1]:65535", "[::1]:65535"},
-		"unix:/run/backend.soc": {"unix", "/run/backend.soc", "localhost"},
-	} {
-		u, err := ParseURL(url)
-		if got := [3]string{u.Network(), u.Address(), u.Host()}; err != nil || got != want || u.String() != url || u.IsZero() {
-			t.Errorf("%s: got %q, %v", url, got, err)
-		}
-	}
-	for _, url := range []string{
-		"a", "a:80", "127.0.0.1:80", "//a:80", "https://a", "ftp://a", "http://", "http:///p", "http://:80", "http://a:0", "http://a:65536",
-		"http://a:b", "http://a:080", "http://a/p", "http://a?q", "http://a#f", "http://u@a", "http://u:p@a", "http://a b", "http://::1", "http:a", "unix:", "unix:a",
-	} {
-		got, err := ParseURL(url)
-		if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "http://host:port or unix:/path") {
-			t.Errorf("%q: got %+v, %v", url, got, err)
-		}
-	}
-	if got, err := ParseURL(""); err != nil || !got.IsZero() {
-		t.Errorf("an empty URL: got %+v, %v", got, err)
-	}
-}
-
 func TestSize(t *testing.T) {
 	for text, want := range map[string]Size{
 		"0": 0, "16384": 16384, "16KiB": 16 << 10, "16 KiB": 16 << 10, "8MiB": 8 << 20, "1GiB": 1 << 30, "2TiB": 2 << 40, `"16KiB"`: 16 << 10,
@@ -162,15 +103,5 @@ func TestSize(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &s); err == nil || !strings.Contains(err.Error(), "16KiB") {
 			t.Errorf("%s: got %d, %v", text, s, err)
 		}
-	}
-}
-
-func TestBackendDefaults(t *testing.T) {
-	var c PoolConfig
-	if err := yaml.Unmarshal([]byte("backends: [{url: http://a}, {url: http://b, weight: 0, max_connections: 7}]"), &c); err != nil {
-		t.Fatal(err)
-	}
-	if got := fmt.Sprint(c.Backends); got != "[{http://a 1 0} {http://b 0 7}]" {
-		t.Errorf("got %s", got)
 	}
 }

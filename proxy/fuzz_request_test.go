@@ -106,7 +106,7 @@ func FuzzRequestHeader(f *testing.F) {
 			return
 		}
 		p.identify(x)
-		x.backend = p.pools[0].backends[0]
+		x.backend = p.pools[0].Pick(x.key, x.started, &x.tried)
 		out := string(p.appendRequestHeader(nil, x))
 		checkRequest(t, x, out)
 		header, _, _ := strings.Cut(raw, "\r\n\r\n")

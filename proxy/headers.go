@@ -1,5 +1,7 @@
 package proxy
 
+import "loadbalancer/proxy/upstream"
+
 // appendRequestHeader appends the request's header as the backend gets it: the client's own fields,
 // in order and case, without those that end at this hop, and with those that tell the backend about
 // the client.
@@ -77,11 +79,11 @@ func (x *exchange) appendClientFields(dst []byte) (_ []byte, host bool) {
 }
 
 // hostFor returns the Host of a request that came without one.
-func (r *request) hostFor(b *backend) []byte {
+func (r *request) hostFor(b *upstream.Backend) []byte {
 	if len(r.authority) > 0 {
 		return r.authority
 	}
-	return b.hostField
+	return b.HostField()
 }
 
 // appendForwarded appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are

@@ -18,15 +18,11 @@ func (p *Proxy) retry(x *exchange, why reason.Code) bool {
 	default:
 		return false
 	}
-	if x.tried.n >= x.pool.attempts || !x.repeatable() || !x.pool.hasUntried(&x.tried) {
+	if x.tried.Len() >= x.pool.Retry().Attempts || !x.repeatable() || !x.pool.HasUntried(&x.tried) {
 		return false
 	}
 	// Not x.started: a request that began long ago and fails now puts its load on the backends now.
-	if x.unsent || x.pool.budget.spend(time.Now()) {
-		return true
-	}
-	x.pool.metrics.retriesDenied.Add(1)
-	return false
+	return x.unsent || x.pool.SpendRetry(time.Now())
 }
 
 // repeatable reports whether the request may be sent again: either none of it was sent, or it is
@@ -43,5 +39,5 @@ func (x *exchange) idempotent() bool {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
 		return true
 	}
-	return x.request.keyed && x.pool.idempotencyKey
+	return x.request.keyed && x.pool.Retry().IdempotencyKey
 }

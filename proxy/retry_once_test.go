@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"loadbalancer/proxy/upstream"
 )
 
 // sightings counts how often each request, known by its target, began to arrive.
@@ -159,7 +161,7 @@ func TestRepeatable(t *testing.T) {
 		{"a byte has come", &exchange{request: request{method: []byte("GET")}, response: response{in: inbound{any: true}}}, false},
 		{"too much was taken", &exchange{request: request{method: []byte("PUT")}, upload: upload{kept: keptBody{lost: true}}}, false},
 	} {
-		test.x.pool = &pool{}
+		test.x.pool = &upstream.Pool{}
 		if got := test.x.repeatable(); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}

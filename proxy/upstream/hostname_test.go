@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"strings"
@@ -12,8 +12,8 @@ func TestHostNames(t *testing.T) {
 		"a", "a.example", "a.example.", "A-1.example", "_http.a.example", "xn--bcher-kva.example", label, label + ".example.",
 		longest, longest + ".", "3f9c1e7ab25d", "1a", "a.1b", "0xyz",
 	} {
-		if err := checkRouteHost(host); err != nil {
-			t.Errorf("route to %s: %v", host, err)
+		if err := CheckHostName(host); err != nil {
+			t.Errorf("%s: %v", host, err)
 		}
 		if _, err := ParseURL("http://" + host + ":8100"); err != nil {
 			t.Errorf("backend %s: %v", host, err)
@@ -22,8 +22,8 @@ func TestHostNames(t *testing.T) {
 	for _, host := range []string{
 		".", "..", ".a", "a..b", "a..", label + "a", "a." + label + "a.b", longest + "b", longest + "b.", "bücher.example", "a b", "a\tb",
 	} {
-		if err := checkRouteHost(host); err == nil {
-			t.Errorf("a route may have the host %q", host)
+		if err := CheckHostName(host); err == nil {
+			t.Errorf("CheckHostName accepts %q", host)
 		}
 		if _, err := ParseURL("http://" + host + ":8100"); err == nil {
 			t.Errorf("a backend may have the host %q", host)

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"errors"
@@ -16,9 +16,9 @@ const allowedURL = "http://host:port or unix:/path"
 // URL was given. URLs can be compared, but several may lead to the same address.
 type URL struct {
 	text    string
-	network string
-	address string
-	host    string
+	network string // tcp or unix
+	address string // host:port, or the path of the socket
+	host    string // the Host field of requests that have none of their own
 }
 
 // ParseURL parses a URL. "" is the zero value. Its error says what is allowed.
@@ -76,6 +76,3 @@ func (u URL) Network() string { return u.network }
 
 // Address returns host:port, or the path of the unix socket.
 func (u URL) Address() string { return u.address }
-
-// Host returns the Host field of requests that have none of their own.
-func (u URL) Host() string { return u.host }
