@@ -9,25 +9,24 @@ import (
 	"strings"
 
 	"github.com/rs/zerolog"
-	"gopkg.in/yaml.v3"
 
 	"loadbalancer/clients"
-	"loadbalancer/healthz"
 	"loadbalancer/limiter"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/upstream"
 )
 
 // config is the whole file, composed of each package's part.
 type config struct {
-	Server     serverConfig        `yaml:"server"`
-	Management management.Config   `yaml:"management"`
-	Pools      map[string]*pool    `yaml:"pools"`
-	Routes     []proxy.RouteConfig `yaml:"routes"`
-	Limiter    limiterConfig       `yaml:"limiter"`
-	Clients    clients.Config      `yaml:"clients"`
-	Log        logConfig           `yaml:"log"`
+	Server     serverConfig                   `yaml:"server"`
+	Management management.Config              `yaml:"management"`
+	Pools      map[string]upstream.PoolConfig `yaml:"pools"`
+	Routes     []proxy.RouteConfig            `yaml:"routes"`
+	Limiter    limiterConfig                  `yaml:"limiter"`
+	Clients    clients.Config                 `yaml:"clients"`
+	Log        logConfig                      `yaml:"log"`
 }
 
 // serverConfig joins the listener and the settings of its connections.
@@ -36,24 +35,11 @@ type serverConfig struct {
 	listen.Config      `yaml:",inline"`
 }
 
-// pool joins what the proxy and the health checks need to know about a pool.
-type pool struct {
-	proxy.PoolConfig `yaml:",inline"`
-	Health           healthz.Config `yaml:"health"`
-}
-
 // limiterConfig joins the limits and the requests that are exempt from them, which the proxy
 // recognizes.
 type limiterConfig struct {
 	limiter.Config `yaml:",inline"`
 	Exempt         proxy.ExemptConfig `yaml:"exempt"`
-}
-
-// UnmarshalYAML sets a pool's defaults before it decodes it.
-func (p *pool) UnmarshalYAML(n *yaml.Node) error {
-	type plain pool
-	*p = pool{PoolConfig: proxy.DefaultPoolConfig(), Health: healthz.DefaultConfig()}
-	return n.Decode((*plain)(p))
 }
 
 // logConfig is the log section.
@@ -146,7 +132,6 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 			wrong("pools."+name, fmt.Sprintf("the name %q", name), "a name of letters, digits, and . _ -")
 		}
 		c.Pools[name].Validate(at("pools." + name))
-		c.Pools[name].Health.Validate(at("pools." + name + ".health"))
 	}
 	c.validateLoops(wrong)
 	proxy.ValidateRoutes(c.Routes, names, wrong)
@@ -168,12 +153,8 @@ func (c *config) validateLoops(wrong func(path string, value any, allowed string
 	interfaces := interfaceAddresses()
 	for name, p := range c.Pools {
 		for i, b := range p.Backends {
-			address, err := proxy.ParseBackendURL(b.URL)
-			if err != nil {
-				continue
-			}
-			if key := c.ownListener(address, interfaces); key != "" {
-				wrong(fmt.Sprintf("pools.%s.backends[%d].url", name, i), b.URL,
+			if key := c.ownListener(b.URL, interfaces); key != "" {
+				wrong(fmt.Sprintf("pools.%s.backends[%d].url", name, i), b.URL.String(),
 					"another address: the balancer itself listens there ("+key+")")
 			}
 		}

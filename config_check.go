@@ -95,7 +95,7 @@ func (d *document) checkList(n *yaml.Node, t reflect.Type, path string) *yaml.No
 	list := &yaml.Node{Kind: yaml.SequenceNode}
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if item.ShortTag() == "!!null" && t.Elem().Kind() != reflect.Struct { // the decoder would leave it out
+		if item.ShortTag() == "!!null" && !isSection(t.Elem()) { // the decoder would leave it out
 			list.Content = append(list.Content, d.mistyped(item, t.Elem(), at, "a value, or remove the entry"))
 			continue
 		}

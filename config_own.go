@@ -7,13 +7,13 @@ import (
 	"slices"
 	"strings"
 
-	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/upstream"
 )
 
 // ownListener returns the key of the balancer's own listener at a backend's address, or "". A
 // request sent there would come back to the balancer endlessly.
-func (c *config) ownListener(backend proxy.BackendAddress, interfaces []netip.Addr) string {
+func (c *config) ownListener(backend upstream.URL, interfaces []netip.Addr) string {
 	switch {
 	case leadsTo(backend, c.Server.Listen, interfaces):
 		return "server.listen"
@@ -25,16 +25,16 @@ func (c *config) ownListener(backend proxy.BackendAddress, interfaces []netip.Ad
 
 // leadsTo reports whether a connection to a backend reaches the listener. Names other than
 // localhost are not looked up.
-func leadsTo(backend proxy.BackendAddress, listener listen.Address, interfaces []netip.Addr) bool {
+func leadsTo(backend upstream.URL, listener listen.Address, interfaces []netip.Addr) bool {
 	if socket, ok := listener.Socket(); ok {
 		path, err := filepath.Abs(socket)
-		return err == nil && backend.Network == "unix" && filepath.Clean(backend.Address) == path
+		return err == nil && backend.Network() == "unix" && filepath.Clean(backend.Address()) == path
 	}
 	listenHost, listenPort := listener.HostPort()
 	if listenPort == "0" {
 		return false
 	}
-	host, port, err := net.SplitHostPort(backend.Address)
+	host, port, err := net.SplitHostPort(backend.Address())
 	if err != nil || port != listenPort {
 		return false
 	}

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"loadbalancer/proxy"
+	"loadbalancer/proxy/upstream"
 )
 
 func TestLeadsTo(t *testing.T) {
@@ -50,7 +50,7 @@ func TestLeadsTo(t *testing.T) {
 		{"unix:/run/a.sock", ":8080", false},
 		{"http://127.0.0.1:8080", "unix:/run/a.sock", false},
 	} {
-		backend, err := proxy.ParseBackendURL(test.backend)
+		backend, err := upstream.ParseURL(test.backend)
 		if err != nil {
 			t.Fatal(err)
 		}

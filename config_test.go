@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,10 +14,10 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"loadbalancer/clients"
-	"loadbalancer/healthz"
 	"loadbalancer/limiter"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/upstream"
 )
 
 // smallest is the smallest valid config file.
@@ -39,18 +40,22 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	main := &pool{PoolConfig: proxy.DefaultPoolConfig(), Health: healthz.DefaultConfig()}
+	main := upstream.DefaultPoolConfig()
 	main.Health.Path = "/healthz" // the fake backends have it
 	for port := 8100; port <= 8109; port++ {
-		main.Backends = append(main.Backends, proxy.BackendConfig{URL: "http://127.0.0.1:" + strconv.Itoa(port), Weight: 1})
+		url, err := upstream.ParseURL("http://127.0.0.1:" + strconv.Itoa(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		main.Backends = append(main.Backends, upstream.BackendConfig{URL: url, Weight: 1})
 	}
 	want := defaultConfig()
-	want.Pools = map[string]*pool{"main": main}
+	want.Pools = map[string]upstream.PoolConfig{"main": main}
 	want.Management.APIOnProxy = true       // for the README's curl lines
 	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	// These are [] in the file.
 	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
-	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []string{}, management.TokenConfigs{}
+	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []proxy.Prefix{}, management.TokenConfigs{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
 	}
@@ -178,7 +183,7 @@ func TestConfigWithoutAFile(t *testing.T) {
 func TestConfigWithByteOrderMark(t *testing.T) {
 	text := "\ufeffpools:\r\n  main:\r\n    backends:\r\n      - url: http://127.0.0.1:8100\r\n"
 	c, err := parseConfig("lb.yaml", []byte(text), environment(nil))
-	if err != nil || c.Pools["main"].Backends[0].URL != "http://127.0.0.1:8100" {
+	if err != nil || c.Pools["main"].Backends[0].URL.String() != "http://127.0.0.1:8100" {
 		t.Errorf("got %+v, %v", c.Pools["main"], err)
 	}
 }
@@ -293,7 +298,7 @@ func TestEnvironmentTypes(t *testing.T) {
 	want.Enabled, want.Default.Limit = false, limiter.Limit{Capacity: 12, RatePerSecond: 0.5}
 	s := c.Server
 	if s.MaxConnections != 12 || s.IdleTimeout.Seconds() != 5 || s.MaxBodySize != 1<<20 ||
-		!reflect.DeepEqual(s.TrustedProxies, []string{"10.0.0.0/8"}) || c.Limiter.Config != want {
+		!reflect.DeepEqual(s.TrustedProxies, []proxy.Prefix{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}}) || c.Limiter.Config != want {
 		t.Errorf("got %+v and %+v", s, c.Limiter)
 	}
 }
@@ -358,8 +363,8 @@ func FuzzConfig(f *testing.F) {
 		})
 		for _, p := range c.Pools {
 			for _, b := range p.Backends {
-				if _, err := proxy.ParseBackendURL(b.URL); err != nil {
-					t.Error(err)
+				if b.URL.IsZero() {
+					t.Error("accepted a backend without a URL")
 				}
 			}
 		}

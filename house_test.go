@@ -19,24 +19,25 @@ import (
 // may import. The arrows point down. A package that is missing here fails the test, as does
 // one that is gone.
 var mayImport = map[string][]string{
-	"":              {"bench/backend", "clients", "healthz", "limiter", "management", "proxy", "proxy/listen"},
-	"bench":         {"bench/backend", "bench/load", "bench/report"},
-	"bench/backend": {},
-	"bench/load":    {},
-	"bench/report":  {"bench/load"},
-	"clients":       {"clients/rest", "limiter"},
-	"clients/rest":  {},
-	"docs/bucket":   {"limiter"},
-	"healthz":       {},
-	"limiter":       {},
-	"management":    {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
-	"proxy":         {"limiter", "proxy/balance", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/wire"},
-	"proxy/balance": {},
-	"proxy/listen":  {},
-	"proxy/message": {"proxy/reason"},
-	"proxy/metrics": {},
-	"proxy/reason":  {},
-	"proxy/wire":    {},
+	"":               {"bench/backend", "clients", "limiter", "management", "proxy", "proxy/listen", "proxy/upstream"},
+	"bench":          {"bench/backend", "bench/load", "bench/report"},
+	"bench/backend":  {},
+	"bench/load":     {},
+	"bench/report":   {"bench/load"},
+	"clients":        {"clients/rest", "limiter"},
+	"clients/rest":   {},
+	"docs/bucket":    {"limiter"},
+	"healthz":        {},
+	"limiter":        {},
+	"management":     {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
+	"proxy":          {"limiter", "proxy/balance", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/upstream", "proxy/wire"},
+	"proxy/balance":  {},
+	"proxy/listen":   {},
+	"proxy/message":  {"proxy/reason"},
+	"proxy/metrics":  {},
+	"proxy/reason":   {},
+	"proxy/upstream": {"healthz", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/wire"},
+	"proxy/wire":     {},
 }
 
 // mayNameFasthttp are the files that may import fasthttp: those at the edge, where its types
@@ -54,11 +55,11 @@ var mayNameFasthttp = []string{
 	"management/api.go",
 	"management/server.go",
 	"proxy/api.go",
-	"proxy/backend.go",
 	"proxy/caller.go",
 	"proxy/exchange.go",
 	"proxy/handler.go",
 	"proxy/server.go",
+	"proxy/upstream/conns.go",
 }
 
 // The bounds of what one reader can hold in mind. Those of package proxy are what it has: a change

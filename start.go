@@ -13,11 +13,11 @@ import (
 
 	"loadbalancer/bench/backend"
 	"loadbalancer/clients"
-	"loadbalancer/healthz"
 	"loadbalancer/limiter"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/upstream"
 )
 
 // description is the API's, for its callers.
@@ -61,13 +61,10 @@ func start(ctx context.Context, c config, path string, demo bool, log zerolog.Lo
 	if demo {
 		startDemo(outlive, group, demoListeners(c.Pools, log))
 	}
-	for name, pool := range c.Pools {
-		targets := healthTargets(name, pool, balancer, log)
-		group.Go(func() error {
-			healthz.Run(ctx, pool.Health, targets)
-			return nil
-		})
-	}
+	group.Go(func() error {
+		balancer.RunChecks(ctx)
+		return nil
+	})
 	if back != nil {
 		log.Info().Str("listen", back.Addr().String()).Bool("api_on_proxy", c.Management.APIOnProxy).Msg("management")
 		group.Go(func() error { return m.Serve(outlive, back) })
@@ -107,10 +104,7 @@ func unlessEnded(ctx context.Context, err error) error {
 
 // proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
-	o := proxy.Options{Server: c.Server.ServerConfig, Pools: map[string]proxy.PoolConfig{}, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
-	for name, pool := range c.Pools {
-		o.Pools[name] = pool.PoolConfig
-	}
+	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
 	if c.Limiter.Enabled {
 		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
 	}
@@ -128,25 +122,6 @@ func (c *config) limitsInWords() string {
 	return fmt.Sprintf("capacity %d, %g per second, %sunless registered otherwise", d.Capacity, d.RatePerSecond, shadow)
 }
 
-// healthTargets returns the backends of a pool as targets of the health checks.
-func healthTargets(name string, c *pool, balancer *proxy.Proxy, log zerolog.Logger) (targets []healthz.Target) {
-	for i, b := range c.Backends {
-		address, _ := proxy.ParseBackendURL(b.URL) // validated
-		targets = append(targets, healthz.Target{
-			Name: b.URL, Network: address.Network, Address: address.Address, Host: address.Host,
-			Report: func(up bool, cause error) {
-				balancer.Report(name, i, up)
-				if up {
-					log.Info().Str("pool", name).Str("backend", b.URL).Msg("backend is up")
-				} else {
-					log.Warn().Str("pool", name).Str("backend", b.URL).AnErr("cause", cause).Msg("backend is out")
-				}
-			},
-		})
-	}
-	return targets
-}
-
 // startDemo serves a fake backend on each listener until ctx ends.
 func startDemo(ctx context.Context, group *errgroup.Group, listeners []net.Listener) {
 	for _, ln := range listeners {
@@ -157,15 +132,14 @@ func startDemo(ctx context.Context, group *errgroup.Group, listeners []net.Liste
 }
 
 // demoListeners listens on the backends' loopback addresses that are free.
-func demoListeners(pools map[string]*pool, log zerolog.Logger) (listeners []net.Listener) {
+func demoListeners(pools map[string]upstream.PoolConfig, log zerolog.Logger) (listeners []net.Listener) {
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		for _, b := range pools[name].Backends {
-			address, _ := proxy.ParseBackendURL(b.URL) // validated
-			host, _, err := net.SplitHostPort(address.Address)
+			host, _, err := net.SplitHostPort(b.URL.Address())
 			if ip := net.ParseIP(host); err != nil || host != "localhost" && !ip.IsLoopback() {
 				continue
 			}
-			if ln, err := net.Listen(address.Network, address.Address); err == nil {
+			if ln, err := net.Listen(b.URL.Network(), b.URL.Address()); err == nil {
 				listeners = append(listeners, listen.Patient(ln, log))
 			}
 		}

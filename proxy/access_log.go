@@ -42,10 +42,10 @@ func (l *accessLog) request(x *exchange, code int) {
 	addPresent(e, "proto", r.Proto)
 	addOutcome(e, code, x.reason)
 	if x.pool != nil {
-		e.Str("pool", x.pool.name)
+		e.Str("pool", x.pool.Name())
 	}
 	if x.backend != nil {
-		e.Str("backend", x.backend.name)
+		e.Str("backend", x.backend.Name())
 	}
 	addSize(e, x.finished.Sub(x.started), x.received+r.body.data, x.sent)
 	if shadowed := x.shadowed(); shadowed != reason.None {

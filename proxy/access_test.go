@@ -98,7 +98,7 @@ func TestAccessLog(t *testing.T) {
 		for _, access := range []Access{AccessOff, AccessErrors, AccessAll} {
 			t.Run(test.name+" "+string(access), func(t *testing.T) {
 				o := testOptions(test.backend)
-				o.Server.TrustedProxies = []string{"127.0.0.1"}
+				o.Server.TrustedProxies = prefixes("127.0.0.1")
 				o.Access = access
 				_, got := logged(t, o, test.request)
 				if wanted := access == AccessAll || access == AccessErrors && test.isError; !wanted {

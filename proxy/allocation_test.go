@@ -55,7 +55,7 @@ func TestNoAllocations(t *testing.T) {
 			func(o *Options) { o.Server.ClientIPHeader, o.Server.Via = "True-Client-IP", "lb" }},
 		{"an address that is believed", "GET //path HTTP/1.1\r\nHost: example.com.\r\nX-Real-IP: 203.0.113.1\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) {
-				o.Server.ClientIPHeader, o.Server.TrustedProxies = "X-Real-IP", []string{"127.0.0.1"}
+				o.Server.ClientIPHeader, o.Server.TrustedProxies = "X-Real-IP", prefixes("127.0.0.1")
 				o.Routes, o.Limiter = []RouteConfig{{Host: "example.com", Path: "//", Pool: "main"}}, plenty
 			}},
 		{"shadow mode", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",

@@ -86,7 +86,7 @@ func TestAPIRefusalsArrive(t *testing.T) {
 func TestAPIInTheAccessLog(t *testing.T) {
 	var log logLines
 	o := testOptions("http://" + closedPort(t))
-	o.Server.TrustedProxies = []string{"127.0.0.1"}
+	o.Server.TrustedProxies = prefixes("127.0.0.1")
 	o.API = apiOf(func(ctx *fasthttp.RequestCtx) { ctx.SetStatusCode(204) })
 	o.Access, o.Log = AccessAll, zerolog.New(&log)
 	_, address := startProxy(t, o)

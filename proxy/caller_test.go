@@ -25,7 +25,7 @@ func requestFrom(t *testing.T, peer net.Addr, fields string) *fasthttp.RequestCt
 // trustIn trusts some addresses.
 func trustIn(trusted ...string) *Trust {
 	c := DefaultServerConfig()
-	c.TrustedProxies = trusted
+	c.TrustedProxies = prefixes(trusted...)
 	return NewTrust(c)
 }
 
@@ -66,7 +66,7 @@ func TestClientAddress(t *testing.T) {
 
 func TestClientAddressByAnotherField(t *testing.T) {
 	c := DefaultServerConfig()
-	c.TrustedProxies, c.ClientIPHeader = []string{"10.0.0.0/8"}, "CF-Connecting-IP"
+	c.TrustedProxies, c.ClientIPHeader = prefixes("10.0.0.0/8"), "CF-Connecting-IP"
 	trust := NewTrust(c)
 	const both = "X-Forwarded-For: 198.51.100.1\r\nCF-Connecting-IP: 203.0.113.1\r\n"
 	for peer, want := range map[string]string{"10.0.0.1": "203.0.113.1", "192.0.2.1": "192.0.2.1"} {
@@ -85,7 +85,7 @@ func TestCallerBehindProxyProtocol(t *testing.T) {
 		"PROXY UNKNOWN\r\n":                            "127.0.0.1 false",
 	} {
 		o := testOptions("http://127.0.0.1:1")
-		o.Server.TrustedProxies, o.Server.ProxyProtocol = []string{"127.0.0.1"}, true
+		o.Server.TrustedProxies, o.Server.ProxyProtocol = prefixes("127.0.0.1"), true
 		trust := NewTrust(o.Server)
 		o.API = apiOf(func(ctx *fasthttp.RequestCtx) {
 			fmt.Fprint(ctx, trust.ClientAddress(ctx), " ", trust.FromThisMachine(ctx))

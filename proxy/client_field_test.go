@@ -16,7 +16,7 @@ func TestClientIPHeaderGoesOn(t *testing.T) {
 		o := testOptions(url)
 		o.Server.ClientIPHeader = message.ClientIPHeader(header)
 		_, stranger := startProxy(t, o)
-		o.Server.TrustedProxies = []string{"127.0.0.1"}
+		o.Server.TrustedProxies = prefixes("127.0.0.1")
 		_, trusting := startProxy(t, o)
 		upper := strings.ToUpper(header)
 		for _, test := range []struct{ name, sent, replaced string }{
@@ -60,7 +60,7 @@ func TestDisguisedClientFields(t *testing.T) {
 		o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
 		o.Server.ClientIPHeader = header
 		_, stranger := startProxy(t, o)
-		o.Server.TrustedProxies = []string{"127.0.0.1"}
+		o.Server.TrustedProxies = prefixes("127.0.0.1")
 		_, trusting := startProxy(t, o)
 		for _, address := range []string{stranger, trusting} {
 			for _, name := range refused {
@@ -87,7 +87,7 @@ func TestLimitsGoByTheClientIPHeader(t *testing.T) {
 		o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
 		o.Limiter = limits(1, 0.001)
 		o.Server.ClientIPHeader = "X-Real-IP"
-		o.Server.TrustedProxies = []string{test.trusted}
+		o.Server.TrustedProxies = prefixes(test.trusted)
 		_, address := startProxy(t, o)
 		var got []int
 		for _, client := range []string{"203.0.113.1", "203.0.113.2", "203.0.113.1", "203.0.113.3"} {

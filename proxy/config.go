@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +11,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/message"
 )
 
@@ -26,7 +22,7 @@ type ServerConfig struct {
 	MaxHeaderSize     Size                   `yaml:"max_header_size"`
 	MaxBodySize       Size                   `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have their own bounds; 0 means no limit
 	MaxConnections    int                    `yaml:"max_connections"` // 0 means no limit
-	TrustedProxies    []string               `yaml:"trusted_proxies"`
+	TrustedProxies    []Prefix               `yaml:"trusted_proxies"`
 	ClientIPHeader    message.ClientIPHeader `yaml:"client_ip_header"` // the field that trusted proxies set
 	ProxyProtocol     bool                   `yaml:"proxy_protocol"`   // trusted proxies send a PROXY header; needs at least one
 	Via               message.ViaName        `yaml:"via"`              // "": no Via is added
@@ -61,88 +57,13 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	if c.MaxConnections < 0 || c.MaxConnections > math.MaxInt32 {
 		wrong("max_connections", c.MaxConnections, "a number of connections, or 0 for no limit")
 	}
-	for i, s := range c.TrustedProxies {
-		if _, err := parsePrefix(s); err != nil {
-			wrong(fmt.Sprintf("trusted_proxies[%d]", i), s, "an address such as 10.0.0.1 or a range such as 10.0.0.0/8")
+	for i, p := range c.TrustedProxies {
+		if !p.IsValid() {
+			wrong(fmt.Sprintf("trusted_proxies[%d]", i), "", allowedPrefix)
 		}
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		wrong("proxy_protocol", c.ProxyProtocol, "false, or list the proxies that send the PROXY header in server.trusted_proxies")
-	}
-}
-
-// PoolConfig is one entry of the pools section, without its health checks.
-type PoolConfig struct {
-	Balance  balance.Policy  `yaml:"balance"`
-	Backends []BackendConfig `yaml:"backends"`
-	Timeouts TimeoutConfig   `yaml:"timeouts"`
-	Retry    RetryConfig     `yaml:"retry"`
-}
-
-// BackendConfig is one backend of a pool.
-type BackendConfig struct {
-	URL            string `yaml:"url"`
-	Weight         int    `yaml:"weight"`
-	MaxConnections int    `yaml:"max_connections"` // 0 means no limit
-}
-
-// TimeoutConfig holds a pool's timeouts.
-type TimeoutConfig struct {
-	Connect        time.Duration `yaml:"connect"`
-	ResponseHeader time.Duration `yaml:"response_header"`
-	Tunnel         time.Duration `yaml:"tunnel"` // longest pause after 101 Switching Protocols
-}
-
-// RetryConfig says which requests may be retried, and how often.
-type RetryConfig struct {
-	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend
-	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
-}
-
-// DefaultPoolConfig returns a pool's values before its section is read.
-func DefaultPoolConfig() PoolConfig {
-	return PoolConfig{
-		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
-		Retry:    RetryConfig{Attempts: 3},
-	}
-}
-
-// UnmarshalYAML sets a backend's defaults before it decodes it.
-func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
-	type plain BackendConfig
-	*c = BackendConfig{Weight: 1}
-	return n.Decode((*plain)(c))
-}
-
-const maxWeight = 1000
-
-// Validate calls wrong once for each fault, with its path below the pool.
-func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
-	if len(c.Backends) == 0 {
-		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
-	}
-	seen := map[string]int{}
-	for i, b := range c.Backends {
-		at := fmt.Sprintf("backends[%d].", i)
-		if a, err := ParseBackendURL(b.URL); err != nil {
-			wrong(at+"url", b.URL, err.Error())
-		} else if first, twice := seen[a.Address]; twice {
-			wrong(at+"url", b.URL, fmt.Sprintf("each backend once; backends[%d] is the same", first))
-		} else {
-			seen[a.Address] = i
-		}
-		if b.Weight < 1 || b.Weight > maxWeight {
-			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
-		}
-		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
-			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
-		}
-	}
-	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
-	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
-	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
-	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
-		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}
 }
 
@@ -195,49 +116,6 @@ func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string
 	}
 }
 
-// BackendAddress is a backend's URL, parsed.
-type BackendAddress struct {
-	Network string // tcp or unix
-	Address string // host:port, or the socket's path
-	Host    string // the value of its Host field
-}
-
-// ParseBackendURL parses http://host:port or unix:/path.
-func ParseBackendURL(s string) (BackendAddress, error) {
-	const allowed = "http://host:port or unix:/path"
-	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		if !strings.HasPrefix(path, "/") {
-			return BackendAddress{}, fmt.Errorf("%s, the path with its leading /", allowed)
-		}
-		return BackendAddress{Network: "unix", Address: path, Host: "localhost"}, nil
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Scheme != "http" || u.Hostname() == "":
-		return BackendAddress{}, errors.New(allowed)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
-		return BackendAddress{}, errors.New(allowed + ", without user, path or query")
-	}
-	if err := checkBackendHost(u.Hostname()); err != nil {
-		return BackendAddress{}, fmt.Errorf("%s with %w", allowed, err)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
-	if !isPort(port) || port == "0" {
-		return BackendAddress{}, errors.New(allowed + " with a port from 1 to 65535, without a leading zero")
-	}
-	return BackendAddress{Network: "tcp", Address: net.JoinHostPort(u.Hostname(), port), Host: u.Host}, nil
-}
-
-// isPort reports whether s is a port in decimal digits. A leading zero is refused because it may
-// mean octal.
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && strconv.FormatUint(n, 10) == s
-}
-
 // Size is a number of bytes, written as 16KiB, 8MiB, 1GiB or a plain number.
 type Size int64
 
@@ -263,21 +141,4 @@ func checkTimeout(wrong func(path string, value any, allowed string), path strin
 	if d < time.Millisecond || d > 24*time.Hour {
 		wrong(path, d, "a time from 1ms to 24h, such as 250ms or 30s")
 	}
-}
-
-// parsePrefix parses an address or a range of addresses.
-func parsePrefix(s string) (netip.Prefix, error) {
-	if strings.Contains(s, "/") {
-		p, err := netip.ParsePrefix(s)
-		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // no peer's address has that form
-			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-		}
-		return p.Masked(), err
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	a = a.Unmap().WithZone("")
-	return netip.PrefixFrom(a, a.BitLen()), nil
 }

@@ -24,7 +24,7 @@ func TestDateOfOwnAnswers(t *testing.T) {
 		{"limited", get("/"), 429, func(o *Options) { o.Limiter = limits(1, 0.0001) }},
 		{"no route", get("/"), 404, func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }},
 		{"no PROXY header", get("/"), 400, func(o *Options) {
-			o.Server.ProxyProtocol, o.Server.TrustedProxies = true, []string{"127.0.0.1"}
+			o.Server.ProxyProtocol, o.Server.TrustedProxies = true, prefixes("127.0.0.1")
 		}},
 		{"one connection too many", "", 503, func(o *Options) { o.Server.MaxConnections = 1 }},
 		{"late response", get("/slow"), 504, func(o *Options) {

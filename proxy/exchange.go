@@ -9,6 +9,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 	"loadbalancer/proxy/wire"
 )
 
@@ -19,33 +20,33 @@ type exchange struct {
 	client  *clientConn
 	started time.Time
 
-	request  request          // guard
-	api      bool             // serveAPI: a call of the API
-	viaAPI   bool             // the API answers, through fasthttp's own Response
-	addr     netip.Addr       // identify: the caller's address
-	key      uint64           // identify: a hash of addr
-	trusted  bool             // identify: the peer is a trusted proxy
-	decision limiter.Decision // admit
-	lease    limiter.Lease    // admit: released by leave
-	counted  bool             // admit: decision and fields are shown to the client
-	fields   limiter.Fields   // admit: the fields that report decision
-	pool     *pool            // route
-	tried    triedSet         // pick
-	backend  *backend         // pick
-	conn     *backendConn     // attempt: until it is given back
-	reused   bool             // attempt: the connection had served before
-	again    bool             // attempt: this is not the first, so time has passed
-	unsent   bool             // attempt: the last one sent no byte of the request
-	sentAt   time.Time        // attempt: when the request, or its header, was sent
-	watch    wire.Watch       // attempt: watches the client while the backend is slow
-	small    []byte           // attempt: a small request body, once read
-	upload   upload           // attempt: a larger request body
-	response response         // attempt
-	status   int              // respond: the status sent, or 0
-	received int64            // guard, tunnel: bytes read from the client, without the body
-	sent     int64            // respond, tunnel: bytes written to the client
-	finished time.Time        // end: when the client had its answer
-	reason   reason.Code      // why no backend's response was sent in full
+	request  request           // guard
+	api      bool              // serveAPI: a call of the API
+	viaAPI   bool              // the API answers, through fasthttp's own Response
+	addr     netip.Addr        // identify: the caller's address
+	key      uint64            // identify: a hash of addr
+	trusted  bool              // identify: the peer is a trusted proxy
+	decision limiter.Decision  // admit
+	lease    limiter.Lease     // admit: released by leave
+	counted  bool              // admit: decision and fields are shown to the client
+	fields   limiter.Fields    // admit: the fields that report decision
+	pool     *upstream.Pool    // route
+	tried    upstream.Tried    // pick
+	backend  *upstream.Backend // pick
+	conn     *upstream.Conn    // attempt: until it is given back
+	reused   bool              // attempt: the connection had served before
+	again    bool              // attempt: this is not the first, so time has passed
+	unsent   bool              // attempt: the last one sent no byte of the request
+	sentAt   time.Time         // attempt: when the request, or its header, was sent
+	watch    wire.Watch        // attempt: watches the client while the backend is slow
+	small    []byte            // attempt: a small request body, once read
+	upload   upload            // attempt: a larger request body
+	response response          // attempt
+	status   int               // respond: the status sent, or 0
+	received int64             // guard, tunnel: bytes read from the client, without the body
+	sent     int64             // respond, tunnel: bytes written to the client
+	finished time.Time         // end: when the client had its answer
+	reason   reason.Code       // why no backend's response was sent in full
 
 	out []byte // the outgoing request, then the outgoing response
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"loadbalancer/proxy/upstream"
 )
 
 // failure is a way to fail and what the client is to see of it.
@@ -59,7 +61,7 @@ func fullBackend(t *testing.T) string {
 // does not run into one that is not meant.
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
-	pool.Timeouts = TimeoutConfig{Connect: 100 * time.Millisecond, ResponseHeader: 250 * time.Millisecond}
+	pool.Timeouts = upstream.TimeoutConfig{Connect: 100 * time.Millisecond, ResponseHeader: 250 * time.Millisecond}
 	o.Pools["main"] = pool
 	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
 	o.Server.BodyTimeout = 500 * time.Millisecond
@@ -205,12 +207,15 @@ func checkProblem(t *testing.T, got answer, status int, reason, backend string) 
 }
 
 func TestNoBackend(t *testing.T) {
-	p, address := startProxy(t, testOptions(startBackend(t, mirror)))
-	p.Report("main", 0, false)
+	url := startBackend(t, mirror)
+	p, address := startProxy(t, testOptions(url))
+	pool := p.pools[0]
+	backend := backendOf(t, pool, strings.TrimPrefix(url, "http://"))
+	pool.Mark(backend, upstream.Down, true)
 	w := newWire(t, address)
 	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	checkProblem(t, w.receive("GET"), 503, "no_backend", "http://-:-")
-	p.Report("main", 0, true)
+	pool.Mark(backend, upstream.Down, false)
 	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	if got := w.receive("GET"); got.StatusCode != 200 {
 		t.Errorf("got %d once the backend is back, on the same connection", got.StatusCode)
@@ -242,7 +247,7 @@ func TestBackendConnectionsAreBounded(t *testing.T) {
 	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "overloaded") == "1" })
 	release <- true
 	first.receive("GET")
-	eventually(t, "the backend's connection to be free", func() bool { return p.pools[0].backends[0].inFlight.Load() == 0 })
+	waitIdle(t, p)
 	second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	<-entered
 	release <- true

@@ -191,15 +191,14 @@ func TestLastUsedConnectionIsUsedFirst(t *testing.T) {
 	for _, w := range clients {
 		w.receive("GET")
 	}
-	idle := func() bool { return p.pools[0].backends[0].inFlight.Load() == 0 }
-	eventually(t, "the connections to be free", idle)
+	waitIdle(t, p)
 	var first int32
 	for i := range 10 {
 		clients[i%3].send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		number := <-arrived
 		answer <- true
 		clients[i%3].receive("GET")
-		eventually(t, "the connection to be free", idle)
+		waitIdle(t, p)
 		if first == 0 {
 			first = number
 		}

@@ -7,8 +7,19 @@ import (
 
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 	"loadbalancer/proxy/wire"
 )
+
+// pick chooses the backend of the next attempt.
+func (p *Proxy) pick(x *exchange) reason.Code {
+	b := x.pool.Pick(x.key, x.started, &x.tried)
+	if b == nil {
+		return reason.NoBackend
+	}
+	x.backend = b
+	return reason.None
+}
 
 // attempt sends the request to the picked backend and the response to the client. A reused
 // connection that ends before the first byte of a response has lost the keep-alive race, which is
@@ -23,30 +34,30 @@ func (p *Proxy) attempt(x *exchange) reason.Code {
 		}
 	}
 	b := x.backend
-	b.inFlight.Add(1)
-	defer b.inFlight.Add(-1)
+	b.Begin()
+	defer b.End()
 	for again := false; ; again = true {
-		c, why := b.connect(again)
+		c, why := b.Connect(again)
 		if why != reason.None {
 			x.unsent = true
 			if why != reason.Overloaded { // otherwise the backend was not asked
-				b.count(0, why)
+				b.Count(0, why)
 			}
 			return why
 		}
 		why = p.roundTrip(x, c)
 		if why != reason.BackendReset || !x.reused || !x.repeatable() {
-			b.count(x.response.Status, why)
+			b.Count(x.response.Status, why)
 			return why
 		}
 		// The other idle connections are older still.
-		b.idle.CloseIdleConnections()
+		b.CloseIdle()
 	}
 }
 
 // roundTrip makes one exchange on a connection and then releases it.
-func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason.Code {
-	x.reused = c.reused
+func (p *Proxy) roundTrip(x *exchange, c *upstream.Conn) reason.Code {
+	x.reused = c.Reused()
 	x.watch.Begin(&p.departures, &x.client.Conn, &c.Conn)
 	x.response = response{in: inbound{conn: &c.Conn, watch: &x.watch, buf: x.response.in.buf}}
 	x.conn = c
@@ -70,7 +81,7 @@ func (p *Proxy) roundTrip(x *exchange, c *backendConn) reason.Code {
 const maxInterim = 64
 
 // awaitResponse reads up to the end of the final response's header.
-func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason.Code {
+func (p *Proxy) awaitResponse(x *exchange, c *upstream.Conn) reason.Code {
 	r := &x.response
 	for interim := 0; ; {
 		err := r.readHeader(x.request.Head, p.bodyTimeout)
@@ -102,14 +113,14 @@ func (p *Proxy) awaitResponse(x *exchange, c *backendConn) reason.Code {
 // waitOn is called when the wait for a response's header has timed out, and reports whether to go
 // on. The first timeout only starts the watch on the client: from then on the wait may last as long
 // as the pool allows.
-func (x *exchange) waitOn(c *backendConn) bool {
+func (x *exchange) waitOn(c *upstream.Conn) bool {
 	if !x.watch.Start() {
 		return false
 	}
 	if x.upload.started {
-		x.upload.waitOn(c, x.pool.responseHeader)
+		x.upload.waitOn(c, x.pool.Timeouts().ResponseHeader)
 	} else {
-		_ = c.SetReadDeadline(x.sentAt.Add(x.pool.responseHeader))
+		_ = c.SetReadDeadline(x.sentAt.Add(x.pool.Timeouts().ResponseHeader))
 	}
 	c.KeepStopped()
 	return true
@@ -127,17 +138,16 @@ func (x *exchange) release() {
 	x.watch.Stop()
 	x.response.in.conn, x.response.in.watch = nil, nil
 	if uploaded && x.response.reusable() && !x.watch.Gone.Load() {
-		c.reused = true
-		c.release()
+		c.Release()
 		return
 	}
-	c.discard()
+	c.Discard()
 }
 
 // send writes the request. A small body goes out together with the header. A larger body, or one of
 // unknown length, is sent by a goroutine while the caller waits for the response, which may start
 // before the body ends.
-func (p *Proxy) send(x *exchange, c *backendConn) reason.Code {
+func (p *Proxy) send(x *exchange, c *upstream.Conn) reason.Code {
 	r := &x.request
 	now := x.started
 	x.out = p.appendRequestHeader(x.out[:0], x)
@@ -147,13 +157,13 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason.Code {
 		if why := x.readSmallBody(); why != reason.None {
 			return why
 		}
-		if waited && c.reused && !c.Quiet() { // it ended while the body came
+		if waited && c.Reused() && !c.Quiet() { // it ended while the body came
 			x.unsent = true
 			return reason.BackendReset
 		}
 		x.out = append(x.out, x.small...)
 	}
-	if small || !c.reused || x.again {
+	if small || !c.Reused() || x.again {
 		now = time.Now() // time has passed
 	}
 	c.ExpectWrite(now, p.bodyTimeout)
@@ -166,7 +176,7 @@ func (p *Proxy) send(x *exchange, c *backendConn) reason.Code {
 		return p.startUpload(x, c)
 	}
 	x.sentAt = now
-	c.ExpectRead(now, min(x.pool.responseHeader, wire.WatchAfter))
+	c.ExpectRead(now, min(x.pool.Timeouts().ResponseHeader, wire.WatchAfter))
 	// Under load other goroutines are ready to run. By the time they have run, the response is
 	// likely to be here, and the read succeeds at once: this saves 3 % of the CPU time of a small
 	// request.

@@ -176,7 +176,7 @@ func TestConnectionOptions(t *testing.T) {
 				w.receive("GET")
 			}
 			w.Close()
-			eventually(t, "the backend's connection to be free", func() bool { return p.pools[0].backends[0].inFlight.Load() == 0 })
+			waitIdle(t, p)
 		}
 		if n := dials.Load(); n != 1 {
 			t.Errorf("%q: %d connections to the backend, want 1", test.fields, n)

@@ -18,7 +18,7 @@ func fuzzProxies() (trusting, stranger *Proxy) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Server.ClientIPHeader = "CF-Connecting-IP"
 	stranger = New(o)
-	o.Server.TrustedProxies = []string{"192.0.2.0/24"}
+	o.Server.TrustedProxies = prefixes("192.0.2.0/24")
 	return New(o), stranger
 }
 
@@ -107,7 +107,7 @@ func FuzzRequestHeader(f *testing.F) {
 			return
 		}
 		p.identify(x)
-		x.backend = p.pools[0].backends[0]
+		x.backend = p.pools[0].Pick(x.key, x.started, &x.tried)
 		out := string(p.appendRequestHeader(nil, x))
 		checkRequest(t, x, out)
 		header, _, _ := strings.Cut(raw, "\r\n\r\n")

@@ -8,7 +8,7 @@ import (
 // appendRequestHeader appends the request's header as the backend gets it.
 func (p *Proxy) appendRequestHeader(dst []byte, x *exchange) []byte {
 	sender := message.Sender{Peer: x.client.peer, Client: x.addr, Trusted: x.trusted}
-	return x.request.AppendHeader(dst, &sender, x.backend.hostField, &p.via)
+	return x.request.AppendHeader(dst, &sender, x.backend.HostField(), &p.via)
 }
 
 // appendResponseHeader appends the response's header as the client gets it: the backend's own, with

@@ -115,7 +115,7 @@ func TestRequestHeader(t *testing.T) {
 	url, got := startRecordingBackend(t)
 	o := testOptions(url)
 	_, stranger := startProxy(t, o)
-	o.Server.TrustedProxies = []string{"127.0.0.0/8"}
+	o.Server.TrustedProxies = prefixes("127.0.0.0/8")
 	_, trusting := startProxy(t, o)
 	for _, test := range requestHeaders {
 		t.Run(test.name, func(t *testing.T) {

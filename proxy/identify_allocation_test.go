@@ -9,7 +9,7 @@ import (
 
 func TestIdentifyDoesNotAllocate(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
-	o.Server.TrustedProxies = []string{"10.0.0.0/8", "2001:db8::/32"}
+	o.Server.TrustedProxies = prefixes("10.0.0.0/8", "2001:db8::/32")
 	p := New(o)
 	x := &exchange{client: &clientConn{peer: netip.MustParseAddr("10.0.0.1")}}
 	x.request.Forwarded = forwardedFor(t, "203.0.113.9, [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:443, 10.0.0.2:80")

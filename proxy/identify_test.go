@@ -12,7 +12,7 @@ import (
 
 func TestIdentify(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
-	o.Server.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::ffff:198.51.100.1"}
+	o.Server.TrustedProxies = prefixes("10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::ffff:198.51.100.1")
 	p := New(o)
 	for _, test := range []struct {
 		name, peer string
@@ -91,7 +91,7 @@ func TestIdentifyByOtherFields(t *testing.T) {
 		o := testOptions("http://127.0.0.1:1")
 		o.Server.ClientIPHeader = header
 		stranger := New(o)
-		o.Server.TrustedProxies = []string{"192.0.2.0/24"}
+		o.Server.TrustedProxies = prefixes("192.0.2.0/24")
 		p := New(o)
 		name := string(header)
 		for _, test := range []struct {

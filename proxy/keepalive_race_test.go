@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
 
@@ -119,26 +118,4 @@ func TestNothingIsLostToIdleClose(t *testing.T) {
 		t.Error("no request met a connection that was just being closed")
 	}
 	t.Logf("%d requests, %d of them sent on a connection that was just being closed, %d failed", sent, c.raced.Load(), failed.Load())
-}
-
-// TestRedialIsFresh takes no idle connection for the second time, however good it
-// looks: so one attempt loses the race of keep-alive once at most.
-func TestRedialIsFresh(t *testing.T) {
-	p, _ := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })))
-	b := p.pools[0].backends[0]
-	first, _ := b.connect(false)
-	first.release()
-	again, _ := b.connect(false)
-	if again != first {
-		t.Fatal("an idle connection was not used")
-	}
-	again.release()
-	fresh, why := b.connect(true)
-	if why != reason.None || fresh == first {
-		t.Errorf("got the idle connection, or reason %d", why)
-	}
-	fresh.discard()
-	if n := b.idle.ConnsCount(); n != 0 {
-		t.Errorf("%d connections are left", n)
-	}
 }

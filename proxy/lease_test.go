@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/upstream"
 )
 
 // underWay returns how many requests of loopback the limiter believes to be under way.
@@ -187,7 +188,7 @@ func TestLeaseOfAPanic(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
 	p, address := startProxy(t, o)
-	p.pools[0].current.Store(nil) // pick has nothing to look into
+	p.routes[0].pool = &upstream.Pool{} // pick has nothing to look into
 	for range 3 {
 		w := newWire(t, address)
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -212,7 +213,7 @@ func TestLimitedHasNoLease(t *testing.T) {
 			t.Errorf("request %d: got %d, want %d", i+1, got.StatusCode, want)
 		}
 		if want == 429 {
-			checkProblem(t, got, 429, "limited", o.Pools["main"].Backends[0].URL)
+			checkProblem(t, got, 429, "limited", o.Pools["main"].Backends[0].URL.String())
 		}
 		if n := underWay(o.Limiter); n != 0 {
 			t.Errorf("after request %d, %d are under way", i+1, n)

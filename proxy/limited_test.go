@@ -84,7 +84,7 @@ func TestExactlyTheCapacityPasses(t *testing.T) {
 func TestClientsBehindATrustedProxy(t *testing.T) {
 	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
 	o.Limiter = limits(1, 0.001)
-	o.Server.TrustedProxies = []string{"127.0.0.0/8"}
+	o.Server.TrustedProxies = prefixes("127.0.0.0/8")
 	_, address := startProxy(t, o)
 	w := newWire(t, address)
 	for _, want := range []int{200, 429} {
@@ -114,7 +114,7 @@ func TestIPv6NetworkIsOneClient(t *testing.T) {
 		config.Default.Limit, config.IPv6Prefix = limiter.Limit{Capacity: 1, RatePerSecond: 0.001}, prefix
 		o := testOptions(url)
 		o.Limiter = limiter.New(config)
-		o.Server.TrustedProxies = []string{"127.0.0.1"}
+		o.Server.TrustedProxies = prefixes("127.0.0.1")
 		_, address := startProxy(t, o)
 		w := newWire(t, address)
 		for _, test := range addresses {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 )
 
 var (
@@ -125,11 +126,9 @@ func TestMetricsAddUp(t *testing.T) {
 		code, _ := strconv.Atoi(r.URL.Query().Get("code"))
 		w.WriteHeader(code)
 	})
-	dead := "http://127.0.0.1:1"
 	o := testOptions(url)
-	o.Pools["dead"] = DefaultPoolConfig()
-	c := o.Pools["dead"]
-	c.Backends = []BackendConfig{{URL: dead, Weight: 1}, {URL: "http://127.0.0.1:2", Weight: 1}}
+	c := upstream.DefaultPoolConfig()
+	c.Backends = backendConfigs("http://127.0.0.1:1", "http://127.0.0.1:2")
 	o.Pools["dead"] = c
 	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}, {Path: "/dead", Pool: "dead"}}
 	o.Limiter = limits(14, 0.0001)
@@ -177,16 +176,17 @@ func TestMetricsAddUp(t *testing.T) {
 		`lb_backend_in_flight{pool="main",backend="` + backend + `"}`:                 0,
 		`lb_connections`: 0,
 	})
-	p.Report("dead", 1, false)
+	dead := p.pools[0]
+	dead.Mark(backendOf(t, dead, "127.0.0.1:2"), upstream.Down, true)
 	waitMetrics(t, p, map[string]float64{`lb_backend_up{pool="dead",backend="127.0.0.1:1"}`: 1, `lb_backend_up{pool="dead",backend="127.0.0.1:2"}`: 0})
 }
 
 // Whatever a pool or a socket is called, the text stays valid.
 func TestMetricsLabels(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
-	o.Pools = map[string]PoolConfig{"a\"b\\c\td\u00e9\u200b": {
-		Backends: []BackendConfig{{URL: "unix:/tmp/\"\\\t\u00e9\x01", Weight: 1}},
-		Retry:    RetryConfig{Attempts: 1},
+	o.Pools = map[string]upstream.PoolConfig{"a\"b\\c\td\u00e9\u200b": {
+		Backends: backendConfigs("unix:/tmp/\"\\\t\u00e9\x01"),
+		Retry:    upstream.RetryConfig{Attempts: 1},
 	}}
 	if len(metricsOf(t, New(o))) == 0 {
 		t.Error("no metrics")

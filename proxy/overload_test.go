@@ -38,7 +38,7 @@ func TestOverload(t *testing.T) {
 		logged[client]++
 	}))
 	o.Limiter = limits(1, 0.001)
-	o.Server.TrustedProxies = []string{"127.0.0.1"}
+	o.Server.TrustedProxies = prefixes("127.0.0.1")
 	_, address := startProxy(t, o)
 
 	var customers [20]customer

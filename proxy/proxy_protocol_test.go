@@ -21,7 +21,7 @@ import (
 func tellingOptions(backends ...string) Options {
 	o := testOptions(backends...)
 	o.Server.ProxyProtocol = true
-	o.Server.TrustedProxies = []string{"127.0.0.1", "10.0.0.0/8"}
+	o.Server.TrustedProxies = prefixes("127.0.0.1", "10.0.0.0/8")
 	return o
 }
 
@@ -124,7 +124,7 @@ func TestBadProxyHeader(t *testing.T) {
 func TestNoProxyHeaderExpected(t *testing.T) {
 	url := startBackend(t, tellForwarded)
 	for name, change := range map[string]func(*ServerConfig){
-		"untrusted":  func(c *ServerConfig) { c.TrustedProxies = []string{"10.0.0.1"} },
+		"untrusted":  func(c *ServerConfig) { c.TrustedProxies = prefixes("10.0.0.1") },
 		"turned off": func(c *ServerConfig) { c.ProxyProtocol = false },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -255,7 +255,7 @@ func TestProxyHeaderOverUnixSocket(t *testing.T) {
 		"10.0.0.1":  {"400 Bad Request", "127.0.0.1 /"},
 	} {
 		o := tellingOptions(url)
-		o.Server.TrustedProxies = []string{trusted}
+		o.Server.TrustedProxies = prefixes(trusted)
 		path := filepath.Join(t.TempDir(), "s")
 		ln, err := net.Listen("unix", path)
 		if err != nil {

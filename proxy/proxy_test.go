@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,22 +19,69 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/upstream"
 )
 
 // testOptions are options for one pool of these backends, without limits.
-func testOptions(backends ...string) Options {
-	pool := DefaultPoolConfig()
-	for _, b := range backends {
-		pool.Backends = append(pool.Backends, BackendConfig{URL: b, Weight: 1})
-	}
+func testOptions(urls ...string) Options {
+	pool := upstream.DefaultPoolConfig()
+	pool.Backends = backendConfigs(urls...)
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
 	return Options{
 		Server: server,
-		Pools:  map[string]PoolConfig{"main": pool},
+		Pools:  map[string]upstream.PoolConfig{"main": pool},
 		Access: AccessOff,
 		Log:    zerolog.Nop(),
 	}
+}
+
+// backendConfigs returns the config of backends with these URLs, all of weight 1.
+func backendConfigs(urls ...string) (all []upstream.BackendConfig) {
+	for _, text := range urls {
+		url, err := upstream.ParseURL(text)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, upstream.BackendConfig{URL: url, Weight: 1})
+	}
+	return all
+}
+
+// backendOf returns the backend with this address, which must take requests, of a pool.
+func backendOf(t testing.TB, pool *upstream.Pool, address string) *upstream.Backend {
+	t.Helper()
+	var tried upstream.Tried
+	for {
+		switch b := pool.Pick(0, time.Now(), &tried); {
+		case b == nil:
+			t.Fatalf("pool %s has no backend %s", pool.Name(), address)
+		case b.Name() == address:
+			return b
+		}
+	}
+}
+
+// waitIdle waits until no request is in flight at any backend.
+func waitIdle(t testing.TB, p *Proxy) {
+	t.Helper()
+	busy := regexp.MustCompile(`(?m)^lb_backend_in_flight\{.*\} [^0]`)
+	eventually(t, "the backends' connections to be free", func() bool {
+		var b bytes.Buffer
+		p.WriteMetrics(&b)
+		return !busy.Match(b.Bytes())
+	})
+}
+
+// prefixes parses addresses and ranges, as in server.trusted_proxies.
+func prefixes(texts ...string) []Prefix {
+	all := make([]Prefix, len(texts))
+	for i, text := range texts {
+		if err := all[i].UnmarshalText([]byte(text)); err != nil {
+			panic(err)
+		}
+	}
+	return all
 }
 
 // startProxy serves on a free port until the test ends, and returns the address.

@@ -103,6 +103,11 @@ func metric(p *Proxy, name string) string {
 	return ""
 }
 
+// attemptsAt names the metric that counts the attempts at a backend of pool main with a status.
+func attemptsAt(url string, status int) string {
+	return fmt.Sprintf("lb_backend_requests_total{pool=\"main\",backend=%q,code=\"%d\"}", strings.TrimPrefix(url, "http://"), status)
+}
+
 // errorsWith returns lb_errors_total of a reason.
 func errorsWith(p *Proxy, reason string) string {
 	return metric(p, fmt.Sprintf("lb_errors_total{reason=%q}", reason))

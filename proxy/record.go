@@ -39,10 +39,9 @@ func (p *Proxy) countRequest(x *exchange, code int) {
 	}
 	m := p.noPool
 	if x.pool != nil {
-		m = x.pool.metrics
+		m = x.pool.Requests()
 	}
-	m.codes.Add(code)
-	m.duration.Observe(x.finished.Sub(x.started))
+	m.Count(code, x.finished.Sub(x.started))
 }
 
 // count adds one to lb_errors_total.

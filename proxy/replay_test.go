@@ -144,7 +144,7 @@ func TestUploadIsSentAgain(t *testing.T) {
 				}
 				if reused {
 					plain()
-					eventually(t, "the backend's connection to be free", func() bool { return p.pools[0].backends[0].inFlight.Load() == 0 })
+					waitIdle(t, p)
 				}
 				body := randomBytes(u.size)
 				fields, framed := u.framed(body)

@@ -18,15 +18,11 @@ func (p *Proxy) retry(x *exchange, why reason.Code) bool {
 	default:
 		return false
 	}
-	if x.tried.n >= x.pool.attempts || !x.repeatable() || !x.pool.hasUntried(&x.tried) {
+	if x.tried.Len() >= x.pool.Retry().Attempts || !x.repeatable() || !x.pool.HasUntried(&x.tried) {
 		return false
 	}
 	// Not x.started: a request that began long ago and fails now puts its load on the backends now.
-	if x.unsent || x.pool.budget.spend(time.Now()) {
-		return true
-	}
-	x.pool.metrics.retriesDenied.Add(1)
-	return false
+	return x.unsent || x.pool.SpendRetry(time.Now())
 }
 
 // repeatable reports whether the request may be sent again: either none of it was sent, or it is
@@ -36,4 +32,4 @@ func (x *exchange) repeatable() bool {
 }
 
 // idempotent reports whether sending the request twice has the same effect as sending it once.
-func (x *exchange) idempotent() bool { return x.request.Idempotent(x.pool.idempotencyKey) }
+func (x *exchange) idempotent() bool { return x.request.Idempotent(x.pool.Retry().IdempotencyKey) }

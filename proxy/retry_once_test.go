@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/upstream"
 )
 
 // sightings counts how often each request, known by its target, began to arrive.
@@ -161,7 +162,7 @@ func TestRepeatable(t *testing.T) {
 		{"a byte has come", &exchange{request: request{Request: message.Request{Method: []byte("GET")}}, response: response{in: inbound{any: true}}}, false},
 		{"too much was taken", &exchange{request: request{Request: message.Request{Method: []byte("PUT")}}, upload: upload{kept: keptBody{lost: true}}}, false},
 	} {
-		test.x.pool = &pool{}
+		test.x.pool = &upstream.Pool{}
 		if got := test.x.repeatable(); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}

@@ -107,7 +107,7 @@ func TestUnansweredRequest(t *testing.T) {
 // pauses around the moment at which it does.
 func TestIdleConnectionsThatEnd(t *testing.T) {
 	const idle = 2 * time.Millisecond
-	p, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+	url := startRawBackend(t, func(conn net.Conn) {
 		in := bufio.NewReader(conn)
 		for {
 			if _, err := in.Peek(1); err != nil {
@@ -120,7 +120,8 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 			_ = conn.SetReadDeadline(time.Now().Add(idle))
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
-	})))
+	})
+	p, address := startProxy(t, testOptions(url))
 	var clients sync.WaitGroup
 	for range 8 {
 		clients.Go(func() {
@@ -136,7 +137,7 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	if n := metric(p, `lb_backend_requests_total{pool="main",backend="`+p.pools[0].backends[0].name+`",code="502"}`); n != "" {
+	if n := metric(p, attemptsAt(url, 502)); n != "" {
 		t.Errorf("%s ends of idle connections were counted as failures of the backend", n)
 	}
 }

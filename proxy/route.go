@@ -3,22 +3,24 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 )
 
 // route sends the requests of a host and path to a pool. An empty host or path matches any.
 type route struct {
 	host []byte // in lower case, without port and trailing dot
 	path []byte
-	pool *pool
+	pool *upstream.Pool
 }
 
 // newRoutes sorts the routes so that the first match is the most specific: routes with a host
 // before those without, then longer paths first.
-func newRoutes(configs []RouteConfig, pools map[string]*pool) []route {
+func newRoutes(configs []RouteConfig, pools map[string]*upstream.Pool) []route {
 	var routes []route
 	for _, c := range configs {
 		routes = append(routes, route{[]byte(hostName(c.Host)), []byte(c.Path), pools[c.Pool]})
@@ -45,6 +47,17 @@ func (p *Proxy) route(x *exchange) reason.Code {
 		return reason.None
 	}
 	return reason.NoRoute
+}
+
+// checkRouteHost returns nil for a host that a route can match, or for an empty one.
+func checkRouteHost(host string) error {
+	switch {
+	case host == "":
+		return nil
+	case strings.ContainsAny(host, "/: *"):
+		return errors.New("a host name without port, such as api.example.com")
+	}
+	return upstream.CheckHostName(host)
 }
 
 // hostName returns the form in which route hosts are compared: lower case, without the trailing dot

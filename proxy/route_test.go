@@ -5,13 +5,14 @@ import (
 
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 )
 
 func TestRoute(t *testing.T) {
 	o := testOptions()
-	o.Pools = map[string]PoolConfig{}
+	o.Pools = map[string]upstream.PoolConfig{}
 	for _, name := range []string{"any", "path", "long", "host", "host_path", "query", "dot"} {
-		o.Pools[name] = DefaultPoolConfig()
+		o.Pools[name] = upstream.DefaultPoolConfig()
 	}
 	o.Routes = []RouteConfig{ // the least specific first: their order does not count
 		{Pool: "any"},
@@ -54,7 +55,7 @@ func TestRoute(t *testing.T) {
 		{"api.example.co", "/", "any"},
 	} {
 		x := &exchange{request: request{Request: message.Request{Authority: []byte(test.host), Target: []byte(test.target)}}}
-		if why := p.route(x); why != reason.None || x.pool.name != test.want {
+		if why := p.route(x); why != reason.None || x.pool.Name() != test.want {
 			t.Errorf("%s%s: got %v, %d, want pool %s", test.host, test.target, x.pool, why, test.want)
 		}
 	}
@@ -78,7 +79,20 @@ func TestNoRoute(t *testing.T) {
 // Without routes everything goes to the only pool.
 func TestOnlyPool(t *testing.T) {
 	x := &exchange{request: request{Request: message.Request{Authority: []byte("a"), Target: []byte("*")}}}
-	if why := New(testOptions("http://127.0.0.1:1")).route(x); why != reason.None || x.pool.name != "main" {
+	if why := New(testOptions("http://127.0.0.1:1")).route(x); why != reason.None || x.pool.Name() != "main" {
 		t.Errorf("got %v, %d", x.pool, why)
+	}
+}
+
+func TestRouteHost(t *testing.T) {
+	for _, host := range []string{"", "a", "A-1.example.", "192.0.2.1"} {
+		if err := checkRouteHost(host); err != nil {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+	for _, host := range []string{".", "a..b", "bücher.example", "a b", "a:80", "*.a", "a/b", "[::1]"} {
+		if err := checkRouteHost(host); err == nil {
+			t.Errorf("a route may have the host %q", host)
+		}
 	}
 }

@@ -6,9 +6,9 @@
 // is idempotent. A response that a backend breaks off is broken off for the client too. The steady
 // path allocates nothing.
 //
-// It knows nothing of how limits are stored or managed, of how backends are checked (Report tells
-// it), or of the config file beyond its own sections. The steps of a request are in handler.go, and
-// each step has its own file.
+// It knows nothing of how limits are stored or managed, of how pools choose and check their
+// backends, or of the config file beyond its own sections. The steps of a request are in
+// handler.go, and each step has its own file.
 package proxy
 
 import (
@@ -18,6 +18,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,13 +28,14 @@ import (
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 	"loadbalancer/proxy/wire"
 )
 
 // Options are the parts of a Proxy. The configs must be valid.
 type Options struct {
 	Server  ServerConfig
-	Pools   map[string]PoolConfig
+	Pools   map[string]upstream.PoolConfig
 	Routes  []RouteConfig
 	Limiter *limiter.Limiter // nil: no client is limited
 	Exempt  ExemptConfig     // requests that take no token from Limiter
@@ -53,8 +55,8 @@ type Proxy struct {
 	proxyHeader bool // trusted peers begin with a PROXY header
 	via         message.Via
 	rules       message.Rules
-	earlyHints  bool    // forward interim responses
-	pools       []*pool // sorted by name
+	earlyHints  bool             // forward interim responses
+	pools       []*upstream.Pool // sorted by name
 	routes      []route
 	limiter     *limiter.Limiter
 	exempt      exemptions
@@ -67,7 +69,7 @@ type Proxy struct {
 	departures wire.Departures
 	inFlight   atomic.Int64 // requests
 	tunnels    atomic.Int64 // requests in flight that have become a tunnel
-	noPool     *poolMetrics
+	noPool     *upstream.Requests
 	errors     [reason.Count]atomic.Uint64
 
 	shadowLimited atomic.Uint64
@@ -88,16 +90,16 @@ func New(o Options) *Proxy {
 		api:         o.API,
 		access:      accessLog{which: o.Access, log: o.Log.Level(zerolog.TraceLevel)},
 		log:         o.Log,
-		noPool:      newPoolMetrics(""),
+		noPool:      upstream.NoPool(),
 		clients:     clientSet{most: o.Server.MaxConnections, conns: map[*clientConn]struct{}{}},
 	}
 	p.rules = message.Rules{ClientField: p.trust.field, MaxBody: p.maxBody}
 	if o.Limiter != nil {
 		p.rules.KeyField = o.Limiter.KeyHeader()
 	}
-	byName := map[string]*pool{}
+	byName := map[string]*upstream.Pool{}
 	for _, name := range slices.Sorted(maps.Keys(o.Pools)) {
-		byName[name] = newPool(name, o.Pools[name])
+		byName[name] = upstream.NewPool(name, o.Pools[name], o.Log)
 		p.pools = append(p.pools, byName[name])
 	}
 	p.routes = newRoutes(o.Routes, byName)
@@ -190,6 +192,15 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	return p.drain()
 }
 
+// RunChecks runs the health checks of all pools until ctx ends, and returns once none is running.
+func (p *Proxy) RunChecks(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, pool := range p.pools {
+		running.Go(func() { pool.Run(ctx) })
+	}
+	running.Wait()
+}
+
 // drainPoll is how often drain checks whether the last request has ended.
 const drainPoll = 5 * time.Millisecond
 
@@ -208,9 +219,7 @@ func (p *Proxy) drain() error {
 	p.clients.closeUnused()
 	err := p.server.ShutdownWithContext(deadline) // closes the idle connections
 	for _, pool := range p.pools {
-		for _, b := range pool.backends {
-			b.idle.CloseIdleConnections()
-		}
+		pool.CloseIdle()
 	}
 	if err != nil {
 		return p.cut()
@@ -259,18 +268,9 @@ func (p *Proxy) turnAway(conn net.Conn) {
 	now := time.Now()
 	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer, so nothing waits
 	sent, _ := conn.Write(slices.Concat(message.AppendDate(slices.Clone(answer.Head), now), []byte("Connection: close\r\n\r\n"), answer.Body))
-	p.noPool.codes.Add(reason.Overloaded.Status())
+	p.noPool.CountUnread(reason.Overloaded.Status())
 	p.count(reason.Overloaded)
 	p.access.turnedAway(peerOf(conn), time.Since(now), sent)
-}
-
-// Report sets whether a backend, given by its index in the pool's config, is up.
-func (p *Proxy) Report(poolName string, index int, up bool) {
-	for _, pool := range p.pools {
-		if pool.name == poolName {
-			pool.mark(pool.backends[index], down, !up)
-		}
-	}
 }
 
 // Ready returns nil when every pool has a backend that takes requests and the
@@ -280,8 +280,8 @@ func (p *Proxy) Ready() error {
 		return errors.New("shutting down")
 	}
 	for _, pool := range p.pools {
-		if len(pool.current.Load().backends) == 0 {
-			return fmt.Errorf("pool %s has no backend that takes requests", pool.name)
+		if !pool.TakesRequests() {
+			return fmt.Errorf("pool %s has no backend that takes requests", pool.Name())
 		}
 	}
 	return nil

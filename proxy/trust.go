@@ -2,31 +2,63 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"strings"
 
 	"loadbalancer/proxy/message"
 )
 
+// Prefix is an address or a range of addresses. In its text, an address stands for the range of
+// that one. The zero value contains no address.
+type Prefix struct{ netip.Prefix }
+
+// allowedPrefix describes valid prefixes, for error messages.
+const allowedPrefix = "an address such as 10.0.0.1 or a range such as 10.0.0.0/8"
+
+// UnmarshalText parses an address or a range. "" is the zero value. Its error says what is allowed.
+func (p *Prefix) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*p = Prefix{}
+		return nil
+	}
+	parsed, err := parsePrefix(string(text))
+	if err != nil {
+		return errors.New(allowedPrefix)
+	}
+	p.Prefix = parsed
+	return nil
+}
+
+// parsePrefix parses an address or a range of addresses.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(s)
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // no peer's address has that form
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	a = a.Unmap().WithZone("")
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
 // Trust holds the proxies whose statements about their clients are believed. The zero value trusts
 // none. It is immutable, and safe for concurrent use.
 type Trust struct {
-	proxies []netip.Prefix
+	proxies []Prefix
 	field   string // name, in lower case, of the field that holds the client's address; "" for X-Forwarded-For, which lists addresses
 }
 
 // NewTrust returns the trust of a valid config.
 func NewTrust(c ServerConfig) *Trust {
-	t := &Trust{field: strings.ToLower(string(c.ClientIPHeader))}
+	t := &Trust{proxies: c.TrustedProxies, field: strings.ToLower(string(c.ClientIPHeader))}
 	if t.field == message.ForwardedFor {
 		t.field = ""
-	}
-	for _, s := range c.TrustedProxies {
-		prefix, err := parsePrefix(s)
-		if err != nil {
-			panic("BUG: trusted_proxies was not validated: " + err.Error())
-		}
-		t.proxies = append(t.proxies, prefix)
 	}
 	return t
 }

@@ -9,6 +9,7 @@ import (
 
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 	"loadbalancer/proxy/wire"
 )
 
@@ -27,7 +28,7 @@ var errIdle = errors.New("neither side sent anything within the tunnel timeout")
 
 // tunnel forwards the 101, which ends HTTP on both connections, and then copies bytes between them
 // until both sides have ended, one fails, or neither sends anything for the pool's tunnel timeout.
-func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
+func (p *Proxy) tunnel(x *exchange, c *upstream.Conn) reason.Code {
 	p.tunnels.Add(1)
 	defer p.tunnels.Add(-1)
 	x.watch.Stop() // from here on the copying notices when a side leaves
@@ -47,7 +48,7 @@ func (p *Proxy) tunnel(x *exchange, c *backendConn) reason.Code {
 		}
 		x.client.in.r = x.client.in.w
 	}
-	t := tunnel{client: &x.client.Conn, backend: &c.Conn, idle: x.pool.tunnel}
+	t := tunnel{client: &x.client.Conn, backend: &c.Conn, idle: x.pool.Timeouts().Tunnel}
 	err := t.run()
 	x.received += t.up
 	x.sent += t.down

@@ -31,7 +31,7 @@ func TestUnixSockets(t *testing.T) {
 	})
 	o := testOptions(backend)
 	o.Limiter = limits(4, 0.001)
-	o.Server.TrustedProxies = []string{"127.0.0.1"}
+	o.Server.TrustedProxies = prefixes("127.0.0.1")
 	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "lb"))
 	if err != nil {
 		t.Fatal(err)

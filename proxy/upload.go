@@ -6,6 +6,7 @@ import (
 
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 	"loadbalancer/proxy/wire"
 )
 
@@ -28,7 +29,7 @@ type upload struct {
 }
 
 // startUpload starts to send the body while the caller waits for the response.
-func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
+func (p *Proxy) startUpload(x *exchange, c *upstream.Conn) reason.Code {
 	if why := x.proceed(); why != reason.None { // not in the goroutine: 100 Continue must precede the response
 		return why
 	}
@@ -49,7 +50,7 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
 			c.Stop() // there will be no response, or no more of one
 		case !u.header:
 			u.endedAt = time.Now()
-			wait := x.pool.responseHeader
+			wait := x.pool.Timeouts().ResponseHeader
 			if !u.watched {
 				wait = min(wait, wire.WatchAfter)
 			}
@@ -66,7 +67,7 @@ func (p *Proxy) startUpload(x *exchange, c *backendConn) reason.Code {
 
 // sendBodyGuarded is sendBody, but turns a panic into an error, which in this goroutine would end
 // the process.
-func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason.Code) {
+func (p *Proxy) sendBodyGuarded(x *exchange, c *upstream.Conn) (why reason.Code) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			p.logFault(fault)
@@ -77,7 +78,7 @@ func (p *Proxy) sendBodyGuarded(x *exchange, c *backendConn) (why reason.Code) {
 }
 
 // sendBody copies the body from the client to the backend.
-func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
+func (p *Proxy) sendBody(x *exchange, c *upstream.Conn) reason.Code {
 	in, kept := &x.request.body, &x.upload.kept
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
@@ -114,7 +115,7 @@ func (p *Proxy) sendBody(x *exchange, c *backendConn) reason.Code {
 
 // waitOn lets the wait for the response's header continue. Until the body is sent, the backend may
 // be silent for as long as that takes.
-func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
+func (u *upload) waitOn(c *upstream.Conn, responseHeader time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.watched = true
@@ -126,7 +127,7 @@ func (u *upload) waitOn(c *backendConn, responseHeader time.Duration) {
 }
 
 // headerCame returns control of the read deadline to the goroutine that reads the response.
-func (u *upload) headerCame(c *backendConn) {
+func (u *upload) headerCame(c *upstream.Conn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.header = true
@@ -162,7 +163,7 @@ func (u *upload) complete() bool {
 // stopUpload ends an upload that still runs, and reports whether the whole body was sent. If not,
 // the backend's connection cannot be used again. Whatever the client has not sent yet is read by
 // another attempt, or at the end of the exchange.
-func (x *exchange) stopUpload(c *backendConn) bool {
+func (x *exchange) stopUpload(c *upstream.Conn) bool {
 	u := &x.upload
 	if !u.started {
 		return true

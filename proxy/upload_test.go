@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 	"loadbalancer/proxy/wire"
 )
 
@@ -67,7 +68,7 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 		t.Run(fmt.Sprintf("%s, finished: %v", test.result.String(), test.finished), func(t *testing.T) {
 			client, backend := net.Pipe()
 			x := &exchange{client: &clientConn{Conn: wire.Over(client)}}
-			c := &backendConn{Conn: wire.Over(backend)}
+			c := &upstream.Conn{Conn: wire.Over(backend)}
 			u := &x.upload
 			u.started, u.finished, u.result, u.done = true, test.finished, test.result, make(chan struct{}, 1)
 			u.done <- struct{}{}
@@ -89,7 +90,7 @@ func TestBufferGoesWithTheResponse(t *testing.T) {
 	for _, finished := range []bool{false, true} {
 		u := &upload{started: true, finished: finished}
 		u.kept.keep([]byte("body"))
-		u.headerCame(&backendConn{})
+		u.headerCame(&upstream.Conn{})
 		if got := u.kept.buf == nil; got != finished {
 			t.Errorf("finished: %v, the buffer was given back: %v", finished, got)
 		}

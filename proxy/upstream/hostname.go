@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ const (
 	maxHostLabel = 63
 )
 
-// checkHostName returns nil for a name that DNS can carry, with or without a trailing dot, and
+// CheckHostName returns nil for a name that DNS can carry, with or without a trailing dot, and
 // otherwise an error that says what is allowed. Most addresses pass too.
-func checkHostName(host string) error {
+func CheckHostName(host string) error {
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > maxHostName {
 		return errors.New("a host name of at most 253 bytes")
@@ -32,24 +32,13 @@ func checkHostName(host string) error {
 	return nil
 }
 
-// checkRouteHost returns nil for a host that a route can match, or for an empty one.
-func checkRouteHost(host string) error {
-	switch {
-	case host == "":
-		return nil
-	case strings.ContainsAny(host, "/: *"):
-		return errors.New("a host name without port, such as api.example.com")
-	}
-	return checkHostName(host)
-}
-
 // checkBackendHost returns nil for an address or a host name. It rejects forms that resolvers read
 // in different ways, such as 127.1 and 0177.0.0.1.
 func checkBackendHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil
 	}
-	if err := checkHostName(host); err != nil {
+	if err := CheckHostName(host); err != nil {
 		return err
 	}
 	if endsInNumber(host) {

@@ -1,32 +1,36 @@
-package proxy
+package upstream
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/rs/zerolog"
+)
 
 // newTestPool makes a pool of three backends.
-func newTestPool() *pool {
+func newTestPool() *Pool {
 	c := DefaultPoolConfig()
 	for _, url := range []string{"http://a", "http://b", "http://c"} {
-		c.Backends = append(c.Backends, BackendConfig{URL: url, Weight: 1})
+		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(url), Weight: 1})
 	}
-	return newPool("main", c)
+	return NewPool("main", c, zerolog.Nop())
 }
 
 func TestUntried(t *testing.T) {
 	s := newTestPool().current.Load()
 	a, b, c := s.backends[0], s.backends[1], s.backends[2]
 	for _, test := range []struct {
-		tried  []*backend
+		tried  []*Backend
 		picked int
-		want   *backend
+		want   *Backend
 	}{
 		{nil, 1, b},
-		{[]*backend{a}, 1, b},
-		{[]*backend{b}, 1, c},
-		{[]*backend{c}, 2, a},
-		{[]*backend{b, c}, 1, a},
-		{[]*backend{a, b, c}, 1, nil},
+		{[]*Backend{a}, 1, b},
+		{[]*Backend{b}, 1, c},
+		{[]*Backend{c}, 2, a},
+		{[]*Backend{b, c}, 1, a},
+		{[]*Backend{a, b, c}, 1, nil},
 	} {
-		var tried triedSet
+		var tried Tried
 		for _, b := range test.tried {
 			tried.add(b)
 		}
@@ -40,15 +44,15 @@ func TestUntried(t *testing.T) {
 func TestMark(t *testing.T) {
 	p := newTestPool()
 	b := p.backends[1]
-	const other = down << 1
+	const other = Down << 1
 	for _, step := range []struct {
-		bit  state
+		bit  State
 		on   bool
 		want int // backends that take requests
 	}{
-		{down, true, 2}, {down, true, 2}, {other, true, 2}, {down, false, 2}, {other, false, 3}, {down, false, 3},
+		{Down, true, 2}, {Down, true, 2}, {other, true, 2}, {Down, false, 2}, {other, false, 3}, {Down, false, 3},
 	} {
-		p.mark(b, step.bit, step.on)
+		p.Mark(b, step.bit, step.on)
 		s, picked := p.current.Load(), map[int]bool{}
 		for range 2 * len(p.backends) {
 			picked[p.policy.Pick(s.set, 0)] = true

@@ -1,0 +1,65 @@
+package upstream
+
+import (
+	"sync/atomic"
+	"time"
+
+	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/metrics"
+	"loadbalancer/proxy/reason"
+)
+
+// Backend is one server of a pool. Pool.Pick gives it out. It is safe for concurrent use, and lives
+// as long as its pool.
+type Backend struct {
+	url       URL
+	weight    int
+	hash      uint64 // for balance.IPHash
+	hostField []byte
+
+	conns conns
+	state atomic.Uint32 // a State; see Pool.Mark
+
+	_        [64]byte // the fields below change with every request
+	inFlight atomic.Int64
+	codes    metrics.Codes
+}
+
+func newBackend(c BackendConfig, connect time.Duration) *Backend {
+	b := &Backend{url: c.URL, weight: c.Weight, hash: balance.StringKey(c.URL.text), hostField: []byte(c.URL.host)}
+	b.conns.init(c.URL, c.MaxConnections, connect)
+	return b
+}
+
+// Name returns the backend's address, which names it in metrics and in the access log.
+func (b *Backend) Name() string { return b.url.address }
+
+// HostField returns the Host of requests that came without one. The caller must not change it.
+func (b *Backend) HostField() []byte { return b.hostField }
+
+// takesRequests reports whether the backend may be sent requests.
+func (b *Backend) takesRequests() bool { return b.state.Load() == 0 }
+
+// Begin counts a request as in flight at the backend, until End is called.
+func (b *Backend) Begin() { b.inFlight.Add(1) }
+
+// End ends what Begin began.
+func (b *Backend) End() { b.inFlight.Add(-1) }
+
+// Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
+// always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
+// until it calls Release or Discard. Without a connection, the code is Overloaded (the backend was
+// not asked, because it has as many connections as it may have), ConnectTimeout or ConnectFailed.
+func (b *Backend) Connect(fresh bool) (*Conn, reason.Code) { return b.conns.take(fresh) }
+
+// CloseIdle closes the idle connections. Those in use stay open.
+func (b *Backend) CloseIdle() { b.conns.closeIdle() }
+
+// Count counts an attempt by the status that the backend sent or, if it sent none (0), by the
+// status of the failure.
+func (b *Backend) Count(status int, why reason.Code) {
+	if status == 0 {
+		status = why.Status()
+	}
+	b.codes.Add(status)
+}

@@ -1,0 +1,106 @@
+package upstream
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"loadbalancer/healthz"
+	"loadbalancer/proxy/balance"
+)
+
+// PoolConfig is one entry of the pools section of the configuration file. Start from
+// DefaultPoolConfig: the zero value is not valid.
+type PoolConfig struct {
+	Balance  balance.Policy  `yaml:"balance"`
+	Backends []BackendConfig `yaml:"backends"` // at least one
+	Timeouts TimeoutConfig   `yaml:"timeouts"`
+	Retry    RetryConfig     `yaml:"retry"`
+	Health   healthz.Config  `yaml:"health"`
+}
+
+// BackendConfig is one backend of a pool.
+type BackendConfig struct {
+	URL            URL `yaml:"url"`
+	Weight         int `yaml:"weight"`
+	MaxConnections int `yaml:"max_connections"` // 0 means no limit
+}
+
+// TimeoutConfig holds a pool's timeouts, each from 1ms to 24h.
+type TimeoutConfig struct {
+	Connect        time.Duration `yaml:"connect"`
+	ResponseHeader time.Duration `yaml:"response_header"` // from the end of the request to that of the response's header
+	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
+}
+
+// RetryConfig says which requests may be retried, and how often.
+type RetryConfig struct {
+	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend; 1 to 16
+	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
+}
+
+// DefaultPoolConfig returns the values of keys that a pool's section leaves out.
+func DefaultPoolConfig() PoolConfig {
+	return PoolConfig{
+		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
+		Retry:    RetryConfig{Attempts: 3},
+		Health:   healthz.DefaultConfig(),
+	}
+}
+
+// UnmarshalYAML sets a pool's defaults before it decodes it.
+func (c *PoolConfig) UnmarshalYAML(n *yaml.Node) error {
+	type plain PoolConfig
+	*c = DefaultPoolConfig()
+	return n.Decode((*plain)(c))
+}
+
+// UnmarshalYAML sets a backend's defaults before it decodes it.
+func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
+	type plain BackendConfig
+	*c = BackendConfig{Weight: 1}
+	return n.Decode((*plain)(c))
+}
+
+const maxWeight = 1000
+
+// Validate calls wrong once for each fault, with its path below the pool.
+func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
+	if len(c.Backends) == 0 {
+		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
+	}
+	seen := map[string]int{}
+	for i, b := range c.Backends {
+		at := fmt.Sprintf("backends[%d].", i)
+		if first, twice := seen[b.URL.Address()]; b.URL.IsZero() {
+			wrong(at+"url", "", allowedURL)
+		} else if twice {
+			wrong(at+"url", b.URL.String(), fmt.Sprintf("each backend once; backends[%d] is the same", first))
+		} else {
+			seen[b.URL.Address()] = i
+		}
+		if b.Weight < 1 || b.Weight > maxWeight {
+			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
+		}
+		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
+			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
+		}
+	}
+	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
+	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
+	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
+	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
+		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
+	}
+	c.Health.Validate(func(path string, value any, allowed string) { wrong("health."+path, value, allowed) })
+}
+
+// checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML
+// reads as nanoseconds.
+func checkTimeout(wrong func(path string, value any, allowed string), path string, d time.Duration) {
+	if d < time.Millisecond || d > 24*time.Hour {
+		wrong(path, d, "a time from 1ms to 24h, such as 250ms or 30s")
+	}
+}

@@ -1,0 +1,97 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// maxIdle is how long an unused connection to a backend is kept.
+const maxIdle = 60 * time.Second
+
+// conns are the connections to one backend: a stack of idle ones, and a bound on all. It is safe
+// for concurrent use. Of fasthttp's client only the connection pool is used.
+type conns struct{ client fasthttp.HostClient }
+
+// init sets up the connections to a URL: at most this many, or any number if most is 0, each dialed
+// within the timeout.
+func (s *conns) init(url URL, most int, timeout time.Duration) {
+	dialer := net.Dialer{Timeout: timeout}
+	s.client.Addr = url.address
+	s.client.MaxConns = most
+	if most == 0 {
+		s.client.MaxConns = math.MaxInt32
+	}
+	s.client.MaxIdleConnDuration = maxIdle
+	s.client.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
+	s.client.Dial = func(string) (net.Conn, error) {
+		conn, err := dialer.DialContext(context.Background(), url.network, url.address)
+		if err != nil {
+			return nil, err
+		}
+		return &Conn{Conn: wire.Over(conn)}, nil
+	}
+}
+
+// take is Backend.Connect.
+func (s *conns) take(fresh bool) (*Conn, reason.Code) {
+	for {
+		pooled, err := s.client.AcquireConn(0, false)
+		if err != nil {
+			return nil, connectReason(err)
+		}
+		c := pooled.Conn().(*Conn)
+		if c.release == nil { // newly dialed; its handle in fasthttp's pool has a type without a name, so closures keep it
+			c.release = func() { s.client.ReleaseConn(pooled) }
+			c.discard = func() { s.client.CloseConn(pooled) }
+			return c, reason.None
+		}
+		if !fresh && c.Quiet() {
+			return c, reason.None
+		}
+		c.Discard()
+	}
+}
+
+// closeIdle is Backend.CloseIdle.
+func (s *conns) closeIdle() { s.client.CloseIdleConnections() }
+
+// connectReason returns the reason for a failed connect.
+func connectReason(err error) reason.Code {
+	switch {
+	case errors.Is(err, fasthttp.ErrNoFreeConns):
+		return reason.Overloaded
+	case wire.TimedOut(err):
+		return reason.ConnectTimeout
+	}
+	return reason.ConnectFailed
+}
+
+// Conn is a connection to a backend, from Backend.Connect. One exchange at a time owns it, and gives
+// it back with one call of either Release or Discard.
+type Conn struct {
+	wire.Conn
+	reused  bool
+	release func()
+	discard func()
+}
+
+// Reused reports whether an earlier exchange has ended on the connection, so that the backend may be
+// about to close it.
+func (c *Conn) Reused() bool { return c.reused }
+
+// Release makes the connection idle. It must be at the start of a next request.
+func (c *Conn) Release() {
+	c.reused = true
+	c.release()
+}
+
+// Discard closes the connection.
+func (c *Conn) Discard() { c.discard() }
