@@ -30,8 +30,9 @@ var mayImport = map[string][]string{
 	"healthz":        {},
 	"limiter":        {},
 	"management":     {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics"},
-	"proxy":          {"limiter", "proxy/balance", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/upstream", "proxy/wire"},
+	"proxy":          {"limiter", "proxy/balance", "proxy/http1", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/upstream"},
 	"proxy/balance":  {},
+	"proxy/http1":    {"proxy/message", "proxy/reason", "proxy/wire"},
 	"proxy/listen":   {},
 	"proxy/message":  {"proxy/reason"},
 	"proxy/metrics":  {},
@@ -56,20 +57,19 @@ var mayNameFasthttp = []string{
 	"management/server.go",
 	"proxy/api.go",
 	"proxy/caller.go",
-	"proxy/exchange.go",
-	"proxy/handler.go",
-	"proxy/server.go",
+	"proxy/http1/context.go",
+	"proxy/http1/server.go",
 	"proxy/upstream/conns.go",
 }
 
-// The bounds of what one reader can hold in mind. Those of package proxy are what it has: a change
-// may lower them, never raise them.
+// The bounds of what one reader can hold in mind. The last three are those of package proxy, and the
+// first of them of the packages below it, too.
 const (
-	maxFunction    = 60  // lines, from func to the closing brace
-	maxFile        = 400 // lines
-	maxLoop        = 34  // files of package proxy that reach each other; the goal is 6
-	maxMethods     = 44  // of one type of package proxy; the goal is 20
-	maxProxyFields = 31  // of one struct of package proxy; the goal is 12
+	maxFunction = 60  // lines, from func to the closing brace
+	maxFile     = 400 // lines
+	maxLoop     = 6   // files that reach each other by the names they use
+	maxMethods  = 20  // of one type
+	maxFields   = 12  // of one struct
 )
 
 const module = "loadbalancer"
@@ -102,8 +102,10 @@ func TestHouse(t *testing.T) {
 	t.Run("fasthttp", func(t *testing.T) { checkFasthttp(t, loaded) })
 	t.Run("sizes", func(t *testing.T) { checkSizes(t, loaded) })
 	for _, p := range loaded {
+		if name := within(p); name == "proxy" || strings.HasPrefix(name, "proxy/") {
+			t.Run("loops of "+name, func(t *testing.T) { checkLoops(t, p) })
+		}
 		if within(p) == "proxy" {
-			t.Run("loops", func(t *testing.T) { checkLoops(t, p) })
 			t.Run("types", func(t *testing.T) { checkTypes(t, p) })
 		}
 	}
@@ -189,8 +191,8 @@ func checkTypes(t *testing.T, p *packages.Package) {
 		if n := named.NumMethods(); n > maxMethods {
 			t.Errorf("%s has %d methods, at most %d are allowed", name, n, maxMethods)
 		}
-		if s, ok := named.Underlying().(*types.Struct); ok && s.NumFields() > maxProxyFields {
-			t.Errorf("%s has %d fields, at most %d are allowed", name, s.NumFields(), maxProxyFields)
+		if s, ok := named.Underlying().(*types.Struct); ok && s.NumFields() > maxFields {
+			t.Errorf("%s has %d fields, at most %d are allowed", name, s.NumFields(), maxFields)
 		}
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"loadbalancer/proxy/reason"
 )
 
 // TestBrokenOffResponse has the backend leave in the middle of a body. The client
@@ -263,11 +261,7 @@ func TestConnectionWithoutARequest(t *testing.T) {
 		reset(dial(t, address))
 	}
 	eventually(t, "the connections to end", func() bool { return metric(p, "lb_connections") == "0" })
-	for why := reason.BadRequest; why < reason.Count; why++ {
-		if n := p.errors[why].Load(); n != 0 {
-			t.Errorf("%d errors of %s", n, why.String())
-		}
-	}
+	mustHaveNoErrors(t, p)
 	if _, err := dial(t, address).Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want a clean end", err)
 	}

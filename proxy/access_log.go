@@ -2,12 +2,13 @@ package proxy
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 )
 
 // Access says which requests the access log holds.
@@ -22,9 +23,19 @@ const (
 
 // accessLog writes a line for each request that it holds. It is safe for concurrent use.
 type accessLog struct {
-	which   Access
-	log     zerolog.Logger // its level is ignored: which alone selects the lines
-	cutting atomic.Bool    // the shutdown timeout is over and the remaining requests are being cut
+	which Access
+	log   zerolog.Logger // its level is ignored: which alone selects the lines
+}
+
+// entry is what a line of the access log is made of.
+type entry struct {
+	stream   *http1.Stream
+	client   netip.Addr
+	pool     *upstream.Pool    // nil: none was reached
+	backend  *upstream.Backend // nil: none was picked
+	code     int               // the status, or 0
+	reason   reason.Code
+	shadowed reason.Code // why only shadow mode let the request through
 }
 
 // holds reports whether the log has a line for a request with this result.
@@ -32,24 +43,25 @@ func (l *accessLog) holds(code int, why, shadowed reason.Code) bool {
 	return l.which == AccessAll || l.which == AccessErrors && (why != reason.None || shadowed != reason.None || code >= 500)
 }
 
-// request writes the line of an exchange. Fields without a value are left out.
-func (l *accessLog) request(x *exchange, code int) {
-	r := &x.request
-	e := l.line(code, x.reason, x.addr)
+// request writes the line of a request. Fields without a value are left out.
+func (l *accessLog) request(of entry) {
+	s := of.stream
+	r := &s.Request
+	e := l.line(level(of.code, of.reason, s.BeingCut()), of.client)
 	addPresent(e, "method", r.Method)
 	addPresent(e, "host", r.Authority)
 	addPresent(e, "path", r.Path())
 	addPresent(e, "proto", r.Proto)
-	addOutcome(e, code, x.reason)
-	if x.pool != nil {
-		e.Str("pool", x.pool.Name())
+	addOutcome(e, of.code, of.reason)
+	if of.pool != nil {
+		e.Str("pool", of.pool.Name())
 	}
-	if x.backend != nil {
-		e.Str("backend", x.backend.Name())
+	if of.backend != nil {
+		e.Str("backend", of.backend.Name())
 	}
-	addSize(e, x.finished.Sub(x.started), x.received+r.body.data, x.sent)
-	if shadowed := x.shadowed(); shadowed != reason.None {
-		e.Str("shadow", shadowed.String())
+	addSize(e, s.Finished.Sub(s.Started), s.Received(), s.Sent)
+	if of.shadowed != reason.None {
+		e.Str("shadow", of.shadowed.String())
 	}
 	e.Msg("request")
 }
@@ -61,17 +73,17 @@ func (l *accessLog) turnedAway(peer netip.Addr, took time.Duration, sent int) {
 	if !l.holds(code, reason.Overloaded, reason.None) {
 		return
 	}
-	e := l.line(code, reason.Overloaded, peer)
+	e := l.line(level(code, reason.Overloaded, false), peer)
 	addOutcome(e, code, reason.Overloaded)
 	addSize(e, took, 0, int64(sent))
 	e.Msg("request")
 }
 
 // line begins a line with the fields that every line has.
-func (l *accessLog) line(code int, why reason.Code, addr netip.Addr) *zerolog.Event {
+func (l *accessLog) line(level zerolog.Level, addr netip.Addr) *zerolog.Event {
 	var text [64]byte // more than an address takes
 	address := addr.AppendTo(text[:0])
-	return l.log.WithLevel(l.level(code, why)).Bytes("client", address).Bytes("address", address)
+	return l.log.WithLevel(level).Bytes("client", address).Bytes("address", address)
 }
 
 func addOutcome(e *zerolog.Event, code int, why reason.Code) {
@@ -90,8 +102,8 @@ func addSize(e *zerolog.Event, took time.Duration, in, out int64) {
 // level returns error for a failure of a backend or of the load balancer, even after a good status
 // was sent. It also returns error for requests that shutdown cut: their clients did not leave of
 // their own accord.
-func (l *accessLog) level(code int, why reason.Code) zerolog.Level {
-	if code >= 500 || why.Status() >= 500 || why == reason.BackendAborted || why == reason.ClientGone && l.cutting.Load() {
+func level(code int, why reason.Code, cut bool) zerolog.Level {
+	if code >= 500 || why.Status() >= 500 || why == reason.BackendAborted || why == reason.ClientGone && cut {
 		return zerolog.ErrorLevel
 	}
 	return zerolog.InfoLevel

@@ -1,28 +1,44 @@
 package proxy
 
 import (
+	"time"
+
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
-// admit decides whether the client may send this request now. An admitted request counts as in
-// flight until leave. A client whose limit is not enforced is not told of it.
-func (p *Proxy) admit(x *exchange) reason.Code {
-	if p.limiter == nil {
-		return reason.None
-	}
-	d, caller := &x.decision, p.limiter.Identify(x.addr, x.request.apiKey())
-	if p.exempt.hold(&x.request) {
-		x.lease = p.limiter.AdmitExempt(caller, x.started, d)
-		x.counted = true // fields stays empty: there is a wait to report, but no bucket
+// admission is what the limiter has decided, and what the client is told of it.
+type admission struct {
+	decision limiter.Decision
+	lease    limiter.Lease  // released by leave
+	told     bool           // decision and fields are shown to the client
+	fields   limiter.Fields // those that report decision
+}
+
+// admit decides whether the client may send this request, which began at the given time. An admitted
+// request counts as in flight until leave. A client whose limit is not enforced is not told of it.
+func (a *admission) admit(l *limiter.Limiter, exempt *exemptions, c *caller, r *message.Request, began time.Time) reason.Code {
+	client := l.Identify(c.addr, apiKey(r.Key))
+	if exempt.hold(r) {
+		a.lease = l.AdmitExempt(client, began, &a.decision)
+		a.told = true // fields stays empty: there is a wait to report, but no bucket
 	} else {
-		x.lease = p.limiter.Admit(caller, x.started, d)
-		x.counted, x.fields = !d.Shadow, p.limiter.Fields()
+		a.lease = l.Admit(client, began, &a.decision)
+		a.told, a.fields = !a.decision.Shadow, l.Fields()
 	}
-	if !d.Allowed {
-		return exceeded(d.Exceeded)
+	if !a.decision.Allowed {
+		return exceeded(a.decision.Exceeded)
 	}
 	return reason.None
+}
+
+// apiKey returns the value of an API key field, or nil if no client could have it.
+func apiKey(value []byte) []byte {
+	if len(value) > limiter.MaxKeySize {
+		return nil
+	}
+	return value
 }
 
 // exceeded returns the reason to reject a request that exceeds a limit.
@@ -35,18 +51,26 @@ func exceeded(e limiter.Exceeded) reason.Code {
 
 // shadowed returns the reason why the request would have been rejected if its client's limits were
 // enforced.
-func (x *exchange) shadowed() reason.Code {
-	if x.decision.Allowed && x.decision.Exceeded != limiter.Nothing {
-		return exceeded(x.decision.Exceeded)
+func (a *admission) shadowed() reason.Code {
+	if a.decision.Allowed && a.decision.Exceeded != limiter.Nothing {
+		return exceeded(a.decision.Exceeded)
 	}
 	return reason.None
+}
+
+// appendFields appends the fields that tell the client of its limit.
+func (a *admission) appendFields(dst []byte) []byte {
+	if a.told {
+		return a.fields.Append(dst, a.decision)
+	}
+	return dst
 }
 
 // leave tells the limiter that the request has ended. A second call does nothing. It runs before
 // the last write to the client, when no backend works on the request any more. Otherwise a client
 // that sends one request after another, each on its own connection, could be counted with two at
 // once.
-func (x *exchange) leave() {
-	x.lease.Release()
-	x.lease = limiter.Lease{}
+func (a *admission) leave() {
+	a.lease.Release()
+	a.lease = limiter.Lease{}
 }

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"bytes"
-	"slices"
+	"net/netip"
 
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
@@ -23,55 +25,56 @@ type API struct {
 	Count func(status int)
 }
 
-// isAPI reports whether the request is for the API rather than for a backend.
-func (p *Proxy) isAPI(x *exchange) bool {
-	return p.api != nil && bytes.HasPrefix(x.request.Target, apiPrefix)
+// isCall reports whether the request is for the API rather than for a backend.
+func (a *API) isCall(r *message.Request) bool {
+	return a != nil && bytes.HasPrefix(r.Target, apiPrefix)
 }
 
-// maxAPIBody bounds the body of a request to the API.
+// maxAPIBody bounds the body of a request to the API, in bytes.
 const maxAPIBody = 1 << 20
 
-// serveAPI answers through fasthttp's own Request and Response: the API is not the hot path. A
-// caller without access is refused before its body takes any memory.
-func (p *Proxy) serveAPI(x *exchange) reason.Code {
-	x.api = true
-	p.identify(x) // for the access log
-	// fasthttp lets no handler set a Date. It writes its own after a reset of the header, which
-	// undoes what configure has switched off for all responses.
-	x.ctx.Response.Header.Reset()
-	x.ctx.Response.Header.SetNoDefaultContentType(true)
-	if p.api.MayUse(x.ctx) {
-		content, why := x.readAPIBody()
+// serveAPI answers a call of the API, and records it.
+func (r *road) serveAPI(a *API, s *http1.Stream, settings *settings) {
+	caller := settings.trust.identify(s.Peer(), &s.Request.Forwarded) // for the access log
+	why := a.answer(s)
+	if why != reason.None {
+		why = refuse(s, why, &admission{})
+	}
+	s.End()
+	r.recordAPI(a, s, caller.addr, why)
+}
+
+// recordAPI counts a call of the API and writes its access log line. API calls have their own
+// counter of statuses: they are not traffic.
+func (r *road) recordAPI(a *API, s *http1.Stream, client netip.Addr, why reason.Code) {
+	code := statusOf(s, why)
+	a.Count(code)
+	if why != reason.None {
+		r.count(why)
+	}
+	if r.access.holds(code, why, reason.None) {
+		r.access.request(entry{stream: s, client: client, code: code, reason: why})
+	}
+}
+
+// answer answers through fasthttp's own Request and Response: the API is not the hot path. A caller
+// without access is refused before its body takes any memory.
+func (a *API) answer(s *http1.Stream) (why reason.Code) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.LogFault(fault)
+			why = reason.InternalError
+		}
+	}()
+	ctx := s.RequestCtx()
+	if a.MayUse(ctx) {
+		content, why := s.ReadBody(maxAPIBody)
 		if why != reason.None {
 			return why
 		}
-		x.ctx.Request.SetBodyRaw(content)
-		p.api.Answer(x.ctx)
+		ctx.Request.SetBodyRaw(content)
+		a.Answer(ctx)
 	}
-	x.viaAPI = true
-	x.status = x.ctx.Response.StatusCode()
-	if !x.request.Head {
-		x.sent += int64(len(x.ctx.Response.Body()))
-	}
+	s.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
 	return reason.None
-}
-
-func (x *exchange) readAPIBody() (content []byte, why reason.Code) {
-	b := &x.request.body
-	if b.length > maxAPIBody {
-		return nil, reason.BodyTooLarge
-	}
-	if why := x.proceed(); why != reason.None {
-		return nil, why
-	}
-	for !b.ended {
-		if len(content) > maxAPIBody {
-			return nil, reason.BodyTooLarge
-		}
-		var err error
-		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
-			return nil, bodyReason(err)
-		}
-	}
-	return content, reason.None
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 
 	"github.com/valyala/fasthttp"
@@ -11,7 +12,7 @@ import (
 // ClientAddress returns the address of the client that sent a request, on the proxy's or any other
 // listener: the peer's own address, or the one given by a trusted proxy or its PROXY header.
 func (t *Trust) ClientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
-	peer, _ := peerOfRequest(ctx)
+	peer, _ := http1.PeerOf(ctx.Conn())
 	if !t.trusts(peer) {
 		return peer
 	}
@@ -27,16 +28,6 @@ func (t *Trust) ClientAddress(ctx *fasthttp.RequestCtx) netip.Addr {
 // began with a PROXY header proves nothing: neither the address in the header nor the sender's own
 // identifies the caller. The request's fields are not read.
 func (t *Trust) FromThisMachine(ctx *fasthttp.RequestCtx) bool {
-	peer, proxied := peerOfRequest(ctx)
+	peer, proxied := http1.PeerOf(ctx.Conn())
 	return peer.IsLoopback() && !proxied && !t.trusts(peer)
-}
-
-// peerOfRequest returns the address at the other end of a request's connection, and whether the
-// connection began with a PROXY header. A peer on a unix socket is 127.0.0.1.
-func peerOfRequest(ctx *fasthttp.RequestCtx) (peer netip.Addr, proxied bool) {
-	conn := ctx.Conn()
-	if c, ok := conn.(*clientConn); ok {
-		return c.peer, c.forwarded
-	}
-	return peerOf(conn), false
 }

@@ -45,7 +45,7 @@ func setOf(names []string) map[string]bool {
 }
 
 // hold reports whether the request is exempt.
-func (e *exemptions) hold(r *request) bool {
+func (e *exemptions) hold(r *message.Request) bool {
 	if len(e.methods) > 0 && e.methods[string(r.Method)] { // the compiler makes no copy of a key
 		return true
 	}

@@ -7,13 +7,12 @@ import (
 
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/message"
-	"loadbalancer/proxy/reason"
 )
 
 func TestIdentify(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Server.TrustedProxies = prefixes("10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::ffff:198.51.100.1")
-	p := New(o)
+	trust := NewTrust(o.Server)
 	for _, test := range []struct {
 		name, peer string
 		lines      []string
@@ -74,11 +73,10 @@ func TestIdentify(t *testing.T) {
 		{"IPv6 peer", "2001:db8::5", []string{"203.0.113.1"}, "203.0.113.1", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			x := &exchange{client: &clientConn{peer: netip.MustParseAddr(test.peer)}}
-			x.request.Forwarded = forwardedFor(t, test.lines...)
-			p.identify(x)
-			if want := netip.MustParseAddr(test.want); x.addr != want || x.trusted != test.trusted || x.key != balance.AddrKey(want) {
-				t.Errorf("got %s, trusted %v, key %#x", x.addr, x.trusted, x.key)
+			told := forwardedFor(t, test.lines...)
+			got := trust.identify(netip.MustParseAddr(test.peer), &told)
+			if want := netip.MustParseAddr(test.want); got != (caller{want, balance.AddrKey(want), test.trusted}) {
+				t.Errorf("got %v", got)
 			}
 		})
 	}
@@ -86,13 +84,13 @@ func TestIdentify(t *testing.T) {
 
 // TestIdentifyByOtherFields has trusted proxies tell the client's address in a field of their own.
 func TestIdentifyByOtherFields(t *testing.T) {
-	const peer = "192.0.2.1" // of a piecesConn
+	const peer = "192.0.2.1"
 	for _, header := range []message.ClientIPHeader{"X-Real-IP", "CF-Connecting-IP", "true_client_ip"} {
 		o := testOptions("http://127.0.0.1:1")
 		o.Server.ClientIPHeader = header
-		stranger := New(o)
+		stranger := NewTrust(o.Server)
 		o.Server.TrustedProxies = prefixes("192.0.2.0/24")
-		p := New(o)
+		trust := NewTrust(o.Server)
 		name := string(header)
 		for _, test := range []struct {
 			name   string
@@ -118,7 +116,7 @@ func TestIdentifyByOtherFields(t *testing.T) {
 			{"a list of one", []string{name + ": 203.0.113.1,"}, peer},
 		} {
 			request := withHost(append([]string{"GET / HTTP/1.1"}, test.fields...)...)
-			if got := identified(t, p, request); got != test.want {
+			if got := identified(t, trust, request); got != test.want {
 				t.Errorf("%s, %s: got %s, want %s", header, test.name, got, test.want)
 			}
 			if got := identified(t, stranger, request); got != peer {
@@ -129,24 +127,21 @@ func TestIdentifyByOtherFields(t *testing.T) {
 }
 
 // identified is the address that the request counts for.
-func identified(t *testing.T, p *Proxy, request string) string {
+func identified(t *testing.T, trust *Trust, request string) string {
 	t.Helper()
-	x, why, parsed := p.parsedRequest(newPieces(request))
-	if !parsed || why != reason.None {
+	_, header, _ := strings.Cut(request, "\r\n")
+	told, ok := message.ForwardedBy([]byte(header), trust.field)
+	if !ok {
 		t.Fatalf("%q was refused", request)
 	}
-	defer endExchange(x)
-	p.identify(x)
-	return x.addr.String()
+	return trust.identify(netip.MustParseAddr("192.0.2.1"), &told).addr.String()
 }
 
 // Without trusted proxies no peer is believed.
 func TestNobodyTrusted(t *testing.T) {
-	p := New(testOptions("http://127.0.0.1:1"))
-	x := &exchange{client: &clientConn{peer: netip.MustParseAddr("127.0.0.1")}}
-	x.request.Forwarded = forwardedFor(t, "203.0.113.1")
-	if p.identify(x); x.trusted || x.addr.String() != "127.0.0.1" {
-		t.Errorf("got %s, trusted %v", x.addr, x.trusted)
+	told := forwardedFor(t, "203.0.113.1")
+	if got := NewTrust(DefaultServerConfig()).identify(netip.IPv6Loopback(), &told); got.trusted || got.addr != netip.IPv6Loopback() {
+		t.Errorf("got %v", got)
 	}
 }
 

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -101,5 +103,60 @@ func TestAPIHead(t *testing.T) {
 		if got := w.receive("HEAD"); got.StatusCode != 201 || got.ContentLength != int64(len("/v1/api/x ")) {
 			t.Errorf("got %d, Content-Length %d", got.StatusCode, got.ContentLength)
 		}
+	}
+}
+
+const (
+	pipelinedGet   = "GET /one HTTP/1.1\r\nHost: a\r\n\r\n"
+	pipelinedFixed = "POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\nGET / H"
+	pipelinedChunk = "POST /three HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n3;x=y\r\nefg\r\n0\r\nT: u\r\n\r\n"
+	pipelinedLast  = "GET /four HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	pipelined      = pipelinedGet + pipelinedFixed + pipelinedChunk + "\r\n" + pipelinedLast
+)
+
+// TestPipelining cuts four requests in a row at every byte: each is answered, in
+// turn, with its own path and body.
+func TestPipelining(t *testing.T) {
+	url := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %q %v", r.Method, r.URL.Path, body, err)
+	})
+	_, address := startProxy(t, testOptions(url))
+	want := []string{`GET /one "" <nil>`, `POST /two "GET / H" <nil>`, `POST /three "abcdefg" <nil>`, `GET /four "" <nil>`}
+	for cut := range len(pipelined) {
+		conn := dial(t, address)
+		for _, part := range []string{pipelined[:cut], pipelined[cut:]} {
+			if _, err := io.WriteString(conn, part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := bufio.NewReader(conn)
+		closes := false
+		for i, want := range want {
+			answer, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("cut at %d, answer %d: %v, the one before closes: %v", cut, i+1, err, closes)
+			}
+			closes = answer.Close
+			body, err := io.ReadAll(answer.Body)
+			if err != nil || string(body) != want {
+				t.Fatalf("cut at %d, answer %d: got %q, %v, want %q", cut, i+1, body, err, want)
+			}
+		}
+		if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+			t.Fatalf("cut at %d: behind the last answer came %q, %v", cut, rest, err)
+		}
+		conn.Close()
+	}
+}
+
+// A faulty pipelined request is refused at once, too, without waiting for an end of its header that
+// may never come.
+func TestPipelinedFault(t *testing.T) {
+	url, _ := startCountingBackend(t)
+	_, address := startProxy(t, testOptions(url))
+	got := talk(t, address, withHost("GET / HTTP/1.1")+"GET / HTTP/1.1\nHost: a\n\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 200 ") || strings.Count(got, "HTTP/1.1 400 ") != 1 {
+		t.Errorf("got %q", got)
 	}
 }

@@ -6,15 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
-
-	"loadbalancer/proxy/wire"
 )
 
 // tellingOptions are testOptions for clients that begin with a PROXY header.
@@ -64,7 +60,7 @@ func TestProxyHeader(t *testing.T) {
 		{"v2 IPv4-mapped", proxyV2(proxied, tcp6, v6Block(mappedIPv4)), "192.0.2.1"},
 		{"v2 with TLVs", proxyV2(proxied, tcp4, v4Block+tlv+tlv), "192.0.2.1"},
 		{"v2 with a broken TLV", proxyV2(proxied, tcp4, v4Block+"\x04\xff\xff"), "192.0.2.1"},
-		{"v2 longest", proxyV2(proxied, tcp4, v4Block+strings.Repeat("x", maxProxyHeader-proxyPrefix-len(v4Block))), "192.0.2.1"},
+		{"v2 longest", proxyV2(proxied, tcp4, v4Block+strings.Repeat("x", 4<<10-16-len(v4Block))), "192.0.2.1"},
 		{"v2 local", proxyV2(local, unspec, ""), "127.0.0.1"},
 		{"v2 local with addresses", proxyV2(local, tcp4, v4Block), "127.0.0.1"},
 		{"v2 local with less than addresses", proxyV2(local, tcp6, "abc"), "127.0.0.1"},
@@ -102,7 +98,7 @@ func TestBadProxyHeader(t *testing.T) {
 		"PROXY UNKNOWN " + strings.Repeat("f", 92) + "\r\n", " " + proxyV1, "\r\n" + proxyV1, proxyV1 + proxyV1, proxyV1 + proxyV2(local, unspec, ""),
 		proxyV2(0x11, tcp4, v4Block), proxyV2(0x22, tcp4, v4Block), proxyV2(proxied, 0x13, v4Block), proxyV2(proxied, 0x41, v4Block), proxyV2(0x22, 0x01, ""), proxyV2(0x11, 0x01, ""), proxyV2(0x01, unspec, ""),
 		proxyV2(proxied, tcp4, v4Block[:11]), proxyV2(proxied, tcp6, v4Block), proxyV2(proxied, 0x31, v4Block),
-		proxyV2(proxied, tcp4, strings.Repeat("x", maxProxyHeader-proxyPrefix+1)), proxyV2(local, unspec, strings.Repeat("x", 65535)),
+		proxyV2(proxied, tcp4, strings.Repeat("x", 4<<10-16+1)), proxyV2(local, unspec, strings.Repeat("x", 65535)),
 		strings.Replace(proxyV2(local, unspec, ""), "QUIT", "QUIZ", 1),
 	}
 	for _, header := range headers {
@@ -141,53 +137,6 @@ func TestNoProxyHeaderExpected(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestProxyHeaderInPieces cuts a header and what follows it at every byte: the
-// reader gets every byte behind the header, and none of it.
-func TestProxyHeaderInPieces(t *testing.T) {
-	for _, header := range []string{proxyV1, proxyV2(proxied, tcp4, v4Block+tlv)} {
-		all := header + pipelinedGet
-		every := make([]int, len(all)-1)
-		for i := range every {
-			every[i] = i + 1
-		}
-		cuts := [][]int{nil, every}
-		for _, cut := range every {
-			cuts = append(cuts, []int{cut})
-		}
-		for _, cut := range cuts {
-			c := newTellingConn(newPieces(all, cut...))
-			got, err := io.ReadAll(c)
-			if err != nil || string(got) != pipelinedGet || c.peer != netip.MustParseAddr("192.0.2.1") {
-				t.Fatalf("cut at %v: got %q from %s, %v", cut, got, c.peer, err)
-			}
-			if c.in.buf != nil || !c.used.Load() {
-				t.Fatalf("cut at %v: an empty buffer is kept, or the connection counts as unused", cut)
-			}
-		}
-	}
-}
-
-// TestLargeReadWithinProxyHeader brings more than a buffer holds behind a part of
-// the header.
-func TestLargeReadWithinProxyHeader(t *testing.T) {
-	behind := strings.Repeat("x", 2*streamBufferSize)
-	in := newPieces(proxyV1+behind, 10)
-	c := newTellingConn(in)
-	if err := c.readProxyHeader(make([]byte, 2*streamBufferSize)); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(c.in.buffered()) + len(in.unread()); n != len(behind) {
-		t.Errorf("%d bytes are left, want %d", n, len(behind))
-	}
-}
-
-// newTellingConn is a client's connection that has to begin with a PROXY header.
-func newTellingConn(conn net.Conn) *clientConn {
-	c := &clientConn{Conn: wire.Over(conn), awaitsProxy: true, wait: &headerTimeouts{header: time.Minute, idle: time.Minute}}
-	c.in.conn = &c.Conn
-	return c
 }
 
 // TestRequestsBehindProxyHeader come in one segment with it, the last in pieces.

@@ -20,6 +20,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/upstream"
+	"loadbalancer/proxy/wire"
 )
 
 // testOptions are options for one pool of these backends, without limits.
@@ -98,6 +99,13 @@ func startProxy(t testing.TB, o Options) (*Proxy, string) {
 func startProxyOn(t testing.TB, o Options, ln net.Listener) *Proxy {
 	t.Helper()
 	p := New(o)
+	serveUntilEnd(t, p, ln)
+	return p
+}
+
+// serveUntilEnd serves until the test ends.
+func serveUntilEnd(t testing.TB, p *Proxy, ln net.Listener) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Serve(ctx, ln) }()
@@ -107,7 +115,6 @@ func startProxyOn(t testing.TB, o Options, ln net.Listener) *Proxy {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return p
 }
 
 // startBackend answers with an http.Handler until the test ends, and returns its URL.
@@ -242,4 +249,41 @@ func limitsOf(terms limiter.Terms) *limiter.Limiter {
 
 func get(path string) string {
 	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n", path)
+}
+
+// What the tests know of package http1, in bytes or by number.
+const (
+	lastChunk          = "0\r\n\r\n"
+	maxInterim         = 64       // interim responses to one request
+	drainable          = 64 << 10 // of an unread body that a connection survives
+	responseBufferSize = 16 << 10 // of the largest response header
+	maxLine            = 4 << 10  // of a line of chunk framing
+	maxExtension       = 256      // of one chunk's extensions
+	maxExtensions      = 16 << 10 // of all of a body's
+
+	cutGrace = wire.WatchAfter + 100*time.Millisecond // from a cut to the end of the requests
+)
+
+// chunkedUpTo makes a body of one-byte chunks whose extensions add up to the bytes given.
+func chunkedUpTo(extensions int) string {
+	var b strings.Builder
+	for extensions > 0 {
+		size := min(extensions, maxExtension)
+		if extensions-size == 1 { // ";" alone is none
+			size--
+		}
+		fmt.Fprintf(&b, "1;%s\r\na\r\n", strings.Repeat("x", size-1))
+		extensions -= size
+	}
+	return b.String() + lastChunk
+}
+
+// section makes trailer lines of the bytes given in all, 5 or more.
+func section(bytes int) string {
+	var b strings.Builder
+	for ; bytes > 2048; bytes -= 1024 {
+		fmt.Fprintf(&b, "A:%s\r\n", strings.Repeat("b", 1024-4))
+	}
+	fmt.Fprintf(&b, "A:%s\r\n", strings.Repeat("b", bytes-4))
+	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
 )
 
 // rawClient is a client that says byte for byte what it sends.
@@ -106,6 +107,22 @@ func metric(p *Proxy, name string) string {
 // attemptsAt names the metric that counts the attempts at a backend of pool main with a status.
 func attemptsAt(url string, status int) string {
 	return fmt.Sprintf("lb_backend_requests_total{pool=\"main\",backend=%q,code=\"%d\"}", strings.TrimPrefix(url, "http://"), status)
+}
+
+// mustHaveNoErrors fails the test if lb_errors_total has counted anything.
+func mustHaveNoErrors(t *testing.T, p *Proxy) {
+	t.Helper()
+	for why := reason.BadRequest; why < reason.Count; why++ {
+		if n := errorsWith(p, why.String()); why.CountedAs() == why && n != "0" {
+			t.Errorf("%s errors of %s", n, why)
+		}
+	}
+}
+
+// requestsUnderWay is the number of requests in flight.
+func requestsUnderWay(p *Proxy) int {
+	requests, _ := p.server.UnderWay()
+	return int(requests)
 }
 
 // errorsWith returns lb_errors_total of a reason.

@@ -1,50 +1,62 @@
 package proxy
 
 import (
+	"net/netip"
+	"sync/atomic"
 	"time"
 
+	"loadbalancer/limiter"
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 )
 
-// record counts the exchange and writes its access log line.
-func (p *Proxy) record(x *exchange) {
-	code := x.status
-	if code == 0 {
-		code = x.reason.Status()
-	}
-	now := time.Now()
-	x.client.lastUse = now
-	if x.finished.IsZero() {
-		x.finished = now // no step has set it
-	}
-	p.countRequest(x, code)
-	if x.reason != reason.None {
-		p.count(x.reason)
-	}
-	shadowed := x.shadowed()
-	if shadowed != reason.None {
-		p.shadowLimited.Add(1)
-	}
-	if p.access.holds(code, x.reason, shadowed) {
-		p.access.request(x, code)
-	}
+// road is what all requests share on their way: the limiter that admits them, and where they are
+// recorded.
+type road struct {
+	limiter       *limiter.Limiter // nil: no client is limited
+	access        accessLog
+	noPool        *upstream.Requests // requests that reached no pool
+	errors        [reason.Count]atomic.Uint64
+	shadowLimited atomic.Uint64
 }
 
-// countRequest counts the exchange by its status. API calls have their own counter: they are not
-// traffic.
-func (p *Proxy) countRequest(x *exchange, code int) {
-	if x.api {
-		p.api.Count(code)
-		return
-	}
-	m := p.noPool
+// record counts the exchange and writes its access log line.
+func (r *road) record(x *exchange) {
+	s, shadowed := x.stream, x.admission.shadowed()
+	code := statusOf(s, x.reason)
+	m := r.noPool
 	if x.pool != nil {
 		m = x.pool.Requests()
 	}
-	m.Count(code, x.finished.Sub(x.started))
+	m.Count(code, s.Finished.Sub(s.Started))
+	if x.reason != reason.None {
+		r.count(x.reason)
+	}
+	if shadowed != reason.None {
+		r.shadowLimited.Add(1)
+	}
+	if r.access.holds(code, x.reason, shadowed) {
+		r.access.request(entry{s, x.caller.addr, x.pool, x.tries.backend, code, x.reason, shadowed})
+	}
+}
+
+// turnedAway records a connection beyond server.max_connections.
+func (r *road) turnedAway(peer netip.Addr, took time.Duration, sent int) {
+	r.noPool.CountUnread(reason.Overloaded.Status())
+	r.count(reason.Overloaded)
+	r.access.turnedAway(peer, took, sent)
+}
+
+// statusOf returns the status that was sent or, if none was, the one that stands for the reason.
+func statusOf(s *http1.Stream, why reason.Code) int {
+	if s.Status != 0 {
+		return s.Status
+	}
+	return why.Status()
 }
 
 // count adds one to lb_errors_total.
-func (p *Proxy) count(why reason.Code) {
-	p.errors[why.CountedAs()].Add(1)
+func (r *road) count(why reason.Code) {
+	r.errors[why.CountedAs()].Add(1)
 }

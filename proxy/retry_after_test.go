@@ -1,35 +1,36 @@
 package proxy
 
 import (
-	"bufio"
-	"net/http"
+	"net"
 	"strconv"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"loadbalancer/proxy/reason"
+	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/http1"
 )
 
-// statusAt takes a request through the whole proxy as if it had come at that time,
-// and returns the answer.
-func (p *Proxy) statusAt(t *testing.T, at time.Time) *http.Response {
+// startAtTimes serves a proxy for which each request has come at the time that is set.
+func startAtTimes(t *testing.T, o Options) (at *atomic.Pointer[time.Time], address string) {
 	t.Helper()
-	conn := newPieces("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	x, why, parsed := p.parsedRequest(conn)
-	if !parsed || why != reason.None {
-		t.Fatalf("the request was refused: %v, %d", parsed, why)
-	}
-	x.started = at
-	if why := p.serve(x); why != reason.None {
-		p.reject(x, why)
-	}
-	p.end(x)
-	got, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(conn.written))), nil)
+	at = new(atomic.Pointer[time.Time])
+	p := New(o)
+	p.server = http1.NewServer(http1.Options{
+		ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second, MaxHeaderSize: 16 << 10,
+		Proxied: p.isProxied, Log: zerolog.Nop(),
+		Handle: func(s *http1.Stream) {
+			s.Started = *at.Load()
+			p.handle(s)
+		},
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatalf("read %q: %v", conn.written, err)
+		t.Fatal(err)
 	}
-	return got
+	serveUntilEnd(t, p, ln)
+	return at, ln.Addr().String()
 }
 
 // TestRetryAfterIsExact: one millisecond before the instant at which the next token
@@ -53,11 +54,15 @@ func TestRetryAfterIsExact(t *testing.T) {
 		o := testOptions(url)
 		const capacity = 3
 		o.Limiter = limits(capacity, test.rate)
-		p := New(o)
+		at, address := startAtTimes(t, o)
+		w := newWire(t, address)
 		t0 := time.Now().Add(time.Hour)
-		expect := func(after time.Duration, want int) *http.Response {
+		expect := func(after time.Duration, want int) answer {
 			t.Helper()
-			got := p.statusAt(t, t0.Add(after))
+			now := t0.Add(after)
+			at.Store(&now)
+			w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+			got := w.receive("GET")
 			if got.StatusCode != want {
 				t.Errorf("%v per second: %d after %s, want %d", test.rate, got.StatusCode, after, want)
 			}

@@ -10,9 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"loadbalancer/proxy/message"
-	"loadbalancer/proxy/upstream"
 )
 
 // sightings counts how often each request, known by its target, began to arrive.
@@ -145,26 +142,6 @@ func TestIdempotencyKey(t *testing.T) {
 					t.Errorf("the key arrived %d times, the request %d times", n, arrived.Load())
 				}
 			})
-		}
-	}
-}
-
-func TestRepeatable(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		x    *exchange
-		want bool
-	}{
-		{"GET", &exchange{request: request{Request: message.Request{Method: []byte("GET")}}}, true},
-		{"POST", &exchange{request: request{Request: message.Request{Method: []byte("POST")}}}, false},
-		{"lower case is another method", &exchange{request: request{Request: message.Request{Method: []byte("get")}}}, false},
-		{"POST, nothing sent", &exchange{request: request{Request: message.Request{Method: []byte("POST")}}, unsent: true}, true},
-		{"a byte has come", &exchange{request: request{Request: message.Request{Method: []byte("GET")}}, response: response{in: inbound{any: true}}}, false},
-		{"too much was taken", &exchange{request: request{Request: message.Request{Method: []byte("PUT")}}, upload: upload{kept: keptBody{lost: true}}}, false},
-	} {
-		test.x.pool = &upstream.Pool{}
-		if got := test.x.repeatable(); got != test.want {
-			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -18,35 +18,35 @@ type route struct {
 	pool *upstream.Pool
 }
 
+// routes are all routes, the most specific first.
+type routes []route
+
 // newRoutes sorts the routes so that the first match is the most specific: routes with a host
 // before those without, then longer paths first.
-func newRoutes(configs []RouteConfig, pools map[string]*upstream.Pool) []route {
-	var routes []route
+func newRoutes(configs []RouteConfig, pools map[string]*upstream.Pool) (all routes) {
 	for _, c := range configs {
-		routes = append(routes, route{[]byte(hostName(c.Host)), []byte(c.Path), pools[c.Pool]})
+		all = append(all, route{[]byte(hostName(c.Host)), []byte(c.Path), pools[c.Pool]})
 	}
 	if len(configs) == 0 {
 		for _, p := range pools { // exactly one, as ValidateRoutes has checked
-			routes = append(routes, route{pool: p})
+			all = append(all, route{pool: p})
 		}
 	}
-	slices.SortStableFunc(routes, func(a, b route) int {
+	slices.SortStableFunc(all, func(a, b route) int {
 		return cmp.Or(-cmp.Compare(min(len(a.host), 1), min(len(b.host), 1)), -cmp.Compare(len(a.path), len(b.path)))
 	})
-	return routes
+	return all
 }
 
-// route finds the pool that serves the request.
-func (p *Proxy) route(x *exchange) reason.Code {
-	for i := range p.routes {
-		r := &p.routes[i]
-		if len(r.host) > 0 && !sameHost(x.request.Authority, r.host) || !bytes.HasPrefix(x.request.Target, r.path) {
-			continue
+// find returns the pool that serves the request, or nil if there is none.
+func (all routes) find(request *message.Request) *upstream.Pool {
+	for i := range all {
+		r := &all[i]
+		if (len(r.host) == 0 || sameHost(request.Authority, r.host)) && bytes.HasPrefix(request.Target, r.path) {
+			return r.pool
 		}
-		x.pool = r.pool
-		return reason.None
 	}
-	return reason.NoRoute
+	return nil
 }
 
 // checkRouteHost returns nil for a host that a route can match, or for an empty one.

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"loadbalancer/proxy/message"
-	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -23,7 +22,7 @@ func TestRoute(t *testing.T) {
 		{Path: "/exact?q=", Pool: "query"},
 		{Host: "Dot.example.", Pool: "dot"},
 	}
-	p := New(o)
+	all := New(o).settings.Load().routes
 	for _, test := range []struct{ host, target, want string }{
 		{"other.example", "/", "any"},
 		{"", "/", "any"},
@@ -54,9 +53,9 @@ func TestRoute(t *testing.T) {
 		{"xapi.example.com", "/", "any"},
 		{"api.example.co", "/", "any"},
 	} {
-		x := &exchange{request: request{Request: message.Request{Authority: []byte(test.host), Target: []byte(test.target)}}}
-		if why := p.route(x); why != reason.None || x.pool.Name() != test.want {
-			t.Errorf("%s%s: got %v, %d, want pool %s", test.host, test.target, x.pool, why, test.want)
+		request := &message.Request{Authority: []byte(test.host), Target: []byte(test.target)}
+		if pool := all.find(request); pool == nil || pool.Name() != test.want {
+			t.Errorf("%s%s: got %v, want pool %s", test.host, test.target, pool, test.want)
 		}
 	}
 }
@@ -64,23 +63,23 @@ func TestRoute(t *testing.T) {
 func TestNoRoute(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Routes = []RouteConfig{{Host: "a", Path: "/b", Pool: "main"}}
-	p := New(o)
+	all := New(o).settings.Load().routes
 	for _, test := range []struct {
 		host, target string
-		want         reason.Code
-	}{{"a", "/b", reason.None}, {"a", "/", reason.NoRoute}, {"b", "/b", reason.NoRoute}, {"", "/b", reason.NoRoute}} {
-		x := &exchange{request: request{Request: message.Request{Authority: []byte(test.host), Target: []byte(test.target)}}}
-		if why := p.route(x); why != test.want || (x.pool != nil) != (why == reason.None) {
-			t.Errorf("%s%s: got %d, want %d", test.host, test.target, why, test.want)
+		want         bool
+	}{{"a", "/b", true}, {"a", "/", false}, {"b", "/b", false}, {"", "/b", false}} {
+		request := &message.Request{Authority: []byte(test.host), Target: []byte(test.target)}
+		if pool := all.find(request); (pool != nil) != test.want {
+			t.Errorf("%s%s: got %v, want one: %v", test.host, test.target, pool, test.want)
 		}
 	}
 }
 
 // Without routes everything goes to the only pool.
 func TestOnlyPool(t *testing.T) {
-	x := &exchange{request: request{Request: message.Request{Authority: []byte("a"), Target: []byte("*")}}}
-	if why := New(testOptions("http://127.0.0.1:1")).route(x); why != reason.None || x.pool.Name() != "main" {
-		t.Errorf("got %v, %d", x.pool, why)
+	request := &message.Request{Authority: []byte("a"), Target: []byte("*")}
+	if pool := New(testOptions("http://127.0.0.1:1")).settings.Load().routes.find(request); pool == nil || pool.Name() != "main" {
+		t.Errorf("got %v", pool)
 	}
 }
 

@@ -204,7 +204,7 @@ func TestShutdownWithinABody(t *testing.T) {
 	if got, err := io.ReadAll(w.in); err == nil || isTimeout(err) {
 		t.Errorf("the body ended with %q, %v, want an error", got, err)
 	}
-	eventually(t, "the request to end", func() bool { return s.inFlight.Load() == 0 })
+	eventually(t, "the request to end", func() bool { return metric(s.Proxy, "lb_connections") == "0" })
 	requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request")
 	checkLine(t, log.parsed(t)[2], map[string]any{"status": 200., "level": "error"})
 }

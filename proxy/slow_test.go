@@ -68,19 +68,19 @@ func TestSlowClients(t *testing.T) {
 	p, address := startProxy(t, o)
 	var before, during []time.Duration
 	for round := range s.rounds {
-		eventually(t, "the slow clients to be gone", func() bool { return p.clients.len() == 0 && p.inFlight.Load() == 0 })
+		eventually(t, "the slow clients to be gone", func() bool { return metric(p, "lb_connections") == "0" })
 		memory := memoryInUse()
 		before = append(before, percentile99(quickRequests(t, address, s.measure)))
 		func() {
 			defer startSlow(t, s, address)()
 			eventually(t, "the slow clients to be there", func() bool {
-				return p.clients.len() == s.all() && int(p.inFlight.Load()) == s.small+s.large
+				return p.server.Connections() == s.all() && requestsUnderWay(p) == s.small+s.large
 			})
 			if round == 0 { // later ones find what it has left in the pools
 				t.Logf("%d KiB of memory for each slow connection", (memoryInUse()-memory)/int64(s.all())>>10)
 			}
 			during = append(during, percentile99(quickRequests(t, address, s.measure)))
-			if n := p.clients.len(); n < s.all() {
+			if n := p.server.Connections(); n < s.all() {
 				t.Errorf("only %d of %d slow clients are still there", n, s.all())
 			}
 		}()

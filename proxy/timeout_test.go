@@ -119,7 +119,7 @@ func TestSlowBodyHoldsNoBackend(t *testing.T) {
 	p, address := startProxy(t, o)
 	slow := newWire(t, address)
 	slow.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
-	eventually(t, "the slow request", func() bool { return p.inFlight.Load() == 1 })
+	eventually(t, "the slow request", func() bool { return requestsUnderWay(p) == 1 })
 	other := newWire(t, address)
 	other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	if got := other.receive("GET"); got.StatusCode != 200 {

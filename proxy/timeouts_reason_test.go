@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"loadbalancer/proxy/reason"
 )
 
 // drip writes text one byte at a time, until an error or its end.
@@ -104,11 +102,7 @@ func TestIdleConnectionEndsInSilence(t *testing.T) {
 		time.Sleep(2 * o.Server.ReadHeaderTimeout) // the pause is what is tested
 	}
 	idle.mustEnd()
-	for why := reason.BadRequest; why < reason.Count; why++ {
-		if n := p.errors[why].Load(); n != 0 {
-			t.Errorf("%d errors of %s", n, why.String())
-		}
-	}
+	mustHaveNoErrors(t, p)
 	begun.Close()
 	begun = newWire(t, address)
 	begun.send("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HT")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"unsafe"
 
 	"loadbalancer/proxy/message"
 )
@@ -121,4 +122,27 @@ func (t *Trust) walk(nearest netip.Addr, lines [][]byte) netip.Addr {
 		}
 	}
 	return nearest
+}
+
+// parseForwardedAddr parses an address as proxies write it: with or without a port, IPv6 with or
+// without brackets.
+func parseForwardedAddr(b []byte) (netip.Addr, bool) {
+	if len(b) == 0 || len(b) > 60 {
+		return netip.Addr{}, false
+	}
+	if b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 || end+1 < len(b) && b[end+1] != ':' {
+			return netip.Addr{}, false
+		}
+		b = b[1:end]
+	} else if colon := bytes.IndexByte(b, ':'); colon >= 0 && bytes.LastIndexByte(b, ':') == colon {
+		b = b[:colon] // one colon: 192.0.2.1:4711
+	}
+	// No copy is needed: the address does not keep the text, and the error is dropped.
+	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b)))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap().WithZone(""), true
 }

@@ -129,7 +129,7 @@ func appendAddress(dst, name []byte, addr netip.Addr) []byte {
 	return append(addr.AppendTo(dst), "\r\n"...)
 }
 
-// AppendTrailers appends the last chunk of the request's body, with the trailers that go on.
+// AppendTrailers appends the trailers of the request that go on, as lines. dst grows if they do not fit.
 func (r *Request) AppendTrailers(dst []byte, t *Trailers) []byte {
-	return t.appendLastChunk(dst, &r.hop)
+	return t.append(dst, &r.hop)
 }

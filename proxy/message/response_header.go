@@ -50,7 +50,7 @@ func (r *Response) appendStatusLine(dst []byte) []byte {
 	return append(dst, r.line[3:]...)
 }
 
-// AppendTrailers appends the last chunk of the response's body, with the trailers that go on.
+// AppendTrailers appends the trailers of the response that go on, as lines. dst grows if they do not fit.
 func (r *Response) AppendTrailers(dst []byte, t *Trailers) []byte {
-	return t.appendLastChunk(dst, &r.hop)
+	return t.append(dst, &r.hop)
 }

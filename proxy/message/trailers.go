@@ -28,21 +28,16 @@ func (t *Trailers) Add(line []byte) (ok bool) {
 	return true
 }
 
-// appendLastChunk ends a chunked body for the next hop, with its trailers in order and case, except
-// those that end at this hop. h belongs to the same message. dst grows if the trailers do not
-// fit.
-func (t *Trailers) appendLastChunk(dst []byte, h *hop) []byte {
-	if len(t.block) == 0 {
-		return append(dst, "0\r\n\r\n"...)
-	}
-	dst = append(dst, "0\r\n"...)
+// append appends the trailers that go on to the next hop, in order and case. h belongs to the same
+// message. dst grows if they do not fit.
+func (t *Trailers) append(dst []byte, h *hop) []byte {
 	for block := t.block; len(block) > 0; {
 		f, rest := knownField(block)
 		if block = rest; passesBehind(&f, h) {
 			dst = append(dst, f.line...)
 		}
 	}
-	return append(dst, "\r\n"...)
+	return dst
 }
 
 // passesBehind reports whether a trailer is forwarded. A field that a proxy must understand is not,

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAppendLastChunk(t *testing.T) {
+func TestAppendTrailers(t *testing.T) {
 	var h hop
 	if !h.add([]byte("x-hop, X-Other")) {
 		t.Fatal("the option was refused")
@@ -19,7 +19,7 @@ func TestAppendLastChunk(t *testing.T) {
 		{"none that goes on", "Content-Length: 5\r\n", ""},
 	} {
 		tr := Trailers{block: []byte(test.trailers)}
-		if got, want := string(tr.appendLastChunk([]byte("before"), &h)), "before0\r\n"+test.want+"\r\n"; got != want {
+		if got, want := string(tr.append([]byte("before"), &h)), "before"+test.want; got != want {
 			t.Errorf("%s: got %q, want %q", test.name, got, want)
 		}
 	}
@@ -34,7 +34,7 @@ func TestTrailersThatEndHere(t *testing.T) {
 		for _, spelt := range spellings(name) {
 			for _, spelt := range []string{spelt, strings.ReplaceAll(spelt, "-", "_"), strings.Replace(spelt, "-", "_", 1)} {
 				tr := Trailers{block: []byte("A: 1\r\n" + spelt + ": 2\r\nB: 3\r\n")}
-				if got := string(tr.appendLastChunk(nil, &hop{key: "x-api-key", told: "cf-connecting-ip"})); got != "0\r\nA: 1\r\nB: 3\r\n\r\n" {
+				if got := string(tr.append(nil, &hop{key: "x-api-key", told: "cf-connecting-ip"})); got != "A: 1\r\nB: 3\r\n" {
 					t.Fatalf("%s: got %q", spelt, got)
 				}
 			}

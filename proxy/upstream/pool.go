@@ -24,7 +24,7 @@ import (
 )
 
 // Pool is a group of backends that serve the same requests. Make one with NewPool: the zero value
-// has no backends to pick from. It is safe for concurrent use: requests read the snapshot, and Mark
+// cannot be picked from. It is safe for concurrent use: requests read the snapshot, and Mark
 // replaces it. It lives as long as the process.
 type Pool struct {
 	name     string

@@ -81,13 +81,6 @@ func (d *Departures) AllLeft() {
 	}
 }
 
-// Count returns how many clients are watched.
-func (d *Departures) Count() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.watches)
-}
-
 // add starts a watch. A client that has already gone is reported at once.
 func (d *Departures) add(w *Watch) {
 	d.mu.Lock()

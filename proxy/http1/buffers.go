@@ -1,0 +1,19 @@
+package http1
+
+import "sync"
+
+// streamBufferSize is the size of the buffers that copy large bodies.
+const streamBufferSize = 64 << 10
+
+var streamBuffers = sync.Pool{New: func() any { return new([streamBufferSize]byte) }}
+
+// responseBufferSize is the size of the largest response header.
+const responseBufferSize = 16 << 10
+
+// outSize is the initial size of the buffer for what leaves: everything that was read along with a
+// response's header fits, and leaves in one write. The buffer grows for a larger header; beyond
+// maxOutSize it is not kept.
+const (
+	outSize    = responseBufferSize + 4<<10
+	maxOutSize = 64 << 10
+)

@@ -1,0 +1,22 @@
+package http1
+
+import "testing"
+
+func TestRepeatable(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		call       *Call
+		idempotent bool
+		want       bool
+	}{
+		{"idempotent", &Call{}, true, true},
+		{"not idempotent", &Call{}, false, false},
+		{"not idempotent, nothing sent", &Call{Unsent: true}, false, true},
+		{"a byte has come", &Call{in: inbound{any: true}}, true, false},
+		{"too much was taken", &Call{upload: upload{kept: keptBody{lost: true}}}, true, false},
+	} {
+		if got := test.call.Repeatable(test.idempotent); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package http1
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"loadbalancer/proxy/wire"
+)
+
+// clientConn is a client's connection. fasthttp reads request headers from it, one at a time and
+// not a byte more. Request bodies are read and backend responses are written here, without
+// fasthttp, whose Request and Response would reorder and rewrite fields and hide where a body
+// begins and ends.
+type clientConn struct {
+	wire.Conn
+	peer     netip.Addr // the other end's address, or the one in the PROXY header
+	set      *connSet
+	timeouts *headerTimeouts
+	closed   atomic.Bool
+	used     atomic.Bool // a byte of a request has come
+	headerBy time.Time   // when the header that has begun must be complete
+	lastUse  time.Time   // the end of the last exchange; zero before the first
+	scan     headerScan
+	in       inbound // bytes after the header: a body, or the next request
+	answered bool    // the response is sent: drop fasthttp's own
+	ending   wire.Ending
+
+	awaitsProxy bool // a PROXY header must come first
+	forwarded   bool // a PROXY header has come
+}
+
+// Read gives fasthttp the bytes of a header, and never what follows it.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if c.awaitsProxy {
+		if err := c.readProxyHeader(p); err != nil {
+			return 0, err
+		}
+	}
+	if ahead := c.in.buffered(); len(ahead) > 0 {
+		n := copy(p, ahead)
+		n = c.scan.end(p[:n])
+		c.scan.size += n
+		c.in.r += n
+		c.in.settle()
+		return n, c.scan.fault()
+	}
+	c.expectHeader()
+	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
+	if n > 0 && !c.used.Load() {
+		c.used.Store(true)
+	}
+	if end := c.scan.end(p[:n]); end < n {
+		c.in.keep(p[end:n])
+		n = end
+	}
+	c.scan.size += n
+	if err == nil {
+		err = c.scan.fault()
+	}
+	return n, err
+}
+
+// headerTimeouts bounds the wait for a request. On a connection that begins with a PROXY header,
+// header covers that header and the first request's together.
+type headerTimeouts struct {
+	header time.Duration // for the first byte on a new connection, and from the first byte to the end of a header
+	idle   time.Duration // for the first byte on a connection that has served a request
+}
+
+// expectHeader sets the deadline for reading a header. fasthttp could do so too, but it reads the
+// clock and sets a deadline twice for each request.
+func (c *clientConn) expectHeader() {
+	switch {
+	case !c.headerBy.IsZero():
+	case c.scan != headerScan{}:
+		c.boundHeader()
+	case c.lastUse.IsZero():
+		c.ExpectRead(time.Now(), c.timeouts.header)
+	default:
+		c.ExpectRead(c.lastUse, c.timeouts.idle)
+	}
+}
+
+// boundHeader sets the deadline for the rest of a header that has begun.
+func (c *clientConn) boundHeader() {
+	c.headerBy = time.Now().Add(c.timeouts.header)
+	_ = c.SetReadDeadline(c.headerBy)
+}
+
+// Write is for fasthttp, which writes each response with one call.
+func (c *clientConn) Write(p []byte) (int, error) {
+	if c.answered {
+		c.answered = false
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// Close ends the connection in the way that the last exchange decided.
+func (c *clientConn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	defer c.set.remove(c)
+	return c.End(c.ending)
+}
+
+// abort makes Close reset the connection (RST), so that the client can tell a truncated response
+// from one that ends with the connection.
+func (c *clientConn) abort() {
+	c.ending.Raise(wire.Reset)
+	c.ResetOnClose()
+}
+
+// PeerOf returns the address at the other end of a connection, which is that of a proxy's client if
+// it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
+// a unix socket is 127.0.0.1.
+func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
+	if c, ok := conn.(*clientConn); ok {
+		return c.peer, c.forwarded
+	}
+	return peerOf(conn), false
+}

@@ -1,0 +1,108 @@
+package http1
+
+import (
+	"errors"
+
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// maxInterims is the most interim responses to one request.
+const maxInterims = 64
+
+var errResponseSize = errors.New("the response header is larger than 16 KiB")
+
+// ReadHead reads the next header of the response: that of an interim response (RFC 9110, section
+// 15.2), as Interim says, or that of the final one.
+func (c *Call) ReadHead() reason.Code {
+	for {
+		err := c.readHeader()
+		switch {
+		case err == nil:
+			return c.checkHead()
+		case wire.TimedOut(err) && c.waitOn():
+		default:
+			return c.Failure(err)
+		}
+	}
+}
+
+// Interim reports whether the header that was read last is that of an interim response. 101
+// Switching Protocols ends HTTP on the connection, and is final.
+func (c *Call) Interim() bool {
+	return c.Response.Status < 200 && c.Response.Status != message.SwitchingProtocols
+}
+
+// checkHead decides on a header that was read.
+func (c *Call) checkHead() reason.Code {
+	if c.Interim() {
+		if c.interims++; c.interims <= maxInterims {
+			return reason.None
+		}
+	} else if c.Response.Status >= 200 || c.stream.Request.Allows(c.Response.Upgrade) {
+		if c.upload.started {
+			c.headerCame()
+		}
+		return reason.None
+	}
+	c.Response.Status = 0
+	return reason.BadResponse
+}
+
+// readHeader reads one header. After a timeout it may be called again, and continues.
+func (c *Call) readHeader() error {
+	lines, size, err := c.waitHeader()
+	if err != nil {
+		return err
+	}
+	header := c.in.buffered()[:size]
+	if lines.lone {
+		header = inCRLF(header)
+	}
+	r := &c.Response
+	if !r.Parse(header, c.stream.Request.Head) {
+		return errResponseHeader
+	}
+	c.in.r += size
+	c.body = newBody(&c.in, r.Framing, r.Length, c.stream.limits.BodyTimeout)
+	c.body.trailers.Lax = true
+	return nil
+}
+
+// waitHeader reads until the buffer holds a complete header, and returns its lines and its size.
+// Bytes that cannot become a header are an error at once: a backend that speaks another protocol,
+// such as TLS or SMTP, may be waiting for its peer.
+func (c *Call) waitHeader() (lines headerLines, size int, err error) {
+	for {
+		have := c.in.buffered()
+		if size, err = lines.end(have); size > 0 || err != nil {
+			return lines, size, err
+		}
+		if !beginsLike(have, message.Protocol) {
+			return lines, 0, errResponseHeader
+		}
+		if len(have) == len(c.in.buf) {
+			return lines, 0, errResponseSize
+		}
+		if err := c.in.fill(0); err != nil { // Send has set the deadline
+			return lines, 0, err
+		}
+	}
+}
+
+// waitOn is called when the wait for a response's header has timed out, and reports whether to go
+// on. The first timeout only starts the watch on the client: from then on the wait may last as long
+// as the pool allows.
+func (c *Call) waitOn() bool {
+	if !c.watch.Start() {
+		return false
+	}
+	if c.upload.started {
+		c.upload.waitOn(c)
+	} else {
+		_ = c.conn.SetReadDeadline(c.sentAt.Add(c.wait))
+	}
+	c.conn.KeepStopped()
+	return true
+}

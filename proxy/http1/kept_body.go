@@ -1,0 +1,61 @@
+package http1
+
+// keptBody holds what has been read of a streamed request body, without framing, so that another
+// attempt can send it again: at most 64 KiB, in a buffer that is taken with the first byte. While
+// the body is being sent, keptBody belongs to the sending goroutine. The zero value is empty and
+// ready to keep data.
+type keptBody struct {
+	buf  *[streamBufferSize]byte // nil: nothing is kept
+	n    int                     // bytes kept
+	sent int                     // how many of them this attempt has sent
+	lost bool                    // some bytes were not kept: the body cannot be sent again
+}
+
+// next is body.next, preceded by what earlier attempts kept. At the end of the body, ended returns
+// true.
+func (k *keptBody) next(b *body, dst []byte) ([]byte, error) {
+	if k.sent < k.n {
+		again := k.buf[k.sent:min(k.n, k.sent+cap(dst)-len(dst))]
+		k.sent += len(again)
+		return append(dst, again...), nil
+	}
+	start := len(dst)
+	dst, err := b.next(dst)
+	k.keep(dst[start:])
+	return dst, err
+}
+
+// ended reports whether next has returned the whole body.
+func (k *keptBody) ended(b *body) bool { return b.ended && k.sent == k.n }
+
+// keep adds bytes that this attempt sends. If they do not fit, nothing is kept any more.
+func (k *keptBody) keep(b []byte) {
+	switch {
+	case k.lost || len(b) == 0:
+		return
+	case k.n+len(b) > streamBufferSize:
+		k.lose()
+		return
+	case k.buf == nil:
+		k.buf = streamBuffers.Get().(*[streamBufferSize]byte)
+	}
+	k.n += copy(k.buf[k.n:], b)
+	k.sent = k.n
+}
+
+// rewind lets an attempt start with what was kept.
+func (k *keptBody) rewind() { k.sent = 0 }
+
+// lose marks the body as one that cannot be sent again, and gives the buffer back.
+func (k *keptBody) lose() {
+	k.lost = true
+	k.release()
+}
+
+// release gives the buffer back.
+func (k *keptBody) release() {
+	if k.buf != nil {
+		streamBuffers.Put(k.buf)
+		k.buf, k.n, k.sent = nil, 0, 0
+	}
+}

@@ -1,0 +1,55 @@
+package http1
+
+import (
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// listener accepts client connections and tracks those that are open.
+type listener struct {
+	net.Listener
+	server *Server
+	closed atomic.Bool
+}
+
+// Accept waits for the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, timeouts: &l.server.timeouts}
+		c.in.conn = &c.Conn
+		c.awaitsProxy = l.server.options.Proxied(c.peer)
+		if l.server.conns.add(c) {
+			return c, nil
+		}
+		l.server.turnAway(conn)
+		_ = conn.Close()
+	}
+}
+
+// Close stops accepting; a second call does nothing.
+func (l *listener) Close() error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	return l.Listener.Close()
+}
+
+// turnAway answers a connection beyond the limit. It does not read what the client sends.
+func (s *Server) turnAway(conn net.Conn) {
+	answer := reason.Overloaded.Answer()
+	now := time.Now()
+	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer, so nothing waits
+	head := message.AppendDate(slices.Clone(answer.Head), now)
+	sent, _ := conn.Write(slices.Concat(head, []byte("Connection: close\r\n\r\n"), answer.Body))
+	s.options.TurnedAway(peerOf(conn), time.Since(now), sent)
+}

@@ -1,0 +1,152 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"syscall"
+	"time"
+
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// smallBody is the largest body that is sent together with the header, in one write.
+const smallBody = 16 << 10
+
+// small reports whether the body is sent together with the header.
+func (b *body) small() bool { return b.framing == message.FixedLength && b.length <= smallBody }
+
+// Prefetch reads a small body, before a backend's connection is taken: a slow client must not hold
+// one. A client that waits for 100 Continue sends nothing until it gets one, and waits on.
+func (s *Stream) Prefetch() reason.Code {
+	if s.body.small() && !s.expects {
+		return s.readSmallBody()
+	}
+	return reason.None
+}
+
+// readSmallBody reads a small body of known length into s.small, where it stays for further
+// attempts.
+func (s *Stream) readSmallBody() reason.Code {
+	if why := s.proceed(); why != reason.None {
+		return why
+	}
+	if cap(s.small) == 0 {
+		s.small = make([]byte, 0, smallBody)
+	}
+	for b := &s.body; !b.ended; {
+		var err error
+		if s.small, err = b.next(s.small); err != nil {
+			return bodyReason(err)
+		}
+	}
+	return reason.None
+}
+
+// proceed sends 100 Continue to a client that waits for it (RFC 9110, section 10.1.1). It is called
+// once the body is wanted.
+func (s *Stream) proceed() reason.Code {
+	b := &s.body
+	if !s.expects || b.ended {
+		return reason.None
+	}
+	s.expects = false
+	if b.in.r < b.in.w {
+		return reason.None // the client did not wait
+	}
+	s.conn.ExpectWrite(time.Now(), b.timeout)
+	n, err := s.conn.Conn.Write(continueLine)
+	s.Sent += int64(n)
+	if err != nil {
+		s.closeIf(true)
+		return reason.ClientGone
+	}
+	return reason.None
+}
+
+var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// ReadBody reads the whole body, of at most the given number of bytes.
+func (s *Stream) ReadBody(most int) (content []byte, why reason.Code) {
+	b := &s.body
+	if b.length > int64(most) {
+		return nil, reason.BodyTooLarge
+	}
+	if why := s.proceed(); why != reason.None {
+		return nil, why
+	}
+	for !b.ended {
+		if len(content) > most {
+			return nil, reason.BodyTooLarge
+		}
+		var err error
+		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
+			return nil, bodyReason(err)
+		}
+	}
+	return content, reason.None
+}
+
+// drainable is the largest unread rest of a body that a connection can survive.
+const drainable = 64 << 10
+
+// discardable reports whether the rest of the body is small enough to be read and discarded. A
+// client that waits for 100 Continue will not send it.
+func (s *Stream) discardable() bool {
+	b := &s.body
+	return b.ended || b.framing == message.FixedLength && b.left <= drainable && !s.expects
+}
+
+// discardBuffered discards what has arrived of the rest of the body, and reports whether that was
+// all of it. It does not wait: it is for bodies of unknown length and for bodies that may never
+// come.
+func (s *Stream) discardBuffered() bool {
+	b := &s.body
+	if b.ended || b.in == nil || !b.ready() {
+		return b.ended
+	}
+	s.conn.Stop() // any wait for more now ends at once
+	defer s.conn.Resume()
+	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+	defer streamBuffers.Put(scratch)
+	for !b.ended {
+		if _, err := b.next(scratch[:0]); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// discardBody reads and discards the rest of the body, so that the connection is at the start of
+// the next request.
+func (s *Stream) discardBody() reason.Code {
+	b := &s.body
+	if b.ended || b.in == nil {
+		return reason.None
+	}
+	if !s.discardable() && !s.discardBuffered() {
+		return reason.BodyTooLarge
+	}
+	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+	defer streamBuffers.Put(scratch)
+	for !b.ended {
+		if _, err := b.next(scratch[:0]); err != nil {
+			return bodyReason(err)
+		}
+	}
+	return reason.None
+}
+
+// bodyReason returns the reason why a request's body did not come.
+func bodyReason(err error) reason.Code {
+	switch {
+	case wire.TimedOut(err):
+		return reason.RequestTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
+		return reason.ClientGone
+	}
+	return reason.BadRequest // its chunked coding is invalid
+}

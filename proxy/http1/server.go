@@ -1,0 +1,203 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// Options are the parts of a Server. Handle and TurnedAway are called concurrently.
+type Options struct {
+	ReadHeaderTimeout time.Duration // from the first byte of a header to its end, and for the first byte on a new connection
+	IdleTimeout       time.Duration // for the first byte on a connection that has served a request
+	ShutdownTimeout   time.Duration // for the requests in flight when Serve is told to end
+	MaxHeaderSize     int           // bytes
+	MaxConnections    int           // 0 means no limit
+
+	// Handle takes each request, also one that cannot be read: its Guard says why. It must call
+	// the stream's End.
+	Handle func(*Stream)
+	// TurnedAway is told of each connection beyond MaxConnections: its peer, how long the answer
+	// took, and the bytes of it that were sent.
+	TurnedAway func(peer netip.Addr, took time.Duration, sent int)
+	// Proxied reports whether the connections of a peer must begin with a PROXY header.
+	Proxied func(peer netip.Addr) bool
+
+	Log zerolog.Logger
+}
+
+// Server accepts connections and hands each request on them to a handler. It is safe for concurrent
+// use.
+type Server struct {
+	options  Options
+	timeouts headerTimeouts
+	fast     fasthttp.Server
+	conns    connSet
+	activity activity
+}
+
+// NewServer returns a Server. It starts nothing.
+func NewServer(o Options) *Server {
+	s := &Server{
+		options:  o,
+		timeouts: headerTimeouts{header: o.ReadHeaderTimeout, idle: o.IdleTimeout},
+		conns:    connSet{most: o.MaxConnections, conns: map[*clientConn]struct{}{}},
+	}
+	s.activity.log = o.Log
+	s.configure()
+	return s
+}
+
+// writeBufferSize is the size of fasthttp's buffer for a connection's responses. Only those that
+// RequestCtx gives pass through it: all others are written directly.
+const writeBufferSize = 1 << 10
+
+// configure sets up fasthttp so that it leaves requests as they are.
+func (s *Server) configure() {
+	f := &s.fast
+	f.Handler = s.handle
+	f.ErrorHandler = s.refuse
+	f.HeaderReceived = hideBody
+	f.Logger = noLog{}
+	f.ReadBufferSize = s.options.MaxHeaderSize
+	f.WriteBufferSize = writeBufferSize
+	f.Concurrency = 1 << 30 // the listener limits connections
+	f.StreamRequestBody = true
+	f.DisablePreParseMultipartForm = true
+	f.NoDefaultServerHeader = true
+	f.NoDefaultDate = true
+	f.NoDefaultContentType = true
+	f.LazyRequestTime = true
+	f.CloseOnShutdown = true
+	f.SecureErrorLogMessage = true
+}
+
+// hideBody makes fasthttp believe that a request has no body, so that it neither reads the body nor
+// sends 100 Continue; the stream does both. The guard reads the client's fields from the raw bytes
+// of the header.
+func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	const unspecified = -2
+	h.Del(fasthttp.HeaderExpect)
+	if h.ContentLength() != unspecified {
+		h.SetContentLength(unspecified)
+	}
+	return fasthttp.RequestConfig{}
+}
+
+// Serve serves the connections that the listener accepts until ctx ends. It then stops accepting,
+// finishes the requests in flight and returns nil. Requests that outlast the shutdown timeout are
+// cut, and the error says how many. Tunnels are cut too, but are not an error: many last for as
+// long as they are allowed to.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	closeDepartures, err := s.activity.departures.Open()
+	if err != nil {
+		return err
+	}
+	defer closeDepartures()
+	l := &listener{Listener: ln, server: s}
+	served := make(chan error, 1)
+	go func() { served <- s.fast.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("accept connections on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.activity.draining.Store(true) // from now on every response ends its connection
+	_ = l.Close()
+	<-served
+	return s.drain()
+}
+
+// Draining reports whether Serve was told to end.
+func (s *Server) Draining() bool { return s.activity.draining.Load() }
+
+// UnderWay returns the number of requests in flight, without tunnels, and the number of tunnels.
+func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.underWay() }
+
+// Connections returns the number of open connections.
+func (s *Server) Connections() int { return s.conns.len() }
+
+// handle hands a request that fasthttp has parsed to the handler.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	s.activity.inFlight.Add(1)
+	defer s.activity.inFlight.Add(-1)
+	s.finish(s.parsed(ctx))
+}
+
+// parsed returns the stream of a request that fasthttp has parsed.
+func (s *Server) parsed(ctx *fasthttp.RequestCtx) *Stream {
+	stream := s.begin(ctx)
+	stream.Started = ctx.Time()
+	h, r := &ctx.Request.Header, &stream.Request
+	r.Method, r.Target, r.Proto, r.Header = h.Method(), h.RequestURI(), h.Protocol(), h.RawHeaders()
+	stream.closeIf(h.ConnectionClose())
+	return stream
+}
+
+// finish hands the stream to the handler, and ends it.
+func (s *Server) finish(stream *Stream) {
+	s.options.Handle(stream)
+	if stream.Ends() {
+		stream.ctx.SetConnectionClose()
+	}
+	endStream(stream)
+}
+
+// begin returns the stream of a request.
+func (s *Server) begin(ctx *fasthttp.RequestCtx) *Stream {
+	stream := streams.Get().(*Stream)
+	stream.activity, stream.ctx, stream.conn = &s.activity, ctx, ctx.Conn().(*clientConn)
+	stream.conn.headerBy = time.Time{}
+	return stream
+}
+
+// refuse hands a request that fasthttp could not parse to the handler.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) && !errors.Is(err, errProxyHeader) {
+		c.answered = true // no byte has come: a client that only opens a connection gets no answer
+		return
+	}
+	stream := s.begin(ctx)
+	stream.Started = time.Now() // ctx may still hold the time of the previous request
+	stream.refused = refusal(stream.conn, err)
+	s.finish(stream)
+}
+
+func refusal(c *clientConn, err error) reason.Code {
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case c.scan.faulty: // whatever else went wrong
+	case errors.As(err, &small):
+		return reason.HeaderTooLarge
+	case wire.TimedOut(err):
+		return reason.RequestTimeout
+	case errors.Is(err, net.ErrClosed):
+		return reason.ClientGone
+	}
+	return reason.BadRequest
+}
+
+// RequestCtx returns the request as fasthttp has it, for an answer that is not on the hot path:
+// fasthttp writes its Response when the handler has returned. The body is not in it.
+func (s *Stream) RequestCtx() *fasthttp.RequestCtx {
+	// fasthttp lets no handler set a Date. It writes its own after a reset of the header, which
+	// undoes what configure has switched off for all responses.
+	s.ctx.Response.Header.Reset()
+	s.ctx.Response.Header.SetNoDefaultContentType(true)
+	return s.ctx
+}
+
+// noLog drops fasthttp's log lines: broken connections and bad requests are counted and, if
+// configured, in the access log.
+type noLog struct{}
+
+func (noLog) Printf(string, ...any) {}

@@ -1,0 +1,62 @@
+package http1
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/wire"
+)
+
+// drainPoll is how often drain checks whether the last request has ended.
+const drainPoll = 5 * time.Millisecond
+
+// drain waits for the requests in flight, and closes the connections.
+func (s *Server) drain() error {
+	deadline, cancel := context.WithTimeout(context.Background(), s.options.ShutdownTimeout)
+	defer cancel()
+	poll := time.NewTicker(drainPoll)
+	defer poll.Stop()
+	s.logUnderWay(zerolog.InfoLevel, "draining")
+	for s.activity.inFlight.Load() > 0 && deadline.Err() == nil {
+		select {
+		case <-poll.C:
+		case <-deadline.Done():
+		}
+	}
+	s.conns.closeUnused()
+	if err := s.fast.ShutdownWithContext(deadline); err != nil { // closes the idle connections
+		return s.cut()
+	}
+	return nil
+}
+
+// cutGrace is how long cut waits for the requests to end, so that they are counted and logged. One
+// notices the cut at the latest when it begins to watch its client.
+const cutGrace = wire.WatchAfter + 100*time.Millisecond
+
+// cut ends the requests and tunnels that outlasted the shutdown timeout.
+func (s *Server) cut() error {
+	requests, tunnels := s.activity.underWay()
+	if requests+tunnels > 0 {
+		s.logUnderWay(zerolog.WarnLevel, "cut what was still running at the shutdown timeout")
+	}
+	s.activity.cutting.Store(true)
+	s.conns.cutAll()
+	s.activity.departures.AllLeft()
+	for end := time.Now().Add(cutGrace); s.activity.inFlight.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(drainPoll)
+	}
+	if requests > 0 {
+		return fmt.Errorf("%d requests were still running after server.shutdown_timeout (%s) and were cut", requests, s.options.ShutdownTimeout)
+	}
+	return nil
+}
+
+func (s *Server) logUnderWay(level zerolog.Level, message string) {
+	requests, tunnels := s.activity.underWay()
+	s.options.Log.WithLevel(level).Stringer("shutdown_timeout", s.options.ShutdownTimeout).
+		Int64("requests", requests).Int64("tunnels", tunnels).Msg(message)
+}

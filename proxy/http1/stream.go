@@ -1,0 +1,122 @@
+package http1
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// Stream is the client's end of an exchange: one request, and the response to it. The goroutine
+// that handles the request owns it, until the handler returns. Its steps are Guard, then the body,
+// then a response (Begin, EndHeader, Add, Flush), an answer of the balancer's own (BeginAnswer,
+// EndAnswer), a Tunnel, or one through RequestCtx, and then End.
+type Stream struct {
+	Request  message.Request // once Guard was called
+	Started  time.Time       // when the header was complete
+	Finished time.Time       // when the client had its answer, once End was called
+	Status   int             // of the response that was begun, or 0
+	Sent     int64           // bytes written to the client
+
+	activity *activity
+	conn     *clientConn
+	ctx      *requestCtx
+	limits   *Limits
+	refused  reason.Code // why there is no request to guard
+	received int64       // bytes read from the client, without the body
+	body     body
+	expects  bool // the client still waits for 100 Continue
+	plain    bool // fasthttp writes the response
+
+	small []byte // a small body, once it was read
+	out   []byte // the outgoing request, then the outgoing response
+
+	status  int             // of the response whose header is in out
+	framing message.Framing // of its body, as the backend sends it
+	large   *[streamBufferSize]byte
+	first   []byte // out before widen
+}
+
+// Limits are what a stream goes by. They must not change while a stream uses them.
+type Limits struct {
+	message.Rules
+	BodyTimeout time.Duration // longest pause in a body, in either direction
+}
+
+var streams = sync.Pool{New: func() any { return &Stream{out: make([]byte, 0, outSize)} }}
+
+// endStream clears the stream of everything that points into the request and puts it back into the
+// pool. Its buffers are kept.
+func endStream(s *Stream) {
+	s.narrow()
+	out, small := s.out, s.small
+	if cap(out) > maxOutSize {
+		out = make([]byte, 0, outSize)
+	}
+	*s = Stream{out: out[:0], small: small[:0]}
+	streams.Put(s)
+}
+
+// Guard reads the request's header, and passes only requests that can be read in one way. l stays
+// in use until the stream ends.
+func (s *Stream) Guard(l *Limits) (why reason.Code) {
+	defer s.activity.rescue(&why)
+	s.limits = l
+	s.received = int64(s.conn.scan.size)
+	if s.refused != reason.None {
+		return s.refused
+	}
+	faulty := s.conn.scan.take()
+	if faulty {
+		s.Request.Head = string(s.Request.Method) == "HEAD"
+		return reason.BadRequest
+	}
+	why = s.Request.Guard(&l.Rules)
+	if why == reason.None || why == reason.BodyTooLarge {
+		s.body = newBody(&s.conn.in, s.Request.Framing, s.Request.Length, l.BodyTimeout)
+		s.expects = s.Request.Expect
+	}
+	return why
+}
+
+// Peer returns the address at the other end of the connection, or the one in its PROXY header.
+func (s *Stream) Peer() netip.Addr { return s.conn.peer }
+
+// Received returns the number of bytes read from the client, without the framing of the body.
+func (s *Stream) Received() int64 { return s.received + s.body.data }
+
+// Ends reports whether the client's connection ends with this stream.
+func (s *Stream) Ends() bool { return s.conn.ending != wire.KeepOpen }
+
+func (s *Stream) closeIf(condition bool) { s.conn.ending.RaiseIf(condition, wire.Close) }
+
+// End ends the stream: what the client still sends of the body is discarded, so that the connection
+// is at the start of the next request, or the connection ends.
+func (s *Stream) End() {
+	now := time.Now()
+	s.conn.answered = !s.plain
+	s.Finished = now // reading the rest of the body may take long, and is not part of the answer
+	if !s.Ends() && !s.body.ended {
+		s.closeIf(s.discardBody() != reason.None)
+		now = time.Now()
+	}
+	if s.plain { // fasthttp writes the answer; discarding the body has left no deadline
+		s.conn.ExpectWrite(now, s.limits.BodyTimeout)
+	}
+	s.closeIf(s.activity.draining.Load())
+	if s.Ends() && !(s.body.ended && s.conn.Quiet()) {
+		s.conn.ending.Raise(wire.Linger) // the client may still be sending, or has sent more than will be read
+	}
+	s.conn.in.settle()
+	s.conn.lastUse = now
+}
+
+// BeingCut reports whether the shutdown timeout is over and the remaining requests are being cut.
+func (s *Stream) BeingCut() bool { return s.activity.cutting.Load() }
+
+// LogFault logs a panic with its stack. It must be called by the deferred function that has
+// recovered from it.
+func (s *Stream) LogFault(fault any) { s.activity.logFault(fault) }

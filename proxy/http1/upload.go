@@ -1,0 +1,197 @@
+package http1
+
+import (
+	"sync"
+	"time"
+
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// upload sends a request body to the backend in its own goroutine. The goroutine owns the reading
+// side of the client's connection and the writing side of the backend's; stopUpload waits for its
+// end. Another attempt begins with what was kept of the body, and continues where the previous one
+// stopped reading.
+type upload struct {
+	started bool          // in this attempt
+	done    chan struct{} // gets one value when the goroutine has ended
+	kept    keptBody      // owned by the goroutine while it runs
+
+	mu       sync.Mutex
+	header   bool // the response's header has come: its deadline is set elsewhere
+	watched  bool // the client is watched: so is the longer wait for the header
+	taken    bool // the whole body has been read from the client, in this attempt or before
+	finished bool // result and endedAt are valid
+	endedAt  time.Time
+	result   reason.Code // none: the whole body was sent
+}
+
+// startUpload starts to send the body while the caller waits for the response.
+func (c *Call) startUpload(repeatable bool) reason.Code {
+	if why := c.stream.proceed(); why != reason.None { // not in the goroutine: 100 Continue must precede the response
+		return why
+	}
+	u := &c.upload
+	u.started, u.header, u.watched, u.finished, u.result = true, false, false, false, reason.None
+	if u.kept.rewind(); !repeatable {
+		u.kept.lose()
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(wire.WatchAfter)) // see waitOn
+	go c.runUpload(c.conn)
+	return reason.None
+}
+
+// runUpload sends the body, and then bounds the wait for the response. It uses no field of the call
+// that the other goroutine changes while it runs.
+func (c *Call) runUpload(conn *wire.Conn) {
+	why := c.sendBody(conn)
+	u := &c.upload
+	u.mu.Lock()
+	u.finished, u.result = true, why // before the deadline wakes the reader of the response, which asks for it
+	switch {
+	case u.header && (why == reason.ResponseTimeout || why == reason.RequestTimeout):
+		// A backend that has answered need not read on, nor its client send more.
+	case why != reason.None && why != reason.BackendReset:
+		conn.Stop() // there will be no response, or no more of one
+	case !u.header:
+		u.endedAt = time.Now()
+		wait := c.wait
+		if !u.watched {
+			wait = min(wait, wire.WatchAfter)
+		}
+		conn.BoundRead(u.endedAt.Add(wait))
+	}
+	if u.header {
+		u.kept.lose() // the request will not be sent again
+	}
+	u.mu.Unlock()
+	u.done <- struct{}{}
+}
+
+// sendBody copies the body from the client to the backend. A panic becomes an error: in this
+// goroutine it would end the process.
+func (c *Call) sendBody(conn *wire.Conn) (why reason.Code) {
+	s := c.stream
+	defer s.activity.rescue(&why)
+	in, kept := &s.body, &c.upload.kept
+	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
+	defer streamBuffers.Put(scratch)
+	for total, ended := int64(0), false; !ended; {
+		b, err := kept.next(in, scratch[:0:streamBufferSize-chunkOverhead])
+		if err != nil {
+			return bodyReason(err)
+		}
+		if total += int64(len(b)); s.limits.MaxBody > 0 && total > s.limits.MaxBody {
+			return reason.BodyTooLarge
+		}
+		if ended = kept.ended(in); in.framing == message.Chunked {
+			b = s.frame(scratch[:len(b)], ended)
+		}
+		if ended {
+			c.upload.bodyTaken()
+		}
+		if _, err := conn.Deliver(time.Now(), b, s.limits.BodyTimeout); err != nil {
+			if wire.TimedOut(err) {
+				return reason.ResponseTimeout // it has stopped reading
+			}
+			return reason.BackendReset // it may have answered early: the response tells
+		}
+	}
+	return reason.None
+}
+
+// frame puts data of the request's body into a chunk, and the last chunk and the trailers behind it
+// where the body has ended.
+func (s *Stream) frame(b []byte, ended bool) []byte {
+	if len(b) > 0 {
+		b = appendChunk(b, 0)
+	}
+	if ended {
+		b = append(b, "0\r\n"...)
+		b = s.Request.AppendTrailers(b, &s.body.trailers)
+		b = append(b, "\r\n"...)
+	}
+	return b
+}
+
+// waitOn lets the wait for the response's header continue. Until the body is sent, the backend may
+// be silent for as long as that takes.
+func (u *upload) waitOn(c *Call) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.watched = true
+	until := time.Time{}
+	if u.finished {
+		until = u.endedAt.Add(c.wait)
+	}
+	c.conn.BoundRead(until)
+}
+
+// headerCame returns control of the read deadline to the goroutine that reads the response.
+func (c *Call) headerCame() {
+	u := &c.upload
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.header = true
+	if u.finished {
+		u.kept.lose() // the request will not be sent again
+	}
+	c.conn.ForgetRead()
+}
+
+// failure returns why the body could not be sent, as far as is known.
+func (u *upload) failure() reason.Code {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.result
+}
+
+// bodyTaken records that the client's connection is at the start of the next request. It is called
+// before the last write, because the response may come right after that.
+func (u *upload) bodyTaken() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.taken = true
+}
+
+// complete reports whether the whole body has been read from the client, so that its connection can
+// be kept.
+func (u *upload) complete() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.started || u.taken
+}
+
+// stopUpload ends an upload that still runs, and reports whether the whole body was sent. If not,
+// the backend's connection cannot be used again. Whatever the client has not sent yet is read by
+// another attempt, or at the end of the exchange.
+func (c *Call) stopUpload() bool {
+	u := &c.upload
+	if !u.started {
+		return true
+	}
+	u.mu.Lock()
+	finished := u.finished
+	u.mu.Unlock()
+	if !finished {
+		c.stream.conn.Stop()
+		c.conn.Stop()
+	}
+	<-u.done
+	if !finished {
+		c.stream.conn.Resume()
+		c.conn.Resume()
+	}
+	u.started = false
+	switch u.result {
+	case reason.None, reason.BackendReset:
+	case reason.RequestTimeout, reason.ResponseTimeout:
+		if finished { // otherwise stopUpload ended the wait
+			u.kept.lose()
+		}
+	default: // the client's part has failed, or we have
+		u.kept.lose()
+	}
+	return u.result == reason.None
+}

@@ -1,0 +1,22 @@
+package proxy
+
+import (
+	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/reason"
+)
+
+// reject answers a request that no backend has answered. If a response has begun or the client has
+// gone, it only ends the connection.
+func (x *exchange) reject(why reason.Code) {
+	x.admission.leave()
+	x.reason = refuse(x.stream, why, &x.admission)
+}
+
+// refuse sends the balancer's own answer, and returns the reason to record.
+func refuse(s *http1.Stream, why reason.Code, a *admission) reason.Code {
+	header, ok := s.BeginAnswer(why)
+	if ok && s.EndAnswer(a.appendFields(header), why) != reason.None {
+		return reason.ClientGone
+	}
+	return why
+}

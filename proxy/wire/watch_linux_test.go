@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// pair returns the two ends of a connection, of which the second is over.
+func pair(t *testing.T) (peer net.Conn, c *Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if peer, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := Over(accepted)
+	t.Cleanup(func() { peer.Close(); accepted.Close() })
+	return peer, &over
+}
+
+// TestWatch has a client leave while it is watched, before that, and after it: the backend's
+// connection is stopped in the first two, and nothing is left of a watch that has ended.
+func TestWatch(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		before, after bool // the client leaves before the watch, or after it
+	}{{"while watched", false, false}, {"before", true, false}, {"after", false, true}} {
+		t.Run(test.name, func(t *testing.T) {
+			var d Departures
+			shut, err := d.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer shut()
+			peer, client := pair(t)
+			_, backend := pair(t)
+			var w Watch
+			w.Begin(&d, client, backend)
+			if test.before {
+				peer.Close()
+			}
+			if !w.Start() || w.Start() || !w.Started() {
+				t.Error("a watch begins once")
+			}
+			if !test.before && !test.after {
+				peer.Close()
+			}
+			if !test.after {
+				for end := time.Now().Add(5 * time.Second); !w.Gone.Load() && time.Now().Before(end); {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			w.Stop()
+			if len(d.watches) != 0 {
+				t.Errorf("%d watches are left", len(d.watches))
+			}
+			if test.after {
+				peer.Close()
+				time.Sleep(20 * time.Millisecond) // long enough for the event that must not count
+			}
+			if gone := w.Gone.Load(); gone == test.after || backend.IsStopped() != gone {
+				t.Errorf("gone is %v, the backend's connection is stopped: %v", gone, backend.IsStopped())
+			}
+		})
+	}
+}
