@@ -81,8 +81,8 @@ func TestShippedConfigHoldsEveryKey(t *testing.T) {
 	}
 }
 
-// requireKeys checks that a section has every key of its struct, each value with
-// a comment beside it.
+// requireKeys checks that a section has every key of its struct, each value with a comment beside
+// it.
 func requireKeys(t *testing.T, lines []string, n *yaml.Node, of reflect.Type, path string) {
 	for of.Kind() == reflect.Pointer {
 		of = of.Elem()
@@ -158,7 +158,8 @@ func faultsOf(t *testing.T, name, text string) []string {
 	return strings.Split(err.Error(), "\n")
 }
 
-// withFaults puts the errors of a file above its text. They count the lines that they take themselves.
+// withFaults puts the errors of a file above its text. They count the lines that they take
+// themselves.
 func withFaults(t *testing.T, name, text string) (string, []string) {
 	t.Helper()
 	faults := faultsOf(t, name, text)
@@ -335,8 +336,8 @@ func TestAPIKeyHeader(t *testing.T) {
 	}
 }
 
-// FuzzConfig: whatever the file holds, there is an error or a config that the
-// balancer can be made of.
+// FuzzConfig: whatever the file holds, there is an error or a config that the balancer can be made
+// of.
 func FuzzConfig(f *testing.F) {
 	files, err := filepath.Glob("testdata/config/bad/*.yaml")
 	if err != nil {

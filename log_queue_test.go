@@ -86,8 +86,8 @@ func parseLogged(t *testing.T, line string) logged {
 	return l
 }
 
-// requireAccounted checks that of the lines 1 to last each is there, in order, or is
-// among those that a line in its place says were dropped.
+// requireAccounted checks that of the lines 1 to last each is there, in order, or is among those
+// that a line in its place says were dropped.
 func requireAccounted(t *testing.T, text string, last int, dropped uint64) {
 	t.Helper()
 	next, all := 1, 0
@@ -108,8 +108,8 @@ func requireAccounted(t *testing.T, text string, last int, dropped uint64) {
 	}
 }
 
-// A reader that has stalled holds up nothing, and when it reads on it learns how many
-// lines it has missed, and where.
+// A reader that has stalled holds up nothing, and when it reads on it learns how many lines it has
+// missed, and where.
 func TestLogReaderStalls(t *testing.T) {
 	for _, format := range []string{"json", "console"} {
 		for _, test := range []struct{ name, filling string }{
@@ -164,8 +164,8 @@ func TestLogReaderStalls(t *testing.T) {
 	}
 }
 
-// The writer gets its time at the end, and not a moment more; where lines can be
-// written it needs none of it.
+// The writer gets its time at the end, and not a moment more; where lines can be written it needs
+// none of it.
 func TestLogAtTheEnd(t *testing.T) {
 	t.Run("of a reader", func(t *testing.T) {
 		r, w := logPipe(t)
@@ -202,8 +202,8 @@ func TestLogAtTheEnd(t *testing.T) {
 	})
 }
 
-// Lines that cannot be written are dropped ones. The queue goes on once it can write,
-// and completes the line that it was in.
+// Lines that cannot be written are dropped ones. The queue goes on once it can write, and completes
+// the line that it was in.
 func TestLogReaderGoesAndComesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -247,8 +247,8 @@ func TestLogReaderGoesAndComesBack(t *testing.T) {
 	requireAccounted(t, got.String(), lines+1, queue.Dropped())
 }
 
-// A pipe that another process has set to non-blocking mode is full, and not broken: its
-// lines wait for the reader.
+// A pipe that another process has set to non-blocking mode is full, and not broken: its lines wait
+// for the reader.
 func TestLogPipeThatDoesNotBlock(t *testing.T) {
 	var ends [2]int
 	if err := syscall.Pipe(ends[:]); err != nil {
@@ -298,8 +298,8 @@ func TestLogOnFullDisk(t *testing.T) {
 	}
 }
 
-// TestTornLine fails a write at each byte of a batch, with and without lines that were
-// dropped before: what the writer has got in the end is whole lines, each accounted for.
+// TestTornLine fails a write at each byte of a batch, with and without lines that were dropped
+// before: what the writer has got in the end is whole lines, each accounted for.
 func TestTornLine(t *testing.T) {
 	for _, missed := range []int{0, 3} {
 		for at := 0; at < 400; at++ {

@@ -130,8 +130,8 @@ func TestAccessByUnguardedRequests(t *testing.T) {
 	}
 }
 
-// A trusted proxy speaks for others, also where it is on this machine. A peer on a unix socket counts
-// as 127.0.0.1.
+// A trusted proxy speaks for others, also where it is on this machine. A peer on a unix socket
+// counts as 127.0.0.1.
 func TestAccessOfTrustedProxies(t *testing.T) {
 	for trusted, status := range map[string]int{"127.0.0.0/8": 403, "192.0.2.1": 200} {
 		t.Run(trusted, func(t *testing.T) {
@@ -222,8 +222,8 @@ func TestRolesOfTokens(t *testing.T) {
 	requireAccess(t, in, 401, "Authorization: Bearer "+hashed)
 }
 
-// What is served at a target and what the check covers must be the same: on no listener does a spelling
-// of a path lead to the API past it.
+// What is served at a target and what the check covers must be the same: on no listener does a
+// spelling of a path lead to the API past it.
 func TestAccessByOddPaths(t *testing.T) {
 	const clients = `{"ip_address":"192.0.2.77","capacity":1,"rate_per_second":1}`
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), apiOnBoth+"  token: s3cret\n"), "--demo")
@@ -269,7 +269,8 @@ func TestAccessByOddPaths(t *testing.T) {
 	}
 }
 
-// The description of the API is there for all on the management listener, and for none on the proxy's.
+// The description of the API is there for all on the management listener, and for none on the
+// proxy's.
 func TestAccessToTheDescription(t *testing.T) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), apiOnBoth+"  token: s3cret\n"), "--demo")
 	for _, method := range []string{"GET", "HEAD"} {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// failUntilRefused sends wrong tokens until one is refused for there being too many, and returns how
-// many were not.
+// failUntilRefused sends wrong tokens until one is refused for there being too many, and returns
+// how many were not.
 func failUntilRefused(t *testing.T, url string, fields ...string) (before int) {
 	t.Helper()
 	for ; before < 1000; before++ {
@@ -25,8 +25,8 @@ func failUntilRefused(t *testing.T, url string, fields ...string) (before int) {
 	return
 }
 
-// Past 10 wrong tokens in a second, an address gets 429 for more of them. A trusted proxy tells which
-// address that is. Calls with the right token, and calls with none, are answered as ever.
+// Past 10 wrong tokens in a second, an address gets 429 for more of them. A trusted proxy tells
+// which address that is. Calls with the right token, and calls with none, are answered as ever.
 func TestTooManyWrongTokens(t *testing.T) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), apiOnBoth+"  token: s3cret\n",
 		"server:\n  listen: 127.0.0.1:0\n  trusted_proxies: [127.0.0.1]\n"), "--demo")

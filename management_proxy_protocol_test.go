@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestAPIBehindProxyProtocol: neither what a PROXY header tells nor the address of the
-// proxy that sent it, which is on this machine here, lets a caller into the API.
+// TestAPIBehindProxyProtocol: neither what a PROXY header tells nor the address of the proxy that
+// sent it, which is on this machine here, lets a caller into the API.
 func TestAPIBehindProxyProtocol(t *testing.T) {
 	const server = "server:\n  listen: 127.0.0.1:0\n  proxy_protocol: true\n  trusted_proxies: [%s]\n"
 	start := func(trusted, token string) string {

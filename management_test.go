@@ -73,8 +73,8 @@ func TestMetrics(t *testing.T) {
 	requireExposition(t, a.body)
 }
 
-// requireExposition checks the Prometheus text format: every series once, and
-// every family of ours with its type before it.
+// requireExposition checks the Prometheus text format: every series once, and every family of ours
+// with its type before it.
 func requireExposition(t *testing.T, text string) {
 	t.Helper()
 	sample := regexp.MustCompile(`^([a-z_]+)(\{[a-zA-Z_]+="[^"]*"(?:, ?[a-zA-Z_]+="[^"]*")*\})? ([0-9.e+-]+)$`)

@@ -83,8 +83,8 @@ func testTimeToFirstResponse(t *testing.T, built programs) {
 	}
 }
 
-// Idle connections may use up all file descriptors, of whatever listener: that
-// must not end the process.
+// Idle connections may use up all file descriptors, of whatever listener: that must not end the
+// process.
 func testOutOfDescriptors(t *testing.T, built programs) {
 	const descriptors = 50
 	for _, listener := range []string{"proxy", "management", "demo backend"} {

@@ -25,8 +25,8 @@ func requireServed(t *testing.T, url string, requests int) {
 	}
 }
 
-// startLogging starts a balancer whose log has a line for each request, and returns
-// the URLs of its listeners.
+// startLogging starts a balancer whose log has a line for each request, and returns the URLs of its
+// listeners.
 func startLogging(t *testing.T, built programs, backend, shutdown string, stdout, stderr io.Writer) (p *process, url, management string) {
 	t.Helper()
 	listen := freeAddresses(t, 2)

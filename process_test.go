@@ -73,8 +73,8 @@ func startProcess(t *testing.T, command string, args ...string) *process {
 	return p
 }
 
-// startProcessTo is startProcess with writers of the caller's. A file gets what is
-// written without a detour.
+// startProcessTo is startProcess with writers of the caller's. A file gets what is written without
+// a detour.
 func startProcessTo(t *testing.T, stdout, stderr io.Writer, command string, args ...string) *process {
 	t.Helper()
 	p := &process{exec.Command(command, args...), nil, nil, make(chan struct{})}

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// blackhole returns a TCP address where connects get no answer: the kernel drops what does not fit a full backlog.
+// blackhole returns a TCP address where connects get no answer: the kernel drops what does not fit
+// a full backlog.
 func blackhole(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -119,7 +119,8 @@ func TestCheckAnswers(t *testing.T) {
 	}
 }
 
-// The connection serves one check: its request says so, and it is closed even when the backend leaves it open.
+// The connection serves one check: its request says so, and it is closed even when the backend
+// leaves it open.
 func TestCheckRequestAndClose(t *testing.T) {
 	listeners := map[string]net.Listener{
 		"tcp":  listen(t, "tcp", "127.0.0.1:0"),

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// start runs the watch in a synctest bubble and returns a function that ends it and waits for its end.
+// start runs the watch in a synctest bubble and returns a function that ends it and waits for its
+// end.
 func start(t *testing.T, cfg Config, targets []Target, check func(context.Context, Target) error) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -132,8 +133,8 @@ func TestRunMaxConcurrent(t *testing.T) {
 	}
 }
 
-// Backends that swallow every packet hold a slot for the whole timeout. Once they are known to be down, they must not
-// make the others wait, however many they are.
+// Backends that swallow every packet hold a slot for the whole timeout. Once they are known to be
+// down, they must not make the others wait, however many they are.
 func TestRunBlackholesDelayNobody(t *testing.T) {
 	for _, holes := range []int{1, 20, 200} {
 		t.Run(fmt.Sprint(holes), func(t *testing.T) {

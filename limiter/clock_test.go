@@ -63,9 +63,9 @@ func TestDisorderedClock(t *testing.T) {
 	}
 }
 
-// stepped returns t as time.Now would have, had the wall clock been set forward by so many
-// seconds: the monotonic reading is the same. Nothing exported can do that; time.Time has said
-// since Go 1.9 that the seconds stand above the lowest 30 bits of its first word.
+// stepped returns t as time.Now would have, had the wall clock been set forward by so many seconds:
+// the monotonic reading is the same. Nothing exported can do that; time.Time has said since Go 1.9
+// that the seconds stand above the lowest 30 bits of its first word.
 func stepped(t time.Time, seconds int64) time.Time {
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(seconds) << 30
 	return t

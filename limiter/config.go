@@ -12,8 +12,8 @@ const (
 	maxCapacity = 999_999_999_999_999
 	maxRate     = 1e9 // tokens per second: one a nanosecond, the step of the clock
 
-	// maxRefill bounds capacity/rate, in seconds. With maxRate it keeps the arithmetic of
-	// gcra.go inside 63 bits.
+	// maxRefill bounds capacity/rate, in seconds. With maxRate it keeps the arithmetic of gcra.go
+	// inside 63 bits.
 	maxRefill = 30 * 24 * 60 * 60
 
 	maxTracked = 100_000_000

@@ -226,8 +226,8 @@ func TestRateIsDecimal(t *testing.T) {
 	}
 }
 
-// A client that always wants more gets what was sold, not 0.01 % less, and no token more
-// than a clock that is a quarter of a nanosecond late would give.
+// A client that always wants more gets what was sold, not 0.01 % less, and no token more than a
+// clock that is a quarter of a nanosecond late would give.
 func TestEntitlement(t *testing.T) {
 	const capacity, tokens = 100, 1_000_000
 	for _, rate := range []float64{1e9, 999_999_999, 7e8, 333_333_333.3, 123_456_789.1, 1e6, 99_999, 3, 0.7, 0.1} {

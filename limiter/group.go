@@ -11,8 +11,8 @@ import "sync/atomic"
 // final. Any goroutine that meets a closed cell can then make the same copy, without locks or
 // waiting.
 type group struct {
-	// start is a tick at which all dropped buckets were full. New buckets are full from then on, not
-	// earlier: a late request with an earlier time must not find tokens that were spent since.
+	// start is a tick at which all dropped buckets were full. New buckets are full from then on,
+	// not earlier: a late request with an earlier time must not find tokens that were spent since.
 	start int64
 
 	first, slots uint32 // of the table that lead here, or did until the group was replaced

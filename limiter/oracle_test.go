@@ -206,7 +206,8 @@ func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat,
 	}
 	left := from.uncapped(now)
 	spent = new(big.Rat).Sub(from.capacity, left)
-	// A bucket used later than now changes at the first nanosecond at which it lacks no more than all.
+	// A bucket used later than now changes at the first nanosecond at which it lacks no more than
+	// all.
 	later := new(big.Rat)
 	if left.Cmp(o.slack) < 0 {
 		if !o.exact { // that nanosecond may be the one before or after

@@ -165,7 +165,8 @@ func TestSameNewClientAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			// With hardly a place, a token of a shared bucket may count twice, but never not at all.
+			// With hardly a place, a token of a shared bucket may count twice, but never not at
+			// all.
 			least := int64(capacity)
 			if maxTracked < clientsPerGroup {
 				least = 1

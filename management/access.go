@@ -15,9 +15,9 @@ import (
 	"loadbalancer/proxy"
 )
 
-// access decides which calls of the API are answered. With a token configured, every
-// call needs one. Without, a caller on this machine that speaks for itself needs
-// none, because it could read the config anyway. It is safe for concurrent use.
+// access decides which calls of the API are answered. With a token configured, every call needs
+// one. Without, a caller on this machine that speaks for itself needs none, because it could read
+// the config anyway. It is safe for concurrent use.
 type access struct {
 	tokens []credential
 	trust  *proxy.Trust
@@ -90,8 +90,8 @@ func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
 	return nil
 }
 
-// bearerToken returns the token of a request, or nil. A request with two
-// Authorization fields has none: which of them counts would be a guess.
+// bearerToken returns the token of a request, or nil. A request with two Authorization fields has
+// none: which of them counts would be a guess.
 func bearerToken(h *fasthttp.RequestHeader) []byte {
 	fields := h.PeekAll("Authorization")
 	if len(fields) != 1 {
@@ -105,10 +105,9 @@ func bearerToken(h *fasthttp.RequestHeader) []byte {
 	return bytes.TrimLeft(value[end:], " \t")
 }
 
-// speaksForItself reports whether a request was neither passed on by a proxy, whose
-// fields tell, nor sent by a browser for another site's page, which its Origin or the
-// Host, that site's name, gives away. A field counts on whichever line it stands, and
-// also when it is empty.
+// speaksForItself reports whether a request was neither passed on by a proxy, whose fields tell,
+// nor sent by a browser for another site's page, which its Origin or the Host, that site's name,
+// gives away. A field counts on whichever line it stands, and also when it is empty.
 func (a *access) speaksForItself(ctx *fasthttp.RequestCtx) bool {
 	// The header as it came: on the management listener no guard has read it.
 	for line := range bytes.Lines(ctx.Request.Header.RawHeaders()) {
@@ -121,8 +120,8 @@ func (a *access) speaksForItself(ctx *fasthttp.RequestCtx) bool {
 	return isLocalHost(string(ctx.Request.Header.Host())) && isLocalHost(string(ctx.URI().Host()))
 }
 
-// tellsOfOthers reports whether a field of this name says that a request comes from
-// somewhere else. A proxy may spell it with _ for -.
+// tellsOfOthers reports whether a field of this name says that a request comes from somewhere else.
+// A proxy may spell it with _ for -.
 func (a *access) tellsOfOthers(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	switch name {
@@ -132,8 +131,7 @@ func (a *access) tellsOfOthers(name string) bool {
 	return strings.HasPrefix(name, "x-forwarded")
 }
 
-// isLocalHost reports whether a Host, with or without a port, is localhost or a
-// loopback address.
+// isLocalHost reports whether a Host, with or without a port, is localhost or a loopback address.
 func isLocalHost(host string) bool {
 	if end := strings.LastIndexByte(host, ':'); end > strings.LastIndexByte(host, ']') {
 		if strings.Trim(host[end+1:], "0123456789") != "" {
@@ -149,8 +147,7 @@ func isLocalHost(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && address.Is4() && address.IsLoopback()
 }
 
-// logRefusals logs the calls refused for too many wrong tokens, a line a second at
-// the most.
+// logRefusals logs the calls refused for too many wrong tokens, a line a second at the most.
 func (a *access) logRefusals(now time.Time) {
 	if r := a.failed.due(now); r.calls > 0 {
 		a.log.Warn().Stringer("address", r.address).Int("calls", r.calls).

@@ -22,16 +22,17 @@ const (
 	swaggerPath = apiPrefix + "swagger.yaml"
 )
 
-// API answers the calls below apiPrefix, on whichever listener they come. It has a router of its own,
-// so that no path leads to one of its handlers past the check of access. It is safe for concurrent use.
+// API answers the calls below apiPrefix, on whichever listener they come. It has a router of its
+// own, so that no path leads to one of its handlers past the check of access. It is safe for
+// concurrent use.
 type API struct {
 	router *router.Router
 	access *access
 	codes  metrics.Codes
 }
 
-// NewAPI returns the API. service is nil where the API is not served; description is the API's own, in
-// YAML.
+// NewAPI returns the API. service is nil where the API is not served; description is the API's own,
+// in YAML.
 func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, description []byte, log zerolog.Logger) *API {
 	a := &API{router: newRouter(log), access: &access{tokens: c.credentials(), trust: trust, log: log}}
 	if service != nil {
@@ -75,8 +76,8 @@ func newRouter(log zerolog.Logger) *router.Router {
 	return r
 }
 
-// route has a router answer. HEAD is answered as GET; the server leaves the body out
-// (RFC 9110, section 9.3.2).
+// route has a router answer. HEAD is answered as GET; the server leaves the body out (RFC 9110,
+// section 9.3.2).
 func route(ctx *fasthttp.RequestCtx, r *router.Router) {
 	if ctx.IsHead() {
 		ctx.Request.Header.SetMethod(fasthttp.MethodGet)

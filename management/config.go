@@ -1,6 +1,6 @@
-// Package management is what an operator asks of the balancer: the API, who may use it, the metrics and
-// the state of health. It answers the management listener, and the API on the proxy's listener where
-// the config says so. It knows nothing of how requests are proxied.
+// Package management is what an operator asks of the balancer: the API, who may use it, the metrics
+// and the state of health. It answers the management listener, and the API on the proxy's listener
+// where the config says so. It knows nothing of how requests are proxied.
 package management
 
 import (
@@ -41,8 +41,8 @@ func (c Config) Open(log zerolog.Logger) (net.Listener, error) {
 	return listen.Open("management.listen", c.Listen, socketMode, log)
 }
 
-// Warn logs what of the config makes the API easier to reach than it may seem. front is the address of
-// server.listen.
+// Warn logs what of the config makes the API easier to reach than it may seem. front is the address
+// of server.listen.
 func (c Config) Warn(front net.Addr, log zerolog.Logger) {
 	c.warnOfShortTokens(log)
 	tcp, ok := front.(*net.TCPAddr)

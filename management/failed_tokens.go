@@ -11,9 +11,9 @@ const (
 	maxFailing      = 4096 // addresses that are counted by themselves; the others share one count
 )
 
-// failedTokens counts wrong tokens by address, for a second at a time: at most
-// maxFailing addresses are held, an IPv6 address as its /64. The zero value is ready
-// to use. It is safe for concurrent use.
+// failedTokens counts wrong tokens by address, for a second at a time: at most maxFailing addresses
+// are held, an IPv6 address as its /64. The zero value is ready to use. It is safe for concurrent
+// use.
 type failedTokens struct {
 	mu     sync.Mutex
 	began  time.Time // the present second, with its first wrong token

@@ -53,8 +53,8 @@ func (m *Server) handle(ctx *fasthttp.RequestCtx) {
 // maxDrain bounds what is read of a request's body after it was answered.
 const maxDrain = 16 << 20
 
-// drainBody reads what the handler has left of the body: closing the connection on a client that still
-// sends could destroy the answer before it is read.
+// drainBody reads what the handler has left of the body: closing the connection on a client that
+// still sends could destroy the answer before it is read.
 func drainBody(ctx *fasthttp.RequestCtx) {
 	if body := ctx.RequestBodyStream(); body != nil {
 		_, _ = io.CopyN(io.Discard, body, maxDrain)
@@ -91,8 +91,8 @@ const timeout = 30 * time.Second
 // request must not hold up the end for longer.
 const grace = 3 * time.Second
 
-// Serve answers on the listener until ctx ends, and then finishes what is under way, for 3 seconds at
-// most. It returns an error where the listener fails before that.
+// Serve answers on the listener until ctx ends, and then finishes what is under way, for 3 seconds
+// at most. It returns an error where the listener fails before that.
 func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &fasthttp.Server{
 		Handler:               m.handle,

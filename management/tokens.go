@@ -49,8 +49,8 @@ func (r *tokenRole) UnmarshalYAML(n *yaml.Node) error {
 // plainToken is a token as it is sent: visible ASCII characters, or "" for none.
 type plainToken string
 
-// The bounds of a plain token, in bytes. A longer one would not fit into the header
-// of a request; a shorter one is warned of.
+// The bounds of a plain token, in bytes. A longer one would not fit into the header of a request; a
+// shorter one is warned of.
 const (
 	maxToken  = 4096
 	fairToken = 16
@@ -174,9 +174,8 @@ func (c Config) credentials() (all []credential) {
 	return all
 }
 
-// roleOf returns the role of a token, the highest where it is configured more than
-// once, or 0 for one that is not configured. How long it takes depends on the
-// token's length alone.
+// roleOf returns the role of a token, the highest where it is configured more than once, or 0 for
+// one that is not configured. How long it takes depends on the token's length alone.
 func roleOf(token []byte, all []credential) (role tokenRole) {
 	digest := sha256.Sum256(token)
 	for _, c := range all {

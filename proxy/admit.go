@@ -16,8 +16,9 @@ type admission struct {
 	fields   limiter.Fields // those that report decision
 }
 
-// admit decides whether the client may send this request, which began at the given time. An admitted
-// request counts as in flight until leave. A client whose limit is not enforced is not told of it.
+// admit decides whether the client may send this request, which began at the given time. An
+// admitted request counts as in flight until leave. A client whose limit is not enforced is not
+// told of it.
 func (a *admission) admit(l *limiter.Limiter, exempt *exemptions, c *caller, r *message.Request, began time.Time) reason.Code {
 	client := l.Identify(c.addr, apiKey(r.Key))
 	if exempt.hold(r) {

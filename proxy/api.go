@@ -14,10 +14,11 @@ import (
 // apiPrefix is the path of the clients' API on the proxy's listener.
 var apiPrefix = []byte("/v1/api/")
 
-// API is what answers the calls below /v1/api/ on the proxy's listener, through fasthttp's own Request
-// and Response. All of it is called concurrently.
+// API is what answers the calls below /v1/api/ on the proxy's listener, through fasthttp's own
+// Request and Response. All of it is called concurrently.
 type API struct {
-	// MayUse reports whether a call may use the API, and answers it if not. It sees the header only.
+	// MayUse reports whether a call may use the API, and answers it if not. It sees the header
+	// only.
 	MayUse func(*fasthttp.RequestCtx) bool
 	// Answer answers a call whose body has been read.
 	Answer fasthttp.RequestHandler

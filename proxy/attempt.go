@@ -87,8 +87,8 @@ func (x *exchange) release() {
 	}
 }
 
-// endAttempt ends the attempt under way, and counts it by the status that the backend sent or, if it
-// sent none, by that of the failure. A second call does nothing.
+// endAttempt ends the attempt under way, and counts it by the status that the backend sent or, if
+// it sent none, by that of the failure. A second call does nothing.
 func (x *exchange) endAttempt(why reason.Code) {
 	x.release()
 	if !x.tries.open {

@@ -9,8 +9,8 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// WriteMetrics writes the proxy's metrics in the Prometheus text format. It may be called at
-// any time.
+// WriteMetrics writes the proxy's metrics in the Prometheus text format. It may be called at any
+// time.
 func (p *Proxy) WriteMetrics(w io.Writer) {
 	upstream.WriteRequests(w, p.road.noPool, p.pools)
 	metrics.Single(w, "lb_limited_total", "counter", "Requests rejected because the client's bucket was empty, or too many of its requests were in flight.", p.road.errors[reason.Limited].Load()+p.road.errors[reason.TooManyInFlight].Load())

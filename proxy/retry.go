@@ -21,7 +21,8 @@ func (x *exchange) mayRetry(why reason.Code) bool {
 	if x.tries.tried.Len() >= x.pool.Retry().Attempts || !x.repeatable() || !x.pool.HasUntried(&x.tries.tried) {
 		return false
 	}
-	// Not when the request began: one that began long ago and fails now puts its load on the backends now.
+	// Not when the request began: one that began long ago and fails now puts its load on the
+	// backends now.
 	return x.call.Unsent || x.pool.SpendRetry(time.Now())
 }
 

@@ -64,7 +64,8 @@ func NewTrust(c ServerConfig) *Trust {
 	return t
 }
 
-// Field returns the lower-case name of the field in which trusted proxies give the client's address.
+// Field returns the lower-case name of the field in which trusted proxies give the client's
+// address.
 func (t *Trust) Field() string {
 	if t.field == "" {
 		return message.ForwardedFor

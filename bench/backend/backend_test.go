@@ -22,7 +22,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
-// start serves a backend until the test ends, and returns its base URL and a stop that waits for Serve's error.
+// start serves a backend until the test ends, and returns its base URL and a stop that waits for
+// Serve's error.
 func start(t *testing.T, o Options) (url string, stop func() error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -39,7 +39,8 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return server.URL
 }
 
-// serveRaw hands each connection to handle, which answers as it likes. The connection is closed after it.
+// serveRaw hands each connection to handle, which answers as it likes. The connection is closed
+// after it.
 func serveRaw(t *testing.T, handle func(net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -221,7 +222,8 @@ func TestRunAcrossLocalhost(t *testing.T) {
 	}
 }
 
-// A stall must show in the percentiles in full: every request that was due while it lasted has waited.
+// A stall must show in the percentiles in full: every request that was due while it lasted has
+// waited.
 func TestOpenLoopShowsTheStall(t *testing.T) {
 	const stall = 400 * time.Millisecond
 	load := func(rate float64) *Result {

@@ -14,7 +14,8 @@ import (
 func stepped(t *testing.T, at time.Time, by time.Duration) time.Time {
 	t.Helper()
 	s := at
-	// The first word holds the seconds of the wall clock above 30 bits of nanoseconds; see time.Time.
+	// The first word holds the seconds of the wall clock above 30 bits of nanoseconds; see
+	// time.Time.
 	*(*uint64)(unsafe.Pointer(&s)) += uint64(int64(by/time.Second)) << 30
 	if s.Sub(at) != 0 || s.Round(0).Sub(at.Round(0)) != by {
 		t.Fatalf("a step of %s made %v of %v", by, s, at)

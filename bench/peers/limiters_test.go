@@ -58,8 +58,8 @@ func contenders() []contender {
 	return append(ours(), theirs()...)
 }
 
-// ours has the limiter three times: as it is called for a request whose client is not yet known,
-// as others are that are only a bucket, and as the balancer does, which has read the clock already.
+// ours has the limiter three times: as it is called for a request whose client is not yet known, as
+// others are that are only a bucket, and as the balancer does, which has read the clock already.
 func ours() []contender {
 	found := func(tb testing.TB, l limit) func(client) bool {
 		lim := newLimiter(tb, l, 1_000_000)
@@ -90,8 +90,8 @@ func ours() []contender {
 	}}
 }
 
-// newLimiter returns a limiter that gives everybody the limit, and tracks so many clients.
-// admits has a request admitted and, if it was, ended.
+// newLimiter returns a limiter that gives everybody the limit, and tracks so many clients. admits
+// has a request admitted and, if it was, ended.
 func admits(l *limiter.Limiter, c limiter.Client, now time.Time) bool {
 	var d limiter.Decision
 	l.Admit(c, now, &d).Release()

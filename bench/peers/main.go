@@ -1,5 +1,5 @@
-// Command peers reads the output of this module's benchmarks from its standard input and prints it as a table
-// in Markdown.
+// Command peers reads the output of this module's benchmarks from its standard input and prints it
+// as a table in Markdown.
 //
 //	go test -run '^$' -bench . -cpu 1,2,4,8 -count 5 . | go run .
 package main
@@ -99,7 +99,8 @@ func read(benchmarks io.Reader) (limiters []string, figures map[figure][]float64
 	return limiters, figures, reader.Err()
 }
 
-// split takes a name such as Bucket/x/time/rate,_time_known-2 apart. Without a number GOMAXPROCS is 1.
+// split takes a name such as Bucket/x/time/rate,_time_known-2 apart. Without a number GOMAXPROCS is
+// 1.
 func split(name benchfmt.Name) (benchmark, limiter, procs string) {
 	benchmark, limiter, _ = strings.Cut(name.String(), "/")
 	procs = "1"

@@ -108,8 +108,8 @@ func (c *Call) Repeatable(idempotent bool) bool {
 	return c.Unsent || idempotent && !c.in.any && !c.upload.kept.lost
 }
 
-// LostRace reports whether the call has failed because its connection, which had served before,
-// was closed by the backend while the request was on its way. That is no failure of the backend.
+// LostRace reports whether the call has failed because its connection, which had served before, was
+// closed by the backend while the request was on its way. That is no failure of the backend.
 func (c *Call) LostRace(why reason.Code) bool { return c.reused && why == reason.BackendReset }
 
 // Ready reports whether the body, or its first part, is at hand, so that Next does not wait.

@@ -22,10 +22,10 @@ const (
 
 var errProxyHeader = errors.New("the connection does not begin with a valid PROXY header")
 
-// readProxyHeader waits for the PROXY header and takes the address in it as the peer's. The balancer
-// never guesses whether there is one: a client that could choose would choose its own address
-// (proxy-protocol.txt, section 2). Bytes after
-// the header stay in c.in. p is room to read into, so that a silent connection holds no buffer.
+// readProxyHeader waits for the PROXY header and takes the address in it as the peer's. The
+// balancer never guesses whether there is one: a client that could choose would choose its own
+// address (proxy-protocol.txt, section 2). Bytes after the header stay in c.in. p is room to read
+// into, so that a silent connection holds no buffer.
 func (c *clientConn) readProxyHeader(p []byte) error {
 	c.boundHeader()
 	for {

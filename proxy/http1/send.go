@@ -64,8 +64,8 @@ func (s *Stream) appendConnection(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// Room returns the buffer to which the next data of the body is appended, up to its capacity, before
-// it is passed to Add. It is full if a large header has to be flushed first.
+// Room returns the buffer to which the next data of the body is appended, up to its capacity,
+// before it is passed to Add. It is full if a large header has to be flushed first.
 func (s *Stream) Room() []byte {
 	if s.Status != 0 && s.large == nil {
 		s.widen()

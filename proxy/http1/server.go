@@ -23,8 +23,8 @@ type Options struct {
 	MaxHeaderSize     int           // bytes
 	MaxConnections    int           // 0 means no limit
 
-	// Handle takes each request, also one that cannot be read: its Guard says why. It must call
-	// the stream's End.
+	// Handle takes each request, also one that cannot be read: its Guard says why. It must call the
+	// stream's End.
 	Handle func(*Stream)
 	// TurnedAway is told of each connection beyond MaxConnections: its peer, how long the answer
 	// took, and the bytes of it that were sent.

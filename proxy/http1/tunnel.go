@@ -24,9 +24,9 @@ type tunnel struct {
 
 var errIdle = errors.New("neither side sent anything within the tunnel timeout")
 
-// Tunnel forwards the 101 whose header EndHeader has completed, which ends HTTP on both connections,
-// and then copies bytes between them until both sides have ended, one fails, or neither sends
-// anything for the time idle.
+// Tunnel forwards the 101 whose header EndHeader has completed, which ends HTTP on both
+// connections, and then copies bytes between them until both sides have ended, one fails, or
+// neither sends anything for the time idle.
 func (s *Stream) Tunnel(c *Call, idle time.Duration) reason.Code {
 	s.activity.tunnels.Add(1)
 	defer s.activity.tunnels.Add(-1)
@@ -114,8 +114,8 @@ func (t *tunnel) oversee(over <-chan struct{}) {
 // something to send.
 func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 	for {
-		// A copy does not tell that bytes pass. So it is stopped now and then, between two
-		// reads, where nothing gets lost, and asked.
+		// A copy does not tell that bytes pass. So it is stopped now and then, between two reads,
+		// where nothing gets lost, and asked.
 		_ = src.SetReadDeadline(time.Now().Add(t.idle / looks))
 		if t.ended.Load() {
 			return total

@@ -46,8 +46,8 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 	return reason.None
 }
 
-// ForwardedBy returns what a header says of the client, for servers that have no guard. field is the
-// lower-case name of the client address field, "" for X-Forwarded-For. ok is false for a header
+// ForwardedBy returns what a header says of the client, for servers that have no guard. field is
+// the lower-case name of the client address field, "" for X-Forwarded-For. ok is false for a header
 // that the guard refuses.
 func ForwardedBy(header []byte, field string) (f Forwarded, ok bool) {
 	r := Request{Header: header, hop: hop{told: field}}

@@ -14,9 +14,9 @@ func lists(list, name []byte) bool {
 	return false
 }
 
-// hop is what a message says about this hop alone: the Connection fields that name other fields. A message with more
-// than it can hold is refused: real ones have few, and each field of the message is compared with
-// each name.
+// hop is what a message says about this hop alone: the Connection fields that name other fields. A
+// message with more than it can hold is refused: real ones have few, and each field of the message
+// is compared with each name.
 type hop struct {
 	values [4][]byte
 	n      int

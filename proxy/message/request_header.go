@@ -129,7 +129,8 @@ func appendAddress(dst, name []byte, addr netip.Addr) []byte {
 	return append(addr.AppendTo(dst), "\r\n"...)
 }
 
-// AppendTrailers appends the trailers of the request that go on, as lines. dst grows if they do not fit.
+// AppendTrailers appends the trailers of the request that go on, as lines. dst grows if they do not
+// fit.
 func (r *Request) AppendTrailers(dst []byte, t *Trailers) []byte {
 	return t.append(dst, &r.hop)
 }

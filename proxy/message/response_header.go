@@ -50,7 +50,8 @@ func (r *Response) appendStatusLine(dst []byte) []byte {
 	return append(dst, r.line[3:]...)
 }
 
-// AppendTrailers appends the trailers of the response that go on, as lines. dst grows if they do not fit.
+// AppendTrailers appends the trailers of the response that go on, as lines. dst grows if they do
+// not fit.
 func (r *Response) AppendTrailers(dst []byte, t *Trailers) []byte {
 	return t.append(dst, &r.hop)
 }

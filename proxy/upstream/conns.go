@@ -74,8 +74,8 @@ func connectReason(err error) reason.Code {
 	return reason.ConnectFailed
 }
 
-// Conn is a connection to a backend, from Backend.Connect. One exchange at a time owns it, and gives
-// it back with one call of either Release or Discard.
+// Conn is a connection to a backend, from Backend.Connect. One exchange at a time owns it, and
+// gives it back with one call of either Release or Discard.
 type Conn struct {
 	wire.Conn
 	reused  bool
@@ -83,8 +83,8 @@ type Conn struct {
 	discard func()
 }
 
-// Reused reports whether an earlier exchange has ended on the connection, so that the backend may be
-// about to close it.
+// Reused reports whether an earlier exchange has ended on the connection, so that the backend may
+// be about to close it.
 func (c *Conn) Reused() bool { return c.reused }
 
 // Release makes the connection idle. It must be at the start of a next request.

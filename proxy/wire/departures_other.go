@@ -6,7 +6,10 @@ package wire
 // written.
 type Departures struct{}
 
+// Open does nothing.
 func (*Departures) Open() (close func(), err error) { return func() {}, nil }
 func (*Departures) add(*Watch)                      {}
 func (*Departures) remove(*Watch)                   {}
-func (*Departures) AllLeft()                        {}
+
+// AllLeft does nothing.
+func (*Departures) AllLeft() {}
