@@ -16,8 +16,10 @@ type Access string
 
 // The values of log.access.
 const (
-	AccessOff    Access = "off"
-	AccessErrors Access = "errors" // requests that no backend answered in full, that only shadow mode let through, and every 5xx
+	AccessOff Access = "off"
+	// AccessErrors is for requests that no backend answered in full, or that only shadow mode let
+	// through, and for every 5xx.
+	AccessErrors Access = "errors"
 	AccessAll    Access = "all"
 )
 

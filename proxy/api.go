@@ -35,14 +35,37 @@ func (a *API) isCall(r *message.Request) bool {
 const maxAPIBody = 1 << 20
 
 // serveAPI answers a call of the API, and records it.
-func (r *road) serveAPI(a *API, s *http1.Stream, settings *settings) {
-	caller := settings.trust.identify(s.Peer(), &s.Request.Forwarded) // for the access log
-	why := a.answer(s)
+func (r *road) serveAPI(a *API, s *http1.Stream, trust *Trust) {
+	client, why := a.serve(s, trust)
 	if why != reason.None {
 		why = refuse(s, why, &admission{})
 	}
 	s.End()
-	r.recordAPI(a, s, caller.addr, why)
+	r.recordAPI(a, s, client, why)
+}
+
+// serve answers through fasthttp's own Request and Response: the API is not the hot path. A caller
+// without access is refused before its body takes any memory. A panic becomes InternalError.
+func (a *API) serve(s *http1.Stream, trust *Trust) (client netip.Addr, why reason.Code) {
+	client = s.Peer()
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.LogFault(fault)
+			why = reason.InternalError
+		}
+	}()
+	client = trust.identify(client, &s.Request.Forwarded).addr // for the access log
+	ctx := s.RequestCtx()
+	if a.MayUse(ctx) {
+		content, why := s.ReadBody(maxAPIBody)
+		if why != reason.None {
+			return client, why
+		}
+		ctx.Request.SetBodyRaw(content)
+		a.Answer(ctx)
+	}
+	s.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
+	return client, reason.None
 }
 
 // recordAPI counts a call of the API and writes its access log line. API calls have their own
@@ -56,26 +79,4 @@ func (r *road) recordAPI(a *API, s *http1.Stream, client netip.Addr, why reason.
 	if r.access.holds(code, why, reason.None) {
 		r.access.request(entry{stream: s, client: client, code: code, reason: why})
 	}
-}
-
-// answer answers through fasthttp's own Request and Response: the API is not the hot path. A caller
-// without access is refused before its body takes any memory.
-func (a *API) answer(s *http1.Stream) (why reason.Code) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			s.LogFault(fault)
-			why = reason.InternalError
-		}
-	}()
-	ctx := s.RequestCtx()
-	if a.MayUse(ctx) {
-		content, why := s.ReadBody(maxAPIBody)
-		if why != reason.None {
-			return why
-		}
-		ctx.Request.SetBodyRaw(content)
-		a.Answer(ctx)
-	}
-	s.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
-	return reason.None
 }

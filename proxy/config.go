@@ -16,18 +16,28 @@ import (
 
 // ServerConfig is the server section without its listener.
 type ServerConfig struct {
-	ReadHeaderTimeout time.Duration          `yaml:"read_header_timeout"`
-	BodyTimeout       time.Duration          `yaml:"body_timeout"`
-	IdleTimeout       time.Duration          `yaml:"idle_timeout"`
-	MaxHeaderSize     Size                   `yaml:"max_header_size"`
-	MaxBodySize       Size                   `yaml:"max_body_size"`   // data, without chunk extensions and trailers, which have their own bounds; 0 means no limit
-	MaxConnections    int                    `yaml:"max_connections"` // 0 means no limit
-	TrustedProxies    []Prefix               `yaml:"trusted_proxies"`
-	ClientIPHeader    message.ClientIPHeader `yaml:"client_ip_header"` // the field that trusted proxies set
-	ProxyProtocol     bool                   `yaml:"proxy_protocol"`   // trusted proxies send a PROXY header; needs at least one
-	Via               message.ViaName        `yaml:"via"`              // "": no Via is added
-	EarlyHints        bool                   `yaml:"early_hints"`      // forward interim responses of backends, such as 103, to HTTP/1.1 clients
-	ShutdownTimeout   time.Duration          `yaml:"shutdown_timeout"`
+	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout"`
+	BodyTimeout       time.Duration `yaml:"body_timeout"`
+	IdleTimeout       time.Duration `yaml:"idle_timeout"`
+	MaxHeaderSize     Size          `yaml:"max_header_size"`
+
+	// MaxBodySize bounds the data of a request's body; 0 means no limit. Chunk extensions and
+	// trailers have bounds of their own.
+	MaxBodySize Size `yaml:"max_body_size"`
+	// MaxConnections bounds the open connections of clients; 0 means no limit.
+	MaxConnections int `yaml:"max_connections"`
+
+	TrustedProxies []Prefix `yaml:"trusted_proxies"`
+	// ClientIPHeader names the field in which trusted proxies give the client's address.
+	ClientIPHeader message.ClientIPHeader `yaml:"client_ip_header"`
+	// ProxyProtocol makes trusted proxies begin with a PROXY header; it needs at least one.
+	ProxyProtocol bool `yaml:"proxy_protocol"`
+
+	Via message.ViaName `yaml:"via"` // "": no Via is added
+	// EarlyHints forwards interim responses of backends, such as 103, to HTTP/1.1 clients.
+	EarlyHints bool `yaml:"early_hints"`
+
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 }
 
 // DefaultServerConfig returns the values of a file without a server section.

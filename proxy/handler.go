@@ -10,7 +10,7 @@ func (p *Proxy) handle(s *http1.Stream) {
 	settings := p.settings.Load()
 	why := s.Guard(&settings.limits)
 	if why == reason.None && p.api.isCall(&s.Request) {
-		p.road.serveAPI(p.api, s, settings)
+		p.road.serveAPI(p.api, s, settings.trust)
 		return
 	}
 	x := beginExchange(s, settings)

@@ -52,7 +52,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 // none. It is immutable, and safe for concurrent use.
 type Trust struct {
 	proxies []Prefix
-	field   string // name, in lower case, of the field that holds the client's address; "" for X-Forwarded-For, which lists addresses
+	// field is the name, in lower case, of the field that holds the client's address. It is "" for
+	// X-Forwarded-For, which lists addresses.
+	field string
 }
 
 // NewTrust returns the trust of a valid config.

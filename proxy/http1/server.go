@@ -17,7 +17,9 @@ import (
 
 // Options are the parts of a Server. Handle and TurnedAway are called concurrently.
 type Options struct {
-	ReadHeaderTimeout time.Duration // from the first byte of a header to its end, and for the first byte on a new connection
+	// ReadHeaderTimeout is the time for the first byte on a new connection, and for the rest of a
+	// header from its first byte.
+	ReadHeaderTimeout time.Duration
 	IdleTimeout       time.Duration // for the first byte on a connection that has served a request
 	ShutdownTimeout   time.Duration // for the requests in flight when Serve is told to end
 	MaxHeaderSize     int           // bytes

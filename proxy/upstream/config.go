@@ -31,7 +31,7 @@ type BackendConfig struct {
 // TimeoutConfig holds a pool's timeouts, each from 1ms to 24h.
 type TimeoutConfig struct {
 	Connect        time.Duration `yaml:"connect"`
-	ResponseHeader time.Duration `yaml:"response_header"` // from the end of the request to that of the response's header
+	ResponseHeader time.Duration `yaml:"response_header"` // from the request's end to that of the response's header
 	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
 }
 

@@ -48,7 +48,8 @@ func (s *conns) take(fresh bool) (*Conn, reason.Code) {
 			return nil, connectReason(err)
 		}
 		c := pooled.Conn().(*Conn)
-		if c.release == nil { // newly dialed; its handle in fasthttp's pool has a type without a name, so closures keep it
+		if c.release == nil { // newly dialed
+			// fasthttp's handle of the connection has a type without a name, so closures keep it.
 			c.release = func() { s.client.ReleaseConn(pooled) }
 			c.discard = func() { s.client.CloseConn(pooled) }
 			return c, reason.None
