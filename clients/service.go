@@ -4,7 +4,10 @@
 // The package has three layers: the controller decodes and encodes HTTP, the usecase enforces the
 // rules, and the storage keeps the clients in PostgreSQL, in an embedded file, or in memory until
 // the process ends. Every write updates the limiter before the call returns, so the request path of
-// the proxy reads the limiter alone and never this package.
+// the proxy reads the limiter alone and never this package. A write that has returned is durable
+// unless the store is memory.
+//
+// The package knows nothing of how limits are enforced, of the proxy, or of who may call the API.
 package clients
 
 import (

@@ -1,6 +1,12 @@
 // Package management is what an operator asks of the balancer: the API, who may use it, the metrics
 // and the state of health. It answers the management listener, and the API on the proxy's listener
-// where the config says so. It knows nothing of how requests are proxied.
+// where the config says so.
+//
+// No call reaches a handler of the API past the check of access, on either listener, except that
+// the management listener shows the API's description to all. A handler that panics ends one call.
+//
+// The package knows nothing of how requests are proxied or limited, or of how clients are stored:
+// it asks the proxy and the limiter for their figures, and routes calls to package clients.
 package management
 
 import (

@@ -15,6 +15,9 @@ func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 	answer := why.Answer()
 	if s.Status != 0 || answer == nil {
 		s.closeIf(true)
+		if why == reason.InternalError {
+			s.conn.abort() // whatever was sent of the response must not look complete
+		}
 		return nil, false
 	}
 	s.plain = false

@@ -158,9 +158,12 @@ func (u *upload) bodyTaken() {
 // complete reports whether the whole body has been read from the client, so that its connection can
 // be kept.
 func (u *upload) complete() bool {
+	if !u.started { // as for nearly all requests, which then take no lock
+		return true
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return !u.started || u.taken
+	return u.taken
 }
 
 // stopUpload ends an upload that still runs, and reports whether the whole body was sent. If not,
