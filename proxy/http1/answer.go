@@ -9,8 +9,8 @@ import (
 )
 
 // BeginAnswer begins the balancer's own answer, for a request that no backend has answered, and
-// returns its header, to which fields may be added. ok is false if a response has begun or the
-// client has gone: then the connection only ends.
+// returns its header, to which fields may be added, in the stream's Buffer. ok is false if a
+// response has begun or the client has gone: then the connection only ends.
 func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 	answer := why.Answer()
 	if s.Status != 0 || answer == nil {
@@ -38,7 +38,8 @@ func (s *Stream) findsNext(why reason.Code) bool {
 	return s.Ends() || s.discardable() || s.discardBuffered()
 }
 
-// EndAnswer sends the answer whose header began with BeginAnswer.
+// EndAnswer sends the answer whose header began with BeginAnswer. It returns ClientGone if the
+// client did not take all of it.
 func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
 		header = append(header, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)

@@ -16,16 +16,16 @@ import (
 // handles the request owns it. Init must have been called once.
 type Call struct {
 	Response message.Response // of the header that ReadHead has read last
-	Unsent   bool             // no byte of the request was sent
+	Unsent   bool             // no byte of the request was sent in the last attempt
 
 	stream   *Stream
-	conn     *wire.Conn // between Begin and End
-	reused   bool       // the connection had served before
-	again    bool       // this is not the first try, so time has passed
-	interims int        // interim responses so far
-	wait     time.Duration
-	sentAt   time.Time  // when the request, or its header, was sent
-	watch    wire.Watch // watches the client while the backend is slow
+	conn     *wire.Conn    // between Begin and End
+	reused   bool          // the connection had served before
+	again    bool          // this is not the first attempt, so time has passed
+	interims int           // interim responses so far
+	wait     time.Duration // longest time from the request to the header of the response
+	sentAt   time.Time     // when the request was sent, if it was not an upload
+	watch    wire.Watch    // watches the client while the backend is slow
 	in       inbound
 	body     body
 	upload   upload

@@ -5,7 +5,10 @@ import "loadbalancer/proxy/message"
 const (
 	maxExtension  = 256      // bytes after one chunk's size
 	maxExtensions = 16 << 10 // bytes after all the sizes of a body
-	maxPadded     = 16       // width up to which white space after a size is not counted: a long body has many
+
+	// maxPadded is the length of a size with white space after it, in bytes, up to which nothing
+	// counts towards maxExtensions: a long body has many sizes.
+	maxPadded = 16
 )
 
 // isChunkExtension reports whether b may stand between a chunk's size and CRLF: *( BWS ";" BWS

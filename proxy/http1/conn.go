@@ -65,7 +65,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 // headerTimeouts bounds the wait for a request. On a connection that begins with a PROXY header,
 // header covers that header and the first request's together.
 type headerTimeouts struct {
-	header time.Duration // for the first byte on a new connection, and from the first byte to the end of a header
+	// header is for the first byte on a new connection, and for the rest of a header from its first
+	// byte.
+	header time.Duration
 	idle   time.Duration // for the first byte on a connection that has served a request
 }
 
@@ -114,9 +116,9 @@ func (c *clientConn) abort() {
 	c.ResetOnClose()
 }
 
-// PeerOf returns the address at the other end of a connection, which is that of a proxy's client if
-// it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
-// a unix socket is 127.0.0.1.
+// PeerOf returns the address at the other end of a connection, or the one in the PROXY header that
+// the connection began with. proxied reports whether there was such a header. The connection may be
+// another server's. A peer on a unix socket is 127.0.0.1.
 func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
 	if c, ok := conn.(*clientConn); ok {
 		return c.peer, c.forwarded

@@ -8,10 +8,13 @@ type headerScan struct {
 	line   int  // bytes of the line so far
 	last   byte // the byte before
 	begun  bool // the request line has come
-	faulty bool // a line ended without CR, two empty lines came first, or the start is no request line
 	blank  bool // an empty line came first
 	spoken bool // there was a byte other than CR and LF; valid only while the header is incomplete
 	start  requestLineScan
+
+	// faulty is set if a line ended without CR, if two empty lines came first, or if the start is
+	// not a request line.
+	faulty bool
 }
 
 // end returns how many bytes of b belong to the current header: all of them, or those up to and

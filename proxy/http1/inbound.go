@@ -11,10 +11,10 @@ import (
 // value, with conn set, is empty; a buffer is taken when one is needed.
 type inbound struct {
 	conn  *wire.Conn
-	watch *wire.Watch // ends a wait for a backend once the client has gone; nil: no client is watched
+	watch *wire.Watch // ends a wait for a backend when the client leaves; nil: no client is watched
 	buf   []byte
 	r, w  int
-	any   bool // a byte has arrived
+	any   bool // a byte has arrived through receive
 }
 
 // buffered returns the bytes at hand.

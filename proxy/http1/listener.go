@@ -48,7 +48,8 @@ func (l *listener) Close() error {
 func (s *Server) turnAway(conn net.Conn) {
 	answer := reason.Overloaded.Answer()
 	now := time.Now()
-	_ = conn.SetWriteDeadline(now.Add(time.Second)) // the first bytes fit into the socket's buffer, so nothing waits
+	// The first bytes fit into the socket's buffer, so nothing waits.
+	_ = conn.SetWriteDeadline(now.Add(time.Second))
 	head := message.AppendDate(slices.Clone(answer.Head), now)
 	sent, _ := conn.Write(slices.Concat(head, []byte("Connection: close\r\n\r\n"), answer.Body))
 	s.options.TurnedAway(peerOf(conn), time.Since(now), sent)

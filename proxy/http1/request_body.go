@@ -13,7 +13,7 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// smallBody is the largest body that is sent together with the header, in one write.
+// smallBody is the size of the largest body that is sent together with the header, in one write.
 const smallBody = 16 << 10
 
 // small reports whether the body is sent together with the header.
@@ -69,7 +69,8 @@ func (s *Stream) proceed() reason.Code {
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// ReadBody reads the whole body, of at most the given number of bytes.
+// ReadBody reads the whole body, of at most the given number of bytes: a longer one is BodyTooLarge.
+// The content is in memory of its own.
 func (s *Stream) ReadBody(most int) (content []byte, why reason.Code) {
 	b := &s.body
 	if b.length > int64(most) {

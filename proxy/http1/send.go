@@ -12,7 +12,7 @@ import (
 func (s *Stream) Buffer() []byte { return s.out[:0] }
 
 // SendInterim sends an interim response (RFC 9110, section 15.2), whose header b holds without its
-// empty line. b is from Buffer.
+// empty line. b is from Buffer. It returns ClientGone if the client did not take all of it.
 func (s *Stream) SendInterim(b []byte) reason.Code {
 	s.out = append(b, "\r\n"...)
 	return s.write(s.out)
@@ -94,7 +94,8 @@ func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 	}
 }
 
-// Flush sends the header, and the data that was added. From then on the response has begun.
+// Flush sends the header, and the data that was added. From then on the response has begun. It
+// returns ClientGone if the client did not take all of it, which resets the connection.
 func (s *Stream) Flush() reason.Code {
 	s.Status = s.status
 	why := s.write(s.out)
@@ -116,7 +117,8 @@ func (s *Stream) narrow() {
 	}
 }
 
-// write writes to the client's connection, without fasthttp.
+// write writes to the client's connection, without fasthttp. The client must take something within
+// every body timeout.
 func (s *Stream) write(b []byte) reason.Code {
 	if len(b) == 0 {
 		return reason.None

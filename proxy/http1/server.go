@@ -15,7 +15,7 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// Options are the parts of a Server. Handle and TurnedAway are called concurrently.
+// Options are what a Server is made of. The functions are called concurrently.
 type Options struct {
 	// ReadHeaderTimeout is the time for the first byte on a new connection, and for the rest of a
 	// header from its first byte.
@@ -25,11 +25,11 @@ type Options struct {
 	MaxHeaderSize     int           // bytes
 	MaxConnections    int           // 0 means no limit
 
-	// Handle takes each request, also one that cannot be read: its Guard says why. It must call the
-	// stream's End.
+	// Handle takes each request, even one that could not be read: then its Guard returns the
+	// reason. It must call the stream's End, and must not panic.
 	Handle func(*Stream)
-	// TurnedAway is told of each connection beyond MaxConnections: its peer, how long the answer
-	// took, and the bytes of it that were sent.
+	// TurnedAway is called for each connection beyond MaxConnections, with its peer, how long the
+	// answer took, and how many bytes of it were sent.
 	TurnedAway func(peer netip.Addr, took time.Duration, sent int)
 	// Proxied reports whether the connections of a peer must begin with a PROXY header.
 	Proxied func(peer netip.Addr) bool
@@ -188,8 +188,8 @@ func refusal(c *clientConn, err error) reason.Code {
 	return reason.BadRequest
 }
 
-// RequestCtx returns the request as fasthttp has it, for an answer that is not on the hot path:
-// fasthttp writes its Response when the handler has returned. The body is not in it.
+// RequestCtx returns the request as fasthttp has it, without its body, for an answer that is not on
+// the hot path: after AnswerPlainly, fasthttp writes its Response when the handler has returned.
 func (s *Stream) RequestCtx() *fasthttp.RequestCtx {
 	// fasthttp lets no handler set a Date. It writes its own after a reset of the header, which
 	// undoes what configure has switched off for all responses.

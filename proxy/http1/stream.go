@@ -11,14 +11,15 @@ import (
 )
 
 // Stream is the client's end of an exchange: one request, and the response to it. The goroutine
-// that handles the request owns it, until the handler returns. Its steps are Guard, then the body,
-// then a response (Begin, EndHeader, Add, Flush), an answer of the balancer's own (BeginAnswer,
-// EndAnswer), a Tunnel, or one through RequestCtx, and then End.
+// that handles the request owns it until the handler returns. Its steps are Guard, then the body,
+// then one of a backend's response (Begin, EndHeader, Room, Add, EndBody, Flush), the balancer's
+// own answer (BeginAnswer, EndAnswer), a Tunnel after EndHeader, and an answer by fasthttp
+// (RequestCtx, AnswerPlainly), and then End.
 type Stream struct {
-	Request  message.Request // once Guard was called
+	Request  message.Request // complete once Guard has passed it
 	Started  time.Time       // when the header was complete
 	Finished time.Time       // when the client had its answer, once End was called
-	Status   int             // of the response that was begun, or 0
+	Status   int             // of the response that has begun, or 0
 	Sent     int64           // bytes written to the client
 
 	activity *activity
@@ -31,13 +32,13 @@ type Stream struct {
 	expects  bool // the client still waits for 100 Continue
 	plain    bool // fasthttp writes the response
 
-	small []byte // a small body, once it was read
+	small []byte // a small request body, once it was read
 	out   []byte // the outgoing request, then the outgoing response
 
-	status  int             // of the response whose header is in out
-	framing message.Framing // of its body, as the backend sends it
-	large   *[streamBufferSize]byte
-	first   []byte // out before widen
+	status  int                     // of the response whose header is in out
+	framing message.Framing         // of its body, as the backend sends it
+	large   *[streamBufferSize]byte // backs out after widen, unless out has grown; nil before
+	first   []byte                  // out before widen
 }
 
 // Limits are what a stream goes by. They must not change while a stream uses them.
@@ -60,8 +61,8 @@ func endStream(s *Stream) {
 	streams.Put(s)
 }
 
-// Guard reads the request's header, and passes only requests that can be read in one way. l stays
-// in use until the stream ends.
+// Guard reads the request's header, and passes only requests that can be read in one way: for these
+// it returns reason.None. l stays in use until the stream ends. A panic becomes InternalError.
 func (s *Stream) Guard(l *Limits) (why reason.Code) {
 	defer s.activity.rescue(&why)
 	s.limits = l
@@ -85,7 +86,7 @@ func (s *Stream) Guard(l *Limits) (why reason.Code) {
 // Peer returns the address at the other end of the connection, or the one in its PROXY header.
 func (s *Stream) Peer() netip.Addr { return s.conn.peer }
 
-// Received returns the number of bytes read from the client, without the framing of the body.
+// Received returns the number of bytes read from the client, without the framing of a chunked body.
 func (s *Stream) Received() int64 { return s.received + s.body.data }
 
 // Ends reports whether the client's connection ends with this stream.
@@ -108,7 +109,8 @@ func (s *Stream) End() {
 	}
 	s.closeIf(s.activity.draining.Load())
 	if s.Ends() && !(s.body.ended && s.conn.Quiet()) {
-		s.conn.ending.Raise(wire.Linger) // the client may still be sending, or has sent more than will be read
+		// The client may still be sending, or has sent more than will be read.
+		s.conn.ending.Raise(wire.Linger)
 	}
 	s.conn.in.settle()
 	s.conn.lastUse = now

@@ -19,7 +19,7 @@ type tunnel struct {
 	passed          atomic.Bool   // bytes have passed since oversee last looked
 	ended           atomic.Bool
 	why             error // the reason for the end, once ended
-	up, down        int64 // bytes sent to the backend and to the client
+	up, down        int64 // bytes sent to the backend and to the client, once run has returned
 }
 
 var errIdle = errors.New("neither side sent anything within the tunnel timeout")
@@ -128,7 +128,7 @@ func (t *tunnel) carry(dst, src net.Conn) (total int64) {
 		switch {
 		case err == nil:
 			if half, ok := dst.(interface{ CloseWrite() error }); ok {
-				_ = half.CloseWrite() // fails if the other side has gone, which its own copy reports
+				_ = half.CloseWrite() // fails if the peer has gone, which its own copy reports
 			}
 			return total
 		case !wire.TimedOut(err):

@@ -29,7 +29,8 @@ type upload struct {
 
 // startUpload starts to send the body while the caller waits for the response.
 func (c *Call) startUpload(repeatable bool) reason.Code {
-	if why := c.stream.proceed(); why != reason.None { // not in the goroutine: 100 Continue must precede the response
+	// Not in the goroutine: 100 Continue must precede the response.
+	if why := c.stream.proceed(); why != reason.None {
 		return why
 	}
 	u := &c.upload
@@ -48,7 +49,8 @@ func (c *Call) runUpload(conn *wire.Conn) {
 	why := c.sendBody(conn)
 	u := &c.upload
 	u.mu.Lock()
-	u.finished, u.result = true, why // before the deadline wakes the reader of the response, which asks for it
+	// Before the deadline wakes the reader of the response, which asks for the result.
+	u.finished, u.result = true, why
 	switch {
 	case u.header && (why == reason.ResponseTimeout || why == reason.RequestTimeout):
 		// A backend that has answered need not read on, nor its client send more.

@@ -5,12 +5,12 @@ import "bytes"
 // Class is a set of bytes, as bits of classes.
 type Class uint8
 
-// The classes that the parts of a message are made of.
+// The classes of the bytes in the parts of a message.
 const (
 	Token   Class = 1 << iota // RFC 9110, section 5.6.2: tchar
 	Value                     // RFC 9110, section 5.5: field-vchar, space and tab
 	Target                    // a request target's bytes: visible ASCII without #
-	Text                      // all but NUL, CR and LF, which some readers take for the end of a line or value
+	Text                      // all but NUL, CR and LF, which can end a line or a value
 	regName                   // RFC 3986, section 3.2.2
 )
 
@@ -56,7 +56,7 @@ var classes = func() (t [256]Class) {
 	return t
 }()
 
-// equalFold compares ASCII without regard to case. lower must be in lower case and as long as b.
+// equalFold reports whether b is lower, in any case. lower must be in lower case and as long as b.
 func equalFold(b []byte, lower string) bool {
 	for i := range b {
 		c := b[i]
@@ -84,7 +84,7 @@ func equalDashed(b []byte, lower string) bool {
 	return true
 }
 
-// parseLength parses a Content-Length: digits only, at most 18 of them.
+// parseLength parses a number such as a Content-Length: digits only, at most 18 of them.
 func parseLength(value []byte) (n int64, ok bool) {
 	if len(value) == 0 || len(value) > 18 {
 		return 0, false

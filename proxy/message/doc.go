@@ -1,5 +1,4 @@
-// Package message is a header in the one form that the road of a request knows, and what a proxy
-// must read and rewrite in it.
+// Package message reads and rewrites the headers of requests and responses, as a proxy must.
 //
 // A header is a block of field lines, "name: value CRLF", as HTTP/1 has it. The guard reads a
 // request's once and refuses those that two readers could understand differently; Parse does the

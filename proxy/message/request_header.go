@@ -11,7 +11,7 @@ type Sender struct {
 
 // AppendHeader appends the request's header as a backend gets it: the client's own fields, in order
 // and case, without those that end at this hop, and with those that tell the backend about the
-// client. host is the Host of a request that came without one.
+// client. host is the Host of a request that came without one. The empty line is included.
 func (r *Request) AppendHeader(dst []byte, s *Sender, host []byte, via *Via) []byte {
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')

@@ -1,12 +1,12 @@
 package message
 
 // AppendHeader appends the response's status line and the backend's fields, in order and case,
-// without those that end at this hop and those that it writes itself. chunks reports whether
-// trailers may follow. The empty line is left to the caller, which may add fields.
+// without those that end at this hop and those in own, which the caller writes itself. chunks
+// reports whether trailers may follow. The empty line is left to the caller, which may add fields.
 func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet) []byte {
 	r.hop.own = own // also for the trailers
 	dst = r.appendStatusLine(dst)
-	bodiless := r.Status == 204 || r.Status < 200 // a Content-Length is not allowed there: RFC 9110, section 8.6
+	bodiless := r.Status == 204 || r.Status < 200 // without Content-Length: RFC 9110, section 8.6
 	upgrade := r.Status == SwitchingProtocols || r.Status == UpgradeRequired
 	for block := r.fields; len(block) > 0; {
 		f, rest := knownField(block)

@@ -1,5 +1,5 @@
-// Package wire is a connection: its bytes under deadlines, whether its peer has gone, and how it
-// ends.
+// Package wire reads and writes connections under deadlines, watches whether their peers are still
+// there, and ends them.
 //
 // On Linux, reads and writes bypass the Go scheduler, because the sockets never block. Nothing here
 // allocates once a connection is made.
@@ -109,7 +109,7 @@ func (c *Conn) KeepStopped() {
 func (c *Conn) Resume() {
 	c.stopped.Store(false)
 	c.readBy, c.writeBy = time.Time{}, time.Time{}
-	_ = c.netConn.SetDeadline(time.Time{}) // fails on a closed connection, which the next call reports
+	_ = c.netConn.SetDeadline(time.Time{}) // fails on a closed connection: the next call reports it
 }
 
 // roll returns the deadline to set, and whether the current one must be replaced.

@@ -25,7 +25,7 @@ func (d *Departures) Open() (close func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch for clients that leave: make an epoll instance: %w", err)
 	}
-	_ = syscall.SetNonblock(fd, true) // makes os.NewFile hand it to Go's poller, which waits for events
+	_ = syscall.SetNonblock(fd, true) // makes os.NewFile hand it to Go's poller, which waits
 	file := os.NewFile(uintptr(fd), "epoll")
 	epoll, err := file.SyscallConn()
 	if err != nil {

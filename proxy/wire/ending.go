@@ -12,7 +12,7 @@ type Ending uint8
 const (
 	KeepOpen Ending = iota // it stays open
 	Close                  // with FIN, after the response
-	Linger                 // with FIN, and the peer may still be sending: it gets time to read the response
+	Linger                 // with FIN, and the peer, which may still be sending, gets time to read
 	Reset                  // with RST: what the peer got is incomplete
 )
 
@@ -28,9 +28,10 @@ func (e *Ending) RaiseIf(condition bool, to Ending) {
 
 // The bounds of reading on after Linger.
 const (
-	lingerTime   = time.Second
-	lingerBytes  = 16 << 20
-	lingerBuffer = 4 << 10 // small: bad requests are cheap to send, and each holds one for lingerTime
+	lingerTime  = time.Second
+	lingerBytes = 16 << 20
+	// lingerBuffer is small: bad requests are cheap to send, and each holds one for lingerTime.
+	lingerBuffer = 4 << 10
 )
 
 // End closes the connection. With Linger it first sends FIN and reads on for a while: unread data

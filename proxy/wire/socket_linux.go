@@ -14,13 +14,17 @@ type socket struct {
 	netConn
 	raw syscall.RawConn // nil: there is no file descriptor, and netConn does the work
 
-	in     []byte
-	got    int
-	inErr  syscall.Errno
+	// Of the read under way: the room, the bytes read and the error.
+	in    []byte
+	got   int
+	inErr syscall.Errno
+
+	// Of the write under way: the rest to write, the bytes written and the error.
 	out    []byte
 	put    int
 	outErr syscall.Errno
-	silent bool
+
+	silent bool // what the last peek found: nothing has arrived
 
 	recv, send func(fd uintptr) bool // made once: a closure for each call would be allocated
 	peek       func(fd uintptr)
@@ -35,7 +39,7 @@ func newSocket(conn net.Conn) *socket {
 	return s
 }
 
-// Read waits for bytes, as net.Conn has it.
+// Read waits for bytes, as net.Conn does.
 func (s *socket) Read(p []byte) (int, error) {
 	if s.raw == nil || len(p) == 0 {
 		return s.netConn.Read(p)
@@ -54,7 +58,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	return s.got, nil
 }
 
-// Write writes all of p or returns an error, as net.Conn has it.
+// Write writes all of p or returns an error, as net.Conn does.
 func (s *socket) Write(p []byte) (int, error) {
 	if s.raw == nil {
 		return s.netConn.Write(p)
