@@ -80,12 +80,12 @@ func (s *Stream) ReadBody(most int) (content []byte, why reason.Code) {
 		return nil, why
 	}
 	for !b.ended {
-		if len(content) > most {
-			return nil, reason.BodyTooLarge
-		}
 		var err error
 		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
 			return nil, bodyReason(err)
+		}
+		if len(content) > most {
+			return nil, reason.BodyTooLarge
 		}
 	}
 	return content, reason.None
