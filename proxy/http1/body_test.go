@@ -35,6 +35,18 @@ func readAll(b *body, size int) (content string, err error) {
 	return string(all), err
 }
 
+// TestNextFull gives next no room: it must not wait for a peer that waits for what is to be sent
+// first.
+func TestNextFull(t *testing.T) {
+	for _, how := range []message.Framing{message.FixedLength, message.Chunked, message.UntilClose} {
+		conn := newPieces("3\r\nabc\r\n0\r\n\r\n", 1)
+		b := newBody(newInbound(conn), how, 3, time.Second)
+		if got, err := b.next(nil); err != nil || len(got) > 0 || len(conn.pieces) != 2 {
+			t.Errorf("framing %d: got %q, %v, and %q is left to read", how, got, err, conn.unread())
+		}
+	}
+}
+
 var chunkedBodies = []struct{ in, want string }{
 	{"0\r\n\r\n", ""},
 	{"000\r\n\r\n", ""},
