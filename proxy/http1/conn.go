@@ -24,7 +24,7 @@ type clientConn struct {
 	lastUse  time.Time   // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
-	answered bool    // the response is sent: drop fasthttp's own
+	answered bool    // the last request has its response: drop fasthttp's own
 	ending   wire.Ending
 
 	awaitsProxy bool // a PROXY header must come first
@@ -91,10 +91,9 @@ func (c *clientConn) boundHeader() {
 	_ = c.SetReadDeadline(c.headerBy)
 }
 
-// Write is for fasthttp, which writes each response with one call.
+// Write is for fasthttp, which writes a response after each request.
 func (c *clientConn) Write(p []byte) (int, error) {
 	if c.answered {
-		c.answered = false
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
