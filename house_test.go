@@ -58,7 +58,7 @@ var mayNameFasthttp = []string{
 	"management/server.go",
 	"proxy/api.go",
 	"proxy/caller.go",
-	"proxy/http1/context.go",
+	"proxy/http1/request_ctx.go",
 	"proxy/http1/server.go",
 	"proxy/upstream/conns.go",
 }
