@@ -20,7 +20,7 @@ func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 		}
 		return nil, false
 	}
-	s.plain = false
+	s.byFasthttp = false
 	s.closeIf(s.activity.draining.Load())
 	if !s.findsNext(why) {
 		s.conn.ending.Raise(wire.Linger)
@@ -55,7 +55,7 @@ func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 // AnswerPlainly makes fasthttp write the response that a handler has made with RequestCtx, which
 // has the given status and size of the body in bytes.
 func (s *Stream) AnswerPlainly(status, size int) {
-	s.plain = true
+	s.byFasthttp = true
 	s.Status = status
 	if !s.Request.Head {
 		s.Sent += int64(size)

@@ -18,17 +18,17 @@ type Call struct {
 	Response message.Response // of the header that ReadHead has read last
 	Unsent   bool             // no byte of the request was sent in the last attempt
 
-	stream   *Stream
-	conn     *wire.Conn    // between Begin and End
-	reused   bool          // the connection had served before
-	again    bool          // this is not the first attempt, so time has passed
-	interims int           // interim responses so far
-	wait     time.Duration // longest time from the request to the header of the response
-	sentAt   time.Time     // when the request was sent, if it was not an upload
-	watch    wire.Watch    // watches the client while the backend is slow
-	in       inbound
-	body     body
-	upload   upload
+	stream    *Stream
+	conn      *wire.Conn    // between Begin and End
+	reused    bool          // the connection had served before
+	attempted bool          // this is not the first attempt, so time has passed
+	interims  int           // interim responses so far
+	wait      time.Duration // longest time from the request to the header of the response
+	sentAt    time.Time     // when the request was sent, if it was not an upload
+	watch     wire.Watch    // watches the client while the backend is slow
+	in        inbound
+	body      body
+	upload    upload
 }
 
 // Init gives a Call its buffers.
@@ -39,7 +39,7 @@ func (c *Call) Init() {
 
 // Reset readies a Call that has ended for another exchange. It keeps the buffers.
 func (c *Call) Reset() {
-	c.upload.kept.release()
+	c.upload.replay.release()
 	*c = Call{in: inbound{buf: c.in.buf}, upload: upload{done: c.upload.done}}
 }
 
@@ -66,11 +66,11 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 			return why
 		}
 	}
-	if small || !c.reused || c.again {
+	if small || !c.reused || c.attempted {
 		now = time.Now() // time has passed
 	}
 	c.conn.ExpectWrite(now, s.limits.BodyTimeout)
-	c.again = true
+	c.attempted = true
 	n, err := c.conn.Write(s.out)
 	if c.Unsent = n == 0; err != nil {
 		return reason.BackendReset
@@ -105,7 +105,7 @@ func (c *Call) appendSmallBody() reason.Code {
 // Repeatable reports whether the request may be sent again: either none of it was sent, or it is
 // idempotent, no byte of a response has come, and the whole request is still available.
 func (c *Call) Repeatable(idempotent bool) bool {
-	return c.Unsent || idempotent && !c.in.any && !c.upload.kept.lost
+	return c.Unsent || idempotent && !c.in.arrived && !c.upload.replay.lost
 }
 
 // LostRace reports whether the call has failed because its connection, which had served before, was
@@ -166,7 +166,7 @@ func (c *Call) Failure(err error) reason.Code {
 		return reason.BadResponse
 	case wire.TimedOut(err):
 		return reason.ResponseTimeout
-	case c.in.any:
+	case c.in.arrived:
 		return reason.BadResponse // it ended within the header
 	}
 	return reason.BackendReset

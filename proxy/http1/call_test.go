@@ -12,8 +12,8 @@ func TestRepeatable(t *testing.T) {
 		{"idempotent", &Call{}, true, true},
 		{"not idempotent", &Call{}, false, false},
 		{"not idempotent, nothing sent", &Call{Unsent: true}, false, true},
-		{"a byte has come", &Call{in: inbound{any: true}}, true, false},
-		{"too much was taken", &Call{upload: upload{kept: keptBody{lost: true}}}, true, false},
+		{"a byte has come", &Call{in: inbound{arrived: true}}, true, false},
+		{"too much was taken", &Call{upload: upload{replay: replay{lost: true}}}, true, false},
 	} {
 		if got := test.call.Repeatable(test.idempotent); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)

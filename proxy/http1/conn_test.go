@@ -91,7 +91,7 @@ func TestHeaderScanOfPieces(t *testing.T) {
 			at += took
 		}
 		whole.start, pieces.start = requestLineScan{}, requestLineScan{}
-		whole.spoken, pieces.spoken = whole.spoken || whole.begun, pieces.spoken || pieces.begun
+		whole.nonEmpty, pieces.nonEmpty = whole.nonEmpty || whole.begun, pieces.nonEmpty || pieces.begun
 		start, _, ended := strings.Cut(strings.TrimPrefix(in, "\r\n"), "\r\n")
 		if ended && !requestLine.MatchString(start) {
 			whole.faulty = pieces.faulty

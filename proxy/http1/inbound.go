@@ -10,11 +10,11 @@ import (
 // inbound holds the bytes that were read from a connection and not used yet: buf[r:w]. The zero
 // value, with conn set, is empty; a buffer is taken when one is needed.
 type inbound struct {
-	conn  *wire.Conn
-	watch *wire.Watch // ends a wait for a backend when the client leaves; nil: no client is watched
-	buf   []byte
-	r, w  int
-	any   bool // a byte has arrived through receive
+	conn    *wire.Conn
+	watch   *wire.Watch // ends a wait for a backend when the client leaves; nil: no client is watched
+	buf     []byte
+	r, w    int
+	arrived bool // a byte has arrived through receive
 }
 
 // buffered returns the bytes at hand.
@@ -84,7 +84,7 @@ func (in *inbound) receive(p []byte, timeout time.Duration) (int, error) {
 		n, err = in.conn.Read(p)
 	}
 	if n > 0 {
-		in.any = true
+		in.arrived = true
 		return n, nil // an error that came with the last bytes will come again
 	}
 	if err == nil {

@@ -49,12 +49,12 @@ func (c *clientConn) readProxyHeader(p []byte) error {
 }
 
 func (c *clientConn) takeProxyHeader(header []byte) error {
-	told, err := toldPeer(header)
+	source, err := sourceOf(header)
 	if err != nil {
 		return err
 	}
-	if told.IsValid() {
-		c.peer = told
+	if source.IsValid() {
+		c.peer = source
 	}
 	c.awaitsProxy, c.forwarded = false, true
 	c.in.r += len(header)
@@ -97,11 +97,11 @@ func beginsLike(b, signature []byte) bool {
 	return bytes.Equal(b[:n], signature[:n])
 }
 
-// toldPeer parses a complete PROXY header. It returns the zero address if the socket's own address
+// sourceOf parses a complete PROXY header. It returns the zero address if the socket's own address
 // counts: the proxy speaks for itself (LOCAL), does not know its client (UNKNOWN, UNSPEC), or its
 // client did not come by TCP.
-func toldPeer(header []byte) (netip.Addr, error) {
-	if tellsNothing(header) {
+func sourceOf(header []byte) (netip.Addr, error) {
+	if lacksSource(header) {
 		return netip.Addr{}, nil
 	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(header), maxProxyLine))
@@ -114,10 +114,10 @@ func toldPeer(header []byte) (netip.Addr, error) {
 	return netip.Addr{}, nil
 }
 
-// tellsNothing reports whether a version 2 header carries no address that counts, so that the
+// lacksSource reports whether a version 2 header carries no address that counts, so that the
 // receiver uses the connection's own (section 2.2): the command is LOCAL, whatever the family, or
 // the family is AF_UNSPEC, whatever the transport. The parser rejects some of these.
-func tellsNothing(header []byte) bool {
+func lacksSource(header []byte) bool {
 	if header[0] != proxyproto.SIGV2[0] {
 		return false
 	}

@@ -4,13 +4,13 @@ import "bytes"
 
 // headerScan finds the end of a request's header in bytes that arrive in pieces.
 type headerScan struct {
-	size   int  // bytes of the header so far
-	line   int  // bytes of the line so far
-	last   byte // the byte before
-	begun  bool // the request line has come
-	blank  bool // an empty line came first
-	spoken bool // there was a byte other than CR and LF; valid only while the header is incomplete
-	start  requestLineScan
+	size     int  // bytes of the header so far
+	line     int  // bytes of the line so far
+	last     byte // the byte before
+	begun    bool // the request line has come
+	blank    bool // an empty line came first
+	nonEmpty bool // there was a byte other than CR and LF; valid only while the header is incomplete
+	start    requestLineScan
 
 	// faulty is set if a line ended without CR, if two empty lines came first, or if the start is
 	// not a request line.
@@ -48,7 +48,7 @@ func (s *headerScan) end(b []byte) int {
 	}
 	// The header is incomplete so far, and may remain so.
 	s.faulty = s.faulty || !s.start.takes(b)
-	s.spoken = s.spoken || len(bytes.Trim(b, "\r\n")) > 0
+	s.nonEmpty = s.nonEmpty || len(bytes.Trim(b, "\r\n")) > 0
 	return len(b)
 }
 
@@ -56,7 +56,7 @@ func (s *headerScan) end(b []byte) int {
 // until it times out. Empty lines alone are not a fault yet: fasthttp would take the error for the
 // end of the connection, and close it without an answer.
 func (s *headerScan) fault() error {
-	if s.faulty && (s.begun || s.spoken) {
+	if s.faulty && (s.begun || s.nonEmpty) {
 		return errLine
 	}
 	return nil

@@ -57,7 +57,7 @@ func (c *Call) readHeader() error {
 		return err
 	}
 	header := c.in.buffered()[:size]
-	if lines.lone {
+	if lines.bareLF {
 		header = inCRLF(header)
 	}
 	r := &c.Response

@@ -12,7 +12,7 @@ var errResponseHeader = errors.New("the response header is not valid HTTP/1.1")
 type headerLines struct {
 	line    int  // where the last line begins
 	scanned int  // number of bytes scanned
-	lone    bool // a line ended in LF alone
+	bareLF  bool // a line ended in LF alone
 }
 
 // end returns the size of the header that b begins with, including its empty line, or 0 if the
@@ -27,7 +27,7 @@ func (h *headerLines) end(b []byte) (size int, err error) {
 		}
 		at += n
 		crlf := at > h.line && b[at-1] == '\r'
-		h.lone = h.lone || !crlf
+		h.bareLF = h.bareLF || !crlf
 		if at == h.line || crlf && at == h.line+1 {
 			return at + 1, nil
 		}

@@ -22,8 +22,8 @@ func TestHeaderLinesInPieces(t *testing.T) {
 							break
 						}
 					}
-					if h.lone != (ends+empty != "\r\n\r\n") {
-						t.Errorf("%q cut at %d and %d: lone is %v", header, first, second, h.lone)
+					if h.bareLF != (ends+empty != "\r\n\r\n") {
+						t.Errorf("%q cut at %d and %d: bareLF is %v", header, first, second, h.bareLF)
 					}
 				}
 			}

@@ -121,8 +121,8 @@ func TestResponseHeaderBrokenOff(t *testing.T) {
 	whole := lines("HTTP/1.1 100 Continue") + lines("HTTP/1.1 200 OK", "A: b")
 	for end := range len(whole) {
 		r, err := readResponse(newPieces(whole[:end]), message.Request{})
-		if !errors.Is(err, io.EOF) || r.in.any != (end > 0) {
-			t.Errorf("%q: got %v, any %v", whole[:end], err, r.in.any)
+		if !errors.Is(err, io.EOF) || r.in.arrived != (end > 0) {
+			t.Errorf("%q: got %v, arrived %v", whole[:end], err, r.in.arrived)
 		}
 	}
 }

@@ -22,15 +22,15 @@ type Stream struct {
 	Status   int             // of the response that has begun, or 0
 	Sent     int64           // bytes written to the client
 
-	activity *activity
-	conn     *clientConn
-	ctx      *requestCtx
-	limits   *Limits
-	refused  reason.Code // why there is no request to guard
-	received int64       // bytes read from the client, without the body
-	body     body
-	expects  bool // the client still waits for 100 Continue
-	plain    bool // fasthttp writes the response
+	activity   *activity
+	conn       *clientConn
+	ctx        *requestCtx
+	limits     *Limits
+	refused    reason.Code // why there is no request to guard
+	received   int64       // bytes read from the client, without the body
+	body       body
+	expects    bool // the client still waits for 100 Continue
+	byFasthttp bool // fasthttp writes the response
 
 	small []byte // a small request body, once it was read
 	out   []byte // the outgoing request, then the outgoing response
@@ -98,13 +98,13 @@ func (s *Stream) closeIf(condition bool) { s.conn.ending.RaiseIf(condition, wire
 // is at the start of the next request, or the connection ends.
 func (s *Stream) End() {
 	now := time.Now()
-	s.conn.answered = !s.plain
+	s.conn.answered = !s.byFasthttp
 	s.Finished = now // reading the rest of the body may take long, and is not part of the answer
 	if !s.Ends() && !s.body.ended {
 		s.closeIf(s.discardBody() != reason.None)
 		now = time.Now()
 	}
-	if s.plain { // fasthttp writes the answer; discarding the body has left no deadline
+	if s.byFasthttp { // fasthttp writes the answer; discarding the body has left no deadline
 		s.conn.ExpectWrite(now, s.limits.BodyTimeout)
 	}
 	s.closeIf(s.activity.draining.Load())

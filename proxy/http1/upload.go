@@ -16,7 +16,7 @@ import (
 type upload struct {
 	started bool          // in this attempt
 	done    chan struct{} // gets one value when the goroutine has ended
-	kept    keptBody      // owned by the goroutine while it runs
+	replay  replay        // owned by the goroutine while it runs
 
 	mu       sync.Mutex
 	header   bool // the response's header has come: its deadline is set elsewhere
@@ -35,8 +35,8 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 	}
 	u := &c.upload
 	u.started, u.header, u.watched, u.finished, u.result = true, false, false, false, reason.None
-	if u.kept.rewind(); !repeatable {
-		u.kept.lose()
+	if u.replay.rewind(); !repeatable {
+		u.replay.lose()
 	}
 	_ = c.conn.SetReadDeadline(time.Now().Add(wire.WatchAfter)) // see waitOn
 	go c.runUpload(c.conn)
@@ -65,7 +65,7 @@ func (c *Call) runUpload(conn *wire.Conn) {
 		conn.BoundRead(u.endedAt.Add(wait))
 	}
 	if u.header {
-		u.kept.lose() // the request will not be sent again
+		u.replay.lose() // the request will not be sent again
 	}
 	u.mu.Unlock()
 	u.done <- struct{}{}
@@ -76,22 +76,22 @@ func (c *Call) runUpload(conn *wire.Conn) {
 func (c *Call) sendBody(conn *wire.Conn) (why reason.Code) {
 	s := c.stream
 	defer s.activity.rescue(&why)
-	in, kept := &s.body, &c.upload.kept
+	in, u := &s.body, &c.upload
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
 	for total, ended := int64(0), false; !ended; {
-		b, err := kept.next(in, scratch[:0:streamBufferSize-chunkOverhead])
+		b, err := u.replay.next(in, scratch[:0:streamBufferSize-chunkOverhead])
 		if err != nil {
 			return bodyReason(err)
 		}
 		if total += int64(len(b)); s.limits.MaxBody > 0 && total > s.limits.MaxBody {
 			return reason.BodyTooLarge
 		}
-		if ended = kept.ended(in); in.framing == message.Chunked {
+		if ended = u.replay.ended(in); in.framing == message.Chunked {
 			b = s.frame(scratch[:len(b)], ended)
 		}
 		if ended {
-			c.upload.bodyTaken()
+			u.bodyTaken()
 		}
 		if _, err := conn.Deliver(time.Now(), b, s.limits.BodyTimeout); err != nil {
 			if wire.TimedOut(err) {
@@ -137,7 +137,7 @@ func (c *Call) headerCame() {
 	defer u.mu.Unlock()
 	u.header = true
 	if u.finished {
-		u.kept.lose() // the request will not be sent again
+		u.replay.lose() // the request will not be sent again
 	}
 	c.conn.ForgetRead()
 }
@@ -193,10 +193,10 @@ func (c *Call) stopUpload() bool {
 	case reason.None, reason.BackendReset:
 	case reason.RequestTimeout, reason.ResponseTimeout:
 		if finished { // otherwise stopUpload ended the wait
-			u.kept.lose()
+			u.replay.lose()
 		}
 	default: // the client's part has failed, or we have
-		u.kept.lose()
+		u.replay.lose()
 	}
 	return u.result == reason.None
 }

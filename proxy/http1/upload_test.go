@@ -41,13 +41,13 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 			u, s := &c.upload, c.stream
 			u.started, u.finished, u.result, u.done = true, test.finished, test.result, make(chan struct{}, 1)
 			u.done <- struct{}{}
-			u.kept.keep([]byte("body"))
-			defer u.kept.release()
+			u.replay.keep([]byte("body"))
+			defer u.replay.release()
 			if sent := c.stopUpload(); sent != (test.result == reason.None) {
 				t.Errorf("stopUpload returned %v", sent)
 			}
-			if u.kept.lost != test.lost || u.started || s.conn.IsStopped() || conn.IsStopped() || s.Ends() {
-				t.Errorf("lost: %v, want %v; started: %v, cut: %v", u.kept.lost, test.lost, u.started, s.Ends())
+			if u.replay.lost != test.lost || u.started || s.conn.IsStopped() || conn.IsStopped() || s.Ends() {
+				t.Errorf("lost: %v, want %v; started: %v, cut: %v", u.replay.lost, test.lost, u.started, s.Ends())
 			}
 		})
 	}
@@ -59,11 +59,11 @@ func TestBufferGoesWithTheResponse(t *testing.T) {
 	for _, finished := range []bool{false, true} {
 		c := &Call{upload: upload{started: true, finished: finished}, conn: new(wire.Conn)}
 		u := &c.upload
-		u.kept.keep([]byte("body"))
+		u.replay.keep([]byte("body"))
 		c.headerCame()
-		if got := u.kept.buf == nil; got != finished {
+		if got := u.replay.buf == nil; got != finished {
 			t.Errorf("finished: %v, the buffer was given back: %v", finished, got)
 		}
-		u.kept.release()
+		u.replay.release()
 	}
 }

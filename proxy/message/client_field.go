@@ -48,7 +48,7 @@ func holdsClientIP(name string) bool {
 // the field of server.client_ip_header.
 const (
 	realIPField = 1 << iota
-	toldField
+	clientIPField
 )
 
 // addressField returns which of these fields f is, or 0.
@@ -56,14 +56,14 @@ func (h *hop) addressField(f *field) uint8 {
 	switch {
 	case f.kind == kindRealIP:
 		return realIPField
-	case h.tells(f.name):
-		return toldField
+	case h.isClientField(f.name):
+		return clientIPField
 	}
 	return 0
 }
 
-// tells reports whether the name is that of server.client_ip_header, or differs from it only in _
-// and -.
-func (h *hop) tells(name []byte) bool {
-	return len(name) == len(h.told) && equalDashed(name, h.told)
+// isClientField reports whether the name is that of server.client_ip_header, or differs from it only
+// in _ and -.
+func (h *hop) isClientField(name []byte) bool {
+	return len(name) == len(h.clientField) && equalDashed(name, h.clientField)
 }

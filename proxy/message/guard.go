@@ -33,7 +33,7 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 	if string(r.Method) == "CONNECT" {
 		return reason.MethodNotAllowed
 	}
-	r.hop.key, r.hop.told = rules.KeyField, rules.ClientField
+	r.hop.key, r.hop.clientField = rules.KeyField, rules.ClientField
 	if why := r.readFields(); why != reason.None {
 		return why
 	}
@@ -50,7 +50,7 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 // the lower-case name of the client address field, "" for X-Forwarded-For. ok is false for a header
 // that the guard refuses.
 func ForwardedBy(header []byte, field string) (f Forwarded, ok bool) {
-	r := Request{Header: header, hop: hop{told: field}}
+	r := Request{Header: header, hop: hop{clientField: field}}
 	if why := r.readFields(); why != reason.None {
 		return Forwarded{}, false
 	}
@@ -90,12 +90,12 @@ func (r *Request) readFields() reason.Code {
 		case kindExpect:
 			unmet = !r.noteExpect(f.value) || unmet
 		case kindTE:
-			r.trailers = r.trailers || !r.HTTP10 && lists(f.value, tokenTrailers)
+			r.acceptsTrailers = r.acceptsTrailers || !r.HTTP10 && lists(f.value, tokenTrailers)
 		case kindUpgrade:
 			upgrades++
 			r.Upgrade = f.value
 		case kindIdempotencyKey:
-			r.repeats = r.repeats || len(f.value) > 0
+			r.idempotencyKey = r.idempotencyKey || len(f.value) > 0
 		case kindForwardedFor, kindForwardedProto, kindForwardedHost:
 			ok = r.Forwarded.note(&f)
 		default:
@@ -150,8 +150,8 @@ func (r *Request) noteKey(f *field) (ok bool) {
 	if !r.hop.isKey(f.name) {
 		return true
 	}
-	ok = !r.keyed && equalFold(f.name, r.hop.key)
-	r.keyed, r.Key = true, f.value
+	ok = !r.hasKey && equalFold(f.name, r.hop.key)
+	r.hasKey, r.Key = true, f.value
 	return ok
 }
 
@@ -159,9 +159,9 @@ func (r *Request) noteKey(f *field) (ok bool) {
 // the last one counts. ok is false for a name that differs from it only in _ and -: a backend that
 // reads names as CGI does would mistake it for that field.
 func (r *Request) noteClientIP(f *field) (ok bool) {
-	if !r.hop.tells(f.name) {
+	if !r.hop.isClientField(f.name) {
 		return true
 	}
-	r.Forwarded.told[0] = f.value
-	return equalFold(f.name, r.hop.told)
+	r.Forwarded.clientIP[0] = f.value
+	return equalFold(f.name, r.hop.clientField)
 }

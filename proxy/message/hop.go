@@ -18,12 +18,12 @@ func lists(list, name []byte) bool {
 // message with more than it can hold is refused: real ones have few, and each field of the message
 // is compared with each name.
 type hop struct {
-	values [4][]byte
-	n      int
-	size   int      // bytes of all values
-	own    FieldSet // fields that this hop writes in place of the message's
-	key    string   // name of the API key field, in lower case; "" if there is none
-	told   string   // likewise, of the client address field, if it is not X-Forwarded-For
+	values      [4][]byte
+	n           int
+	size        int      // bytes of all values
+	own         FieldSet // fields that this hop writes in place of the message's
+	key         string   // name of the API key field, in lower case; "" if there is none
+	clientField string   // likewise, of the client address field, if it is not X-Forwarded-For
 }
 
 // maxHopValues bounds the values that hop holds, in bytes.
@@ -76,7 +76,7 @@ func (h *hop) drops(f *field) bool {
 
 // keeps reports whether the name is that of a field that identifies the client, or differs from it
 // only in _ and -.
-func (h *hop) keeps(name []byte) bool { return h.isKey(name) || h.tells(name) }
+func (h *hop) keeps(name []byte) bool { return h.isKey(name) || h.isClientField(name) }
 
 // isKey reports whether the name is that of the API key field, or differs from it only in _ and -.
 func (h *hop) isKey(name []byte) bool {

@@ -20,20 +20,20 @@ type Request struct {
 	Key       []byte    // the value of the API key field; nil: there is none
 	Forwarded Forwarded // what a proxy in front of this one says
 
-	hop      hop
-	trailers bool // the client accepts trailers, according to TE
-	repeats  bool // there is an Idempotency-Key
-	keyed    bool // there is an API key field
+	hop             hop
+	acceptsTrailers bool // the client accepts trailers, according to TE
+	idempotencyKey  bool // there is an Idempotency-Key
+	hasKey          bool // there is an API key field
 }
 
 // Forwarded holds the values that a proxy in front of this one has sent. They count only if that
 // proxy is trusted.
 type Forwarded struct {
-	addrs [8][]byte // X-Forwarded-For, line by line
-	n     int
-	told  [1][]byte // the last line of the client address field, if that is another one; nil: none
-	proto []byte
-	host  []byte
+	addrs    [8][]byte // X-Forwarded-For, line by line
+	n        int
+	clientIP [1][]byte // the last line of the client address field, if that is another; nil: none
+	proto    []byte
+	host     []byte
 }
 
 // note records one of the fields. ok is false if there are too many.
@@ -65,7 +65,7 @@ func (f *Forwarded) Lines(field string) [][]byte {
 	if field == "" {
 		return f.addrs[:f.n]
 	}
-	return f.told[:]
+	return f.clientIP[:]
 }
 
 // Idempotent reports whether sending the request twice has the same effect as sending it once: by
@@ -76,7 +76,7 @@ func (r *Request) Idempotent(honored bool) bool {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
 		return true
 	}
-	return r.repeats && honored
+	return r.idempotencyKey && honored
 }
 
 // Path returns the target without its query, which may hold secrets. It returns nil for a target

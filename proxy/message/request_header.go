@@ -30,7 +30,7 @@ func (r *Request) AppendHeader(dst []byte, s *Sender, host []byte, via *Via) []b
 	if r.Upgrade != nil {
 		dst = append(dst, "Connection: Upgrade\r\n"...)
 	}
-	if r.trailers {
+	if r.acceptsTrailers {
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	dst = r.appendForwarded(dst, s)

@@ -5,7 +5,7 @@ import "bytes"
 // readTarget splits the request target. The backend gets origin-form: path and query as received,
 // and one authority. target must be a private copy, since it may be changed.
 func (r *Request) readTarget(target []byte) bool {
-	if !Target.HasAll(target) {
+	if len(target) == 0 || !Target.HasAll(target) {
 		return false
 	}
 	if target[0] == '/' {

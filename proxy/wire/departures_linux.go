@@ -16,7 +16,7 @@ type Departures struct {
 	epoll   syscall.RawConn
 	last    uint64
 	watches map[uint64]*Watch // by the number that an event brings
-	all     bool              // every client has gone: see AllLeft
+	allLeft bool              // every client has gone: see AllLeft
 }
 
 // Open makes the epoll instance and starts to deliver its events. close stops that.
@@ -75,7 +75,7 @@ func (d *Departures) left(number uint64) {
 func (d *Departures) AllLeft() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.all = true
+	d.allLeft = true
 	for _, w := range d.watches {
 		w.left()
 	}
@@ -85,7 +85,7 @@ func (d *Departures) AllLeft() {
 func (d *Departures) add(w *Watch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.all {
+	if d.allLeft {
 		w.left()
 		return
 	}

@@ -15,23 +15,23 @@ type Watch struct {
 	departures      *Departures
 	client, backend *Conn
 	number          uint64 // its key in departures
-	on              bool
+	started         bool
 	Gone            atomic.Bool // the client has closed its connection, or its sending half
 }
 
 // Begin prepares to watch the client that backend works for.
 func (w *Watch) Begin(d *Departures, client, backend *Conn) {
 	w.departures, w.client, w.backend = d, client, backend
-	w.number, w.on = 0, false
+	w.number, w.started = 0, false
 	w.Gone.Store(false)
 }
 
 // Start begins to watch, unless it has already done so, and reports whether it began now.
 func (w *Watch) Start() bool {
-	if w.on {
+	if w.started {
 		return false
 	}
-	w.on = true
+	w.started = true
 	w.departures.add(w)
 	return true
 }
@@ -43,11 +43,11 @@ func (w *Watch) left() {
 }
 
 // Started reports whether Start was called since Begin.
-func (w *Watch) Started() bool { return w.on }
+func (w *Watch) Started() bool { return w.started }
 
 // Stop ends the watch. Gone does not change after it.
 func (w *Watch) Stop() {
-	if w.on {
+	if w.started {
 		w.departures.remove(w)
 	}
 }

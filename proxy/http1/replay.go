@@ -1,10 +1,10 @@
 package http1
 
-// keptBody holds what has been read of a streamed request body, without framing, so that another
+// replay holds what has been read of a streamed request body, without framing, so that another
 // attempt can send it again: at most 64 KiB, in a buffer that is taken with the first byte. While
-// the body is being sent, keptBody belongs to the sending goroutine. The zero value is empty and
+// the body is being sent, it belongs to the sending goroutine. The zero value is empty and
 // ready to keep data.
-type keptBody struct {
+type replay struct {
 	buf  *[streamBufferSize]byte // nil: nothing is kept
 	n    int                     // bytes kept
 	sent int                     // how many of them this attempt has sent
@@ -13,7 +13,7 @@ type keptBody struct {
 
 // next is body.next, preceded by what earlier attempts kept. At the end of the body, ended returns
 // true.
-func (k *keptBody) next(b *body, dst []byte) ([]byte, error) {
+func (k *replay) next(b *body, dst []byte) ([]byte, error) {
 	if k.sent < k.n {
 		again := k.buf[k.sent:min(k.n, k.sent+cap(dst)-len(dst))]
 		k.sent += len(again)
@@ -26,10 +26,10 @@ func (k *keptBody) next(b *body, dst []byte) ([]byte, error) {
 }
 
 // ended reports whether next has returned the whole body.
-func (k *keptBody) ended(b *body) bool { return b.ended && k.sent == k.n }
+func (k *replay) ended(b *body) bool { return b.ended && k.sent == k.n }
 
 // keep adds bytes that this attempt sends. If they do not fit, nothing is kept any more.
-func (k *keptBody) keep(b []byte) {
+func (k *replay) keep(b []byte) {
 	switch {
 	case k.lost || len(b) == 0:
 		return
@@ -44,16 +44,16 @@ func (k *keptBody) keep(b []byte) {
 }
 
 // rewind lets an attempt start with what was kept.
-func (k *keptBody) rewind() { k.sent = 0 }
+func (k *replay) rewind() { k.sent = 0 }
 
 // lose marks the body as one that cannot be sent again, and gives the buffer back.
-func (k *keptBody) lose() {
+func (k *replay) lose() {
 	k.lost = true
 	k.release()
 }
 
 // release gives the buffer back.
-func (k *keptBody) release() {
+func (k *replay) release() {
 	if k.buf != nil {
 		streamBuffers.Put(k.buf)
 		k.buf, k.n, k.sent = nil, 0, 0

@@ -12,7 +12,7 @@ import (
 
 // sendAgain reads a body through what is kept of it, n bytes at most, and returns
 // them.
-func sendAgain(t *testing.T, k *keptBody, b *body, n int) (got []byte) {
+func sendAgain(t *testing.T, k *replay, b *body, n int) (got []byte) {
 	t.Helper()
 	k.rewind()
 	for !k.ended(b) && len(got) < n {
@@ -51,7 +51,7 @@ func TestKeptBody(t *testing.T) {
 					sent = inChunks(want)
 				}
 				b := newBody(newInbound(newPieces(sent)), framing, int64(test.size), time.Minute)
-				k := &keptBody{}
+				k := &replay{}
 				if got := sendAgain(t, k, &b, test.taken); !bytes.Equal(got, want[:test.taken]) {
 					t.Fatalf("%d bytes in the first try, want %d", len(got), test.taken)
 				}
@@ -74,7 +74,7 @@ func TestKeptBody(t *testing.T) {
 // TestKeptBodyAfterAnError keeps what came before it.
 func TestKeptBodyAfterAnError(t *testing.T) {
 	b := newBody(newInbound(newPieces("half")), message.FixedLength, 8, time.Minute)
-	k := &keptBody{}
+	k := &replay{}
 	if got := sendAgain(t, k, &b, 4); string(got) != "half" {
 		t.Fatalf("got %q", got)
 	}
