@@ -31,7 +31,7 @@ func (x *exchange) attempt() reason.Code {
 	for fresh := false; ; fresh = true {
 		conn, why := b.Connect(fresh)
 		if why != reason.None {
-			x.call.Unsent = true
+			x.call.BytesSent = 0
 			x.endAttempt(why)
 			return why
 		}

@@ -23,7 +23,7 @@ func (x *exchange) mayRetry(why reason.Code) bool {
 	}
 	// Not when the request began: one that began long ago and fails now puts its load on the
 	// backends now.
-	return x.call.Unsent || x.pool.SpendRetry(time.Now())
+	return x.call.BytesSent == 0 || x.pool.SpendRetry(time.Now())
 }
 
 // repeatable reports whether the request may be sent again.

@@ -15,8 +15,8 @@ import (
 // the body, and End. A failed call may begin again on another connection. The goroutine that
 // handles the request owns it. Init must have been called once.
 type Call struct {
-	Response message.Response // of the header that ReadHead has read last
-	Unsent   bool             // no byte of the request was sent in the last attempt
+	Response  message.Response // of the header that ReadHead has read last
+	BytesSent int              // of the request, by the last attempt, without an upload's
 
 	stream    *Stream
 	conn      *wire.Conn    // between Begin and End
@@ -72,7 +72,7 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 	c.conn.ExpectWrite(now, s.limits.BodyTimeout)
 	c.attempted = true
 	n, err := c.conn.Write(s.out)
-	if c.Unsent = n == 0; err != nil {
+	if c.BytesSent = n; err != nil {
 		return reason.BackendReset
 	}
 	if s.body.framing != message.NoBody && !small {
@@ -95,7 +95,7 @@ func (c *Call) appendSmallBody() reason.Code {
 		return why
 	}
 	if waited && c.reused && !c.conn.Quiet() { // it ended while the body came
-		c.Unsent = true
+		c.BytesSent = 0
 		return reason.BackendReset
 	}
 	s.out = append(s.out, s.small...)
@@ -105,7 +105,7 @@ func (c *Call) appendSmallBody() reason.Code {
 // Repeatable reports whether the request may be sent again: either none of it was sent, or it is
 // idempotent, no byte of a response has come, and the whole request is still available.
 func (c *Call) Repeatable(idempotent bool) bool {
-	return c.Unsent || idempotent && !c.in.arrived && !c.upload.replay.lost
+	return c.BytesSent == 0 || idempotent && !c.in.arrived && !c.upload.replay.lost
 }
 
 // LostRace reports whether the call has failed because its connection, which had served before, was

@@ -9,11 +9,11 @@ func TestRepeatable(t *testing.T) {
 		idempotent bool
 		want       bool
 	}{
-		{"idempotent", &Call{}, true, true},
-		{"not idempotent", &Call{}, false, false},
-		{"not idempotent, nothing sent", &Call{Unsent: true}, false, true},
-		{"a byte has come", &Call{in: inbound{arrived: true}}, true, false},
-		{"too much was taken", &Call{upload: upload{replay: replay{lost: true}}}, true, false},
+		{"idempotent", &Call{BytesSent: 1}, true, true},
+		{"not idempotent", &Call{BytesSent: 1}, false, false},
+		{"not idempotent, nothing sent", &Call{}, false, true},
+		{"a byte has come", &Call{BytesSent: 1, in: inbound{arrived: true}}, true, false},
+		{"too much was taken", &Call{BytesSent: 1, upload: upload{replay: replay{lost: true}}}, true, false},
 	} {
 		if got := test.call.Repeatable(test.idempotent); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
