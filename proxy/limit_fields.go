@@ -15,3 +15,11 @@ func limitFields(f limiter.Fields) (own message.FieldSet) {
 	}
 	return own
 }
+
+// appendFields appends the fields that tell the client of its limit.
+func (a *admission) appendFields(dst []byte) []byte {
+	if a.told {
+		return a.fields.Append(dst, a.decision)
+	}
+	return dst
+}

@@ -1,6 +1,9 @@
 package message
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+)
 
 // field is one line of a header block: name, colon, value and CRLF, as received.
 type field struct {
@@ -67,4 +70,17 @@ func trimSpace(b []byte) []byte {
 		b = b[:len(b)-1]
 	}
 	return b
+}
+
+// appendField appends a field.
+func appendField(dst []byte, nameAndColon string, value []byte) []byte {
+	dst = append(dst, nameAndColon...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
+}
+
+// appendAddress appends a field whose value is an address.
+func appendAddress(dst, name []byte, addr netip.Addr) []byte {
+	dst = append(append(dst, name...), ": "...)
+	return append(addr.AppendTo(dst), "\r\n"...)
 }

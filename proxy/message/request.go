@@ -26,48 +26,6 @@ type Request struct {
 	hasKey          bool // there is an API key field
 }
 
-// Forwarded holds the values that a proxy in front of this one has sent. They count only if that
-// proxy is trusted.
-type Forwarded struct {
-	addrs    [8][]byte // X-Forwarded-For, line by line
-	n        int
-	clientIP [1][]byte // the last line of the client address field, if that is another; nil: none
-	proto    []byte
-	host     []byte
-}
-
-// note records one of the fields. ok is false if there are too many.
-func (f *Forwarded) note(line *field) (ok bool) {
-	switch line.kind {
-	case kindForwardedFor:
-		return f.add(line.value)
-	case kindForwardedProto:
-		f.proto = line.value
-	case kindForwardedHost:
-		f.host = line.value
-	}
-	return true
-}
-
-// add records one X-Forwarded-For line. ok is false if there are too many.
-func (f *Forwarded) add(value []byte) (ok bool) {
-	if f.n == len(f.addrs) {
-		return false
-	}
-	f.addrs[f.n] = value
-	f.n++
-	return true
-}
-
-// Lines returns the lines of the field that holds the client's address. The name "" stands for
-// X-Forwarded-For.
-func (f *Forwarded) Lines(field string) [][]byte {
-	if field == "" {
-		return f.addrs[:f.n]
-	}
-	return f.clientIP[:]
-}
-
 // Idempotent reports whether sending the request twice has the same effect as sending it once: by
 // its method (RFC 9110, section 9.2.2), or because it has an Idempotency-Key and its backends honor
 // that.

@@ -1,14 +1,5 @@
 package message
 
-import "net/netip"
-
-// Sender is what a backend is told about where a request comes from.
-type Sender struct {
-	Peer    netip.Addr // the other end of the connection
-	Client  netip.Addr // the peer or, if that is a trusted proxy, the client it names
-	Trusted bool       // the peer is a trusted proxy: its forwarding fields count
-}
-
 // AppendHeader appends the request's header as a backend gets it: the client's own fields, in order
 // and case, without those that end at this hop, and with those that tell the backend about the
 // client. host is the Host of a request that came without one. The empty line is included.
@@ -33,7 +24,7 @@ func (r *Request) AppendHeader(dst []byte, s *Sender, host []byte, via *Via) []b
 	if r.acceptsTrailers {
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
-	dst = r.appendForwarded(dst, s)
+	dst = r.Forwarded.append(dst, s, r.Authority)
 	dst = via.Append(dst, r.HTTP10)
 	return append(dst, "\r\n"...)
 }
@@ -84,49 +75,6 @@ func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
 		dst = append(dst, f.line...)
 	}
 	return dst, host
-}
-
-// appendForwarded appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are
-// dropped. Values from a trusted proxy are kept, and its own address is added.
-func (r *Request) appendForwarded(dst []byte, s *Sender) []byte {
-	f := &r.Forwarded
-	dst = append(dst, "X-Forwarded-For: "...)
-	if s.Trusted {
-		for _, value := range f.addrs[:f.n] {
-			if len(value) > 0 {
-				dst = append(dst, value...)
-				dst = append(dst, ", "...)
-			}
-		}
-	}
-	dst = s.Peer.AppendTo(dst)
-	proto, host := protoHTTP, r.Authority
-	if s.Trusted && len(f.proto) > 0 {
-		proto = f.proto
-	}
-	if s.Trusted && len(f.host) > 0 {
-		host = f.host
-	}
-	dst = append(dst, "\r\n"...)
-	dst = appendField(dst, "X-Forwarded-Proto: ", proto)
-	if len(host) > 0 {
-		dst = appendField(dst, "X-Forwarded-Host: ", host)
-	}
-	return dst
-}
-
-var protoHTTP = []byte("http")
-
-func appendField(dst []byte, nameAndColon string, value []byte) []byte {
-	dst = append(dst, nameAndColon...)
-	dst = append(dst, value...)
-	return append(dst, "\r\n"...)
-}
-
-// appendAddress appends a field whose value is an address.
-func appendAddress(dst, name []byte, addr netip.Addr) []byte {
-	dst = append(append(dst, name...), ": "...)
-	return append(addr.AppendTo(dst), "\r\n"...)
 }
 
 // AppendTrailers appends the trailers of the request that go on, as lines. dst grows if they do not

@@ -1,0 +1,83 @@
+package message
+
+import "net/netip"
+
+// Sender is what a backend is told about where a request comes from.
+type Sender struct {
+	Peer    netip.Addr // the other end of the connection
+	Client  netip.Addr // the peer or, if that is a trusted proxy, the client it names
+	Trusted bool       // the peer is a trusted proxy: its forwarding fields count
+}
+
+// Forwarded holds the values that a proxy in front of this one has sent. They count only if that
+// proxy is trusted.
+type Forwarded struct {
+	addrs    [8][]byte // X-Forwarded-For, line by line
+	n        int
+	clientIP [1][]byte // the last line of the client address field, if that is another; nil: none
+	proto    []byte
+	host     []byte
+}
+
+// note records one of the fields. ok is false if there are too many.
+func (f *Forwarded) note(line *field) (ok bool) {
+	switch line.kind {
+	case kindForwardedFor:
+		return f.add(line.value)
+	case kindForwardedProto:
+		f.proto = line.value
+	case kindForwardedHost:
+		f.host = line.value
+	}
+	return true
+}
+
+// add records one X-Forwarded-For line. ok is false if there are too many.
+func (f *Forwarded) add(value []byte) (ok bool) {
+	if f.n == len(f.addrs) {
+		return false
+	}
+	f.addrs[f.n] = value
+	f.n++
+	return true
+}
+
+// Lines returns the lines of the field that holds the client's address. The name "" stands for
+// X-Forwarded-For.
+func (f *Forwarded) Lines(field string) [][]byte {
+	if field == "" {
+		return f.addrs[:f.n]
+	}
+	return f.clientIP[:]
+}
+
+// append appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are dropped.
+// Values from a trusted proxy are kept, and its own address is added. host is the authority of the
+// request.
+func (f *Forwarded) append(dst []byte, s *Sender, host []byte) []byte {
+	dst = append(dst, "X-Forwarded-For: "...)
+	if s.Trusted {
+		for _, value := range f.addrs[:f.n] {
+			if len(value) > 0 {
+				dst = append(dst, value...)
+				dst = append(dst, ", "...)
+			}
+		}
+	}
+	dst = s.Peer.AppendTo(dst)
+	proto := protoHTTP
+	if s.Trusted && len(f.proto) > 0 {
+		proto = f.proto
+	}
+	if s.Trusted && len(f.host) > 0 {
+		host = f.host
+	}
+	dst = append(dst, "\r\n"...)
+	dst = appendField(dst, "X-Forwarded-Proto: ", proto)
+	if len(host) > 0 {
+		dst = appendField(dst, "X-Forwarded-Host: ", host)
+	}
+	return dst
+}
+
+var protoHTTP = []byte("http")
