@@ -31,9 +31,9 @@ func newBody(in *inbound, f message.Framing, length int64, timeout time.Duration
 // ready reports whether next can return something without waiting.
 func (b *body) ready() bool { return b.ended || b.in.r < b.in.w }
 
-// next appends bytes of the body to dst, up to its capacity; if dst is full it does nothing. It waits
-// for the peer only if it would otherwise append nothing. At the end of the body it sets ended. An error means that the body is
-// incomplete.
+// next appends bytes of the body to dst, up to its capacity; if dst is full it does nothing. It
+// waits for the peer only if it would otherwise append nothing. At the end of the body it sets
+// ended. An error means that the body is incomplete.
 func (b *body) next(dst []byte) ([]byte, error) {
 	room := cap(dst) - len(dst)
 	switch {

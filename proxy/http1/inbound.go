@@ -11,7 +11,7 @@ import (
 // value, with conn set, is empty; a buffer is taken when one is needed.
 type inbound struct {
 	conn    *wire.Conn
-	watch   *wire.Watch // ends a wait for a backend when the client leaves; nil: no client is watched
+	watch   *wire.Watch // ends a wait for a backend when the client leaves; nil: none is watched
 	buf     []byte
 	r, w    int
 	arrived bool // a byte has arrived through receive

@@ -69,8 +69,8 @@ func (s *Stream) proceed() reason.Code {
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// ReadBody reads the whole body, of at most the given number of bytes: a longer one is BodyTooLarge.
-// The content is in memory of its own.
+// ReadBody reads the whole body, of at most the given number of bytes. For a longer one it returns
+// BodyTooLarge. The content is in memory of its own.
 func (s *Stream) ReadBody(most int) (content []byte, why reason.Code) {
 	b := &s.body
 	if b.length > int64(most) {

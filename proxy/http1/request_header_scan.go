@@ -9,7 +9,7 @@ type headerScan struct {
 	last     byte // the byte before
 	begun    bool // the request line has come
 	blank    bool // an empty line came first
-	nonEmpty bool // there was a byte other than CR and LF; valid only while the header is incomplete
+	nonEmpty bool // a byte other than CR and LF has come; valid while the header is incomplete
 	start    requestLineScan
 
 	// faulty is set if a line ended without CR, if two empty lines came first, or if the start is

@@ -20,9 +20,9 @@ type Response struct {
 // Protocol is what every response of HTTP/1 begins with.
 var Protocol = []byte("HTTP/1.")
 
-// Parse reads a response's header, which ends in an empty line and whose lines all end in CRLF. head
-// is true for the response to HEAD. ok is false if the header is not valid HTTP/1.1, or can be read
-// in more than one way.
+// Parse reads a response's header, which ends in an empty line and whose lines all end in CRLF.
+// head is true for the response to HEAD. ok is false if the header is not valid HTTP/1.1, or can be
+// read in more than one way.
 func (r *Response) Parse(header []byte, head bool) (ok bool) {
 	*r = Response{}
 	line := indexNewline(header)
