@@ -56,7 +56,7 @@ var mayNameFasthttp = []string{
 	"management/api.go",
 	"management/server.go",
 	"proxy/api.go",
-	"proxy/caller.go",
+	"proxy/client_address.go",
 	"proxy/http1/context.go",
 	"proxy/http1/server.go",
 	"proxy/upstream/conns.go",
