@@ -59,14 +59,6 @@ func (a *admission) shadowed() reason.Code {
 	return reason.None
 }
 
-// appendFields appends the fields that tell the client of its limit.
-func (a *admission) appendFields(dst []byte) []byte {
-	if a.told {
-		return a.fields.Append(dst, a.decision)
-	}
-	return dst
-}
-
 // leave tells the limiter that the request has ended. A second call does nothing. It runs before
 // the last write to the client, when no backend works on the request any more. Otherwise a client
 // that sends one request after another, each on its own connection, could be counted with two at
