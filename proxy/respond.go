@@ -47,10 +47,14 @@ func (x *exchange) relayBody() reason.Code {
 }
 
 // relay takes the next part of the body from the backend's end to the client's, where it waits for
-// Flush. n is its size in bytes.
+// Flush. n is its size in bytes. A buffer that the header fills takes nothing: reading the chunked
+// coding could otherwise wait for the backend with the header unsent.
 func (x *exchange) relay() (n int, err error) {
 	s, c := x.stream, &x.call
 	room := s.Room()
+	if len(room) == cap(room) {
+		return 0, nil
+	}
 	b, err := c.Next(room)
 	s.Add(b)
 	if c.Ended() && err == nil {
