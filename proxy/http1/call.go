@@ -18,17 +18,17 @@ type Call struct {
 	Response message.Response // of the header that ReadHead has read last
 	Unsent   bool             // no byte of the request was sent
 
-	stream   *Stream
-	conn     *wire.Conn // between Begin and End
-	reused   bool       // the connection had served before
-	again    bool       // this is not the first try, so time has passed
-	interims int        // interim responses so far
-	wait     time.Duration
-	sentAt   time.Time  // when the request, or its header, was sent
-	watch    wire.Watch // watches the client while the backend is slow
-	in       inbound
-	body     body
-	upload   upload
+	stream    *Stream
+	conn      *wire.Conn // between Begin and End
+	reused    bool       // the connection had served before
+	attempted bool       // the request was sent before, so time has passed since it began
+	interims  int        // interim responses so far
+	wait      time.Duration
+	sentAt    time.Time  // when the request, or its header, was sent
+	watch     wire.Watch // watches the client while the backend is slow
+	in        inbound
+	body      body
+	upload    upload
 }
 
 // Init gives a Call its buffers.
@@ -66,11 +66,11 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 			return why
 		}
 	}
-	if small || !c.reused || c.again {
+	if small || !c.reused || c.attempted {
 		now = time.Now() // time has passed
 	}
 	c.conn.ExpectWrite(now, s.limits.BodyTimeout)
-	c.again = true
+	c.attempted = true
 	n, err := c.conn.Write(s.out)
 	if c.Unsent = n == 0; err != nil {
 		return reason.BackendReset
@@ -112,7 +112,8 @@ func (c *Call) Repeatable(idempotent bool) bool {
 // closed by the backend while the request was on its way. That is no failure of the backend.
 func (c *Call) LostRace(why reason.Code) bool { return c.reused && why == reason.BackendReset }
 
-// Ready reports whether the body, or its first part, is at hand, so that Next does not wait.
+// Ready reports whether bytes of the body are at hand, or the body has ended. Next then waits at
+// most for the rest of a line of the chunked coding.
 func (c *Call) Ready() bool { return c.body.ready() }
 
 // Next appends the next part of the response's body to dst, up to its capacity.
