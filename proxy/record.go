@@ -24,7 +24,10 @@ func (r *road) record(x *exchange) {
 		r.shadowLimited.Add(1)
 	}
 	if r.access.holds(code, x.reason, shadowed) {
-		r.access.request(entry{s, x.caller.addr, x.pool, x.tries.backend, code, x.reason, shadowed})
+		r.access.request(entry{
+			stream: s, client: x.caller.addr, pool: x.pool, backend: x.tries.backend,
+			code: code, reason: x.reason, shadowed: shadowed,
+		})
 	}
 }
 
