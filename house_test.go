@@ -57,7 +57,7 @@ var mayNameFasthttp = []string{
 	"management/api.go",
 	"management/server.go",
 	"proxy/api.go",
-	"proxy/caller.go",
+	"proxy/client_address.go",
 	"proxy/http1/request_ctx.go",
 	"proxy/http1/server.go",
 	"proxy/upstream/conns.go",

@@ -17,10 +17,11 @@ func (x *exchange) pick() reason.Code {
 	return reason.None
 }
 
-// attempt sends the request to the picked backend, and reads up to the head of the final response:
-// then the attempt lasts until the response was sent. A reused connection that ends before the
-// first byte of a response has lost the keep-alive race, which is no failure of the backend: the
-// attempt goes on with a new connection, if the request may be sent again.
+// attempt sends the request to the picked backend, and reads up to the head of the final response.
+// If it returns reason.None, the attempt lasts until the response has been sent; otherwise it has
+// ended. A reused connection that ends before the first byte of a response has lost the keep-alive
+// race, which is no failure of the backend: the attempt goes on with a new connection, if the
+// request may be sent again.
 func (x *exchange) attempt() reason.Code {
 	if why := x.stream.Prefetch(); why != reason.None {
 		return why

@@ -11,7 +11,7 @@ import (
 // exchange is one request and its response on their way through the steps. Each part is written by
 // one step. The goroutine that serves the request owns it; afterwards it is reused.
 type exchange struct {
-	settings  *settings      // those of its beginning
+	settings  *settings      // those in force when it began
 	stream    *http1.Stream  // the client's end
 	caller    caller         // identify
 	admission admission      // admit

@@ -1,9 +1,23 @@
 package proxy
 
 import (
+	"sync/atomic"
+
+	"loadbalancer/limiter"
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 )
+
+// road is what all requests share on their way: the limiter that admits them, and where they are
+// recorded.
+type road struct {
+	limiter       *limiter.Limiter // nil: no client is limited
+	access        accessLog
+	noPool        *upstream.Requests // requests that reached no pool
+	errors        [reason.Count]atomic.Uint64
+	shadowLimited atomic.Uint64
+}
 
 // handle takes a request through all steps.
 func (p *Proxy) handle(s *http1.Stream) {

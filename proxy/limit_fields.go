@@ -5,6 +5,14 @@ import (
 	"loadbalancer/proxy/message"
 )
 
+// appendFields appends the fields that tell the client of its limit.
+func (a *admission) appendFields(dst []byte) []byte {
+	if a.told {
+		return a.fields.Append(dst, a.decision)
+	}
+	return dst
+}
+
 // limitFields returns the fields that the limiter writes, which take the place of a backend's own.
 func limitFields(f limiter.Fields) (own message.FieldSet) {
 	if f.Standard() {
@@ -14,12 +22,4 @@ func limitFields(f limiter.Fields) (own message.FieldSet) {
 		own |= message.LegacyRateLimit
 	}
 	return own
-}
-
-// appendFields appends the fields that tell the client of its limit.
-func (a *admission) appendFields(dst []byte) []byte {
-	if a.told {
-		return a.fields.Append(dst, a.decision)
-	}
-	return dst
 }

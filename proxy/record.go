@@ -2,24 +2,11 @@ package proxy
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 
-	"loadbalancer/limiter"
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
-	"loadbalancer/proxy/upstream"
 )
-
-// road is what all requests share on their way: the limiter that admits them, and where they are
-// recorded.
-type road struct {
-	limiter       *limiter.Limiter // nil: no client is limited
-	access        accessLog
-	noPool        *upstream.Requests // requests that reached no pool
-	errors        [reason.Count]atomic.Uint64
-	shadowLimited atomic.Uint64
-}
 
 // record counts the exchange and writes its access log line.
 func (r *road) record(x *exchange) {
@@ -37,7 +24,10 @@ func (r *road) record(x *exchange) {
 		r.shadowLimited.Add(1)
 	}
 	if r.access.holds(code, x.reason, shadowed) {
-		r.access.request(entry{s, x.caller.addr, x.pool, x.tries.backend, code, x.reason, shadowed})
+		r.access.request(entry{
+			stream: s, client: x.caller.addr, pool: x.pool, backend: x.tries.backend,
+			code: code, reason: x.reason, shadowed: shadowed,
+		})
 	}
 }
 

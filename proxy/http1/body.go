@@ -28,7 +28,8 @@ func newBody(in *inbound, f message.Framing, length int64, timeout time.Duration
 		ended: f == message.NoBody || f == message.FixedLength && length == 0}
 }
 
-// ready reports whether next can return something without waiting.
+// ready reports whether next has something to work on. It may still wait, for the rest of a line of
+// the chunked coding.
 func (b *body) ready() bool { return b.ended || b.in.r < b.in.w }
 
 // next appends bytes of the body to dst, up to its capacity; if dst is full it does nothing. It

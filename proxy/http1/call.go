@@ -112,7 +112,8 @@ func (c *Call) Repeatable(idempotent bool) bool {
 // closed by the backend while the request was on its way. That is no failure of the backend.
 func (c *Call) LostRace(why reason.Code) bool { return c.reused && why == reason.BackendReset }
 
-// Ready reports whether the body, or its first part, is at hand, so that Next does not wait.
+// Ready reports whether bytes of the body are at hand, or the body has ended. Next then waits at
+// most for the rest of a line of the chunked coding.
 func (c *Call) Ready() bool { return c.body.ready() }
 
 // Next appends the next part of the response's body to dst, up to its capacity.

@@ -46,7 +46,7 @@ func (b *body) nextChunked(dst []byte) ([]byte, error) {
 	}
 }
 
-// chunkLine processes one line of framing: a size, the end of a chunk's data, or a trailer.
+// chunkLine processes one line of the framing: a size, the end of a chunk's data, or a trailer.
 func (b *body) chunkLine(line []byte) error {
 	switch b.chunk {
 	case chunkSize:

@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -113,14 +112,4 @@ func (c *clientConn) Close() error {
 func (c *clientConn) abort() {
 	c.ending.Raise(wire.Reset)
 	c.ResetOnClose()
-}
-
-// PeerOf returns the address at the other end of a connection, or the one in the PROXY header that
-// the connection began with. proxied reports whether there was such a header. The connection may be
-// another server's. A peer on a unix socket is 127.0.0.1.
-func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
-	if c, ok := conn.(*clientConn); ok {
-		return c.peer, c.forwarded
-	}
-	return peerOf(conn), false
 }

@@ -15,7 +15,8 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// Options are what a Server is made of. The functions are called concurrently.
+// Options are the parts of a Server. Handle is called concurrently. TurnedAway and Proxied are
+// called by the goroutine that accepts connections, and hold it up.
 type Options struct {
 	// ReadHeaderTimeout is the time for the first byte on a new connection, and for the rest of a
 	// header from its first byte.

@@ -24,7 +24,7 @@ type upload struct {
 	taken    bool // the whole body has been read from the client, in this attempt or before
 	finished bool // result and endedAt are valid
 	endedAt  time.Time
-	result   reason.Code // none: the whole body was sent
+	result   reason.Code // reason.None: the whole body was sent
 }
 
 // startUpload starts to send the body while the caller waits for the response.
