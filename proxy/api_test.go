@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,5 +119,64 @@ func TestAPIAnswerThatIsNotRead(t *testing.T) {
 			}
 			eventually(t, "the connection to end", func() bool { return metric(p, "lb_connections") == "0" })
 		})
+	}
+}
+
+// TestAPIAfterALongPause has a deadline left on the connection by a proxied
+// request run out before the API answers there.
+func TestAPIAfterALongPause(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(echoAPI)
+	o.Server.BodyTimeout = 50 * time.Millisecond
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.receive("GET")
+	time.Sleep(3 * o.Server.BodyTimeout) // the pause is what is tested
+	w.send("GET /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
+	if got := w.receive("GET"); got.StatusCode != 201 {
+		t.Errorf("got %d, want 201", got.StatusCode)
+	}
+}
+
+func TestAPIHead(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(echoAPI)
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	for range 2 {
+		w.send("HEAD /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := w.receive("HEAD"); got.StatusCode != 201 || got.ContentLength != int64(len("/v1/api/x ")) {
+			t.Errorf("got %d, Content-Length %d", got.StatusCode, got.ContentLength)
+		}
+	}
+}
+
+// TestAPIResponseGainsDate: an answer of the API has the fields that the API gives
+// it, and Date.
+func TestAPIResponseGainsDate(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") })
+	_, address := startProxy(t, o)
+	got := talk(t, address, get("/v1/api/"))
+	if names := fieldNames(t, got); !slices.Equal(names, []string{"Date", "Content-Length", "Connection"}) || !strings.HasSuffix(got, "ok") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestPanicEndsOneConnection: the others, and the process, live on.
+func TestPanicEndsOneConnection(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })
+	_, address := startProxy(t, o)
+	other := newWire(t, address)
+	for range 3 {
+		if got := talk(t, address, "GET /v1/api/ HTTP/1.1\r\nHost: h\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 500 ") {
+			t.Errorf("got %q", got)
+		}
+		other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := other.receive("GET"); got.StatusCode != 200 || got.Close {
+			t.Errorf("another client got %d, close: %v", got.StatusCode, got.Close)
+		}
 	}
 }

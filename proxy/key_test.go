@@ -10,31 +10,6 @@ import (
 	"loadbalancer/limiter"
 )
 
-// partner is the client that keyLimits registers, and partnerKey its API key.
-var partner = limiter.ID{Name: "partner"}
-
-const partnerKey = "Secret k3y/=="
-
-// keyLimits returns a limiter that looks for keys in a field, and knows one. A client without a key
-// gets one request through.
-func keyLimits(header string, terms limiter.Terms) *limiter.Limiter {
-	c := limiter.DefaultConfig()
-	c.APIKeyHeader, c.Default.Limit = header, limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}
-	l := limiter.New(c)
-	l.Set(limiter.Registration{ID: partner, Key: limiter.DigestKey([]byte(partnerKey)), Terms: terms})
-	return l
-}
-
-// allowed returns how many requests of the client have passed.
-func allowed(t *testing.T, l *limiter.Limiter, id limiter.ID) int64 {
-	t.Helper()
-	u, ok := l.Usage(id)
-	if !ok {
-		t.Fatalf("%s is not registered", id)
-	}
-	return u.Allowed
-}
-
 // TestKeyIdentifies tells by whom each request counts, and wants the fields at the
 // backend as they came, though Connection names them.
 func TestKeyIdentifies(t *testing.T) {

@@ -15,12 +15,6 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// underWay returns how many requests of loopback the limiter believes to be under way.
-func underWay(l *limiter.Limiter) int64 {
-	u, _ := l.Usage(loopback)
-	return u.InFlight
-}
-
 // visit is a request at a backend.
 type visit struct {
 	net.Conn
@@ -49,11 +43,6 @@ func answering(response string) func(visit) {
 }
 
 func listening(v visit) { _, _ = io.Copy(io.Discard, v.in) }
-
-const (
-	leaseOK      = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-	leaseNothing = "HTTP/1.1 204 No Content\r\n\r\n"
-)
 
 var leases = []lease{
 	{name: "GET", backend: answering(leaseOK), status: 200, visits: 1},
@@ -223,21 +212,6 @@ func TestLimitedHasNoLease(t *testing.T) {
 	if n := errorsWith(p, "too_many_in_flight"); n != "0" {
 		t.Errorf("too_many_in_flight is counted %s times", n)
 	}
-}
-
-// startHoldingBackend starts a backend that tells of each request and answers it when
-// it is told to.
-func startHoldingBackend(t *testing.T, entered chan<- bool, release <-chan bool) string {
-	return startRawBackend(t, func(conn net.Conn) {
-		for in := bufio.NewReader(conn); ; {
-			if _, err := readRequestHeader(in); err != nil {
-				return
-			}
-			entered <- true
-			<-release
-			_, _ = io.WriteString(conn, leaseOK)
-		}
-	})
 }
 
 // TestTooManyInFlight holds as many requests at the backend as may be there, of many

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,39 +13,6 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 )
-
-// serving is a proxy whose end the test decides on.
-type serving struct {
-	*Proxy
-	address string
-	stop    context.CancelFunc
-	done    chan error
-}
-
-func serve(t *testing.T, o Options) *serving {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &serving{New(o), ln.Addr().String(), cancel, make(chan error, 1)}
-	t.Cleanup(cancel)
-	go func() { s.done <- s.Serve(ctx, ln) }()
-	return s
-}
-
-// ended waits for Serve to return.
-func (s *serving) ended(t *testing.T, within time.Duration) error {
-	t.Helper()
-	select {
-	case err := <-s.done:
-		return err
-	case <-time.After(within):
-		t.Fatalf("Serve did not return within %s", within)
-		return nil
-	}
-}
 
 // ignoreFasthttp leaves out goroutines that fasthttp starts and never waits for:
 // each ends by itself when it next wakes, up to a minute later, or never, and all
@@ -167,18 +133,6 @@ func TestShutdownTimeout(t *testing.T) {
 		}
 	}
 	close(release)
-}
-
-// requireMessages compares the messages of all lines.
-func requireMessages(t *testing.T, log *logLines, want ...any) {
-	t.Helper()
-	var got []any
-	for _, line := range log.parsed(t) {
-		got = append(got, line["message"])
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("the log says %q, want %q", got, want)
-	}
 }
 
 // TestShutdownWithinABody that ends with the connection: the client must not take

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"loadbalancer/proxy/message"
-
 	"github.com/coder/websocket"
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/message"
 )
 
 // TestWebSocket echoes 10,000 messages of up to 1 MiB over a few connections.
