@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,20 @@ import (
 )
 
 var long = flag.Bool("long", false, "run the long forms")
+
+// atOnce is how many parallel tests run at a time, unless -parallel says so. There may be more than
+// cores, as nearly all that they do is wait.
+const atOnce = 4
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0))))
+	}
+	os.Exit(m.Run())
+}
 
 // testOptions are options for one pool of these backends, without limits.
 func testOptions(urls ...string) Options {
@@ -98,13 +114,17 @@ func startProxyOn(t testing.TB, o Options, ln net.Listener) *Proxy {
 	return p
 }
 
-// serveUntilEnd serves until the test ends.
+// serveUntilEnd serves until the test ends. Its connections are closed by then, and the proxy is
+// given a moment to notice: fasthttp looks every 100 ms only whether one is left.
 func serveUntilEnd(t testing.TB, p *Proxy, ln net.Listener) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Serve(ctx, ln) }()
 	t.Cleanup(func() {
+		for end := time.Now().Add(30 * time.Millisecond); metric(p, "lb_connections") != "0" && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve: %v", err)

@@ -328,7 +328,6 @@ func (b *burst) wait() time.Time {
 // TestNothingIsLostToIdleClose sends bursts of GETs that begin around the moment at
 // which the backend closes all its connections.
 func TestNothingIsLostToIdleClose(t *testing.T) {
-	t.Parallel()
 	const clients, each = 100, 20 // of a burst
 	requests := 3 * clients * each
 	if *long {

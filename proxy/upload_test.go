@@ -34,10 +34,11 @@ func TestEarlyAnswerIsWhole(t *testing.T) {
 	mustHaveNoErrors(t, p)
 }
 
-// TestEarlyAnswerToAnUpload has the backend refuse a body of which it has read
-// the beginning, and close.
+// TestEarlyAnswerToAnUpload has the backend refuse a body of which it has read the beginning, and
+// close. The body is larger than the sockets' buffers: one that they hold is sent whole, and the
+// client's connection then stays.
 func TestEarlyAnswerToAnUpload(t *testing.T) {
-	for _, framing := range []string{"Content-Length: 10485760\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\na00000\r\n"} {
+	for _, framing := range []string{"Content-Length: 67108864\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4000000\r\n"} {
 		b := startRawBackend(t, func(conn net.Conn) {
 			_, _ = io.ReadFull(conn, make([]byte, 1<<20))
 			_, _ = io.WriteString(conn, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large")
@@ -47,7 +48,7 @@ func TestEarlyAnswerToAnUpload(t *testing.T) {
 			w := newWire(t, address)
 			go func() {
 				_, _ = io.WriteString(w, "POST / HTTP/1.1\r\nHost: h\r\n"+framing)
-				_, _ = w.Write(make([]byte, 10<<20))
+				_, _ = io.Copy(w, io.LimitReader(zeros{}, 64<<20))
 			}()
 			if got := w.receive("POST"); got.StatusCode != http.StatusRequestEntityTooLarge || string(got.body) != "too large" || !got.Close {
 				t.Fatalf("got %d %q, close: %v", got.StatusCode, got.body, got.Close)
@@ -60,17 +61,18 @@ func TestEarlyAnswerToAnUpload(t *testing.T) {
 // TestClientThatStopsOnAnEarlyAnswer sends no more once the response has begun, as
 // RFC 9112, section 9.5, wants it: the response goes on to its end.
 func TestClientThatStopsOnAnEarlyAnswer(t *testing.T) {
+	const pieces = 50
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
 		if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
 			_, _ = io.WriteString(conn, "HTTP/1.1 413 Content Too Large\r\nTransfer-Encoding: chunked\r\n\r\n")
-			drip(conn, 5*time.Millisecond, strings.Repeat("1\r\nx\r\n", 100)+"0\r\n\r\n")
+			drip(conn, 5*time.Millisecond, strings.Repeat("1\r\nx\r\n", pieces)+"0\r\n\r\n")
 		}
 	}))
 	o.Server.BodyTimeout = 150 * time.Millisecond
 	p, address := startProxy(t, o)
 	w := newWire(t, address)
 	w.send(withHost("POST / HTTP/1.1", "Content-Length: 100000") + "hello")
-	if a := w.receive("POST"); a.StatusCode != 413 || len(a.body) != 100 {
+	if a := w.receive("POST"); a.StatusCode != 413 || len(a.body) != pieces {
 		t.Errorf("got %d with %d bytes", a.StatusCode, len(a.body))
 	}
 	w.mustEnd()
