@@ -313,8 +313,8 @@ func TestStatusAboveClasses(t *testing.T) {
 	}
 }
 
-// TestOneAuthority has one authority decide about the pool and about what the backend sees: Host as it
-// was received or, where HTTP/1.0 sent none, that of the target.
+// TestOneAuthority has one authority decide about the pool and about what the backend sees: Host as
+// it was received or, where HTTP/1.0 sent none, that of the target.
 func TestOneAuthority(t *testing.T) {
 	named := func(name string) string {
 		return startBackend(t, func(w http.ResponseWriter, r *http.Request) {

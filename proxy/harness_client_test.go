@@ -185,30 +185,6 @@ const (
 	pipelined      = pipelinedGet + pipelinedFixed + pipelinedChunk + "\r\n" + pipelinedLast
 )
 
-// chunkedUpTo makes a body of one-byte chunks whose extensions add up to the bytes given.
-func chunkedUpTo(extensions int) string {
-	var b strings.Builder
-	for extensions > 0 {
-		size := min(extensions, maxExtension)
-		if extensions-size == 1 { // ";" alone is none
-			size--
-		}
-		fmt.Fprintf(&b, "1;%s\r\na\r\n", strings.Repeat("x", size-1))
-		extensions -= size
-	}
-	return b.String() + lastChunk
-}
-
-// section makes trailer lines of the bytes given in all, 5 or more.
-func section(bytes int) string {
-	var b strings.Builder
-	for ; bytes > 2048; bytes -= 1024 {
-		fmt.Fprintf(&b, "A:%s\r\n", strings.Repeat("b", 1024-4))
-	}
-	fmt.Fprintf(&b, "A:%s\r\n", strings.Repeat("b", bytes-4))
-	return b.String()
-}
-
 // randomBytes are the same in every run.
 func randomBytes(n int) []byte {
 	seed := [32]byte{byte(n), byte(n >> 8), byte(n >> 16)}

@@ -306,7 +306,8 @@ func mustHaveNoErrors(t *testing.T, p *Proxy) {
 	}
 }
 
-// requestsUnderWay is the number of requests in flight.
+// requestsUnderWay is the number of requests in flight. The server is asked, as no metric counts
+// those that are not at a backend yet.
 func requestsUnderWay(p *Proxy) int {
 	requests, _ := p.server.UnderWay()
 	return int(requests)

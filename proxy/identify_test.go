@@ -272,8 +272,8 @@ func TestClientAddressByAnotherField(t *testing.T) {
 	}
 }
 
-// On the proxy's own listener a PROXY header tells the client's address, and that the peer is not on
-// this machine.
+// On the proxy's own listener a PROXY header gives the client's address, and the peer counts as one
+// of another machine.
 func TestCallerBehindProxyProtocol(t *testing.T) {
 	for header, want := range map[string]string{
 		"PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\n": "203.0.113.1 false",

@@ -177,7 +177,7 @@ func TestLeaseOfAPanic(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
 	p, address := startProxy(t, o)
-	p.settings.Load().routes[0].pool = &upstream.Pool{} // pick has nothing to look into
+	p.settings.Load().routes[0].pool = &upstream.Pool{} // pick has nothing to look into: no request makes the road fault
 	for range 3 {
 		w := newWire(t, address)
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")

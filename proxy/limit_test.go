@@ -342,8 +342,8 @@ func TestRequestsKeepLimitFields(t *testing.T) {
 	}
 }
 
-// TestLimitFieldsAreReplaced holds the two lists against each other: what the limiter writes is what
-// a response from elsewhere must not hold too, and nothing else.
+// TestLimitFieldsAreReplaced compares the two lists: exactly the fields that the limiter writes are
+// dropped from a response.
 func TestLimitFieldsAreReplaced(t *testing.T) {
 	names := []string{
 		"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
@@ -374,7 +374,8 @@ func TestLimitFieldsAreReplaced(t *testing.T) {
 	}
 }
 
-// startAtTimes serves a proxy for which each request has come at the time that is set.
+// startAtTimes serves a proxy for which each request has come at the time that is set. It replaces
+// the proxy's server, as no option sets the time.
 func startAtTimes(t *testing.T, o Options) (at *atomic.Pointer[time.Time], address string) {
 	t.Helper()
 	at = new(atomic.Pointer[time.Time])

@@ -74,13 +74,13 @@ func TestSlowClients(t *testing.T) {
 		func() {
 			defer startSlow(t, s, address)()
 			eventually(t, "the slow clients to be there", func() bool {
-				return p.server.Connections() == s.all() && requestsUnderWay(p) == s.small+s.large
+				return metric(p, "lb_connections") == strconv.Itoa(s.all()) && requestsUnderWay(p) == s.small+s.large
 			})
 			if round == 0 { // later ones find what it has left in the pools
 				t.Logf("%d KiB of memory for each slow connection", (memoryInUse()-memory)/int64(s.all())>>10)
 			}
 			during = append(during, percentile99(quickRequests(t, address, s.measure)))
-			if n := p.server.Connections(); n < s.all() {
+			if n, err := strconv.Atoi(metric(p, "lb_connections")); err != nil || n < s.all() {
 				t.Errorf("only %d of %d slow clients are still there", n, s.all())
 			}
 		}()

@@ -292,7 +292,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			go func() { served <- p.Serve(ctx, ln) }()
 			w := openTunnel(t, ln.Addr().String())
 			cancel()
-			eventually(t, "draining", p.server.Draining)
+			eventually(t, "draining", func() bool { return p.Ready() != nil })
 			if !patient {
 				if err := <-served; err != nil {
 					t.Errorf("a tunnel that was cut is a failure: %v", err)

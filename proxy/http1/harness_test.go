@@ -188,22 +188,33 @@ func relay(s *Stream, c *Call) reason.Code {
 	}
 }
 
-// startRefusing serves on a free port until the test ends, and refuses each request with the guard's
-// reason, or with no_backend.
+// startRefusing serves on a free port until the test ends, and refuses each request for the guard's
+// reason or, if there is none, with no_backend.
 func startRefusing(t *testing.T, o Options) (s *Server, address string) {
 	t.Helper()
-	o.IdleTimeout, o.ShutdownTimeout, o.MaxHeaderSize, o.Log = time.Minute, time.Second, 16<<10, zerolog.Nop()
 	o.Proxied = func(netip.Addr) bool { return false }
 	o.Handle = func(s *Stream) {
 		why := s.Guard(testLimits)
 		if why == reason.None {
 			why = reason.NoBackend
 		}
-		if header, ok := s.BeginAnswer(why); ok {
-			s.EndAnswer(header, why)
-		}
+		refuse(s, why)
 		s.End()
 	}
+	return startServer(t, o)
+}
+
+// refuse answers with a reason.
+func refuse(s *Stream, why reason.Code) {
+	if header, ok := s.BeginAnswer(why); ok {
+		s.EndAnswer(header, why)
+	}
+}
+
+// startServer serves on a free port until the test ends.
+func startServer(t *testing.T, o Options) (s *Server, address string) {
+	t.Helper()
+	o.IdleTimeout, o.ShutdownTimeout, o.MaxHeaderSize, o.Log = time.Minute, time.Second, 16<<10, zerolog.Nop()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
