@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestBrokenOffResponse has the backend leave in the middle of a body. The client
-// must see that, and never a clean end.
+// TestBrokenOffResponse has the backend leave in the middle of a body. The client must see that,
+// and never a clean end.
 func TestBrokenOffResponse(t *testing.T) {
 	for _, test := range []struct {
 		name, request, response string
@@ -62,8 +62,8 @@ func TestBrokenOffResponse(t *testing.T) {
 	}
 }
 
-// TestNoCleanEnd has backends die when the header of the response is all that was
-// sent, or not even that. Nothing may look like a whole response.
+// TestNoCleanEnd has backends die when the header of the response is all that was sent, or not even
+// that. Nothing may look like a whole response.
 func TestNoCleanEnd(t *testing.T) {
 	for _, test := range []struct {
 		name, request, response string
@@ -118,8 +118,8 @@ func TestClientLeavesWhileTheResponseStreams(t *testing.T) {
 	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "client_gone") == "1" })
 }
 
-// TestOldClientPauses for longer than body_timeout, in a body that ends with the
-// connection, and then reads on: it must not take what has come for all of it.
+// TestOldClientPauses pauses for longer than body_timeout in a body that ends with the connection,
+// and then reads on: the client must not take what has come for all of it.
 func TestOldClientPauses(t *testing.T) {
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
 		if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {

@@ -15,8 +15,8 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// logged sends requests that end their connection. It returns the answers and the
-// lines of the access log.
+// logged sends requests that end their connection. It returns the answers and the lines of the
+// access log.
 func logged(t *testing.T, o Options, requests string) (answers string, lines []map[string]any) {
 	t.Helper()
 	var log logLines
@@ -180,8 +180,8 @@ func TestAccessLogBytes(t *testing.T) {
 	})
 }
 
-// TestDurations has requests that end in all ways, each of which takes as long as is
-// logged and counted.
+// TestDurations has requests that end in all ways, each of which takes as long as is logged and
+// counted.
 func TestDurations(t *testing.T) {
 	const held = 300 * time.Millisecond
 	hold := func() { time.Sleep(held) } // the time that is to be told

@@ -17,8 +17,8 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// TestNoAllocations counts what the whole process allocates for a request, from
-// the client's write to the end of the response, through a real backend.
+// TestNoAllocations counts what the whole process allocates for a request, from the client's write
+// to the end of the response, through a real backend.
 func TestNoAllocations(t *testing.T) {
 	const (
 		small   = "HTTP/1.1 200 OK\r\nServer: test\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nhello, world"
@@ -98,8 +98,8 @@ func TestNoAllocationsForTheAccessLog(t *testing.T) {
 	}
 }
 
-// mustNotAllocate sends a request over and over on one connection. want is what
-// the answer begins with.
+// mustNotAllocate sends a request over and over on one connection. want is what the answer begins
+// with.
 func mustNotAllocate(t *testing.T, conn net.Conn, request, want string) {
 	t.Helper()
 	out, in := []byte(request), make([]byte, 4096)

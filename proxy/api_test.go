@@ -35,7 +35,8 @@ func requireRefusal(t *testing.T, w *rawClient, closes bool) {
 	}
 }
 
-// TestAPIAccessBeforeTheBody: a call that may not use the API is refused before its body is read.
+// TestAPIAccessBeforeTheBody checks that a call that may not use the API is refused before its body
+// is read.
 func TestAPIAccessBeforeTheBody(t *testing.T) {
 	_, address := refusingAPI(t)
 	w := newWire(t, address)
@@ -43,8 +44,8 @@ func TestAPIAccessBeforeTheBody(t *testing.T) {
 	requireRefusal(t, w, true)
 }
 
-// TestAPIRefusalsArrive: each refused call is answered, whatever has come of its body and whatever
-// has come behind that.
+// TestAPIRefusalsArrive checks that each refused call gets its answer, however much of its body has
+// come and whatever follows it.
 func TestAPIRefusalsArrive(t *testing.T) {
 	const head = "POST /v1/api/clients/ HTTP/1.1\r\nHost: h\r\n"
 	client := `{"ip_address":"192.0.2.1","capacity":1,"rate_per_second":1}`
@@ -83,7 +84,8 @@ func TestAPIRefusalsArrive(t *testing.T) {
 	})
 }
 
-// TestAPIInTheAccessLog: a call has its line, with the client that a trusted proxy tells.
+// TestAPIInTheAccessLog checks that a call has its line, with the client address from a trusted
+// proxy.
 func TestAPIInTheAccessLog(t *testing.T) {
 	var log logLines
 	o := testOptions("http://" + closedPort(t))
@@ -97,8 +99,8 @@ func TestAPIInTheAccessLog(t *testing.T) {
 	}
 }
 
-// TestAPIAnswerThatIsNotRead: a client that takes nothing of an answer of the API loses its
-// connection after body_timeout, also where the rest of its body had to be dropped first.
+// TestAPIAnswerThatIsNotRead checks that a client that reads nothing of an API answer loses its
+// connection after body_timeout, even if the rest of its body had to be dropped first.
 func TestAPIAnswerThatIsNotRead(t *testing.T) {
 	for name, body := range map[string]string{
 		"without a body": "\r\n", "chunked": "Transfer-Encoding: chunked\r\n\r\n1\r\n!\r\n0\r\n\r\n",
@@ -122,8 +124,8 @@ func TestAPIAnswerThatIsNotRead(t *testing.T) {
 	}
 }
 
-// TestAPIAfterALongPause has a deadline left on the connection by a proxied
-// request run out before the API answers there.
+// TestAPIAfterALongPause has a deadline left on the connection by a proxied request run out before
+// the API answers there.
 func TestAPIAfterALongPause(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.API = apiOf(echoAPI)
@@ -152,8 +154,7 @@ func TestAPIHead(t *testing.T) {
 	}
 }
 
-// TestAPIResponseGainsDate: an answer of the API has the fields that the API gives
-// it, and Date.
+// TestAPIResponseGainsDate checks that an API answer has the fields that the API sets, and Date.
 func TestAPIResponseGainsDate(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.API = apiOf(func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") })
@@ -164,7 +165,8 @@ func TestAPIResponseGainsDate(t *testing.T) {
 	}
 }
 
-// TestPanicEndsOneConnection: the others, and the process, live on.
+// TestPanicEndsOneConnection checks that a panic ends its own connection, and neither the others
+// nor the process.
 func TestPanicEndsOneConnection(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })

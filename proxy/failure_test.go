@@ -17,7 +17,7 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// failure is a way to fail and what the client is to see of it.
+// failure is a way to fail, and what the client must see.
 type failure struct {
 	name    string
 	backend func(t *testing.T) string // nil: one that works
@@ -113,8 +113,8 @@ var badResponses = []string{
 	"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
 }
 
-// TestFailures holds each reason to its status, its body and its metric. No
-// answer may tell where the backends are.
+// TestFailures holds each reason to its status, its body and its metric. No answer may tell where
+// the backends are.
 func TestFailures(t *testing.T) {
 	all := failures
 	for _, response := range badResponses {
@@ -202,8 +202,8 @@ func fieldNames(t *testing.T, response string) (names []string) {
 	return names
 }
 
-// TestOurErrorsSayWhatWeMean: no Server, one Date, and nothing that is not meant for
-// the client.
+// TestOurErrorsSayWhatWeMean checks the fields of the balancer's own answers: no Server, one Date,
+// nothing that is not for the client.
 func TestOurErrorsSayWhatWeMean(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Server.MaxBodySize = 10
@@ -233,8 +233,8 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 	}
 }
 
-// TestDateOfOwnAnswers: whatever is answered without a backend has one Date, which
-// is that of the answer.
+// TestDateOfOwnAnswers checks that each answer given without a backend has one Date, the time of
+// the answer.
 func TestDateOfOwnAnswers(t *testing.T) {
 	open := func(*Options) {}
 	for _, test := range []struct {

@@ -14,13 +14,13 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// multipartBody has what a parser that writes it anew would lose: preamble,
-// epilogue, odd white space and case, and a part without a name.
+// multipartBody has what a parser that writes it anew would lose: preamble, epilogue, odd white
+// space and case, and a part without a name.
 const multipartBody = "preamble\r\n--b-1 \t\r\ncontent-disposition:form-data;name=a\r\n\r\n\x00\x01\r\n--b-1\r\n" +
 	"Content-Disposition: form-data; name=\"f\"; filename=\"\xe4.bin\"\r\nX-Odd: 1\r\n\r\n\n\r\r\n--b-1\r\n\r\nno name\r\n--b-1--\r\nepilogue"
 
-// TestRequestArrivesAsSent compares whole headers: nothing is added to a request
-// but X-Forwarded-*, and nothing is taken off, moved or written anew.
+// TestRequestArrivesAsSent compares whole headers: nothing is added to a request but X-Forwarded-*,
+// and nothing is taken off, moved or written anew.
 func TestRequestArrivesAsSent(t *testing.T) {
 	url, got := startVerbatimBackend(t)
 	_, address := startProxy(t, testOptions(url))
@@ -81,8 +81,8 @@ func TestRequestArrivesAsSent(t *testing.T) {
 	}
 }
 
-// TestEveryMethodMayHaveABody: it is the framing that tells, for requests and for
-// their responses, and the connection serves on.
+// TestEveryMethodMayHaveABody checks that framing alone, and not the method, tells whether a
+// request or its response has a body, and that the connection stays open.
 func TestEveryMethodMayHaveABody(t *testing.T) {
 	p, address := startProxy(t, testOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -105,8 +105,8 @@ func TestEveryMethodMayHaveABody(t *testing.T) {
 	}
 }
 
-// TestHeaderDoesNotWaitForABody has the backend get the header of a request whose
-// body is large, or of unknown length, before a byte of that is sent.
+// TestHeaderDoesNotWaitForABody has the backend get the header of a request whose body is large, or
+// of unknown length, before a byte of that is sent.
 func TestHeaderDoesNotWaitForABody(t *testing.T) {
 	arrived := make(chan string, 1)
 	_, address := startProxy(t, testOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -228,8 +228,8 @@ func TestUntilCloseResponse(t *testing.T) {
 	}
 }
 
-// TestResponseArrivesAsSent compares whole headers: nothing is added to a response
-// but what tells the client of its connection, and nothing is moved or written anew.
+// TestResponseArrivesAsSent compares whole headers: nothing is added to a response but what tells
+// the client of its connection, and nothing is moved or written anew.
 func TestResponseArrivesAsSent(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK"
 	for _, test := range []struct {
@@ -278,7 +278,7 @@ func TestResponseArrivesAsSent(t *testing.T) {
 	}
 }
 
-// TestHeadOfLargeFiles: the length is that of a body which does not come, and the
+// TestHeadOfLargeFiles checks that the length of a body that does not come passes, and that the
 // next response follows at once.
 func TestHeadOfLargeFiles(t *testing.T) {
 	const size = 5 << 30
@@ -292,9 +292,8 @@ func TestHeadOfLargeFiles(t *testing.T) {
 	}
 }
 
-// TestStatusAboveClasses: such a status is counted as it is, and is an error to the
-// access log, as a recipient that does not know it takes it for one (RFC 9110, section
-// 15).
+// TestStatusAboveClasses checks that such a status is counted as it is. The access log has it as an
+// error, as a recipient that does not know it treats it as one (RFC 9110, section 15).
 func TestStatusAboveClasses(t *testing.T) {
 	var log logLines
 	url := startRawBackend(t, answerAll("HTTP/1.1 999 Request Denied\r\nContent-Length: 2\r\n\r\nok"))
@@ -339,8 +338,8 @@ func TestOneAuthority(t *testing.T) {
 	}
 }
 
-// TestOptionsOfTheServer: RFC 9112, section 3.2.4, has the last proxy turn a target
-// without a path into *.
+// TestOptionsOfTheServer checks that a target without a path becomes *, as RFC 9112, section 3.2.4,
+// asks of the last proxy.
 func TestOptionsOfTheServer(t *testing.T) {
 	url, got := startVerbatimBackend(t)
 	_, address := startProxy(t, testOptions(url))

@@ -7,8 +7,8 @@ import (
 	"loadbalancer/proxy/message"
 )
 
-// TestGuard has each request answered on its own connection. Those that are
-// refused end it, and not a byte of them comes to the backend.
+// TestGuard has each request answered on its own connection. Those that are refused end it, and not
+// a byte of them comes to the backend.
 func TestGuard(t *testing.T) {
 	url, seen := startCountingBackend(t)
 	_, address := startProxy(t, testOptions(url))

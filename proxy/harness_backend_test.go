@@ -40,8 +40,8 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// startRawBackend hands each connection to a function, and returns its URL. The
-// connections end with the test.
+// startRawBackend hands each connection to a function, and returns its URL. The connections end
+// with the test.
 func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,9 +52,8 @@ func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	return "http://" + ln.Addr().String()
 }
 
-// startUnixBackend is startRawBackend over a unix socket, where what one side
-// writes, or that it closes, is known to the other side at once. Over TCP it is
-// mostly.
+// startUnixBackend is startRawBackend over a unix socket, where what one side writes, or that it
+// closes, is known to the other side at once. Over TCP it is mostly.
 func startUnixBackend(t testing.TB, serve func(conn net.Conn)) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
@@ -152,7 +151,7 @@ func silentBackend(t *testing.T) string {
 	return startRawBackend(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 }
 
-// fullBackend listens with a queue that is full, so that connecting takes for ever.
+// fullBackend listens with a full queue, so that connecting never ends.
 func fullBackend(t *testing.T) string {
 	fd, address := bind(t)
 	if err := syscall.Listen(fd, 0); err != nil {
@@ -166,7 +165,7 @@ func fullBackend(t *testing.T) string {
 	return "http://" + address
 }
 
-// closedPort is an address at which nothing listens, nor will before the test ends.
+// closedPort returns an address at which nothing listens until the test has ended.
 func closedPort(t testing.TB) string {
 	t.Helper()
 	_, address := bind(t)
@@ -192,8 +191,8 @@ func bind(t testing.TB) (fd int, address string) {
 	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 }
 
-// startCountingBackend answers each request with 200, and counts the bytes that
-// come, whether they are a request or not.
+// startCountingBackend answers each request with 200, and counts the bytes that come, whether they
+// are a request or not.
 func startCountingBackend(t testing.TB) (url string, seen *atomic.Int64) {
 	seen = new(atomic.Int64)
 	return startRawBackend(t, func(conn net.Conn) {
@@ -246,8 +245,7 @@ func startCounted(t *testing.T, then func(conn net.Conn)) *counted {
 	return c
 }
 
-// startRecordingBackend hands over each request's header as it came, and answers
-// with 204.
+// startRecordingBackend hands over each request's header as it came, and answers with 204.
 func startRecordingBackend(t *testing.T) (url string, got <-chan string) {
 	headers := make(chan string, 16)
 	return startRawBackend(t, func(conn net.Conn) {
@@ -269,7 +267,7 @@ func startRecordingBackend(t *testing.T) (url string, got <-chan string) {
 
 const plainForwarded = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: example.com"
 
-// received is a request as it came to a backend.
+// received is a request as a backend received it.
 type received struct {
 	header string // byte for byte
 	body   string // without its framing
@@ -296,8 +294,8 @@ func startVerbatimBackend(t *testing.T) (url string, got <-chan received) {
 	}), requests
 }
 
-// startWitness is a backend that answers each request that comes to it whole with
-// 200, and hands over its target and body.
+// startWitness is a backend that answers each request that comes to it whole with 200, and hands
+// over its target and body.
 func startWitness(t *testing.T) (url string, whole <-chan string) {
 	got := make(chan string, 64)
 	return startRawBackend(t, func(conn net.Conn) {
@@ -313,8 +311,8 @@ func startWitness(t *testing.T) (url string, whole <-chan string) {
 	}), got
 }
 
-// startHostile is a backend that answers the first request with a response and all
-// on other connections with clean.
+// startHostile is a backend that answers the first request with a response and all on other
+// connections with clean.
 func startHostile(t *testing.T, response string, closes bool) string {
 	var conns atomic.Int32
 	return startUnixBackend(t, func(conn net.Conn) {
@@ -340,8 +338,8 @@ const (
 	leaseNothing = "HTTP/1.1 204 No Content\r\n\r\n"
 )
 
-// startHoldingBackend starts a backend that tells of each request and answers it when
-// it is told to.
+// startHoldingBackend starts a backend that tells of each request and answers it when it is told
+// to.
 func startHoldingBackend(t *testing.T, entered chan<- bool, release <-chan bool) string {
 	return startRawBackend(t, func(conn net.Conn) {
 		for in := bufio.NewReader(conn); ; {

@@ -16,7 +16,7 @@ import (
 	"loadbalancer/proxy/message"
 )
 
-// rawClient is a client that says byte for byte what it sends.
+// rawClient is a client that sends exactly the bytes it is given.
 type rawClient struct {
 	t testing.TB
 	net.Conn
@@ -53,8 +53,7 @@ func (w *rawClient) tryReceive(method string) (answer, error) {
 	return answer{r, body}, err
 }
 
-// mustEnd waits for the proxy to close the connection, and fails if it sends
-// anything before.
+// mustEnd waits for the proxy to close the connection, and fails if it sends anything before.
 func (w *rawClient) mustEnd() {
 	w.t.Helper()
 	if b, err := w.in.ReadByte(); err == nil {
@@ -98,8 +97,7 @@ func dial(t testing.TB, address string) net.Conn {
 	return conn
 }
 
-// talk sends bytes on a new connection and returns all that comes back until the
-// proxy closes it.
+// talk sends bytes on a new connection and returns all that comes back until the proxy closes it.
 func talk(t testing.TB, address, request string) string {
 	t.Helper()
 	conn := dial(t, address)
@@ -117,16 +115,16 @@ func get(path string) string {
 	return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n", path)
 }
 
-// lines joins the lines of a header and ends it.
+// lines returns the header that consists of these lines.
 func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n\r\n" }
 
-// withHost is lines with a Host behind the first.
+// withHost is lines with a Host field after the first line.
 func withHost(l ...string) string {
 	return lines(append([]string{l[0], "Host: example.com"}, l[1:]...)...)
 }
 
-// status sends a request on a connection of its own and returns the status of the
-// answer. Where that is an error of ours, the connection has to end with it.
+// status sends a request on a connection of its own and returns the status of the answer. Where
+// that is an error of ours, the connection has to end with it.
 func status(t *testing.T, address, request string) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -185,7 +183,7 @@ const (
 	pipelined      = pipelinedGet + pipelinedFixed + pipelinedChunk + "\r\n" + pipelinedLast
 )
 
-// randomBytes are the same in every run.
+// randomBytes returns bytes that are the same in every run.
 func randomBytes(n int) []byte {
 	seed := [32]byte{byte(n), byte(n >> 8), byte(n >> 16)}
 	b := make([]byte, n)

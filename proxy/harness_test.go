@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testOptions are options for one pool of these backends, without limits.
+// testOptions returns options for one pool of these backends, without limits.
 func testOptions(urls ...string) Options {
 	pool := upstream.DefaultPoolConfig()
 	pool.Backends = backendConfigs(urls...)
@@ -80,8 +80,8 @@ func prefixes(texts ...string) []Prefix {
 	return all
 }
 
-// shortTimeouts are short enough to wait for, and long enough that a busy machine
-// does not run into one that is not meant.
+// shortTimeouts are short enough to wait for, and long enough that a busy machine does not run into
+// one that is not meant.
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
 	pool.Timeouts = upstream.TimeoutConfig{Connect: 100 * time.Millisecond, ResponseHeader: 250 * time.Millisecond}
@@ -132,7 +132,7 @@ func serveUntilEnd(t testing.TB, p *Proxy, ln net.Listener) {
 	})
 }
 
-// serving is a proxy whose end the test decides on.
+// serving is a proxy that the test stops.
 type serving struct {
 	*Proxy
 	address string
@@ -175,12 +175,12 @@ func limits(capacity int64, rate float64) *limiter.Limiter {
 // ample is a limit that no test reaches.
 var ample = limiter.Limit{Capacity: 1_000_000, RatePerSecond: 1_000_000}
 
-// addressID is the client known by an IPv4 address.
+// addressID returns the client with an IPv4 address.
 func addressID(addr string) limiter.ID {
 	return limiter.ID{Prefix: netip.PrefixFrom(netip.MustParseAddr(addr), 32)}
 }
 
-// loopback is the client that the tests are, as long as they say nothing else.
+// loopback is the client of the tests, unless they say otherwise.
 var loopback = addressID("127.0.0.1")
 
 // limitsOf makes a limiter in which loopback has these terms.
@@ -190,7 +190,7 @@ func limitsOf(terms limiter.Terms) *limiter.Limiter {
 	return l
 }
 
-// limitsTold is limits with a value of limiter.headers.
+// limitsTold is limits with a value for limiter.headers.
 func limitsTold(headers string, capacity int64, rate float64) *limiter.Limiter {
 	c := limiter.DefaultConfig()
 	c.Default.Limit, c.Headers = limiter.Limit{Capacity: capacity, RatePerSecond: rate}, headers
@@ -212,7 +212,7 @@ func keyLimits(header string, terms limiter.Terms) *limiter.Limiter {
 	return l
 }
 
-// allowed returns how many requests of the client have passed.
+// allowed returns the number of the client's requests that have passed.
 func allowed(t *testing.T, l *limiter.Limiter, id limiter.ID) int64 {
 	t.Helper()
 	u, ok := l.Usage(id)
@@ -222,13 +222,13 @@ func allowed(t *testing.T, l *limiter.Limiter, id limiter.ID) int64 {
 	return u.Allowed
 }
 
-// underWay returns how many requests of loopback the limiter believes to be under way.
+// underWay returns the number of loopback's requests that the limiter counts as in flight.
 func underWay(l *limiter.Limiter) int64 {
 	u, _ := l.Usage(loopback)
 	return u.InFlight
 }
 
-// apiOf is an API that every call may use.
+// apiOf returns an API that any caller may use.
 func apiOf(answer fasthttp.RequestHandler) *API {
 	return &API{MayUse: func(*fasthttp.RequestCtx) bool { return true }, Answer: answer, Count: func(int) {}}
 }
@@ -274,7 +274,7 @@ func backendOf(t testing.TB, pool *upstream.Pool, address string) *upstream.Back
 	}
 }
 
-// metric returns a metric's value as text, "" where it does not stand.
+// metric returns a metric's value as text, or "" if there is no such metric.
 func metric(p *Proxy, name string) string {
 	var b bytes.Buffer
 	p.WriteMetrics(&b)
@@ -291,7 +291,7 @@ func attemptsAt(url string, status int) string {
 	return fmt.Sprintf("lb_backend_requests_total{pool=\"main\",backend=%q,code=\"%d\"}", strings.TrimPrefix(url, "http://"), status)
 }
 
-// errorsWith returns lb_errors_total of a reason.
+// errorsWith returns the value of lb_errors_total for a reason.
 func errorsWith(p *Proxy, reason string) string {
 	return metric(p, fmt.Sprintf("lb_errors_total{reason=%q}", reason))
 }
@@ -306,8 +306,8 @@ func mustHaveNoErrors(t *testing.T, p *Proxy) {
 	}
 }
 
-// requestsUnderWay is the number of requests in flight. The server is asked, as no metric counts
-// those that are not at a backend yet.
+// requestsUnderWay returns the number of requests in flight. The server is asked, as no metric
+// counts those that are not at a backend yet.
 func requestsUnderWay(p *Proxy) int {
 	requests, _ := p.server.UnderWay()
 	return int(requests)
@@ -340,10 +340,10 @@ func (l *logLines) parsed(t *testing.T) (all []map[string]any) {
 	return all
 }
 
-// interval stands for a number of milliseconds from and up to these.
+// interval is a range of milliseconds, both ends included.
 type interval struct{ from, to float64 }
 
-// brief stands for the duration of a request for which nothing was waited.
+// brief is the duration of a request that waited for nothing.
 var brief = interval{0, 1000}
 
 // checkLine compares the fields that are wanted; nil: the field is absent.
@@ -380,7 +380,7 @@ func requireMessages(t *testing.T, log *logLines, want ...any) {
 	}
 }
 
-// heapInUse is what is reachable, once two collections have emptied the pools.
+// heapInUse returns the bytes that are reachable once two collections have emptied the pools.
 func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -389,7 +389,7 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// What the tests know of package http1, in bytes or by number.
+// The bounds of package http1 that the tests rely on.
 const (
 	lastChunk          = "0\r\n\r\n"
 	maxInterim         = 64       // interim responses to one request

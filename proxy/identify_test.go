@@ -164,8 +164,8 @@ func forwardedFor(t *testing.T, lines ...string) message.Forwarded {
 	return f
 }
 
-// FuzzForwardedAddr compares the reader of X-Forwarded-For with netip's: it accepts
-// nothing that is no address once port and brackets are off.
+// FuzzForwardedAddr compares the reader of X-Forwarded-For with netip's: it accepts nothing that is
+// no address once port and brackets are off.
 func FuzzForwardedAddr(f *testing.F) {
 	for _, addr := range []string{"192.0.2.1", "192.0.2.1:80", "[::1]:80", "::ffff:192.0.2.1", "fe80::1%eth0", "[", "[]", ":", "a"} {
 		f.Add(addr)

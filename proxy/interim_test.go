@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestInterimResponses: with server.early_hints they go on to clients of HTTP/1.1, and
-// without to none; 100 Continue never does.
+// TestInterimResponses checks that interim responses go on to clients of HTTP/1.1 with
+// server.early_hints, and to none without. 100 Continue never does.
 func TestInterimResponses(t *testing.T) {
 	const old = "GET / HTTP/1.0\r\n\r\n"
 	final := lines("HTTP/1.1 200 OK", "Content-Length: 0")
@@ -41,8 +41,8 @@ func TestInterimResponses(t *testing.T) {
 	}
 }
 
-// TestTooManyInterimResponses: one more than may be ends the exchange, whether they
-// go on or not.
+// TestTooManyInterimResponses checks that one interim response too many ends the exchange, whether
+// they go on or not.
 func TestTooManyInterimResponses(t *testing.T) {
 	hints := strings.Repeat(lines("HTTP/1.1 103 Early Hints"), maxInterim)
 	for _, test := range []struct {
@@ -60,8 +60,8 @@ func TestTooManyInterimResponses(t *testing.T) {
 	}
 }
 
-// TestContinue covers Expect: 100-continue. The client hears 100 once its request
-// is wanted and a backend is there for it, and never beside a refusal.
+// TestContinue covers Expect: 100-continue. The client hears 100 once its request is wanted and a
+// backend is there for it, and never beside a refusal.
 func TestContinue(t *testing.T) {
 	for _, size := range []int{5, 100_000} {
 		for _, chunks := range []bool{false, true} {
@@ -126,8 +126,8 @@ func TestNoContinue(t *testing.T) {
 	}
 }
 
-// TestContinueComesFirst has backends that answer before they read the body: the
-// 100 must not land behind or within their answer.
+// TestContinueComesFirst has backends that answer before they read the body: the 100 must not land
+// behind or within their answer.
 func TestContinueComesFirst(t *testing.T) {
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
@@ -151,8 +151,8 @@ func TestContinueComesFirst(t *testing.T) {
 	}
 }
 
-// TestExpectInAnyCase: fasthttp looks for it in one case only once it leaves
-// names as they are.
+// TestExpectInAnyCase covers fasthttp, which looks for Expect in one case only once it leaves names
+// as they are.
 func TestExpectInAnyCase(t *testing.T) {
 	_, address := startProxy(t, testOptions(startBackend(t, mirror)))
 	for _, expect := range []string{"expect: 100-continue", "EXPECT:100-CONTINUE ", "eXpect:\t100-Continue"} {

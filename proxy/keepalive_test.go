@@ -108,8 +108,8 @@ func TestKeepAliveForHTTP10(t *testing.T) {
 	}
 }
 
-// TestKeepAliveAfterChunkedUploads checks that a body sent in full does not cost
-// the client its connection, nor the backend its own.
+// TestKeepAliveAfterChunkedUploads checks that a body sent in full does not cost the client its
+// connection, nor the backend its own.
 func TestKeepAliveAfterChunkedUploads(t *testing.T) {
 	var dials atomic.Int32
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
@@ -134,8 +134,7 @@ func TestKeepAliveAfterChunkedUploads(t *testing.T) {
 	}
 }
 
-// TestBackendThatCloses ends its own connection with each response, not that of
-// the client.
+// TestBackendThatCloses ends its own connection with each response, not that of the client.
 func TestBackendThatCloses(t *testing.T) {
 	var dials atomic.Int32
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
@@ -154,7 +153,7 @@ func TestBackendThatCloses(t *testing.T) {
 	}
 }
 
-// TestLastUsedConnectionIsUsedFirst: so the others may age out of the pool.
+// TestLastUsedConnectionIsUsedFirst checks that the other idle connections may age out of the pool.
 func TestLastUsedConnectionIsUsedFirst(t *testing.T) {
 	var dials atomic.Int32
 	arrived, answer := make(chan int32), make(chan bool)
@@ -197,9 +196,9 @@ func TestLastUsedConnectionIsUsedFirst(t *testing.T) {
 	}
 }
 
-// TestServesOn has a backend write a second response as soon as another request
-// comes on the connection, as one does that still has the rest of its answer to send.
-// Where more than the answer may come, that connection serves no other request.
+// TestServesOn has a backend write a second response as soon as another request comes on the
+// connection, as one does that still has the rest of its answer to send. Where more than the answer
+// may come, that connection serves no other request.
 func TestServesOn(t *testing.T) {
 	const head, request, old = "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"
 	interim := lines("HTTP/1.1 103 Early Hints", "Link: a")
@@ -268,15 +267,15 @@ func TestServesOn(t *testing.T) {
 	}
 }
 
-// idleCloser is a backend that closes connections which were idle for a second,
-// also when a request is there that it has not read yet.
+// idleCloser is a backend that closes connections which were idle for a second, also when a request
+// is there that it has not read yet.
 type idleCloser struct {
 	burst atomic.Pointer[burst]
 	raced atomic.Int64 // requests that were there and not read
 }
 
-// burst lets its last requests be answered at one moment, so that all connections
-// are closed at one moment too.
+// burst lets its last requests be answered at one moment, so that all connections are closed at one
+// moment too.
 type burst struct {
 	left  atomic.Int64
 	ended chan struct{}
@@ -325,8 +324,8 @@ func (b *burst) wait() time.Time {
 	return b.close
 }
 
-// TestNothingIsLostToIdleClose sends bursts of GETs that begin around the moment at
-// which the backend closes all its connections.
+// TestNothingIsLostToIdleClose sends bursts of GETs that begin around the moment at which the
+// backend closes all its connections.
 func TestNothingIsLostToIdleClose(t *testing.T) {
 	const clients, each = 100, 20 // of a burst
 	requests := 3 * clients * each

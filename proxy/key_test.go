@@ -10,8 +10,8 @@ import (
 	"loadbalancer/limiter"
 )
 
-// TestKeyIdentifies tells by whom each request counts, and wants the fields at the
-// backend as they came, though Connection names them.
+// TestKeyIdentifies tells by whom each request counts, and wants the fields at the backend as they
+// came, though Connection names them.
 func TestKeyIdentifies(t *testing.T) {
 	longest := strings.Repeat("k", limiter.MaxKeySize)
 	for _, test := range []struct {
@@ -67,8 +67,8 @@ func TestKeyIdentifies(t *testing.T) {
 	}
 }
 
-// TestDisguisedKeys are refused: a backend that reads names like a CGI would take the
-// client for another one than the limiter does.
+// TestDisguisedKeys are refused: a backend that reads names like a CGI would take the client for
+// another one than the limiter does.
 func TestDisguisedKeys(t *testing.T) {
 	for header, names := range map[string][]string{
 		"X-API-Key":     {"X_API_Key", "x_api-key", "X-API_KEY"},
@@ -102,8 +102,8 @@ func TestDisguisedKeys(t *testing.T) {
 	}
 }
 
-// TestTwoKeys are refused: a client must not get at the limit of its address by a key
-// that only the backend understands.
+// TestTwoKeys are refused: a client must not get at the limit of its address by a key that only the
+// backend understands.
 func TestTwoKeys(t *testing.T) {
 	for header, requests := range map[string][]string{
 		"X-API-Key": {
@@ -133,8 +133,8 @@ func TestTwoKeys(t *testing.T) {
 	}
 }
 
-// TestKeysStaySecret: neither the log nor a metric nor an answer has one, whatever
-// becomes of the request.
+// TestKeysStaySecret checks that no log line, metric or answer has a key, whatever becomes of the
+// request.
 func TestKeysStaySecret(t *testing.T) {
 	var log logLines
 	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))

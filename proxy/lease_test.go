@@ -88,8 +88,8 @@ var leases = []lease{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
 }
 
-// TestLeases wants one request under way while a backend has it, and none after,
-// whatever became of it.
+// TestLeases wants one request under way while a backend has it, and none after, whatever became of
+// it.
 func TestLeases(t *testing.T) {
 	for _, test := range leases {
 		t.Run(test.name, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestLeaseOfATunnel(t *testing.T) {
 	openTunnel(t, address)
 }
 
-// TestLeaseOfAPanic: a fault of ours behind the limiter ends it too.
+// TestLeaseOfAPanic checks that a fault behind the limiter releases the lease.
 func TestLeaseOfAPanic(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
@@ -189,7 +189,7 @@ func TestLeaseOfAPanic(t *testing.T) {
 	}
 }
 
-// TestLimitedHasNoLease: a rejected request is not in flight, and keeps no other out.
+// TestLimitedHasNoLease checks that a rejected request is not in flight, and keeps no other out.
 func TestLimitedHasNoLease(t *testing.T) {
 	o := testOptions(startRawBackend(t, answerAll(leaseOK)))
 	o.Limiter = limitsOf(limiter.Terms{Limit: limiter.Limit{Capacity: 2, RatePerSecond: 0.0001}, MaxInFlight: 1})
@@ -214,8 +214,8 @@ func TestLimitedHasNoLease(t *testing.T) {
 	}
 }
 
-// TestTooManyInFlight holds as many requests at the backend as may be there, of many
-// more that come at once.
+// TestTooManyInFlight holds as many requests at the backend as may be there, of many more that come
+// at once.
 func TestTooManyInFlight(t *testing.T) {
 	const most, clients = 5, 50
 	release, entered := make(chan bool), make(chan bool, clients)
@@ -256,8 +256,8 @@ func TestTooManyInFlight(t *testing.T) {
 	})
 }
 
-// TestOneAfterTheOther: a client of one request at a time that has read a whole answer
-// may send the next at once, on whatever connection.
+// TestOneAfterTheOther checks that a client with one request at a time may send the next one, on
+// any connection, as soon as it has read a whole answer.
 func TestOneAfterTheOther(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}}

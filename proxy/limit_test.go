@@ -19,9 +19,8 @@ import (
 	"loadbalancer/proxy/message"
 )
 
-// TestExactlyTheCapacityPasses sends ten times the capacity in three ways. The
-// rate is too small to add a token meanwhile, and what the client says of its
-// address must not get it another bucket.
+// TestExactlyTheCapacityPasses sends ten times the capacity in three ways. The rate is too small to
+// add a token meanwhile, and what the client says of its address must not get it another bucket.
 func TestExactlyTheCapacityPasses(t *testing.T) {
 	const capacity, requests = 5, 50
 	request := func(i int) string {
@@ -143,8 +142,7 @@ var oddFields = []string{
 	"Via: 1.1 proxy%d", "Connection: X-Forwarded-For, a%d\r\nX-Forwarded-For: 192.0.2.1", "Connection: RateLimit\r\nRateLimit: \"default\";r=%d;t=0", "User-Agent: %d", "A: 1\r\nA: 2\r\na: %d",
 }
 
-// oddRequests are spellings of a request that leave the connection where the next
-// begins.
+// oddRequests are spellings of a request that leave the connection where the next begins.
 var oddRequests = []string{
 	"GET / HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\nhOST:h\r\n", "\r\nGET / HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n", "GET / HTTP/1.0\r\nHost:\r\nConnection: Keep-Alive\r\n",
 	"get / HTTP/1.1\r\nHost: h\r\n", "PURGE / HTTP/1.1\r\nHost: h\r\n", "OPTIONS * HTTP/1.1\r\nHost: h\r\n", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n",
@@ -154,8 +152,8 @@ var oddRequests = []string{
 	"GET /v1/%61pi/ HTTP/1.1\r\nHost: h\r\n", "GET /./v1/api/ HTTP/1.1\r\nHost: h\r\n", "GET http://h/v1//api/ HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n",
 }
 
-// TestNoSpellingBuysAToken sends 200 requests of every spelling at once, on one
-// connection: as many pass as the bucket holds, and no more reach a backend.
+// TestNoSpellingBuysAToken sends 200 requests of every spelling at once, on one connection: as many
+// pass as the bucket holds, and no more reach a backend.
 func TestNoSpellingBuysAToken(t *testing.T) {
 	const capacity, requests = 7, 200
 	url, seen := startRequestCounter(t)
@@ -249,9 +247,8 @@ func limitFieldsOf(answer string) []string {
 	})
 }
 
-// TestLimitFields has a backend that tells of limits of its own. What the balancer
-// tells takes the place of what the backend does under the same names, and of
-// nothing else.
+// TestLimitFields has a backend that tells of limits of its own. What the balancer tells takes the
+// place of what the backend does under the same names, and of nothing else.
 func TestLimitFields(t *testing.T) {
 	backends := strings.Split(strings.TrimSpace(backendLimits), "\r\n")
 	standard := []string{`RateLimit-Policy: "default";q=1;w=100`, `RateLimit: "default";r=0;t=100`}
@@ -289,8 +286,8 @@ func TestLimitFields(t *testing.T) {
 	})
 }
 
-// TestBackendThatLimits: a backend's own 429 comes with what the backend tells of
-// it, and without our word that tokens are left.
+// TestBackendThatLimits checks that a backend's own 429 keeps the backend's limit fields, without
+// ours, which would say that tokens are left.
 func TestBackendThatLimits(t *testing.T) {
 	const retry = "Retry-After: 60\r\n"
 	for _, headers := range []string{"standard", "legacy", "both", "off"} {
@@ -303,8 +300,8 @@ func TestBackendThatLimits(t *testing.T) {
 	}
 }
 
-// TestLimitFieldsElsewhere: a backend's Retry-After passes, and what it tells behind
-// a body ends here as in its header; so does what Connection names.
+// TestLimitFieldsElsewhere checks that a backend's Retry-After passes, while limit fields in its
+// trailers are dropped as in its header, and so are those that Connection names.
 func TestLimitFieldsElsewhere(t *testing.T) {
 	for _, test := range []struct{ name, headers, response, want string }{
 		{"Retry-After of a backend", "both", lines("HTTP/1.1 503 Service Unavailable", "Retry-After: 7", "Content-Length: 0"),
@@ -330,7 +327,8 @@ func TestLimitFieldsElsewhere(t *testing.T) {
 	}
 }
 
-// TestRequestsKeepLimitFields: they mean nothing here, but may to the backend.
+// TestRequestsKeepLimitFields checks that limit fields of a request go on: the backend may want
+// them.
 func TestRequestsKeepLimitFields(t *testing.T) {
 	url, seen := startRecordingBackend(t)
 	o := testOptions(url)
@@ -396,9 +394,9 @@ func startAtTimes(t *testing.T, o Options) (at *atomic.Pointer[time.Time], addre
 	return at, ln.Addr().String()
 }
 
-// TestRetryAfterIsExact: one millisecond before the instant at which the next token
-// comes a retry is rejected, at it admitted, and so it is after the whole seconds of
-// Retry-After, which are not one too many.
+// TestRetryAfterIsExact checks that a retry one millisecond before the next token comes is
+// rejected, and one at that instant admitted. A retry after the whole seconds of Retry-After is
+// admitted, and that is not a second too many.
 func TestRetryAfterIsExact(t *testing.T) {
 	url := startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 	for _, test := range []struct {
@@ -446,9 +444,9 @@ func TestRetryAfterIsExact(t *testing.T) {
 	}
 }
 
-// TestRetryAfterOnTheWire waits as a client would. The clock runs while a request
-// is on its way, so its instant is known to lie between two times only; a retry
-// that has come a millisecond before the first of them is too early for certain.
+// TestRetryAfterOnTheWire waits as a client would. The clock runs while a request is on its way, so
+// its instant is known to lie between two times only; a retry that has come a millisecond before
+// the first of them is too early for certain.
 func TestRetryAfterOnTheWire(t *testing.T) {
 	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
 	const token = time.Second
@@ -494,8 +492,8 @@ func TestRetryAfterOnTheWire(t *testing.T) {
 	}
 }
 
-// TestShadowMode lets pass what is beyond a limit, tells the client nothing of the
-// limit, and tells the operator by the metric and the log.
+// TestShadowMode lets pass what is beyond a limit, tells the client nothing of the limit, and tells
+// the operator by the metric and the log.
 func TestShadowMode(t *testing.T) {
 	scarce := limiter.Limit{Capacity: 2, RatePerSecond: 0.0001}
 	byDefault := limiter.DefaultConfig()

@@ -19,8 +19,8 @@ var (
 	labelPair  = regexp.MustCompile(`^([a-z_]+)="((?:[^"\\\n]|\\["\\n])*)"(,|$)`)
 )
 
-// parseMetrics reads the Prometheus text format strictly and returns the values by
-// series. Each family has its HELP and TYPE once, right before its samples.
+// parseMetrics reads the Prometheus text format strictly and returns the values by series. Each
+// family has its HELP and TYPE once, right before its samples.
 func parseMetrics(t *testing.T, text string) map[string]float64 {
 	t.Helper()
 	values, types, family, help := map[string]float64{}, map[string]string{}, "", ""
@@ -76,8 +76,8 @@ func metricsOf(t *testing.T, p *Proxy) map[string]float64 {
 	return parseMetrics(t, b.String())
 }
 
-// waitMetrics waits until the metrics are as wanted: a request is counted after
-// its response is sent.
+// waitMetrics waits until the metrics are as wanted: a request is counted after its response is
+// sent.
 func waitMetrics(t *testing.T, p *Proxy, want map[string]float64) {
 	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)

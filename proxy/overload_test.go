@@ -27,9 +27,8 @@ type customer struct {
 	took         time.Duration
 }
 
-// TestOverload has twenty clients with different limits, most of which want
-// three times what they may have. What reaches the backend, by its own log, is
-// what each was sold.
+// TestOverload has twenty clients with different limits, most of which want three times what they
+// may have. What reaches the backend, by its own log, is what each was sold.
 func TestOverload(t *testing.T) {
 	run := 3 * time.Second
 	if *long {
@@ -71,9 +70,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// overload sends as many requests as the capacity at once, then more at the
-// client's pace, and ends when the time is over and the bucket, if the client
-// wants more than its limit, empty.
+// overload sends as many requests as the capacity at once, then more at the client's pace, and ends
+// when the time is over and the bucket, if the client wants more than its limit, empty.
 func (c *customer) overload(t *testing.T, w *rawClient, run time.Duration) {
 	start := time.Now()
 	for {
@@ -116,8 +114,7 @@ func (c *customer) judge(t *testing.T, logged int) {
 	}
 }
 
-// TestBackendConnectionsAreBounded holds one request at the backend, which may
-// have one connection.
+// TestBackendConnectionsAreBounded holds one request at the backend, which may have one connection.
 func TestBackendConnectionsAreBounded(t *testing.T) {
 	release, entered := make(chan bool), make(chan bool)
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
@@ -177,8 +174,8 @@ func TestClientConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestManyRequestsAtOneBackend: fasthttp opens 512 connections by default, and
-// refuses what is beyond them.
+// TestManyRequestsAtOneBackend sends more requests than the 512 connections that fasthttp allows by
+// default.
 func TestManyRequestsAtOneBackend(t *testing.T) {
 	const many = 600
 	var waiting atomic.Int32

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestPipelinedRequestsAreAnsweredInOrder mixes requests that backends answer
-// with those that the API does, with and without bodies.
+// TestPipelinedRequestsAreAnsweredInOrder mixes requests that backends answer with those that the
+// API does, with and without bodies.
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.API = apiOf(echoAPI)
@@ -62,8 +62,8 @@ func TestThousandRequestsOnOneConnection(t *testing.T) {
 	})
 }
 
-// TestPipelining cuts four requests in a row at every byte: each is answered, in
-// turn, with its own path and body.
+// TestPipelining cuts four requests in a row at every byte: each is answered, in turn, with its own
+// path and body.
 func TestPipelining(t *testing.T) {
 	url := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

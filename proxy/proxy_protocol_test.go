@@ -79,8 +79,8 @@ func TestRequestsBehindProxyHeader(t *testing.T) {
 	w.mustEnd()
 }
 
-// TestToldPeerIsThePeer to all that goes by it: the limits, X-Forwarded-For and
-// whether that is believed, and the access log.
+// TestToldPeerIsThePeer to all that goes by it: the limits, X-Forwarded-For and whether that is
+// believed, and the access log.
 func TestToldPeerIsThePeer(t *testing.T) {
 	log := &logLines{}
 	o := tellingOptions(startBackend(t, tellForwarded))
@@ -179,8 +179,8 @@ func TestProxyHeaderTimeout(t *testing.T) {
 	}
 }
 
-// TestEndOfConnectionInProxyHeader: a proxy that only checks whether the port answers gets no
-// response and counts as no error.
+// TestEndOfConnectionInProxyHeader checks that a proxy that only tests whether the port answers
+// gets no response and counts as no error.
 func TestEndOfConnectionInProxyHeader(t *testing.T) {
 	p, address := startProxy(t, tellingOptions("http://"+closedPort(t)))
 	for _, test := range []struct{ sent, want string }{
@@ -198,8 +198,8 @@ func TestEndOfConnectionInProxyHeader(t *testing.T) {
 	}
 }
 
-// TestSlowProxyHeaderHoldsUpNobody has connections wait in their PROXY header while
-// another is served.
+// TestSlowProxyHeaderHoldsUpNobody has connections wait in their PROXY header while another is
+// served.
 func TestSlowProxyHeaderHoldsUpNobody(t *testing.T) {
 	_, address := startProxy(t, tellingOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))))
 	for range 3 {

@@ -108,8 +108,7 @@ func TestRequestHeader(t *testing.T) {
 	}
 }
 
-// A header that grows on its way, and one larger than the buffers that wait for it,
-// arrive whole.
+// A header that grows on its way, and one larger than the buffers that wait for it, arrive whole.
 func TestLargeRequestHeader(t *testing.T) {
 	url, got := startRecordingBackend(t)
 	o := testOptions(url)

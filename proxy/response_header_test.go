@@ -56,8 +56,8 @@ func TestResponseHeaderToClient(t *testing.T) {
 	}
 }
 
-// TestLinesThatEndInLF: a client gets CRLF, and behind the first empty line, however
-// it ends, stands the body.
+// TestLinesThatEndInLF checks that a client gets CRLF, and that the body begins after the first
+// empty line, however that ends.
 func TestLinesThatEndInLF(t *testing.T) {
 	plain := lines("HTTP/1.1 200 OK", "A: b", "Content-Length: 8", "Connection: close")
 	for _, test := range []struct{ name, response, want string }{
@@ -87,8 +87,8 @@ func TestLinesThatEndInLF(t *testing.T) {
 	}
 }
 
-// TestBadResponseAtOnce: no answer waits for more of what cannot become a header, nor
-// of a header or a line that will never end for a reader that takes LF for its end.
+// TestBadResponseAtOnce checks that no answer waits for more of what cannot become a header, or of
+// a header or line that never ends for a reader that accepts LF.
 func TestBadResponseAtOnce(t *testing.T) {
 	for _, test := range []struct{ name, response string }{
 		{"lines that end in CR", "HTTP/1.1 200 OK\rContent-Length: 2\r\rok"},

@@ -27,8 +27,8 @@ func TestRefusedRequestGoesElsewhere(t *testing.T) {
 	}
 }
 
-// TestUnansweredRequest has every backend read the request and leave without an
-// answer. Only what may be done twice is sent twice.
+// TestUnansweredRequest has every backend read the request and leave without an answer. Only what
+// may be done twice is sent twice.
 func TestUnansweredRequest(t *testing.T) {
 	for _, test := range []struct {
 		method   string
@@ -83,8 +83,8 @@ func TestUnansweredRequest(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsThatEnd has a backend that closes idle connections, and
-// pauses around the moment at which it does.
+// TestIdleConnectionsThatEnd has a backend that closes idle connections, and pauses around the
+// moment at which it does.
 func TestIdleConnectionsThatEnd(t *testing.T) {
 	const idle = 2 * time.Millisecond
 	url := startRawBackend(t, func(conn net.Conn) {
@@ -122,8 +122,7 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 	}
 }
 
-// closeWhenTold answers one request, and closes the connection when it is told to and
-// then says so.
+// closeWhenTold answers one request, and closes the connection when it is told to and then says so.
 func closeWhenTold(closed chan bool) func(net.Conn) {
 	return func(conn net.Conn) {
 		if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
@@ -136,8 +135,8 @@ func closeWhenTold(closed chan bool) func(net.Conn) {
 	}
 }
 
-// TestPostAfterTheBackendClosed sends what must not be sent twice on a pool of
-// connections that the backend has closed in the meantime.
+// TestPostAfterTheBackendClosed sends what must not be sent twice on a pool of connections that the
+// backend has closed in the meantime.
 func TestPostAfterTheBackendClosed(t *testing.T) {
 	for _, size := range []int{10, 100_000} {
 		closed := make(chan bool)
@@ -154,8 +153,8 @@ func TestPostAfterTheBackendClosed(t *testing.T) {
 	}
 }
 
-// TestBackendClosesWhileTheBodyComes has the connection chosen end between the
-// header of a request and its body.
+// TestBackendClosesWhileTheBodyComes has the connection chosen end between the header of a request
+// and its body.
 func TestBackendClosesWhileTheBodyComes(t *testing.T) {
 	closed := make(chan bool)
 	_, address := startProxy(t, testOptions(startUnixBackend(t, closeWhenTold(closed))))
@@ -178,9 +177,8 @@ func TestBackendClosesWhileTheBodyComes(t *testing.T) {
 	<-closed
 }
 
-// TestBackendKilledUnderLoad resets every connection of one backend of ten, and
-// its listener, while clients send. Its answers are whole or absent, so that no
-// request needs to fail.
+// TestBackendKilledUnderLoad resets every connection of one backend of ten, and its listener, while
+// clients send. Its answers are whole or absent, so that no request needs to fail.
 func TestBackendKilledUnderLoad(t *testing.T) {
 	var mu sync.Mutex
 	victims := map[net.Conn]bool{}
@@ -246,9 +244,8 @@ func (s *sightings) add(target string) {
 	s.seen[target]++
 }
 
-// readAndReset reads requests, and of each body as much as its number says. It
-// answers every third one, so that connections are reused, and ends with RST at the
-// others.
+// readAndReset reads requests, and of each body as much as its number says. It answers every third
+// one, so that connections are reused, and ends with RST at the others.
 func (s *sightings) readAndReset(conn net.Conn) {
 	for in := bufio.NewReader(conn); ; {
 		r, err := http.ReadRequest(in)
@@ -314,8 +311,8 @@ func TestNoPostIsSeenTwice(t *testing.T) {
 	}
 }
 
-// TestIdempotencyKey has every backend read the request and leave without an
-// answer. A key counts only where the pool says so.
+// TestIdempotencyKey has every backend read the request and leave without an answer. A key counts
+// only where the pool says so.
 func TestIdempotencyKey(t *testing.T) {
 	for _, test := range []struct {
 		method, fields string
@@ -368,8 +365,8 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
-// TestNoRetryOnceAByteCame has backends break off at every place in the header of a
-// response, an interim one's among them.
+// TestNoRetryOnceAByteCame has backends break off at every place in the header of a response, an
+// interim one's among them.
 func TestNoRetryOnceAByteCame(t *testing.T) {
 	const response = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 	for cut := 0; cut < len(response); cut += 3 {
@@ -386,8 +383,8 @@ func TestNoRetryOnceAByteCame(t *testing.T) {
 	}
 }
 
-// sendGETs sends requests over some connections and returns how many were answered
-// 200, and how many got no answer at all.
+// sendGETs sends requests over some connections and returns how many were answered 200, and how
+// many got no answer at all.
 func sendGETs(t *testing.T, address string, clients, requests int) (ok, unanswered int64) {
 	var next, oks, lost atomic.Int64
 	var all sync.WaitGroup
@@ -452,7 +449,7 @@ func TestRetriesDoNotMultiplyAStorm(t *testing.T) {
 	}
 }
 
-// TestNothingIsDeniedWhereNothingIsLeft: with one backend there is no retry to deny.
+// TestNothingIsDeniedWhereNothingIsLeft checks that with one backend there is no retry to deny.
 func TestNothingIsDeniedWhereNothingIsLeft(t *testing.T) {
 	b := startCounted(t, func(conn net.Conn) { reset(conn) })
 	p, address := startProxy(t, testOptions(b.url))
@@ -462,8 +459,8 @@ func TestNothingIsDeniedWhereNothingIsLeft(t *testing.T) {
 	}
 }
 
-// TestRefusedIsAlwaysTriedElsewhere has most backends refuse: far more retries
-// than the budget holds, none of which it has a say in.
+// TestRefusedIsAlwaysTriedElsewhere has most backends refuse: far more retries than the budget
+// holds, none of which it has a say in.
 func TestRefusedIsAlwaysTriedElsewhere(t *testing.T) {
 	const requests = 500
 	p, address := startProxy(t, testOptions("http://"+closedPort(t), "http://"+closedPort(t),
@@ -476,9 +473,8 @@ func TestRefusedIsAlwaysTriedElsewhere(t *testing.T) {
 	}
 }
 
-// TestOneBackendDiesUnderLoad has one of eight backends reset all its connections
-// at one moment, go on accepting and reset every further one: the budget has room
-// for all that meets it.
+// TestOneBackendDiesUnderLoad has one of eight backends reset all its connections at one moment, go
+// on accepting and reset every further one: the budget has room for all that meets it.
 func TestOneBackendDiesUnderLoad(t *testing.T) {
 	const requests = 5000
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -14,9 +14,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// ignoreFasthttp leaves out goroutines that fasthttp starts and never waits for:
-// each ends by itself when it next wakes, up to a minute later, or never, and all
-// they do is tell the time or look through pools that are empty.
+// ignoreFasthttp leaves out goroutines that fasthttp starts and never waits for: each ends by
+// itself when it next wakes, up to a minute later, or never, and all they do is tell the time or
+// look through pools that are empty.
 func ignoreFasthttp(more ...goleak.Option) []goleak.Option {
 	return append(more,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
@@ -25,8 +25,8 @@ func ignoreFasthttp(more ...goleak.Option) []goleak.Option {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.startCoarseClock.func1"))
 }
 
-// TestShutdown has an idle connection, one on which nothing was ever sent, and a
-// request under way when the end comes.
+// TestShutdown has an idle connection, one on which nothing was ever sent, and a request under way
+// when the end comes.
 func TestShutdown(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	entered, release := make(chan bool), make(chan bool)
@@ -95,8 +95,8 @@ func TestShutdownOfAnIdleProxy(t *testing.T) {
 	}
 }
 
-// TestShutdownTimeout has requests that take too long: an error says how many,
-// and their clients are cut off.
+// TestShutdownTimeout has requests that take too long: an error says how many, and their clients
+// are cut off.
 func TestShutdownTimeout(t *testing.T) {
 	entered, release := make(chan bool), make(chan bool)
 	backend := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -135,8 +135,8 @@ func TestShutdownTimeout(t *testing.T) {
 	close(release)
 }
 
-// TestShutdownWithinABody that ends with the connection: the client must not take
-// the cut for that end.
+// TestShutdownWithinABody that ends with the connection: the client must not take the cut for that
+// end.
 func TestShutdownWithinABody(t *testing.T) {
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nhalf")

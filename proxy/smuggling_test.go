@@ -25,8 +25,8 @@ var (
 	overTrailers = strings.Repeat("A:"+strings.Repeat("b", 1020)+"\r\n", message.MaxTrailers/1024-1) + "A:" + strings.Repeat("b", 1021) + "\r\n"
 )
 
-// hostileChunks are bodies in a broken chunked coding, or in one that goes over a
-// bound. What stands behind them must never be taken for a request.
+// hostileChunks are bodies in a broken chunked coding, or in one that goes over a bound. What
+// stands behind them must never be taken for a request.
 var hostileChunks = []struct {
 	name string
 	body []string
@@ -42,8 +42,8 @@ var hostileChunks = []struct {
 	{"trailers over their bounds", []string{"0\r\nA:" + strings.Repeat("b", maxLine) + "\r\n\r\n", "0\r\n" + overTrailers + "\r\n", "0\r\n" + strings.Repeat("A: b\r\n", message.MaxFields+1) + "\r\n"}},
 }
 
-// TestHostileChunks: each is answered 400 and ends its connection. The backend may
-// have got a part, but never a request that is whole.
+// TestHostileChunks checks that each body gets 400 and ends its connection. The backend may have
+// got a part, but never a whole request.
 func TestHostileChunks(t *testing.T) {
 	url, whole := startWitness(t)
 	p, address := startProxy(t, testOptions(url))
@@ -68,8 +68,8 @@ func TestHostileChunks(t *testing.T) {
 	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "bad_request") == fmt.Sprint(refused) })
 }
 
-// TestMaxBodySizeInChunks counts the data alone against max_body_size, and
-// what is read of a body that is larger is never taken for one that is whole.
+// TestMaxBodySizeInChunks counts the data alone against max_body_size, and what is read of a body
+// that is larger is never taken for one that is whole.
 func TestMaxBodySizeInChunks(t *testing.T) {
 	url, whole := startWitness(t)
 	o := testOptions(url)
@@ -100,8 +100,8 @@ func TestMaxBodySizeInChunks(t *testing.T) {
 	}
 }
 
-// hostileResponses cannot be read in one way, or break off. clean tells of those
-// that are whole, with more behind them than there should be.
+// hostileResponses cannot be read in one way, or break off. clean tells of those that are whole,
+// with more behind them than there should be.
 var hostileResponses = []struct {
 	name, response string
 	closes, clean  bool // the backend ends the connection; the client gets "ok"
@@ -129,8 +129,8 @@ var hostileResponses = []struct {
 	{"no last line", lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + "2\r\nok\r\n0\r\nA: b\r\n", true, false},
 }
 
-// TestHostileResponses: none that is broken ends cleanly at its client, whose
-// connection ends with it, and nothing of any comes to another client.
+// TestHostileResponses checks that no broken response ends cleanly at its client, that the client's
+// connection ends with it, and that no other client gets anything of it.
 func TestHostileResponses(t *testing.T) {
 	all := hostileResponses
 	for _, test := range hostileChunks {
@@ -170,8 +170,8 @@ func TestHostileResponses(t *testing.T) {
 	}
 }
 
-// TestNobodyGetsWhatIsLeftOver has a backend send more than its response. The
-// next client's request must go over another connection.
+// TestNobodyGetsWhatIsLeftOver has a backend send more than its response. The next client's request
+// must go over another connection.
 func TestNobodyGetsWhatIsLeftOver(t *testing.T) {
 	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 	for _, test := range []struct{ name, method, response, later string }{
@@ -227,8 +227,8 @@ func TestNobodyGetsWhatIsLeftOver(t *testing.T) {
 	}
 }
 
-// TestClientsAreNeverMixedUp sends bodies that say whose they are, in all
-// framings and sizes, while some clients and some responses break off.
+// TestClientsAreNeverMixedUp sends bodies that say whose they are, in all framings and sizes, while
+// some clients and some responses break off.
 func TestClientsAreNeverMixedUp(t *testing.T) {
 	backend := func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

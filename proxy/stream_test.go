@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestBothDirectionsAtOnce has the backend answer while the request is still
-// being sent: if either way waited for the other, the buffers between would fill.
+// TestBothDirectionsAtOnce has the backend answer while the request is still being sent: if either
+// way waited for the other, the buffers between would fill.
 func TestBothDirectionsAtOnce(t *testing.T) {
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
 		in := bufio.NewReader(conn)
@@ -36,8 +36,8 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	}
 }
 
-// TestMemoryDoesNotGrowWithBodies streams a body up and one down, and looks at
-// the heap while they flow. A proxy that held a body would show all of it.
+// TestMemoryDoesNotGrowWithBodies streams a body up and one down, and looks at the heap while they
+// flow. A proxy that held a body would show all of it.
 func TestMemoryDoesNotGrowWithBodies(t *testing.T) {
 	size := int64(64 << 20)
 	if *long {
@@ -182,8 +182,8 @@ func flood(w io.Writer, sent *atomic.Int64) {
 	}
 }
 
-// untilBlocked waits for the writer behind the count to be held back: the count
-// stands still for a while. What is then under way is returned.
+// untilBlocked waits for the writer behind the count to be held back: the count stands still for a
+// while. What is then under way is returned.
 func untilBlocked(t *testing.T, sent *atomic.Int64) int64 {
 	t.Helper()
 	const most, still = 64 << 20, 100 * time.Millisecond // kernels hold some MiB in each socket
@@ -201,12 +201,12 @@ func untilBlocked(t *testing.T, sent *atomic.Int64) int64 {
 	return last
 }
 
-// mayHold bounds the memory that a body under way takes, its buffers and those of
-// the test among it.
+// mayHold bounds the memory that a body under way takes, its buffers and those of the test among
+// it.
 const mayHold = 512 << 10
 
-// TestSlowReaderHoldsTheBackendBack: what the client does not read, the backend cannot send, and
-// the balancer does not store it.
+// TestSlowReaderHoldsTheBackendBack checks that the backend cannot send what the client does not
+// read, and that the balancer does not store it.
 func TestSlowReaderHoldsTheBackendBack(t *testing.T) {
 	var sent atomic.Int64
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
@@ -262,7 +262,7 @@ func TestSlowBackendHoldsTheClientBack(t *testing.T) {
 	}
 }
 
-// TestPiecesFlowToOldClients: HTTP/1.0 gets each piece at once as well.
+// TestPiecesFlowToOldClients checks that a client of HTTP/1.0 gets each piece at once, too.
 func TestPiecesFlowToOldClients(t *testing.T) {
 	for _, test := range []struct{ name, fields, format string }{
 		{"chunked", "Transfer-Encoding: chunked\r\n\r\n", "5\r\n%s\r\n"},
@@ -299,8 +299,8 @@ func TestPiecesFlowToOldClients(t *testing.T) {
 	}
 }
 
-// countedConn counts the writes on a connection. It is no syscall.Conn: the proxy
-// writes to it as to any net.Conn.
+// countedConn counts the writes on a connection. It is no syscall.Conn: the proxy writes to it as
+// to any net.Conn.
 type countedConn struct {
 	net.Conn
 	writes *atomic.Int32
@@ -322,7 +322,8 @@ func (l *countedListener) Accept() (net.Conn, error) {
 	return countedConn{conn, &l.writes}, err
 }
 
-// TestSmallResponseIsOneWrite: fasthttp would flush the header and then each chunk.
+// TestSmallResponseIsOneWrite checks that a small response leaves in one write: fasthttp would
+// flush the header and then each chunk.
 func TestSmallResponseIsOneWrite(t *testing.T) {
 	for _, response := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestSilenceIsBounded covers the timeouts that end a connection without an
-// answer; those with one are in TestFailures.
+// TestSilenceIsBounded covers the timeouts that end a connection without an answer; those with one
+// are in TestFailures.
 func TestSilenceIsBounded(t *testing.T) {
 	const limit = 60 * time.Millisecond
 	for _, test := range []struct {
@@ -64,8 +64,8 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	eventually(t, "the client to be cut off", func() bool { return errorsWith(p, "client_gone") == "1" })
 }
 
-// TestSlowAndSteady sends bodies both ways that take longer than every timeout,
-// but are never silent for so long.
+// TestSlowAndSteady sends bodies both ways that take longer than every timeout, but are never
+// silent for so long.
 func TestSlowAndSteady(t *testing.T) {
 	const limit, pause, pieces = 300 * time.Millisecond, 30 * time.Millisecond, 15
 	piece := strings.Repeat("p", 1000)
@@ -110,8 +110,8 @@ func TestSlowAndSteady(t *testing.T) {
 	}
 }
 
-// TestSlowBodyHoldsNoBackend has a client wait in its small body, while another
-// one wants the only connection that the backend may have.
+// TestSlowBodyHoldsNoBackend has a client wait in its small body, while another one wants the only
+// connection that the backend may have.
 func TestSlowBodyHoldsNoBackend(t *testing.T) {
 	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
 	pool := o.Pools["main"]
@@ -132,9 +132,9 @@ func TestSlowBodyHoldsNoBackend(t *testing.T) {
 	}
 }
 
-// TestTimeouts runs out each of them and measures when: not before its time, and
-// for those that roll at most an eighth later. It sends what is long enough to be
-// dripped, so that a timeout that only bounded silence would never be reached.
+// TestTimeouts runs out each of them and measures when: not before its time, and for those that
+// roll at most an eighth later. It sends what is long enough to be dripped, so that a timeout that
+// only bounded silence would never be reached.
 func TestTimeouts(t *testing.T) {
 	const limit, late, other = 200 * time.Millisecond, 700 * time.Millisecond, 20 * time.Second
 	long := strings.Repeat("x", 2000)
@@ -194,9 +194,9 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionEndsInSilence: the client may be about to send its next
-// request, to which an answer would be taken. The timeout of the header does not
-// count between requests; it does in the next header.
+// TestIdleConnectionEndsInSilence checks that an idle connection ends without an answer, which the
+// client could take for the answer to its next request. The header timeout does not run between
+// requests; it does in the next header.
 func TestIdleConnectionEndsInSilence(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	o := testOptions(startRawBackend(t, answerAll(ok)))
@@ -220,8 +220,8 @@ func TestIdleConnectionEndsInSilence(t *testing.T) {
 	begun.mustEnd()
 }
 
-// TestIdleTimeBeginsBehindTheBody: a refusal goes out at once, and the rest of the
-// body may come much later.
+// TestIdleTimeBeginsBehindTheBody checks that the rest of a refused body may come long after the
+// refusal, which goes out at once.
 func TestIdleTimeBeginsBehindTheBody(t *testing.T) {
 	o := testOptions("http://" + closedPort(t))
 	o.Server.IdleTimeout = 200 * time.Millisecond
@@ -238,8 +238,8 @@ func TestIdleTimeBeginsBehindTheBody(t *testing.T) {
 	}
 }
 
-// startFlood is a proxy before a backend that sends without end, and a client
-// that has begun to read steadily.
+// startFlood is a proxy before a backend that sends without end, and a client that has begun to
+// read steadily.
 func startFlood(t *testing.T) *Proxy {
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
@@ -258,8 +258,8 @@ func startFlood(t *testing.T) *Proxy {
 	return p
 }
 
-// TestSteadyReaderIsNotCut: what bounds silence must not end a download because it
-// is slow. The client would not see it before it has read what the kernel holds.
+// TestSteadyReaderIsNotCut checks that the bound on silence does not end a download because it is
+// slow. The client would not see it before it has read what the kernel holds.
 func TestSteadyReaderIsNotCut(t *testing.T) {
 	t.Parallel()
 	startFlood(t)
@@ -298,8 +298,8 @@ func TestSteadyBackendIsNotCut(t *testing.T) {
 	}
 }
 
-// TestBodiesOutliveTheHeaderTimeout: fasthttp's ReadTimeout would end an upload,
-// its WriteTimeout a download.
+// TestBodiesOutliveTheHeaderTimeout checks that the header timeout bounds no body: fasthttp's
+// ReadTimeout would end an upload, its WriteTimeout a download.
 func TestBodiesOutliveTheHeaderTimeout(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	pieces := func(w io.Writer) {

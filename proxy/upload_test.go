@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestEarlyAnswerIsWhole though its backend does not read the upload, for longer
-// than it may be silent, while it answers.
+// TestEarlyAnswerIsWhole though its backend does not read the upload, for longer than it may be
+// silent, while it answers.
 func TestEarlyAnswerIsWhole(t *testing.T) {
 	t.Parallel()
 	const pieces = 50
@@ -58,8 +58,8 @@ func TestEarlyAnswerToAnUpload(t *testing.T) {
 	}
 }
 
-// TestClientThatStopsOnAnEarlyAnswer sends no more once the response has begun, as
-// RFC 9112, section 9.5, wants it: the response goes on to its end.
+// TestClientThatStopsOnAnEarlyAnswer sends no more once the response has begun, as RFC 9112,
+// section 9.5, wants it: the response goes on to its end.
 func TestClientThatStopsOnAnEarlyAnswer(t *testing.T) {
 	const pieces = 50
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
@@ -83,8 +83,7 @@ func TestClientThatStopsOnAnEarlyAnswer(t *testing.T) {
 	}
 }
 
-// TestAnswerBeforeALargeBody has the client send far more than is wanted, and
-// only then read.
+// TestAnswerBeforeALargeBody has the client send far more than is wanted, and only then read.
 func TestAnswerBeforeALargeBody(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -118,8 +117,8 @@ func TestAnswerBeforeALargeBody(t *testing.T) {
 	}
 }
 
-// TestRefusalKeepsTheConnection: a small body is read and dropped, so that the
-// next request is found behind it.
+// TestRefusalKeepsTheConnection checks that a small body is read and dropped, so that the next
+// request is found after it.
 func TestRefusalKeepsTheConnection(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Limiter = limits(1, 0.001)
@@ -143,8 +142,8 @@ func TestRefusalKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// TestRefusalOfAClientThatCloses: the end of the connection must not destroy the answer, although
-// the body is unread.
+// TestRefusalOfAClientThatCloses checks that the end of the connection does not destroy the answer,
+// although the body is unread.
 func TestRefusalOfAClientThatCloses(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Limiter = limits(1, 0.001)
@@ -175,9 +174,8 @@ func refusingProxy(t *testing.T) (address string) {
 
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 
-// TestRefusedBodies sends requests with bodies to a client's limit, each with one
-// more behind it. Either both are answered, and no more, or the connection ends
-// cleanly behind the first answer.
+// TestRefusedBodies sends requests with bodies to a client's limit, each with one more behind it.
+// Either both are answered, and no more, or the connection ends cleanly behind the first answer.
 func TestRefusedBodies(t *testing.T) {
 	address := refusingProxy(t)
 	chunks := func(s string) string { return fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(s), s) }
@@ -228,8 +226,8 @@ func TestRefusedBodies(t *testing.T) {
 	}
 }
 
-// TestRefusedBodyThatIsNotThere: what a body lacks is not waited for, so that the
-// answer is there at once and the connection ends.
+// TestRefusedBodyThatIsNotThere checks that the answer comes at once and the connection ends,
+// without a wait for what the body lacks.
 func TestRefusedBodyThatIsNotThere(t *testing.T) {
 	address := refusingProxy(t)
 	whole := "5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nA: 1\r\n\r\n"
@@ -256,8 +254,8 @@ func TestRefusedBodyThatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestRefusalsInARow has as many refused bodies on one connection as clients send
-// while they are limited.
+// TestRefusalsInARow has as many refused bodies on one connection as clients send while they are
+// limited.
 func TestRefusalsInARow(t *testing.T) {
 	w := newWire(t, refusingProxy(t))
 	fixed := "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 35\r\n\r\n" + smuggled

@@ -130,8 +130,8 @@ func TestProxyHeader(t *testing.T) {
 	}
 }
 
-// TestBadProxyHeader wants 400 for all that a trusted proxy must not send, and no
-// guess at what it meant.
+// TestBadProxyHeader wants 400 for all that a trusted proxy must not send, and no guess at what it
+// meant.
 func TestBadProxyHeader(t *testing.T) {
 	server := startTelling(t)
 	headers := []string{
@@ -160,8 +160,8 @@ func TestBadProxyHeader(t *testing.T) {
 	}
 }
 
-// TestProxyHeaderInPieces cuts a header and what follows it at every byte: the
-// reader gets every byte behind the header, and none of it.
+// TestProxyHeaderInPieces cuts a header and what follows it at every byte: the reader gets every
+// byte behind the header, and none of it.
 func TestProxyHeaderInPieces(t *testing.T) {
 	for _, header := range []string{proxyV1, proxyV2(proxied, tcp4, v4Block+tlv)} {
 		all := header + pipelinedGet
@@ -186,8 +186,7 @@ func TestProxyHeaderInPieces(t *testing.T) {
 	}
 }
 
-// TestLargeReadWithinProxyHeader brings more than a buffer holds behind a part of
-// the header.
+// TestLargeReadWithinProxyHeader brings more than a buffer holds behind a part of the header.
 func TestLargeReadWithinProxyHeader(t *testing.T) {
 	behind := strings.Repeat("x", 2*streamBufferSize)
 	in := newPieces(proxyV1+behind, 10)
@@ -230,9 +229,9 @@ func TestOneDeadlineForBothHeaders(t *testing.T) {
 	}
 }
 
-// FuzzProxyHeader begins a connection with any bytes. No more is buffered than a
-// header and one read; what is accepted is a header to the parser of go-proxyproto
-// too, and every byte behind it is handed on.
+// FuzzProxyHeader begins a connection with any bytes. No more is buffered than a header and one
+// read; what is accepted is a header to the parser of go-proxyproto too, and every byte behind it
+// is handed on.
 func FuzzProxyHeader(f *testing.F) {
 	for _, header := range []string{
 		proxyV1, "PROXY UNKNOWN\r\n", "PROXY TCP6 ::1 ::1 1 2\r\n", "PROXY TCP4 192.0.2.1", "PROXY " + strings.Repeat("x", 200), "GET / HTTP/1.1\r\n",
