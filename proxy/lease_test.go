@@ -176,8 +176,13 @@ func TestLeaseOfATunnel(t *testing.T) {
 func TestLeaseOfAPanic(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
-	p, address := startProxy(t, o)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, address := New(o), ln.Addr().String()
 	p.settings.Load().routes[0].pool = &upstream.Pool{} // pick has nothing to look into: no request makes the road fault
+	serveUntilEnd(t, p, ln)
 	for range 3 {
 		w := newWire(t, address)
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
