@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +17,8 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// TestNoAllocations counts what the whole process allocates for a request, from
-// the client's write to the end of the response, through a real backend.
+// TestNoAllocations counts what the whole process allocates for a request, from the client's write
+// to the end of the response, through a real backend.
 func TestNoAllocations(t *testing.T) {
 	const (
 		small   = "HTTP/1.1 200 OK\r\nServer: test\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nhello, world"
@@ -97,8 +98,8 @@ func TestNoAllocationsForTheAccessLog(t *testing.T) {
 	}
 }
 
-// mustNotAllocate sends a request over and over on one connection. want is what
-// the answer begins with.
+// mustNotAllocate sends a request over and over on one connection. want is what the answer begins
+// with.
 func mustNotAllocate(t *testing.T, conn net.Conn, request, want string) {
 	t.Helper()
 	out, in := []byte(request), make([]byte, 4096)
@@ -155,5 +156,18 @@ func frugal(bodyLength int, response string) func(net.Conn) {
 				return
 			}
 		}
+	}
+}
+
+func TestIdentifyDoesNotAllocate(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	o.Server.TrustedProxies = prefixes("10.0.0.0/8", "2001:db8::/32")
+	trust, peer := NewTrust(o.Server), netip.MustParseAddr("10.0.0.1")
+	told := forwardedFor(t, "203.0.113.9, [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:443, 10.0.0.2:80")
+	if n := testing.AllocsPerRun(1000, func() { trust.identify(peer, &told) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if got := trust.identify(peer, &told).addr; got != netip.MustParseAddr("203.0.113.9") {
+		t.Errorf("the client is %s", got)
 	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,8 @@ func requireRefusal(t *testing.T, w *rawClient, closes bool) {
 	}
 }
 
-// TestAPIAccessBeforeTheBody: a call that may not use the API is refused before its body is read.
+// TestAPIAccessBeforeTheBody checks that a call that may not use the API is refused before its body
+// is read.
 func TestAPIAccessBeforeTheBody(t *testing.T) {
 	_, address := refusingAPI(t)
 	w := newWire(t, address)
@@ -42,8 +44,8 @@ func TestAPIAccessBeforeTheBody(t *testing.T) {
 	requireRefusal(t, w, true)
 }
 
-// TestAPIRefusalsArrive: each refused call is answered, whatever has come of its body and whatever
-// has come behind that.
+// TestAPIRefusalsArrive checks that each refused call gets its answer, however much of its body has
+// come and whatever follows it.
 func TestAPIRefusalsArrive(t *testing.T) {
 	const head = "POST /v1/api/clients/ HTTP/1.1\r\nHost: h\r\n"
 	client := `{"ip_address":"192.0.2.1","capacity":1,"rate_per_second":1}`
@@ -82,7 +84,8 @@ func TestAPIRefusalsArrive(t *testing.T) {
 	})
 }
 
-// TestAPIInTheAccessLog: a call has its line, with the client that a trusted proxy tells.
+// TestAPIInTheAccessLog checks that a call has its line, with the client address from a trusted
+// proxy.
 func TestAPIInTheAccessLog(t *testing.T) {
 	var log logLines
 	o := testOptions("http://" + closedPort(t))
@@ -96,8 +99,8 @@ func TestAPIInTheAccessLog(t *testing.T) {
 	}
 }
 
-// TestAPIAnswerThatIsNotRead: a client that takes nothing of an answer of the API loses its
-// connection after body_timeout, also where the rest of its body had to be dropped first.
+// TestAPIAnswerThatIsNotRead checks that a client that reads nothing of an API answer loses its
+// connection after body_timeout, even if the rest of its body had to be dropped first.
 func TestAPIAnswerThatIsNotRead(t *testing.T) {
 	for name, body := range map[string]string{
 		"without a body": "\r\n", "chunked": "Transfer-Encoding: chunked\r\n\r\n1\r\n!\r\n0\r\n\r\n",
@@ -118,5 +121,64 @@ func TestAPIAnswerThatIsNotRead(t *testing.T) {
 			}
 			eventually(t, "the connection to end", func() bool { return metric(p, "lb_connections") == "0" })
 		})
+	}
+}
+
+// TestAPIAfterALongPause has a deadline left on the connection by a proxied request run out before
+// the API answers there.
+func TestAPIAfterALongPause(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(echoAPI)
+	o.Server.BodyTimeout = 50 * time.Millisecond
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.receive("GET")
+	time.Sleep(3 * o.Server.BodyTimeout) // the pause is what is tested
+	w.send("GET /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
+	if got := w.receive("GET"); got.StatusCode != 201 {
+		t.Errorf("got %d, want 201", got.StatusCode)
+	}
+}
+
+func TestAPIHead(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(echoAPI)
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	for range 2 {
+		w.send("HEAD /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := w.receive("HEAD"); got.StatusCode != 201 || got.ContentLength != int64(len("/v1/api/x ")) {
+			t.Errorf("got %d, Content-Length %d", got.StatusCode, got.ContentLength)
+		}
+	}
+}
+
+// TestAPIResponseGainsDate checks that an API answer has the fields that the API sets, and Date.
+func TestAPIResponseGainsDate(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") })
+	_, address := startProxy(t, o)
+	got := talk(t, address, get("/v1/api/"))
+	if names := fieldNames(t, got); !slices.Equal(names, []string{"Date", "Content-Length", "Connection"}) || !strings.HasSuffix(got, "ok") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestPanicEndsOneConnection checks that a panic ends its own connection, and neither the others
+// nor the process.
+func TestPanicEndsOneConnection(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })
+	_, address := startProxy(t, o)
+	other := newWire(t, address)
+	for range 3 {
+		if got := talk(t, address, "GET /v1/api/ HTTP/1.1\r\nHost: h\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 500 ") {
+			t.Errorf("got %q", got)
+		}
+		other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := other.receive("GET"); got.StatusCode != 200 || got.Close {
+			t.Errorf("another client got %d, close: %v", got.StatusCode, got.Close)
+		}
 	}
 }

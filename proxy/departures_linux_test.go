@@ -12,8 +12,8 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// TestClientLeavesASilentBackend has the client go away while the backend is at
-// work. The backend must hear of it within 2 s, at whatever point it is silent.
+// TestClientLeavesASilentBackend has the client go away while the backend is at work. The backend
+// must hear of it within 2 s, at whatever point it is silent.
 func TestClientLeavesASilentBackend(t *testing.T) {
 	upload := "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"
 	whole := upload + strings.Repeat("u", 100_000)
@@ -97,8 +97,8 @@ func TestPatientClients(t *testing.T) {
 	}
 }
 
-// TestResponseTimeoutWhileWatched holds the timeout to the pool's value, whether
-// the client is watched before it is over or not.
+// TestResponseTimeoutWhileWatched holds the timeout to the pool's value, whether the client is
+// watched before it is over or not.
 func TestResponseTimeoutWhileWatched(t *testing.T) {
 	for _, timeout := range []time.Duration{200 * time.Millisecond, 1500 * time.Millisecond} {
 		for _, length := range []int{0, 100_000} {

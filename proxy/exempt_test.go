@@ -27,8 +27,8 @@ func TestExemptConfigValidate(t *testing.T) {
 	}
 }
 
-// exemptOptions are those of a proxy with an empty bucket behind it, before a backend
-// that tells of limits of its own.
+// exemptOptions are those of a proxy with an empty bucket behind it, before a backend that tells of
+// limits of its own.
 func exemptOptions(t *testing.T, l *limiter.Limiter) Options {
 	o := testOptions(startRawBackend(t, answerAll(ownLimits+"\r\nok")))
 	o.Limiter = l
@@ -72,7 +72,7 @@ func TestExempt(t *testing.T) {
 	}
 }
 
-// TestExemptByOneRule: a method or a path is enough, and none of either is no rule.
+// TestExemptByOneRule checks that a method or a path is enough, and that no rule exempts nothing.
 func TestExemptByOneRule(t *testing.T) {
 	for _, test := range []struct {
 		config                    ExemptConfig
@@ -94,8 +94,8 @@ func TestExemptByOneRule(t *testing.T) {
 	}
 }
 
-// TestExemptIsUnderWay: exempt requests and others share max_in_flight, which is all
-// that is known of the former.
+// TestExemptIsUnderWay checks that exempt requests count towards max_in_flight, and towards no
+// other limit.
 func TestExemptIsUnderWay(t *testing.T) {
 	release, entered := make(chan bool), make(chan bool, 10)
 	o := testOptions(startHoldingBackend(t, entered, release))
@@ -138,8 +138,8 @@ func TestExemptIsUnderWay(t *testing.T) {
 	waitMetrics(t, p, map[string]float64{"lb_limited_total": 2})
 }
 
-// TestExemptInShadowMode: nothing would have been rejected, so nothing is counted or
-// logged as such.
+// TestExemptInShadowMode checks that an exempt request, which no limit would have rejected, is not
+// counted or logged as such.
 func TestExemptInShadowMode(t *testing.T) {
 	var log logLines
 	release, entered := make(chan bool), make(chan bool, 10)

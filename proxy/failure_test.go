@@ -1,23 +1,23 @@
 package proxy
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"regexp"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
 
-// failure is a way to fail and what the client is to see of it.
+// failure is a way to fail, and what the client must see.
 type failure struct {
 	name    string
 	backend func(t *testing.T) string // nil: one that works
@@ -26,45 +26,6 @@ type failure struct {
 	before  string // sent, and its response dropped, first
 	reason  string
 	status  int
-}
-
-func rawAnswer(response string) func(*testing.T) string {
-	return func(t *testing.T) string {
-		return startRawBackend(t, func(conn net.Conn) {
-			if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
-				_, _ = io.WriteString(conn, response)
-			}
-		})
-	}
-}
-
-// silentBackend reads and never answers.
-func silentBackend(t *testing.T) string {
-	return startRawBackend(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-}
-
-// fullBackend listens with a queue that is full, so that connecting takes for ever.
-func fullBackend(t *testing.T) string {
-	fd, address := bind(t)
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 { // the queue holds one more than it says
-		if conn, err := net.DialTimeout("tcp", address, 50*time.Millisecond); err == nil {
-			t.Cleanup(func() { conn.Close() })
-		}
-	}
-	return "http://" + address
-}
-
-// shortTimeouts are short enough to wait for, and long enough that a busy machine
-// does not run into one that is not meant.
-func shortTimeouts(o *Options) {
-	pool := o.Pools["main"]
-	pool.Timeouts = upstream.TimeoutConfig{Connect: 100 * time.Millisecond, ResponseHeader: 250 * time.Millisecond}
-	o.Pools["main"] = pool
-	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
-	o.Server.BodyTimeout = 500 * time.Millisecond
 }
 
 var failures = []failure{
@@ -152,8 +113,8 @@ var badResponses = []string{
 	"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
 }
 
-// TestFailures holds each reason to its status, its body and its metric. No
-// answer may tell where the backends are.
+// TestFailures holds each reason to its status, its body and its metric. No answer may tell where
+// the backends are.
 func TestFailures(t *testing.T) {
 	all := failures
 	for _, response := range badResponses {
@@ -185,31 +146,10 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-func checkProblem(t *testing.T, got answer, status int, reason, backend string) {
-	t.Helper()
-	var problem struct {
-		Type, Title, Reason, Detail string
-		Status                      int
-	}
-	if err := json.Unmarshal(got.body, &problem); err != nil {
-		t.Fatalf("status %d, body %q: %v", got.StatusCode, got.body, err)
-	}
-	if got.StatusCode != status || problem.Status != status || problem.Reason != reason {
-		t.Errorf("got %d, body %s, want %d %s", got.StatusCode, got.body, status, reason)
-	}
-	if ct := got.Header.Get("Content-Type"); ct != "application/problem+json" {
-		t.Errorf("Content-Type: %q", ct)
-	}
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(backend, "http://"))
-	if strings.Contains(string(got.body), port) {
-		t.Errorf("the body tells the backend's port %s: %s", port, got.body)
-	}
-}
-
 func TestNoBackend(t *testing.T) {
 	url := startBackend(t, mirror)
 	p, address := startProxy(t, testOptions(url))
-	pool := p.pools[0]
+	pool := p.pools[0] // marked here: health checks would do so at a pace of their own
 	backend := backendOf(t, pool, strings.TrimPrefix(url, "http://"))
 	pool.Mark(backend, upstream.Down, true)
 	w := newWire(t, address)
@@ -222,63 +162,142 @@ func TestNoBackend(t *testing.T) {
 	}
 }
 
-// TestBackendConnectionsAreBounded holds one request at the backend, which may
-// have one connection.
-func TestBackendConnectionsAreBounded(t *testing.T) {
-	release, entered := make(chan bool), make(chan bool)
-	o := testOptions(startRawBackend(t, func(conn net.Conn) {
-		in := bufio.NewReader(conn)
-		for {
-			if _, err := readRequestHeader(in); err != nil {
-				return
-			}
-			entered <- true
-			<-release
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		}
-	}))
-	o.Pools["main"].Backends[0].MaxConnections = 1
-	p, address := startProxy(t, o)
-	first, second := newWire(t, address), newWire(t, address)
-	first.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	<-entered
-	second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	checkProblem(t, second.receive("GET"), 503, "overloaded", "http://-:-")
-	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "overloaded") == "1" })
-	release <- true
-	first.receive("GET")
-	waitIdle(t, p)
-	second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	<-entered
-	release <- true
-	if got := second.receive("GET"); got.StatusCode != 200 {
-		t.Errorf("got %d when the connection is free again", got.StatusCode)
+// As a client sees one: the body for all but HEAD, and no word of the backend.
+func TestProblemResponse(t *testing.T) {
+	_, address := startProxy(t, testOptions("http://127.0.0.1:1"))
+	answer := reason.ConnectFailed.Answer()
+	want := string(answer.Head) + "Connection: close\r\n\r\n"
+	if got := withoutDate(talk(t, address, get("/"))); got != want+string(answer.Body) {
+		t.Errorf("GET: got %q", got)
+	}
+	if got := withoutDate(talk(t, address, strings.Replace(get("/"), "GET", "HEAD", 1))); got != want {
+		t.Errorf("HEAD: got %q", got)
+	}
+	if got := talk(t, address, withHost("CONNECT a:1 HTTP/1.1")); !strings.Contains(got, "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n") {
+		t.Errorf("CONNECT: got %q", got)
 	}
 }
 
-func TestClientConnectionsAreBounded(t *testing.T) {
-	o := testOptions(startBackend(t, mirror))
-	o.Server.MaxConnections = 2
-	var log logLines
-	o.Access, o.Log = AccessErrors, zerolog.New(&log)
-	p, address := startProxy(t, o)
-	first, second := newWire(t, address), newWire(t, address)
-	for _, w := range []*rawClient{first, second} {
-		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-		w.receive("GET")
-	}
-	third := newWire(t, address)
-	checkProblem(t, third.receive("GET"), 503, "overloaded", "http://-:-")
-	third.mustEnd()
-	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "overloaded") == "1" })
-	eventually(t, "the line of the access log", func() bool { return len(log.parsed(t)) == 1 })
-	checkLine(t, log.parsed(t)[0], map[string]any{"client": "127.0.0.1", "address": "127.0.0.1", "status": 503., "reason": "overloaded",
-		"level": "error", "method": nil, "path": nil, "pool": nil, "duration_ms": brief, "bytes_in": 0., "bytes_out": interval{200, 400}})
-	first.Close()
-	eventually(t, "the connection to be counted off", func() bool { return metric(p, "lb_connections") == "1" })
-	fourth := newWire(t, address)
-	fourth.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	if got := fourth.receive("GET"); got.StatusCode != 200 {
-		t.Errorf("got %d when a connection is free again", got.StatusCode)
+// A refusal to HEAD has no body either, when it was the guard that found the fault.
+func TestRefusalOfHead(t *testing.T) {
+	_, address := startProxy(t, testOptions("http://127.0.0.1:1"))
+	for _, request := range []string{"HEAD / HTTP/1.1\nHost: a\r\n\r\n", withHost("HEAD / HTTP/1.2"), withHost("HEAD / HTTP/1.1", "A b: c")} {
+		if got := talk(t, address, request); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.HasSuffix(got, "Connection: close\r\n\r\n") {
+			t.Errorf("%q: got %q", request, got)
+		}
 	}
 }
+
+// fieldNames lists the names in a response's header, in order.
+func fieldNames(t *testing.T, response string) (names []string) {
+	t.Helper()
+	header, _, ok := strings.Cut(response, "\r\n\r\n")
+	if !ok {
+		t.Fatalf("no header: %q", response)
+	}
+	for _, line := range strings.Split(header, "\r\n")[1:] {
+		name, _, _ := strings.Cut(line, ":")
+		names = append(names, name)
+	}
+	return names
+}
+
+// TestOurErrorsSayWhatWeMean checks the fields of the balancer's own answers: no Server, one Date,
+// nothing that is not for the client.
+func TestOurErrorsSayWhatWeMean(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.Server.MaxBodySize = 10
+	o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}}
+	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })
+	_, address := startProxy(t, o)
+	plain := []string{"Content-Type", "Content-Length", "Date", "Connection"}
+	for _, test := range []struct {
+		request string
+		status  int
+		want    []string
+	}{
+		{withHost("GET /a#b HTTP/1.1"), 400, plain},
+		{"GET\r\n\r\n", 400, plain},
+		{"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, plain}, // the beginning of TLS
+		{get("/b"), 404, plain},
+		{"GET /b HTTP/1.0\r\n\r\n", 404, plain},
+		{withHost("CONNECT a:1 HTTP/1.1"), 405, []string{"Content-Type", "Content-Length", "Date", "Allow", "Connection"}},
+		{withHost("POST /a HTTP/1.1", "Content-Length: 11"), 413, plain},
+		{withHost("GET /a HTTP/1.1", "A: "+strings.Repeat("a", 17<<10)), 431, plain},
+		{get("/v1/api/"), 500, plain},
+	} {
+		got := talk(t, address, test.request)
+		if names := fieldNames(t, got); !strings.HasPrefix(got, fmt.Sprintf("HTTP/1.1 %d ", test.status)) || !slices.Equal(names, test.want) {
+			t.Errorf("%.60q: got %.20q with %q, want %d with %q", test.request, got, names, test.status, test.want)
+		}
+	}
+}
+
+// TestDateOfOwnAnswers checks that each answer given without a backend has one Date, the time of
+// the answer.
+func TestDateOfOwnAnswers(t *testing.T) {
+	open := func(*Options) {}
+	for _, test := range []struct {
+		name, request string
+		status        int
+		change        func(*Options)
+	}{
+		{"not parsed", "GET\r\n\r\n", 400, open},
+		{"bad request", withHost("GET /a#b HTTP/1.1"), 400, open},
+		{"expectation", withHost("POST / HTTP/1.1", "Expect: b"), 417, open},
+		{"limited", get("/"), 429, func(o *Options) { o.Limiter = limits(1, 0.0001) }},
+		{"no route", get("/"), 404, func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }},
+		{"no PROXY header", get("/"), 400, func(o *Options) {
+			o.Server.ProxyProtocol, o.Server.TrustedProxies = true, prefixes("127.0.0.1")
+		}},
+		{"one connection too many", "", 503, func(o *Options) { o.Server.MaxConnections = 1 }},
+		{"late response", get("/slow"), 504, func(o *Options) {
+			pool := o.Pools["main"]
+			pool.Timeouts.ResponseHeader = 50 * time.Millisecond
+			o.Pools["main"] = pool
+		}},
+		{"API", get("/v1/api/"), 200, func(o *Options) { o.API = apiOf(func(*fasthttp.RequestCtx) {}) }},
+		{"API with a Date", get("/v1/api/"), 200, func(o *Options) {
+			o.API = apiOf(func(ctx *fasthttp.RequestCtx) { ctx.Response.Header.Set("Date", "never") })
+		}},
+		{"API that starts its answer over", get("/v1/api/"), 200, func(o *Options) {
+			o.API = apiOf(func(ctx *fasthttp.RequestCtx) { ctx.Response.Reset() })
+		}},
+		{"API for others", get("/v1/api/"), 403, func(o *Options) {
+			o.API = apiOf(echoAPI)
+			o.API.MayUse = func(ctx *fasthttp.RequestCtx) bool { ctx.SetStatusCode(403); return false }
+		}},
+		{"broken API", get("/v1/api/"), 500, func(o *Options) { o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") }) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			o := testOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/slow" {
+					<-r.Context().Done()
+				}
+			}))
+			test.change(&o)
+			_, address := startProxy(t, o)
+			first := newWire(t, address) // a limit, and a place, of 1
+			first.send(withHost("GET / HTTP/1.1"))
+			first.receive("GET")
+			w := newWire(t, address)
+			before := time.Now().Add(-2 * time.Second) // the API's is up to a second old
+			w.send(test.request)
+			got := w.receive("GET")
+			after := time.Now()
+			dates := got.Header["Date"]
+			if got.StatusCode != test.status || len(dates) != 1 {
+				t.Fatalf("got %d with the dates %q, want %d with one", got.StatusCode, dates, test.status)
+			}
+			if at, err := time.Parse(http.TimeFormat, dates[0]); err != nil || at.Before(before) || at.After(after) {
+				t.Errorf("Date %q, %v, want one between %v and %v", dates[0], err, before, after)
+			}
+		})
+	}
+}
+
+var dateLine = regexp.MustCompile(`\r\nDate: [^\r]* GMT\r\n`)
+
+// withoutDate takes the Date off an answer of the balancer's own.
+func withoutDate(answer string) string { return dateLine.ReplaceAllString(answer, "\r\n") }

@@ -1,80 +1,14 @@
 package proxy
 
 import (
-	"bufio"
-	"io"
-	"net"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"loadbalancer/proxy/message"
 )
 
-// lines joins the lines of a header and ends it.
-func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n\r\n" }
-
-// withHost is lines with a Host behind the first.
-func withHost(l ...string) string {
-	return lines(append([]string{l[0], "Host: example.com"}, l[1:]...)...)
-}
-
-// startCountingBackend answers each request with 200, and counts the bytes that
-// come, whether they are a request or not.
-func startCountingBackend(t testing.TB) (url string, seen *atomic.Int64) {
-	seen = new(atomic.Int64)
-	return startRawBackend(t, func(conn net.Conn) {
-		in := bufio.NewReader(io.TeeReader(conn, countWriter{seen}))
-		for {
-			if _, _, err := readRequest(in); err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		}
-	}), seen
-}
-
-type countWriter struct{ n *atomic.Int64 }
-
-func (w countWriter) Write(p []byte) (int, error) {
-	w.n.Add(int64(len(p)))
-	return len(p), nil
-}
-
-// status sends a request on a connection of its own and returns the status of the
-// answer. Where that is an error of ours, the connection has to end with it.
-func status(t *testing.T, address, request string) int {
-	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	r := bufio.NewReader(conn)
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.ReadResponse(r, nil)
-	if err != nil {
-		t.Fatalf("%.200q: %v", request, err)
-	}
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		t.Fatalf("%.200q: %v", request, err)
-	}
-	if answer.StatusCode >= 400 {
-		if !answer.Close {
-			t.Errorf("%.200q: %d without Connection: close", request, answer.StatusCode)
-		}
-		if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
-			t.Errorf("%.200q: behind the answer came %q, %v", request, rest, err)
-		}
-	}
-	return answer.StatusCode
-}
-
-// TestGuard has each request answered on its own connection. Those that are
-// refused end it, and not a byte of them comes to the backend.
+// TestGuard has each request answered on its own connection. Those that are refused end it, and not
+// a byte of them comes to the backend.
 func TestGuard(t *testing.T) {
 	url, seen := startCountingBackend(t)
 	_, address := startProxy(t, testOptions(url))
@@ -239,5 +173,31 @@ func TestMaxBodySize(t *testing.T) {
 		if reached := seen.Load() > before; reached != (want == 200) {
 			t.Errorf("%q: reached the backend: %v", request, reached)
 		}
+	}
+}
+
+// A slow client is served, whatever its request looks like at any time.
+func TestSlowRequestLines(t *testing.T) {
+	_, address := startProxy(t, testOptions(startRawBackend(t, answerAll(lines("HTTP/1.1 200 OK", "Content-Length: 0")))))
+	for _, line := range []string{
+		"GET / HTTP/1.1", "GET / HTTP/1.0", "\r\nGET //a?b HTTP/1.1", "get http://example.com:80?a HTTP/1.1", "OPTIONS * HTTP/1.1",
+		strings.Repeat("A", message.MaxMethod) + " / HTTP/1.1", "!#$%&'*+-.^_`|~ /!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~ HTTP/1.1",
+	} {
+		w := newWire(t, address)
+		for range 2 { // the second on a connection that has served
+			for _, c := range []byte(withHost(line, "Connection: keep-alive")) {
+				w.send(string(c))
+			}
+			if got := w.receive("GET"); got.StatusCode != 200 {
+				t.Errorf("%q: got %d", line, got.StatusCode)
+			}
+		}
+	}
+	w := newWire(t, address)
+	for _, c := range []byte(lines("CONNECT a:443 HTTP/1.1", "Host: a:443")) {
+		w.send(string(c))
+	}
+	if got := w.receive("GET"); got.StatusCode != 405 {
+		t.Errorf("CONNECT: got %d, want 405", got.StatusCode)
 	}
 }

@@ -1,9 +1,14 @@
 package proxy
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/valyala/fasthttp"
 
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/message"
@@ -157,4 +162,133 @@ func forwardedFor(t *testing.T, lines ...string) message.Forwarded {
 		t.Fatalf("%q is refused", header)
 	}
 	return f
+}
+
+// FuzzForwardedAddr compares the reader of X-Forwarded-For with netip's: it accepts nothing that is
+// no address once port and brackets are off.
+func FuzzForwardedAddr(f *testing.F) {
+	for _, addr := range []string{"192.0.2.1", "192.0.2.1:80", "[::1]:80", "::ffff:192.0.2.1", "fe80::1%eth0", "[", "[]", ":", "a"} {
+		f.Add(addr)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := parseForwardedAddr([]byte(text))
+		if !ok {
+			if _, err := netip.ParseAddr(text); err == nil && len(text) <= 60 {
+				t.Errorf("%q is an address", text)
+			}
+			return
+		}
+		if !got.IsValid() || got.Is4In6() || got.Zone() != "" {
+			t.Errorf("%q: %v is not in its plain form", text, got)
+		}
+	})
+}
+
+func TestPrefix(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.1.2.3": "10.1.2.3/32", "10.1.2.3/8": "10.0.0.0/8", "::1": "::1/128", "2001:db8::1/32": "2001:db8::/32",
+		"::ffff:10.0.0.1": "10.0.0.1/32", "::ffff:10.0.0.0/104": "10.0.0.0/8", "0.0.0.0/0": "0.0.0.0/0",
+	} {
+		var p Prefix
+		if err := p.UnmarshalText([]byte(text)); err != nil || p.Prefix != netip.MustParsePrefix(want) {
+			t.Errorf("%s: got %s, %v, want %s", text, p, err, want)
+		}
+	}
+	for _, text := range []string{"/", "a", "localhost", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0", "10.0.0.0/8/8", "fe80::1%eth0/64", "10.0.0.1:80"} {
+		p := prefixes("10.0.0.1")[0]
+		if err := p.UnmarshalText([]byte(text)); err == nil || err.Error() != allowedPrefix {
+			t.Errorf("%q: got %s, %v", text, p, err)
+		}
+	}
+	p := prefixes("10.0.0.1")[0]
+	if err := p.UnmarshalText(nil); err != nil || p != (Prefix{}) {
+		t.Errorf("an empty text: got %s, %v", p, err)
+	}
+}
+
+// requestFrom is a request as a listener without a guard gets it.
+func requestFrom(t *testing.T, peer net.Addr, fields string) *fasthttp.RequestCtx {
+	t.Helper()
+	var request fasthttp.Request
+	if err := request.Header.Read(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n"))); err != nil {
+		t.Fatal(err)
+	}
+	var ctx fasthttp.RequestCtx
+	ctx.Init(&request, peer, nil)
+	return &ctx
+}
+
+// trustIn trusts some addresses.
+func trustIn(trusted ...string) *Trust {
+	c := DefaultServerConfig()
+	c.TrustedProxies = prefixes(trusted...)
+	return NewTrust(c)
+}
+
+func TestFromThisMachine(t *testing.T) {
+	trust := trustIn("127.0.0.2", "10.0.0.0/8")
+	for peer, want := range map[string]bool{
+		"127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true,
+		"192.0.2.1": false, "10.0.0.1": false, "2001:db8::1": false, "::ffff:192.0.2.1": false, "0.0.0.0": false, "::": false,
+		"127.0.0.2": false, "::ffff:127.0.0.2": false,
+	} {
+		if got := trust.FromThisMachine(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}, "")); got != want {
+			t.Errorf("%s: got %v", peer, got)
+		}
+	}
+	for trusted, want := range map[string]bool{"127.0.0.2": true, "127.0.0.1": false, "127.0.0.0/8": false} {
+		if got := trustIn(trusted).FromThisMachine(requestFrom(t, &net.UnixAddr{Net: "unix"}, "")); got != want {
+			t.Errorf("a unix socket where %s is trusted: got %v", trusted, got)
+		}
+	}
+}
+
+func TestClientAddress(t *testing.T) {
+	trust := trustIn("10.0.0.0/8")
+	for _, tt := range []struct{ peer, fields, want string }{
+		{"192.0.2.1", "", "192.0.2.1"},
+		{"::ffff:192.0.2.1", "", "192.0.2.1"},
+		{"192.0.2.1", "X-Forwarded-For: 203.0.113.1\r\n", "192.0.2.1"},
+		{"10.0.0.1", "", "10.0.0.1"},
+		{"10.0.0.1", "X-Forwarded-For: 203.0.113.1\r\n", "203.0.113.1"},
+		{"10.0.0.1", "X-Forwarded-For: 198.51.100.1\r\nx-forwarded-for: 203.0.113.1, 10.0.0.2\r\n", "203.0.113.1"},
+		{"10.0.0.1", strings.Repeat("X-Forwarded-For: 203.0.113.1\r\n", 9), "10.0.0.1"}, // the guard refuses as many
+	} {
+		if got := trust.ClientAddress(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(tt.peer), Port: 1}, tt.fields)); got.String() != tt.want {
+			t.Errorf("from %s with %q: got %s, want %s", tt.peer, tt.fields, got, tt.want)
+		}
+	}
+}
+
+func TestClientAddressByAnotherField(t *testing.T) {
+	c := DefaultServerConfig()
+	c.TrustedProxies, c.ClientIPHeader = prefixes("10.0.0.0/8"), "CF-Connecting-IP"
+	trust := NewTrust(c)
+	const both = "X-Forwarded-For: 198.51.100.1\r\nCF-Connecting-IP: 203.0.113.1\r\n"
+	for peer, want := range map[string]string{"10.0.0.1": "203.0.113.1", "192.0.2.1": "192.0.2.1"} {
+		if got := trust.ClientAddress(requestFrom(t, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1}, both)); got.String() != want {
+			t.Errorf("from %s: got %s, want %s", peer, got, want)
+		}
+	}
+}
+
+// On the proxy's own listener a PROXY header gives the client's address, and the peer counts as one
+// of another machine.
+func TestCallerBehindProxyProtocol(t *testing.T) {
+	for header, want := range map[string]string{
+		"PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\n": "203.0.113.1 false",
+		"PROXY TCP4 127.0.0.1 127.0.0.1 4711 80\r\n":   "127.0.0.1 false",
+		"PROXY UNKNOWN\r\n":                            "127.0.0.1 false",
+	} {
+		o := testOptions("http://127.0.0.1:1")
+		o.Server.TrustedProxies, o.Server.ProxyProtocol = prefixes("127.0.0.1"), true
+		trust := NewTrust(o.Server)
+		o.API = apiOf(func(ctx *fasthttp.RequestCtx) {
+			fmt.Fprint(ctx, trust.ClientAddress(ctx), " ", trust.FromThisMachine(ctx))
+		})
+		_, address := startProxy(t, o)
+		if got := talk(t, address, header+get("/v1/api/")); !strings.HasSuffix(got, "\r\n\r\n"+want) {
+			t.Errorf("%q: got %q, want %s", header, got, want)
+		}
+	}
 }

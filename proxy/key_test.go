@@ -10,33 +10,8 @@ import (
 	"loadbalancer/limiter"
 )
 
-// partner is the client that keyLimits registers, and partnerKey its API key.
-var partner = limiter.ID{Name: "partner"}
-
-const partnerKey = "Secret k3y/=="
-
-// keyLimits returns a limiter that looks for keys in a field, and knows one. A client without a key
-// gets one request through.
-func keyLimits(header string, terms limiter.Terms) *limiter.Limiter {
-	c := limiter.DefaultConfig()
-	c.APIKeyHeader, c.Default.Limit = header, limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}
-	l := limiter.New(c)
-	l.Set(limiter.Registration{ID: partner, Key: limiter.DigestKey([]byte(partnerKey)), Terms: terms})
-	return l
-}
-
-// allowed returns how many requests of the client have passed.
-func allowed(t *testing.T, l *limiter.Limiter, id limiter.ID) int64 {
-	t.Helper()
-	u, ok := l.Usage(id)
-	if !ok {
-		t.Fatalf("%s is not registered", id)
-	}
-	return u.Allowed
-}
-
-// TestKeyIdentifies tells by whom each request counts, and wants the fields at the
-// backend as they came, though Connection names them.
+// TestKeyIdentifies tells by whom each request counts, and wants the fields at the backend as they
+// came, though Connection names them.
 func TestKeyIdentifies(t *testing.T) {
 	longest := strings.Repeat("k", limiter.MaxKeySize)
 	for _, test := range []struct {
@@ -92,8 +67,8 @@ func TestKeyIdentifies(t *testing.T) {
 	}
 }
 
-// TestDisguisedKeys are refused: a backend that reads names like a CGI would take the
-// client for another one than the limiter does.
+// TestDisguisedKeys are refused: a backend that reads names like a CGI would take the client for
+// another one than the limiter does.
 func TestDisguisedKeys(t *testing.T) {
 	for header, names := range map[string][]string{
 		"X-API-Key":     {"X_API_Key", "x_api-key", "X-API_KEY"},
@@ -127,8 +102,8 @@ func TestDisguisedKeys(t *testing.T) {
 	}
 }
 
-// TestTwoKeys are refused: a client must not get at the limit of its address by a key
-// that only the backend understands.
+// TestTwoKeys are refused: a client must not get at the limit of its address by a key that only the
+// backend understands.
 func TestTwoKeys(t *testing.T) {
 	for header, requests := range map[string][]string{
 		"X-API-Key": {
@@ -158,8 +133,8 @@ func TestTwoKeys(t *testing.T) {
 	}
 }
 
-// TestKeysStaySecret: neither the log nor a metric nor an answer has one, whatever
-// becomes of the request.
+// TestKeysStaySecret checks that no log line, metric or answer has a key, whatever becomes of the
+// request.
 func TestKeysStaySecret(t *testing.T) {
 	var log logLines
 	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))

@@ -15,12 +15,6 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// underWay returns how many requests of loopback the limiter believes to be under way.
-func underWay(l *limiter.Limiter) int64 {
-	u, _ := l.Usage(loopback)
-	return u.InFlight
-}
-
 // visit is a request at a backend.
 type visit struct {
 	net.Conn
@@ -49,11 +43,6 @@ func answering(response string) func(visit) {
 }
 
 func listening(v visit) { _, _ = io.Copy(io.Discard, v.in) }
-
-const (
-	leaseOK      = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-	leaseNothing = "HTTP/1.1 204 No Content\r\n\r\n"
-)
 
 var leases = []lease{
 	{name: "GET", backend: answering(leaseOK), status: 200, visits: 1},
@@ -99,8 +88,8 @@ var leases = []lease{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
 }
 
-// TestLeases wants one request under way while a backend has it, and none after,
-// whatever became of it.
+// TestLeases wants one request under way while a backend has it, and none after, whatever became of
+// it.
 func TestLeases(t *testing.T) {
 	for _, test := range leases {
 		t.Run(test.name, func(t *testing.T) {
@@ -183,12 +172,17 @@ func TestLeaseOfATunnel(t *testing.T) {
 	openTunnel(t, address)
 }
 
-// TestLeaseOfAPanic: a fault of ours behind the limiter ends it too.
+// TestLeaseOfAPanic checks that a fault behind the limiter releases the lease.
 func TestLeaseOfAPanic(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
-	p, address := startProxy(t, o)
-	p.settings.Load().routes[0].pool = &upstream.Pool{} // pick has nothing to look into
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, address := New(o), ln.Addr().String()
+	p.settings.Load().routes[0].pool = &upstream.Pool{} // pick has nothing to look into: no request makes the road fault
+	serveUntilEnd(t, p, ln)
 	for range 3 {
 		w := newWire(t, address)
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -200,7 +194,7 @@ func TestLeaseOfAPanic(t *testing.T) {
 	}
 }
 
-// TestLimitedHasNoLease: a rejected request is not in flight, and keeps no other out.
+// TestLimitedHasNoLease checks that a rejected request is not in flight, and keeps no other out.
 func TestLimitedHasNoLease(t *testing.T) {
 	o := testOptions(startRawBackend(t, answerAll(leaseOK)))
 	o.Limiter = limitsOf(limiter.Terms{Limit: limiter.Limit{Capacity: 2, RatePerSecond: 0.0001}, MaxInFlight: 1})
@@ -225,23 +219,8 @@ func TestLimitedHasNoLease(t *testing.T) {
 	}
 }
 
-// startHoldingBackend starts a backend that tells of each request and answers it when
-// it is told to.
-func startHoldingBackend(t *testing.T, entered chan<- bool, release <-chan bool) string {
-	return startRawBackend(t, func(conn net.Conn) {
-		for in := bufio.NewReader(conn); ; {
-			if _, err := readRequestHeader(in); err != nil {
-				return
-			}
-			entered <- true
-			<-release
-			_, _ = io.WriteString(conn, leaseOK)
-		}
-	})
-}
-
-// TestTooManyInFlight holds as many requests at the backend as may be there, of many
-// more that come at once.
+// TestTooManyInFlight holds as many requests at the backend as may be there, of many more that come
+// at once.
 func TestTooManyInFlight(t *testing.T) {
 	const most, clients = 5, 50
 	release, entered := make(chan bool), make(chan bool, clients)
@@ -282,8 +261,8 @@ func TestTooManyInFlight(t *testing.T) {
 	})
 }
 
-// TestOneAfterTheOther: a client of one request at a time that has read a whole answer
-// may send the next at once, on whatever connection.
+// TestOneAfterTheOther checks that a client with one request at a time may send the next one, on
+// any connection, as soon as it has read a whole answer.
 func TestOneAfterTheOther(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}}

@@ -19,8 +19,8 @@ var (
 	labelPair  = regexp.MustCompile(`^([a-z_]+)="((?:[^"\\\n]|\\["\\n])*)"(,|$)`)
 )
 
-// parseMetrics reads the Prometheus text format strictly and returns the values by
-// series. Each family has its HELP and TYPE once, right before its samples.
+// parseMetrics reads the Prometheus text format strictly and returns the values by series. Each
+// family has its HELP and TYPE once, right before its samples.
 func parseMetrics(t *testing.T, text string) map[string]float64 {
 	t.Helper()
 	values, types, family, help := map[string]float64{}, map[string]string{}, "", ""
@@ -76,8 +76,8 @@ func metricsOf(t *testing.T, p *Proxy) map[string]float64 {
 	return parseMetrics(t, b.String())
 }
 
-// waitMetrics waits until the metrics are as wanted: a request is counted after
-// its response is sent.
+// waitMetrics waits until the metrics are as wanted: a request is counted after its response is
+// sent.
 func waitMetrics(t *testing.T, p *Proxy, want map[string]float64) {
 	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
@@ -176,7 +176,7 @@ func TestMetricsAddUp(t *testing.T) {
 		`lb_backend_in_flight{pool="main",backend="` + backend + `"}`:                 0,
 		`lb_connections`: 0,
 	})
-	dead := p.pools[0]
+	dead := p.pools[0] // marked here: health checks would do so at a pace of their own
 	dead.Mark(backendOf(t, dead, "127.0.0.1:2"), upstream.Down, true)
 	waitMetrics(t, p, map[string]float64{`lb_backend_up{pool="dead",backend="127.0.0.1:1"}`: 1, `lb_backend_up{pool="dead",backend="127.0.0.1:2"}`: 0})
 }

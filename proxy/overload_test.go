@@ -1,12 +1,18 @@
 package proxy
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
 )
@@ -21,9 +27,8 @@ type customer struct {
 	took         time.Duration
 }
 
-// TestOverload has twenty clients with different limits, most of which want
-// three times what they may have. What reaches the backend, by its own log, is
-// what each was sold.
+// TestOverload has twenty clients with different limits, most of which want three times what they
+// may have. What reaches the backend, by its own log, is what each was sold.
 func TestOverload(t *testing.T) {
 	run := 3 * time.Second
 	if *long {
@@ -65,9 +70,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// overload sends as many requests as the capacity at once, then more at the
-// client's pace, and ends when the time is over and the bucket, if the client
-// wants more than its limit, empty.
+// overload sends as many requests as the capacity at once, then more at the client's pace, and ends
+// when the time is over and the bucket, if the client wants more than its limit, empty.
 func (c *customer) overload(t *testing.T, w *rawClient, run time.Duration) {
 	start := time.Now()
 	for {
@@ -108,4 +112,93 @@ func (c *customer) judge(t *testing.T, logged int) {
 	if c.pace < c.limit.RatePerSecond && c.passed != c.sent {
 		t.Errorf("%s: %d of %d passed, though all are within the limit", c.addr, c.passed, c.sent)
 	}
+}
+
+// TestBackendConnectionsAreBounded holds one request at the backend, which may have one connection.
+func TestBackendConnectionsAreBounded(t *testing.T) {
+	release, entered := make(chan bool), make(chan bool)
+	o := testOptions(startRawBackend(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for {
+			if _, err := readRequestHeader(in); err != nil {
+				return
+			}
+			entered <- true
+			<-release
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	}))
+	o.Pools["main"].Backends[0].MaxConnections = 1
+	p, address := startProxy(t, o)
+	first, second := newWire(t, address), newWire(t, address)
+	first.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-entered
+	second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	checkProblem(t, second.receive("GET"), 503, "overloaded", "http://-:-")
+	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "overloaded") == "1" })
+	release <- true
+	first.receive("GET")
+	waitIdle(t, p)
+	second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-entered
+	release <- true
+	if got := second.receive("GET"); got.StatusCode != 200 {
+		t.Errorf("got %d when the connection is free again", got.StatusCode)
+	}
+}
+
+func TestClientConnectionsAreBounded(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.Server.MaxConnections = 2
+	var log logLines
+	o.Access, o.Log = AccessErrors, zerolog.New(&log)
+	p, address := startProxy(t, o)
+	first, second := newWire(t, address), newWire(t, address)
+	for _, w := range []*rawClient{first, second} {
+		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		w.receive("GET")
+	}
+	third := newWire(t, address)
+	checkProblem(t, third.receive("GET"), 503, "overloaded", "http://-:-")
+	third.mustEnd()
+	eventually(t, "lb_errors_total", func() bool { return errorsWith(p, "overloaded") == "1" })
+	eventually(t, "the line of the access log", func() bool { return len(log.parsed(t)) == 1 })
+	checkLine(t, log.parsed(t)[0], map[string]any{"client": "127.0.0.1", "address": "127.0.0.1", "status": 503., "reason": "overloaded",
+		"level": "error", "method": nil, "path": nil, "pool": nil, "duration_ms": brief, "bytes_in": 0., "bytes_out": interval{200, 400}})
+	first.Close()
+	eventually(t, "the connection to be counted off", func() bool { return metric(p, "lb_connections") == "1" })
+	fourth := newWire(t, address)
+	fourth.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	if got := fourth.receive("GET"); got.StatusCode != 200 {
+		t.Errorf("got %d when a connection is free again", got.StatusCode)
+	}
+}
+
+// TestManyRequestsAtOneBackend sends more requests than the 512 connections that fasthttp allows by
+// default.
+func TestManyRequestsAtOneBackend(t *testing.T) {
+	const many = 600
+	var waiting atomic.Int32
+	all := make(chan struct{})
+	_, address := startProxy(t, testOptions(startBackend(t, func(_ http.ResponseWriter, r *http.Request) {
+		if waiting.Add(1) == many {
+			close(all)
+		}
+		select {
+		case <-all:
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Second):
+		}
+	})))
+	var clients sync.WaitGroup
+	for range many {
+		w := newWire(t, address)
+		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		clients.Go(func() {
+			if got, err := w.tryReceive("GET"); err != nil || got.StatusCode != 200 {
+				t.Errorf("%v, %v", got.Response, err)
+			}
+		})
+	}
+	clients.Wait()
 }

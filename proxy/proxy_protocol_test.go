@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -21,98 +21,16 @@ func tellingOptions(backends ...string) Options {
 	return o
 }
 
-// proxyV2 is a PROXY header of version 2, made byte by byte from section 2.2.
-func proxyV2(command, family byte, rest string) string {
-	h := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), command, family)
-	return string(binary.BigEndian.AppendUint16(h, uint16(len(rest)))) + rest
-}
-
+// PROXY headers that tell of 192.0.2.1, and one of version 2 that tells no address.
 const (
-	local, proxied = 0x20, 0x21
-	unspec         = 0x00
-	tcp4, tcp6     = 0x11, 0x21
-
-	proxyV1    = "PROXY TCP4 192.0.2.1 203.0.113.1 4711 80\r\n"
-	v4Block    = "\xc0\x00\x02\x01" + "\xcb\x00\x71\x01" + "\x12\x67\x00\x50"
-	ipv6       = "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"
-	mappedIPv4 = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc0\x00\x02\x01"
-	tlv        = "\x04\x00\x05noop!" // PP2_TYPE_NOOP
+	proxyV1      = "PROXY TCP4 192.0.2.1 203.0.113.1 4711 80\r\n"
+	proxyV2      = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + "\xc0\x00\x02\x01" + "\xcb\x00\x71\x01" + "\x12\x67\x00\x50"
+	proxyV2Local = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 )
-
-func v6Block(source string) string { return source + ipv6 + "\x12\x67\x00\x50" }
 
 // tellForwarded answers with what came as X-Forwarded-For, and the path.
 func tellForwarded(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, strings.Join(r.Header["X-Forwarded-For"], "|"), " ", r.URL.Path)
-}
-
-func TestProxyHeader(t *testing.T) {
-	_, address := startProxy(t, tellingOptions(startBackend(t, tellForwarded)))
-	for _, test := range []struct{ name, header, want string }{
-		{"v1 IPv4", proxyV1, "192.0.2.1"},
-		{"v1 IPv6", "PROXY TCP6 2001:db8::7 2001:db8::8 65535 0\r\n", "2001:db8::7"},
-		{"v1 longest IPv6", "PROXY TCP6 2001:0db8:0000:0000:0000:0000:0000:0007 2001:0db8:0000:0000:0000:0000:0000:0008 65535 65535\r\n", "2001:db8::7"},
-		{"v1 IPv4-mapped", "PROXY TCP6 ::ffff:192.0.2.1 ::ffff:203.0.113.1 4711 80\r\n", "192.0.2.1"},
-		{"v1 unknown", "PROXY UNKNOWN\r\n", "127.0.0.1"},
-		{"v1 unknown, longest", "PROXY UNKNOWN " + strings.Repeat("f", 91) + "\r\n", "127.0.0.1"},
-		{"v2 IPv4", proxyV2(proxied, tcp4, v4Block), "192.0.2.1"},
-		{"v2 IPv6", proxyV2(proxied, tcp6, v6Block(ipv6)), "2001:db8::7"},
-		{"v2 IPv4-mapped", proxyV2(proxied, tcp6, v6Block(mappedIPv4)), "192.0.2.1"},
-		{"v2 with TLVs", proxyV2(proxied, tcp4, v4Block+tlv+tlv), "192.0.2.1"},
-		{"v2 with a broken TLV", proxyV2(proxied, tcp4, v4Block+"\x04\xff\xff"), "192.0.2.1"},
-		{"v2 longest", proxyV2(proxied, tcp4, v4Block+strings.Repeat("x", 4<<10-16-len(v4Block))), "192.0.2.1"},
-		{"v2 local", proxyV2(local, unspec, ""), "127.0.0.1"},
-		{"v2 local with addresses", proxyV2(local, tcp4, v4Block), "127.0.0.1"},
-		{"v2 local with less than addresses", proxyV2(local, tcp6, "abc"), "127.0.0.1"},
-		{"v2 unspecified", proxyV2(proxied, unspec, ""), "127.0.0.1"},
-		{"v2 unspecified with TLVs", proxyV2(proxied, unspec, tlv), "127.0.0.1"},
-		{"v2 unspecified stream", proxyV2(proxied, 0x01, ""), "127.0.0.1"},
-		{"v2 unspecified stream with TLVs", proxyV2(proxied, 0x01, tlv), "127.0.0.1"},
-		{"v2 unspecified datagram", proxyV2(proxied, 0x02, v4Block), "127.0.0.1"},
-		{"v2 unspecified, any transport", proxyV2(proxied, 0x0f, ""), "127.0.0.1"},
-		{"v2 local of an unknown family", proxyV2(local, 0x99, ""), "127.0.0.1"},
-		{"v2 local stream", proxyV2(local, 0x01, "abc"), "127.0.0.1"},
-		{"v2 unix", proxyV2(proxied, 0x31, strings.Repeat("/", 216)), "127.0.0.1"},
-		{"v2 UDP", proxyV2(proxied, 0x12, v4Block), "127.0.0.1"},
-		{"address of a proxy", "PROXY TCP4 10.0.0.1 203.0.113.1 4711 80\r\n", "10.0.0.1"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if got := talk(t, address, test.header+get("/p")); !strings.HasSuffix(got, "\r\n\r\n"+test.want+" /p") {
-				t.Errorf("got %q, want the peer %s", got, test.want)
-			}
-		})
-	}
-}
-
-// TestBadProxyHeader wants 400 for all that a trusted proxy must not send, and no
-// guess at what it meant.
-func TestBadProxyHeader(t *testing.T) {
-	url, seen := startRequestCounter(t)
-	p, address := startProxy(t, tellingOptions(url))
-	headers := []string{
-		"", "\r\n", "\x16\x03\x01", "proxy TCP4 192.0.2.1 203.0.113.1 4711 80\r\n", "PROXY\r\n", "PROXY \r\n", "PROXYUNKNOWN\r\n",
-		"PROXY  TCP4 192.0.2.1 203.0.113.1 4711 80\r\n", "PROXY TCP5 192.0.2.1 203.0.113.1 4711 80\r\n", "PROXY UDP4 192.0.2.1 203.0.113.1 4711 80\r\n",
-		"PROXY TCP4 192.0.2.1 203.0.113.1 4711\r\n", "PROXY TCP4 192.0.2.1 203.0.113.1 4711 80 1\r\n", "PROXY TCP4 192.0.2.1 203.0.113.1 4711 65536\r\n",
-		"PROXY TCP4 192.0.2.01 203.0.113.1 4711 80\r\n", "PROXY TCP4 ::1 ::1 4711 80\r\n", "PROXY TCP6 192.0.2.1 203.0.113.1 4711 80\r\n",
-		"PROXY TCP6 fe80::1%eth0 ::1 4711 80\r\n", "PROXY TCP4 localhost 203.0.113.1 4711 80\r\n", strings.TrimSuffix(proxyV1, "\r\n") + "\n",
-		"PROXY UNKNOWN " + strings.Repeat("f", 92) + "\r\n", " " + proxyV1, "\r\n" + proxyV1, proxyV1 + proxyV1, proxyV1 + proxyV2(local, unspec, ""),
-		proxyV2(0x11, tcp4, v4Block), proxyV2(0x22, tcp4, v4Block), proxyV2(proxied, 0x13, v4Block), proxyV2(proxied, 0x41, v4Block), proxyV2(0x22, 0x01, ""), proxyV2(0x11, 0x01, ""), proxyV2(0x01, unspec, ""),
-		proxyV2(proxied, tcp4, v4Block[:11]), proxyV2(proxied, tcp6, v4Block), proxyV2(proxied, 0x31, v4Block),
-		proxyV2(proxied, tcp4, strings.Repeat("x", 4<<10-16+1)), proxyV2(local, unspec, strings.Repeat("x", 65535)),
-		strings.Replace(proxyV2(local, unspec, ""), "QUIT", "QUIZ", 1),
-	}
-	for _, header := range headers {
-		got := talk(t, address, header+get("/"))
-		if !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Contains(got, "HTTP/1.1 200 ") {
-			t.Errorf("%.60q: got %q", header, got)
-		}
-	}
-	if n := seen.Load(); n != 0 {
-		t.Errorf("%d requests reached the backend", n)
-	}
-	if got := errorsWith(p, "bad_request"); got != fmt.Sprint(len(headers)) {
-		t.Errorf("%s errors of bad_request, want %d", got, len(headers))
-	}
 }
 
 // TestNoProxyHeaderExpected covers peers that must not send a PROXY header: one from them is a bad
@@ -127,7 +45,7 @@ func TestNoProxyHeaderExpected(t *testing.T) {
 			o := tellingOptions(url)
 			change(&o.Server)
 			_, address := startProxy(t, o)
-			for _, header := range []string{proxyV1, "PROXY UNKNOWN\r\n", proxyV2(proxied, tcp4, v4Block), proxyV2(local, unspec, "")} {
+			for _, header := range []string{proxyV1, "PROXY UNKNOWN\r\n", proxyV2, proxyV2Local} {
 				if got := talk(t, address, header+get("/")); !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Contains(got, "200 OK") {
 					t.Errorf("%q: got %q", header, got)
 				}
@@ -161,8 +79,8 @@ func TestRequestsBehindProxyHeader(t *testing.T) {
 	w.mustEnd()
 }
 
-// TestToldPeerIsThePeer to all that goes by it: the limits, X-Forwarded-For and
-// whether that is believed, and the access log.
+// TestToldPeerIsThePeer to all that goes by it: the limits, X-Forwarded-For and whether that is
+// believed, and the access log.
 func TestToldPeerIsThePeer(t *testing.T) {
 	log := &logLines{}
 	o := tellingOptions(startBackend(t, tellForwarded))
@@ -225,5 +143,82 @@ func TestProxyHeaderOverUnixSocket(t *testing.T) {
 				t.Errorf("%s trusted, header %q: got %q, want %q", trusted, header, got, want[i])
 			}
 		}
+	}
+}
+
+// TestProxyHeaderTimeout has connections that stop at every stage. They end within
+// read_header_timeout; a peer that has begun to send is told why.
+func TestProxyHeaderTimeout(t *testing.T) {
+	const limit = 60 * time.Millisecond
+	for _, test := range []struct{ name, sent, want string }{
+		{"nothing", "", ""},
+		{"part of a v1 header", proxyV1[:20], "HTTP/1.1 408 "},
+		{"part of a v2 signature", proxyV2Local[:7], "HTTP/1.1 408 "},
+		{"v2 header without its end", proxyV2[:20], "HTTP/1.1 408 "},
+		{"header alone", proxyV1, ""},
+		{"header and part of a request", proxyV1 + "GET / HTTP/1.1\r\nHost:", "HTTP/1.1 408 "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			o := tellingOptions("http://" + closedPort(t))
+			o.Server.ReadHeaderTimeout = limit
+			p, address := startProxy(t, o)
+			start := time.Now()
+			got := talk(t, address, test.sent)
+			if took := time.Since(start); took < limit/2 || took > limit+2*time.Second {
+				t.Errorf("ended after %s, want about %s", took, limit)
+			}
+			count := "0"
+			if test.want != "" {
+				count = "1"
+			}
+			if !strings.HasPrefix(got, test.want) || test.want == "" && got != "" || errorsWith(p, "request_timeout") != count {
+				t.Errorf("got %q, and %s errors of request_timeout", got, errorsWith(p, "request_timeout"))
+			}
+		})
+	}
+}
+
+// TestEndOfConnectionInProxyHeader checks that a proxy that only tests whether the port answers
+// gets no response and counts as no error.
+func TestEndOfConnectionInProxyHeader(t *testing.T) {
+	p, address := startProxy(t, tellingOptions("http://"+closedPort(t)))
+	for _, test := range []struct{ sent, want string }{
+		{"", ""}, {proxyV2Local, ""}, {proxyV1, ""}, {proxyV1[:20], "HTTP/1.1 400 "},
+	} {
+		w := newWire(t, address)
+		w.send(test.sent)
+		_ = w.Conn.(*net.TCPConn).CloseWrite()
+		if got, err := io.ReadAll(w.in); err != nil || !strings.HasPrefix(string(got), test.want) || test.want == "" && len(got) > 0 {
+			t.Errorf("after %q: got %q, %v", test.sent, got, err)
+		}
+	}
+	if got := errorsWith(p, "bad_request"); got != "1" {
+		t.Errorf("%s errors of bad_request, want 1", got)
+	}
+}
+
+// TestSlowProxyHeaderHoldsUpNobody has connections wait in their PROXY header while another is
+// served.
+func TestSlowProxyHeaderHoldsUpNobody(t *testing.T) {
+	_, address := startProxy(t, tellingOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))))
+	for range 3 {
+		newWire(t, address).send(proxyV1[:10])
+	}
+	if got := talk(t, address, proxyV1+get("/")); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestShutdownWithinProxyHeader closes at once what no request has come on.
+func TestShutdownWithinProxyHeader(t *testing.T) {
+	s := serve(t, tellingOptions("http://"+closedPort(t)))
+	for _, sent := range []string{"", proxyV1[:10], proxyV1, proxyV2[:14]} {
+		newWire(t, s.address).send(sent)
+	}
+	eventually(t, "four connections", func() bool { return metric(s.Proxy, "lb_connections") == "4" })
+	s.stop()
+	if err := s.ended(t, 2*time.Second); err != nil {
+		t.Errorf("Serve: %v", err)
 	}
 }

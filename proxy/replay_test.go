@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// script says what becomes of the requests that arrive, by their order at all of
-// its backends together. What returns false ends the connection.
+// script says what becomes of the requests that arrive, by their order at all of its backends
+// together. What returns false ends the connection.
 type script struct {
 	steps []func(conn net.Conn, in *bufio.Reader) bool
 	n     atomic.Int32 // requests that have begun to arrive
@@ -33,8 +33,8 @@ func (s *script) serve(conn net.Conn) {
 	}
 }
 
-// resetAfter reads the header and n bytes of the body, and ends with RST. What
-// comes before that is sent first.
+// resetAfter reads the header and n bytes of the body, and ends with RST. What comes before that is
+// sent first.
 func resetAfter(n int, before string) func(net.Conn, *bufio.Reader) bool {
 	return func(conn net.Conn, in *bufio.Reader) bool {
 		if r, err := http.ReadRequest(in); err == nil {
@@ -49,8 +49,7 @@ func resetAfter(n int, before string) func(net.Conn, *bufio.Reader) bool {
 	}
 }
 
-// readWhole says when n bytes of the body have come, reads the rest, hands it over
-// and answers.
+// readWhole says when n bytes of the body have come, reads the rest, hands it over and answers.
 func readWhole(n int, come chan<- bool, bodies chan<- []byte) func(net.Conn, *bufio.Reader) bool {
 	return func(conn net.Conn, in *bufio.Reader) bool {
 		r, err := http.ReadRequest(in)
@@ -114,9 +113,9 @@ var partUploads = []partUpload{
 	{size: 100 << 10, chunked: true, cut: 13 + 30_000, read: 30_001},
 }
 
-// TestUploadIsSentAgain has the backend take a part of the body and reset, while
-// the client is in the middle of it. Another backend, or the same one where the
-// connection had served before, must get all of it.
+// TestUploadIsSentAgain has the backend take a part of the body and reset, while the client is in
+// the middle of it. Another backend, or the same one where the connection had served before, must
+// get all of it.
 func TestUploadIsSentAgain(t *testing.T) {
 	for _, u := range partUploads {
 		for _, reused := range []bool{false, true} {
@@ -172,8 +171,8 @@ func TestUploadIsSentAgain(t *testing.T) {
 	}
 }
 
-// TestUploadIsNotSentAgain covers what rules another try out: that more was taken
-// than is kept, the method, and that a byte of a response has come.
+// TestUploadIsNotSentAgain covers what rules another try out: that more was taken than is kept, the
+// method, and that a byte of a response has come.
 func TestUploadIsNotSentAgain(t *testing.T) {
 	const kept = 64 << 10
 	for _, test := range []struct {

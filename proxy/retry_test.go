@@ -6,33 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
-
-// counted is a backend that counts the requests it reads and then does something.
-type counted struct {
-	url      string
-	requests atomic.Int32
-}
-
-func startCounted(t *testing.T, then func(conn net.Conn)) *counted {
-	c := &counted{}
-	c.url = startRawBackend(t, func(conn net.Conn) {
-		if _, _, err := readRequest(bufio.NewReader(conn)); err == nil {
-			c.requests.Add(1)
-			then(conn)
-		}
-	})
-	return c
-}
-
-func answerOnce(response string) func(net.Conn) {
-	return func(conn net.Conn) { _, _ = io.WriteString(conn, response) }
-}
 
 func TestRefusedRequestGoesElsewhere(t *testing.T) {
 	_, address := startProxy(t, testOptions("http://"+closedPort(t), "http://"+closedPort(t), startBackend(t, mirror)))
@@ -47,8 +27,8 @@ func TestRefusedRequestGoesElsewhere(t *testing.T) {
 	}
 }
 
-// TestUnansweredRequest has every backend read the request and leave without an
-// answer. Only what may be done twice is sent twice.
+// TestUnansweredRequest has every backend read the request and leave without an answer. Only what
+// may be done twice is sent twice.
 func TestUnansweredRequest(t *testing.T) {
 	for _, test := range []struct {
 		method   string
@@ -103,8 +83,8 @@ func TestUnansweredRequest(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsThatEnd has a backend that closes idle connections, and
-// pauses around the moment at which it does.
+// TestIdleConnectionsThatEnd has a backend that closes idle connections, and pauses around the
+// moment at which it does.
 func TestIdleConnectionsThatEnd(t *testing.T) {
 	const idle = 2 * time.Millisecond
 	url := startRawBackend(t, func(conn net.Conn) {
@@ -142,8 +122,7 @@ func TestIdleConnectionsThatEnd(t *testing.T) {
 	}
 }
 
-// closeWhenTold answers one request, and closes the connection when it is told to and
-// then says so.
+// closeWhenTold answers one request, and closes the connection when it is told to and then says so.
 func closeWhenTold(closed chan bool) func(net.Conn) {
 	return func(conn net.Conn) {
 		if _, _, err := readRequest(bufio.NewReader(conn)); err != nil {
@@ -156,8 +135,8 @@ func closeWhenTold(closed chan bool) func(net.Conn) {
 	}
 }
 
-// TestPostAfterTheBackendClosed sends what must not be sent twice on a pool of
-// connections that the backend has closed in the meantime.
+// TestPostAfterTheBackendClosed sends what must not be sent twice on a pool of connections that the
+// backend has closed in the meantime.
 func TestPostAfterTheBackendClosed(t *testing.T) {
 	for _, size := range []int{10, 100_000} {
 		closed := make(chan bool)
@@ -174,8 +153,8 @@ func TestPostAfterTheBackendClosed(t *testing.T) {
 	}
 }
 
-// TestBackendClosesWhileTheBodyComes has the connection chosen end between the
-// header of a request and its body.
+// TestBackendClosesWhileTheBodyComes has the connection chosen end between the header of a request
+// and its body.
 func TestBackendClosesWhileTheBodyComes(t *testing.T) {
 	closed := make(chan bool)
 	_, address := startProxy(t, testOptions(startUnixBackend(t, closeWhenTold(closed))))
@@ -198,9 +177,8 @@ func TestBackendClosesWhileTheBodyComes(t *testing.T) {
 	<-closed
 }
 
-// TestBackendKilledUnderLoad resets every connection of one backend of ten, and
-// its listener, while clients send. Its answers are whole or absent, so that no
-// request needs to fail.
+// TestBackendKilledUnderLoad resets every connection of one backend of ten, and its listener, while
+// clients send. Its answers are whole or absent, so that no request needs to fail.
 func TestBackendKilledUnderLoad(t *testing.T) {
 	var mu sync.Mutex
 	victims := map[net.Conn]bool{}
@@ -254,25 +232,274 @@ func TestBackendKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswerToAnUpload has the backend refuse a body of which it has read
-// the beginning, and close.
-func TestEarlyAnswerToAnUpload(t *testing.T) {
-	for _, framing := range []string{"Content-Length: 10485760\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\na00000\r\n"} {
-		b := startRawBackend(t, func(conn net.Conn) {
-			_, _ = io.ReadFull(conn, make([]byte, 1<<20))
-			_, _ = io.WriteString(conn, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large")
-		})
-		_, address := startProxy(t, testOptions(b))
-		for range 20 {
-			w := newWire(t, address)
-			go func() {
-				_, _ = io.WriteString(w, "POST / HTTP/1.1\r\nHost: h\r\n"+framing)
-				_, _ = w.Write(make([]byte, 10<<20))
-			}()
-			if got := w.receive("POST"); got.StatusCode != http.StatusRequestEntityTooLarge || string(got.body) != "too large" || !got.Close {
-				t.Fatalf("got %d %q, close: %v", got.StatusCode, got.body, got.Close)
-			}
-			w.Close()
+// sightings counts how often each request, known by its target, began to arrive.
+type sightings struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (s *sightings) add(target string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen[target]++
+}
+
+// readAndReset reads requests, and of each body as much as its number says. It answers every third
+// one, so that connections are reused, and ends with RST at the others.
+func (s *sightings) readAndReset(conn net.Conn) {
+	for in := bufio.NewReader(conn); ; {
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return
 		}
+		s.add(r.RequestURI)
+		var n int
+		_, _ = fmt.Sscanf(r.RequestURI, "/%d", &n)
+		if n%3 == 0 {
+			_, _ = io.Copy(io.Discard, r.Body)
+			if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil {
+				return
+			}
+			continue
+		}
+		_, _ = io.CopyN(io.Discard, r.Body, int64(n%7)*1000)
+		reset(conn)
+		return
+	}
+}
+
+// TestNoPostIsSeenTwice has backends reset in the middle of POSTs of every framing.
+func TestNoPostIsSeenTwice(t *testing.T) {
+	const clients = 10
+	posts := 1000
+	if *long {
+		posts = 10_000
+	}
+	s := &sightings{seen: map[string]int{}}
+	_, address := startProxy(t, testOptions(startRawBackend(t, s.readAndReset), startRawBackend(t, s.readAndReset), startRawBackend(t, s.readAndReset)))
+	bodies := []string{
+		"Content-Length: 0\r\n\r\n",
+		"Content-Length: 1000\r\n\r\n" + strings.Repeat("b", 1000),
+		fmt.Sprintf("Content-Length: %d\r\n\r\n%s", 100<<10, strings.Repeat("b", 100<<10)),
+		"Transfer-Encoding: chunked\r\n\r\n" + inChunks(make([]byte, 1000)),
+		"Transfer-Encoding: chunked\r\n\r\n" + inChunks(make([]byte, 100<<10)),
+	}
+	var next, failed atomic.Int64
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for n := next.Add(1); n <= int64(posts); n = next.Add(1) {
+				w := newWire(t, address)
+				_, _ = io.WriteString(w, fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: h\r\n", n)+bodies[n%int64(len(bodies))])
+				if got, err := w.tryReceive("POST"); err != nil || got.StatusCode != 200 {
+					failed.Add(1)
+				}
+				w.Close()
+			}
+		})
+	}
+	all.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for target, n := range s.seen {
+		if n > 1 {
+			t.Errorf("POST %s was seen %d times", target, n)
+		}
+	}
+	if len(s.seen) < posts*9/10 || failed.Load() < int64(posts)/2 {
+		t.Errorf("only %d of %d POSTs arrived, and %d failed", len(s.seen), posts, failed.Load())
+	}
+}
+
+// TestIdempotencyKey has every backend read the request and leave without an answer. A key counts
+// only where the pool says so.
+func TestIdempotencyKey(t *testing.T) {
+	for _, test := range []struct {
+		method, fields string
+		on             bool
+		want           int32 // requests that arrive at all backends together
+	}{
+		{"POST", "Idempotency-Key: \"8e03978e\"\r\n", true, 3},
+		{"POST", "idempotency-KEY:1\r\n", true, 3},
+		{"PATCH", "Idempotency-Key: 1\r\n", true, 3},
+		{"POST", "Idempotency-Key: \r\nIdempotency-Key: 1\r\n", true, 3},
+		{"POST", "Connection: Idempotency-Key\r\nIdempotency-Key: 1\r\n", true, 3}, // and it arrives
+		{"POST", "Idempotency-Key: 1\r\n", false, 1},
+		{"POST", "Idempotency-Key:\r\n", true, 1},
+		{"POST", "Idempotency-Key: \t\r\n", true, 1},
+		{"POST", "Idempotency_Key: 1\r\n", true, 1},
+		{"POST", "X-Idempotency-Key: 1\r\n", true, 1},
+		{"POST", "", true, 1},
+		{"PUT", "", false, 3},
+	} {
+		for _, body := range []string{"Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"} {
+			t.Run(fmt.Sprintf("%v %.7s", test, body), func(t *testing.T) {
+				t.Parallel()
+				var arrived, keyed atomic.Int32
+				backend := func(conn net.Conn) {
+					if r, _, err := readRequest(bufio.NewReader(conn)); err == nil {
+						arrived.Add(1)
+						if r.Header["Idempotency-Key"] != nil {
+							keyed.Add(1)
+						}
+					}
+				}
+				o := testOptions(startRawBackend(t, backend), startRawBackend(t, backend), startRawBackend(t, backend))
+				pool := o.Pools["main"]
+				pool.Retry.IdempotencyKey = test.on
+				o.Pools["main"] = pool
+				_, address := startProxy(t, o)
+				w := newWire(t, address)
+				w.send(test.method + " / HTTP/1.1\r\nHost: h\r\n" + test.fields + body)
+				if got := w.receive(test.method); got.StatusCode != 502 {
+					t.Errorf("got %d, want 502", got.StatusCode)
+				}
+				if n := arrived.Load(); n != test.want {
+					t.Errorf("%d requests arrived, want %d", n, test.want)
+				}
+				if n := keyed.Load(); n != arrived.Load() && test.want > 1 && test.method != "PUT" {
+					t.Errorf("the key arrived %d times, the request %d times", n, arrived.Load())
+				}
+			})
+		}
+	}
+}
+
+// TestNoRetryOnceAByteCame has backends break off at every place in the header of a response, an
+// interim one's among them.
+func TestNoRetryOnceAByteCame(t *testing.T) {
+	const response = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+	for cut := 0; cut < len(response); cut += 3 {
+		backends := []*counted{startCounted(t, answerOnce(response[:cut])), startCounted(t, answerOnce(response[:cut]))}
+		_, address := startProxy(t, testOptions(backends[0].url, backends[1].url))
+		talk(t, address, get("/")) // 502
+		want := int32(1)
+		if cut == 0 {
+			want = 2
+		}
+		if n := backends[0].requests.Load() + backends[1].requests.Load(); n != want {
+			t.Errorf("after %q, %d requests arrived, want %d", response[:cut], n, want)
+		}
+	}
+}
+
+// sendGETs sends requests over some connections and returns how many were answered 200, and how
+// many got no answer at all.
+func sendGETs(t *testing.T, address string, clients, requests int) (ok, unanswered int64) {
+	var next, oks, lost atomic.Int64
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			w := newWire(t, address)
+			for next.Add(1) <= int64(requests) {
+				_, _ = io.WriteString(w, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				got, err := w.tryReceive("GET")
+				switch {
+				case err != nil:
+					lost.Add(1)
+					return
+				case got.StatusCode == 200:
+					oks.Add(1)
+				case got.StatusCode != 502 || !strings.Contains(string(got.body), `"backend_reset"`):
+					t.Errorf("got %d %s, want what the last attempt stands for", got.StatusCode, got.body)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return oks.Load(), lost.Load()
+}
+
+// counter is the value of a pool's counter.
+func counter(t *testing.T, p *Proxy, name string) int {
+	t.Helper()
+	n, err := strconv.Atoi(metric(p, name+`{pool="main"}`))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// TestRetriesDoNotMultiplyAStorm has all backends accept, read and reset.
+func TestRetriesDoNotMultiplyAStorm(t *testing.T) {
+	const requests = 2000
+	var urls []string
+	var backends []*counted
+	for range 4 {
+		b := startCounted(t, func(conn net.Conn) { reset(conn) })
+		backends, urls = append(backends, b), append(urls, b.url)
+	}
+	p, address := startProxy(t, testOptions(urls...))
+	start := time.Now()
+	ok, unanswered := sendGETs(t, address, 20, requests)
+	seconds := int(time.Since(start)/time.Second) + 2 // that have begun, by the balancer's clock
+	if ok != 0 || unanswered != 0 {
+		t.Errorf("%d requests were answered 200, and %d not at all", ok, unanswered)
+	}
+	attempts := 0
+	for _, b := range backends {
+		attempts += int(b.requests.Load())
+	}
+	if most := requests*12/10 + 10*seconds; attempts < requests*11/10 || attempts > most {
+		t.Errorf("%d requests became %d attempts, want %d at most, and retries among them", requests, attempts, most)
+	}
+	made, denied := counter(t, p, "lb_retries_total"), counter(t, p, "lb_retries_denied_total")
+	if made != attempts-requests || denied < requests/2 {
+		t.Errorf("lb_retries_total is %d, lb_retries_denied_total %d, of %d attempts for %d requests", made, denied, attempts, requests)
+	}
+}
+
+// TestNothingIsDeniedWhereNothingIsLeft checks that with one backend there is no retry to deny.
+func TestNothingIsDeniedWhereNothingIsLeft(t *testing.T) {
+	b := startCounted(t, func(conn net.Conn) { reset(conn) })
+	p, address := startProxy(t, testOptions(b.url))
+	sendGETs(t, address, 1, 30) // the budget has 10 retries a second, whatever the load
+	if made, denied := counter(t, p, "lb_retries_total"), counter(t, p, "lb_retries_denied_total"); made != 0 || denied != 0 {
+		t.Errorf("lb_retries_total is %d, lb_retries_denied_total %d", made, denied)
+	}
+}
+
+// TestRefusedIsAlwaysTriedElsewhere has most backends refuse: far more retries than the budget
+// holds, none of which it has a say in.
+func TestRefusedIsAlwaysTriedElsewhere(t *testing.T) {
+	const requests = 500
+	p, address := startProxy(t, testOptions("http://"+closedPort(t), "http://"+closedPort(t),
+		startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))))
+	if ok, _ := sendGETs(t, address, 10, requests); ok != requests {
+		t.Errorf("%d of %d requests were answered 200", ok, requests)
+	}
+	if made, denied := counter(t, p, "lb_retries_total"), counter(t, p, "lb_retries_denied_total"); made < requests/2 || denied != 0 {
+		t.Errorf("lb_retries_total is %d, lb_retries_denied_total %d", made, denied)
+	}
+}
+
+// TestOneBackendDiesUnderLoad has one of eight backends reset all its connections at one moment, go
+// on accepting and reset every further one: the budget has room for all that meets it.
+func TestOneBackendDiesUnderLoad(t *testing.T) {
+	const requests = 5000
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	var served, killed atomic.Int64
+	urls := []string{startRawBackend(t, func(conn net.Conn) {
+		for in := bufio.NewReader(conn); ; {
+			if _, err := readRequestHeader(in); err != nil {
+				return
+			}
+			if served.Add(1) > 100 {
+				killed.Add(1)
+				reset(conn)
+				return
+			}
+			_, _ = io.WriteString(conn, answer)
+		}
+	})}
+	for range 7 {
+		urls = append(urls, startRawBackend(t, answerAll(answer)))
+	}
+	p, address := startProxy(t, testOptions(urls...))
+	if ok, _ := sendGETs(t, address, 50, requests); ok != requests {
+		t.Errorf("%d of %d requests were answered 200", ok, requests)
+	}
+	if made := counter(t, p, "lb_retries_total"); made == 0 || killed.Load() < int64(made) {
+		t.Errorf("%d retries of %d requests that were reset", made, killed.Load())
 	}
 }

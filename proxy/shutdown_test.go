@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,42 +14,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// serving is a proxy whose end the test decides on.
-type serving struct {
-	*Proxy
-	address string
-	stop    context.CancelFunc
-	done    chan error
-}
-
-func serve(t *testing.T, o Options) *serving {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &serving{New(o), ln.Addr().String(), cancel, make(chan error, 1)}
-	t.Cleanup(cancel)
-	go func() { s.done <- s.Serve(ctx, ln) }()
-	return s
-}
-
-// ended waits for Serve to return.
-func (s *serving) ended(t *testing.T, within time.Duration) error {
-	t.Helper()
-	select {
-	case err := <-s.done:
-		return err
-	case <-time.After(within):
-		t.Fatalf("Serve did not return within %s", within)
-		return nil
-	}
-}
-
-// ignoreFasthttp leaves out goroutines that fasthttp starts and never waits for:
-// each ends by itself when it next wakes, up to a minute later, or never, and all
-// they do is tell the time or look through pools that are empty.
+// ignoreFasthttp leaves out goroutines that fasthttp starts and never waits for: each ends by
+// itself when it next wakes, up to a minute later, or never, and all they do is tell the time or
+// look through pools that are empty.
 func ignoreFasthttp(more ...goleak.Option) []goleak.Option {
 	return append(more,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
@@ -59,8 +25,8 @@ func ignoreFasthttp(more ...goleak.Option) []goleak.Option {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.startCoarseClock.func1"))
 }
 
-// TestShutdown has an idle connection, one on which nothing was ever sent, and a
-// request under way when the end comes.
+// TestShutdown has an idle connection, one on which nothing was ever sent, and a request under way
+// when the end comes.
 func TestShutdown(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	entered, release := make(chan bool), make(chan bool)
@@ -129,8 +95,8 @@ func TestShutdownOfAnIdleProxy(t *testing.T) {
 	}
 }
 
-// TestShutdownTimeout has requests that take too long: an error says how many,
-// and their clients are cut off.
+// TestShutdownTimeout has requests that take too long: an error says how many, and their clients
+// are cut off.
 func TestShutdownTimeout(t *testing.T) {
 	entered, release := make(chan bool), make(chan bool)
 	backend := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -169,20 +135,8 @@ func TestShutdownTimeout(t *testing.T) {
 	close(release)
 }
 
-// requireMessages compares the messages of all lines.
-func requireMessages(t *testing.T, log *logLines, want ...any) {
-	t.Helper()
-	var got []any
-	for _, line := range log.parsed(t) {
-		got = append(got, line["message"])
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("the log says %q, want %q", got, want)
-	}
-}
-
-// TestShutdownWithinABody that ends with the connection: the client must not take
-// the cut for that end.
+// TestShutdownWithinABody that ends with the connection: the client must not take the cut for that
+// end.
 func TestShutdownWithinABody(t *testing.T) {
 	o := testOptions(startRawBackend(t, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nhalf")

@@ -8,14 +8,13 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// TestBothDirectionsAtOnce has the backend answer while the request is still
-// being sent: if either way waited for the other, the buffers between would fill.
+// TestBothDirectionsAtOnce has the backend answer while the request is still being sent: if either
+// way waited for the other, the buffers between would fill.
 func TestBothDirectionsAtOnce(t *testing.T) {
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
 		in := bufio.NewReader(conn)
@@ -37,8 +36,8 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	}
 }
 
-// TestMemoryDoesNotGrowWithBodies streams a body up and one down, and looks at
-// the heap while they flow. A proxy that held a body would show all of it.
+// TestMemoryDoesNotGrowWithBodies streams a body up and one down, and looks at the heap while they
+// flow. A proxy that held a body would show all of it.
 func TestMemoryDoesNotGrowWithBodies(t *testing.T) {
 	size := int64(64 << 20)
 	if *long {
@@ -173,119 +172,179 @@ func TestRequestChunksFlow(t *testing.T) {
 	}
 }
 
-// TestContinue covers Expect: 100-continue. The client hears 100 once its request
-// is wanted and a backend is there for it, and never beside a refusal.
-func TestContinue(t *testing.T) {
-	for _, size := range []int{5, 100_000} {
-		for _, chunks := range []bool{false, true} {
-			t.Run(fmt.Sprint(size, " chunked: ", chunks), func(t *testing.T) {
-				_, address := startProxy(t, testOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
-					if r.Header.Get("Expect") != "" {
-						t.Error("Expect came through to the backend, to which it was answered already")
-					}
-					mirror(w, r)
-				})))
-				body := randomBytes(size)
-				framing, framed := fmt.Sprintf("Content-Length: %d\r\n\r\n", size), string(body)
-				if chunks {
-					framing, framed = "Transfer-Encoding: chunked\r\n\r\n", inChunks(body)
-				}
-				w := newWire(t, address)
-				for range 3 {
-					w.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\n" + framing)
-					line, err := readRequestHeader(w.in)
-					if line != "HTTP/1.1 100 Continue\r\n\r\n" {
-						t.Fatalf("got %q, %v, want 100 Continue", line, err)
-					}
-					w.send(framed)
-					if got := w.receive("POST"); got.StatusCode != 200 || !bytes.Equal(got.body, body) {
-						t.Fatalf("got %d and %d bytes", got.StatusCode, len(got.body))
-					}
-				}
-			})
+// flood writes zeros until that fails, and counts them.
+func flood(w io.Writer, sent *atomic.Int64) {
+	for piece := make([]byte, 32<<10); ; {
+		n, err := w.Write(piece)
+		if sent.Add(int64(n)); err != nil {
+			return
 		}
 	}
 }
 
-func TestNoContinue(t *testing.T) {
-	working := startBackend(t, mirror)
-	for _, test := range []struct {
-		name, request string
-		change        func(*Options)
-		status        int
-	}{
-		{"limited", "Content-Length: 5\r\n\r\n", func(o *Options) { o.Limiter = limits(1, 0.001) }, 429},
-		{"too large", "Content-Length: 500\r\n\r\n", func(o *Options) { o.Server.MaxBodySize = 100 }, 413},
-		{"no backend", "Content-Length: 5\r\n\r\n", func(o *Options) { o.Pools = testOptions("http://" + closedPort(t)).Pools }, 502},
-		{"no backend for a large body", "Content-Length: 500000\r\n\r\n", func(o *Options) { o.Pools = testOptions("http://" + closedPort(t)).Pools }, 502},
-		{"bad request", "Content-Length: 5\r\nX_: \x01\r\n\r\n", func(*Options) {}, 400},
-		{"has not waited", "Content-Length: 5\r\n\r\nhello", func(*Options) {}, 200},
-		{"has no body", "\r\n", func(*Options) {}, 200},
-		{"has no body, but its length", "Content-Length: 0\r\n\r\n", func(*Options) {}, 200},
+// untilBlocked waits for the writer behind the count to be held back: the count stands still for a
+// while. What is then under way is returned.
+func untilBlocked(t *testing.T, sent *atomic.Int64) int64 {
+	t.Helper()
+	const most, still = 64 << 20, 100 * time.Millisecond // kernels hold some MiB in each socket
+	last, since := int64(0), time.Now()
+	eventually(t, "the writer to be held back", func() bool {
+		now := sent.Load()
+		if now > most {
+			t.Fatalf("%d MiB have been taken without being read", now>>20)
+		}
+		if now != last {
+			last, since = now, time.Now()
+		}
+		return now > 0 && time.Since(since) > still
+	})
+	return last
+}
+
+// mayHold bounds the memory that a body under way takes, its buffers and those of the test among
+// it.
+const mayHold = 512 << 10
+
+// TestSlowReaderHoldsTheBackendBack checks that the backend cannot send what the client does not
+// read, and that the balancer does not store it.
+func TestSlowReaderHoldsTheBackendBack(t *testing.T) {
+	var sent atomic.Int64
+	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+		if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+			flood(conn, &sent)
+		}
+	})))
+	w := newWire(t, address)
+	before := heapInUse()
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	r, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	under := untilBlocked(t, &sent)
+	if grown := heapInUse() - before; grown > mayHold {
+		t.Errorf("the heap grew by %d KiB while %d MiB were under way", grown>>10, under>>20)
+	}
+	if _, err := io.CopyN(io.Discard, r.Body, under); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the backend to send on", func() bool { return sent.Load() > under })
+}
+
+// TestSlowBackendHoldsTheClientBack is the same for uploads.
+func TestSlowBackendHoldsTheClientBack(t *testing.T) {
+	for _, framing := range []string{"Content-Length: 1099511627776\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n10000000000\r\n"} {
+		read, entered := make(chan int64), make(chan bool)
+		_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+			in := bufio.NewReader(conn)
+			if _, err := readRequestHeader(in); err == nil {
+				entered <- true
+				_, _ = io.CopyN(io.Discard, in, <-read)
+				<-read
+			}
+		})))
+		w := newWire(t, address)
+		before := heapInUse()
+		w.send("POST / HTTP/1.1\r\nHost: h\r\n" + framing)
+		<-entered
+		var sent atomic.Int64
+		ended := make(chan struct{})
+		go func() { flood(w, &sent); close(ended) }()
+		under := untilBlocked(t, &sent)
+		if grown := heapInUse() - before; grown > mayHold {
+			t.Errorf("the heap grew by %d KiB while %d MiB were under way", grown>>10, under>>20)
+		}
+		read <- under
+		eventually(t, "the client to send on", func() bool { return sent.Load() > under })
+		close(read)
+		<-ended
+	}
+}
+
+// TestPiecesFlowToOldClients checks that a client of HTTP/1.0 gets each piece at once, too.
+func TestPiecesFlowToOldClients(t *testing.T) {
+	for _, test := range []struct{ name, fields, format string }{
+		{"chunked", "Transfer-Encoding: chunked\r\n\r\n", "5\r\n%s\r\n"},
+		{"Content-Length", "Content-Length: 25\r\n\r\n", "%s"},
+		{"until close", "\r\n", "%s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			o := testOptions(working)
-			test.change(&o)
-			_, address := startProxy(t, o)
-			if o.Limiter != nil {
-				talk(t, address, get("/"))
-			}
+			next := make(chan bool)
+			_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+				_, _ = readRequestHeader(bufio.NewReader(conn))
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+test.fields)
+				for range next {
+					fmt.Fprintf(conn, test.format, "piece")
+				}
+			})))
 			w := newWire(t, address)
-			w.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n" + test.request)
-			if got := w.receive("POST"); got.StatusCode != test.status {
-				t.Errorf("got %d, want %d and nothing before it", got.StatusCode, test.status)
+			w.send("GET / HTTP/1.0\r\n\r\n")
+			if _, err := readRequestHeader(w.in); err != nil {
+				t.Fatal(err)
 			}
+			for range 5 {
+				start := time.Now()
+				next <- true
+				got := make([]byte, 5)
+				if _, err := io.ReadFull(w.in, got); err != nil || string(got) != "piece" {
+					t.Fatalf("got %q, %v", got, err)
+				}
+				if took := time.Since(start); took > 50*time.Millisecond {
+					t.Errorf("a piece took %s", took)
+				}
+			}
+			close(next)
 		})
 	}
 }
 
-// TestContinueComesFirst has backends that answer before they read the body: the
-// 100 must not land behind or within their answer.
-func TestContinueComesFirst(t *testing.T) {
-	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
-		_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
-		_, _ = io.Copy(io.Discard, conn)
-	})))
-	for range 200 {
-		got := make([]byte, 4096)
-		w := newWire(t, address)
-		w.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 500000\r\n\r\n")
-		n := 0
-		for {
-			m, err := w.Read(got[n:])
-			if n += m; err != nil {
-				break
-			}
-		}
-		if s := string(got[:n]); !strings.HasPrefix(s, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403") || !strings.HasSuffix(s, "\r\n\r\nno") {
-			t.Fatalf("got %q", s)
-		}
-		w.Close()
-	}
+// countedConn counts the writes on a connection. It is no syscall.Conn: the proxy writes to it as
+// to any net.Conn.
+type countedConn struct {
+	net.Conn
+	writes *atomic.Int32
 }
 
-// TestKeepAliveAfterChunkedUploads checks that a body sent in full does not cost
-// the client its connection, nor the backend its own.
-func TestKeepAliveAfterChunkedUploads(t *testing.T) {
-	var dials atomic.Int32
-	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
-		dials.Add(1)
-		in := bufio.NewReader(conn)
-		for {
-			if _, _, err := readRequest(in); err != nil {
-				return
+func (c countedConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// countedListener hands out connections whose writes are counted together.
+type countedListener struct {
+	net.Listener
+	writes atomic.Int32
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return countedConn{conn, &l.writes}, err
+}
+
+// TestSmallResponseIsOneWrite checks that a small response leaves in one write: fasthttp would
+// flush the header and then each chunk.
+func TestSmallResponseIsOneWrite(t *testing.T) {
+	for _, response := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nhello",
+		"HTTP/1.1 204 No Content\r\n\r\n",
+		"garbage\r\n\r\n",
+	} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &countedListener{Listener: ln}
+		startProxyOn(t, testOptions(startRawBackend(t, answerAll(response))), l)
+		w := newWire(t, ln.Addr().String())
+		for i := range int32(3) {
+			w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+			w.receive("GET")
+			if n := l.writes.Load(); n != i+1 {
+				t.Errorf("%.20q: %d writes for %d responses", response, n, i+1)
 			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
-	})))
-	w := newWire(t, address)
-	for i := range 500 {
-		w.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
-		if got := w.receive("POST"); got.Close {
-			t.Fatalf("the connection ends after %d requests", i+1)
-		}
-	}
-	if n := dials.Load(); n != 1 {
-		t.Errorf("%d connections to the backend, want 1", n)
 	}
 }

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"loadbalancer/proxy/message"
-
 	"github.com/coder/websocket"
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/message"
 )
 
 // TestWebSocket echoes 10,000 messages of up to 1 MiB over a few connections.
@@ -57,8 +57,7 @@ func TestWebSocket(t *testing.T) {
 	})
 }
 
-// echo sends messages, most of them small and some of up to the whole content, and
-// wants each back.
+// echo sends messages, most of them small and some of up to the whole content, and wants each back.
 func echo(ctx context.Context, address string, content []byte, messages int, random *rand.Rand) error {
 	c, _, err := websocket.Dial(ctx, "ws://"+address+"/chat", &websocket.DialOptions{Subprotocols: []string{"echo"}})
 	if err != nil {
@@ -219,8 +218,8 @@ func TestTunnelTimeout(t *testing.T) {
 	eventually(t, "tunnel_timeout", func() bool { return errorsWith(p, "tunnel_timeout") == "1" })
 }
 
-// TestTunnelWithoutReader bounds what a peer that does not read holds: memory by
-// the sockets' buffers, time by the tunnel's timeout.
+// TestTunnelWithoutReader bounds what a peer that does not read holds: memory by the sockets'
+// buffers, time by the tunnel's timeout.
 func TestTunnelWithoutReader(t *testing.T) {
 	sent := make(chan int64, 1)
 	o := testOptions(startTalk(t, func(_ *bufio.Reader, conn net.Conn) {
@@ -271,8 +270,8 @@ func TestTunnelWithSteadyReader(t *testing.T) {
 	})
 }
 
-// TestTunnelsAtShutdown lets a tunnel end in its own time, up to the shutdown
-// timeout, and then cuts it.
+// TestTunnelsAtShutdown lets a tunnel end in its own time, up to the shutdown timeout, and then
+// cuts it.
 func TestTunnelsAtShutdown(t *testing.T) {
 	for _, patient := range []bool{true, false} {
 		t.Run(fmt.Sprint("patient ", patient), func(t *testing.T) {
@@ -292,7 +291,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			go func() { served <- p.Serve(ctx, ln) }()
 			w := openTunnel(t, ln.Addr().String())
 			cancel()
-			eventually(t, "draining", p.server.Draining)
+			eventually(t, "draining", func() bool { return p.Ready() != nil })
 			if !patient {
 				if err := <-served; err != nil {
 					t.Errorf("a tunnel that was cut is a failure: %v", err)
@@ -373,8 +372,8 @@ func TestUpgradeRequests(t *testing.T) {
 	}
 }
 
-// TestFalseSwitch refuses a 101 that is no answer to what was asked, and never
-// joins the connections.
+// TestFalseSwitch refuses a 101 that is no answer to what was asked, and never joins the
+// connections.
 func TestFalseSwitch(t *testing.T) {
 	for _, test := range []struct{ name, request, response string }{
 		{"not asked for", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", switched},

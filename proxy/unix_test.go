@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestUnixSockets has clients and backends talk over unix sockets: small and large
-// bodies, connections that are kept, and clients that count as 127.0.0.1.
+// TestUnixSockets has clients and backends talk over unix sockets: small and large bodies,
+// connections that are kept, and clients that count as 127.0.0.1.
 func TestUnixSockets(t *testing.T) {
 	var dials atomic.Int32
 	forwarded := make(chan string, 16)

@@ -66,8 +66,8 @@ var chunkedBodies = []struct{ in, want string }{
 	{"0\r\nA:" + strings.Repeat("b", maxLine-3) + "\r\n\r\n", ""},
 }
 
-// TestChunked cuts each body at every pair of places: what comes out is the same,
-// and what stands behind it is left alone.
+// TestChunked cuts each body at every pair of places: what comes out is the same, and what stands
+// behind it is left alone.
 func TestChunked(t *testing.T) {
 	const next = "GET / HTTP/1.1\r\n"
 	for _, test := range chunkedBodies {
@@ -197,8 +197,7 @@ func TestAppendChunk(t *testing.T) {
 	})
 }
 
-// A buffer with room for chunkOverhead is never moved: the caller's stays the one
-// that is used.
+// A buffer with room for chunkOverhead is never moved: the caller's stays the one that is used.
 func TestAppendChunkInPlace(t *testing.T) {
 	b := make([]byte, 1000, 1000+chunkOverhead)
 	if framed := append(appendChunk(b, 0), lastChunk...); &framed[0] != &b[0] {

@@ -12,9 +12,9 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// FuzzGuard gives the server any bytes as a request. Whatever the guard lets
-// through, a reader by the letter of the RFC takes for the same request, with one
-// Host and at most one field that frames it, and the bytes behind it are left alone.
+// FuzzGuard gives the server any bytes as a request. Whatever the guard lets through, a reader by
+// the letter of the RFC takes for the same request, with one Host and at most one field that frames
+// it, and the bytes behind it are left alone.
 func FuzzGuard(f *testing.F) {
 	for _, request := range []string{
 		withHost("GET /a//b/%2e%2E/c%2Fd?x HTTP/1.1", "zEBRA: 1", "Cookie: a=1", "Accept:\t*/*"), withHost("OPTIONS http://example.com HTTP/1.1"), lines("GET / HTTP/1.0", "A: 1"),
@@ -69,9 +69,9 @@ func FuzzGuard(f *testing.F) {
 	})
 }
 
-// FuzzRequestHeader gives the rewriter any request that passes the guard. The
-// backend gets the client's fields in order and case, without those that end at
-// this hop, and behind them ours; it can be read in one way.
+// FuzzRequestHeader gives the rewriter any request that passes the guard. The backend gets the
+// client's fields in order and case, without those that end at this hop, and behind them ours; it
+// can be read in one way.
 func FuzzRequestHeader(f *testing.F) {
 	for _, fields := range []string{
 		"Host: a\r\nA: 1\r\na:2 ", "Host: a\r\nConnection: x-hop, host\r\nX-Hop: 1", "Host: a\r\nConnection: upgrade\r\nUpgrade: websocket, x/1", "Host: a\r\nTE: gzip, trailers\r\nTrailer: B\r\nTransfer-Encoding: chunked",
@@ -212,8 +212,8 @@ func checkRequest(t *testing.T, request *message.Request, trusted bool, out stri
 // h2Upgrade finds an Upgrade to HTTP.
 var h2Upgrade = regexp.MustCompile(`(?i)\r\nUpgrade:([^\r\n]*,)?[ \t]*(h2c[ \t]*[,\r]|http)`)
 
-// isOursAlone reports whether net/http refuses what we let through on purpose:
-// the target's escapes are the backend's to judge.
+// isOursAlone reports whether net/http refuses what we let through on purpose: the target's escapes
+// are the backend's to judge.
 func isOursAlone(err error) bool {
 	return strings.Contains(err.Error(), "invalid URL escape") || strings.Contains(err.Error(), "malformed HTTP request") || strings.Contains(err.Error(), "parse ")
 }

@@ -14,10 +14,9 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// FuzzResponse gives any bytes as a backend's response, for a client of either
-// version. What the client gets, a reader by the letter of the RFC takes for the
-// same response, with nothing behind it; where the backend's breaks off or is no
-// valid one, the client never sees a clean end.
+// FuzzResponse gives any bytes as a backend's response, for a client of either version. What the
+// client gets, a reader by the letter of the RFC takes for the same response, with nothing behind
+// it; where the backend's breaks off or is no valid one, the client never sees a clean end.
 func FuzzResponse(f *testing.F) {
 	for _, response := range []string{
 		lines("HTTP/1.1 200 OK", "Content-Length: 5") + "hello", lines("HTTP/1.0 200", "Connection: keep-alive, x-a", "X-A: 1") + "hello",
@@ -99,8 +98,7 @@ func checkAnswer(t *testing.T, s *Stream, out string, want strictAnswer) {
 var understood = regexp.MustCompile(`^(te|trailer|upgrade|keep-alive|proxy-connection|proxy-authenticate|proxy-authorization|connection|content-length|transfer-encoding|host|expect|` +
 	`forwarded|x-forwarded-.+|x-real-ip|authorization|idempotency-key)$`)
 
-// checkTrailers fails the test unless those that came went on, but for those that
-// end here.
+// checkTrailers fails the test unless those that came went on, but for those that end here.
 func checkTrailers(t *testing.T, got, came []string, named map[string]bool) {
 	t.Helper()
 	var want []string
@@ -116,9 +114,9 @@ func checkTrailers(t *testing.T, got, came []string, named map[string]bool) {
 	}
 }
 
-// FuzzChunked holds the decoder to a reader by the letter of the RFC: both accept
-// the same bodies, and read the same content and trailers; where a body is broken
-// they have read the same up to there.
+// FuzzChunked holds the decoder to a reader by the letter of the RFC: both accept the same bodies,
+// and read the same content and trailers; where a body is broken they have read the same up to
+// there.
 func FuzzChunked(f *testing.F) {
 	for _, test := range chunkedBodies {
 		f.Add(test.in+"rest", uint16(len(test.in)/2), uint8(7), "close")

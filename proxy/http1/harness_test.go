@@ -20,8 +20,8 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// piecesConn is a connection in memory: each Read gives one piece, or as much of
-// it as fits, and after the last it has ended. What is written to it is kept.
+// piecesConn is a connection in memory: each Read gives one piece, or as much of it as fits, and
+// after the last it has ended. What is written to it is kept.
 type piecesConn struct {
 	net.Conn
 	pieces  [][]byte
@@ -57,7 +57,7 @@ func (c *piecesConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// unread is what no Read has given.
+// unread returns the bytes that no Read has returned.
 func (c *piecesConn) unread() string {
 	var rest []byte
 	for _, p := range c.pieces {
@@ -82,7 +82,7 @@ func newInbound(c net.Conn) *inbound {
 // lines ends each line, and then the header.
 func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n\r\n" }
 
-// withHost is lines with a Host behind the request line.
+// withHost is lines with a Host field after the request line.
 func withHost(l ...string) string {
 	return lines(slices.Concat(l[:1], []string{"Host: example.com"}, l[1:])...)
 }
@@ -99,7 +99,7 @@ func inChunks(body []byte) string {
 	return string(b) + "0\r\n\r\n"
 }
 
-// randomBytes are the same in every run.
+// randomBytes returns bytes that are the same in every run.
 func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
@@ -119,7 +119,7 @@ func newTestConn(conn net.Conn) *clientConn {
 	return c
 }
 
-// testLimits have the two fields whose names the config sets.
+// testLimits sets the two fields whose names come from the config.
 var testLimits = &Limits{Rules: message.Rules{KeyField: "x-api-key", ClientField: "cf-connecting-ip"}, BodyTimeout: time.Minute}
 
 // parsedRequest parses a request as the server does: fasthttp reads its header through our
@@ -188,22 +188,33 @@ func relay(s *Stream, c *Call) reason.Code {
 	}
 }
 
-// startRefusing serves on a free port until the test ends, and refuses each request with the guard's
-// reason, or with no_backend.
+// startRefusing serves on a free port until the test ends, and refuses each request for the guard's
+// reason or, if there is none, with no_backend.
 func startRefusing(t *testing.T, o Options) (s *Server, address string) {
 	t.Helper()
-	o.IdleTimeout, o.ShutdownTimeout, o.MaxHeaderSize, o.Log = time.Minute, time.Second, 16<<10, zerolog.Nop()
 	o.Proxied = func(netip.Addr) bool { return false }
 	o.Handle = func(s *Stream) {
 		why := s.Guard(testLimits)
 		if why == reason.None {
 			why = reason.NoBackend
 		}
-		if header, ok := s.BeginAnswer(why); ok {
-			s.EndAnswer(header, why)
-		}
+		refuse(s, why)
 		s.End()
 	}
+	return startServer(t, o)
+}
+
+// refuse answers with a reason.
+func refuse(s *Stream, why reason.Code) {
+	if header, ok := s.BeginAnswer(why); ok {
+		s.EndAnswer(header, why)
+	}
+}
+
+// startServer serves on a free port until the test ends.
+func startServer(t *testing.T, o Options) (s *Server, address string) {
+	t.Helper()
+	o.IdleTimeout, o.ShutdownTimeout, o.MaxHeaderSize, o.Log = time.Minute, time.Second, 16<<10, zerolog.Nop()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

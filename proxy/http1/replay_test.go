@@ -10,8 +10,7 @@ import (
 	"loadbalancer/proxy/message"
 )
 
-// sendAgain reads a body through what is kept of it, n bytes at most, and returns
-// them.
+// sendAgain reads a body through what is kept of it, n bytes at most, and returns them.
 func sendAgain(t *testing.T, k *replay, b *body, n int) (got []byte) {
 	t.Helper()
 	k.rewind()

@@ -127,8 +127,7 @@ func TestResponseHeaderBrokenOff(t *testing.T) {
 	}
 }
 
-// A connection serves on only if the response was read to its end and nothing has
-// come behind it.
+// A connection serves on only if the response was read to its end and nothing has come behind it.
 func TestReusable(t *testing.T) {
 	for _, test := range []struct {
 		name, in string

@@ -9,8 +9,8 @@ import (
 	"loadbalancer/proxy/message"
 )
 
-// What stands in this file reads messages by the letter of RFC 9112 and shares no
-// code with the proxy: it is what the next hop may be at its strictest.
+// What stands in this file reads messages by the letter of RFC 9112 and shares no code with the
+// proxy: it is what the next hop may be at its strictest.
 
 // strictMessage is what strictParse finds.
 type strictMessage struct {
@@ -26,8 +26,8 @@ type strictMessage struct {
 // strictParse reads the whole header of a request.
 func strictParse(header string) (strictMessage, error) { return strictHeader(header, noControl) }
 
-// noControl has the bytes that no request may have, and forbidden those that no
-// response may: what it has of others is odd, but can be read in one way.
+// noControl has the bytes that no request may have, and forbidden those that no response may: what
+// it has of others is odd, but can be read in one way.
 const (
 	noControl = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\n\x0b\x0c\r\x0e\x0f" +
 		"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
@@ -81,8 +81,8 @@ func (m *strictMessage) note(line, name, value string) {
 	}
 }
 
-// framed reports whether there is at most one field that frames the body, and
-// whether that one can be read in one way.
+// framed reports whether there is at most one field that frames the body, and whether that one can
+// be read in one way.
 func (m *strictMessage) framed() error {
 	if len(m.lengths)+len(m.codings) > 1 {
 		return fmt.Errorf("Content-Length %q beside Transfer-Encoding %q", m.lengths, m.codings)
@@ -159,9 +159,8 @@ type strictBody struct {
 	rest     string   // what stands behind the body
 }
 
-// strictChunked reads a chunked body within the bounds that this proxy sets, with
-// trailers of this form. ok is false where it is broken or has no end; content is
-// then what came before.
+// strictChunked reads a chunked body within the bounds that this proxy sets, with trailers of this
+// form. ok is false where it is broken or has no end; content is then what came before.
 func strictChunked(in string, trailer *regexp.Regexp) (b strictBody, ok bool) {
 	extensions := 0
 	for {
@@ -259,14 +258,13 @@ func strictResponse(in string, head bool) (strictAnswer, error) {
 	return a, nil
 }
 
-// announces reports whether the header says that there is a body, of at least a byte
-// or in chunks.
+// announces reports whether the header says that there is a body, of at least a byte or in chunks.
 func (a *strictAnswer) announces() bool {
 	return len(a.codings) > 0 || len(a.lengths) > 0 && strings.Trim(a.lengths[0], "0") != ""
 }
 
-// mayServeOn reports whether nothing may come behind the response that a backend
-// could have meant for its body.
+// mayServeOn reports whether nothing may come behind the response that a backend could have meant
+// for its body.
 func (a *strictAnswer) mayServeOn(head bool) bool {
 	switch {
 	case a.status == 204 || a.status == 304:
@@ -279,8 +277,8 @@ func (a *strictAnswer) mayServeOn(head bool) bool {
 
 var emptyLine = regexp.MustCompile(`(?m)^\r?\n`)
 
-// inOneForm writes a backend's response as the next hop may get it: lines end in
-// CRLF, and a length stands once, in as far as all that stand say the same.
+// inOneForm writes a backend's response as the next hop may get it: lines end in CRLF, and a length
+// stands once, in as far as all that stand say the same.
 func inOneForm(in string) string {
 	end := emptyLine.FindStringIndex(in)
 	if end == nil {

@@ -11,8 +11,7 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// chunkedUpTo makes a body of one-byte chunks whose extensions add up to the bytes
-// given.
+// chunkedUpTo makes a body of one-byte chunks whose extensions add up to the bytes given.
 func chunkedUpTo(extensions int) string {
 	var b strings.Builder
 	for extensions > 0 {

@@ -9,8 +9,8 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// TestWhatAnUploadLeavesBehind: the next try can read on where the client was only
-// interrupted, and must not where reading has failed.
+// TestWhatAnUploadLeavesBehind checks that the next attempt reads on where the client was only
+// interrupted, and does not where reading has failed.
 func TestWhatAnUploadLeavesBehind(t *testing.T) {
 	for _, test := range []struct {
 		finished bool // before it was stopped
@@ -53,8 +53,8 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 	}
 }
 
-// TestBufferGoesWithTheResponse: what is kept of a body is of no use any more once
-// a response has come, which may last for hours.
+// TestBufferGoesWithTheResponse checks that the kept part of a body is released once a response has
+// come, which may last for hours.
 func TestBufferGoesWithTheResponse(t *testing.T) {
 	for _, finished := range []bool{false, true} {
 		c := &Call{upload: upload{started: true, finished: finished}, conn: new(wire.Conn)}

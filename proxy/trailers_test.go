@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// startChunkBackend hands over each request's chunked body as it came, and answers
-// with the same bytes.
+// startChunkBackend hands over each request's chunked body as it came, and answers with the same
+// bytes.
 func startChunkBackend(t *testing.T, response string) (url string, got <-chan string) {
 	bodies := make(chan string, 16)
 	return startRawBackend(t, func(conn net.Conn) {
@@ -42,8 +42,8 @@ func startChunkBackend(t *testing.T, response string) (url string, got <-chan st
 	}), bodies
 }
 
-// TestTrailersPassBothWays wants them in order and case, twice over one connection
-// on each side, however slowly they come.
+// TestTrailersPassBothWays wants them in order and case, twice over one connection on each side,
+// however slowly they come.
 func TestTrailersPassBothWays(t *testing.T) {
 	const (
 		came  = "5;x=y\r\nhello\r\n0;z\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nX-Hop: 3\r\nContent-Length: 4\r\nAuthorization: a\r\nx_real-ip: 192.0.2.1\r\ntransfer_encoding: b\r\nEmpty:\r\n\r\n"
@@ -71,8 +71,8 @@ func TestTrailersPassBothWays(t *testing.T) {
 	}
 }
 
-// TestPaddedSizesPassBothWays wants chunks cut anew where white space stands behind a size
-// or its extensions.
+// TestPaddedSizesPassBothWays wants chunks cut anew where white space stands behind a size or its
+// extensions.
 func TestPaddedSizesPassBothWays(t *testing.T) {
 	const came, wants = "5   \r\nhello\r\n6;a=b \t\r\n world\r\n0   \r\n\r\n", "b\r\nhello world\r\n0\r\n\r\n"
 	header := lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
@@ -91,8 +91,8 @@ func TestPaddedSizesPassBothWays(t *testing.T) {
 	}
 }
 
-// TestTrailersBehindStreams sends bodies that go through the buffers many times
-// before their trailers come, between programs that are not ours.
+// TestTrailersBehindStreams sends bodies that go through the buffers many times before their
+// trailers come, between programs that are not ours.
 func TestTrailersBehindStreams(t *testing.T) {
 	_, address := startProxy(t, testOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("TE") != "trailers" || len(r.Trailer) != 1 {
@@ -116,8 +116,8 @@ func TestTrailersBehindStreams(t *testing.T) {
 	}
 }
 
-// TestTrailersNamedBeforeALargeBody has Connection name a trailer that comes when
-// the header's buffer has been used again.
+// TestTrailersNamedBeforeALargeBody has Connection name a trailer that comes when the header's
+// buffer has been used again.
 func TestTrailersNamedBeforeALargeBody(t *testing.T) {
 	body, trailer := inChunks(randomBytes(2*responseBufferSize)), "A: "+strings.Repeat("a", 100)+"\r\n"
 	_, address := startProxy(t, testOptions(startRawBackend(t, answerAll(lines("HTTP/1.1 200 OK", "Connection: x-hop", "Transfer-Encoding: chunked")+
@@ -127,8 +127,7 @@ func TestTrailersNamedBeforeALargeBody(t *testing.T) {
 	}
 }
 
-// TestDataBeforeTrailersFlows has the data come to the client while the trailers
-// are still awaited.
+// TestDataBeforeTrailersFlows has the data come to the client while the trailers are still awaited.
 func TestDataBeforeTrailersFlows(t *testing.T) {
 	read := make(chan bool)
 	_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {

@@ -27,8 +27,8 @@ type slowness struct {
 // all is the number of the slow clients.
 func (s slowness) all() int { return s.headers + s.small + s.large }
 
-// openings are what a slow client of each kind begins with. What it goes on with
-// fits into each: one byte every slowPause.
+// openings are what a slow client of each kind begins with. What it goes on with fits into each:
+// one byte every slowPause.
 var openings = [...]string{
 	"GET / HTTP/1.1\r\nHost: h\r\nX: ",
 	"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n",
@@ -37,8 +37,8 @@ var openings = [...]string{
 
 const slowPause = 10 * time.Second
 
-// slowAt names the variable that makes this process the slow clients, and holds
-// where they connect to and how many there are of each kind.
+// slowAt names the variable that makes this process the slow clients, and holds where they connect
+// to and how many there are of each kind.
 const slowAt = "LB_TEST_SLOW_CLIENTS"
 
 // TestSlowClients has thousands of clients send a byte now and then. Other clients must not notice.
@@ -74,13 +74,13 @@ func TestSlowClients(t *testing.T) {
 		func() {
 			defer startSlow(t, s, address)()
 			eventually(t, "the slow clients to be there", func() bool {
-				return p.server.Connections() == s.all() && requestsUnderWay(p) == s.small+s.large
+				return metric(p, "lb_connections") == strconv.Itoa(s.all()) && requestsUnderWay(p) == s.small+s.large
 			})
 			if round == 0 { // later ones find what it has left in the pools
 				t.Logf("%d KiB of memory for each slow connection", (memoryInUse()-memory)/int64(s.all())>>10)
 			}
 			during = append(during, percentile99(quickRequests(t, address, s.measure)))
-			if n := p.server.Connections(); n < s.all() {
+			if n, err := strconv.Atoi(metric(p, "lb_connections")); err != nil || n < s.all() {
 				t.Errorf("only %d of %d slow clients are still there", n, s.all())
 			}
 		}()
@@ -99,8 +99,8 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// needFiles skips the test where the process may not open as many files. The
-// runtime has raised the soft limit to the hard one.
+// needFiles skips the test where the process may not open as many files. The runtime has raised the
+// soft limit to the hard one.
 func needFiles(t *testing.T, n int) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -111,7 +111,7 @@ func needFiles(t *testing.T, n int) {
 	}
 }
 
-// memoryInUse is what the heap and the stacks take.
+// memoryInUse returns the bytes of the heap and the stacks.
 func memoryInUse() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -119,8 +119,8 @@ func memoryInUse() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// quickRequests has a few clients send requests at a steady pace, all of which must
-// be answered, and returns how long each answer took.
+// quickRequests has a few clients send requests at a steady pace, all of which must be answered,
+// and returns how long each answer took.
 func quickRequests(t *testing.T, address string, d time.Duration) (took []time.Duration) {
 	const clients, pause = 4, 2 * time.Millisecond
 	var mu sync.Mutex
@@ -158,8 +158,8 @@ func percentile99(took []time.Duration) time.Duration {
 	return took[len(took)*99/100].Round(time.Microsecond)
 }
 
-// startSlow runs the slow clients in a process of their own: one may not hold as
-// many files as both ends of their connections take. stop ends it.
+// startSlow runs the slow clients in a process of their own: one may not hold as many files as both
+// ends of their connections take. stop ends it.
 func startSlow(t *testing.T, s slowness, address string) (stop func()) {
 	t.Helper()
 	program, err := os.Executable()

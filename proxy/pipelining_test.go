@@ -7,24 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
-// apiOf is an API that every call may use.
-func apiOf(answer fasthttp.RequestHandler) *API {
-	return &API{MayUse: func(*fasthttp.RequestCtx) bool { return true }, Answer: answer, Count: func(int) {}}
-}
-
-// echoAPI answers with the request's path and body.
-func echoAPI(ctx *fasthttp.RequestCtx) {
-	ctx.SetStatusCode(201)
-	fmt.Fprintf(ctx, "%s %s", ctx.Path(), ctx.PostBody())
-}
-
-// TestPipelinedRequestsAreAnsweredInOrder mixes requests that backends answer
-// with those that the API does, with and without bodies.
+// TestPipelinedRequestsAreAnsweredInOrder mixes requests that backends answer with those that the
+// API does, with and without bodies.
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.API = apiOf(echoAPI)
@@ -76,46 +62,8 @@ func TestThousandRequestsOnOneConnection(t *testing.T) {
 	})
 }
 
-// TestAPIAfterALongPause has a deadline left on the connection by a proxied
-// request run out before the API answers there.
-func TestAPIAfterALongPause(t *testing.T) {
-	o := testOptions(startBackend(t, mirror))
-	o.API = apiOf(echoAPI)
-	o.Server.BodyTimeout = 50 * time.Millisecond
-	_, address := startProxy(t, o)
-	w := newWire(t, address)
-	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	w.receive("GET")
-	time.Sleep(3 * o.Server.BodyTimeout) // the pause is what is tested
-	w.send("GET /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
-	if got := w.receive("GET"); got.StatusCode != 201 {
-		t.Errorf("got %d, want 201", got.StatusCode)
-	}
-}
-
-func TestAPIHead(t *testing.T) {
-	o := testOptions(startBackend(t, mirror))
-	o.API = apiOf(echoAPI)
-	_, address := startProxy(t, o)
-	w := newWire(t, address)
-	for range 2 {
-		w.send("HEAD /v1/api/x HTTP/1.1\r\nHost: h\r\n\r\n")
-		if got := w.receive("HEAD"); got.StatusCode != 201 || got.ContentLength != int64(len("/v1/api/x ")) {
-			t.Errorf("got %d, Content-Length %d", got.StatusCode, got.ContentLength)
-		}
-	}
-}
-
-const (
-	pipelinedGet   = "GET /one HTTP/1.1\r\nHost: a\r\n\r\n"
-	pipelinedFixed = "POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\nGET / H"
-	pipelinedChunk = "POST /three HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n3;x=y\r\nefg\r\n0\r\nT: u\r\n\r\n"
-	pipelinedLast  = "GET /four HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-	pipelined      = pipelinedGet + pipelinedFixed + pipelinedChunk + "\r\n" + pipelinedLast
-)
-
-// TestPipelining cuts four requests in a row at every byte: each is answered, in
-// turn, with its own path and body.
+// TestPipelining cuts four requests in a row at every byte: each is answered, in turn, with its own
+// path and body.
 func TestPipelining(t *testing.T) {
 	url := startBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -159,4 +107,18 @@ func TestPipelinedFault(t *testing.T) {
 	if !strings.HasPrefix(got, "HTTP/1.1 200 ") || strings.Count(got, "HTTP/1.1 400 ") != 1 {
 		t.Errorf("got %q", got)
 	}
+}
+
+// TestAnswerBeforeMoreRequests has the client send requests after the one that ends the connection,
+// and only then read. The unread requests must not destroy the answer.
+func TestAnswerBeforeMoreRequests(t *testing.T) {
+	const size = 1 << 20
+	p, address := startProxy(t, testOptions(startRawBackend(t, answerAll(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("a", size))))))
+	w := newWire(t, address)
+	w.send(get("/") + strings.Repeat(withHost("GET / HTTP/1.1"), 3000))
+	eventually(t, "the answer to be sent", func() bool { return metric(p, `lb_requests_total{pool="main",code="200"}`) == "1" })
+	if got := w.receive("GET"); len(got.body) != size || !got.Close {
+		t.Errorf("got %d bytes, close: %v", len(got.body), got.Close)
+	}
+	w.mustEnd()
 }

@@ -1,5 +1,0 @@
-package proxy
-
-import "flag"
-
-var long = flag.Bool("long", false, "run the long forms")
