@@ -217,3 +217,46 @@ func TestConnectionWithoutARequest(t *testing.T) {
 		t.Errorf("got %v, want a clean end", err)
 	}
 }
+
+// TestResetDuringAnUpload has a backend send a response that ends with its connection, while the
+// request is on its way. If the backend resets, which the upload may be told of in place of the
+// reader, the client must see a failure; if it closes, the client sees a regular end.
+func TestResetDuringAnUpload(t *testing.T) {
+	for _, version := range []string{"1.0", "1.1"} {
+		for _, resets := range []bool{true, false} {
+			t.Run(fmt.Sprintf("HTTP/%s, reset %v", version, resets), func(t *testing.T) {
+				for range 20 {
+					leave := make(chan bool)
+					p, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+						in := bufio.NewReader(conn)
+						if _, err := readRequestHeader(in); err != nil {
+							return
+						}
+						_, _ = io.ReadFull(in, make([]byte, len("begin"))) // an unread rest would make the close a reset
+						_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nhalf")
+						if <-leave; resets {
+							reset(conn)
+						}
+					})))
+					w := newWire(t, address)
+					w.send("POST / HTTP/" + version + "\r\nHost: h\r\nContent-Length: 100000\r\n\r\nbegin")
+					r, err := http.ReadResponse(w.in, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := io.ReadFull(r.Body, make([]byte, 4)); err != nil {
+						t.Fatal(err)
+					}
+					leave <- true
+					if _, err := io.ReadAll(r.Body); (err != nil) != resets || isTimeout(err) {
+						t.Fatalf("the body ended with %v", err)
+					}
+					if resets {
+						eventually(t, "the request to be counted", func() bool { return errorsWith(p, "backend_aborted") == "1" })
+					}
+					w.Close()
+				}
+			})
+		}
+	}
+}

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"errors"
+	"io"
 	"runtime"
 	"time"
 
@@ -117,7 +118,16 @@ func (c *Call) LostRace(why reason.Code) bool { return c.reused && why == reason
 func (c *Call) Ready() bool { return c.body.ready() }
 
 // Next appends the next part of the response's body to dst, up to its capacity.
-func (c *Call) Next(dst []byte) ([]byte, error) { return c.body.next(dst) }
+func (c *Call) Next(dst []byte) ([]byte, error) {
+	dst, err := c.body.next(dst)
+	if c.body.ended && c.body.framing == message.UntilClose && c.upload.started {
+		c.stopUpload() // the connection is of no more use to it
+		if c.upload.wasReset {
+			c.body.ended, err = false, io.ErrUnexpectedEOF
+		}
+	}
+	return dst, err
+}
 
 // Trailers returns the fields that came after the body, once it has ended.
 func (c *Call) Trailers() *message.Trailers { return &c.body.trailers }

@@ -1,7 +1,9 @@
 package http1
 
 import (
+	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	"loadbalancer/proxy/message"
@@ -25,6 +27,7 @@ type upload struct {
 	finished bool // result and endedAt are valid
 	endedAt  time.Time
 	result   reason.Code // reason.None: the whole body was sent
+	wasReset bool        // a write has met the backend's RST
 }
 
 // startUpload starts to send the body while the caller waits for the response.
@@ -34,7 +37,7 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 		return why
 	}
 	u := &c.upload
-	u.started, u.header, u.watched, u.finished, u.result = true, false, false, false, reason.None
+	u.started, u.header, u.watched, u.finished, u.result, u.wasReset = true, false, false, false, reason.None, false
 	if u.replay.rewind(); !repeatable {
 		u.replay.lose()
 	}
@@ -97,6 +100,7 @@ func (c *Call) sendBody(conn *wire.Conn) (why reason.Code) {
 			if wire.TimedOut(err) {
 				return reason.ResponseTimeout // it has stopped reading
 			}
+			c.upload.noteReset(err)
 			return reason.BackendReset // it may have answered early: the response tells
 		}
 	}
@@ -140,6 +144,15 @@ func (c *Call) headerCame() {
 		u.replay.lose() // the request will not be sent again
 	}
 	c.conn.ForgetRead()
+}
+
+// noteReset records whether a write has failed because the backend has reset the connection. The
+// system tells of a RST only once: if the write was told, the reader of the response sees a regular
+// end. A backend that has closed its side first gives EPIPE.
+func (u *upload) noteReset(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.wasReset = errors.Is(err, syscall.ECONNRESET)
 }
 
 // failure returns why the body could not be sent, as far as is known.
