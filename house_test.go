@@ -15,9 +15,9 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// mayImport is the plan of the module: for each package, the packages of this module that it
-// may import. The arrows point down. A package that is missing here fails the test, as does
-// one that is gone.
+// mayImport is the plan of the module: for each package, the packages of this module that it may
+// import. The arrows point down. A package that is missing here fails the test, as does one that is
+// gone.
 var mayImport = map[string][]string{
 	"":                  {"bench/backend", "clients", "limiter", "management", "proxy", "proxy/listen", "proxy/upstream"},
 	"bench":             {"bench/backend", "bench/load", "bench/report"},
@@ -42,8 +42,8 @@ var mayImport = map[string][]string{
 	"proxy/wire":        {},
 }
 
-// mayNameFasthttp are the files that may import fasthttp: those at the edge, where its types
-// end. The road of a request does not depend on the server that reads it.
+// mayNameFasthttp are the files that may import fasthttp: those at the edge, where its types end.
+// The road of a request does not depend on the server that reads it.
 var mayNameFasthttp = []string{
 	"bench/backend/backend.go",
 	"bench/load/cause.go",
@@ -63,8 +63,8 @@ var mayNameFasthttp = []string{
 	"proxy/upstream/conns.go",
 }
 
-// The bounds of what one reader can hold in mind. The last three are those of package proxy, and the
-// first of them of the packages below it, too.
+// The bounds of what one reader can hold in mind. The last three are those of package proxy, and
+// the first of them of the packages below it, too.
 const (
 	maxFunction = 60  // lines, from func to the closing brace
 	maxFile     = 400 // lines

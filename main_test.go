@@ -27,7 +27,8 @@ const deadline = 15 * time.Second
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// fasthttp's own: one for the process, and those that end some seconds after their server or host client.
+		// fasthttp's own: one for the process, and those that end some seconds after their server
+		// or host client.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
@@ -63,8 +64,8 @@ func (j *journal) find(message string) map[string]any {
 	return nil
 }
 
-// messages returns those of all lines, each of which has to be JSON with a level and a
-// time to the millisecond.
+// messages returns those of all lines, each of which has to be JSON with a level and a time to the
+// millisecond.
 func (j *journal) messages(t *testing.T) (all []string) {
 	t.Helper()
 	for line := range strings.Lines(j.String()) {
@@ -86,8 +87,7 @@ type instance struct {
 	ended             chan error
 }
 
-// startInstance calls run with a config file and waits until it serves. It ends
-// with the test.
+// startInstance calls run with a config file and waits until it serves. It ends with the test.
 func startInstance(t *testing.T, config string, args ...string) *instance {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -137,8 +137,8 @@ func writeConfig(t *testing.T, text string) string {
 	return path
 }
 
-// testConfig is a config file on free ports, with a store of its own. Each of
-// more is appended: a section, whole.
+// testConfig is a config file on free ports, with a store of its own. Each of more is appended: a
+// section, whole.
 func testConfig(t *testing.T, backends []string, more ...string) string {
 	t.Helper()
 	var text strings.Builder

@@ -184,8 +184,8 @@ func TestAccessLogBytes(t *testing.T) {
 // counted.
 func TestDurations(t *testing.T) {
 	const held = 300 * time.Millisecond
-	// hold waits a little longer than the time that is to be told: the proxy may begin to count when
-	// the client already waits.
+	// hold waits a little longer than the time that is to be told: the proxy may begin to count
+	// when the client already waits.
 	hold := func() { time.Sleep(held + held/10) }
 	const ms = float64(held / time.Millisecond)
 	long := interval{ms, 10 * ms}

@@ -1,6 +1,6 @@
 // The command bucket draws docs/bucket.svg: what a token bucket holds while requests come. The
-// requests are made up, the decisions are the limiter's. The same decisions give the same bytes. The
-// command knows nothing of how the limiter decides.
+// requests are made up, the decisions are the limiter's. The same decisions give the same bytes.
+// The command knows nothing of how the limiter decides.
 package main
 
 import (

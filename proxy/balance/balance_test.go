@@ -56,8 +56,7 @@ func TestShareByWeight(t *testing.T) {
 	}
 }
 
-// In one round each member has exactly its turns, and they are as far apart as
-// they can be.
+// In one round each member has exactly its turns, and they are as far apart as they can be.
 func TestRoundRobinIsSmooth(t *testing.T) {
 	for _, test := range []struct {
 		weights []int
@@ -197,8 +196,7 @@ func TestRandomTwoAvoidsTheLoaded(t *testing.T) {
 	}
 }
 
-// A heavy member with more requests under way than a light one may still be the
-// less loaded.
+// A heavy member with more requests under way than a light one may still be the less loaded.
 func TestRandomTwoWeighsTheLoad(t *testing.T) {
 	s := newTestSet(9, 1)
 	s.members[0].InFlight.Store(5)

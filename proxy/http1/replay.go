@@ -2,8 +2,8 @@ package http1
 
 // replay holds what has been read of a streamed request body, without framing, so that another
 // attempt can send it again: at most 64 KiB, in a buffer that is taken with the first byte. While
-// the body is being sent, it belongs to the sending goroutine. The zero value is empty and
-// ready to keep data.
+// the body is being sent, it belongs to the sending goroutine. The zero value is empty and ready to
+// keep data.
 type replay struct {
 	buf  *[streamBufferSize]byte // nil: nothing is kept
 	n    int                     // bytes kept

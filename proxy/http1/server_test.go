@@ -14,8 +14,8 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// TestAnswerAfterRequestCtx lets a handler fill fasthttp's Response and then give the balancer's own
-// answer, as after a panic: none of the former is sent, however long it is.
+// TestAnswerAfterRequestCtx lets a handler fill fasthttp's Response and then give the balancer's
+// own answer, as after a panic: none of the former is sent, however long it is.
 func TestAnswerAfterRequestCtx(t *testing.T) {
 	server := NewServer(Options{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second,
 		MaxHeaderSize: 16 << 10, Log: zerolog.Nop(), Proxied: func(netip.Addr) bool { return false },

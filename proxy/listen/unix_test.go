@@ -119,8 +119,8 @@ func TestUnixPathThatIsTaken(t *testing.T) {
 	}
 }
 
-// TestUnixPathTakenSince: a listener that is closed leaves what another process has put in the place
-// of its socket.
+// TestUnixPathTakenSince: a listener that is closed leaves what another process has put in the
+// place of its socket.
 func TestUnixPathTakenSince(t *testing.T) {
 	for _, test := range []struct {
 		name string

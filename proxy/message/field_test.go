@@ -57,8 +57,8 @@ func spellings(name string) []string {
 	return all
 }
 
-// A name that differs in one byte from a known one is another name; among them
-// are the bytes that a comparison by bit 0x20 alone would take for a letter.
+// A name that differs in one byte from a known one is another name; among them are the bytes that a
+// comparison by bit 0x20 alone would take for a letter.
 func TestKindOfOtherNames(t *testing.T) {
 	for name := range kinds {
 		if kinds[name] == kindForwarded && name != "forwarded" {

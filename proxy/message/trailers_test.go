@@ -25,8 +25,7 @@ func TestAppendTrailers(t *testing.T) {
 	}
 }
 
-// What a proxy has to understand is never passed on behind a body, however it is
-// spelt.
+// What a proxy has to understand is never passed on behind a body, however it is spelt.
 func TestTrailersThatEndHere(t *testing.T) {
 	names := slices.Collect(maps.Keys(kinds))
 	names = slices.DeleteFunc(names, func(name string) bool { return kinds[name].ordinary() })

@@ -55,8 +55,7 @@ func TestRetryBudget(t *testing.T) {
 	}
 }
 
-// TestRetryBudgetIsExact has many ask at the same time, at the turn of a second
-// among others.
+// TestRetryBudgetIsExact has many ask at the same time, at the turn of a second among others.
 func TestRetryBudgetIsExact(t *testing.T) {
 	const clients, requests = 16, 1000
 	for _, at := range []time.Duration{0, 16 * time.Second, 17*time.Second - 1} {
