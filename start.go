@@ -90,7 +90,7 @@ func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, log z
 	if !c.Limiter.Enabled && c.Management.Listen.IsZero() && !c.Management.APIOnProxy {
 		return nil, nil
 	}
-	return clients.Open(ctx, c.Clients, limits, log)
+	return clients.Open(ctx, c.Clients, limits, func() bool { return c.Limiter.KeyField() != "" }, log)
 }
 
 // unlessEnded returns the error, or nil if it was caused by a shutdown while the store did not
@@ -107,6 +107,7 @@ func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerol
 	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
 	if c.Limiter.Enabled {
 		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
+		o.LimitFields, o.KeyField = c.Limiter.Fields(), c.Limiter.KeyField()
 	}
 	return o
 }

@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,9 +17,7 @@ import (
 // index), an unregistered client at most 32 when the table is full. Nothing has to be closed.
 type Limiter struct {
 	base       time.Time // a whole second; moments are nanoseconds since base, and at least 1
-	fields     Fields
-	keyHeader  string // in lower case
-	shadow     bool   // the default limit is not enforced
+	shadow     bool      // the default limit is not enforced
 	secret     hashKey
 	networkHi  uint64 // mask of the IPv6 network of an unregistered client
 	networkLo  uint64
@@ -50,12 +47,9 @@ type Client struct {
 // New returns a limiter without registered clients. The config must have passed Validate; New
 // panics if its default limit has not.
 func New(cfg Config) *Limiter {
-	fields, _ := fieldsOf(cfg.Headers)
 	now := time.Now()
 	l := &Limiter{
 		base:       now.Add(-time.Duration(now.Nanosecond())), // so that Usage.LastSeen is a whole second
-		fields:     fields,
-		keyHeader:  strings.ToLower(cfg.APIKeyHeader),
 		shadow:     cfg.Default.Shadow,
 		secret:     newHashKey(),
 		networkHi:  ^uint64(0) << max(0, 64-cfg.IPv6Prefix),
@@ -69,10 +63,6 @@ func New(cfg Config) *Limiter {
 	l.ranges.Store(new(bart.Table[*bucket]))
 	return l
 }
-
-// KeyHeader returns the name, in lower case, of the request header field with the API key, or "" if
-// clients are known by address only.
-func (l *Limiter) KeyHeader() string { return l.keyHeader }
 
 // Identify returns the client of a request: the one registered for the API key, if there is one;
 // else the one registered for the address; else the one registered for the longest range that

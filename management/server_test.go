@@ -47,7 +47,7 @@ func get(t *testing.T, url string) (status int, header http.Header, body string)
 func TestManagementSurvivesAFault(t *testing.T) {
 	limits := limiter.New(limiter.DefaultConfig())
 	store := clients.Config{Store: "file:" + filepath.Join(t.TempDir(), "clients.db")}
-	service, err := clients.Open(t.Context(), store, limits, zerolog.Nop())
+	service, err := clients.Open(t.Context(), store, limits, func() bool { return true }, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

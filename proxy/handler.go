@@ -29,7 +29,7 @@ func (r *road) serve(x *exchange) reason.Code {
 	request := &x.stream.Request
 	x.caller = x.settings.trust.identify(x.stream.Peer(), &request.Forwarded)
 	if r.limiter != nil {
-		if why := x.admission.admit(r.limiter, &x.settings.exempt, &x.caller, request, x.stream.Started); why != reason.None {
+		if why := x.admission.admit(r.limiter, x.settings, &x.caller, request, x.stream.Started); why != reason.None {
 			return why
 		}
 	}

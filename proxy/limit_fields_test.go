@@ -9,11 +9,9 @@ import (
 	"loadbalancer/proxy/message"
 )
 
-// limitsTold is limits with a value of limiter.headers.
-func limitsTold(headers string, capacity int64, rate float64) *limiter.Limiter {
-	c := limiter.DefaultConfig()
-	c.Default.Limit, c.Headers = limiter.Limit{Capacity: capacity, RatePerSecond: rate}, headers
-	return limiter.New(c)
+// limitsTold is limits with the fields for a value of limiter.headers.
+func limitsTold(headers string, capacity int64, rate float64) (*limiter.Limiter, limiter.Fields) {
+	return limits(capacity, rate), limiter.Config{Headers: headers}.Fields()
 }
 
 // backendLimits are the fields of a backend that limits its clients too.
@@ -51,7 +49,7 @@ func TestLimitFields(t *testing.T) {
 	} {
 		t.Run(test.headers, func(t *testing.T) {
 			o := testOptions(url)
-			o.Limiter = limitsTold(test.headers, 1, 0.01)
+			o.Limiter, o.LimitFields = limitsTold(test.headers, 1, 0.01)
 			_, address := startProxy(t, o)
 			got := talk(t, address, get("/"))
 			if fields := limitFieldsOf(got); !strings.HasPrefix(got, "HTTP/1.1 200 ") || !slices.Equal(fields, slices.Concat(test.passes, test.tells)) {
@@ -77,7 +75,7 @@ func TestBackendThatLimits(t *testing.T) {
 	const retry = "Retry-After: 60\r\n"
 	for _, headers := range []string{"standard", "legacy", "both", "off"} {
 		o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n"+backendLimits+retry+"\r\n")))
-		o.Limiter = limitsTold(headers, 100, 1)
+		o.Limiter, o.LimitFields = limitsTold(headers, 100, 1)
 		_, address := startProxy(t, o)
 		if got := strings.Join(limitFieldsOf(talk(t, address, get("/"))), "\r\n") + "\r\n"; got != backendLimits+retry {
 			t.Errorf("%s: got %q", headers, got)
@@ -102,7 +100,7 @@ func TestLimitFieldsElsewhere(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := testOptions(startRawBackend(t, answerAll(test.response)))
-			o.Limiter = limitsTold(test.headers, 9, 0.001)
+			o.Limiter, o.LimitFields = limitsTold(test.headers, 9, 0.001)
 			o.Server.EarlyHints = true
 			_, address := startProxy(t, o)
 			if got := talk(t, address, get("/")); !strings.Contains(got, test.want) {
@@ -116,7 +114,7 @@ func TestLimitFieldsElsewhere(t *testing.T) {
 func TestRequestsKeepLimitFields(t *testing.T) {
 	url, seen := startRecordingBackend(t)
 	o := testOptions(url)
-	o.Limiter = limitsTold("both", 9, 0.001)
+	o.Limiter, o.LimitFields = limitsTold("both", 9, 0.001)
 	_, address := startProxy(t, o)
 	talk(t, address, strings.Replace(get("/"), "Connection", backendLimits+"Connection", 1))
 	if got := <-seen; !strings.Contains(got, backendLimits) {
@@ -133,7 +131,7 @@ func TestLimitFieldsAreReplaced(t *testing.T) {
 		"Set-Cookie", "Last-Modified", "X-Frame-Options", "X-Permitted-Policies",
 	}
 	for headers, count := range map[string]int{"standard": 2, "legacy": 3, "both": 5, "off": 0} {
-		f, had := limitsTold(headers, 1, 1).Fields(), 0
+		f, had := limiter.Config{Headers: headers}.Fields(), 0
 		written := string(f.Append(nil, limiter.Decision{Capacity: 1, RetryAfter: 1, Reset: 1, Window: 1}))
 		for _, name := range names {
 			want := name != "Retry-After" && strings.Contains("\r\n"+written, "\r\n"+name+": ")

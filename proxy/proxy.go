@@ -31,14 +31,16 @@ import (
 
 // Options are the parts of a Proxy. The configs must be valid.
 type Options struct {
-	Server  ServerConfig
-	Pools   map[string]upstream.PoolConfig
-	Routes  []RouteConfig
-	Limiter *limiter.Limiter // nil: no client is limited
-	Exempt  ExemptConfig     // requests that take no token from Limiter
-	API     *API             // nil: /v1/api/ is a path like any other
-	Access  Access
-	Log     zerolog.Logger
+	Server      ServerConfig
+	Pools       map[string]upstream.PoolConfig
+	Routes      []RouteConfig
+	Limiter     *limiter.Limiter // nil: no client is limited
+	LimitFields limiter.Fields   // tell clients of their limit
+	KeyField    string           // the field with the API key, in lower case; "": none
+	Exempt      ExemptConfig     // requests that take no token from Limiter
+	API         *API             // nil: /v1/api/ is a path like any other
+	Access      Access
+	Log         zerolog.Logger
 }
 
 // Proxy is the load balancer's data path. It is safe for concurrent use.
@@ -65,11 +67,7 @@ func New(o Options) *Proxy {
 		byName[name] = upstream.NewPool(name, o.Pools[name], o.Log)
 		p.pools = append(p.pools, byName[name])
 	}
-	keyField := ""
-	if o.Limiter != nil {
-		keyField = o.Limiter.KeyHeader()
-	}
-	p.settings.Store(newSettings(o.Server, o.Exempt, keyField, newRoutes(o.Routes, byName)))
+	p.settings.Store(newSettings(o.Server, o.Exempt, o.KeyField, o.LimitFields, newRoutes(o.Routes, byName)))
 	p.server = http1.NewServer(http1.Options{
 		ReadHeaderTimeout: o.Server.ReadHeaderTimeout,
 		IdleTimeout:       o.Server.IdleTimeout,

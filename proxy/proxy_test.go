@@ -30,10 +30,11 @@ func testOptions(urls ...string) Options {
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
 	return Options{
-		Server: server,
-		Pools:  map[string]upstream.PoolConfig{"main": pool},
-		Access: AccessOff,
-		Log:    zerolog.Nop(),
+		Server:      server,
+		Pools:       map[string]upstream.PoolConfig{"main": pool},
+		LimitFields: limiter.DefaultConfig().Fields(),
+		Access:      AccessOff,
+		Log:         zerolog.Nop(),
 	}
 }
 

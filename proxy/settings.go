@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/limiter"
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 )
@@ -13,13 +14,14 @@ type settings struct {
 	proxyProtocol bool // trusted peers begin with a PROXY header
 	routes        routes
 	exempt        exemptions
+	limitFields   limiter.Fields
 	via           message.Via
 	earlyHints    bool // forward interim responses
 }
 
 // newSettings returns the settings of valid configs. keyField is the name of the API key field, in
 // lower case, or "".
-func newSettings(c ServerConfig, exempt ExemptConfig, keyField string, all routes) *settings {
+func newSettings(c ServerConfig, exempt ExemptConfig, keyField string, limitFields limiter.Fields, all routes) *settings {
 	trust := NewTrust(c)
 	return &settings{
 		limits: http1.Limits{
@@ -30,6 +32,7 @@ func newSettings(c ServerConfig, exempt ExemptConfig, keyField string, all route
 		proxyProtocol: c.ProxyProtocol,
 		routes:        all,
 		exempt:        newExemptions(exempt),
+		limitFields:   limitFields,
 		via:           message.NewVia(c.Via),
 		earlyHints:    c.EarlyHints,
 	}

@@ -31,7 +31,8 @@ func TestShadowMode(t *testing.T) {
 			t.Run(test.name+", log "+string(access), func(t *testing.T) {
 				var log logLines
 				o := testOptions(startRawBackend(t, answerAll(ownLimits+"\r\nok")))
-				o.Limiter, o.Access, o.Log = limiter.New(test.config), access, zerolog.New(&log)
+				o.Limiter, o.LimitFields = limiter.New(test.config), test.config.Fields()
+				o.Access, o.Log = access, zerolog.New(&log)
 				if test.terms != (limiter.Terms{}) {
 					o.Limiter.Set(limiter.Registration{ID: loopback, Terms: test.terms})
 				}
