@@ -209,11 +209,8 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 // change then takes effect at the earliest time at which the bucket can have held what they took.
 // At now they would seem to have spent more than there was, and the difference would be forgiven.
 func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
-	if empty := tat - from.full; empty > from.at(now) {
-		now = from.when(empty)
-	}
-	spent := tat - from.at(now) // ticks of the old limit
-	if spent < 0 {              // the refill since the bucket was full pays what is owed
+	spent, now := from.spent(tat, now)
+	if spent < 0 { // the refill since the bucket was full pays what is owed
 		owed = max(0, owed-(-spent)>>from.shift)
 		spent = 0
 	}
@@ -223,6 +220,16 @@ func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64)
 
 	paid := min(owed, max(0, to.capacity-from.capacity))
 	return to.at(now) + rescale(spent, from.shift, to.shift) + paid<<to.shift, owed - paid
+}
+
+// spent returns the ticks that a bucket in state tat has spent, below 0 if it was full before now,
+// and the moment for which this is true: now, or the earliest at which the bucket can have held
+// what was taken.
+func (r *rates) spent(tat, now int64) (ticks, at int64) {
+	if empty := tat - r.full; empty > r.at(now) {
+		now = r.when(empty)
+	}
+	return tat - r.at(now), now
 }
 
 // rescale converts ticks from one shift to another, rounding up. At shift 0 a tick is a token.
