@@ -17,14 +17,14 @@ import (
 // A range is one client: its addresses share the bucket. A new key replaces the client's key. If
 // another client has the key, Set deletes that client.
 func (l *Limiter) Set(r Registration) {
-	l.set(r, l.since(time.Now()))
-}
-
-func (l *Limiter) set(r Registration, now int64) {
-	id := canonical(r.ID)
-
 	l.registering.Lock()
 	defer l.registering.Unlock()
+	l.enrol(r, l.since(time.Now())) // a time from before the wait would refill what was spent since
+}
+
+// enrol is Set at a moment, with the lock held.
+func (l *Limiter) enrol(r Registration, now int64) {
+	id := canonical(r.ID)
 	if id.Name != "" {
 		l.dropHolder(r.Key, id, now)
 	}
@@ -135,18 +135,12 @@ func (l *Limiter) current(id ID) *bucket {
 // bucket, up to the default capacity. Requests with the key of a deleted client are decided by
 // their address. Requests in flight stay so until released.
 func (l *Limiter) Delete(id ID) {
-	l.delete(id, l.since(time.Now()))
-}
-
-func (l *Limiter) delete(id ID, now int64) {
-	id = canonical(id)
-
 	l.registering.Lock()
 	defer l.registering.Unlock()
-	l.remove(id, now)
+	l.remove(canonical(id), l.since(time.Now()))
 }
 
-// remove is delete with the lock held.
+// remove is Delete at a moment, of a canonical ID, with the lock held.
 func (l *Limiter) remove(id ID, now int64) {
 	old := l.current(id)
 	if old == nil {
