@@ -75,13 +75,13 @@ func defaultConfig() config {
 }
 
 // loadConfig reads and checks a config file. Its error lists every fault, one per line, with file,
-// line, path, value and what is allowed.
-func loadConfig(path string) (config, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return config{}, fmt.Errorf("read the config file: %w; set its path with --path=FILE", err)
+// line, path, value and what is allowed. text is the file.
+func loadConfig(path string) (c config, text []byte, err error) {
+	if text, err = os.ReadFile(path); err != nil {
+		return config{}, nil, fmt.Errorf("read the config file: %w; set its path with --path=FILE", err)
 	}
-	return parseConfig(path, text, os.LookupEnv)
+	c, err = parseConfig(path, text, os.LookupEnv)
+	return c, text, err
 }
 
 func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (config, error) {

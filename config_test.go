@@ -174,7 +174,7 @@ func TestConfigWithoutAFile(t *testing.T) {
 			t.Errorf("%q: got %v", text, err)
 		}
 	}
-	_, err := loadConfig(filepath.Join(t.TempDir(), "missing.yaml"))
+	_, _, err := loadConfig(filepath.Join(t.TempDir(), "missing.yaml"))
 	if err == nil || !strings.Contains(err.Error(), "missing.yaml") || !strings.Contains(err.Error(), "--path=FILE") {
 		t.Errorf("a missing file: %v", err)
 	}

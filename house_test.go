@@ -55,6 +55,7 @@ var mayNameFasthttp = []string{
 	"clients/rest/problem.go",
 	"management/access.go",
 	"management/api.go",
+	"management/reload.go",
 	"management/server.go",
 	"proxy/api.go",
 	"proxy/client_address.go",

@@ -41,7 +41,7 @@ func TestUnixMode(t *testing.T) {
 			config := testConfig(t, freeAddresses(t, 1), fmt.Sprintf("server:\n  listen: unix:%s/a\n%smanagement:\n  listen: unix:%s/b\n", dir, test.key, dir))
 			path := writeConfig(t, config)
 			leaveSocket(t, dir+"/a")
-			c, err := loadConfig(path)
+			c, _, err := loadConfig(path)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -47,7 +47,7 @@ var jsonLog = logConfig{Level: "info", Format: "json"}
 // startLogger returns a logger whose queue runs until end or the test's end.
 func startLogger(t *testing.T, c logConfig, w io.Writer) (log zerolog.Logger, queue *logQueue, end func()) {
 	t.Helper()
-	log, queue = newLogger(c, w)
+	log, queue, _ = newLogger(c, w)
 	end = beside(queue.Run)
 	t.Cleanup(end)
 	return log, queue, end
@@ -304,7 +304,7 @@ func TestTornLine(t *testing.T) {
 	for _, missed := range []int{0, 3} {
 		for at := 0; at < 400; at++ {
 			var text bytes.Buffer
-			log, queue := newLogger(jsonLog, &brittle{to: &text, breaks: []int{at, 1, 0}})
+			log, queue, _ := newLogger(jsonLog, &brittle{to: &text, breaks: []int{at, 1, 0}})
 			for i := range 4 {
 				queue.missed += missed
 				queue.dropped.Add(uint64(missed))

@@ -18,8 +18,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // Exit codes.
@@ -37,7 +35,8 @@ func main() {
 	// Unless SIGPIPE is ignored, a write to stdout or stderr ends the process once the reader has
 	// gone.
 	signal.Ignore(syscall.SIGPIPE)
-	// SIGHUP must not end the process either. run logs it; this covers the time before and after.
+	// SIGHUP must not end the process either. It reloads the config; this covers the time before
+	// and after.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -81,17 +80,22 @@ func complain(wait time.Duration, words ...any) {
 	}
 }
 
+// options are the flags that change what runs.
+type options struct{ demo, watch bool }
+
 // run is the program. It returns when ctx has ended and everything is shut down, or when something
 // has failed.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("lb", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	path := flags.String("path", "config.yaml", "the config `file`")
-	demo := flags.Bool("demo", false, "also start fake backends on the configured loopback addresses where nothing listens")
+	var o options
+	flags.BoolVar(&o.demo, "demo", false, "also start fake backends on the configured loopback addresses where nothing listens")
+	flags.BoolVar(&o.watch, "watch", false, "reload the config file whenever it is saved")
 	check := flags.Bool("check", false, "check the config file, report every fault, and exit")
 	usage := func(w io.Writer) {
 		flags.SetOutput(w)
-		fmt.Fprintln(w, "lb: an HTTP load balancer with a rate limit for each client\n\nlb [--path=config.yaml] [--demo] [--check]")
+		fmt.Fprintln(w, "lb: an HTTP load balancer with a rate limit for each client\n\nlb [--path=config.yaml] [--demo] [--watch] [--check]")
 		flags.PrintDefaults()
 	}
 	err := flags.Parse(args)
@@ -105,7 +109,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("lb: unexpected argument %q; see lb --help", flags.Arg(0))}
 	}
-	c, err := loadConfig(*path)
+	c, text, err := loadConfig(*path)
 	if err != nil {
 		return usageError{err}
 	}
@@ -113,10 +117,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "%s is valid\n", *path)
 		return nil
 	}
-	log, lines := newLogger(c.Log, stdout)
+	log, lines, format := newLogger(c.Log, stdout)
 	defer beside(lines.Run)()
-	defer beside(func(ctx context.Context) { heedHangups(ctx, *path, log) })()
-	return start(ctx, c, *path, *demo, log, lines)
+	return start(ctx, c, newReloads(*path, text, c, log), o, log, lines, format)
 }
 
 // beside starts f in a goroutine. end cancels f's context and waits until f has returned.
@@ -130,21 +133,5 @@ func beside(f func(context.Context)) (end func()) {
 	return func() {
 		cancel()
 		<-ended
-	}
-}
-
-// heedHangups logs each SIGHUP as an error until ctx ends, because the reload that it asks for does
-// not happen.
-func heedHangups(ctx context.Context, path string, log zerolog.Logger) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	for {
-		select {
-		case <-hangups:
-			log.Error().Str("config", path).Msg("SIGHUP does not reload the config: restart to apply it")
-		case <-ctx.Done():
-			return
-		}
 	}
 }

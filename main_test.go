@@ -81,6 +81,7 @@ func (j *journal) messages(t *testing.T) (all []string) {
 
 // instance is a balancer that runs in this process.
 type instance struct {
+	path              string // of the config file
 	proxy, management string // URLs without a trailing slash
 	log               *journal
 	cancel            context.CancelFunc
@@ -91,8 +92,8 @@ type instance struct {
 func startInstance(t *testing.T, config string, args ...string) *instance {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	in := &instance{log: &journal{}, cancel: cancel, ended: make(chan error, 1)}
-	args = append([]string{"--path=" + writeConfig(t, config)}, args...)
+	in := &instance{path: writeConfig(t, config), log: &journal{}, cancel: cancel, ended: make(chan error, 1)}
+	args = append([]string{"--path=" + in.path}, args...)
 	go func() { in.ended <- run(ctx, args, in.log) }()
 	t.Cleanup(func() { in.stop(t) })
 	waitFor(t, "the log line of the proxy", func() bool {
@@ -387,7 +388,7 @@ func TestCommandLine(t *testing.T) {
 		name, stdout, failure string
 		args                  []string
 	}{
-		{"help", "lb [--path=config.yaml] [--demo] [--check]", "", []string{"--help"}},
+		{"help", "lb [--path=config.yaml] [--demo] [--watch] [--check]", "", []string{"--help"}},
 		{"short help", "-demo", "", []string{"-h"}},
 		{"check", valid + " is valid", "", []string{"--check", "--path=" + valid}},
 		{"unknown flag", "", "lb: flag provided but not defined: -pth; see lb --help", []string{"--pth=x"}},

@@ -227,17 +227,32 @@ func TestReadyzFollowsTheBackends(t *testing.T) {
 	})
 }
 
-func TestReadyzWhileDraining(t *testing.T) {
+// TestEndWithRequestsUnderWay: once it was told to end, the balancer says that it is not ready, but
+// still accepts for server.shutdown_delay. Then both listeners close, while the request that is
+// under way ends in its time.
+func TestEndWithRequestsUnderWay(t *testing.T) {
 	slow, arrived, release := slowBackend(t)
 	demo := freeAddresses(t, 1)[0]
-	config := testConfig(t, []string{slow}, "routes:\n  - {pool: main}\n") + "  other:\n    backends: [{url: 'http://" + demo + "'}]\n"
+	config := testConfig(t, []string{slow}, "server:\n  listen: 127.0.0.1:0\n  shutdown_delay: 1s\nroutes:\n  - {pool: main}\n") + "  other:\n    backends: [{url: 'http://" + demo + "'}]\n"
 	in := startInstance(t, config, "--demo")
 	answered := getSlow(in.proxy, arrived)
+	begun := time.Now()
 	in.cancel()
-	waitFor(t, "503 while a request is under way", func() bool {
+	waitFor(t, "503 while it still accepts", func() bool {
 		a := call(t, "GET", in.management+"/readyz", "")
 		return a.status == 503 && a.body == "not ready: shutting down\n"
 	})
+	if a := call(t, "GET", in.proxy, ""); a.status != 200 {
+		t.Errorf("a request within the delay got %+v", a)
+	}
+	waitFor(t, "the listeners to close", func() bool {
+		_, proxyErr := tryCall("GET", in.proxy, "")
+		_, managementErr := tryCall("GET", in.management+"/readyz", "")
+		return proxyErr != nil && managementErr != nil
+	})
+	if took := time.Since(begun); took < time.Second {
+		t.Errorf("the listeners closed after %s, want the delay of 1 s", took)
+	}
 	if a := call(t, "GET", "http://"+demo, ""); a.status != 200 {
 		t.Errorf("the fake backend is needed until the last request is answered, but it says %+v", a)
 	}
@@ -246,6 +261,10 @@ func TestReadyzWhileDraining(t *testing.T) {
 		t.Errorf("the request that was under way got %+v", a)
 	}
 	in.stop(t)
+	counters := in.log.find("counters")
+	if statuses, _ := counters["statuses"].(map[string]any); counters == nil || statuses["200"].(float64) < 2 {
+		t.Errorf("the last counters are %v", counters)
+	}
 }
 
 // A peer that has sent half a request must not hold up the end.

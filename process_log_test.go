@@ -185,15 +185,17 @@ func testHangup(t *testing.T, built programs) {
 	for range 2 {
 		p.signal(t, syscall.SIGHUP)
 	}
-	const message = "SIGHUP does not reload the config: restart to apply it"
-	waitFor(t, "the log line", func() bool { return p.stdout.find(message) != nil })
+	waitFor(t, "the reload", func() bool {
+		line := p.stdout.find("the config was reloaded")
+		return line != nil && line["cause"] == "SIGHUP" && line["changes"] == 0.
+	})
 	release()
 	if a := <-answered; a.status != 200 {
 		t.Errorf("the request that was under way got %+v", a)
 	}
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
-	if messages := p.stdout.messages(t); !slices.Equal(messages[len(messages)-2:], []string{"draining", "stopped"}) {
+	if messages := p.stdout.messages(t); !slices.Equal(messages[len(messages)-3:], []string{"draining", "counters", "stopped"}) {
 		t.Errorf("the messages are %q", messages)
 	}
 }
@@ -228,7 +230,7 @@ func testTunnelAtTheEnd(t *testing.T, built programs) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	messages := p.stdout.messages(t)
-	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "stopped"}
+	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped"}
 	if !slices.Equal(messages[len(messages)-len(want):], want) {
 		t.Errorf("the messages are %q, want %q at the end", messages, want)
 	}

@@ -39,6 +39,8 @@ func TestProcess(t *testing.T) {
 		"log with a stalled reader":   testLogReaderStalled,
 		"log before a failure":        testLogBeforeFailure,
 		"hangup":                      testHangup,
+		"watch":                       testWatch,
+		"successor":                   testSuccessor,
 		"tunnel at the end":           testTunnelAtTheEnd,
 		"PostgreSQL unreachable":      testPostgresUnreachable,
 		"ended while awaiting it":     testEndedWhileAwaitingPostgres,
@@ -260,7 +262,7 @@ func testShutdownTimeout(t *testing.T, built programs) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 1, "lb: 1 requests were still running after server.shutdown_timeout (100ms) and were cut")
 	messages := p.stdout.messages(t)
-	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "stopped"}
+	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped"}
 	if n := len(messages) - len(want); n < 0 || !slices.Equal(messages[n:], want) {
 		t.Errorf("the messages are %q, want %q at the end", messages, want)
 	}
@@ -282,7 +284,7 @@ func testLog(t *testing.T, built programs) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	messages := p.stdout.messages(t)
-	want := []string{"clients loaded", "demo backends", "management", "proxy", "request", "draining", "stopped"}
+	want := []string{"clients loaded", "demo backends", "management", "proxy", "request", "draining", "counters", "stopped"}
 	if !slices.Equal(messages, want) {
 		t.Errorf("the messages are %q, want %q", messages, want)
 	}
@@ -333,5 +335,41 @@ func testSecondInstance(t *testing.T, built programs) {
 	config := testConfig(t, freeAddresses(t, 1))
 	startLB(t, built, config)
 	p := startProcess(t, built.lb, "--path="+writeConfig(t, config))
-	p.requireExit(t, 1, "clients.db", "another process holds")
+	p.requireExit(t, 1, "clients.db", "loadbalancer (pid ", "holds the file")
+}
+
+// testSuccessor starts a second process on the same ports and store while the first serves, as a
+// supervisor does at a restart, and then tells the first to end. The second serves within a second,
+// while a request of the first is still under way.
+func testSuccessor(t *testing.T, built programs) {
+	backend, arrived, release := slowBackend(t)
+	addresses := freeAddresses(t, 2)
+	path := writeConfig(t, testConfig(t, []string{backend}, "server:\n  listen: "+addresses[0]+"\nmanagement:\n  listen: "+addresses[1]+"\n"))
+	url := "http://" + addresses[0]
+	first := startProcess(t, built.lb, "--path="+path)
+	waitFor(t, "the first to serve", func() bool { return first.stdout.find("proxy") != nil })
+	answered := getSlow(url, arrived)
+	second := startProcess(t, built.lb, "--path="+path)
+	waitFor(t, "the second to wait", func() bool { return second.stdout.find("waiting for a port that another process holds") != nil })
+	begun := time.Now()
+	first.signal(t, syscall.SIGTERM)
+	waitFor(t, "the second to serve", func() bool {
+		a, err := tryCall("GET", url, "")
+		return err == nil && a.status == 200 && second.stdout.find("proxy") != nil
+	})
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("for %s no process served", took)
+	}
+	select {
+	case <-first.ended:
+		t.Error("the first ended before its request")
+	default:
+	}
+	release()
+	if a := <-answered; a.status != 200 {
+		t.Errorf("the request of the first got %+v", a)
+	}
+	first.requireExit(t, 0)
+	second.signal(t, syscall.SIGTERM)
+	second.requireExit(t, 0)
 }

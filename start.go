@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
-	"fmt"
+	"errors"
 	"maps"
 	"net"
 	"slices"
@@ -12,85 +12,58 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"loadbalancer/bench/backend"
-	"loadbalancer/clients"
-	"loadbalancer/limiter"
 	"loadbalancer/management"
-	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
 	"loadbalancer/proxy/upstream"
 )
 
-// description is the API's, for its callers.
-//
-//go:embed docs/swagger.yaml
-var description []byte
-
-// start makes the components, runs them until ctx ends or one of them fails, and returns when all
-// have ended.
-func start(ctx context.Context, c config, path string, demo bool, log zerolog.Logger, lines *logQueue) error {
-	front, err := listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, log)
-	if err != nil {
-		return err
-	}
-	defer front.Close()
-	back, err := c.Management.Open(log)
-	if err != nil {
-		return err
-	}
-	if back != nil {
-		defer back.Close()
-	}
-	limits := limiter.New(c.Limiter.Config)
-	service, err := c.openClients(ctx, limits, log)
+// start makes the parts, runs them until ctx ends or one of them fails, and returns when all have
+// ended.
+func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Logger, lines *logQueue, format *logFormat) error {
+	p, err := newParts(ctx, c, r, log, format)
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	if service != nil {
-		defer service.Close()
-	}
-
-	c.Management.Warn(front.Addr(), log)
-	api := management.NewAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), service, description, log)
-	balancer := proxy.New(c.proxyOptions(limits, api.OnProxy(c.Management), log))
-	m := management.New(c.Management, api, balancer, limits, lines.Dropped, log)
+	defer p.close()
+	m := management.New(p.api, p.balancer, p.limits, r.management(), lines.Dropped, log)
 
 	group, ctx := errgroup.WithContext(ctx)
-	// Two things outlive the proxy: the management side, whose /readyz must report the drain, and
-	// the fake backends, which answer the last requests.
-	outlive, drained := context.WithCancel(context.WithoutCancel(ctx))
-	if demo {
-		startDemo(outlive, group, demoListeners(c.Pools, log))
+	run := func(ctx context.Context, f func(context.Context)) {
+		group.Go(func() error {
+			f(ctx)
+			return nil
+		})
 	}
-	group.Go(func() error {
-		balancer.RunChecks(ctx)
-		return nil
-	})
-	if back != nil {
-		log.Info().Str("listen", back.Addr().String()).Bool("api_on_proxy", c.Management.APIOnProxy).Msg("management")
-		group.Go(func() error { return m.Serve(outlive, back) })
+	saved := make(chan struct{}, 1)
+	if o.watch {
+		run(ctx, func(ctx context.Context) { watchFile(ctx, r.path, log, saved) })
 	}
-	group.Go(func() error {
-		api.Run(outlive)
-		return nil
-	})
+	run(ctx, func(ctx context.Context) { r.run(ctx, saved, p.apply) })
+	// The management side outlives the signal that ends the process: /readyz must tell of it. It
+	// ends with the listener, and the store with it, so that a successor finds both free while this
+	// process still drains. The fake backends answer the last requests.
+	accepting, closed := context.WithCancel(context.WithoutCancel(ctx))
+	draining, drained := context.WithCancel(context.WithoutCancel(ctx))
+	if o.demo {
+		startDemo(draining, group, demoListeners(c.Pools, log))
+	}
+	run(ctx, p.balancer.RunChecks)
+	run(accepting, p.api.Run)
+	group.Go(func() error { return errors.Join(m.Serve(accepting, p.back), p.closeStore()) })
 	group.Go(func() error {
 		defer drained()
-		return balancer.Serve(ctx, front)
+		err := p.balancer.Serve(ctx, p.front)
+		closed()
+		if err != nil {
+			return err
+		}
+		return p.balancer.Drain()
 	})
-	log.Info().Str("config", path).Str("listen", front.Addr().String()).Int("pools", len(c.Pools)).
-		Str("limits", c.limitsInWords()).Msg("proxy")
+	p.logStart(c)
 	err = group.Wait()
+	p.balancer.LogCounters()
 	log.Info().Msg("stopped")
 	return err
-}
-
-// openClients opens the client store. If clients are neither limited nor managed it returns nil: a
-// bare proxy needs neither a file nor a database.
-func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, log zerolog.Logger) (*clients.Service, error) {
-	if !c.Limiter.Enabled && c.Management.Listen.IsZero() && !c.Management.APIOnProxy {
-		return nil, nil
-	}
-	return clients.Open(ctx, c.Clients, limits, log)
 }
 
 // unlessEnded returns the error, or nil if it was caused by a shutdown while the store did not
@@ -100,26 +73,6 @@ func unlessEnded(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// proxyOptions returns the proxy's part of the config.
-func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
-	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Access: c.Log.Access, Log: log}
-	if c.Limiter.Enabled {
-		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
-	}
-	return o
-}
-
-func (c *config) limitsInWords() string {
-	if !c.Limiter.Enabled {
-		return "off"
-	}
-	d, shadow := c.Limiter.Default, ""
-	if d.Shadow {
-		shadow = "in shadow mode, "
-	}
-	return fmt.Sprintf("capacity %d, %g per second, %sunless registered otherwise", d.Capacity, d.RatePerSecond, shadow)
 }
 
 // startDemo serves a fake backend on each listener until ctx ends.

@@ -65,7 +65,7 @@ func fileConfig(t *testing.T) Config {
 func startAPI(t *testing.T, cfg Config) (a *api, stop func()) {
 	t.Helper()
 	lim := limiter.New(limiter.DefaultConfig())
-	service, err := Open(t.Context(), cfg, lim, zerolog.Nop())
+	service, err := Open(t.Context(), cfg, lim, keysAreRead, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}

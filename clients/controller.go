@@ -30,8 +30,9 @@ const (
 
 // controller decodes requests into values and encodes the results.
 type controller struct {
-	usecase *usecase
-	log     zerolog.Logger
+	usecase   *usecase
+	readsKeys func() bool // API keys are read from requests
+	log       zerolog.Logger
 }
 
 func (c *controller) register(r *router.Router) {
@@ -81,7 +82,7 @@ func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	if created.ID.Name != "" && !c.usecase.readsKeys() {
+	if created.ID.Name != "" && !c.readsKeys() {
 		c.log.Warn().Str("client", created.ID.Name).Msg(keysNotRead)
 	}
 	r.Response.Header.Set("Location", collection+"/"+created.ID.String())

@@ -18,8 +18,9 @@ const (
 	keysBucket    = "keys"    // limiter.KeyDigest → idKey of the client that has the key
 )
 
-// fileLockTimeout is long enough for a previous process that is exiting to close the file.
-const fileLockTimeout = time.Second
+// fileLockTimeout is how long a start waits for the file: a process that is ending closes it a
+// moment after it was told to.
+const fileLockTimeout = 5 * time.Second
 
 // file stores the clients in a bbolt file, which it locks. Each write is synced to disk before it
 // returns.
@@ -28,8 +29,8 @@ type file struct{ db *bbolt.DB }
 func openFile(path string) (*file, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: fileLockTimeout})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("open the store of the clients: another process holds the file %s: "+
-			"end it, or give this one a file of its own in clients.store", path)
+		return nil, fmt.Errorf("open the store of the clients: %s holds the file %s: "+
+			"end it, or give this one a file of its own in clients.store", fileHolder(path), path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the store of the clients in the file %s: %w", path, err)

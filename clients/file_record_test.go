@@ -70,7 +70,7 @@ func TestFileWithBrokenRecords(t *testing.T) {
 	} {
 		cfg := fileConfig(t)
 		writeFile(t, cfg, c.key, c.value)
-		if _, err := Open(t.Context(), cfg, testLimiter(), zerolog.Nop()); err == nil || !strings.Contains(err.Error(), c.text) {
+		if _, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("Open of %s returned %v, want %q", c.value, err, c.text)
 		}
 	}

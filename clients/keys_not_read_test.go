@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
-
-	"loadbalancer/limiter"
 )
 
 // TestKeysNotRead expects a warning, at the registration and at each start, if a client has a key
@@ -16,11 +14,10 @@ import (
 func TestKeysNotRead(t *testing.T) {
 	for header, want := range map[string]int{"": 1, "X-API-Key": 0} {
 		cfg := fileConfig(t)
-		limits := limiter.DefaultConfig()
-		limits.APIKeyHeader = header
+		readsKeys := func() bool { return header != "" }
 		open := func(when, body string, want int) {
 			var log bytes.Buffer
-			service, err := Open(t.Context(), cfg, limiter.New(limits), zerolog.New(&log))
+			service, err := Open(t.Context(), cfg, testLimiter(), readsKeys, zerolog.New(&log))
 			if err != nil {
 				t.Fatal(err)
 			}

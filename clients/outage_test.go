@@ -32,7 +32,7 @@ func TestPostgresUnreachable(t *testing.T) {
 	}
 
 	start := time.Now()
-	_, err = Open(t.Context(), cfg, testLimiter(), zerolog.New(&log))
+	_, err = Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.New(&log))
 	if took := time.Since(start); took < cfg.ConnectTimeout || took > cfg.ConnectTimeout+5*time.Second {
 		t.Errorf("gave up after %s", took)
 	}
@@ -51,7 +51,7 @@ func TestOpenIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	cfg := Config{Store: "postgres://127.0.0.1:1/clients", ConnectTimeout: time.Hour}
-	if _, err := Open(ctx, cfg, testLimiter(), zerolog.Nop()); !errors.Is(err, context.Canceled) {
+	if _, err := Open(ctx, cfg, testLimiter(), keysAreRead, zerolog.Nop()); !errors.Is(err, context.Canceled) {
 		t.Errorf("Open returned %v", err)
 	}
 }
@@ -64,7 +64,7 @@ func TestPostgresComesLate(t *testing.T) {
 	opened := make(chan error, 1)
 	go func() {
 		cfg := Config{Store: database, ConnectTimeout: 20 * time.Second}
-		service, err := Open(t.Context(), cfg, testLimiter(), zerolog.New(ready))
+		service, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.New(ready))
 		if err == nil {
 			err = service.Close()
 		}

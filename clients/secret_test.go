@@ -19,7 +19,7 @@ import (
 func TestKeysAreNeverTold(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		log := &bytes.Buffer{}
-		service, err := Open(t.Context(), cfg, testLimiter(), zerolog.New(log).Level(zerolog.TraceLevel))
+		service, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.New(log).Level(zerolog.TraceLevel))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestKeysAreNeverTold(t *testing.T) {
 func TestKeysAreNotInErrorsOfTheStore(t *testing.T) {
 	cfg := Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second}
 	log := &bytes.Buffer{}
-	service, err := Open(t.Context(), cfg, testLimiter(), zerolog.New(log).Level(zerolog.TraceLevel))
+	service, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.New(log).Level(zerolog.TraceLevel))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,9 +33,10 @@ type Service struct {
 }
 
 // Open opens the store of cfg, which must be valid, and loads every client into lim. It tries to
-// reach PostgreSQL until cfg.ConnectTimeout has passed, and updates its schema. Errors name the
-// host or the file, never the password. Close the service to release the store.
-func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Logger) (*Service, error) {
+// reach PostgreSQL until cfg.ConnectTimeout has passed, and updates its schema. readsKeys reports
+// whether API keys are read from requests at present. Errors name the host or the file, never the
+// password. Close the service to release the store.
+func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (*Service, error) {
 	store, place, err := openStorage(ctx, cfg, log)
 	if err != nil {
 		return nil, err
@@ -47,10 +48,10 @@ func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, log zerolog.Log
 		return nil, fmt.Errorf("load the clients from %s: %w", place, err)
 	}
 	log.Info().Str("store", place).Int("clients", n.all).Msg("clients loaded")
-	if n.named > 0 && !u.readsKeys() {
+	if n.named > 0 && !readsKeys() {
 		log.Warn().Int("clients", n.named).Msg(keysNotRead)
 	}
-	return &Service{controller: &controller{usecase: u, log: log}, store: store}, nil
+	return &Service{controller: &controller{usecase: u, readsKeys: readsKeys, log: log}, store: store}, nil
 }
 
 // openStorage also returns where the clients are stored, in words without a password.

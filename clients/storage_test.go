@@ -260,7 +260,7 @@ func TestMemoryIsNotKept(t *testing.T) {
 	cfg := Config{Store: memoryStore}
 	for range 2 {
 		log, lim := &bytes.Buffer{}, testLimiter()
-		service, err := Open(t.Context(), cfg, lim, zerolog.New(log))
+		service, err := Open(t.Context(), cfg, lim, keysAreRead, zerolog.New(log))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestOpenRefusesStoredLimits(t *testing.T) {
 func TestFileHeldByAnother(t *testing.T) {
 	cfg := fileConfig(t)
 	openStore(t, cfg)
-	_, err := Open(t.Context(), cfg, testLimiter(), zerolog.Nop())
+	_, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.Nop())
 	path := strings.TrimPrefix(cfg.Store, filePrefix)
 	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "another process holds") {
 		t.Errorf("a second Open returned %v", err)
@@ -309,7 +309,7 @@ func TestFileCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{garbage, dir, filepath.Join(dir, "missing", "clients.db")} {
-		_, err := Open(t.Context(), Config{Store: filePrefix + path}, testLimiter(), zerolog.Nop())
+		_, err := Open(t.Context(), Config{Store: filePrefix + path}, testLimiter(), keysAreRead, zerolog.Nop())
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("Open of %s returned %v", path, err)
 		}
@@ -362,7 +362,7 @@ func TestFileSurvivesKill(t *testing.T) {
 
 func TestCallsAfterClose(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
-		service, err := Open(t.Context(), cfg, testLimiter(), zerolog.Nop())
+		service, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.Nop())
 		if err != nil {
 			t.Fatal(err)
 		}

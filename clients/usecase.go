@@ -73,9 +73,6 @@ func (u *usecase) load(ctx context.Context) (n loaded, err error) {
 	return n, err
 }
 
-// readsKeys reports whether the limiter reads API keys from requests.
-func (u *usecase) readsKeys() bool { return u.limiter.KeyHeader() != "" }
-
 // create registers a client. A client with a name must have a key.
 func (u *usecase) create(ctx context.Context, r limiter.Registration) (client, error) {
 	if f := checkTerms(r.Terms); f != nil {

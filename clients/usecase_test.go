@@ -39,6 +39,8 @@ func registration(prefix string, capacity int64, rate float64) limiter.Registrat
 	return limiter.Registration{ID: addressID(prefix), Terms: limiter.Terms{Limit: limiter.Limit{Capacity: capacity, RatePerSecond: rate}}}
 }
 
+func keysAreRead() bool { return true }
+
 func testLimiter() *limiter.Limiter { return limiter.New(limiter.DefaultConfig()) }
 
 // write changes the map in the middle of a stretch in which others may run.

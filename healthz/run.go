@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"sync"
 	"syscall"
 	"time"
 
@@ -24,31 +23,10 @@ type Target struct {
 	Report func(up bool, err error)
 }
 
-// Run checks every target until ctx ends, and returns once no check and no Report is running. The
-// first checks start at once. It uses one goroutine per target and at most cfg.MaxConcurrent
-// connections. cfg must be valid.
-func Run(ctx context.Context, cfg Config, targets []Target) {
-	run(ctx, cfg, targets, func(ctx context.Context, t Target) error { return check(ctx, cfg, t) })
-}
-
-func run(ctx context.Context, cfg Config, targets []Target, check func(context.Context, Target) error) {
-	w := watcher{
-		cfg:      cfg,
-		check:    check,
-		slots:    semaphore.NewWeighted(int64(cfg.MaxConcurrent)),
-		suspects: semaphore.NewWeighted(int64(max(1, cfg.MaxConcurrent/2))),
-	}
-	var wg sync.WaitGroup
-	for _, t := range targets {
-		wg.Go(func() { w.watch(ctx, t) })
-	}
-	wg.Wait()
-}
-
-// watcher holds what the goroutines of one Run share.
-type watcher struct {
+// round is what the checks of one config share.
+type round struct {
 	cfg   Config
-	check func(context.Context, Target) error
+	check checkFunc
 	slots *semaphore.Weighted // bounds the concurrent checks
 
 	// suspects bounds the slots of backends known to be down. Each of them can hold its slot for
@@ -56,41 +34,52 @@ type watcher struct {
 	suspects *semaphore.Weighted
 }
 
-// watch checks t until ctx ends.
-func (w *watcher) watch(ctx context.Context, t Target) {
-	var s state
+// checkFunc checks a target once.
+type checkFunc func(context.Context, Config, Target) error
+
+func newRound(cfg Config, check checkFunc) *round {
+	return &round{
+		cfg:      cfg,
+		check:    check,
+		slots:    semaphore.NewWeighted(int64(cfg.MaxConcurrent)),
+		suspects: semaphore.NewWeighted(int64(max(1, cfg.MaxConcurrent/2))),
+	}
+}
+
+// watch checks t, of which s is known, until ctx ends, and returns what is known then.
+func (r *round) watch(ctx context.Context, t Target, s state) state {
 	for {
-		err := w.checkInTurn(ctx, t, s.suspect())
+		err := r.checkInTurn(ctx, t, s.suspect())
 		if ctx.Err() != nil {
-			return // the check was interrupted and says nothing about the backend
+			return s // the check was interrupted and says nothing about the backend
 		}
 		if !ownFault(err) {
 			var changed bool
-			if s, changed = s.next(err == nil, w.cfg.Rise, w.cfg.Fall); changed {
+			if s, changed = s.next(err == nil, r.cfg.Rise, r.cfg.Fall); changed {
 				t.Report(!s.down, err)
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(jitter(w.cfg.Interval)):
+			return s
+		case <-time.After(jitter(r.cfg.Interval)):
 		}
 	}
 }
 
 // checkInTurn waits for a slot and checks t in it.
-func (w *watcher) checkInTurn(ctx context.Context, t Target, suspect bool) error {
+func (r *round) checkInTurn(ctx context.Context, t Target, suspect bool) error {
 	if suspect {
-		if err := w.suspects.Acquire(ctx, 1); err != nil {
+		if err := r.suspects.Acquire(ctx, 1); err != nil {
 			return err
 		}
-		defer w.suspects.Release(1)
+		defer r.suspects.Release(1)
 	}
-	if err := w.slots.Acquire(ctx, 1); err != nil {
+	if err := r.slots.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	defer w.slots.Release(1)
-	return w.check(ctx, t)
+	defer r.slots.Release(1)
+	return r.check(ctx, r.cfg, t)
 }
 
 // ownFault reports whether a check failed because this machine lacks file descriptors or memory.

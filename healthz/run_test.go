@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,9 +19,14 @@ import (
 // start runs the watch in a synctest bubble and returns a function that ends it and waits for its
 // end.
 func start(t *testing.T, cfg Config, targets []Target, check func(context.Context, Target) error) (stop func()) {
+	for i := range targets { // each needs a name of its own
+		targets[i].Name += fmt.Sprint(" ", i)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { run(ctx, cfg, targets, check) })
+	wg.Go(func() {
+		newWatcher(cfg, targets, func(ctx context.Context, _ Config, t Target) error { return check(ctx, t) }).Run(ctx)
+	})
 	return func() {
 		cancel()
 		wg.Wait()
@@ -156,7 +162,7 @@ func TestRunBlackholesDelayNobody(t *testing.T) {
 					}
 				}
 				stop := start(t, cfg, targets, func(ctx context.Context, target Target) error {
-					if target.Name == "hole" {
+					if strings.HasPrefix(target.Name, "hole ") {
 						time.Sleep(cfg.Timeout)
 						return errDown
 					}
@@ -241,7 +247,7 @@ func TestRunOverSockets(t *testing.T) {
 	cfg.Interval = minInterval
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { Run(ctx, cfg, []Target{target}) })
+	wg.Go(func() { NewWatcher(cfg, []Target{target}).Run(ctx) })
 
 	sick.Store(true)
 	want := "false health check of main/backend: GET /up?deep=1 was answered with status 503, want 2xx or 3xx"

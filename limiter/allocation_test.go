@@ -29,7 +29,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 	} {
 		addr, key, now := netip.MustParseAddr(who.addr), []byte(who.key), time.Now()
 		n := testing.AllocsPerRun(1000, func() { // 10 tokens, and the rest is rejected
-			buf = l.Fields().Append(buf[:0], l.ask(l.Identify(addr, key), now))
+			buf = cfg.Fields().Append(buf[:0], l.ask(l.Identify(addr, key), now))
 		})
 		if n != 0 {
 			t.Errorf("%s with key %q: %v allocations per request, want 0", who.addr, who.key, n)

@@ -17,14 +17,14 @@ import (
 // A range is one client: its addresses share the bucket. A new key replaces the client's key. If
 // another client has the key, Set deletes that client.
 func (l *Limiter) Set(r Registration) {
-	l.set(r, l.since(time.Now()))
-}
-
-func (l *Limiter) set(r Registration, now int64) {
-	id := canonical(r.ID)
-
 	l.registering.Lock()
 	defer l.registering.Unlock()
+	l.enrol(r, l.since(time.Now())) // a time from before the wait would refill what was spent since
+}
+
+// enrol is Set at a moment, with the lock held.
+func (l *Limiter) enrol(r Registration, now int64) {
+	id := canonical(r.ID)
 	if id.Name != "" {
 		l.dropHolder(r.Key, id, now)
 	}
@@ -135,18 +135,12 @@ func (l *Limiter) current(id ID) *bucket {
 // bucket, up to the default capacity. Requests with the key of a deleted client are decided by
 // their address. Requests in flight stay so until released.
 func (l *Limiter) Delete(id ID) {
-	l.delete(id, l.since(time.Now()))
-}
-
-func (l *Limiter) delete(id ID, now int64) {
-	id = canonical(id)
-
 	l.registering.Lock()
 	defer l.registering.Unlock()
-	l.remove(id, now)
+	l.remove(canonical(id), l.since(time.Now()))
 }
 
-// remove is delete with the lock held.
+// remove is Delete at a moment, of a canonical ID, with the lock held.
 func (l *Limiter) remove(id ID, now int64) {
 	old := l.current(id)
 	if old == nil {
@@ -209,11 +203,8 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 // change then takes effect at the earliest time at which the bucket can have held what they took.
 // At now they would seem to have spent more than there was, and the difference would be forgiven.
 func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64) {
-	if empty := tat - from.full; empty > from.at(now) {
-		now = from.when(empty)
-	}
-	spent := tat - from.at(now) // ticks of the old limit
-	if spent < 0 {              // the refill since the bucket was full pays what is owed
+	spent, now := from.spent(tat, now)
+	if spent < 0 { // the refill since the bucket was full pays what is owed
 		owed = max(0, owed-(-spent)>>from.shift)
 		spent = 0
 	}
@@ -223,6 +214,16 @@ func carry(from *rates, tat, owed, now int64, to *rates) (newTAT, newOwed int64)
 
 	paid := min(owed, max(0, to.capacity-from.capacity))
 	return to.at(now) + rescale(spent, from.shift, to.shift) + paid<<to.shift, owed - paid
+}
+
+// spent returns the ticks that a bucket in state tat has spent, below 0 if it was full before now,
+// and the moment for which this is true: now, or the earliest at which the bucket can have held
+// what was taken.
+func (r *rates) spent(tat, now int64) (ticks, at int64) {
+	if empty := tat - r.full; empty > r.at(now) {
+		now = r.when(empty)
+	}
+	return tat - r.at(now), now
 }
 
 // rescale converts ticks from one shift to another, rounding up. At shift 0 a tick is a token.

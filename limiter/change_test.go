@@ -135,3 +135,25 @@ func TestLateChangesGrantNothing(t *testing.T) {
 		}
 	}
 }
+
+// A change that has to wait for another takes effect when its turn has come.
+func TestChangeThatWaits(t *testing.T) {
+	l, id := newLimiter(), client("192.0.2.1")
+	l.registerNow(id.Prefix, Limit{100, 10})
+	l.registering.Lock()
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		l.Set(Registration{ID: id, Terms: Terms{Limit: Limit{50, 1e5}}})
+	}()
+	time.Sleep(20 * time.Millisecond) // for the change to begin; too short a time hides a fault, and causes none
+	now := l.since(time.Now())
+	for range 80 {
+		l.take(l.by("192.0.2.1", ""), now)
+	}
+	l.registering.Unlock()
+	<-changed
+	if got, _ := l.takeAll("192.0.2.1", now); got > 20 {
+		t.Errorf("80 and %d tokens at one moment, want 100 at most", got)
+	}
+}

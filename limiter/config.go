@@ -114,6 +114,10 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	}
 }
 
+// KeyField returns the name, in lower case, of the request header field with the API key, or "" if
+// clients are known by address only.
+func (c Config) KeyField() string { return strings.ToLower(c.APIKeyHeader) }
+
 // ownFields are the names, in lower case, of the fields that the proxy itself acts on, and of
 // Cookie, which holds several values. A key in one of them would be misread or would not arrive.
 var ownFields = []string{

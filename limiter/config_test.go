@@ -115,10 +115,10 @@ func TestKeyHeadersThatAreTaken(t *testing.T) {
 	}
 }
 
-func TestKeyHeaderIsInLowerCase(t *testing.T) {
+func TestKeyFieldIsInLowerCase(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.APIKeyHeader = "X-API-Key"
-	if got := New(cfg).KeyHeader(); got != "x-api-key" {
+	if got := cfg.KeyField(); got != "x-api-key" {
 		t.Errorf("got %q, want x-api-key", got)
 	}
 }

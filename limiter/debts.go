@@ -117,10 +117,24 @@ func (f *floors) ahead(tick int64) *bart.Table[int64] {
 	return t
 }
 
+// carried returns the floors at the rates of another default limit. Those without effect are
+// dropped; nil stands for none.
+func (f *floors) carried(from *rates, now int64, to *rates) *floors {
+	tick := from.at(now)
+	if f == nil || f.last <= tick {
+		return nil
+	}
+	all := &floors{f.ahead(tick), transfer(from, f.last, now, to), f.sweep}
+	for p, floor := range all.ranges.All() {
+		all.ranges.Insert(p, transfer(from, floor, now, to))
+	}
+	return all
+}
+
 // raiseToFloor charges an unregistered client with the debt of the deleted range that contains its
-// address.
-func (l *Limiter) raiseToFloor(f *floors, c *Client, now int64) {
-	tick := l.anonymous.rates.at(now)
+// address, unless the client is in the next table.
+func (t *table) raiseToFloor(f *floors, c *Client, now int64) {
+	tick := t.rates.at(now)
 	if f.last <= tick {
 		return
 	}
@@ -130,21 +144,22 @@ func (l *Limiter) raiseToFloor(f *floors, c *Client, now int64) {
 		floor = max(floor, other)
 	}
 	if floor > tick {
-		l.anonymous.raise(key(c.hash), floor, now)
+		t.raise(key(c.hash), floor, now)
 	}
 }
 
 // chargeUnregistered charges the debt of a deleted address or range to the unregistered buckets of
 // its addresses.
 func (l *Limiter) chargeUnregistered(p netip.Prefix, r *rates, tat, now int64) {
-	floor, _ := carry(r, tat, 0, now, &l.anonymous.rates)
-	tick := l.anonymous.rates.at(now)
+	t := l.anonymous.Load()
+	floor, _ := carry(r, tat, 0, now, &t.rates)
+	tick := t.rates.at(now)
 	switch {
 	case floor <= tick: // nothing to charge
 	case p.IsSingleIP():
-		l.anonymous.raise(key(l.secret.hash(l.network(addressOf(p.Addr())))), floor, now)
+		t.raise(key(l.secret.hash(l.network(addressOf(p.Addr())))), floor, now)
 	default:
-		l.floors.Store(l.floors.Load().with(p, floor, tick))
+		t.floors.Store(t.floors.Load().with(p, floor, tick))
 	}
 }
 
@@ -152,13 +167,14 @@ func (l *Limiter) chargeUnregistered(p netip.Prefix, r *rates, tat, now int64) {
 // taken what it spent while unregistered.
 func (l *Limiter) spentUnregistered(a address, r *rates, now int64) int64 {
 	c := Client{address: a, hash: l.secret.hash(l.network(a))}
-	if f := l.floors.Load(); f != nil {
-		l.raiseToFloor(f, &c, now)
+	t := l.anonymous.Load()
+	if f := t.floors.Load(); f != nil {
+		t.raiseToFloor(f, &c, now)
 	}
-	tat := l.anonymous.peek(key(c.hash))
+	tat := t.peek(key(c.hash))
 	if tat == full {
 		return full
 	}
-	tat, _ = carry(&l.anonymous.rates, tat, 0, now, r)
+	tat, _ = carry(&t.rates, tat, 0, now, r)
 	return tat
 }

@@ -7,7 +7,7 @@
 // Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
 // network. Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release
 // ends the request. Set, Delete and Reset change registered clients; Usage, Limited, Registered,
-// Tracked and Overflowed report.
+// Tracked and Overflowed report. SetDefault changes the default limit.
 //
 // # Guarantees
 //
@@ -20,6 +20,11 @@
 //     an address starts with what it spent while unregistered. (TestChangesGrantNothing,
 //     TestLateChangesGrantNothing, TestDeletionRefillsNothing, TestFirstRegistrationRefillsNothing,
 //     TestDeletedRangeLeavesItsDebt)
+//   - A change of the default limit refills nothing either. What a smaller capacity forgives stays
+//     forgiven: nothing is remembered of it. No window that spans one change admits more than the
+//     larger capacity plus the refill at the larger rate; a request that began before its bucket
+//     moved, and is decided after, counts at the moment of the move. (TestSetDefault,
+//     TestSetDefaultRefillsNothing, TestSetDefaultAndEveryWindow)
 //   - Requests of an address that is being deleted may take from its registered and from its
 //     unregistered bucket, at most the sum of both capacities; the debt left to the unregistered
 //     one is exact. (TestDeleteAndTakeAtOnce)
@@ -47,6 +52,7 @@
 //	rate.go        the fraction that a rate stands for     when a limit is prepared
 //	state.go       a bucket's state in a shared word       a load; a compare-and-swap if admitted
 //	table.go       unregistered clients, by hash           at most 32 bytes each, up to MaxTracked
+//	default.go     a change of the default limit           a second table while it runs
 //	group.go       16 cells or more of that table          288 bytes or more; copied when full
 //	index.go       registered addresses and keys           128 to 192 bytes each
 //	account.go     a registered client's bucket, counters  112 bytes, and 48 after a change
@@ -56,15 +62,15 @@
 //
 // Ranges are in a bart.Table. A request looks in the key index if it has a key, in the address
 // index, in the ranges if there are any, and in the table, and stops at the first match. It
-// allocates only when a newcomer's group has to be replaced. (TestRequestsAllocateNothing,
-// TestMemory, TestSizesAreAsDocumented)
+// allocates only when a group has to be replaced, for a newcomer or by SetDefault.
+// (TestRequestsAllocateNothing, TestMemory, TestSizesAreAsDocumented)
 //
 // # Who writes what
 //
-// Limiter.registering serializes Set, Delete, Reset and Usage, and the descriptions of Limited.
-// Only its holder writes the indexes, the ranges, plans, keys, debts and floors, a bucket's next,
-// and an account's named, trial, owed and base. Only its holder closes the bucket of a registered
-// client.
+// Limiter.registering serializes Set, SetDefault, Delete, Reset and Usage, and the descriptions of
+// Limited. Only its holder writes the indexes, the ranges, plans, keys, debts and floors, a
+// bucket's next, a table's next and shadow, and an account's named, trial, owed and base. Only its
+// holder closes the bucket of a registered client.
 //
 // Requests take no lock. They write the state, entered and seen of a bucket, the state of a trial,
 // the other counters of an account, the table, and the rejections. Rates, ranges, floors, named and
@@ -102,6 +108,17 @@
 //     request that opens such a bucket claims its key, then loads the shared state. At least one of
 //     the two sees the other, so no token is lost. (TestSharedTokenAfterOwnBucket,
 //     TestRaiseWhileOpening)
+//   - A change of the default limit: store next, move all shared buckets, then the groups, then
+//     make the next table the limiter's. Each is closed first, then translated, then stored where
+//     the next table has nothing yet; the first to store wins. A request that finds its bucket
+//     closed moves its group, if that has not happened, and goes on in the next table. Hence a
+//     token is taken either before the close, and is in the final state that is translated, or in
+//     the next table; never from both. A client without a bucket of its own opens one in the next
+//     table only after its shared bucket has moved there, and so finds what it has spent. The clock
+//     is read after the close, so no token was taken at a later time. If s tokens are spent at that
+//     time t, a window from a to b has admitted at most s + rate·(t-a), or C + rate·(t-a) if s was
+//     cut down to C', and will admit at most C' - s + rate'·(b-t). (TestSetDefaultRefillsNothing,
+//     TestSetDefaultClock, TestSetDefaultAndEveryWindow)
 //   - Slots of rejections: seal the mark, write the slot, then store the new mark. Readers load the
 //     mark before and after. (TestLimitedAtOnce)
 package limiter

@@ -37,9 +37,9 @@ func TestAggressiveEvictionDecidesAlike(t *testing.T) {
 			now += 10e6 // all buckets are full again
 		}
 		addr := recent[random.IntN(len(recent))]
-		o := take(kept[addr], now, &l.anonymous.rates)
+		o := take(kept[addr], now, &l.anonymous.Load().rates)
 		kept[addr] = o.tat
-		want := l.anonymous.rates.decision(o)
+		want := l.anonymous.Load().rates.decision(o)
 		if !o.allowed {
 			want.Exceeded = Rate
 			refused++

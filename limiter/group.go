@@ -31,6 +31,7 @@ type cell struct {
 type heirs struct {
 	lower *group
 	upper *group // nil if there is only one
+	moved bool   // the only heir is in the next table
 }
 
 const (
@@ -113,6 +114,12 @@ func kept(tat, tick int64) bool { return tat == 0 || tat > tick }
 
 // isClosed reports whether the group is being replaced, or has been.
 func (g *group) isClosed() bool { return g.cells[0].state.Load() < 0 }
+
+// hasMoved reports whether the group has been replaced by one in the next table.
+func (g *group) hasMoved() bool {
+	h := g.heirs.Load()
+	return h != nil && h.moved
+}
 
 // close makes the keys and states of the group final. It returns the number of its clients, and of
 // those that must be kept at the tick.

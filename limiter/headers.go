@@ -28,8 +28,11 @@ func fieldsOf(headers string) (f Fields, ok bool) {
 	return 0, false
 }
 
-// Fields returns the header fields selected by Config.Headers.
-func (l *Limiter) Fields() Fields { return l.fields }
+// Fields returns the header fields selected by Config.Headers, which must be valid.
+func (c Config) Fields() Fields {
+	f, _ := fieldsOf(c.Headers)
+	return f
+}
 
 // Append appends the header fields for the decision to dst, each ended by CRLF, and Retry-After if
 // the request was rejected (RFC 9110, section 10.2.3), whichever fields are selected. Times are in

@@ -67,13 +67,13 @@ func TestFieldsAppend(t *testing.T) {
 	}
 }
 
-// newFields returns the fields of a limiter with this value of limiter.headers.
+// newFields returns the fields for this value of limiter.headers.
 func newFields(t *testing.T, headers string) Fields {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Headers = headers
 	cfg.Validate(func(path string, value any, allowed string) { t.Fatalf("%s: %v is refused", path, value) })
-	return New(cfg).Fields()
+	return cfg.Fields()
 }
 
 // A client that returns a millisecond before the instant of RetryAfter is rejected, whatever the
@@ -101,7 +101,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 		l = New(cfg)
 		_, d = l.takeAll(client, now)
 		var seconds int64
-		_, field, _ := strings.Cut(string(l.Fields().Append(nil, d)), "Retry-After: ")
+		_, field, _ := strings.Cut(string(cfg.Fields().Append(nil, d)), "Retry-After: ")
 		if _, err := fmt.Sscanf(field, "%d\r\n", &seconds); err != nil {
 			t.Fatalf("read the seconds in %q: %v", field, err)
 		}

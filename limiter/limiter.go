@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,23 +12,20 @@ import (
 // Limiter decides which requests are admitted. Make one with New; the zero value is not usable.
 //
 // All methods are safe for concurrent use. Identify, Admit, AdmitExempt and Release take no lock,
-// and allocate only when the table of unregistered clients has to grow for a newcomer. Set, Delete,
-// Reset, Usage and Limited wait for one another. A registered address costs 240 to 304 bytes (see
-// index), an unregistered client at most 32 when the table is full. Nothing has to be closed.
+// and allocate only when the table of unregistered clients has to grow for a newcomer, or
+// SetDefault is running. Set, SetDefault, Delete, Reset, Usage and Limited wait for one another. A
+// registered address costs 240 to 304 bytes (see index), an unregistered client at most 32 when the
+// table is full. Nothing has to be closed.
 type Limiter struct {
 	base       time.Time // a whole second; moments are nanoseconds since base, and at least 1
-	fields     Fields
-	keyHeader  string // in lower case
-	shadow     bool   // the default limit is not enforced
 	secret     hashKey
 	networkHi  uint64 // mask of the IPv6 network of an unregistered client
 	networkLo  uint64
-	ipv6Prefix int // bits of that mask
-	anonymous  *table
+	ipv6Prefix int                                 // bits of that mask
+	anonymous  atomic.Pointer[table]               // replaced by SetDefault
 	exact      *index                              // by address
 	keyed      *index                              // by the first half of the digest of an API key
 	ranges     atomic.Pointer[bart.Table[*bucket]] // replaced, never changed
-	floors     atomic.Pointer[floors]              // nil if there are none
 	rejected   rejections
 
 	registering sync.Mutex // serializes changes of the above; guards the fields below
@@ -50,29 +46,23 @@ type Client struct {
 // New returns a limiter without registered clients. The config must have passed Validate; New
 // panics if its default limit has not.
 func New(cfg Config) *Limiter {
-	fields, _ := fieldsOf(cfg.Headers)
 	now := time.Now()
 	l := &Limiter{
 		base:       now.Add(-time.Duration(now.Nanosecond())), // so that Usage.LastSeen is a whole second
-		fields:     fields,
-		keyHeader:  strings.ToLower(cfg.APIKeyHeader),
-		shadow:     cfg.Default.Shadow,
 		secret:     newHashKey(),
 		networkHi:  ^uint64(0) << max(0, 64-cfg.IPv6Prefix),
 		networkLo:  ^uint64(0) << min(64, 128-cfg.IPv6Prefix),
 		ipv6Prefix: cfg.IPv6Prefix,
-		anonymous:  newTable(prepare(cfg.Default.Limit), cfg.MaxTracked),
 		plans:      make(plans),
 		keys:       make(map[string]KeyDigest),
 	}
+	t := newTable(prepare(cfg.Default.Limit), cfg.MaxTracked)
+	t.shadow.Store(cfg.Default.Shadow)
+	l.anonymous.Store(t)
 	l.exact, l.keyed = newIndex(l.secret.hash), newIndex(l.secret.hash)
 	l.ranges.Store(new(bart.Table[*bucket]))
 	return l
 }
-
-// KeyHeader returns the name, in lower case, of the request header field with the API key, or "" if
-// clients are known by address only.
-func (l *Limiter) KeyHeader() string { return l.keyHeader }
 
 // Identify returns the client of a request: the one registered for the API key, if there is one;
 // else the one registered for the address; else the one registered for the longest range that
@@ -167,15 +157,21 @@ func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
 
 func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) {
 	key := key(c.hash)
-	if f := l.floors.Load(); f != nil {
-		l.raiseToFloor(f, c, now)
-	}
-	o := l.anonymous.take(key, now)
-	l.anonymous.rates.describe(o, d)
-	d.Shadow = l.shadow
-	if !o.allowed {
-		d.exceed(Rate)
-		l.rejected.add(key, l.network(c.address), nil, now)
+	for t := l.anonymous.Load(); ; t = t.next.Load().to {
+		if f := t.floors.Load(); f != nil {
+			t.raiseToFloor(f, c, now)
+		}
+		o, here := t.decide(key, now)
+		if !here {
+			continue
+		}
+		t.rates.describe(o, d)
+		d.Shadow = t.shadow.Load()
+		if !o.allowed {
+			d.exceed(Rate)
+			l.rejected.add(key, l.network(c.address), nil, now)
+		}
+		return
 	}
 }
 
@@ -211,10 +207,10 @@ func (l *Limiter) Registered() int {
 
 // Overflowed returns the number of requests of unregistered clients decided by a shared bucket
 // since the start of the process, because clients in debt held all places.
-func (l *Limiter) Overflowed() int64 { return l.anonymous.overflowed.Load() }
+func (l *Limiter) Overflowed() int64 { return l.anonymous.Load().overflowed.Load() }
 
 // Tracked returns the number of unregistered clients that have a bucket of their own, at most
 // Config.MaxTracked. Some of these buckets may be full and about to be dropped.
 func (l *Limiter) Tracked() int {
-	return int(l.anonymous.tracked.Load())
+	return int(l.anonymous.Load().tracked.Load())
 }

@@ -31,6 +31,20 @@ func (l *Limiter) ask(c Client, now time.Time) (d Decision) {
 	return d
 }
 
+// set is Set at a moment.
+func (l *Limiter) set(r Registration, now int64) {
+	l.registering.Lock()
+	defer l.registering.Unlock()
+	l.enrol(r, now)
+}
+
+// delete is Delete at a moment.
+func (l *Limiter) delete(id ID, now int64) {
+	l.registering.Lock()
+	defer l.registering.Unlock()
+	l.remove(canonical(id), now)
+}
+
 // register is set for an address or range without further terms.
 func (l *Limiter) register(p netip.Prefix, limit Limit, now int64) {
 	l.set(Registration{ID: ID{Prefix: p}, Terms: Terms{Limit: limit}}, now)

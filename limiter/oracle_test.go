@@ -198,9 +198,50 @@ func (o *oracle) reset(id ID) {
 	}
 }
 
-// carry returns what a client has spent by a new limit, and owes. It is sure unless what the
-// limiter rounds decides about a whole token.
-func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat, nowOwed int64, sure bool) {
+// setDefault changes the limit of the unregistered. Floors without effect are dropped.
+func (o *oracle) setDefault(l Limit, now int64) {
+	if l == o.limit {
+		return
+	}
+	for addr, a := range o.anonymous {
+		o.anonymous[addr] = o.transfer(a, l, now)
+	}
+	o.floors = slices.DeleteFunc(o.floors, func(f floor) bool { return f.left(o, now).Sign() <= 0 })
+	for i, f := range o.floors {
+		a := newLedger(o.limit)
+		a.tokens, a.last, a.opened = new(big.Rat).Sub(a.capacity, f.spent), f.at, true
+		a = o.transfer(a, l, now)
+		o.floors[i] = floor{f.within, new(big.Rat).Sub(a.capacity, a.tokens), a.last}
+	}
+	o.limit = l
+}
+
+// transfer returns the ledger of an unregistered client by a new limit. A bucket that is full has
+// been so since the same nanosecond.
+func (o *oracle) transfer(from *ledger, to Limit, now int64) *ledger {
+	a := newLedger(to)
+	if !from.opened {
+		return a
+	}
+	a.last, a.opened = now, true
+	if missing := new(big.Rat).Sub(from.capacity, from.tokens); from.uncapped(now).Cmp(from.capacity) >= 0 {
+		if !o.exact { // that nanosecond may be another
+			o.slack.Add(o.slack, new(big.Rat).SetFloat64((from.limit.RatePerSecond+to.RatePerSecond)/5e8))
+		}
+		a.last = from.last - wholes(missing.Quo(missing, from.rate).Neg(missing))
+		return a
+	}
+	spent, later := o.spent(from, to, now)
+	if spent.Cmp(a.capacity) > 0 {
+		spent.Set(a.capacity)
+	}
+	a.spend(o.ticks(spent.Add(spent, later.Mul(later, a.rate)), to))
+	return a
+}
+
+// spent returns what a client has spent when a change of its limit takes effect, and how many
+// nanoseconds later than now that is.
+func (o *oracle) spent(from *ledger, to Limit, now int64) (spent, later *big.Rat) {
 	if !o.exact {
 		o.slack.Add(o.slack, new(big.Rat).SetFloat64((from.limit.RatePerSecond+to.RatePerSecond)/4e9))
 	}
@@ -208,7 +249,7 @@ func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat,
 	spent = new(big.Rat).Sub(from.capacity, left)
 	// A bucket used later than now changes at the first nanosecond at which it lacks no more than
 	// all.
-	later := new(big.Rat)
+	later = new(big.Rat)
 	if left.Cmp(o.slack) < 0 {
 		if !o.exact { // that nanosecond may be the one before or after
 			o.slack.Add(o.slack, new(big.Rat).SetFloat64((from.limit.RatePerSecond+to.RatePerSecond)/1e9))
@@ -217,6 +258,24 @@ func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat,
 		later.SetInt64(max(0, -wholes(later)))
 		spent.Sub(spent, new(big.Rat).Mul(later, from.rate))
 	}
+	return spent, later
+}
+
+// ticks rounds what was spent up to a limiter's tick, a sixteenth of a nanosecond here, as no part
+// of one is ever given away.
+func (o *oracle) ticks(spent *big.Rat, l Limit) *big.Rat {
+	if o.exact {
+		ticks := new(big.Rat).Quo(big.NewRat(16, 1), newModel(l).rate)
+		spent.Neg(spent).Mul(spent, ticks)
+		spent.SetInt64(-wholes(spent)).Quo(spent, ticks)
+	}
+	return spent
+}
+
+// carry returns what a client has spent by a new limit, and owes. It is sure unless what the
+// limiter rounds decides about a whole token.
+func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat, nowOwed int64, sure bool) {
+	spent, later := o.spent(from, to, now)
 	sure = true
 	if spent.Sign() < 0 {
 		gained := new(big.Rat).Neg(spent)
@@ -232,12 +291,7 @@ func (o *oracle) carry(from *ledger, to Limit, owed, now int64) (spent *big.Rat,
 	paid := min(owed, max(0, to.Capacity-from.limit.Capacity))
 	spent.Add(spent, new(big.Rat).SetInt64(paid-forgiven))
 	spent.Add(spent, later.Mul(later, newModel(to).rate))
-	if o.exact { // a limiter's tick, a sixteenth of a nanosecond here, is never given away
-		ticks := new(big.Rat).Quo(big.NewRat(16, 1), newModel(to).rate)
-		spent.Neg(spent).Mul(spent, ticks)
-		spent.SetInt64(-wholes(spent)).Quo(spent, ticks)
-	}
-	return spent, owed - paid, sure
+	return o.ticks(spent, to), owed - paid, sure
 }
 
 // sure reports whether x is clear of the next whole number by more than the slack, or there is
@@ -320,7 +374,9 @@ func compare(t *rapid.T, exact, tiny bool) {
 	if !exact {
 		d.o.slack.SetFloat64(1e6 / 4e9)
 	}
-	actions := map[string]func(*rapid.T){"take": d.take, "wait": d.wait, "set": d.set, "delete": d.delete, "reset": d.reset, "exempt": d.exempt}
+	actions := map[string]func(*rapid.T){
+		"take": d.take, "wait": d.wait, "set": d.set, "delete": d.delete, "reset": d.reset, "exempt": d.exempt, "set default": d.setDefault,
+	}
 	if !tiny {
 		actions["step back"] = func(t *rapid.T) { d.now -= rapid.Int64Range(1, 20e6).Draw(t, "step") }
 		for i := range 6 { // a client new at an earlier time than others is no newer than these
@@ -331,7 +387,7 @@ func compare(t *rapid.T, exact, tiny bool) {
 		if d.open || d.now > years {
 			return
 		}
-		name := rapid.SampledFrom([]string{"take", "take", "take", "wait", "wait", "set", "delete", "reset", "exempt", "step back"}).Draw(t, "action")
+		name := rapid.SampledFrom([]string{"take", "take", "take", "wait", "wait", "set", "delete", "reset", "exempt", "set default", "step back"}).Draw(t, "action")
 		if action := actions[name]; action != nil {
 			action(t)
 		}
@@ -419,6 +475,12 @@ func (d *duel) set(t *rapid.T) {
 	d.room()
 	d.l.set(r, d.now)
 	d.open = !d.o.set(id, key, limit, d.now)
+}
+
+func (d *duel) setDefault(t *rapid.T) {
+	limit := d.limits.Draw(t, "limit")
+	d.l.setDefault(Default{Limit: limit}, func() int64 { return d.now })
+	d.o.setDefault(limit, d.now)
 }
 
 func (d *duel) delete(t *rapid.T) {

@@ -183,18 +183,18 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 
 // describe returns the client that holds the slot with the mark.
 func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
-	addr := address{s.hi.Load(), s.lo.Load()}.addr()
+	addr, shadow := address{s.hi.Load(), s.lo.Load()}.addr(), l.anonymous.Load().shadow.Load()
 	switch registered := s.named.Load(); {
 	case registered != nil:
 		return l.describeRegistered(registered.id)
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
 	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
-		return Limited{Client: "unknown", Shadow: l.shadow}
+		return Limited{Client: "unknown", Shadow: shadow}
 	case addr.Is4():
-		return Limited{Client: addr.String(), Shadow: l.shadow}
+		return Limited{Client: addr.String(), Shadow: shadow}
 	}
-	return Limited{Client: ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)}.String(), Shadow: l.shadow}
+	return Limited{Client: ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)}.String(), Shadow: shadow}
 }
 
 func (l *Limiter) describeRegistered(id ID) Limited {

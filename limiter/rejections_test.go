@@ -88,9 +88,7 @@ func TestLimitedWithoutAddress(t *testing.T) {
 // stand out, though they come last to a structure that is full.
 func TestLimitedFindsTheMostRejected(t *testing.T) {
 	const heavy, crowd, rounds = 100, 100_000, 400
-	var l Limiter
-	l.secret = newHashKey()
-	l.ipv6Prefix = 64
+	l := newLimiter()
 	at := func(round int) int64 { return t0 + int64(round)*100e6 } // 40 s in all
 	reject := func(i, round int) {
 		a := addressOf(ipv4(i))

@@ -45,27 +45,34 @@ const keptFor = int64(time.Minute)
 // Memory is allocated as clients come: at first about a byte for each possible client, then 25 to
 // 30 bytes per client, including free cells. Known clients allocate nothing. Newcomers allocate
 // when their group is full, about one in eight.
+//
+// The limit of a table never changes. Another limit is another table, to which the groups are moved
+// one by one; see change.
 type table struct {
 	rates    rates
-	slots    []atomic.Pointer[group]
-	max      int64
-	overflow []atomic.Int64
+	shadow   atomic.Bool             // the limit is not enforced
+	floors   atomic.Pointer[floors]  // nil if there are none
+	slots    []atomic.Pointer[group] // nil for groups that have yet to move here
+	overflow []atomic.Int64          // 0 for buckets that have yet to move here, or were never used
+	next     atomic.Pointer[change]  // to the table that replaces this one, if there is one
+	*places
+}
 
-	_       [64]byte     // newcomers write the fields below; those above are only read
+// places counts the clients of a table, together with those of the table that replaces it.
+type places struct {
+	max     int64
 	tracked atomic.Int64 // cells that belong to a client
 	hand    atomic.Uint64
 	barren  atomic.Int64 // newcomers yet to search only their own group; at times a few below 0
 
 	overflowed atomic.Int64 // requests decided by an overflow bucket
+
+	_ [24]byte // newcomers write this line of the cache; table is only read
 }
 
+// newTable returns an empty table.
 func newTable(r rates, maxTracked int) *table {
-	t := &table{
-		rates:    r,
-		slots:    make([]atomic.Pointer[group], (maxTracked+clientsPerGroup-1)/clientsPerGroup),
-		max:      int64(maxTracked),
-		overflow: make([]atomic.Int64, overflowBuckets),
-	}
+	t := unfilled(r, (maxTracked+clientsPerGroup-1)/clientsPerGroup, &places{max: int64(maxTracked)})
 	for first := 0; first < len(t.slots); first += slotsPerGroup {
 		n := min(slotsPerGroup, len(t.slots)-first)
 		g := newGroup(uint32(first), uint32(n), cellsPerGroup)
@@ -76,11 +83,26 @@ func newTable(r rates, maxTracked int) *table {
 	return t
 }
 
-func (t *table) take(key uint64, now int64) outcome {
+// unfilled returns a table without groups.
+func unfilled(r rates, slots int, p *places) *table {
+	return &table{
+		rates:    r,
+		slots:    make([]atomic.Pointer[group], slots),
+		overflow: make([]atomic.Int64, overflowBuckets),
+		places:   p,
+	}
+}
+
+// decide takes a token of the client with the key. It returns false if the client is in the next
+// table.
+func (t *table) decide(key uint64, now int64) (o outcome, here bool) {
 	for {
 		state, own := t.bucket(key, now)
 		o, ok := takeFrom(state, now, &t.rates)
 		if !ok {
+			if t.leave(key) {
+				return outcome{}, false
+			}
 			continue
 		}
 		if !own {
@@ -89,7 +111,7 @@ func (t *table) take(key uint64, now int64) outcome {
 			}
 			t.overflowed.Add(1)
 		}
-		return o
+		return o, true
 	}
 }
 
@@ -104,13 +126,17 @@ func (t *table) overtaken(key uint64, state int64) bool {
 }
 
 // raise raises the debt of the client with the key to at least that of the floor, which is a state.
+// It does nothing if the client is in the next table.
 func (t *table) raise(key uint64, floor, now int64) {
 	for {
 		state, own := t.bucket(key, now)
 		if !raise(state, floor) {
+			if t.leave(key) {
+				return
+			}
 			continue
 		}
-		// As in take, its own bucket may have been opened before this debt could be seen.
+		// As in decide, its own bucket may have been opened before this debt could be seen.
 		if _, opened := t.current(t.slot(key)).find(key); own || !opened {
 			return
 		}
@@ -118,7 +144,7 @@ func (t *table) raise(key uint64, floor, now int64) {
 }
 
 // peek returns the state of the client with the key or, if it has no bucket of its own, the state
-// in which one would be opened.
+// in which one would be opened. No change may be under way.
 func (t *table) peek(key uint64) int64 {
 	g := t.current(t.slot(key))
 	if c, known := g.find(key); known {
@@ -131,11 +157,12 @@ func (t *table) peek(key uint64) int64 {
 
 // opening returns the state in which a client of the group opens its bucket.
 func (t *table) opening(g *group, key uint64) int64 {
-	return max(full, g.start, t.shared(key).Load())
+	return max(full, g.start, t.shared(key).Load()&^closed)
 }
 
 // bucket returns the state of the client with the key, and whether it is the client's own rather
-// than shared. It may be closed by the time it is used.
+// than shared. It may be closed by the time it is used; if there is a next table, it may have been
+// closed before.
 func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 	slot := t.slot(key)
 	for {
@@ -147,6 +174,8 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 				return &c.state, true
 			case tat == 0: // the first request to get here opens it
 				c.state.CompareAndSwap(0, t.opening(g, key))
+			case t.next.Load() != nil:
+				return &c.state, true
 			default:
 				t.renew(g, t.longAgo(now))
 			}
@@ -154,6 +183,9 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 		}
 		switch {
 		case g.isClosed():
+			if t.next.Load() != nil {
+				return &g.cells[0].state, true
+			}
 			t.renew(g, t.longAgo(now))
 		case t.tracked.Load() >= t.max:
 			if !t.evict(g, now) {
@@ -174,10 +206,14 @@ func (t *table) slot(key uint64) uint32 {
 	return uint32(i)
 }
 
-// current returns the group for the slot that has not been replaced.
+// current returns the group for the slot that has not been replaced in this table, or nil if none
+// has moved here yet.
 func (t *table) current(slot uint32) *group {
 	g := t.slots[slot].Load()
-	for h := g.heirs.Load(); h != nil; h = g.heirs.Load() {
+	if g == nil {
+		return nil
+	}
+	for h := g.heirs.Load(); h != nil && !h.moved; h = g.heirs.Load() {
 		g = h.of(slot)
 	}
 	return g
@@ -213,7 +249,7 @@ func (t *table) evict(g *group, now int64) bool {
 		tries = 1
 	}
 	for range tries {
-		if g.idle(tick) {
+		if g != nil && !g.hasMoved() && g.idle(tick) {
 			t.renew(g, tick)
 			return true
 		}
@@ -244,13 +280,17 @@ func (t *table) renew(g *group, tick int64) {
 	}
 }
 
-// lead makes the slot lead to the group that has not been replaced. The goroutine that replaces
-// that group later moves the slot on, so no slot retains a replaced group.
+// lead makes the slot lead to the group that has not been replaced in this table. The goroutine
+// that replaces that group later moves the slot on, so no slot retains a replaced group. A slot to
+// which no group has moved yet is left to the goroutine that moves one there.
 func (t *table) lead(slot uint32) {
 	for {
 		g := t.slots[slot].Load()
+		if g == nil {
+			return
+		}
 		h := g.heirs.Load()
-		if h == nil {
+		if h == nil || h.moved {
 			return
 		}
 		t.slots[slot].CompareAndSwap(g, h.of(slot))

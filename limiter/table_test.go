@@ -15,6 +15,15 @@ func spread(i int) uint64 {
 	return min(max(1, rand.NewPCG(uint64(i), 1).Uint64()), sealed-1)
 }
 
+// take is decide in a table that is not being replaced.
+func (t *table) take(key uint64, now int64) outcome {
+	o, here := t.decide(key, now)
+	if !here {
+		panic("BUG: the client is in the next table")
+	}
+	return o
+}
+
 func TestTableHoldsMaxAndSharesTheRest(t *testing.T) {
 	const maxTracked, capacity = 1000, 3
 	tab := newTable(prepare(Limit{capacity, 1}), maxTracked)

@@ -19,11 +19,16 @@ import (
 // one. Without, a caller on this machine that speaks for itself needs none, because it could read
 // the config anyway. It is safe for concurrent use.
 type access struct {
-	tokens []credential
-	trust  *proxy.Trust
+	rules  atomic.Pointer[rules]
 	failed failedTokens
 	denied atomic.Uint64 // calls refused
 	log    zerolog.Logger
+}
+
+// rules are what access goes by. They are immutable.
+type rules struct {
+	tokens []credential
+	trust  *proxy.Trust
 }
 
 // refusal is the answer to a call that may not use the API.
@@ -64,8 +69,9 @@ func (a *access) allows(ctx *fasthttp.RequestCtx) bool {
 
 // judge returns nil for a call that may use the API.
 func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
-	if len(a.tokens) == 0 {
-		if a.trust.FromThisMachine(ctx) && a.speaksForItself(ctx) {
+	rules := a.rules.Load()
+	if len(rules.tokens) == 0 {
+		if rules.trust.FromThisMachine(ctx) && rules.speaksForItself(ctx) {
 			return nil
 		}
 		return refusedRemote
@@ -74,11 +80,11 @@ func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
 	if len(token) == 0 {
 		return refusedWithoutToken
 	}
-	role := roleOf(token, a.tokens)
+	role := roleOf(token, rules.tokens)
 	switch {
 	case role == 0:
 		now := time.Now()
-		tooMany := a.failed.add(now, a.trust.ClientAddress(ctx))
+		tooMany := a.failed.add(now, rules.trust.ClientAddress(ctx))
 		a.logRefusals(now)
 		if tooMany {
 			return refusedTooMany
@@ -108,11 +114,11 @@ func bearerToken(h *fasthttp.RequestHeader) []byte {
 // speaksForItself reports whether a request was neither passed on by a proxy, whose fields tell,
 // nor sent by a browser for another site's page, which its Origin or the Host, that site's name,
 // gives away. A field counts on whichever line it stands, and also when it is empty.
-func (a *access) speaksForItself(ctx *fasthttp.RequestCtx) bool {
+func (r *rules) speaksForItself(ctx *fasthttp.RequestCtx) bool {
 	// The header as it came: on the management listener no guard has read it.
 	for line := range bytes.Lines(ctx.Request.Header.RawHeaders()) {
 		name, _, _ := bytes.Cut(line, []byte(":"))
-		if a.tellsOfOthers(string(bytes.TrimSpace(name))) {
+		if r.tellsOfOthers(string(bytes.TrimSpace(name))) {
 			return false
 		}
 	}
@@ -122,10 +128,10 @@ func (a *access) speaksForItself(ctx *fasthttp.RequestCtx) bool {
 
 // tellsOfOthers reports whether a field of this name says that a request comes from somewhere else.
 // A proxy may spell it with _ for -.
-func (a *access) tellsOfOthers(name string) bool {
+func (r *rules) tellsOfOthers(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	switch name {
-	case "forwarded", "via", "x-real-ip", "origin", strings.ReplaceAll(a.trust.Field(), "_", "-"):
+	case "forwarded", "via", "x-real-ip", "origin", strings.ReplaceAll(r.trust.Field(), "_", "-"):
 		return true
 	}
 	return strings.HasPrefix(name, "x-forwarded")
@@ -157,9 +163,6 @@ func (a *access) logRefusals(now time.Time) {
 
 // run logs, until ctx ends, the refusals that no later one brings into the log.
 func (a *access) run(ctx context.Context) {
-	if len(a.tokens) == 0 {
-		return
-	}
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {

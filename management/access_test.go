@@ -14,7 +14,7 @@ import (
 func TestAccessByClientIPHeader(t *testing.T) {
 	server := proxy.DefaultServerConfig()
 	server.ClientIPHeader = "CF-Connecting-IP"
-	a := &access{trust: proxy.NewTrust(server)}
+	a := &rules{trust: proxy.NewTrust(server)}
 	for name, want := range map[string]bool{
 		"CF-Connecting-IP": true, "cf-connecting-ip": true, "CF_Connecting_IP": true, "X-Forwarded-For": true,
 		"CF-Connecting": false, "CF-Connecting-IPv6": false,

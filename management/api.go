@@ -20,6 +20,7 @@ import (
 const (
 	apiPrefix   = "/v1/api/"
 	swaggerPath = apiPrefix + "swagger.yaml"
+	reloadPath  = apiPrefix + "reload"
 )
 
 // API answers the calls below apiPrefix, on whichever listener they come. It has a router of its
@@ -33,16 +34,23 @@ type API struct {
 
 // NewAPI returns the API. service is nil where the API is not served; description is the API's own,
 // in YAML.
-func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, description []byte, log zerolog.Logger) *API {
-	a := &API{router: newRouter(log), access: &access{tokens: c.credentials(), trust: trust, log: log}}
+func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, reload Reload, description []byte, log zerolog.Logger) *API {
+	a := &API{router: newRouter(log), access: &access{log: log}}
+	a.Apply(c, trust)
 	if service != nil {
 		service.Register(a.router)
 	}
+	a.router.POST(reloadPath, rest.Parameters(reload.serve))
 	a.router.GET(swaggerPath, rest.Parameters(func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(description)
 	}))
 	return a
+}
+
+// Apply gives the API other tokens and another trust. Calls under way end by those they began with.
+func (a *API) Apply(c Config, trust *proxy.Trust) {
+	a.access.rules.Store(&rules{tokens: c.credentials(), trust: trust})
 }
 
 // OnProxy is the API as the proxy's listener serves it, or nil where it does not.

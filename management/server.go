@@ -20,19 +20,19 @@ import (
 // Server answers the management listener: the API, the metrics and the state of health. It is safe
 // for concurrent use.
 type Server struct {
-	config     Config
 	router     *router.Router // what is not the API
 	api        *API
 	balancer   *proxy.Proxy
 	limits     *limiter.Limiter
+	reload     Reload
 	logDropped func() uint64 // log lines not written
 	log        zerolog.Logger
 }
 
 // New returns a server that reports on the balancer and the limits. logDropped returns how many log
 // lines were not written.
-func New(c Config, api *API, balancer *proxy.Proxy, limits *limiter.Limiter, logDropped func() uint64, log zerolog.Logger) *Server {
-	m := &Server{c, newRouter(log), api, balancer, limits, logDropped, log}
+func New(api *API, balancer *proxy.Proxy, limits *limiter.Limiter, reload Reload, logDropped func() uint64, log zerolog.Logger) *Server {
+	m := &Server{newRouter(log), api, balancer, limits, reload, logDropped, log}
 	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	m.router.GET("/readyz", m.readyz)
 	m.router.GET("/metrics", m.metrics)
@@ -67,7 +67,7 @@ func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
 		ctx.SetBodyString("not ready: " + err.Error() + "\n")
 		return
 	}
-	ctx.SetBodyString("ready\n")
+	ctx.SetBodyString("ready\n" + m.reload.Last().warning())
 }
 
 func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
@@ -81,6 +81,7 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	m.api.codes.Write(w, "lb_api_requests_total", "")
 	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.api.access.denied.Load())
 	metrics.Single(w, "lb_log_dropped_total", "counter", "Log lines dropped because their reader was too slow, or because they could not be written.", m.logDropped())
+	m.reload.Last().write(w)
 	metrics.WriteRuntime(w)
 }
 

@@ -47,20 +47,20 @@ func get(t *testing.T, url string) (status int, header http.Header, body string)
 func TestManagementSurvivesAFault(t *testing.T) {
 	limits := limiter.New(limiter.DefaultConfig())
 	store := clients.Config{Store: "file:" + filepath.Join(t.TempDir(), "clients.db")}
-	service, err := clients.Open(t.Context(), store, limits, zerolog.Nop())
+	service, err := clients.Open(t.Context(), store, limits, func() bool { return true }, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer service.Close()
 	log := &strings.Builder{} // read once the request that writes it is answered
 	config := Config{Listen: anyPort(t)}
-	api := NewAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, nil, zerolog.New(log))
-	m := New(config, api, nil, limits, nil, zerolog.New(log))
+	api := NewAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, Reload{}, nil, zerolog.New(log))
+	m := New(api, nil, limits, Reload{}, nil, zerolog.New(log))
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")
 	})
-	ln, err := m.config.Open(m.log)
+	ln, err := config.Open(m.log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +88,8 @@ func TestManagementSurvivesAFault(t *testing.T) {
 // The listener is closed and nothing is left, however early the end comes.
 func TestManagementEndsBeforeItHasBegun(t *testing.T) {
 	for range 50 {
-		m := &Server{config: Config{Listen: anyPort(t)}}
-		ln, err := m.config.Open(m.log)
+		m := &Server{}
+		ln, err := Config{Listen: anyPort(t)}.Open(m.log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,10 +23,13 @@ const (
 	AccessAll    Access = "all"
 )
 
-// accessLog writes a line for each request that it holds. It is safe for concurrent use.
-type accessLog struct {
-	which Access
-	log   zerolog.Logger // its level is ignored: which alone selects the lines
+// accessLog writes lines about requests. It is safe for concurrent use.
+type accessLog struct{ log zerolog.Logger }
+
+// newAccessLog returns an access log that writes where log does, whatever its level: an Access
+// alone selects the lines.
+func newAccessLog(log zerolog.Logger) accessLog {
+	return accessLog{log.Level(zerolog.TraceLevel).Sample(nil)}
 }
 
 // entry is what a line of the access log is made of.
@@ -41,8 +44,8 @@ type entry struct {
 }
 
 // holds reports whether the log has a line for a request with this result.
-func (l *accessLog) holds(code int, why, shadowed reason.Code) bool {
-	return l.which == AccessAll || l.which == AccessErrors && (why != reason.None || shadowed != reason.None || code >= 500)
+func (a Access) holds(code int, why, shadowed reason.Code) bool {
+	return a == AccessAll || a == AccessErrors && (why != reason.None || shadowed != reason.None || code >= 500)
 }
 
 // request writes the line of a request. Fields without a value are left out.
@@ -70,11 +73,7 @@ func (l *accessLog) request(of entry) {
 
 // turnedAway writes the line of a connection beyond server.max_connections. No request was read
 // from it.
-func (l *accessLog) turnedAway(peer netip.Addr, took time.Duration, sent int) {
-	code := reason.Overloaded.Status()
-	if !l.holds(code, reason.Overloaded, reason.None) {
-		return
-	}
+func (l *accessLog) turnedAway(code int, peer netip.Addr, took time.Duration, sent int) {
 	e := l.line(level(code, reason.Overloaded, false), peer)
 	addOutcome(e, code, reason.Overloaded)
 	addSize(e, took, 0, int64(sent))

@@ -19,14 +19,14 @@ type admission struct {
 // admit decides whether the client may send this request, which began at the given time. An
 // admitted request counts as in flight until leave. A client whose limit is not enforced is not
 // told of it.
-func (a *admission) admit(l *limiter.Limiter, exempt *exemptions, c *caller, r *message.Request, began time.Time) reason.Code {
+func (a *admission) admit(l *limiter.Limiter, s *settings, c *caller, r *message.Request, began time.Time) reason.Code {
 	client := l.Identify(c.addr, apiKey(r.Key))
-	if exempt.hold(r) {
+	if s.exempt.hold(r) {
 		a.lease = l.AdmitExempt(client, began, &a.decision)
 		a.told = true // fields stays empty: there is a wait to report, but no bucket
 	} else {
 		a.lease = l.Admit(client, began, &a.decision)
-		a.told, a.fields = !a.decision.Shadow, l.Fields()
+		a.told, a.fields = !a.decision.Shadow, s.limitFields
 	}
 	if !a.decision.Allowed {
 		return exceeded(a.decision.Exceeded)

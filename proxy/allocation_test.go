@@ -25,9 +25,9 @@ func TestNoAllocations(t *testing.T) {
 		inParts = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n"
 	)
 	plenty := limits(1_000_000, 1_000_000)
-	telling := limitsTold("both", 1_000_000, 1_000_000)
+	telling, both := limitsTold("both", 1_000_000, 1_000_000)
 	empty := limits(1, 0.0001)
-	keyed := keyLimits("X-API-Key", limiter.Terms{Limit: ample, MaxInFlight: 1}) // a client without a key gets one request through
+	keyed, field := keyLimits("X-API-Key", limiter.Terms{Limit: ample, MaxInFlight: 1}) // a client without a key gets one request through
 	full := limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
 	full.Admit(full.Identify(loopback.Prefix.Addr(), nil), time.Now(), new(limiter.Decision)) // and never ends
 	exempt := ExemptConfig{Methods: []string{"OPTIONS"}, Paths: []string{"/healthz", "/a/path/that/is/longer/than/what/fits/on/the/stack"}}
@@ -47,9 +47,9 @@ func TestNoAllocations(t *testing.T) {
 		{"429 to a small chunked body", "POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = empty }},
 		{"limits of two", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", ownLimits + "\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nRateLimit-Policy: ",
-			func(o *Options) { o.Limiter = telling }},
+			func(o *Options) { o.Limiter, o.LimitFields = telling, both }},
 		{"API key", "GET / HTTP/1.1\r\nHost: example.com\r\nX-Api-Key: " + partnerKey + "\r\n\r\n", small, "HTTP/1.1 200 OK",
-			func(o *Options) { o.Limiter = keyed }},
+			func(o *Options) { o.Limiter, o.KeyField = keyed, field }},
 		{"too many in flight", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter = full }},
 		{"absolute form, addresses and Via", "GET https://example.com:443?query HTTP/1.1\r\nHost: example.com\r\nX-Real-IP: a\r\nTrue-Client-IP: b\r\nExpect:\r\n\r\n", small, "HTTP/1.1 200 OK",

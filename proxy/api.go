@@ -34,16 +34,6 @@ func (a *API) isCall(r *message.Request) bool {
 // maxAPIBody bounds the body of a request to the API, in bytes.
 const maxAPIBody = 1 << 20
 
-// serveAPI answers a call of the API, and records it.
-func (r *road) serveAPI(a *API, s *http1.Stream, trust *Trust) {
-	client, why := a.serve(s, trust)
-	if why != reason.None {
-		why = refuse(s, why, &admission{})
-	}
-	s.End()
-	r.recordAPI(a, s, client, why)
-}
-
 // serve answers through fasthttp's own Request and Response: the API is not the hot path. A caller
 // without access is refused before its body takes any memory. A panic becomes InternalError.
 func (a *API) serve(s *http1.Stream, trust *Trust) (client netip.Addr, why reason.Code) {
@@ -66,17 +56,4 @@ func (a *API) serve(s *http1.Stream, trust *Trust) (client netip.Addr, why reaso
 	}
 	s.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
 	return client, reason.None
-}
-
-// recordAPI counts a call of the API and writes its access log line. API calls have their own
-// counter of statuses: they are not traffic.
-func (r *road) recordAPI(a *API, s *http1.Stream, client netip.Addr, why reason.Code) {
-	code := statusOf(s, why)
-	a.Count(code)
-	if why != reason.None {
-		r.count(why)
-	}
-	if r.access.holds(code, why, reason.None) {
-		r.access.request(entry{stream: s, client: client, code: code, reason: why})
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 )
 
@@ -37,6 +38,15 @@ type ServerConfig struct {
 	// EarlyHints forwards interim responses of backends, such as 103, to HTTP/1.1 clients.
 	EarlyHints bool `yaml:"early_hints"`
 
+	Shutdown `yaml:",inline"`
+}
+
+// Shutdown says how a process ends.
+type Shutdown struct {
+	// ShutdownDelay is how long a process that was told to end goes on accepting connections while
+	// it says that it is not ready; 0s to 1h.
+	ShutdownDelay time.Duration `yaml:"shutdown_delay"`
+	// ShutdownTimeout is what the requests under way get to end.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 }
 
@@ -48,9 +58,22 @@ func DefaultServerConfig() ServerConfig {
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderSize:     16 << 10,
 		ClientIPHeader:    "X-Forwarded-For",
-		ShutdownTimeout:   30 * time.Second,
+		Shutdown:          Shutdown{ShutdownTimeout: 30 * time.Second},
 	}
 }
+
+// bounds returns those of the connections.
+func (c ServerConfig) bounds() http1.Bounds {
+	return http1.Bounds{
+		ReadHeaderTimeout: c.ReadHeaderTimeout,
+		IdleTimeout:       c.IdleTimeout,
+		ShutdownDelay:     c.ShutdownDelay,
+		ShutdownTimeout:   c.ShutdownTimeout,
+		MaxConnections:    c.MaxConnections,
+	}
+}
+
+const maxShutdownDelay = time.Hour
 
 // Validate calls wrong once for each fault, with its path below server.
 func (c ServerConfig) Validate(wrong func(path string, value any, allowed string)) {
@@ -58,6 +81,9 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	checkTimeout(wrong, "body_timeout", c.BodyTimeout)
 	checkTimeout(wrong, "idle_timeout", c.IdleTimeout)
 	checkTimeout(wrong, "shutdown_timeout", c.ShutdownTimeout)
+	if c.ShutdownDelay < 0 || c.ShutdownDelay > maxShutdownDelay {
+		wrong("shutdown_delay", c.ShutdownDelay, "a time from 0s to 1h, such as 5s")
+	}
 	if c.MaxHeaderSize < 1<<10 || c.MaxHeaderSize > 1<<20 {
 		wrong("max_header_size", c.MaxHeaderSize, "a size from 1KiB to 1MiB")
 	}

@@ -38,8 +38,10 @@ func exemptOptions(t *testing.T, l *limiter.Limiter) Options {
 
 // TestExempt tells which requests take no token. The bucket is empty.
 func TestExempt(t *testing.T) {
-	l := limitsTold("both", 1, 0.0001)
-	p, address := startProxy(t, exemptOptions(t, l))
+	l, fields := limitsTold("both", 1, 0.0001)
+	o := exemptOptions(t, l)
+	o.LimitFields = fields
+	p, address := startProxy(t, o)
 	if got := talk(t, address, get("/spends")); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
 		t.Fatalf("got %q", got)
 	}

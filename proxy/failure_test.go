@@ -149,7 +149,7 @@ func TestFailures(t *testing.T) {
 func TestNoBackend(t *testing.T) {
 	url := startBackend(t, mirror)
 	p, address := startProxy(t, testOptions(url))
-	pool := p.pools[0] // marked here: health checks would do so at a pace of their own
+	pool := p.settings.Load().pools[0] // marked here: health checks would do so at a pace of their own
 	backend := backendOf(t, pool, strings.TrimPrefix(url, "http://"))
 	pool.Mark(backend, upstream.Down, true)
 	w := newWire(t, address)

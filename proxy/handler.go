@@ -3,16 +3,16 @@ package proxy
 import (
 	"sync/atomic"
 
-	"loadbalancer/limiter"
+	"github.com/rs/zerolog"
+
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
 
-// road is what all requests share on their way: the limiter that admits them, and where they are
-// recorded.
+// road is what all requests share on their way: where they are recorded.
 type road struct {
-	limiter       *limiter.Limiter // nil: no client is limited
+	log           zerolog.Logger
 	access        accessLog
 	noPool        *upstream.Requests // requests that reached no pool
 	errors        [reason.Count]atomic.Uint64
@@ -23,8 +23,8 @@ type road struct {
 func (p *Proxy) handle(s *http1.Stream) {
 	settings := p.settings.Load()
 	why := s.Guard(&settings.limits)
-	if why == reason.None && p.api.isCall(&s.Request) {
-		p.road.serveAPI(p.api, s, settings.trust)
+	if why == reason.None && settings.api.isCall(&s.Request) {
+		p.road.serveAPI(s, settings)
 		return
 	}
 	x := beginExchange(s, settings)
@@ -42,8 +42,8 @@ func (p *Proxy) handle(s *http1.Stream) {
 func (r *road) serve(x *exchange) reason.Code {
 	request := &x.stream.Request
 	x.caller = x.settings.trust.identify(x.stream.Peer(), &request.Forwarded)
-	if r.limiter != nil {
-		if why := x.admission.admit(r.limiter, &x.settings.exempt, &x.caller, request, x.stream.Started); why != reason.None {
+	if l := x.settings.limiter; l != nil {
+		if why := x.admission.admit(l, x.settings, &x.caller, request, x.stream.Started); why != reason.None {
 			return why
 		}
 	}
@@ -84,4 +84,14 @@ func (r *road) end(x *exchange) {
 	x.stream.End()
 	r.record(x)
 	endExchange(x)
+}
+
+// serveAPI answers a call of the API, and records it.
+func (r *road) serveAPI(s *http1.Stream, settings *settings) {
+	client, why := settings.api.serve(s, settings.trust)
+	if why != reason.None {
+		why = refuse(s, why, &admission{})
+	}
+	s.End()
+	r.recordAPI(s, settings, client, why)
 }

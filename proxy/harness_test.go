@@ -50,10 +50,11 @@ func testOptions(urls ...string) Options {
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
 	return Options{
-		Server: server,
-		Pools:  map[string]upstream.PoolConfig{"main": pool},
-		Access: AccessOff,
-		Log:    zerolog.Nop(),
+		Server:      server,
+		Pools:       map[string]upstream.PoolConfig{"main": pool},
+		LimitFields: limiter.DefaultConfig().Fields(),
+		Access:      AccessOff,
+		Log:         zerolog.Nop(),
 	}
 }
 
@@ -120,7 +121,7 @@ func serveUntilEnd(t testing.TB, p *Proxy, ln net.Listener) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- p.Serve(ctx, ln) }()
+	go func() { done <- serveAndDrain(ctx, p, ln) }()
 	t.Cleanup(func() {
 		for end := time.Now().Add(30 * time.Millisecond); metric(p, "lb_connections") != "0" && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
@@ -161,7 +162,7 @@ func serve(t *testing.T, o Options) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &serving{New(o), ln.Addr().String(), cancel, make(chan error, 1)}
 	t.Cleanup(cancel)
-	go func() { s.done <- s.Serve(ctx, ln) }()
+	go func() { s.done <- serveAndDrain(ctx, s.Proxy, ln) }()
 	return s
 }
 
@@ -190,11 +191,9 @@ func limitsOf(terms limiter.Terms) *limiter.Limiter {
 	return l
 }
 
-// limitsTold is limits with a value for limiter.headers.
-func limitsTold(headers string, capacity int64, rate float64) *limiter.Limiter {
-	c := limiter.DefaultConfig()
-	c.Default.Limit, c.Headers = limiter.Limit{Capacity: capacity, RatePerSecond: rate}, headers
-	return limiter.New(c)
+// limitsTold is limits with the fields for a value of limiter.headers.
+func limitsTold(headers string, capacity int64, rate float64) (*limiter.Limiter, limiter.Fields) {
+	return limits(capacity, rate), limiter.Config{Headers: headers}.Fields()
 }
 
 // partner is the client that keyLimits registers, and partnerKey its API key.
@@ -202,14 +201,12 @@ var partner = limiter.ID{Name: "partner"}
 
 const partnerKey = "Secret k3y/=="
 
-// keyLimits returns a limiter that looks for keys in a field, and knows one. A client without a key
-// gets one request through.
-func keyLimits(header string, terms limiter.Terms) *limiter.Limiter {
-	c := limiter.DefaultConfig()
-	c.APIKeyHeader, c.Default.Limit = header, limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}
-	l := limiter.New(c)
+// keyLimits returns a limiter that knows one key, and the field to look for keys in. A client
+// without a key gets one request through.
+func keyLimits(header string, terms limiter.Terms) (l *limiter.Limiter, field string) {
+	l = limits(1, 0.0001)
 	l.Set(limiter.Registration{ID: partner, Key: limiter.DigestKey([]byte(partnerKey)), Terms: terms})
-	return l
+	return l, limiter.Config{APIKeyHeader: header}.KeyField()
 }
 
 // allowed returns the number of the client's requests that have passed.
@@ -401,3 +398,11 @@ const (
 
 	cutGrace = wire.WatchAfter + 100*time.Millisecond // from a cut to the end of the requests
 )
+
+// serveAndDrain serves until ctx ends, and finishes what is under way.
+func serveAndDrain(ctx context.Context, p *Proxy, ln net.Listener) error {
+	if err := p.Serve(ctx, ln); err != nil {
+		return err
+	}
+	return p.Drain()
+}

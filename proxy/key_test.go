@@ -39,7 +39,7 @@ func TestKeyIdentifies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			url, seen := startRecordingBackend(t)
 			o := testOptions(url)
-			o.Limiter = keyLimits(test.header, limiter.Terms{Limit: ample})
+			o.Limiter, o.KeyField = keyLimits(test.header, limiter.Terms{Limit: ample})
 			for _, key := range []string{longest, longest + "k"} {
 				o.Limiter.Set(limiter.Registration{ID: limiter.ID{Name: key}, Key: limiter.DigestKey([]byte(key)), Terms: limiter.Terms{Limit: ample}})
 			}
@@ -77,9 +77,7 @@ func TestDisguisedKeys(t *testing.T) {
 		"":              nil,
 	} {
 		o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
-		c := limiter.DefaultConfig()
-		c.APIKeyHeader = header
-		o.Limiter = limiter.New(c)
+		o.Limiter, o.KeyField = limiter.New(limiter.DefaultConfig()), limiter.Config{APIKeyHeader: header}.KeyField()
 		_, address := startProxy(t, o)
 		for _, name := range names {
 			for _, request := range []string{
@@ -116,7 +114,7 @@ func TestTwoKeys(t *testing.T) {
 		"Authorization": {withHost("GET / HTTP/1.1", "Authorization: "+partnerKey, "Authorization: "+partnerKey)},
 	} {
 		o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
-		o.Limiter = keyLimits(header, limiter.Terms{Limit: ample})
+		o.Limiter, o.KeyField = keyLimits(header, limiter.Terms{Limit: ample})
 		_, address := startProxy(t, o)
 		for _, request := range requests {
 			if got := status(t, address, request); got != 400 {
@@ -138,7 +136,7 @@ func TestTwoKeys(t *testing.T) {
 func TestKeysStaySecret(t *testing.T) {
 	var log logLines
 	o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
-	o.Limiter = keyLimits("X-API-Key", limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}})
+	o.Limiter, o.KeyField = keyLimits("X-API-Key", limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 0.0001}})
 	o.Access, o.Log = AccessAll, zerolog.New(&log)
 	p, address := startProxy(t, o)
 	requests := []string{

@@ -266,7 +266,7 @@ func TestLimitFields(t *testing.T) {
 	} {
 		t.Run(test.headers, func(t *testing.T) {
 			o := testOptions(url)
-			o.Limiter = limitsTold(test.headers, 1, 0.01)
+			o.Limiter, o.LimitFields = limitsTold(test.headers, 1, 0.01)
 			_, address := startProxy(t, o)
 			got := talk(t, address, get("/"))
 			if fields := limitFieldsOf(got); !strings.HasPrefix(got, "HTTP/1.1 200 ") || !slices.Equal(fields, slices.Concat(test.passes, test.tells)) {
@@ -292,7 +292,7 @@ func TestBackendThatLimits(t *testing.T) {
 	const retry = "Retry-After: 60\r\n"
 	for _, headers := range []string{"standard", "legacy", "both", "off"} {
 		o := testOptions(startRawBackend(t, answerAll("HTTP/1.1 429 Slow Down\r\nContent-Length: 0\r\n"+backendLimits+retry+"\r\n")))
-		o.Limiter = limitsTold(headers, 100, 1)
+		o.Limiter, o.LimitFields = limitsTold(headers, 100, 1)
 		_, address := startProxy(t, o)
 		if got := strings.Join(limitFieldsOf(talk(t, address, get("/"))), "\r\n") + "\r\n"; got != backendLimits+retry {
 			t.Errorf("%s: got %q", headers, got)
@@ -317,7 +317,7 @@ func TestLimitFieldsElsewhere(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := testOptions(startRawBackend(t, answerAll(test.response)))
-			o.Limiter = limitsTold(test.headers, 9, 0.001)
+			o.Limiter, o.LimitFields = limitsTold(test.headers, 9, 0.001)
 			o.Server.EarlyHints = true
 			_, address := startProxy(t, o)
 			if got := talk(t, address, get("/")); !strings.Contains(got, test.want) {
@@ -332,7 +332,7 @@ func TestLimitFieldsElsewhere(t *testing.T) {
 func TestRequestsKeepLimitFields(t *testing.T) {
 	url, seen := startRecordingBackend(t)
 	o := testOptions(url)
-	o.Limiter = limitsTold("both", 9, 0.001)
+	o.Limiter, o.LimitFields = limitsTold("both", 9, 0.001)
 	_, address := startProxy(t, o)
 	talk(t, address, strings.Replace(get("/"), "Connection", backendLimits+"Connection", 1))
 	if got := <-seen; !strings.Contains(got, backendLimits) {
@@ -349,7 +349,7 @@ func TestLimitFieldsAreReplaced(t *testing.T) {
 		"Set-Cookie", "Last-Modified", "X-Frame-Options", "X-Permitted-Policies",
 	}
 	for headers, count := range map[string]int{"standard": 2, "legacy": 3, "both": 5, "off": 0} {
-		f, had := limitsTold(headers, 1, 1).Fields(), 0
+		f, had := limiter.Config{Headers: headers}.Fields(), 0
 		written := string(f.Append(nil, limiter.Decision{Capacity: 1, RetryAfter: 1, Reset: 1, Window: 1}))
 		for _, name := range names {
 			want := name != "Retry-After" && strings.Contains("\r\n"+written, "\r\n"+name+": ")
@@ -379,8 +379,9 @@ func startAtTimes(t *testing.T, o Options) (at *atomic.Pointer[time.Time], addre
 	at = new(atomic.Pointer[time.Time])
 	p := New(o)
 	p.server = http1.NewServer(http1.Options{
-		ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second, MaxHeaderSize: 16 << 10,
-		Proxied: p.isProxied, Log: zerolog.Nop(),
+		Bounds:        http1.Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second},
+		MaxHeaderSize: 16 << 10,
+		Proxied:       p.isProxied, Log: zerolog.Nop(),
 		Handle: func(s *http1.Stream) {
 			s.Started = *at.Load()
 			p.handle(s)
@@ -512,7 +513,8 @@ func TestShadowMode(t *testing.T) {
 			t.Run(test.name+", log "+string(access), func(t *testing.T) {
 				var log logLines
 				o := testOptions(startRawBackend(t, answerAll(ownLimits+"\r\nok")))
-				o.Limiter, o.Access, o.Log = limiter.New(test.config), access, zerolog.New(&log)
+				o.Limiter, o.LimitFields = limiter.New(test.config), test.config.Fields()
+				o.Access, o.Log = access, zerolog.New(&log)
 				if test.terms != (limiter.Terms{}) {
 					o.Limiter.Set(limiter.Registration{ID: loopback, Terms: test.terms})
 				}

@@ -176,7 +176,7 @@ func TestMetricsAddUp(t *testing.T) {
 		`lb_backend_in_flight{pool="main",backend="` + backend + `"}`:                 0,
 		`lb_connections`: 0,
 	})
-	dead := p.pools[0] // marked here: health checks would do so at a pace of their own
+	dead := p.settings.Load().pools[0] // marked here: health checks would do so at a pace of their own
 	dead.Mark(backendOf(t, dead, "127.0.0.1:2"), upstream.Down, true)
 	waitMetrics(t, p, map[string]float64{`lb_backend_up{pool="dead",backend="127.0.0.1:1"}`: 1, `lb_backend_up{pool="dead",backend="127.0.0.1:2"}`: 0})
 }

@@ -15,73 +15,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
-	"slices"
-	"sync"
 	"sync/atomic"
+	"time"
 
-	"github.com/rs/zerolog"
-
-	"loadbalancer/limiter"
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/upstream"
 )
-
-// Options are the parts of a Proxy. The configs must be valid.
-type Options struct {
-	Server  ServerConfig
-	Pools   map[string]upstream.PoolConfig
-	Routes  []RouteConfig
-	Limiter *limiter.Limiter // nil: no client is limited
-	Exempt  ExemptConfig     // requests that take no token from Limiter
-	API     *API             // nil: /v1/api/ is a path like any other
-	Access  Access
-	Log     zerolog.Logger
-}
 
 // Proxy is the load balancer's data path. It is safe for concurrent use.
 type Proxy struct {
 	server   *http1.Server
 	settings atomic.Pointer[settings]
-	pools    []*upstream.Pool // sorted by name
-	api      *API
+	pools    pools
 	road     road
 }
 
 // New returns a Proxy. It starts nothing.
 func New(o Options) *Proxy {
 	p := &Proxy{
-		api: o.API,
-		road: road{
-			limiter: o.Limiter,
-			access:  accessLog{which: o.Access, log: o.Log.Level(zerolog.TraceLevel)},
-			noPool:  upstream.NoPool(),
-		},
+		pools: pools{log: o.Log},
+		road:  road{log: o.Log, access: newAccessLog(o.Log), noPool: upstream.NoPool()},
 	}
-	byName := map[string]*upstream.Pool{}
-	for _, name := range slices.Sorted(maps.Keys(o.Pools)) {
-		byName[name] = upstream.NewPool(name, o.Pools[name], o.Log)
-		p.pools = append(p.pools, byName[name])
-	}
-	keyField := ""
-	if o.Limiter != nil {
-		keyField = o.Limiter.KeyHeader()
-	}
-	p.settings.Store(newSettings(o.Server, o.Exempt, keyField, newRoutes(o.Routes, byName)))
+	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
 	p.server = http1.NewServer(http1.Options{
-		ReadHeaderTimeout: o.Server.ReadHeaderTimeout,
-		IdleTimeout:       o.Server.IdleTimeout,
-		ShutdownTimeout:   o.Server.ShutdownTimeout,
-		MaxHeaderSize:     int(o.Server.MaxHeaderSize),
-		MaxConnections:    o.Server.MaxConnections,
-		Handle:            p.handle,
-		TurnedAway:        p.road.turnedAway,
-		Proxied:           p.isProxied,
-		Log:               o.Log,
+		Bounds:        o.Server.bounds(),
+		MaxHeaderSize: int(o.Server.MaxHeaderSize),
+		Handle:        p.handle,
+		TurnedAway:    p.turnedAway,
+		Proxied:       p.isProxied,
+		Log:           o.Log,
 	})
 	return p
+}
+
+// Apply gives the proxy other options, except for Log and Server.MaxHeaderSize. Requests under way
+// end by those they began with. What stays keeps its state: connections, pools and backends by
+// their names and URLs, counters.
+func (p *Proxy) Apply(o Options) {
+	before := p.settings.Load()
+	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
+	p.server.SetBounds(o.Server.bounds())
+	p.pools.retire(before.pools)
 }
 
 // isProxied reports whether the connections of this peer must begin with a PROXY header.
@@ -90,35 +66,39 @@ func (p *Proxy) isProxied(peer netip.Addr) bool {
 	return s.proxyProtocol && s.trust.trusts(peer)
 }
 
-// Serve serves the connections that the listener accepts until ctx ends. It then stops accepting,
-// finishes the requests in flight and returns nil. Requests that outlast the shutdown timeout are
-// cut, and the error says how many. Tunnels are cut too, but are not an error: many last for as
-// long as they are allowed to.
-func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
+// Serve serves the connections that the listener accepts until ctx ends. From then on Ready says
+// no; after server.shutdown_delay, in which those that ask it send their traffic elsewhere, Serve
+// closes the listener and returns nil. Drain must follow. If the listener fails before, Serve
+// returns the error.
+func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error { return p.server.Serve(ctx, ln) }
+
+// Drain finishes the requests in flight, once Serve has returned, and closes all connections.
+// Requests that outlast the shutdown timeout are cut, and the error says how many. Tunnels are cut
+// too, but are not an error: many last for as long as they are allowed to.
+func (p *Proxy) Drain() error {
 	defer func() {
-		for _, pool := range p.pools {
+		for _, pool := range p.settings.Load().pools {
 			pool.CloseIdle()
 		}
 	}()
-	return p.server.Serve(ctx, ln)
+	return p.server.Drain()
 }
 
 // RunChecks checks the backends of all pools until ctx ends, and returns once no check is running.
-func (p *Proxy) RunChecks(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, pool := range p.pools {
-		wg.Go(func() { pool.Run(ctx) })
-	}
-	wg.Wait()
+func (p *Proxy) RunChecks(ctx context.Context) { p.pools.run(ctx) }
+
+// turnedAway records a connection beyond server.max_connections.
+func (p *Proxy) turnedAway(peer netip.Addr, took time.Duration, sent int) {
+	p.road.turnedAway(p.settings.Load().access, peer, took, sent)
 }
 
 // Ready returns nil when every pool has a backend that takes requests and the proxy is not shutting
 // down.
 func (p *Proxy) Ready() error {
-	if p.server.Draining() {
+	if p.server.Ending() {
 		return errors.New("shutting down")
 	}
-	for _, pool := range p.pools {
+	for _, pool := range p.settings.Load().pools {
 		if !pool.TakesRequests() {
 			return fmt.Errorf("pool %s has no backend that takes requests", pool.Name())
 		}

@@ -23,7 +23,7 @@ func (r *road) record(x *exchange) {
 	if shadowed != reason.None {
 		r.shadowLimited.Add(1)
 	}
-	if r.access.holds(code, x.reason, shadowed) {
+	if x.settings.access.holds(code, x.reason, shadowed) {
 		r.access.request(entry{
 			stream: s, client: x.caller.addr, pool: x.pool, backend: x.tries.backend,
 			code: code, reason: x.reason, shadowed: shadowed,
@@ -31,11 +31,26 @@ func (r *road) record(x *exchange) {
 	}
 }
 
+// recordAPI counts a call of the API and writes its access log line. API calls have their own
+// counter of statuses: they are not traffic.
+func (r *road) recordAPI(s *http1.Stream, settings *settings, client netip.Addr, why reason.Code) {
+	code := statusOf(s, why)
+	settings.api.Count(code)
+	if why != reason.None {
+		r.count(why)
+	}
+	if settings.access.holds(code, why, reason.None) {
+		r.access.request(entry{stream: s, client: client, code: code, reason: why})
+	}
+}
+
 // turnedAway records a connection beyond server.max_connections.
-func (r *road) turnedAway(peer netip.Addr, took time.Duration, sent int) {
+func (r *road) turnedAway(which Access, peer netip.Addr, took time.Duration, sent int) {
 	r.noPool.CountUnread(reason.Overloaded.Status())
 	r.count(reason.Overloaded)
-	r.access.turnedAway(peer, took, sent)
+	if code := reason.Overloaded.Status(); which.holds(code, reason.Overloaded, reason.None) {
+		r.access.turnedAway(code, peer, took, sent)
+	}
 }
 
 // statusOf returns the status that was sent or, if none was, the one that stands for the reason.

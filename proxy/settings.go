@@ -1,8 +1,13 @@
 package proxy
 
 import (
+	"maps"
+	"slices"
+
+	"loadbalancer/limiter"
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/upstream"
 )
 
 // settings are what the config says about requests. They are immutable: a request keeps those that
@@ -10,27 +15,38 @@ import (
 type settings struct {
 	limits        http1.Limits
 	trust         *Trust
-	proxyProtocol bool // trusted peers begin with a PROXY header
-	routes        routes
+	proxyProtocol bool             // trusted peers begin with a PROXY header
+	limiter       *limiter.Limiter // nil: no client is limited
 	exempt        exemptions
+	pools         []*upstream.Pool // sorted by name
+	routes        routes
+	limitFields   limiter.Fields // tell clients of their limit
 	via           message.Via
 	earlyHints    bool // forward interim responses
+	api           *API
+	access        Access
 }
 
-// newSettings returns the settings of valid configs. keyField is the name of the API key field, in
-// lower case, or "".
-func newSettings(c ServerConfig, exempt ExemptConfig, keyField string, all routes) *settings {
-	trust := NewTrust(c)
-	return &settings{
-		limits: http1.Limits{
-			Rules:       message.Rules{KeyField: keyField, ClientField: trust.field, MaxBody: int64(c.MaxBodySize)},
-			BodyTimeout: c.BodyTimeout,
-		},
-		trust:         trust,
-		proxyProtocol: c.ProxyProtocol,
-		routes:        all,
-		exempt:        newExemptions(exempt),
-		via:           message.NewVia(c.Via),
-		earlyHints:    c.EarlyHints,
+// newSettings returns the settings of valid options.
+func newSettings(o Options, pools map[string]*upstream.Pool) *settings {
+	s := &settings{
+		trust:         NewTrust(o.Server),
+		proxyProtocol: o.Server.ProxyProtocol,
+		limiter:       o.Limiter,
+		limitFields:   o.LimitFields,
+		exempt:        newExemptions(o.Exempt),
+		routes:        newRoutes(o.Routes, pools),
+		via:           message.NewVia(o.Server.Via),
+		earlyHints:    o.Server.EarlyHints,
+		api:           o.API,
+		access:        o.Access,
 	}
+	for _, name := range slices.Sorted(maps.Keys(pools)) {
+		s.pools = append(s.pools, pools[name])
+	}
+	s.limits = http1.Limits{
+		Rules:       message.Rules{KeyField: o.KeyField, ClientField: s.trust.field, MaxBody: int64(o.Server.MaxBodySize)},
+		BodyTimeout: o.Server.BodyTimeout,
+	}
+	return s
 }

@@ -288,7 +288,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			p := New(o)
 			ctx, cancel := context.WithCancel(context.Background())
 			served := make(chan error, 1)
-			go func() { served <- p.Serve(ctx, ln) }()
+			go func() { served <- serveAndDrain(ctx, p, ln) }()
 			w := openTunnel(t, ln.Addr().String())
 			cancel()
 			eventually(t, "draining", func() bool { return p.Ready() != nil })

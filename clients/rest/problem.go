@@ -16,6 +16,8 @@ type problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Field  string `json:"field,omitempty"`
+
+	Faults []string `json:"faults,omitempty"`
 }
 
 // WriteProblem makes the response an application/problem+json (RFC 9457) with the given HTTP
@@ -28,6 +30,17 @@ func WriteProblem(ctx *fasthttp.RequestCtx, status int, field, detail string) {
 		Status: status,
 		Detail: detail,
 		Field:  field,
+	})
+}
+
+// WriteFaults is WriteProblem for a call that has failed for several reasons.
+func WriteFaults(ctx *fasthttp.RequestCtx, status int, detail string, faults []string) {
+	writeBody(ctx, status, "application/problem+json", problem{
+		Type:   "about:blank",
+		Title:  title(status),
+		Status: status,
+		Detail: detail,
+		Faults: faults,
 	})
 }
 

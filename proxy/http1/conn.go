@@ -16,7 +16,7 @@ type clientConn struct {
 	wire.Conn
 	peer     netip.Addr // the other end's address, or the one in the PROXY header
 	set      *connSet
-	timeouts *headerTimeouts
+	bounds   *atomic.Pointer[Bounds]
 	closed   atomic.Bool
 	used     atomic.Bool // a byte of a request has come
 	headerBy time.Time   // when the header that has begun must be complete
@@ -61,15 +61,6 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// headerTimeouts bounds the wait for a request. On a connection that begins with a PROXY header,
-// header covers that header and the first request's together.
-type headerTimeouts struct {
-	// header is for the first byte on a new connection, and for the rest of a header from its first
-	// byte.
-	header time.Duration
-	idle   time.Duration // for the first byte on a connection that has served a request
-}
-
 // expectHeader sets the deadline for reading a header. fasthttp could do so too, but it reads the
 // clock and sets a deadline twice for each request.
 func (c *clientConn) expectHeader() {
@@ -78,15 +69,15 @@ func (c *clientConn) expectHeader() {
 	case c.scan != headerScan{}:
 		c.boundHeader()
 	case c.lastUse.IsZero():
-		c.ExpectRead(time.Now(), c.timeouts.header)
+		c.ExpectRead(time.Now(), c.bounds.Load().ReadHeaderTimeout)
 	default:
-		c.ExpectRead(c.lastUse, c.timeouts.idle)
+		c.ExpectRead(c.lastUse, c.bounds.Load().IdleTimeout)
 	}
 }
 
 // boundHeader sets the deadline for the rest of a header that has begun.
 func (c *clientConn) boundHeader() {
-	c.headerBy = time.Now().Add(c.timeouts.header)
+	c.headerBy = time.Now().Add(c.bounds.Load().ReadHeaderTimeout)
 	_ = c.SetReadDeadline(c.headerBy)
 }
 

@@ -8,17 +8,15 @@ import (
 
 // connSet holds the open connections of clients. It is safe for concurrent use.
 type connSet struct {
-	most int // 0 means no limit
-
 	mu    sync.Mutex
 	conns map[*clientConn]struct{}
 }
 
-// add adds a connection. ok is false if the set is full.
-func (s *connSet) add(c *clientConn) (ok bool) {
+// add adds a connection. ok is false if there are already this many; 0 means no limit.
+func (s *connSet) add(c *clientConn, most int) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.most > 0 && len(s.conns) >= s.most {
+	if most > 0 && len(s.conns) >= most {
 		return false
 	}
 	s.conns[c] = struct{}{}

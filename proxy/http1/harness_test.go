@@ -108,13 +108,13 @@ func randomBytes(n int) []byte {
 
 // newTestServer returns a server that serves nothing, for streams in memory.
 func newTestServer() *Server {
-	return NewServer(Options{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderSize: 16 << 10, Log: zerolog.Nop()})
+	return NewServer(Options{Bounds: Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute}, MaxHeaderSize: 16 << 10, Log: zerolog.Nop()})
 }
 
 // newTestConn returns a client's connection of such a server.
 func newTestConn(conn net.Conn) *clientConn {
 	server := newTestServer()
-	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, timeouts: &server.timeouts}
+	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, bounds: &server.bounds}
 	c.in.conn = &c.Conn
 	return c
 }
@@ -221,7 +221,7 @@ func startServer(t *testing.T, o Options) (s *Server, address string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s, served := NewServer(o), make(chan error, 1)
-	go func() { served <- s.Serve(ctx, ln) }()
+	go func() { served <- serveAndDrain(ctx, s, ln) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -229,4 +229,12 @@ func startServer(t *testing.T, o Options) (s *Server, address string) {
 		}
 	})
 	return s, ln.Addr().String()
+}
+
+// serveAndDrain serves until ctx ends, and finishes what is under way.
+func serveAndDrain(ctx context.Context, s *Server, ln net.Listener) error {
+	if err := s.Serve(ctx, ln); err != nil {
+		return err
+	}
+	return s.Drain()
 }

@@ -25,10 +25,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, timeouts: &l.server.timeouts}
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, bounds: &l.server.bounds}
 		c.in.conn = &c.Conn
 		c.awaitsProxy = l.server.options.Proxied(c.peer)
-		if l.server.conns.add(c) {
+		if l.server.conns.add(c, l.server.bounds.Load().MaxConnections) {
 			return c, nil
 		}
 		l.server.turnAway(conn)

@@ -52,8 +52,8 @@ func startTelling(t *testing.T) *telling {
 	t.Helper()
 	server := &telling{}
 	_, server.address = startServer(t, Options{
-		ReadHeaderTimeout: time.Minute,
-		Proxied:           func(netip.Addr) bool { return true },
+		Bounds:  Bounds{ReadHeaderTimeout: time.Minute},
+		Proxied: func(netip.Addr) bool { return true },
 		Handle: func(s *Stream) {
 			defer s.End()
 			if why := s.Guard(testLimits); why != reason.None {

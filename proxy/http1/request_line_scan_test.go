@@ -70,7 +70,7 @@ func TestNoRequests(t *testing.T) {
 // TestNoRequestsAreAnsweredAtOnce has a server that waits for the rest of a header longer than the
 // test does.
 func TestNoRequestsAreAnsweredAtOnce(t *testing.T) {
-	_, address := startRefusing(t, Options{ReadHeaderTimeout: time.Hour})
+	_, address := startRefusing(t, Options{Bounds: Bounds{ReadHeaderTimeout: time.Hour}})
 	refused := func(name string, pieces ...string) {
 		t.Helper()
 		conn, err := net.Dial("tcp", address)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,13 +19,8 @@ import (
 // Options are the parts of a Server. Handle is called concurrently. TurnedAway and Proxied are
 // called by the goroutine that accepts connections, and hold it up.
 type Options struct {
-	// ReadHeaderTimeout is the time for the first byte on a new connection, and for the rest of a
-	// header from its first byte.
-	ReadHeaderTimeout time.Duration
-	IdleTimeout       time.Duration // for the first byte on a connection that has served a request
-	ShutdownTimeout   time.Duration // for the requests in flight when Serve is told to end
-	MaxHeaderSize     int           // bytes
-	MaxConnections    int           // 0 means no limit
+	Bounds
+	MaxHeaderSize int // bytes
 
 	// Handle takes each request, even one that could not be read: then its Guard returns the
 	// reason. It must call the stream's End, and must not panic.
@@ -41,24 +37,31 @@ type Options struct {
 // Server accepts connections and hands each request on them to a handler. It is safe for concurrent
 // use.
 type Server struct {
-	options  Options
-	timeouts headerTimeouts
+	options  Options // without the bounds
+	bounds   atomic.Pointer[Bounds]
 	fast     fasthttp.Server
 	conns    connSet
 	activity activity
+
+	ending          atomic.Bool
+	closeDepartures func() // set by Serve
 }
 
 // NewServer returns a Server. It starts nothing.
 func NewServer(o Options) *Server {
 	s := &Server{
-		options:  o,
-		timeouts: headerTimeouts{header: o.ReadHeaderTimeout, idle: o.IdleTimeout},
-		conns:    connSet{most: o.MaxConnections, conns: map[*clientConn]struct{}{}},
+		options: o,
+		conns:   connSet{conns: map[*clientConn]struct{}{}},
 	}
+	s.SetBounds(o.Bounds)
 	s.activity.log = o.Log
 	s.configure()
 	return s
 }
+
+// SetBounds replaces the bounds. Open connections go by the new ones from their next wait on;
+// connections over a smaller MaxConnections stay open.
+func (s *Server) SetBounds(b Bounds) { s.bounds.Store(&b) }
 
 // writeBufferSize is the size of fasthttp's buffer for a connection's responses. Only those that
 // RequestCtx gives pass through it: all others are written directly.
@@ -96,32 +99,39 @@ func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	return fasthttp.RequestConfig{}
 }
 
-// Serve serves the connections that the listener accepts until ctx ends. It then stops accepting,
-// finishes the requests in flight and returns nil. Requests that outlast the shutdown timeout are
-// cut, and the error says how many. Tunnels are cut too, but are not an error: many last for as
-// long as they are allowed to.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	closeDepartures, err := s.activity.departures.Open()
-	if err != nil {
+// Serve serves the connections that the listener accepts until ctx ends, and for the shutdown delay
+// after that. It then closes the listener, and from then on every response ends its connection;
+// Drain must follow. If the listener fails before, Serve returns the error.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
+	if s.closeDepartures, err = s.activity.departures.Open(); err != nil {
 		return err
 	}
-	defer closeDepartures()
 	l := &listener{Listener: ln, server: s}
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(l) }()
+	context.AfterFunc(ctx, func() { s.ending.Store(true) })
 	select {
 	case err := <-served:
 		return fmt.Errorf("accept connections on %s: %w", ln.Addr(), err)
-	case <-ctx.Done():
+	case <-s.delayed(ctx):
 	}
-	s.activity.draining.Store(true) // from now on every response ends its connection
+	s.activity.draining.Store(true)
 	_ = l.Close()
 	<-served
-	return s.drain()
+	return nil
 }
 
-// Draining reports whether Serve was told to end.
-func (s *Server) Draining() bool { return s.activity.draining.Load() }
+// delayed returns a channel that is closed the shutdown delay after the end of ctx.
+func (s *Server) delayed(ctx context.Context) <-chan struct{} {
+	over := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		time.AfterFunc(s.bounds.Load().ShutdownDelay, func() { close(over) })
+	})
+	return over
+}
+
+// Ending reports whether Serve was told to end.
+func (s *Server) Ending() bool { return s.ending.Load() }
 
 // UnderWay returns the number of requests in flight, without tunnels, and the number of tunnels.
 func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.underWay() }

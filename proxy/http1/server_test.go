@@ -17,7 +17,7 @@ import (
 // TestAnswerAfterRequestCtx lets a handler fill fasthttp's Response and then give the balancer's
 // own answer, as after a panic: none of the former is sent, however long it is.
 func TestAnswerAfterRequestCtx(t *testing.T) {
-	server := NewServer(Options{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second,
+	server := NewServer(Options{Bounds: Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second},
 		MaxHeaderSize: 16 << 10, Log: zerolog.Nop(), Proxied: func(netip.Addr) bool { return false },
 		Handle: func(s *Stream) {
 			s.Guard(testLimits)
@@ -36,7 +36,7 @@ func TestAnswerAfterRequestCtx(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, ln) }()
+	go func() { served <- serveAndDrain(ctx, server, ln) }()
 	defer func() {
 		cancel()
 		if err := <-served; err != nil {

@@ -13,9 +13,12 @@ import (
 // drainPoll is how often drain checks whether the last request has ended.
 const drainPoll = 5 * time.Millisecond
 
-// drain waits for the requests in flight, and closes the connections.
-func (s *Server) drain() error {
-	deadline, cancel := context.WithTimeout(context.Background(), s.options.ShutdownTimeout)
+// Drain finishes the requests in flight, once Serve has returned, and closes the connections.
+// Requests that outlast the shutdown timeout are cut, and the error says how many. Tunnels are cut
+// too, but are not an error: many last for as long as they are allowed to.
+func (s *Server) Drain() error {
+	defer s.closeDepartures()
+	deadline, cancel := context.WithTimeout(context.Background(), s.bounds.Load().ShutdownTimeout)
 	defer cancel()
 	poll := time.NewTicker(drainPoll)
 	defer poll.Stop()
@@ -50,13 +53,13 @@ func (s *Server) cut() error {
 		time.Sleep(drainPoll)
 	}
 	if requests > 0 {
-		return fmt.Errorf("%d requests were still running after server.shutdown_timeout (%s) and were cut", requests, s.options.ShutdownTimeout)
+		return fmt.Errorf("%d requests were still running after server.shutdown_timeout (%s) and were cut", requests, s.bounds.Load().ShutdownTimeout)
 	}
 	return nil
 }
 
 func (s *Server) logUnderWay(level zerolog.Level, message string) {
 	requests, tunnels := s.activity.underWay()
-	s.options.Log.WithLevel(level).Stringer("shutdown_timeout", s.options.ShutdownTimeout).
+	s.options.Log.WithLevel(level).Stringer("shutdown_timeout", s.bounds.Load().ShutdownTimeout).
 		Int64("requests", requests).Int64("tunnels", tunnels).Msg(message)
 }

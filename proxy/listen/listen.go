@@ -17,6 +17,18 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// heldError says that another process listens on the address.
+type heldError struct{ text string }
+
+func (e *heldError) Error() string { return e.text }
+
+// IsHeld reports whether Open has failed because another process listens on the address, which it
+// may be about to give up.
+func IsHeld(err error) bool {
+	var held *heldError
+	return errors.As(err, &held)
+}
+
 // Open listens on an address. key is its name in the config, with which errors begin. mode is that
 // of a unix socket's file. The listener is patient; see Patient.
 func Open(key string, a Address, mode Mode, log zerolog.Logger) (net.Listener, error) {
@@ -40,7 +52,7 @@ func listenTCP(key, address string) (net.Listener, error) {
 		if holder == "" {
 			holder = "taken"
 		}
-		return nil, fmt.Errorf("%s: %s is %s; stop that, or choose another address", key, address, holder)
+		return nil, &heldError{fmt.Sprintf("%s: %s is %s; stop that, or choose another address", key, address, holder)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: listen on %s: %w", key, address, err)

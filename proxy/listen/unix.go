@@ -69,7 +69,7 @@ func removeStale(path string) error {
 	conn, dialErr := net.Dial("unix", path)
 	if dialErr == nil {
 		_ = conn.Close()
-		return fmt.Errorf("another process answers on unix:%s; stop it, or choose another path", path)
+		return &heldError{fmt.Sprintf("another process answers on unix:%s; stop it, or choose another path", path)}
 	}
 	info, err := os.Lstat(path)
 	if err != nil {

@@ -17,15 +17,22 @@ func (c *Codes) Add(status int) {
 	}
 }
 
+// Each calls f with each status that was counted, and how often.
+func (c *Codes) Each(f func(status int, n uint64)) {
+	for i := range c.counts {
+		if n := c.counts[i].Load(); n > 0 {
+			f(i+100, n)
+		}
+	}
+}
+
 // Write writes one line for each status that was counted. labels go before the label code, and may
 // be empty.
 func (c *Codes) Write(w io.Writer, name, labels string) {
 	if labels != "" {
 		labels += ","
 	}
-	for i := range c.counts {
-		if n := c.counts[i].Load(); n > 0 {
-			fmt.Fprintf(w, "%s{%scode=\"%d\"} %d\n", name, labels, i+100, n)
-		}
-	}
+	c.Each(func(status int, n uint64) {
+		fmt.Fprintf(w, "%s{%scode=\"%d\"} %d\n", name, labels, status, n)
+	})
 }

@@ -10,10 +10,10 @@ import (
 )
 
 // Backend is one server of a pool. Pool.Pick gives it out. It is safe for concurrent use, and lives
-// as long as its pool.
+// on until its last request has ended, even if the pool's config no longer has it.
 type Backend struct {
 	url       URL
-	weight    int
+	weight    int    // guarded by the pool's marking
 	hash      uint64 // for balance.IPHash
 	hostField []byte
 
@@ -25,10 +25,16 @@ type Backend struct {
 	codes    metrics.Codes
 }
 
-func newBackend(c BackendConfig, connect time.Duration) *Backend {
-	b := &Backend{url: c.URL, weight: c.Weight, hash: balance.StringKey(c.URL.text), hostField: []byte(c.URL.host)}
-	b.conns.init(c.URL, c.MaxConnections, connect)
+func newBackend(url URL) *Backend {
+	b := &Backend{url: url, hash: balance.StringKey(url.text), hostField: []byte(url.host)}
+	b.conns.init(url)
 	return b
+}
+
+// configure sets what a reload may change. It is called while the pool is marking.
+func (b *Backend) configure(c BackendConfig, connect time.Duration) {
+	b.weight = c.Weight
+	b.conns.configure(c.MaxConnections, connect)
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.

@@ -8,15 +8,14 @@ import (
 
 // Run checks the backends until ctx ends, and returns once no check is running. It marks and logs
 // those that go down or come back. It is called once.
-func (p *Pool) Run(ctx context.Context) {
-	targets := make([]healthz.Target, len(p.backends))
-	for i, b := range p.backends {
-		targets[i] = healthz.Target{
-			Name: b.url.text, Network: b.url.network, Address: b.url.address, Host: b.url.host,
-			Report: func(up bool, cause error) { p.report(b, up, cause) },
-		}
+func (p *Pool) Run(ctx context.Context) { p.checks.Run(ctx) }
+
+// target returns the backend as a target of the health checks.
+func (p *Pool) target(b *Backend) healthz.Target {
+	return healthz.Target{
+		Name: b.url.text, Network: b.url.network, Address: b.url.address, Host: b.url.host,
+		Report: func(up bool, cause error) { p.report(b, up, cause) },
 	}
-	healthz.Run(ctx, p.health, targets)
 }
 
 // report takes a backend out, with the cause, or brings it back.

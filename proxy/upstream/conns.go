@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -18,26 +19,41 @@ const maxIdle = 60 * time.Second
 
 // conns are the connections to one backend: a stack of idle ones, and a bound on all. It is safe
 // for concurrent use. Of fasthttp's client only the connection pool is used.
-type conns struct{ client fasthttp.HostClient }
+type conns struct {
+	client  fasthttp.HostClient
+	timeout atomic.Int64 // of a dial, in nanoseconds
+	retired atomic.Bool  // no connection is kept any more
+}
 
-// init sets up the connections to a URL: at most this many, or any number if most is 0, each dialed
-// within the timeout.
-func (s *conns) init(url URL, most int, timeout time.Duration) {
-	dialer := net.Dialer{Timeout: timeout}
+// init sets up the connections to a URL.
+func (s *conns) init(url URL) {
 	s.client.Addr = url.address
-	s.client.MaxConns = most
-	if most == 0 {
-		s.client.MaxConns = math.MaxInt32
-	}
 	s.client.MaxIdleConnDuration = maxIdle
 	s.client.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
 	s.client.Dial = func(string) (net.Conn, error) {
+		dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
 		conn, err := dialer.DialContext(context.Background(), url.network, url.address)
 		if err != nil {
 			return nil, err
 		}
-		return &Conn{Conn: wire.Over(conn)}, nil
+		return &Conn{Conn: wire.Over(conn), pool: s}, nil
 	}
+}
+
+// configure allows at most this many connections, or any number if most is 0, each dialed within
+// the timeout.
+func (s *conns) configure(most int, timeout time.Duration) {
+	if most == 0 {
+		most = math.MaxInt32
+	}
+	s.client.SetMaxConns(most)
+	s.timeout.Store(int64(timeout))
+}
+
+// retire closes the idle connections, and those in use once they are given back.
+func (s *conns) retire() {
+	s.retired.Store(true)
+	s.closeIdle()
 }
 
 // take is Backend.Connect.
@@ -79,6 +95,7 @@ func connectReason(err error) reason.Code {
 // gives it back with one call of either Release or Discard.
 type Conn struct {
 	wire.Conn
+	pool    *conns
 	reused  bool
 	release func()
 	discard func()
@@ -92,6 +109,9 @@ func (c *Conn) Reused() bool { return c.reused }
 func (c *Conn) Release() {
 	c.reused = true
 	c.release()
+	if c.pool.retired.Load() {
+		c.pool.closeIdle()
+	}
 }
 
 // Discard closes the connection.

@@ -29,6 +29,9 @@ func (r *Requests) Count(status int, took time.Duration) {
 	r.duration.Observe(took)
 }
 
+// EachStatus calls f with each status that was counted, and how often.
+func (r *Requests) EachStatus(f func(status int, n uint64)) { r.codes.Each(f) }
+
 // CountUnread counts a response to a request that was not read, and so has no duration.
 func (r *Requests) CountUnread(status int) { r.codes.Add(status) }
 
@@ -79,7 +82,7 @@ func WriteBackends(w io.Writer, pools []*Pool) {
 
 func eachBackend(pools []*Pool, f func(b *Backend, labels string)) {
 	for _, p := range pools {
-		for _, b := range p.backends {
+		for _, b := range p.all() {
 			f(b, p.requests.labels+","+metrics.Label("backend", b.Name()))
 		}
 	}

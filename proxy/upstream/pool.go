@@ -24,19 +24,17 @@ import (
 )
 
 // Pool is a group of backends that serve the same requests. Make one with NewPool: the zero value
-// cannot be picked from. It is safe for concurrent use: requests read the snapshot, and Mark
-// replaces it. It lives as long as the process.
+// cannot be picked from. It is safe for concurrent use: requests read the config and the snapshot;
+// Apply replaces both, and Mark the snapshot.
 type Pool struct {
-	name     string
-	policy   balance.Policy
-	timeouts TimeoutConfig
-	retry    RetryConfig
-	health   healthz.Config
-	backends []*Backend
-	log      zerolog.Logger
+	name   string
+	log    zerolog.Logger
+	checks *healthz.Watcher
 
-	marking sync.Mutex // held while a state changes and the snapshot is rebuilt
-	current atomic.Pointer[snapshot]
+	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
+	backends []*Backend // guarded by marking
+	config   atomic.Pointer[PoolConfig]
+	current  atomic.Pointer[snapshot]
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
@@ -49,6 +47,7 @@ type Pool struct {
 // snapshot holds the backends of a pool that take requests, and the same backends as the set that a
 // policy picks from. It is immutable.
 type snapshot struct {
+	policy   balance.Policy
 	backends []*Backend
 	set      *balance.Set
 }
@@ -58,29 +57,67 @@ type snapshot struct {
 func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
 	p := &Pool{
 		name:     name,
-		policy:   c.Balance,
-		timeouts: c.Timeouts,
-		retry:    c.Retry,
-		health:   c.Health,
 		log:      log,
+		checks:   healthz.NewWatcher(c.Health, nil),
 		budget:   retryBudget{start: time.Now()},
 		requests: Requests{labels: metrics.Label("pool", name)},
 	}
-	for _, b := range c.Backends {
-		p.backends = append(p.backends, newBackend(b, c.Timeouts.Connect))
-	}
-	p.rebuild()
+	p.Apply(c)
 	return p
+}
+
+// Apply gives the pool another config, which must be valid. Backends that stay, by their URLs, keep
+// their connections, their state and their counters. Those that go finish the requests that they
+// have; then their connections are closed.
+func (p *Pool) Apply(c PoolConfig) {
+	p.marking.Lock()
+	before := make(map[string]*Backend, len(p.backends))
+	for _, b := range p.backends {
+		before[b.url.text] = b
+	}
+	p.backends = make([]*Backend, len(c.Backends))
+	targets := make([]healthz.Target, len(c.Backends))
+	for i, bc := range c.Backends {
+		b := before[bc.URL.text]
+		delete(before, bc.URL.text)
+		if b == nil {
+			b = newBackend(bc.URL)
+		}
+		b.configure(bc, c.Timeouts.Connect)
+		p.backends[i], targets[i] = b, p.target(b)
+	}
+	p.config.Store(&c)
+	p.rebuild()
+	p.marking.Unlock()
+	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
+	for _, b := range before {
+		b.conns.retire()
+	}
+}
+
+// Retire ends the use of a pool to which no route leads any more: as its requests end, the
+// connections to its backends are closed.
+func (p *Pool) Retire() {
+	for _, b := range p.all() {
+		b.conns.retire()
+	}
+}
+
+// all returns the backends of the config.
+func (p *Pool) all() []*Backend {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	return p.backends // Apply replaces the slice and never changes it
 }
 
 // Name returns the pool's name in the config, as metrics and logs have it.
 func (p *Pool) Name() string { return p.name }
 
 // Timeouts returns the pool's timeouts.
-func (p *Pool) Timeouts() TimeoutConfig { return p.timeouts }
+func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 
 // Retry returns which requests may be retried, and how often.
-func (p *Pool) Retry() RetryConfig { return p.retry }
+func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
 // idle connections of a backend that takes no requests.
@@ -105,7 +142,7 @@ func (p *Pool) rebuild() {
 	for i, b := range available {
 		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
 	}
-	p.current.Store(&snapshot{available, balance.NewSet(members, &p.turn)})
+	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(members, &p.turn)})
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
@@ -118,7 +155,7 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	if len(s.backends) == 0 {
 		return nil
 	}
-	b := s.untried(p.policy.Pick(s.set, key), tried)
+	b := s.untried(s.policy.Pick(s.set, key), tried)
 	if b == nil {
 		return nil
 	}
@@ -162,7 +199,7 @@ func (p *Pool) SpendRetry(now time.Time) bool {
 
 // CloseIdle closes the idle connections to all backends.
 func (p *Pool) CloseIdle() {
-	for _, b := range p.backends {
+	for _, b := range p.all() {
 		b.CloseIdle()
 	}
 }

@@ -1,7 +1,16 @@
 package upstream
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/reason"
 
 	"github.com/rs/zerolog"
 )
@@ -55,10 +64,131 @@ func TestMark(t *testing.T) {
 		p.Mark(b, step.bit, step.on)
 		s, picked := p.current.Load(), map[int]bool{}
 		for range 2 * len(p.backends) {
-			picked[p.policy.Pick(s.set, 0)] = true
+			picked[s.policy.Pick(s.set, 0)] = true
 		}
 		if len(s.backends) != step.want || len(picked) != step.want || b.takesRequests() != (step.want == 3) {
 			t.Fatalf("after bit %d is %v: %d backends take requests, want %d", step.bit, step.on, len(s.backends), step.want)
 		}
+	}
+}
+
+// withBackends returns the config of a pool with these backends.
+func withBackends(urls ...string) PoolConfig {
+	c := DefaultPoolConfig()
+	for _, u := range urls {
+		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(u), Weight: 1})
+	}
+	return c
+}
+
+// TestApply gives a pool other backends: those that stay keep their state, their counters and their
+// place in the metrics; a backend that comes back is new.
+func TestApply(t *testing.T) {
+	p := NewPool("main", withBackends("http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"), zerolog.Nop())
+	stays, goes := p.all()[1], p.all()[2]
+	p.Mark(stays, Down, true)
+	p.Mark(goes, Down, true)
+	stays.Begin()
+	stays.Count(200, reason.None)
+	next := withBackends("http://10.0.0.4", "http://10.0.0.2")
+	next.Backends[1].Weight = 7
+	next.Retry.Attempts, next.Timeouts.Tunnel, next.Balance = 5, time.Minute, balance.IPHash
+	p.Apply(next)
+	if got := p.all(); len(got) != 2 || got[1] != stays || stays.takesRequests() || stays.inFlight.Load() != 1 || stays.weight != 7 {
+		t.Errorf("the backend that stays has lost its state: %+v", got)
+	}
+	if p.Retry().Attempts != 5 || p.Timeouts().Tunnel != time.Minute {
+		t.Errorf("got %+v and %+v", p.Retry(), p.Timeouts())
+	}
+	if s := p.current.Load(); len(s.backends) != 1 || s.backends[0].Name() != "10.0.0.4:80" || s.policy != balance.IPHash {
+		t.Errorf("requests go to %d backends by %s", len(s.backends), s.policy)
+	}
+	var all strings.Builder
+	WriteBackends(&all, []*Pool{p})
+	if got := all.String(); !strings.Contains(got, `lb_backend_requests_total{pool="main",backend="10.0.0.2:80",code="200"} 1`) || strings.Contains(got, "10.0.0.3") {
+		t.Errorf("the metrics are\n%s", got)
+	}
+	p.Apply(withBackends("http://10.0.0.2", "http://10.0.0.3"))
+	if back := p.all()[1]; back == goes || !back.takesRequests() {
+		t.Error("the backend that comes back is the old one")
+	}
+}
+
+// TestApplyWhileChecking: checks follow the backends, and what was found of those that stay.
+func TestApplyWhileChecking(t *testing.T) {
+	good, bad := startChecked(t, 200), startChecked(t, 503)
+	c := withBackends(good, bad)
+	c.Health.Path, c.Health.Interval = "/", 10*time.Millisecond
+	p := NewPool("main", c, zerolog.Nop())
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { p.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	await := func(what string, want int) {
+		t.Helper()
+		for end := time.Now().Add(5 * time.Second); len(p.current.Load().backends) != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d backends take requests, want %d", what, len(p.current.Load().backends), want)
+			}
+		}
+	}
+	await("at first", 1)
+	worse := startChecked(t, 500)
+	c.Backends = append(c.Backends, BackendConfig{URL: mustURL(worse), Weight: 1})
+	c.Health.Rise = 3 // another config of the checks
+	p.Apply(c)
+	await("with a third that is down", 1)
+	p.Apply(withBackends(good))
+	await("with the good one alone", 1)
+}
+
+// startChecked answers every request with the status, and returns its URL.
+func startChecked(t *testing.T, status int) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// TestApplyUnderLoad changes the backends while others pick, connect and give back. Nothing is kept
+// of those that have gone.
+func TestApplyUnderLoad(t *testing.T) {
+	a, b := startChecked(t, 200), startChecked(t, 200)
+	p := NewPool("main", withBackends(a, b), zerolog.Nop())
+	gone := p.all()[1]
+	var users sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		users.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				backend := p.Pick(0, time.Now(), &Tried{})
+				backend.Begin()
+				if conn, why := backend.Connect(false); why == reason.None {
+					conn.Release()
+				}
+				backend.End()
+			}
+		})
+	}
+	for range 50 {
+		p.Apply(withBackends(a))
+		p.Apply(withBackends(a, b))
+	}
+	p.Apply(withBackends(a))
+	time.Sleep(10 * time.Millisecond) // for those that have picked before
+	close(stop)
+	users.Wait()
+	if n := gone.conns.client.ConnsCount(); n != 0 {
+		t.Errorf("%d connections to a backend that has gone are kept", n)
+	}
+	p.Retire()
+	if n := p.all()[0].conns.client.ConnsCount(); n != 0 {
+		t.Errorf("%d connections of a pool that has gone are kept", n)
 	}
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCompare wants one line for each key that differs, in words that a person would use, and no
+// value of a secret.
+func TestCompare(t *testing.T) {
+	const base = `
+pools:
+  main:
+    backends:
+      - {url: "http://127.0.0.1:8100"}
+      - {url: "http://127.0.0.1:8101"}
+`
+	for _, test := range []struct {
+		name, before, after string
+		want                []string
+	}{
+		{"nothing", base, base, nil},
+		{"a comment, an order of keys, a default", base, "# other\nserver: {body_timeout: 30s}\n" + base, nil},
+		{"backends", base, strings.Replace(base, "- {url: \"http://127.0.0.1:8100\"}", "- {url: \"unix:/run/b\"}", 1) + "        # c\n",
+			[]string{"pools.main.backends: + unix:/run/b; - http://127.0.0.1:8100"}},
+		{"weights and bounds", base, strings.Replace(base, ":8101\"}", ":8101\", weight: 3, max_connections: 5}", 1),
+			[]string{"pools.main.backends: 127.0.0.1:8101 weight 1 → 3; 127.0.0.1:8101 max_connections 0 → 5"}},
+		{"the order of backends", base, "\npools: {main: {backends: [{url: \"http://127.0.0.1:8101\"}, {url: \"http://127.0.0.1:8100\"}]}}\n",
+			[]string{"pools.main.backends: in another order"}},
+		{"a pool's settings", base, base + "    balance: ip_hash\n    timeouts: {connect: 1s}\n    retry: {idempotency_key: true}\n    health: {path: /up}\n",
+			[]string{"pools.main.balance: round_robin → ip_hash", "pools.main.timeouts.connect: 2s → 1s", "pools.main.retry.idempotency_key: false → true", `pools.main.health.path: "" → /up`}},
+		{"server and limits", base, "server: {listen: \":9090\", max_body_size: 1MiB, trusted_proxies: [10.0.0.0/8, 192.0.2.1], via: lb}\nlimiter: {default: {capacity: 5, shadow: true}, exempt: {paths: [/up]}}\n" + base,
+			[]string{"server.max_body_size: 0 → 1048576", "server.trusted_proxies: + 10.0.0.0/8; + 192.0.2.1/32", `server.via: "" → lb`, "server.listen: :8080 → :9090",
+				"limiter.default.capacity: 100 → 5", "limiter.default.shadow: false → true", "limiter.exempt.paths: + /up"}},
+		{"secrets", base, "management: {token: hidden-hidden-hidden, tokens: [{name: a, role: read, token: hidden-hidden-hidden}]}\nclients: {store: \"postgres://user:hidden@db/x\"}\n" + base,
+			[]string{"management.token: changed", "management.tokens: changed", "clients.store: changed"}},
+		{"routes", base, "routes: [{host: a.example, path: /v2/, pool: main}]\n" + base, []string{"routes: + {host: a.example, path: /v2/, pool: main}"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			parse := func(text string) config {
+				t.Helper()
+				c, err := parseConfig("lb.yaml", []byte(text), environment(nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return c
+			}
+			var got []string
+			for _, c := range compare(parse(test.before), parse(test.after)) {
+				got = append(got, c.String())
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+			if all := strings.Join(got, "\n"); strings.Contains(all, "hidden") {
+				t.Errorf("a secret is shown: %s", all)
+			}
+		})
+	}
+}

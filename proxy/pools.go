@@ -1,0 +1,90 @@
+package proxy
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/upstream"
+)
+
+// pools are the pools of the config, and the checks of each.
+type pools struct {
+	log zerolog.Logger
+
+	mu       sync.Mutex
+	byName   map[string]*running
+	ctx      context.Context // of run; nil before
+	checking sync.WaitGroup
+}
+
+// running is a pool and, while its checks run, what ends them.
+type running struct {
+	*upstream.Pool
+	stop context.CancelFunc
+}
+
+// apply makes the pools that are new, gives those that stay their configs, and returns all by name.
+// Those that went are still used until retire.
+func (p *pools) apply(configs map[string]upstream.PoolConfig) map[string]*upstream.Pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.byName
+	p.byName = make(map[string]*running, len(configs))
+	all := make(map[string]*upstream.Pool, len(configs))
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		pool := before[name]
+		if pool == nil {
+			pool = &running{Pool: upstream.NewPool(name, configs[name], p.log)}
+			p.check(pool)
+		} else {
+			pool.Apply(configs[name])
+		}
+		p.byName[name], all[name] = pool, pool.Pool
+		delete(before, name)
+	}
+	for _, gone := range before {
+		if gone.stop != nil {
+			gone.stop()
+		}
+	}
+	return all
+}
+
+// retire ends the use of the pools, of those given, that the config no longer has.
+func (p *pools) retire(before []*upstream.Pool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pool := range before {
+		if now := p.byName[pool.Name()]; now == nil || now.Pool != pool {
+			pool.Retire()
+		}
+	}
+}
+
+// run checks the backends until ctx ends, and returns once no check is running.
+func (p *pools) run(ctx context.Context) {
+	p.mu.Lock()
+	p.ctx = ctx
+	for _, pool := range p.byName {
+		p.check(pool)
+	}
+	p.mu.Unlock()
+	<-ctx.Done()
+	p.mu.Lock() // no apply starts another
+	defer p.mu.Unlock()
+	p.checking.Wait()
+}
+
+// check begins the checks of a pool, unless run has not begun or is over.
+func (p *pools) check(pool *running) {
+	if p.ctx == nil || p.ctx.Err() != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(p.ctx)
+	pool.stop = stop
+	p.checking.Go(func() { pool.Run(ctx) })
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"loadbalancer/management"
+)
+
+// reloads reads the config file again when it is asked to, and has what differs applied, one reload
+// after another. now and last are safe for concurrent use.
+type reloads struct {
+	path string
+	log  zerolog.Logger
+
+	asked chan chan<- reloaded
+	ended chan struct{} // closed when run returns
+	state atomic.Pointer[management.LastReload]
+
+	// The fields below belong to run.
+	config config // in use
+	text   []byte // the file that it was read from
+	apply  func(before, after config) error
+}
+
+// reloaded is what became of a reload.
+type reloaded struct {
+	changed []string // in words, one for each key
+	err     error    // nothing was changed; it may have several lines, each of which stands for itself
+}
+
+func newReloads(path string, text []byte, c config, log zerolog.Logger) *reloads {
+	r := &reloads{path: path, log: log, asked: make(chan chan<- reloaded), ended: make(chan struct{}), config: c, text: text}
+	r.state.Store(&management.LastReload{OK: true})
+	return r
+}
+
+// now reloads the config, and returns what was changed, or why nothing was.
+func (r *reloads) now(ctx context.Context) (changed []string, err error) {
+	reply := make(chan reloaded, 1)
+	select {
+	case r.asked <- reply:
+	case <-r.ended:
+		return nil, errors.New("the load balancer is shutting down")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	got := <-reply
+	return got.changed, got.err
+}
+
+// management returns the reload as the management side shows it.
+func (r *reloads) management() management.Reload {
+	return management.Reload{Now: r.now, Last: r.last}
+}
+
+// last returns what became of the last reload.
+func (r *reloads) last() management.LastReload { return *r.state.Load() }
+
+// run reloads the config at each SIGHUP, and whenever now or the channel saved asks for it, until
+// ctx ends. apply changes what runs from the config before to the one after, or changes nothing and
+// returns why.
+func (r *reloads) run(ctx context.Context, saved <-chan struct{}, apply func(before, after config) error) {
+	defer close(r.ended)
+	r.apply = apply
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-hangups:
+			r.reload("SIGHUP")
+		case <-saved:
+			r.reload("the file was saved")
+		case reply := <-r.asked:
+			reply <- r.reload("the API")
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reload reloads the config once. A reload of the same bytes does nothing, and counts as one that
+// succeeded.
+func (r *reloads) reload(cause string) (result reloaded) {
+	began := time.Now()
+	result.changed, result.err = r.change()
+	total := r.last().Total + 1
+	r.state.Store(&management.LastReload{OK: result.err == nil, At: began, Total: total})
+	if result.err != nil {
+		for line := range strings.Lines(result.err.Error()) {
+			r.log.Error().Str("config", r.path).Str("fault", strings.TrimSuffix(line, "\n")).
+				Msg("the config was not reloaded, and nothing has changed")
+		}
+		return result
+	}
+	for _, line := range result.changed {
+		r.log.Info().Str("change", line).Msg("config")
+	}
+	r.log.Info().Str("config", r.path).Str("cause", cause).Int("changes", len(result.changed)).
+		Dur("took_ms", time.Since(began)).Msg("the config was reloaded")
+	return result
+}
+
+// change reads the file and applies what differs from the config in use.
+func (r *reloads) change() (changed []string, err error) {
+	text, err := os.ReadFile(r.path)
+	if err != nil {
+		return nil, fmt.Errorf("read the config file: %w", err)
+	}
+	if bytes.Equal(text, r.text) {
+		return nil, nil
+	}
+	after, err := parseConfig(r.path, text, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	changes := compare(r.config, after)
+	if err := needRestart(r.path, changes); err != nil {
+		return nil, err
+	}
+	if len(changes) > 0 {
+		if err := r.apply(r.config, after); err != nil {
+			return nil, err
+		}
+	}
+	r.config, r.text = after, text
+	for _, c := range changes {
+		changed = append(changed, c.String())
+	}
+	return changed, nil
+}
+
+// fixed are the keys that are read at the start alone.
+var fixed = []string{"clients.store", "limiter.ipv6_prefix", "limiter.max_tracked", "server.max_header_size", "server.unix_mode"}
+
+// needRestart returns an error for each change of a key that is read at the start alone.
+func needRestart(path string, changes []change) error {
+	var all []error
+	for _, c := range changes {
+		if slices.Contains(fixed, c.path) {
+			all = append(all, restartError(path, c))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func restartError(path string, c change) error {
+	return fmt.Errorf("%s: %s: this change needs a restart; undo it, or restart", path, c)
+}
