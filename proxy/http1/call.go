@@ -40,6 +40,9 @@ func (c *Call) Init() {
 
 // Reset readies a Call that has ended for another exchange. It keeps the buffers.
 func (c *Call) Reset() {
+	if c.stream == nil {
+		return // no attempt has begun
+	}
 	c.upload.replay.release()
 	*c = Call{in: inbound{buf: c.in.buf}, upload: upload{done: c.upload.done}}
 }
