@@ -48,6 +48,7 @@ func (d *differ) value(before, after reflect.Value, path string) {
 	t := before.Type()
 	switch {
 	case reflect.DeepEqual(before.Interface(), after.Interface()):
+	case (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) && before.Len()+after.Len() == 0: // [] or nothing
 	case t.Implements(secretType) || secretPaths[path]:
 		d.note(path, "changed")
 	case t == reflect.TypeFor[[]upstream.BackendConfig]():

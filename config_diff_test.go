@@ -21,7 +21,7 @@ pools:
 		want                []string
 	}{
 		{"nothing", base, base, nil},
-		{"a comment, an order of keys, a default", base, "# other\nserver: {body_timeout: 30s}\n" + base, nil},
+		{"a comment, an order of keys, a default", base, "# other\nserver: {body_timeout: 30s, trusted_proxies: []}\nroutes: []\n" + base, nil},
 		{"backends", base, strings.Replace(base, "- {url: \"http://127.0.0.1:8100\"}", "- {url: \"unix:/run/b\"}", 1) + "        # c\n",
 			[]string{"pools.main.backends: + unix:/run/b; - http://127.0.0.1:8100"}},
 		{"weights and bounds", base, strings.Replace(base, ":8101\"}", ":8101\", weight: 3, max_connections: 5}", 1),

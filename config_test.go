@@ -55,7 +55,8 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	// These are [] in the file.
 	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
-	want.Routes, want.Server.TrustedProxies, want.Management.Tokens = []proxy.RouteConfig{}, []proxy.Prefix{}, management.TokenConfigs{}
+	want.Routes, want.Server.TrustedProxies = []proxy.RouteConfig{}, []proxy.Prefix{}
+	want.Management.Tokens, want.Management.Hosts = management.TokenConfigs{}, []management.Host{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
 	}

@@ -20,6 +20,7 @@ import (
 // start makes the parts, runs them until ctx ends or one of them fails, and returns when all have
 // ended.
 func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Logger, lines *logQueue, format *logFormat) error {
+	limitMemory(log)
 	p, err := newParts(ctx, c, r, log, format)
 	if err != nil {
 		return unlessEnded(ctx, err)

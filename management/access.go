@@ -29,6 +29,7 @@ type access struct {
 type rules struct {
 	tokens []credential
 	trust  *proxy.Trust
+	hosts  []Host
 }
 
 // refusal is the answer to a call that may not use the API.

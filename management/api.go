@@ -50,7 +50,7 @@ func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, reload Reloa
 
 // Apply gives the API other tokens and another trust. Calls under way end by those they began with.
 func (a *API) Apply(c Config, trust *proxy.Trust) {
-	a.access.rules.Store(&rules{tokens: c.credentials(), trust: trust})
+	a.access.rules.Store(&rules{tokens: c.credentials(), trust: trust, hosts: c.Hosts})
 }
 
 // OnProxy is the API as the proxy's listener serves it, or nil where it does not.

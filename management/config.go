@@ -10,6 +10,7 @@
 package management
 
 import (
+	"fmt"
 	"net"
 
 	"github.com/rs/zerolog"
@@ -23,6 +24,7 @@ type Config struct {
 	APIOnProxy bool           `yaml:"api_on_proxy"`
 	Token      plainToken     `yaml:"token"` // has all rights; "": there is none
 	Tokens     TokenConfigs   `yaml:"tokens"`
+	Hosts      []Host         `yaml:"hosts"` // names that the pages answer to, beside addresses and localhost
 }
 
 // DefaultConfig listens on port 8081 of 127.0.0.1 and has no token.
@@ -34,6 +36,11 @@ func DefaultConfig() Config {
 // Validate calls wrong once for each fault, with its path below management.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	c.Tokens.validate(wrong)
+	for i, h := range c.Hosts {
+		if h == "" {
+			wrong(fmt.Sprintf("hosts[%d]", i), "", "a host name without port, such as lb.internal")
+		}
+	}
 }
 
 // socketMode is that of management.listen: a peer on a unix socket has all rights without a token.

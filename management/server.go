@@ -35,7 +35,8 @@ func New(api *API, balancer *proxy.Proxy, limits *limiter.Limiter, reload Reload
 	m := &Server{newRouter(log), api, balancer, limits, reload, logDropped, log}
 	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	m.router.GET("/readyz", m.readyz)
-	m.router.GET("/metrics", m.metrics)
+	m.router.GET("/metrics", api.page(m.metrics))
+	m.router.GET(profilesPath, api.page(m.profiles))
 	return m
 }
 
