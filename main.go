@@ -1,21 +1,21 @@
 // Command lb is an HTTP load balancer: it spreads requests over backends and enforces a rate limit
 // for each client.
 //
-// This package reads the flags and the config file, makes the parts in one order, and runs them
-// until a signal or a failure. A faulty config starts nothing, and every fault is reported with its
-// line. When run returns, everything it started has ended, but for a write to stdout that is stuck.
-// The package also holds the queue of the log's lines; it knows nothing of how requests are
-// forwarded, limited or checked.
+// This package holds the commands, a file each. The one that starts the balancer reads the config
+// file, makes the parts in one order, and runs them until a signal or a failure. A faulty config
+// starts nothing, and every fault is reported with its line. When run returns, everything it started
+// has ended, but for a write to stdout that is stuck. The package also holds the queue of the log's
+// lines; it knows nothing of how requests are forwarded, limited or checked.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -80,46 +80,18 @@ func complain(wait time.Duration, words ...any) {
 	}
 }
 
-// options are the flags that change what runs.
-type options struct{ demo, watch bool }
-
-// run is the program. It returns when ctx has ended and everything is shut down, or when something
-// has failed.
+// run is the program: the command that the first argument names, or the start of the load balancer.
+// It returns when that is done, or when ctx has ended and everything is shut down.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	flags := flag.NewFlagSet("lb", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	path := flags.String("path", "config.yaml", "the config `file`")
-	var o options
-	flags.BoolVar(&o.demo, "demo", false, "also start fake backends on the configured loopback addresses where nothing listens")
-	flags.BoolVar(&o.watch, "watch", false, "reload the config file whenever it is saved")
-	check := flags.Bool("check", false, "check the config file, report every fault, and exit")
-	usage := func(w io.Writer) {
-		flags.SetOutput(w)
-		fmt.Fprintln(w, "lb: an HTTP load balancer with a rate limit for each client\n\nlb [--path=config.yaml] [--demo] [--watch] [--check]")
-		flags.PrintDefaults()
+	c, _ := findCommand("")
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		named, known := findCommand(args[0])
+		if !known || named.name == "" {
+			return unknownCommand(args[0])
+		}
+		c, args = named, args[1:]
 	}
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		usage(stdout)
-		return nil
-	}
-	if err != nil {
-		return usageError{fmt.Errorf("lb: %w; see lb --help", err)}
-	}
-	if flags.NArg() > 0 {
-		return usageError{fmt.Errorf("lb: unexpected argument %q; see lb --help", flags.Arg(0))}
-	}
-	c, text, err := loadConfig(*path)
-	if err != nil {
-		return usageError{err}
-	}
-	if *check {
-		fmt.Fprintf(stdout, "%s is valid\n", *path)
-		return nil
-	}
-	log, lines, format := newLogger(c.Log, stdout)
-	defer beside(lines.Run)()
-	return start(ctx, c, newReloads(*path, text, c, log), o, log, lines, format)
+	return c.run(ctx, args, stdout)
 }
 
 // beside starts f in a goroutine. end cancels f's context and waits until f has returned.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -379,43 +378,5 @@ func TestUnixSockets(t *testing.T) {
 	err := run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "server.listen: another process answers on unix:"+dir+"/a") {
 		t.Errorf("a second instance on the socket: %v", err)
-	}
-}
-
-func TestCommandLine(t *testing.T) {
-	valid := writeConfig(t, smallest)
-	tests := []struct {
-		name, stdout, failure string
-		args                  []string
-	}{
-		{"help", "lb [--path=config.yaml] [--demo] [--watch] [--check]", "", []string{"--help"}},
-		{"short help", "-demo", "", []string{"-h"}},
-		{"check", valid + " is valid", "", []string{"--check", "--path=" + valid}},
-		{"unknown flag", "", "lb: flag provided but not defined: -pth; see lb --help", []string{"--pth=x"}},
-		{"flag without its value", "", "lb: flag needs an argument: -path; see lb --help", []string{"--path"}},
-		{"wrong bool", "", `lb: invalid boolean value "maybe" for -demo`, []string{"--demo=maybe"}},
-		{"argument", "", `lb: unexpected argument "start"; see lb --help`, []string{"start"}},
-		{"missing file", "", "--path=FILE", []string{"--path=" + valid + ".missing"}},
-		{"bad file", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--path=testdata/config/bad/unknown_policy.yaml"}},
-		{"bad file, checked", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--check", "--path=testdata/config/bad/unknown_policy.yaml"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var stdout bytes.Buffer
-			err := run(t.Context(), tt.args, &stdout)
-			if !strings.Contains(stdout.String(), tt.stdout) || tt.stdout == "" && stdout.Len() > 0 {
-				t.Errorf("stdout is %q, want %q in it", stdout.String(), tt.stdout)
-			}
-			if tt.failure == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			var usage usageError
-			if err == nil || !errors.As(err, &usage) || !strings.Contains(err.Error(), tt.failure) {
-				t.Errorf("got %v, want a usageError with %q", err, tt.failure)
-			}
-		})
 	}
 }

@@ -30,6 +30,12 @@ func TestProcess(t *testing.T) {
 	built := programs{filepath.Join(dir, "loadbalancer"), filepath.Join(dir, "bench")}
 	for name, test := range map[string]func(*testing.T, programs){
 		"exit codes":                  testExitCodes,
+		"commands":                    testCommands,
+		"version":                     testVersion,
+		"healthcheck":                 testHealthcheck,
+		"healthcheck of no answer":    testHealthcheckUnanswered,
+		"healthcheck of a bad file":   testHealthcheckBadFile,
+		"fatal error in the log":      testFatalErrorLogged,
 		"port taken":                  testPortTaken,
 		"signals":                     testSignals,
 		"second signal":               testSecondSignal,
@@ -260,9 +266,10 @@ func testShutdownTimeout(t *testing.T, built programs) {
 	p, url := startLB(t, built, testConfig(t, []string{address}, "server:\n  listen: 127.0.0.1:0\n  shutdown_timeout: 100ms\nlog:\n  access: all\n"))
 	answered := getSlow(url, arrived)
 	p.signal(t, syscall.SIGTERM)
-	p.requireExit(t, 1, "lb: 1 requests were still running after server.shutdown_timeout (100ms) and were cut")
+	const failure = "1 requests were still running after server.shutdown_timeout (100ms) and were cut"
+	p.requireExit(t, 1, "lb: "+failure)
 	messages := p.stdout.messages(t)
-	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped"}
+	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped", failure}
 	if n := len(messages) - len(want); n < 0 || !slices.Equal(messages[n:], want) {
 		t.Errorf("the messages are %q, want %q at the end", messages, want)
 	}
