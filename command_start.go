@@ -38,7 +38,10 @@ func serve(ctx context.Context, path string, o options, stdout io.Writer) error 
 	}
 	log, lines, format := newLogger(c.Log, stdout)
 	defer beside(lines.Run)()
-	err = start(ctx, c, newReloads(path, text, c, log), o, log, lines, format)
+	r := newReloads(path, text, c, log)
+	r.supervisor = findSupervisor(log)
+	defer r.supervisor.close()
+	err = start(ctx, c, r, o, log, lines, format)
 	if err != nil {
 		for line := range strings.Lines(err.Error()) { // several failures, a line each
 			log.Error().Str("config", path).Msg(strings.TrimSpace(line))

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 
@@ -39,14 +40,19 @@ var description []byte
 // newParts makes the parts in one order. Nothing runs yet.
 func newParts(ctx context.Context, c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
 	p := &parts{path: r.path, format: format, log: log}
-	front, err := openListener(ctx, log, func() (net.Listener, error) {
+	given, err := inherit(c)
+	if err != nil {
+		return nil, err
+	}
+	defer given.close()
+	front, err := given.openListener(ctx, "server.listen", log, func() (net.Listener, error) {
 		return listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, log)
 	})
 	if err != nil {
 		return nil, err
 	}
 	p.front = listen.NewSwap(front)
-	back, err := openListener(ctx, log, func() (net.Listener, error) { return c.Management.Open(log) })
+	back, err := given.openListener(ctx, "management.listen", log, func() (net.Listener, error) { return c.Management.Open(log) })
 	if err != nil {
 		return nil, errors.Join(err, front.Close())
 	}
@@ -66,6 +72,13 @@ func newParts(ctx context.Context, c config, r *reloads, log zerolog.Logger, for
 func (p *parts) close() {
 	_ = p.front.Close()
 	_ = p.back.Close()
+}
+
+// alive returns soon, unless a lock that requests or their counters need is held for good.
+func (p *parts) alive() {
+	p.balancer.WriteMetrics(io.Discard)
+	_ = p.limits.Tracked()
+	_ = p.balancer.Ready() // a balancer without a backend lives, too
 }
 
 // logStart logs where the balancer listens, and what it does.

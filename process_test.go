@@ -37,6 +37,10 @@ func TestProcess(t *testing.T) {
 		"healthcheck of a bad file":   testHealthcheckBadFile,
 		"fatal error in the log":      testFatalErrorLogged,
 		"port taken":                  testPortTaken,
+		"systemd":                     testSystemd,
+		"systemd at a failed start":   testSystemdFailedStart,
+		"systemd's sockets":           testSystemdSockets,
+		"systemd's sockets, wrong":    testSystemdWrongSockets,
 		"signals":                     testSignals,
 		"second signal":               testSecondSignal,
 		"shutdown timeout":            testShutdownTimeout,
@@ -70,12 +74,18 @@ type process struct {
 // startProcess starts a command. It is killed at the end of the test at the latest.
 func startProcess(t *testing.T, command string, args ...string) *process {
 	t.Helper()
+	return startJournaled(t, exec.Command(command, args...))
+}
+
+// startJournaled is startProcess for a command that has an environment or files of its own.
+func startJournaled(t *testing.T, command *exec.Cmd) *process {
+	t.Helper()
 	stdout, stderr := &journal{}, &journal{}
-	p := startProcessTo(t, stdout, stderr, command, args...)
+	p := runProcess(t, stdout, stderr, command)
 	p.stdout, p.stderr = stdout, stderr
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%s said:\n%s%s", command, stdout, stderr)
+			t.Logf("%s said:\n%s%s", command.Path, stdout, stderr)
 		}
 	})
 	return p
@@ -85,7 +95,12 @@ func startProcess(t *testing.T, command string, args ...string) *process {
 // a detour.
 func startProcessTo(t *testing.T, stdout, stderr io.Writer, command string, args ...string) *process {
 	t.Helper()
-	p := &process{exec.Command(command, args...), nil, nil, make(chan struct{})}
+	return runProcess(t, stdout, stderr, exec.Command(command, args...))
+}
+
+func runProcess(t *testing.T, stdout, stderr io.Writer, command *exec.Cmd) *process {
+	t.Helper()
+	p := &process{command, nil, nil, make(chan struct{})}
 	p.Stdout, p.Stderr, p.Dir = stdout, stderr, t.TempDir()
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

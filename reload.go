@@ -24,6 +24,8 @@ type reloads struct {
 	path string
 	log  zerolog.Logger
 
+	supervisor *supervisor // is told of each reload
+
 	asked chan chan<- reloaded
 	ended chan struct{} // closed when run returns
 	state atomic.Pointer[management.LastReload]
@@ -94,6 +96,8 @@ func (r *reloads) run(ctx context.Context, saved <-chan struct{}, apply func(bef
 // reload reloads the config once. A reload of the same bytes does nothing, and counts as one that
 // succeeded.
 func (r *reloads) reload(cause string) (result reloaded) {
+	r.supervisor.reloading()
+	defer r.supervisor.ready()
 	began := time.Now()
 	result.changed, result.err = r.change()
 	total := r.last().Total + 1

@@ -61,6 +61,7 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 		return p.balancer.Drain()
 	})
 	p.logStart(c)
+	defer beside(func(ended context.Context) { r.supervisor.run(ctx, ended, p.alive) })()
 	err = group.Wait()
 	p.balancer.LogCounters()
 	log.Info().Msg("stopped")

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/rs/zerolog"
 
 	"loadbalancer/proxy/listen"
@@ -17,8 +20,51 @@ const (
 	takeoverPoll = 20 * time.Millisecond
 )
 
-// openListener calls open until the address is free, for takeoverWait at most.
-func openListener(ctx context.Context, log zerolog.Logger, open func() (net.Listener, error)) (net.Listener, error) {
+// inherited holds the listeners that systemd opened before it started the process, by the key of the
+// config that each stands in for.
+type inherited map[string]net.Listener
+
+// inherit takes the listeners over. Another process of the same environment gets none.
+func inherit(c config) (inherited, error) {
+	listeners := inherited{}
+	for _, file := range activation.Files(true) {
+		key := file.Name()
+		ln, err := net.FileListener(file)
+		_ = file.Close() // the listener has a copy
+		switch {
+		case err != nil:
+			err = fmt.Errorf("the socket %s that systemd passes on is none to accept connections from: %w; use ListenStream=", key, err)
+		case key != "server.listen" && key != "management.listen":
+			err = fmt.Errorf("systemd passes a socket on that is named %s: set FileDescriptorName= to server.listen or management.listen", key)
+		case listeners[key] != nil:
+			err = fmt.Errorf("systemd passes two sockets on for %s: leave one ListenStream= of that name", key)
+		case key == "management.listen" && c.Management.Listen.IsZero():
+			err = errors.New(`systemd passes a socket on for management.listen, which is "" in the config: set an address, or remove the socket`)
+		}
+		if err != nil {
+			listeners.close()
+			return nil, err
+		}
+		listeners[key] = ln
+	}
+	return listeners, nil
+}
+
+// close closes the listeners that were not taken.
+func (i inherited) close() {
+	for _, ln := range i {
+		_ = ln.Close()
+	}
+}
+
+// openListener returns the inherited listener for the key. Without one it calls open until the
+// address is free, for takeoverWait at most.
+func (i inherited) openListener(ctx context.Context, key string, log zerolog.Logger, open func() (net.Listener, error)) (net.Listener, error) {
+	if ln, ok := i[key]; ok {
+		delete(i, key)
+		log.Info().Str("key", key).Str("listen", ln.Addr().String()).Msg("listening on a socket of systemd in place of the configured address")
+		return listen.Patient(ln, log), nil
+	}
 	ln, err := open()
 	if !listen.IsHeld(err) {
 		return ln, err
