@@ -1,13 +1,48 @@
 package main
 
 import (
+	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 )
+
+func testExitCodes(t *testing.T, built programs) {
+	valid := testConfig(t, freeAddresses(t, 1))
+	bad := writeConfig(t, valid+"    balance: fastest\n")
+	tests := []struct {
+		name   string
+		args   []string
+		code   int
+		stderr []string
+	}{
+		{"help", []string{"--help"}, 0, nil},
+		{"check", []string{"--check", "--path=" + writeConfig(t, valid)}, 0, nil},
+		{"bad config", []string{"--path=" + bad, "--demo"}, 2, []string{bad + ":", "pools.main.balance: fastest"}},
+		{"bad config, checked", []string{"--check", "--path=" + bad}, 2, []string{bad + ":"}},
+		{"missing file", []string{"--path=missing.yaml"}, 2, []string{"missing.yaml", "--path=FILE"}},
+		{"missing default file", nil, 2, []string{"config.yaml", "--path=FILE"}},
+		{"bad flag", []string{"--demon"}, 2, []string{"-demon", "lb --help"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := startProcess(t, built.lb, tt.args...)
+			p.requireExit(t, tt.code, tt.stderr...)
+			if tt.code != 0 && p.stdout.String() != "" {
+				t.Errorf("something was started: %s", p.stdout)
+			}
+		})
+	}
+	_, store, _ := strings.Cut(valid, "store: file:")
+	store, _, _ = strings.Cut(store, "\n")
+	if _, err := os.Stat(store); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the store was opened: %v", err)
+	}
+}
 
 func testCommands(t *testing.T, built programs) {
 	valid := writeConfig(t, smallest)
@@ -45,7 +80,9 @@ func testVersion(t *testing.T, built programs) {
 		}
 	}
 	lb := filepath.Join(t.TempDir(), "lb")
-	flags := "-X main.version=v1.2.3 -X main.commit=0123abc -X main.date=2026-11-01T00:00:00Z"
+	_, flags, _ := strings.Cut(readFile(t, "Dockerfile"), ` -ldflags "`)
+	flags, _, _ = strings.Cut(flags, `"`)
+	flags = strings.NewReplacer("$VERSION", "v1.2.3", "$COMMIT", "0123abc", "$DATE", "2026-11-01T00:00:00Z").Replace(flags)
 	if out, err := exec.Command("go", "build", "-ldflags", flags, "-o", lb, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}

@@ -44,6 +44,39 @@ func readYAML(t *testing.T, name string, into any) {
 	}
 }
 
+// requireBinary checks a command in JSON that is the binary with flags that it knows.
+func requireBinary(t *testing.T, where, binary, command string) {
+	t.Helper()
+	var words []string
+	if err := json.Unmarshal([]byte(command), &words); err != nil || len(words) == 0 || words[0] != binary {
+		t.Errorf("%s: %s is not %s with flags: %v", where, command, binary, err)
+		return
+	}
+	requireFlags(t, where, words[1:])
+}
+
+// instructionOf returns what the Dockerfile's last instruction of that name says.
+func instructionOf(t *testing.T, name string) (rest string) {
+	t.Helper()
+	for _, instruction := range dockerfile(t) {
+		if instruction[0] == name {
+			rest = instruction[1]
+		}
+	}
+	return rest
+}
+
+// The image's root may be read-only: what is written goes into the working directory, a volume.
+func TestDockerfileKeepsDataInAVolume(t *testing.T) {
+	dir := instructionOf(t, "WORKDIR")
+	if volume := instructionOf(t, "VOLUME"); volume != dir {
+		t.Errorf("VOLUME is %q, and WORKDIR %q", volume, dir)
+	}
+	if want := "--from=build --chown=" + instructionOf(t, "USER") + " --chmod=0770 " + dir + " " + dir; instructionOf(t, "COPY") != want {
+		t.Errorf("the last COPY is %q, want %q", instructionOf(t, "COPY"), want)
+	}
+}
+
 // requireFlags checks that the balancer knows the flags.
 func requireFlags(t *testing.T, where string, flags []string) {
 	t.Helper()
@@ -57,6 +90,13 @@ func TestDockerfile(t *testing.T) {
 	for _, instruction := range dockerfile(t) {
 		name, rest := instruction[0], instruction[1]
 		switch name {
+		case "USER":
+			if _, group, _ := strings.Cut(rest, ":"); group != "0" {
+				t.Errorf("USER %s: the group is not 0, which platforms that choose the user go by", rest)
+			}
+		case "HEALTHCHECK":
+			_, command, _ := strings.Cut(rest, " CMD ")
+			requireBinary(t, "HEALTHCHECK", "/lb", command)
 		case "FROM":
 			version, isGo := strings.CutPrefix(rest, "golang:")
 			version, _, _ = strings.Cut(version, "-")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -37,6 +36,8 @@ func TestProcess(t *testing.T) {
 		"healthcheck of a bad file":   testHealthcheckBadFile,
 		"fatal error in the log":      testFatalErrorLogged,
 		"port taken":                  testPortTaken,
+		"any user of group 0":         testAnyUser,
+		"read-only root":              testReadOnlyRoot,
 		"systemd":                     testSystemd,
 		"systemd at a failed start":   testSystemdFailedStart,
 		"systemd's sockets":           testSystemdSockets,
@@ -101,7 +102,10 @@ func startProcessTo(t *testing.T, stdout, stderr io.Writer, command string, args
 func runProcess(t *testing.T, stdout, stderr io.Writer, command *exec.Cmd) *process {
 	t.Helper()
 	p := &process{command, nil, nil, make(chan struct{})}
-	p.Stdout, p.Stderr, p.Dir = stdout, stderr, t.TempDir()
+	p.Stdout, p.Stderr = stdout, stderr
+	if p.Dir == "" {
+		p.Dir = t.TempDir()
+	}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -156,39 +160,6 @@ func (p *process) requireExit(t *testing.T, code int, words ...string) {
 	}
 	if len(words) == 0 && p.stderr.String() != "" {
 		t.Errorf("stderr is %q", p.stderr)
-	}
-}
-
-func testExitCodes(t *testing.T, built programs) {
-	valid := testConfig(t, freeAddresses(t, 1))
-	bad := writeConfig(t, valid+"    balance: fastest\n")
-	tests := []struct {
-		name   string
-		args   []string
-		code   int
-		stderr []string
-	}{
-		{"help", []string{"--help"}, 0, nil},
-		{"check", []string{"--check", "--path=" + writeConfig(t, valid)}, 0, nil},
-		{"bad config", []string{"--path=" + bad, "--demo"}, 2, []string{bad + ":", "pools.main.balance: fastest"}},
-		{"bad config, checked", []string{"--check", "--path=" + bad}, 2, []string{bad + ":"}},
-		{"missing file", []string{"--path=missing.yaml"}, 2, []string{"missing.yaml", "--path=FILE"}},
-		{"missing default file", nil, 2, []string{"config.yaml", "--path=FILE"}},
-		{"bad flag", []string{"--demon"}, 2, []string{"-demon", "lb --help"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			p := startProcess(t, built.lb, tt.args...)
-			p.requireExit(t, tt.code, tt.stderr...)
-			if tt.code != 0 && p.stdout.String() != "" {
-				t.Errorf("something was started: %s", p.stdout)
-			}
-		})
-	}
-	_, store, _ := strings.Cut(valid, "store: file:")
-	store, _, _ = strings.Cut(store, "\n")
-	if _, err := os.Stat(store); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the store was opened: %v", err)
 	}
 }
 
