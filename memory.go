@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/rs/zerolog"
@@ -17,7 +18,8 @@ const memoryShare = 0.9
 func limitMemory(log zerolog.Logger) {
 	limit, err := memlimit.Set(memlimit.WithProvider(memlimit.FromCgroup), memlimit.WithRatio(memoryShare))
 	switch {
-	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup), limit == 0 && err == nil:
+	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup):
+	case err == nil && (limit == 0 || limit == math.MaxInt64): // GOMEMLIMIT is set, or there is no limit
 	case err != nil:
 		log.Debug().Err(err).Msg("the memory limit of the cgroup is unknown")
 	default:

@@ -21,7 +21,7 @@ func TestEarlyAnswerIsWhole(t *testing.T) {
 		drip(conn, 2*time.Millisecond, strings.Repeat("1\r\nx\r\n", pieces)+"0\r\n\r\n")
 		_, _ = io.Copy(io.Discard, conn)
 	}))
-	o.Server.BodyTimeout = 80 * time.Millisecond
+	o.Server.BodyTimeout = 300 * time.Millisecond // half of what the answer takes
 	p, address := startProxy(t, o)
 	w := newWire(t, address)
 	go func() {
@@ -68,7 +68,7 @@ func TestClientThatStopsOnAnEarlyAnswer(t *testing.T) {
 			drip(conn, 5*time.Millisecond, strings.Repeat("1\r\nx\r\n", pieces)+"0\r\n\r\n")
 		}
 	}))
-	o.Server.BodyTimeout = 150 * time.Millisecond
+	o.Server.BodyTimeout = 600 * time.Millisecond // less than half of what the answer takes
 	p, address := startProxy(t, o)
 	w := newWire(t, address)
 	w.send(withHost("POST / HTTP/1.1", "Content-Length: 100000") + "hello")
