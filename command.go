@@ -27,6 +27,7 @@ func commands() []command {
 	return []command{
 		{"", "start the load balancer", "", startCommand},
 		{"check", "check the config file, report every fault, and exit", "", checkCommand},
+		{"explain", "say what would become of a request, and why", "METHOD URL", explainCommand},
 		{"healthcheck", "ask a running load balancer whether it is ready", "", healthcheckCommand},
 		{"version", "print the version", "", versionCommand},
 		{"help", "list the commands, or explain one", "[COMMAND]", helpCommand},

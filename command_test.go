@@ -30,7 +30,7 @@ func TestCommandLine(t *testing.T) {
 		{"unknown flag", "", "lb: flag provided but not defined: -pth; use --check, --demo, --path, --version, --watch or --help; see lb --help", []string{"--pth=x"}},
 		{"flag without its value", "", "lb: flag needs an argument: -path; use ", []string{"--path"}},
 		{"wrong bool", "", `lb: invalid boolean value "maybe" for -demo`, []string{"--demo=maybe"}},
-		{"unknown command", "", `lb: unknown command "start": use check, healthcheck, version or help, or flags alone to start; see lb --help`, []string{"start"}},
+		{"unknown command", "", `lb: unknown command "start": use check, explain, healthcheck, version or help, or flags alone to start; see lb --help`, []string{"start"}},
 		{"command without a name", "", `lb: unknown command ""`, []string{""}},
 		{"command behind a flag", "", `lb: unexpected argument "check": flags stand behind the name of a command, as in lb check --help`, []string{"--demo", "check"}},
 		{"unknown flag of a command", "", "lb check: flag provided but not defined: -demo; use --path or --help; see lb check --help", []string{"check", "--demo"}},

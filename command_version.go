@@ -10,8 +10,8 @@ import (
 	"runtime/debug"
 )
 
-// What a release's build sets, with -ldflags "-X main.version=v1.2.3 -X main.commit=…
-// -X main.date=…". Without these, the version control's marks in the binary count.
+// What a release's build sets, with -ldflags "-X main.version=v1.2.3 -X main.commit=… -X
+// main.date=…". Without these, the version control's marks in the binary count.
 var version, commit, date string
 
 // versionCommand prints the version.

@@ -112,8 +112,8 @@ func requireKeys(t *testing.T, lines []string, n *yaml.Node, of reflect.Type, pa
 	}
 }
 
-// update has TestBadConfig write the errors into the bad files, and TestSchema the schema. Read what
-// has changed before you commit.
+// update has TestBadConfig write the errors into the bad files, and TestSchema the schema. Read
+// what has changed before you commit.
 var update = flag.Bool("update", false, "write the errors of testdata/config/bad into its files, and docs/config.schema.json")
 
 // Each bad file begins with the error that it gets, as comments.

@@ -190,7 +190,8 @@ func TestKubernetesDeployment(t *testing.T) {
 	}
 }
 
-// The ports are those of the config, and the probes ask paths that are served there without a token.
+// The ports are those of the config, and the probes ask paths that are served there without a
+// token.
 func TestKubernetesPortsAndProbes(t *testing.T) {
 	objects, p := kubernetes(t)
 	c, lb := kubernetesConfig(t), p.Containers[0]

@@ -64,7 +64,8 @@ func TestSystemdUnit(t *testing.T) {
 	}
 }
 
-// systemd itself finds nothing wrong with the units, and little that a service could do beyond them.
+// systemd itself finds nothing wrong with the units, and little that a service could do beyond
+// them.
 func TestSystemdVerifiesTheUnits(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip(err)

@@ -55,6 +55,7 @@ var mayNameFasthttp = []string{
 	"clients/rest/problem.go",
 	"management/access.go",
 	"management/api.go",
+	"management/explain.go",
 	"management/hosts.go",
 	"management/profiles.go",
 	"management/reload.go",

@@ -3,9 +3,9 @@
 //
 // This package holds the commands, a file each. The one that starts the balancer reads the config
 // file, makes the parts in one order, and runs them until a signal or a failure. A faulty config
-// starts nothing, and every fault is reported with its line. When run returns, everything it started
-// has ended, but for a write to stdout that is stuck. The package also holds the queue of the log's
-// lines; it knows nothing of how requests are forwarded, limited or checked.
+// starts nothing, and every fault is reported with its line. When run returns, everything it
+// started has ended, but for a write to stdout that is stuck. The package also holds the queue of
+// the log's lines; it knows nothing of how requests are forwarded, limited or checked.
 package main
 
 import (

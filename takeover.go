@@ -20,8 +20,8 @@ const (
 	takeoverPoll = 20 * time.Millisecond
 )
 
-// inherited holds the listeners that systemd opened before it started the process, by the key of the
-// config that each stands in for.
+// inherited holds the listeners that systemd opened before it started the process, by the key of
+// the config that each stands in for.
 type inherited map[string]net.Listener
 
 // inherit takes the listeners over. Another process of the same environment gets none.

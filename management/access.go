@@ -91,7 +91,7 @@ func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
 			return refusedTooMany
 		}
 		return refusedToken
-	case role == roleRead && !ctx.IsGet() && !ctx.IsHead():
+	case role == roleRead && !ctx.IsGet() && !ctx.IsHead() && string(ctx.URI().PathOriginal()) != explainPath:
 		return refusedWrite
 	}
 	return nil

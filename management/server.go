@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/metrics"
@@ -36,6 +37,7 @@ func New(api *API, balancer *proxy.Proxy, limits *limiter.Limiter, reload Reload
 	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	m.router.GET("/readyz", m.readyz)
 	m.router.GET("/metrics", api.page(m.metrics))
+	api.router.POST(explainPath, rest.Handler(log, m.explain))
 	m.router.GET(profilesPath, api.page(m.profiles))
 	return m
 }

@@ -47,9 +47,11 @@ func (r *road) serve(x *exchange) reason.Code {
 			return why
 		}
 	}
-	if x.pool = x.settings.routes.find(request); x.pool == nil {
+	route := x.settings.routes.find(request)
+	if route == nil {
 		return reason.NoRoute
 	}
+	x.pool = route.pool
 	for last := reason.None; ; {
 		if why := x.pick(); why != reason.None {
 			return firstOf(last, why) // no other backend is left: report the failure at the last one

@@ -38,15 +38,28 @@ func newRoutes(configs []RouteConfig, pools map[string]*upstream.Pool) (all rout
 	return all
 }
 
-// find returns the pool that serves the request, or nil if there is none.
-func (all routes) find(request *message.Request) *upstream.Pool {
+// find returns the route of the request, or nil if there is none.
+func (all routes) find(request *message.Request) *route {
 	for i := range all {
 		r := &all[i]
 		if (len(r.host) == 0 || sameHost(request.Authority, r.host)) && bytes.HasPrefix(request.Target, r.path) {
-			return r.pool
+			return r
 		}
 	}
 	return nil
+}
+
+// describe names the route by its host and path.
+func (r *route) describe() string {
+	switch {
+	case len(r.host)+len(r.path) == 0:
+		return "every host and path"
+	case len(r.host) == 0:
+		return "every host, paths below " + string(r.path)
+	case len(r.path) == 0:
+		return "host " + string(r.host)
+	}
+	return "host " + string(r.host) + ", paths below " + string(r.path)
 }
 
 // checkRouteHost returns nil for a host that a route can match, or for an empty one.

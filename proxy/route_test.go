@@ -58,8 +58,8 @@ func TestRoute(t *testing.T) {
 		{"api.example.co", "/", "any"},
 	} {
 		request := &message.Request{Authority: []byte(test.host), Target: []byte(test.target)}
-		if pool := all.find(request); pool == nil || pool.Name() != test.want {
-			t.Errorf("%s%s: got %v, want pool %s", test.host, test.target, pool, test.want)
+		if r := all.find(request); r == nil || r.pool.Name() != test.want {
+			t.Errorf("%s%s: got %v, want pool %s", test.host, test.target, r, test.want)
 		}
 	}
 }
@@ -73,8 +73,8 @@ func TestNoRoute(t *testing.T) {
 		want         bool
 	}{{"a", "/b", true}, {"a", "/", false}, {"b", "/b", false}, {"", "/b", false}} {
 		request := &message.Request{Authority: []byte(test.host), Target: []byte(test.target)}
-		if pool := all.find(request); (pool != nil) != test.want {
-			t.Errorf("%s%s: got %v, want one: %v", test.host, test.target, pool, test.want)
+		if r := all.find(request); (r != nil) != test.want {
+			t.Errorf("%s%s: got %v, want one: %v", test.host, test.target, r, test.want)
 		}
 	}
 }
@@ -82,8 +82,8 @@ func TestNoRoute(t *testing.T) {
 // Without routes everything goes to the only pool.
 func TestOnlyPool(t *testing.T) {
 	request := &message.Request{Authority: []byte("a"), Target: []byte("*")}
-	if pool := routesOf(testOptions("http://127.0.0.1:1")).find(request); pool == nil || pool.Name() != "main" {
-		t.Errorf("got %v", pool)
+	if r := routesOf(testOptions("http://127.0.0.1:1")).find(request); r == nil || r.pool.Name() != "main" {
+		t.Errorf("got %v", r)
 	}
 }
 

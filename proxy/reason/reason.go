@@ -72,6 +72,9 @@ var table = [Count]struct {
 // String returns the code as the response has it, "" for None.
 func (r Code) String() string { return table[r].code }
 
+// Detail returns the sentence for the client, "" if there is none.
+func (r Code) Detail() string { return table[r].detail }
+
 // Status returns the HTTP status that stands for the reason, 0 where there is none.
 func (r Code) Status() int { return table[r].status }
 

@@ -1,0 +1,240 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"loadbalancer/limiter"
+	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
+)
+
+// Question is a request of which Explain says what would become of it.
+type Question struct {
+	Method  string
+	URL     string     // absolute, or a path
+	From    netip.Addr // the peer that it would come from
+	Headers []string   // "Name: value"; Host is taken from an absolute URL unless it is here
+}
+
+// Explanation is what would become of a request. Parts that it would not reach are nil.
+type Explanation struct {
+	Refused *Refusal       `json:"refused,omitempty"`
+	Client  *ExplainClient `json:"client,omitempty"`
+	Limit   *ExplainLimit  `json:"limit,omitempty"`
+	Route   string         `json:"route,omitempty"`
+	Pool    *ExplainPool   `json:"pool,omitempty"`
+	Retry   string         `json:"retry,omitempty"`
+	Removed []string       `json:"fields_removed,omitempty"` // lines of the header that the backend does not get
+	Added   []string       `json:"fields_added,omitempty"`   // lines that it gets instead or in addition
+}
+
+// Refusal is the answer that the balancer itself would give.
+type Refusal struct {
+	Reason string `json:"reason"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+// ExplainClient is the client that the request would count for.
+type ExplainClient struct {
+	Address string `json:"address"`
+	Why     string `json:"why"` // this is the address
+	Name    string `json:"name,omitempty"`
+	By      string `json:"by"` // how the limit was found
+}
+
+// ExplainLimit is the limit that would count, and whether the request would pass now.
+type ExplainLimit struct {
+	Capacity      int64   `json:"capacity"`
+	RatePerSecond float64 `json:"rate_per_second"`
+	MaxInFlight   int64   `json:"max_in_flight,omitempty"`
+	Tokens        float64 `json:"tokens"`
+	InFlight      int64   `json:"in_flight"`
+	Shadow        bool    `json:"shadow"`
+	Exempt        bool    `json:"exempt"`
+	Passes        bool    `json:"passes"`
+}
+
+// ExplainPool is the pool that would serve the request.
+type ExplainPool struct {
+	Name     string                  `json:"name"`
+	Balance  string                  `json:"balance"`
+	Backends []upstream.BackendState `json:"backends"`
+	Pick     string                  `json:"pick,omitempty"` // the backend that would be picked now
+	Why      string                  `json:"why"`
+}
+
+// Explain says what would become of a request, by the settings and the state of now. It sends
+// nothing, takes no token and no turn, and counts nothing. It returns an error for a question that
+// cannot be put as a request.
+func (p *Proxy) Explain(q Question) (e Explanation, err error) {
+	s := p.settings.Load()
+	r, err := q.request()
+	if err != nil {
+		return Explanation{}, err
+	}
+	if why := r.Guard(&s.limits.Rules); why != reason.None {
+		e.Refused = refusal(why)
+		return e, nil
+	}
+	c := s.trust.identify(q.From, &r.Forwarded)
+	e.Client = s.explainClient(q.From, &c)
+	if s.limiter != nil {
+		standing := s.limiter.Standing(c.addr, apiKey(r.Key))
+		e.Client.describe(standing)
+		e.Limit = explainLimit(standing, s.exempt.hold(r))
+		if !e.Limit.Passes {
+			e.Refused = refusal(e.Limit.exceeded())
+		}
+	}
+	route := s.routes.find(r)
+	if route == nil {
+		e.Refused = refusal(reason.NoRoute)
+		return e, nil
+	}
+	e.Route = route.describe()
+	e.Pool = explainPool(route.pool, c.key)
+	if e.Pool.Pick == "" && e.Refused == nil {
+		e.Refused = refusal(reason.NoBackend)
+	}
+	e.Retry = explainRetry(r, route.pool.Retry())
+	from := message.Sender{Peer: q.From, Client: c.addr, Trusted: c.trusted}
+	e.compareFields(r, string(r.AppendHeader(nil, &from, []byte("BACKEND"), &s.via)))
+	return e, nil
+}
+
+// request returns the question as the guard gets it.
+func (q *Question) request() (*message.Request, error) {
+	u, err := url.Parse(q.URL)
+	if err != nil || u.Path == "" && u.Host == "" && q.URL != "*" {
+		return nil, fmt.Errorf("url: %q is invalid: use a URL such as http://example.com/path, or a path", q.URL)
+	}
+	if !q.From.IsValid() {
+		return nil, errors.New("from: missing or invalid: use an IP address, such as 192.0.2.1")
+	}
+	target := q.URL
+	header := slices.Clone(q.Headers)
+	isHost := func(line string) bool {
+		name, _, _ := strings.Cut(line, ":")
+		return strings.EqualFold(name, "Host")
+	}
+	if u.Host != "" {
+		target = u.RequestURI()
+		if !slices.ContainsFunc(header, isHost) {
+			header = append([]string{"Host: " + u.Host}, header...)
+		}
+	}
+	var block strings.Builder
+	for _, line := range header {
+		if strings.ContainsAny(line, "\r\n") || !strings.Contains(line, ":") {
+			return nil, fmt.Errorf("headers: %q is invalid: use lines such as Name: value", line)
+		}
+		block.WriteString(line + "\r\n")
+	}
+	if !slices.ContainsFunc(header, isHost) {
+		block.WriteString("Host: localhost\r\n")
+	}
+	return &message.Request{Method: []byte(q.Method), Target: []byte(target), Proto: []byte("HTTP/1.1"), Header: []byte(block.String())}, nil
+}
+
+func refusal(why reason.Code) *Refusal {
+	return &Refusal{Reason: why.String(), Status: why.Status(), Detail: why.Detail()}
+}
+
+func (s *settings) explainClient(peer netip.Addr, c *caller) *ExplainClient {
+	e := &ExplainClient{Address: c.addr.String(), By: "no client is limited"}
+	switch {
+	case !c.trusted:
+		e.Why = "the peer itself: it is not in server.trusted_proxies, so its forwarding fields do not count"
+	case c.addr == peer:
+		e.Why = "the trusted proxy itself: it gives no valid address in " + s.trust.Field()
+	default:
+		e.Why = "given in " + s.trust.Field() + " by the trusted proxy " + peer.String()
+	}
+	return e
+}
+
+// describe says how the limit was found.
+func (e *ExplainClient) describe(standing limiter.Standing) {
+	switch {
+	case standing.ID == (limiter.ID{}):
+		e.By = "no registered client: limiter.default counts"
+	case standing.ByKey:
+		e.By = "the API key"
+	case standing.ID.Prefix.IsSingleIP():
+		e.By = "the address"
+	default:
+		e.By = "the range"
+	}
+	if standing.ID != (limiter.ID{}) {
+		e.Name = standing.ID.String()
+	}
+}
+
+func explainLimit(s limiter.Standing, exempt bool) *ExplainLimit {
+	e := &ExplainLimit{
+		Capacity: s.Terms.Capacity, RatePerSecond: s.Terms.RatePerSecond, MaxInFlight: s.Terms.MaxInFlight,
+		Tokens: s.Tokens, InFlight: s.InFlight, Shadow: s.Terms.Shadow, Exempt: exempt,
+	}
+	e.Passes = e.Shadow || e.exceeded() == reason.None
+	return e
+}
+
+// exceeded returns the reason why the request would be over the limit.
+func (e *ExplainLimit) exceeded() reason.Code {
+	switch {
+	case e.MaxInFlight > 0 && e.InFlight >= e.MaxInFlight:
+		return reason.TooManyInFlight
+	case !e.Exempt && e.Tokens < 1:
+		return reason.Limited
+	}
+	return reason.None
+}
+
+func explainPool(pool *upstream.Pool, key uint64) *ExplainPool {
+	e := &ExplainPool{Name: pool.Name(), Balance: pool.Policy().String(), Backends: pool.States(), Pick: pool.Preview(key)}
+	switch pool.Policy() {
+	case balance.RoundRobin:
+		e.Why = "the next in turn"
+	case balance.LeastRequests:
+		e.Why = "the fewest requests in flight for its weight"
+	case balance.IPHash:
+		e.Why = "always the same for the client's address, while it is up"
+	default:
+		e.Why = "drawn: another request may get another"
+	}
+	if e.Pick == "" {
+		e.Why = "no backend is up"
+	}
+	return e
+}
+
+func explainRetry(r *message.Request, c upstream.RetryConfig) string {
+	if c.Attempts == 1 {
+		return "never: retry.attempts is 1"
+	}
+	always := fmt.Sprintf("up to %d attempts, each at another backend, while no byte of the request was sent", c.Attempts)
+	if !r.Idempotent(c.IdempotencyKey) {
+		return always + "; not once one was, since a " + string(r.Method) + " may not be sent twice"
+	}
+	return always + ", or no byte of a response has come, within the pool's budget"
+}
+
+// compareFields sets the lines of the request's header that the backend does not get, and those that
+// it gets in addition.
+func (e *Explanation) compareFields(r *message.Request, sent string) {
+	before := strings.Split(strings.TrimSuffix(string(r.Header), "\r\n"), "\r\n")
+	_, fields, _ := strings.Cut(strings.TrimSuffix(sent, "\r\n\r\n"), "\r\n")
+	after := strings.Split(fields, "\r\n")
+	without := func(lines, others []string) []string {
+		return slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return slices.Contains(others, line) })
+	}
+	e.Removed, e.Added = without(before, after), without(after, before)
+}

@@ -1,0 +1,174 @@
+package proxy
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalancer/limiter"
+	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/upstream"
+)
+
+// explained puts a question from 192.0.2.1 to a proxy with these options.
+func explained(t *testing.T, o Options, method, url string, headers ...string) Explanation {
+	t.Helper()
+	e, err := New(o).Explain(Question{Method: method, URL: url, From: netip.MustParseAddr("192.0.2.1"), Headers: headers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestExplainRefusals(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	o.Server.MaxBodySize = 10
+	o.Routes = []RouteConfig{{Host: "example.com", Path: "/a", Pool: "main"}}
+	for _, test := range []struct {
+		name, method, url string
+		headers           []string
+		want              string // the reason; "" if it would be forwarded
+	}{
+		{"forwarded", "GET", "http://example.com/a", nil, ""},
+		{"another path", "GET", "http://example.com/b", nil, "no_route"},
+		{"another host", "GET", "/a", []string{"Host: other"}, "no_route"},
+		{"two hosts", "GET", "/a", []string{"Host: example.com", "Host: example.com"}, "bad_request"},
+		{"a large body", "POST", "http://example.com/a", []string{"Content-Length: 11"}, "body_too_large"},
+		{"an expectation", "POST", "http://example.com/a", []string{"Expect: b"}, "bad_request"},
+		{"CONNECT", "CONNECT", "http://example.com/a", nil, "bad_request"},
+	} {
+		e := explained(t, o, test.method, test.url, test.headers...)
+		switch {
+		case test.want == "" && e.Refused == nil:
+		case e.Refused == nil || e.Refused.Reason != test.want || e.Refused.Status < 400 || e.Refused.Detail == "":
+			t.Errorf("%s: refused %+v, want %q", test.name, e.Refused, test.want)
+		}
+	}
+	for _, q := range []Question{
+		{Method: "GET", URL: "/", From: netip.Addr{}}, {Method: "GET", URL: "", From: netip.IPv6Loopback()},
+		{Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A: 1\r\nB: 2"}}, {Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A"}},
+	} {
+		if e, err := New(o).Explain(q); err == nil {
+			t.Errorf("%+v is explained: %+v", q, e)
+		}
+	}
+}
+
+// TestExplainClient asks for whom a request counts, and takes no token by asking.
+func TestExplainClient(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	l := limits(3, 0.001)
+	l.Set(limiter.Registration{ID: limiter.ID{Prefix: netip.MustParsePrefix("203.0.113.0/24")}, Terms: limiter.Terms{Limit: limiter.Limit{Capacity: 7, RatePerSecond: 1}, MaxInFlight: 2}})
+	l.Set(limiter.Registration{ID: limiter.ID{Prefix: netip.MustParsePrefix("192.0.2.9/32")}, Terms: limiter.Terms{Limit: limiter.Limit{Capacity: 8, RatePerSecond: 1}, Shadow: true}})
+	l.Set(limiter.Registration{ID: partner, Key: limiter.DigestKey([]byte(partnerKey)), Terms: limiter.Terms{Limit: ample}})
+	o.Limiter, o.KeyField = l, "x-api-key"
+	o.Server.TrustedProxies = prefixes("192.0.2.1")
+	o.Exempt = ExemptConfig{Paths: []string{"/up"}}
+	for range 3 {
+		var d limiter.Decision
+		l.Admit(l.Identify(netip.MustParseAddr("198.51.100.1"), nil), time.Now(), &d)
+	}
+	for _, test := range []struct {
+		name, path     string
+		headers        []string
+		address, named string
+		by             string
+		capacity       int64
+		passes         bool
+	}{
+		{"the proxy itself", "/", nil, "192.0.2.1", "", "no registered client", 3, true},
+		{"an unregistered client", "/", []string{"X-Forwarded-For: 198.51.100.2"}, "198.51.100.2", "", "no registered client", 3, true},
+		{"one that is over its limit", "/", []string{"X-Forwarded-For: 198.51.100.1"}, "198.51.100.1", "", "no registered client", 3, false},
+		{"the same, exempt", "/up?x", []string{"X-Forwarded-For: 198.51.100.1"}, "198.51.100.1", "", "no registered client", 3, true},
+		{"a range", "/", []string{"X-Forwarded-For: 203.0.113.5"}, "203.0.113.5", "203.0.113.0/24", "the range", 7, true},
+		{"an address", "/", []string{"X-Forwarded-For: 192.0.2.9"}, "192.0.2.9", "192.0.2.9", "the address", 8, true},
+		{"a key", "/", []string{"X-API-Key: " + partnerKey}, "192.0.2.1", "partner", "the API key", ample.Capacity, true},
+	} {
+		for range 2 {
+			e := explained(t, o, "GET", test.path, test.headers...)
+			if e.Client.Address != test.address || e.Client.Name != test.named || !strings.HasPrefix(e.Client.By, test.by) || e.Client.Why == "" {
+				t.Errorf("%s: the client is %+v", test.name, e.Client)
+			}
+			if e.Limit.Capacity != test.capacity || e.Limit.Passes != test.passes || test.passes && !e.Limit.Exempt && e.Limit.Tokens != float64(test.capacity) {
+				t.Errorf("%s: the limit is %+v", test.name, e.Limit)
+			}
+			if (e.Refused != nil) != !test.passes {
+				t.Errorf("%s: refused %+v", test.name, e.Refused)
+			}
+		}
+	}
+	if e := explained(t, testOptions("http://127.0.0.1:1"), "GET", "/"); e.Limit != nil || e.Client.By != "no client is limited" {
+		t.Errorf("without limits: %+v", e.Client)
+	}
+}
+
+// TestExplainPick wants the backend that the next request does get, and no turn taken by asking.
+func TestExplainPick(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3")
+	p := New(o)
+	pool := p.settings.Load().pools[0]
+	ask := func() *ExplainPool {
+		t.Helper()
+		e, err := p.Explain(Question{Method: "GET", URL: "/", From: netip.MustParseAddr("192.0.2.1")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Pool
+	}
+	for range 5 {
+		want := ask()
+		if again := ask(); again.Pick != want.Pick {
+			t.Errorf("asked twice: %s and %s", want.Pick, again.Pick)
+		}
+		if got := pool.Pick(0, time.Now(), &upstream.Tried{}); "http://"+got.Name() != want.Pick {
+			t.Errorf("picked %s, explained %s", got.Name(), want.Pick)
+		}
+	}
+	for _, name := range []string{"127.0.0.1:1", "127.0.0.1:2"} {
+		pool.Mark(backendOf(t, pool, name), upstream.Down, true)
+	}
+	if got := ask(); got.Pick != "http://127.0.0.1:3" || len(got.Backends) != 3 || got.Backends[0].State != "down" || got.Backends[2].State != "up" {
+		t.Errorf("with two of three down: %+v", got)
+	}
+	pool.Mark(backendOf(t, pool, "127.0.0.1:3"), upstream.Down, true)
+	if e, _ := p.Explain(Question{Method: "GET", URL: "/", From: netip.IPv6Loopback()}); e.Refused == nil || e.Refused.Reason != "no_backend" {
+		t.Errorf("with all down: %+v", e.Refused)
+	}
+	for policy := range balance.IPHash + 1 {
+		config := o.Pools["main"]
+		config.Balance = policy
+		o.Pools["main"] = config
+		if e := explained(t, o, "GET", "/"); e.Pool.Balance != policy.String() || e.Pool.Why == "" || e.Pool.Pick == "" {
+			t.Errorf("%s: %+v", policy, e.Pool)
+		}
+	}
+}
+
+func TestExplainFieldsAndRetry(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	e := explained(t, o, "GET", "http://example.com/", "A: 1", "X-Forwarded-For: 1.2.3.4", "Connection: B", "B: 2")
+	if want := []string{"X-Forwarded-For: 1.2.3.4", "Connection: B", "B: 2"}; !slices.Equal(e.Removed, want) {
+		t.Errorf("removed %q, want %q", e.Removed, want)
+	}
+	if !slices.Contains(e.Added, "X-Forwarded-For: 192.0.2.1") || slices.Contains(e.Added, "A: 1") {
+		t.Errorf("added %q", e.Added)
+	}
+	retry := func(method string, attempts int, headers ...string) string {
+		config := o.Pools["main"]
+		config.Retry = upstream.RetryConfig{Attempts: attempts, IdempotencyKey: true}
+		o.Pools["main"] = config
+		return explained(t, o, method, "/", headers...).Retry
+	}
+	for _, test := range []struct{ got, want string }{
+		{retry("GET", 3), "no byte of a response has come"},
+		{retry("POST", 3), "a POST may not be sent twice"},
+		{retry("POST", 3, "Idempotency-Key: a"), "no byte of a response has come"},
+		{retry("GET", 1), "never"},
+	} {
+		if !strings.Contains(test.got, test.want) {
+			t.Errorf("got %q, want %q in it", test.got, test.want)
+		}
+	}
+}
