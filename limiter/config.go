@@ -123,6 +123,7 @@ func (c Config) KeyField() string { return strings.ToLower(c.APIKeyHeader) }
 var ownFields = []string{
 	"connection", "content-length", "cookie", "expect", "forwarded", "host", "idempotency-key", "keep-alive",
 	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-real-ip",
+	"x-request-id",
 }
 
 // checkKeyHeader reports whether the field of this name can hold API keys. If it cannot, allowed

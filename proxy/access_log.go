@@ -36,6 +36,7 @@ func newAccessLog(log zerolog.Logger) accessLog {
 type entry struct {
 	stream   *http1.Stream
 	client   netip.Addr
+	id       []byte            // of the request
 	pool     *upstream.Pool    // nil: none was reached
 	backend  *upstream.Backend // nil: none was picked
 	code     int               // the status, or 0
@@ -65,6 +66,7 @@ func (l *accessLog) request(of entry) {
 		e.Str("backend", of.backend.Name())
 	}
 	addSize(e, s.Finished.Sub(s.Started), s.Received(), s.Sent)
+	e.Bytes("request_id", of.id)
 	if of.shadowed != reason.None {
 		e.Str("shadow", of.shadowed.String())
 	}

@@ -263,7 +263,7 @@ func TestDurations(t *testing.T) {
 			w.send("late")
 			_, _ = io.ReadFull(w.in, make([]byte, len("late")))
 		}, map[string]any{"reason": nil, "status": 101., "level": "info", "duration_ms": long,
-			"bytes_in": float64(len(upgradeRequest + "earlylate")), "bytes_out": float64(len(switched + "helloearlylate"))}},
+			"bytes_in": float64(len(upgradeRequest + "earlylate")), "bytes_out": float64(len(switched+"helloearlylate") + idSize)}},
 		{"tunnel in silence", func(o *Options) {
 			pool := o.Pools["main"]
 			pool.Timeouts.Tunnel = held

@@ -36,7 +36,7 @@ const maxAPIBody = 1 << 20
 
 // serve answers through fasthttp's own Request and Response: the API is not the hot path. A caller
 // without access is refused before its body takes any memory. A panic becomes InternalError.
-func (a *API) serve(s *http1.Stream, trust *Trust) (client netip.Addr, why reason.Code) {
+func (a *API) serve(s *http1.Stream, trust *Trust, id *requestID) (client netip.Addr, why reason.Code) {
 	client = s.Peer()
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -44,7 +44,10 @@ func (a *API) serve(s *http1.Stream, trust *Trust) (client netip.Addr, why reaso
 			why = reason.InternalError
 		}
 	}()
-	client = trust.identify(client, &s.Request.Forwarded).addr // for the access log
+	from := trust.identify(client, &s.Request.Forwarded)
+	if client = from.addr; from.trusted { // for the access log
+		id.given = s.Request.Forwarded.ID
+	}
 	ctx := s.RequestCtx()
 	if a.MayUse(ctx) {
 		content, why := s.ReadBody(maxAPIBody)
@@ -54,6 +57,7 @@ func (a *API) serve(s *http1.Stream, trust *Trust) (client netip.Addr, why reaso
 		ctx.Request.SetBodyRaw(content)
 		a.Answer(ctx)
 	}
+	ctx.Response.Header.SetBytesV("X-Request-Id", id.bytes())
 	s.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
 	return client, reason.None
 }

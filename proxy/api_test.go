@@ -160,7 +160,7 @@ func TestAPIResponseGainsDate(t *testing.T) {
 	o.API = apiOf(func(ctx *fasthttp.RequestCtx) { _, _ = ctx.WriteString("ok") })
 	_, address := startProxy(t, o)
 	got := talk(t, address, get("/v1/api/"))
-	if names := fieldNames(t, got); !slices.Equal(names, []string{"Date", "Content-Length", "Connection"}) || !strings.HasSuffix(got, "ok") {
+	if names := fieldNames(t, got); !slices.Equal(names, []string{"Date", "Content-Length", "X-Request-Id", "Connection"}) || !strings.HasSuffix(got, "ok") {
 		t.Errorf("got %q", got)
 	}
 }

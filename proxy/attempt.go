@@ -69,7 +69,7 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 // appendRequestHeader appends the request's header as the backend gets it.
 func (x *exchange) appendRequestHeader(dst []byte) []byte {
 	r := &x.stream.Request
-	from := message.Sender{Peer: x.stream.Peer(), Client: x.caller.addr, Trusted: x.caller.trusted}
+	from := message.Sender{Peer: x.stream.Peer(), Client: x.caller.addr, Trusted: x.caller.trusted, ID: x.id.bytes()}
 	return r.AppendHeader(dst, &from, x.tries.backend.HostField(), &x.settings.via)
 }
 

@@ -14,6 +14,7 @@ type exchange struct {
 	settings  *settings      // those in force when it began
 	stream    *http1.Stream  // the client's end
 	caller    caller         // identify
+	id        requestID      // identify
 	admission admission      // admit
 	pool      *upstream.Pool // route
 	tries     tries          // pick, attempt
@@ -40,6 +41,6 @@ func beginExchange(s *http1.Stream, settings *settings) *exchange {
 func endExchange(x *exchange) {
 	x.call.Reset()
 	x.settings, x.stream, x.pool = nil, nil, nil
-	x.caller, x.admission, x.tries, x.reason = caller{}, admission{}, tries{}, reason.None
+	x.caller, x.id, x.admission, x.tries, x.reason = caller{}, requestID{}, admission{}, tries{}, reason.None
 	exchanges.Put(x)
 }

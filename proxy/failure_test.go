@@ -167,10 +167,10 @@ func TestProblemResponse(t *testing.T) {
 	_, address := startProxy(t, testOptions("http://127.0.0.1:1"))
 	answer := reason.ConnectFailed.Answer()
 	want := string(answer.Head) + "Connection: close\r\n\r\n"
-	if got := withoutDate(talk(t, address, get("/"))); got != want+string(answer.Body) {
+	if got := withoutIDs(t, 1, withoutDate(talk(t, address, get("/")))); got != want+string(answer.Body) {
 		t.Errorf("GET: got %q", got)
 	}
-	if got := withoutDate(talk(t, address, strings.Replace(get("/"), "GET", "HEAD", 1))); got != want {
+	if got := withoutIDs(t, 1, withoutDate(talk(t, address, strings.Replace(get("/"), "GET", "HEAD", 1)))); got != want {
 		t.Errorf("HEAD: got %q", got)
 	}
 	if got := talk(t, address, withHost("CONNECT a:1 HTTP/1.1")); !strings.Contains(got, "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n") {
@@ -210,7 +210,7 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 	o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}}
 	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })
 	_, address := startProxy(t, o)
-	plain := []string{"Content-Type", "Content-Length", "Date", "Connection"}
+	plain := []string{"Content-Type", "Content-Length", "Date", "X-Request-Id", "Connection"}
 	for _, test := range []struct {
 		request string
 		status  int
@@ -221,7 +221,7 @@ func TestOurErrorsSayWhatWeMean(t *testing.T) {
 		{"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, plain}, // the beginning of TLS
 		{get("/b"), 404, plain},
 		{"GET /b HTTP/1.0\r\n\r\n", 404, plain},
-		{withHost("CONNECT a:1 HTTP/1.1"), 405, []string{"Content-Type", "Content-Length", "Date", "Allow", "Connection"}},
+		{withHost("CONNECT a:1 HTTP/1.1"), 405, []string{"Content-Type", "Content-Length", "Date", "X-Request-Id", "Allow", "Connection"}},
 		{withHost("POST /a HTTP/1.1", "Content-Length: 11"), 413, plain},
 		{withHost("GET /a HTTP/1.1", "A: "+strings.Repeat("a", 17<<10)), 431, plain},
 		{get("/v1/api/"), 500, plain},

@@ -24,7 +24,7 @@ func TestHeaderThatFillsTheBuffer(t *testing.T) {
 	const behind = "Connection: close\nTransfer-Encoding: chunked\n\n5"
 	// Lines that end in LF alone gain a byte each on their way.
 	lines := strings.Repeat("A:\n", 4900)
-	sent := len("HTTP/1.1 200 OK\r\n") + 4*4900 + len("B: \r\n") + len("Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+	sent := len("HTTP/1.1 200 OK\r\n") + 4*4900 + len("B: \r\n") + idSize + len("Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
 	header := before + lines + "B: " + strings.Repeat("b", bufferSize-sent) + "\n" + behind
 
 	backend, err := net.Listen("tcp", "127.0.0.1:0")

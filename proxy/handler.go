@@ -42,6 +42,9 @@ func (p *Proxy) handle(s *http1.Stream) {
 func (r *road) serve(x *exchange) reason.Code {
 	request := &x.stream.Request
 	x.caller = x.settings.trust.identify(x.stream.Peer(), &request.Forwarded)
+	if x.caller.trusted {
+		x.id.given = request.Forwarded.ID
+	}
 	if l := x.settings.limiter; l != nil {
 		if why := x.admission.admit(l, x.settings, &x.caller, request, x.stream.Started); why != reason.None {
 			return why
@@ -90,10 +93,11 @@ func (r *road) end(x *exchange) {
 
 // serveAPI answers a call of the API, and records it.
 func (r *road) serveAPI(s *http1.Stream, settings *settings) {
-	client, why := settings.api.serve(s, settings.trust)
+	var id requestID
+	client, why := settings.api.serve(s, settings.trust, &id)
 	if why != reason.None {
-		why = refuse(s, why, &admission{})
+		why = refuse(s, why, &admission{}, &id)
 	}
 	s.End()
-	r.recordAPI(s, settings, client, why)
+	r.recordAPI(s, settings, client, &id, why)
 }

@@ -25,7 +25,7 @@ func (r *road) record(x *exchange) {
 	}
 	if x.settings.access.holds(code, x.reason, shadowed) {
 		r.access.request(entry{
-			stream: s, client: x.caller.addr, pool: x.pool, backend: x.tries.backend,
+			stream: s, client: x.caller.addr, id: x.id.bytes(), pool: x.pool, backend: x.tries.backend,
 			code: code, reason: x.reason, shadowed: shadowed,
 		})
 	}
@@ -33,14 +33,14 @@ func (r *road) record(x *exchange) {
 
 // recordAPI counts a call of the API and writes its access log line. API calls have their own
 // counter of statuses: they are not traffic.
-func (r *road) recordAPI(s *http1.Stream, settings *settings, client netip.Addr, why reason.Code) {
+func (r *road) recordAPI(s *http1.Stream, settings *settings, client netip.Addr, id *requestID, why reason.Code) {
 	code := statusOf(s, why)
 	settings.api.Count(code)
 	if why != reason.None {
 		r.count(why)
 	}
 	if settings.access.holds(code, why, reason.None) {
-		r.access.request(entry{stream: s, client: client, code: code, reason: why})
+		r.access.request(entry{stream: s, client: client, id: id.bytes(), code: code, reason: why})
 	}
 }
 

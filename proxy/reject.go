@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
@@ -9,14 +10,16 @@ import (
 // gone, it only ends the connection.
 func (x *exchange) reject(why reason.Code) {
 	x.admission.leave()
-	x.reason = refuse(x.stream, why, &x.admission)
+	x.reason = refuse(x.stream, why, &x.admission, &x.id)
 }
 
 // refuse sends the balancer's own answer, and returns the reason to record.
-func refuse(s *http1.Stream, why reason.Code, a *admission) reason.Code {
-	header, ok := s.BeginAnswer(why)
-	if ok && s.EndAnswer(a.appendFields(header), why) != reason.None {
-		return reason.ClientGone
+func refuse(s *http1.Stream, why reason.Code, a *admission, id *requestID) reason.Code {
+	if header, ok := s.BeginAnswer(why); ok {
+		header = message.AppendID(a.appendFields(header), id.bytes())
+		if s.EndAnswer(header, why) != reason.None {
+			return reason.ClientGone
+		}
 	}
 	return why
 }

@@ -74,7 +74,8 @@ func (x *exchange) releaseEarly() {
 }
 
 // appendResponseHeader appends the response's header as the client gets it: the backend's own, with
-// the client's rate limit fields and those of this hop. A 429 from a backend keeps only the
+// the client's rate limit fields, those of this hop, and the request's ID unless the backend has
+// given it one of its own. A 429 from a backend keeps only the
 // backend's limit fields: the balancer's would say that tokens are left.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	r, chunks := &x.call.Response, x.stream.Chunks()
@@ -84,7 +85,11 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	} else {
 		dst = r.AppendHeader(dst, chunks, 0)
 	}
-	return x.settings.via.Append(dst, r.HTTP10)
+	dst = x.settings.via.Append(dst, r.HTTP10)
+	if r.HasID {
+		return dst
+	}
+	return message.AppendID(dst, x.id.bytes())
 }
 
 // tooManyRequests is the status for a client over its limit (RFC 6585, section 4).

@@ -46,7 +46,7 @@ func startChunkBackend(t *testing.T, response string) (url string, got <-chan st
 // however slowly they come.
 func TestTrailersPassBothWays(t *testing.T) {
 	const (
-		came  = "5;x=y\r\nhello\r\n0;z\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nX-Hop: 3\r\nContent-Length: 4\r\nAuthorization: a\r\nx_real-ip: 192.0.2.1\r\ntransfer_encoding: b\r\nEmpty:\r\n\r\n"
+		came  = "5;x=y\r\nhello\r\n0;z\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nX-Hop: 3\r\nX-Request-Id: 4\r\nContent-Length: 4\r\nAuthorization: a\r\nx_real-ip: 192.0.2.1\r\ntransfer_encoding: b\r\nEmpty:\r\n\r\n"
 		wants = "5\r\nhello\r\n0\r\nX-Sum:\t1 \r\nserver-timing: a\r\nX-SUM: 2\r\nEmpty:\r\n\r\n"
 	)
 	header := lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Connection: x-hop")
@@ -64,7 +64,7 @@ func TestTrailersPassBothWays(t *testing.T) {
 		if body := <-got; body != wants {
 			t.Fatalf("cut at %d: the backend got %q, want %q", cut, body, wants)
 		}
-		answer := make([]byte, len(lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")+wants))
+		answer := make([]byte, len(lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")+wants)+idSize)
 		if _, err := io.ReadFull(w.in, answer); err != nil || !strings.HasSuffix(string(answer), "\r\n\r\n"+wants) {
 			t.Fatalf("cut at %d: the client got %q, %v, want %q", cut, answer, err, wants)
 		}
@@ -84,8 +84,8 @@ func TestPaddedSizesPassBothWays(t *testing.T) {
 		if body := <-got; body != wants {
 			t.Errorf("the backend got %q, want %q", body, wants)
 		}
-		answer := make([]byte, len(header+wants))
-		if _, err := io.ReadFull(w.in, answer); err != nil || string(answer) != header+wants {
+		answer := make([]byte, len(header+wants)+idSize)
+		if _, err := io.ReadFull(w.in, answer); err != nil || withoutIDs(t, 1, string(answer)) != header+wants {
 			t.Errorf("the client got %q, %v, want %q", answer, err, header+wants)
 		}
 	}

@@ -77,6 +77,7 @@ func FuzzRequestHeader(f *testing.F) {
 		"Host: a\r\nA: 1\r\na:2 ", "Host: a\r\nConnection: x-hop, host\r\nX-Hop: 1", "Host: a\r\nConnection: upgrade\r\nUpgrade: websocket, x/1", "Host: a\r\nTE: gzip, trailers\r\nTrailer: B\r\nTransfer-Encoding: chunked",
 		"Host: a\r\nX-Forwarded-For: 192.0.2.1\r\nForwarded: for=b\r\nX-Forwarded-Port: 1", "Host:",
 		"Host: a\r\nX-Real-IP: b\r\nCF-Connecting-IP: c\r\nx-real-ip:d\r\ncf-connecting-ip:e\r\nConnection: x-real-ip, cf-connecting-ip", "Host: a\r\nContent-Length: 3\r\nExpect: 100-continue",
+		"Host: a\r\nX-Request-Id: b\r\nx-request-id:\r\nX-REQUEST-ID: c d\r\nConnection: x-request-id",
 	} {
 		f.Add("GET", "/a//b?c", fields, false, false)
 		f.Add("POST", "http://a/%2f", fields, true, true)
@@ -96,7 +97,7 @@ func FuzzRequestHeader(f *testing.F) {
 		if why != reason.None {
 			return
 		}
-		from := message.Sender{Peer: s.Peer(), Client: s.Peer(), Trusted: trusted}
+		from := message.Sender{Peer: s.Peer(), Client: s.Peer(), Trusted: trusted, ID: []byte("id")}
 		out := string(s.Request.AppendHeader(nil, &from, []byte("backend:80"), &message.Via{}))
 		checkRequest(t, &s.Request, trusted, out)
 		header, _, _ := strings.Cut(raw, "\r\n\r\n")
@@ -113,7 +114,7 @@ func FuzzRequestHeader(f *testing.F) {
 
 // ourFields are what stands behind the client's own.
 var ourFields = regexp.MustCompile(`^(Host: [^\r\n]*\r\n)?(Transfer-Encoding: chunked\r\n)?(Connection: Upgrade\r\n)?(TE: trailers\r\nConnection: TE\r\n)?` +
-	`X-Forwarded-For: [^\r\n]+\r\nX-Forwarded-Proto: [^\r\n]+\r\n(X-Forwarded-Host: [^\r\n]+\r\n)?\r\n$`)
+	`X-Forwarded-For: [^\r\n]+\r\nX-Forwarded-Proto: [^\r\n]+\r\n(X-Forwarded-Host: [^\r\n]+\r\n)?X-Request-Id: id\r\n\r\n$`)
 
 // passedFields are the lines of a request that go on to the backend.
 func passedFields(m strictMessage, trusted, upgrade bool) (lines []string) {
@@ -124,7 +125,7 @@ func passedFields(m strictMessage, trusted, upgrade bool) (lines []string) {
 		passes := !named[name]
 		switch name {
 		case "connection", "keep-alive", "te", "expect", "transfer-encoding", "proxy-connection", "proxy-authenticate", "proxy-authorization",
-			"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host":
+			"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id":
 			passes = false
 		case "upgrade":
 			passes = upgrade
@@ -186,6 +187,9 @@ func checkRequest(t *testing.T, request *message.Request, trusted bool, out stri
 	}
 	if m.fields["x-forwarded-for"] != 1 || m.fields["x-forwarded-proto"] != 1 || m.fields["x-forwarded-host"] > 1 {
 		t.Errorf("forwarding fields in %q", out)
+	}
+	if m.fields["x-request-id"] != 1 {
+		t.Errorf("X-Request-Id in %q", out)
 	}
 	for name := range m.fields {
 		if trusted || name == "x-forwarded-for" || name == "x-forwarded-proto" || name == "x-forwarded-host" {

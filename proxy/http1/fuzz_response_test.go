@@ -96,7 +96,7 @@ func checkAnswer(t *testing.T, s *Stream, out string, want strictAnswer) {
 
 // understood matches the names, with _ read as -, of the fields that a proxy has to understand.
 var understood = regexp.MustCompile(`^(te|trailer|upgrade|keep-alive|proxy-connection|proxy-authenticate|proxy-authorization|connection|content-length|transfer-encoding|host|expect|` +
-	`forwarded|x-forwarded-.+|x-real-ip|authorization|idempotency-key)$`)
+	`forwarded|x-forwarded-.+|x-real-ip|authorization|idempotency-key|x-request-id)$`)
 
 // checkTrailers fails the test unless those that came went on, but for those that end here.
 func checkTrailers(t *testing.T, got, came []string, named map[string]bool) {

@@ -76,7 +76,7 @@ func (m *strictMessage) note(line, name, value string) {
 	}
 	switch strings.ReplaceAll(name, "_", "-") {
 	case name:
-	case "host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "cf-connecting-ip":
+	case "host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-request-id", "cf-connecting-ip":
 		m.disguised = append(m.disguised, name)
 	}
 }

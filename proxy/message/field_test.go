@@ -30,6 +30,7 @@ var kinds = map[string]kind{
 	"x-real-ip":             kindRealIP,
 	"authorization":         kindAuthorization,
 	"idempotency-key":       kindIdempotencyKey,
+	"x-request-id":          kindRequestID,
 	"ratelimit":             kindRateLimit,
 	"ratelimit-policy":      kindRateLimit,
 	"x-ratelimit-limit":     kindLegacyRateLimit,

@@ -7,6 +7,7 @@ type Sender struct {
 	Peer    netip.Addr // the other end of the connection
 	Client  netip.Addr // the peer or, if that is a trusted proxy, the client it names
 	Trusted bool       // the peer is a trusted proxy: its forwarding fields count
+	ID      []byte     // of the request, whether it is the peer's own or not
 }
 
 // Forwarded holds the values that a proxy in front of this one has sent. They count only if that
@@ -17,6 +18,9 @@ type Forwarded struct {
 	clientIP [1][]byte // the last line of the client address field, if that is another; nil: none
 	proto    []byte
 	host     []byte
+
+	ID    []byte // the first X-Request-Id, if it is valid
+	hasID bool   // there is one
 }
 
 // note records one of the fields. ok is false if there are too many.
@@ -28,6 +32,8 @@ func (f *Forwarded) note(line *field) (ok bool) {
 		f.proto = line.value
 	case kindForwardedHost:
 		f.host = line.value
+	case kindRequestID:
+		f.noteID(line.value)
 	}
 	return true
 }

@@ -96,7 +96,7 @@ func (r *Request) readFields() reason.Code {
 			r.Upgrade = f.value
 		case kindIdempotencyKey:
 			r.idempotencyKey = r.idempotencyKey || len(f.value) > 0
-		case kindForwardedFor, kindForwardedProto, kindForwardedHost:
+		case kindForwardedFor, kindForwardedProto, kindForwardedHost, kindRequestID:
 			ok = r.Forwarded.note(&f)
 		default:
 			ok = r.noteKey(&f) && r.noteClientIP(&f) && !isDisguised(f.name)

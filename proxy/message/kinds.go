@@ -23,6 +23,7 @@ const (
 	kindRealIP
 	kindAuthorization
 	kindIdempotencyKey
+	kindRequestID
 	kindRateLimit       // RateLimit and RateLimit-Policy
 	kindLegacyRateLimit // X-RateLimit-Limit, -Remaining and -Reset
 )
@@ -60,6 +61,7 @@ var knownNames = [...][]knownName{
 	7:  {{"trailer", kindTrailer}, {"upgrade", kindUpgrade}},
 	9:  {{"forwarded", kindForwarded}, {"x-real-ip", kindRealIP}, {"ratelimit", kindRateLimit}},
 	10: {{"connection", kindConnection}, {"keep-alive", kindHopByHop}},
+	12: {{"x-request-id", kindRequestID}},
 	13: {{"authorization", kindAuthorization}},
 	14: {{"content-length", kindContentLength}},
 	15: {{ForwardedFor, kindForwardedFor}, {"idempotency-key", kindIdempotencyKey}},

@@ -26,6 +26,7 @@ func (r *Request) AppendHeader(dst []byte, s *Sender, host []byte, via *Via) []b
 	}
 	dst = r.Forwarded.append(dst, s, r.Authority)
 	dst = via.Append(dst, r.HTTP10)
+	dst = AppendID(dst, s.ID)
 	return append(dst, "\r\n"...)
 }
 
@@ -42,7 +43,7 @@ func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
 		block = rest
 		switch f.kind {
 		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
-			kindForwardedFor, kindForwardedProto, kindForwardedHost:
+			kindForwardedFor, kindForwardedProto, kindForwardedHost, kindRequestID:
 			continue
 		case kindUpgrade:
 			if r.Upgrade == nil {

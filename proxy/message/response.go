@@ -11,6 +11,7 @@ type Response struct {
 	Length  int64  // of a FixedLength body, in bytes
 	Keep    bool   // the connection can serve another request after the body
 	Upgrade []byte // the protocol that it switches to, or asks for; nil: none
+	HasID   bool   // it has an X-Request-Id, which goes on to the client
 
 	line   []byte // the status line, starting at the status code
 	fields []byte // the header's lines
@@ -64,6 +65,8 @@ func (r *Response) readFields(head bool) (ok bool) {
 			ok = isChunked(f.value)
 		case kindUpgrade:
 			r.Upgrade = f.value
+		case kindRequestID:
+			r.HasID = true
 		}
 		if !ok {
 			return false
