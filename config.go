@@ -47,6 +47,7 @@ type logConfig struct {
 	Level  string       `yaml:"level"`
 	Format string       `yaml:"format"`
 	Access proxy.Access `yaml:"access"`
+	Query  bool         `yaml:"query"` // paths in the access log have their query
 }
 
 // validate calls wrong once for each fault, with its path below log.

@@ -22,10 +22,10 @@ func TestRequestsAllocateNothing(t *testing.T) {
 	l.grant(client("192.0.2.3"), terms, full)
 	l.delete(client("192.0.2.3"), full)
 	buf := make([]byte, 0, 256)
-	for _, who := range []struct{ addr, key string }{
-		{"192.0.2.1", ""}, {"192.0.2.2", ""}, {"192.0.2.3", ""}, {"198.51.100.7", ""}, {"203.0.113.9", ""},
-		{"2001:db8::1%eth0", ""}, {"::ffff:192.0.2.1", ""},
-		{"203.0.113.9", "the key of acme"}, {"203.0.113.9", "the key of nobody"},
+	for _, who := range []struct{ addr, key, name string }{
+		{"192.0.2.1", "", "192.0.2.1"}, {"192.0.2.2", "", "192.0.2.2"}, {"192.0.2.3", "", ""}, {"198.51.100.7", "", "198.51.100.0/24"},
+		{"203.0.113.9", "", ""}, {"2001:db8::1%eth0", "", ""}, {"::ffff:192.0.2.1", "", "192.0.2.1"},
+		{"203.0.113.9", "the key of acme", "acme"}, {"203.0.113.9", "the key of nobody", ""},
 	} {
 		addr, key, now := netip.MustParseAddr(who.addr), []byte(who.key), time.Now()
 		n := testing.AllocsPerRun(1000, func() { // 10 tokens, and the rest is rejected
@@ -33,6 +33,10 @@ func TestRequestsAllocateNothing(t *testing.T) {
 		})
 		if n != 0 {
 			t.Errorf("%s with key %q: %v allocations per request, want 0", who.addr, who.key, n)
+		}
+		n = testing.AllocsPerRun(1000, func() { buf = l.Identify(addr, key).AppendName(buf[:0]) })
+		if want := who.name; n != 0 || string(buf) != want {
+			t.Errorf("%s with key %q: %v allocations for the name %q, want 0 for %q", who.addr, who.key, n, buf, want)
 		}
 		var d Decision
 		n = testing.AllocsPerRun(1000, func() {

@@ -43,6 +43,22 @@ type Client struct {
 	hash    uint64  // of the IPv4 address or IPv6 network, if the client is not registered
 }
 
+// AppendName appends the name, the range or the address by which the client is registered, or
+// nothing if it is not.
+func (c Client) AppendName(dst []byte) []byte {
+	if c.bucket == nil {
+		return dst
+	}
+	n := c.bucket.account.named.Load()
+	switch {
+	case n == nil:
+		return c.address.addr().AppendTo(dst)
+	case n.id.Name != "":
+		return append(dst, n.id.Name...)
+	}
+	return n.id.Prefix.AppendTo(dst)
+}
+
 // New returns a limiter without registered clients. The config must have passed Validate; New
 // panics if its default limit has not.
 func New(cfg Config) *Limiter {

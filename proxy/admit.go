@@ -10,6 +10,7 @@ import (
 
 // admission is what the limiter has decided, and what the client is told of it.
 type admission struct {
+	client   limiter.Client // the zero value if no client is limited
 	decision limiter.Decision
 	lease    limiter.Lease  // released by leave
 	told     bool           // decision and fields are shown to the client
@@ -20,12 +21,12 @@ type admission struct {
 // admitted request counts as in flight until leave. A client whose limit is not enforced is not
 // told of it.
 func (a *admission) admit(l *limiter.Limiter, s *settings, c *caller, r *message.Request, began time.Time) reason.Code {
-	client := l.Identify(c.addr, apiKey(r.Key))
+	a.client = l.Identify(c.addr, apiKey(r.Key))
 	if s.exempt.hold(r) {
-		a.lease = l.AdmitExempt(client, began, &a.decision)
+		a.lease = l.AdmitExempt(a.client, began, &a.decision)
 		a.told = true // fields stays empty: there is a wait to report, but no bucket
 	} else {
-		a.lease = l.Admit(client, began, &a.decision)
+		a.lease = l.Admit(a.client, began, &a.decision)
 		a.told, a.fields = !a.decision.Shadow, s.limitFields
 	}
 	if !a.decision.Allowed {

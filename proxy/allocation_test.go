@@ -83,13 +83,14 @@ func TestNoAllocations(t *testing.T) {
 // TestNoAllocationsForTheAccessLog leaves them to zerolog, which has none.
 func TestNoAllocationsForTheAccessLog(t *testing.T) {
 	for _, test := range []struct{ name, request, want string }{
-		{"GET", "GET /path?query HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 200 OK"},
+		{"GET", "GET /path?query HTTP/1.1\r\nHost: example.com\r\nUser-Agent: a browser\r\n\r\n", "HTTP/1.1 200 OK"},
+		{"POST", "POST /path HTTP/1.1\r\nHost: example.com\r\nContent-Length: 0\r\nX-Request-Id: a\r\n\r\n", "HTTP/1.1 200 OK"},
 		{"429", "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 2\r\n\r\nhi", "HTTP/1.1 429 Too Many Requests"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := testOptions(startRawBackend(t, frugal(0, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
 			o.Access, o.Log = AccessAll, zerolog.New(io.Discard)
-			if test.name == "429" {
+			if o.Limiter = limitsOf(limiter.Terms{Limit: ample}); test.name == "429" {
 				o.Limiter = limits(1, 0.0001)
 			}
 			_, address := startProxy(t, o)

@@ -28,16 +28,20 @@ func (x *exchange) attempt() reason.Code {
 	}
 	b := x.tries.backend
 	b.Begin()
-	x.tries.open = true
+	x.tries.begin(x.stream)
+	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, why := b.Connect(fresh)
-		if why != reason.None {
-			x.call.BytesSent = 0
+		conn, err := b.Connect(fresh)
+		if err != nil {
+			why := upstream.ConnectReason(err)
+			x.call.BytesSent, x.stream.Cause = 0, err
 			x.endAttempt(why)
 			return why
 		}
 		x.tries.conn = conn
-		if why = x.roundTrip(conn); why == reason.None {
+		why := x.roundTrip(conn)
+		if why == reason.None {
+			x.tries.respond()
 			return reason.None
 		}
 		x.release()
@@ -45,7 +49,8 @@ func (x *exchange) attempt() reason.Code {
 			x.endAttempt(why)
 			return why
 		}
-		b.CloseIdle() // the other idle connections are older still
+		b.CloseIdle()          // the other idle connections are older still
+		x.stream.Cause = cause // this was no failure
 	}
 }
 
@@ -95,7 +100,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	if !x.tries.open {
 		return
 	}
-	x.tries.open = false
+	x.tries.end(x.call.Response.Status, why)
 	if why != reason.Overloaded { // otherwise the backend was not asked
 		x.tries.backend.Count(x.call.Response.Status, why)
 	}

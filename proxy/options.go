@@ -18,5 +18,6 @@ type Options struct {
 	Exempt      ExemptConfig     // requests that take no token from Limiter
 	API         *API             // nil: /v1/api/ is a path like any other
 	Access      Access
+	Query       bool // the access log has the queries of targets
 	Log         zerolog.Logger
 }

@@ -89,7 +89,7 @@ func (p *Proxy) RunChecks(ctx context.Context) { p.pools.run(ctx) }
 
 // turnedAway records a connection beyond server.max_connections.
 func (p *Proxy) turnedAway(peer netip.Addr, took time.Duration, sent int) {
-	p.road.turnedAway(p.settings.Load().access, peer, took, sent)
+	p.road.turnedAway(p.settings.Load().access.which, peer, took, sent)
 }
 
 // Ready returns nil when every pool has a backend that takes requests and the proxy is not shutting

@@ -23,10 +23,10 @@ func (r *road) record(x *exchange) {
 	if shadowed != reason.None {
 		r.shadowLimited.Add(1)
 	}
-	if x.settings.access.holds(code, x.reason, shadowed) {
+	if of := x.settings.access; of.which.holds(code, x.reason, shadowed, x.tries.tried.Len() > 1) {
 		r.access.request(entry{
-			stream: s, client: x.caller.addr, id: x.id.bytes(), pool: x.pool, backend: x.tries.backend,
-			code: code, reason: x.reason, shadowed: shadowed,
+			stream: s, query: of.query, client: x.admission.client, addr: x.caller.addr, id: x.id.bytes(),
+			pool: x.pool, tries: &x.tries, waited: x.call.Waited, code: code, reason: x.reason, shadowed: shadowed,
 		})
 	}
 }
@@ -39,8 +39,8 @@ func (r *road) recordAPI(s *http1.Stream, settings *settings, client netip.Addr,
 	if why != reason.None {
 		r.count(why)
 	}
-	if settings.access.holds(code, why, reason.None) {
-		r.access.request(entry{stream: s, client: client, id: id.bytes(), code: code, reason: why})
+	if of := settings.access; of.which.holds(code, why, reason.None, false) {
+		r.access.request(entry{stream: s, query: of.query, addr: client, id: id.bytes(), code: code, reason: why})
 	}
 }
 
@@ -48,7 +48,7 @@ func (r *road) recordAPI(s *http1.Stream, settings *settings, client netip.Addr,
 func (r *road) turnedAway(which Access, peer netip.Addr, took time.Duration, sent int) {
 	r.noPool.CountUnread(reason.Overloaded.Status())
 	r.count(reason.Overloaded)
-	if code := reason.Overloaded.Status(); which.holds(code, reason.Overloaded, reason.None) {
+	if code := reason.Overloaded.Status(); which.holds(code, reason.Overloaded, reason.None, false) {
 		r.access.turnedAway(code, peer, took, sent)
 	}
 }

@@ -38,7 +38,7 @@ func (x *exchange) relayBody() reason.Code {
 		}
 		switch {
 		case err != nil:
-			return c.Break()
+			return c.Break(err)
 		case c.Ended():
 			return reason.None
 		}

@@ -24,7 +24,7 @@ type settings struct {
 	via           message.Via
 	earlyHints    bool // forward interim responses
 	api           *API
-	access        Access
+	access        accessRules
 }
 
 // newSettings returns the settings of valid options.
@@ -39,7 +39,7 @@ func newSettings(o Options, pools map[string]*upstream.Pool) *settings {
 		via:           message.NewVia(o.Server.Via),
 		earlyHints:    o.Server.EarlyHints,
 		api:           o.API,
-		access:        o.Access,
+		access:        accessRules{o.Access, o.Query},
 	}
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		s.pools = append(s.pools, pools[name])

@@ -129,7 +129,7 @@ func TestShutdownTimeout(t *testing.T) {
 		if i < 2 {
 			checkLine(t, line, map[string]any{"requests": 3., "tunnels": 0., "shutdown_timeout": "50ms"})
 		} else {
-			checkLine(t, line, map[string]any{"status": 499., "reason": "client_gone", "level": "error", "duration_ms": interval{50, 5000}})
+			checkLine(t, line, map[string]any{"status": 499., "reason": "client_gone", "level": "error", "cause": "cut at the end of server.shutdown_timeout", "duration_ms": interval{50, 5000}})
 		}
 	}
 	close(release)

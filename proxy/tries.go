@@ -1,11 +1,51 @@
 package proxy
 
-import "loadbalancer/proxy/upstream"
+import (
+	"time"
+
+	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
+)
 
 // tries are the attempts of an exchange: the backends that were tried, and the attempt under way.
 type tries struct {
 	tried   upstream.Tried
 	backend *upstream.Backend // of the last attempt
+	began   time.Time         // the last attempt
 	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
 	open    bool              // the attempt counts as in flight at the backend
+}
+
+// begin begins the attempt at the picked backend. The time is that of the request where no time has
+// passed since: reading the clock has a price.
+func (t *tries) begin(s *http1.Stream) {
+	t.open, t.began = true, s.Started
+	if t.tried.Len() > 1 || s.Request.Framing != message.NoBody {
+		t.began = time.Now()
+	}
+}
+
+// respond records the time that the backend took to respond, if the log will have the attempt.
+func (t *tries) respond() {
+	if t.tried.Len() > 1 {
+		t.tried.Last().Took = time.Since(t.began)
+	}
+}
+
+// end ends the attempt, in which the backend has sent a status or none (0).
+func (t *tries) end(status int, why reason.Code) {
+	t.open = false
+	last := t.tried.Last()
+	last.Status, last.Reason = status, why
+	if why != reason.None {
+		last.Took = time.Since(t.began)
+	}
+}
+
+// failed reports whether an attempt has failed.
+func (t *tries) failed() bool {
+	n := t.tried.Len()
+	return n > 1 || n == 1 && t.tried.Last().Reason != reason.None
 }

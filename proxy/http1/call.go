@@ -18,6 +18,7 @@ import (
 type Call struct {
 	Response  message.Response // of the header that ReadHead has read last
 	BytesSent int              // of the request, by the last attempt, without an upload's
+	Waited    time.Duration    // from the request, once it was sent, to the final header; 0 if that came first
 
 	stream    *Stream
 	conn      *wire.Conn    // between Begin and End
@@ -53,7 +54,7 @@ func (c *Call) Begin(s *Stream, conn *wire.Conn, reused bool, wait time.Duration
 	c.stream, c.conn, c.reused, c.wait = s, conn, reused, wait
 	c.watch.Begin(&s.activity.departures, &s.conn.Conn, conn)
 	c.in = inbound{conn: conn, watch: &c.watch, buf: c.in.buf}
-	c.Response, c.body, c.interims = message.Response{}, body{}, 0
+	c.Response, c.Waited, c.body, c.interims = message.Response{}, 0, body{}, 0
 }
 
 // Send sends the request, whose header b is from the stream's Buffer. A small body goes out
@@ -77,6 +78,7 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 	c.attempted = true
 	n, err := c.conn.Write(s.out)
 	if c.BytesSent = n; err != nil {
+		s.Cause = unsent(err, s.limits.BodyTimeout)
 		return reason.BackendReset
 	}
 	if s.body.framing != message.NoBody && !small {
@@ -99,7 +101,7 @@ func (c *Call) appendSmallBody() reason.Code {
 		return why
 	}
 	if waited && c.reused && !c.conn.Quiet() { // it ended while the body came
-		c.BytesSent = 0
+		c.BytesSent, s.Cause = 0, errClosedEarly
 		return reason.BackendReset
 	}
 	s.out = append(s.out, s.small...)
@@ -166,15 +168,18 @@ func (c *Call) reusable() bool {
 
 // Failure returns the reason why the response's header did not come, or nothing of its body.
 func (c *Call) Failure(err error) reason.Code {
+	cause := c.cause(err)
 	c.Response.Status = 0
 	if c.watch.Gone.Load() {
 		return reason.ClientGone
 	}
 	if c.upload.started {
-		if why := c.upload.failure(); why != reason.None {
+		if why, cause := c.upload.failure(); why != reason.None {
+			c.stream.Cause = cause
 			return why // the request was cut short, and the wait with it
 		}
 	}
+	c.stream.Cause = cause
 	switch {
 	case errors.Is(err, errResponseHeader), errors.Is(err, errResponseSize):
 		return reason.BadResponse
@@ -186,9 +191,17 @@ func (c *Call) Failure(err error) reason.Code {
 	return reason.BackendReset
 }
 
-// Break ends a response that has failed in the middle of its body, and returns the reason. The
-// client's connection is reset where its end would look like the end of the body.
-func (c *Call) Break() reason.Code {
+// cause puts into words why the response, or the rest of it, did not come.
+func (c *Call) cause(err error) error {
+	if c.Response.Status >= 200 {
+		return broken(err, c.stream.limits.BodyTimeout)
+	}
+	return unanswered(err, c.wait, c.in.arrived)
+}
+
+// Break ends a response that has failed in the middle of its body with err, and returns the reason.
+// The client's connection is reset where its end would look like the end of the body.
+func (c *Call) Break(err error) reason.Code {
 	s := c.stream
 	s.closeIf(true)
 	if c.watch.Gone.Load() {
@@ -197,8 +210,10 @@ func (c *Call) Break() reason.Code {
 	if c.body.framing == message.UntilClose || s.Request.HTTP10 {
 		s.conn.abort()
 	}
-	if why := c.upload.failure(); why != reason.None && why != reason.BackendReset {
+	if why, cause := c.upload.failure(); why != reason.None && why != reason.BackendReset {
+		s.Cause = cause
 		return why // the request was cut short, and the response with it
 	}
+	s.Cause = c.cause(err)
 	return reason.BackendAborted
 }

@@ -180,7 +180,7 @@ func relay(s *Stream, c *Call) reason.Code {
 		}
 		switch {
 		case err != nil:
-			return c.Break()
+			return c.Break(err)
 		case c.Ended():
 			return reason.None
 		}

@@ -40,6 +40,7 @@ func (s *Stream) readSmallBody() reason.Code {
 	for b := &s.body; !b.ended; {
 		var err error
 		if s.small, err = b.next(s.small); err != nil {
+			s.Cause = unread(err, b.timeout)
 			return bodyReason(err)
 		}
 	}
@@ -82,6 +83,7 @@ func (s *Stream) ReadBody(most int) (content []byte, why reason.Code) {
 	for !b.ended {
 		var err error
 		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
+			s.Cause = unread(err, b.timeout)
 			return nil, bodyReason(err)
 		}
 		if len(content) > most {

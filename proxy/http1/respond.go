@@ -126,6 +126,7 @@ func (s *Stream) write(b []byte) reason.Code {
 	n, err := s.conn.Deliver(time.Now(), b, s.limits.BodyTimeout)
 	s.Sent += int64(n)
 	if err != nil {
+		s.Cause = untaken(err, s.limits.BodyTimeout)
 		s.conn.abort() // it may only have paused: a truncated response must not look complete
 		return reason.ClientGone
 	}

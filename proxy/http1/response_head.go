@@ -1,7 +1,7 @@
 package http1
 
 import (
-	"errors"
+	"time"
 
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
@@ -10,8 +10,6 @@ import (
 
 // maxInterims is the most interim responses to one request.
 const maxInterims = 64
-
-var errResponseSize = errors.New("the response header is larger than 16 KiB")
 
 // ReadHead reads the next header of the response: that of an interim response (RFC 9110, section
 // 15.2), as Interim says, or that of the final one.
@@ -43,8 +41,14 @@ func (c *Call) checkHead() reason.Code {
 	} else if c.Response.Status >= 200 || c.stream.Request.Allows(c.Response.Upgrade) {
 		if c.upload.started {
 			c.headerCame()
+		} else {
+			c.Waited = time.Since(c.sentAt)
 		}
 		return reason.None
+	}
+	c.stream.Cause = errInterims
+	if c.Response.Status == message.SwitchingProtocols {
+		c.stream.Cause = errSwitch
 	}
 	c.Response.Status = 0
 	return reason.BadResponse

@@ -21,6 +21,7 @@ type Stream struct {
 	Finished time.Time       // when the client had its answer, once End was called
 	Status   int             // of the response that has begun, or 0
 	Sent     int64           // bytes written to the client
+	Cause    error           // what went wrong last, where the reason does not say it all, or nil
 
 	activity   *activity
 	conn       *clientConn

@@ -51,6 +51,7 @@ func (s *Stream) Tunnel(c *Call, idle time.Duration) reason.Code {
 	s.received += t.up
 	s.Sent += t.down
 	if errors.Is(err, errIdle) {
+		s.Cause = err
 		return reason.TunnelTimeout
 	}
 	if err != nil {

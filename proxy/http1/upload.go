@@ -27,6 +27,7 @@ type upload struct {
 	finished bool // result and endedAt are valid
 	endedAt  time.Time
 	result   reason.Code // reason.None: the whole body was sent
+	cause    error       // of result
 	wasReset bool        // a write has met the backend's RST
 }
 
@@ -37,7 +38,7 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 		return why
 	}
 	u := &c.upload
-	u.started, u.header, u.watched, u.finished, u.result, u.wasReset = true, false, false, false, reason.None, false
+	u.started, u.header, u.watched, u.finished, u.result, u.cause, u.wasReset = true, false, false, false, reason.None, nil, false
 	if u.replay.rewind(); !repeatable {
 		u.replay.lose()
 	}
@@ -49,11 +50,11 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 // runUpload sends the body, and then bounds the wait for the response. It uses no field of the call
 // that the other goroutine changes while it runs.
 func (c *Call) runUpload(conn *wire.Conn) {
-	why := c.sendBody(conn)
+	why, cause := c.sendBody(conn)
 	u := &c.upload
 	u.mu.Lock()
 	// Before the deadline wakes the reader of the response, which asks for the result.
-	u.finished, u.result = true, why
+	u.finished, u.result, u.cause = true, why, cause
 	switch {
 	case u.header && (why == reason.ResponseTimeout || why == reason.RequestTimeout):
 		// A backend that has answered need not read on, nor its client send more.
@@ -76,7 +77,7 @@ func (c *Call) runUpload(conn *wire.Conn) {
 
 // sendBody copies the body from the client to the backend. A panic becomes an error: in this
 // goroutine it would end the process.
-func (c *Call) sendBody(conn *wire.Conn) (why reason.Code) {
+func (c *Call) sendBody(conn *wire.Conn) (why reason.Code, cause error) {
 	s := c.stream
 	defer s.activity.rescue(&why)
 	in, u := &s.body, &c.upload
@@ -85,10 +86,10 @@ func (c *Call) sendBody(conn *wire.Conn) (why reason.Code) {
 	for total, ended := int64(0), false; !ended; {
 		b, err := u.replay.next(in, scratch[:0:streamBufferSize-chunkOverhead])
 		if err != nil {
-			return bodyReason(err)
+			return bodyReason(err), unread(err, s.limits.BodyTimeout)
 		}
 		if total += int64(len(b)); s.limits.MaxBody > 0 && total > s.limits.MaxBody {
-			return reason.BodyTooLarge
+			return reason.BodyTooLarge, nil
 		}
 		if ended = u.replay.ended(in); in.framing == message.Chunked {
 			b = s.frame(scratch[:len(b)], ended)
@@ -97,14 +98,15 @@ func (c *Call) sendBody(conn *wire.Conn) (why reason.Code) {
 			u.bodyTaken()
 		}
 		if _, err := conn.Deliver(time.Now(), b, s.limits.BodyTimeout); err != nil {
+			cause := unsent(err, s.limits.BodyTimeout)
 			if wire.TimedOut(err) {
-				return reason.ResponseTimeout // it has stopped reading
+				return reason.ResponseTimeout, cause // it has stopped reading
 			}
 			c.upload.noteReset(err)
-			return reason.BackendReset // it may have answered early: the response tells
+			return reason.BackendReset, cause // it may have answered early: the response tells
 		}
 	}
-	return reason.None
+	return reason.None, nil
 }
 
 // frame puts data of the request's body into a chunk, and the last chunk and the trailers behind it
@@ -141,6 +143,7 @@ func (c *Call) headerCame() {
 	defer u.mu.Unlock()
 	u.header = true
 	if u.finished {
+		c.Waited = time.Since(u.endedAt)
 		u.replay.lose() // the request will not be sent again
 	}
 	c.conn.ForgetRead()
@@ -156,10 +159,10 @@ func (u *upload) noteReset(err error) {
 }
 
 // failure returns why the body could not be sent, as far as is known.
-func (u *upload) failure() reason.Code {
+func (u *upload) failure() (reason.Code, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.result
+	return u.result, u.cause
 }
 
 // bodyTaken records that the client's connection is at the start of the next request. It is called

@@ -47,4 +47,29 @@ func (r *Request) Path() []byte {
 	return path
 }
 
+// maxUserAgent bounds what UserAgent returns, in bytes.
+const maxUserAgent = 256
+
+var userAgent = []byte("user-agent:")
+
+// UserAgent returns the value of the first User-Agent, cut to 256 bytes, or nil. It searches the
+// header, which need not have passed the guard.
+func (r *Request) UserAgent() []byte {
+	for block := r.Header; len(block) > 0; {
+		end := indexNewline(block)
+		if end < 0 {
+			break
+		}
+		line := block[:end]
+		block = block[end+1:]
+		if len(line) > len(userAgent) && line[len(userAgent)-1] == ':' && bytes.EqualFold(line[:len(userAgent)], userAgent) {
+			value := trimSpace(bytes.TrimSuffix(line[len(userAgent):], carriageReturn))
+			return value[:min(len(value), maxUserAgent)]
+		}
+	}
+	return nil
+}
+
+var carriageReturn = []byte("\r")
+
 var questionMark = []byte("?")

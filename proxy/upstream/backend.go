@@ -54,9 +54,8 @@ func (b *Backend) End() { b.inFlight.Add(-1) }
 
 // Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
 // always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
-// until it calls Release or Discard. Without a connection, the code is Overloaded (the backend was
-// not asked, because it has as many connections as it may have), ConnectTimeout or ConnectFailed.
-func (b *Backend) Connect(fresh bool) (*Conn, reason.Code) { return b.conns.take(fresh) }
+// until it calls Release or Discard. ConnectReason tells what an error means.
+func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh) }
 
 // CloseIdle closes the idle connections. Those in use stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }

@@ -57,21 +57,24 @@ func (s *conns) retire() {
 }
 
 // take is Backend.Connect.
-func (s *conns) take(fresh bool) (*Conn, reason.Code) {
+func (s *conns) take(fresh bool) (*Conn, error) {
 	for {
 		pooled, err := s.client.AcquireConn(0, false)
 		if err != nil {
-			return nil, connectReason(err)
+			if errors.Is(err, fasthttp.ErrNoFreeConns) {
+				err = errConnections
+			}
+			return nil, err
 		}
 		c := pooled.Conn().(*Conn)
 		if c.release == nil { // newly dialed
 			// fasthttp's handle of the connection has a type without a name, so closures keep it.
 			c.release = func() { s.client.ReleaseConn(pooled) }
 			c.discard = func() { s.client.CloseConn(pooled) }
-			return c, reason.None
+			return c, nil
 		}
 		if !fresh && c.Quiet() {
-			return c, reason.None
+			return c, nil
 		}
 		c.Discard()
 	}
@@ -80,10 +83,13 @@ func (s *conns) take(fresh bool) (*Conn, reason.Code) {
 // closeIdle is Backend.CloseIdle.
 func (s *conns) closeIdle() { s.client.CloseIdleConnections() }
 
-// connectReason returns the reason for a failed connect.
-func connectReason(err error) reason.Code {
+var errConnections = errors.New("the backend has as many connections as its max_connections allows")
+
+// ConnectReason returns the reason for an error of Backend.Connect: Overloaded (the backend was not
+// asked, because it has as many connections as it may have), ConnectTimeout or ConnectFailed.
+func ConnectReason(err error) reason.Code {
 	switch {
-	case errors.Is(err, fasthttp.ErrNoFreeConns):
+	case errors.Is(err, errConnections):
 		return reason.Overloaded
 	case wire.TimedOut(err):
 		return reason.ConnectTimeout

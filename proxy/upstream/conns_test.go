@@ -35,9 +35,9 @@ func TestRedialIsFresh(t *testing.T) {
 		t.Fatal("an idle connection was not used, or does not count as reused")
 	}
 	again.Release()
-	fresh, why := b.Connect(true)
-	if why != reason.None || fresh == first {
-		t.Errorf("got the idle connection, or reason %d", why)
+	fresh, err := b.Connect(true)
+	if err != nil || fresh == first {
+		t.Errorf("got the idle connection, or %v", err)
 	}
 	fresh.Discard()
 	if n := b.conns.client.ConnsCount(); n != 0 {
@@ -49,13 +49,13 @@ func TestConnectionsAreBounded(t *testing.T) {
 	p := newServedPool(t, func(c *PoolConfig) { c.Backends[0].MaxConnections = 1 })
 	b := p.Pick(0, time.Now(), &Tried{})
 	first, _ := b.Connect(false)
-	if _, why := b.Connect(false); why != reason.Overloaded {
-		t.Errorf("a second connection: got reason %d, want %d", why, reason.Overloaded)
+	if _, err := b.Connect(false); ConnectReason(err) != reason.Overloaded {
+		t.Errorf("a second connection: got %v, want %s", err, reason.Overloaded)
 	}
 	first.Discard()
-	second, why := b.Connect(false)
-	if why != reason.None {
-		t.Fatalf("once the first is closed: got reason %d", why)
+	second, err := b.Connect(false)
+	if err != nil {
+		t.Fatalf("once the first is closed: got %v", err)
 	}
 	second.Release()
 	p.Mark(b, Down, true)

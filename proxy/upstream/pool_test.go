@@ -169,7 +169,7 @@ func TestApplyUnderLoad(t *testing.T) {
 				}
 				backend := p.Pick(0, time.Now(), &Tried{})
 				backend.Begin()
-				if conn, why := backend.Connect(false); why == reason.None {
+				if conn, err := backend.Connect(false); err == nil {
 					conn.Release()
 				}
 				backend.End()

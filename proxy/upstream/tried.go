@@ -1,25 +1,53 @@
 package upstream
 
-import "slices"
+import (
+	"time"
 
-// maxAttempts is the most attempts of one request, and so the most backends in a Tried.
+	"loadbalancer/proxy/reason"
+)
+
+// maxAttempts is the most attempts of one request, and so the most that Tried holds.
 const maxAttempts = 16
 
-// Tried holds the backends that a request has tried. The zero value is empty. It is not safe for
-// concurrent use.
+// Attempt is one attempt of a request, at one backend.
+type Attempt struct {
+	Backend *Backend
+	Reason  reason.Code   // why it failed; reason.None: it has not
+	Status  int           // of the backend's response, or 0
+	Took    time.Duration // to the failure or, behind a failed attempt, to the response's header
+}
+
+// Tried holds the attempts of a request, each at another backend. The zero value is empty. It is not
+// safe for concurrent use.
 type Tried struct {
-	backends [maxAttempts]*Backend
+	attempts [maxAttempts]Attempt
 	n        int
 }
 
-// Len returns the number of backends, which is that of the attempts.
+// Len returns the number of attempts.
 func (t *Tried) Len() int { return t.n }
 
+// Attempts returns the attempts in order. They are the caller's to change.
+func (t *Tried) Attempts() []Attempt { return t.attempts[:t.n] }
+
+// Last returns the last attempt, or nil if there is none.
+func (t *Tried) Last() *Attempt {
+	if t.n == 0 {
+		return nil
+	}
+	return &t.attempts[t.n-1]
+}
+
 func (t *Tried) add(b *Backend) {
-	t.backends[t.n] = b
+	t.attempts[t.n].Backend = b
 	t.n++
 }
 
 func (t *Tried) has(b *Backend) bool {
-	return slices.Contains(t.backends[:t.n], b)
+	for i := range t.attempts[:t.n] {
+		if t.attempts[i].Backend == b {
+			return true
+		}
+	}
+	return false
 }
