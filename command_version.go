@@ -33,6 +33,7 @@ func currentBuild() build {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		b = b.completed(info)
 	}
+	b.version = cmp.Or(b.version, "(devel)")
 	return b
 }
 
@@ -51,6 +52,6 @@ func (b build) completed(info *debug.BuildInfo) build {
 
 // String is what lb version prints.
 func (b build) String() string {
-	return fmt.Sprintf("lb %s, commit %s, %s, %s %s/%s", cmp.Or(b.version, "(devel)"), cmp.Or(b.commit, "unknown"),
+	return fmt.Sprintf("lb %s, commit %s, %s, %s %s/%s", b.version, cmp.Or(b.commit, "unknown"),
 		cmp.Or(b.date, "date unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

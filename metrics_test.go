@@ -74,7 +74,8 @@ func TestMetricsPassTheLinter(t *testing.T) {
 		`lb_request_duration_seconds_count\{pool="main"\}`, `lb_retries_total\{pool="main"\}`, `lb_limited_total`,
 		`lb_shadow_limited_total`, `lb_errors_total\{reason="limited"\}`, `lb_backend_requests_total\{pool="main",.*\}`,
 		`lb_backend_up\{pool="upgrades",.*\}`, `lb_backend_in_flight\{pool="upgrades",.*\}`,
-		`lb_connections`, `lb_tunnels`, `lb_clients`,
+		`lb_connections`, `lb_tunnels`, `lb_clients`, `lb_backend_errors_total\{pool="main",backend=".*",reason="backend_reset"\}`,
+		`lb_backend_duration_seconds_count\{pool="main",.*\}`, `lb_store_up`, `lb_build_info\{version=".+"\}`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + series + ` [1-9]`).MatchString(text) {
 			t.Errorf("nothing was counted in %s", series)
@@ -128,7 +129,7 @@ func TestMetricsHaveMetadata(t *testing.T) {
 	}
 	counters := map[string]bool{"go_cgo_calls_count": true, "go_gc_forced_count": true}
 	kinds := map[string]string{
-		"lb_request_duration_seconds": "HISTOGRAM", "go_sched_latencies_seconds": "HISTOGRAM",
+		"lb_request_duration_seconds": "HISTOGRAM", "lb_backend_duration_seconds": "HISTOGRAM", "go_sched_latencies_seconds": "HISTOGRAM",
 		"go_gc_pauses_seconds": "HISTOGRAM", "go_gc_duration_seconds": "SUMMARY",
 	}
 	for name, f := range families {

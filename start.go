@@ -26,7 +26,10 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 		return unlessEnded(ctx, err)
 	}
 	defer p.close()
-	m := management.New(p.api, p.balancer, p.limits, r.management(), lines.Dropped, log)
+	m := management.New(management.Parts{
+		API: p.api, Balancer: p.balancer, Limits: p.limits, Clients: p.service, Reload: r.management(),
+		LogDropped: lines.Dropped, Version: currentBuild().version, Log: log,
+	})
 
 	group, ctx := errgroup.WithContext(ctx)
 	run := func(ctx context.Context, f func(context.Context)) {

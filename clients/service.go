@@ -30,6 +30,7 @@ const keysNotRead = "clients with an API key are registered, but limiter.api_key
 type Service struct {
 	controller *controller
 	store      storage
+	up         up
 }
 
 // Open opens the store of cfg, which must be valid, and loads every client into lim. It tries to

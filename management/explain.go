@@ -27,7 +27,7 @@ func (m *Server) explain(_ context.Context, ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	answer, err := m.balancer.Explain(q)
+	answer, err := m.Balancer.Explain(q)
 	if err != nil {
 		return &rest.Fault{Code: rest.Invalid, Message: err.Error()}
 	}

@@ -14,9 +14,9 @@ const profilesPath = "/debug/pprof/{name:*}"
 // that there is no access without one, not even from this machine.
 func (m *Server) profiles(ctx *fasthttp.RequestCtx) {
 	switch {
-	case len(m.api.access.rules.Load().tokens) == 0:
+	case len(m.API.access.rules.Load().tokens) == 0:
 		rest.WriteProblem(ctx, fasthttp.StatusForbidden, "", "profiles need a token: set management.token")
-	case m.api.access.allows(ctx):
+	case m.API.access.allows(ctx):
 		pprofhandler.PprofHandler(ctx)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/clients"
 	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
@@ -21,24 +22,30 @@ import (
 // Server answers the management listener: the API, the metrics and the state of health. It is safe
 // for concurrent use.
 type Server struct {
-	router     *router.Router // what is not the API
-	api        *API
-	balancer   *proxy.Proxy
-	limits     *limiter.Limiter
-	reload     Reload
-	logDropped func() uint64 // log lines not written
-	log        zerolog.Logger
+	router *router.Router // what is not the API
+	Parts
 }
 
-// New returns a server that reports on the balancer and the limits. logDropped returns how many log
-// lines were not written.
-func New(api *API, balancer *proxy.Proxy, limits *limiter.Limiter, reload Reload, logDropped func() uint64, log zerolog.Logger) *Server {
-	m := &Server{newRouter(log), api, balancer, limits, reload, logDropped, log}
+// Parts are what a Server serves and reports on.
+type Parts struct {
+	API        *API
+	Balancer   *proxy.Proxy
+	Limits     *limiter.Limiter
+	Clients    *clients.Service // nil: there is no store
+	Reload     Reload
+	LogDropped func() uint64 // log lines not written
+	Version    string        // of the binary
+	Log        zerolog.Logger
+}
+
+// New returns a server of the parts.
+func New(p Parts) *Server {
+	m := &Server{newRouter(p.Log), p}
 	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	m.router.GET("/readyz", m.readyz)
-	m.router.GET("/metrics", api.page(m.metrics))
-	api.router.POST(explainPath, rest.Handler(log, m.explain))
-	m.router.GET(profilesPath, api.page(m.profiles))
+	m.router.GET("/metrics", p.API.page(m.metrics))
+	p.API.router.POST(explainPath, rest.Handler(p.Log, m.explain))
+	m.router.GET(profilesPath, p.API.page(m.profiles))
 	return m
 }
 
@@ -47,7 +54,7 @@ func (m *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer drainBody(ctx)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
-		m.api.serve(ctx)
+		m.API.serve(ctx)
 		return
 	}
 	route(ctx, m.router)
@@ -65,27 +72,42 @@ func drainBody(ctx *fasthttp.RequestCtx) {
 }
 
 func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
-	if err := m.balancer.Ready(); err != nil {
+	if err := m.Balancer.Ready(); err != nil {
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		ctx.SetBodyString("not ready: " + err.Error() + "\n")
 		return
 	}
-	ctx.SetBodyString("ready\n" + m.reload.Last().warning())
+	ctx.SetBodyString("ready\n" + m.Reload.Last().warning())
 }
 
 func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	w := ctx.Response.BodyWriter()
-	m.balancer.WriteMetrics(w)
-	metrics.Single(w, "lb_tracked_clients", "gauge", "Unregistered clients with a bucket.", m.limits.Tracked())
-	metrics.Single(w, "lb_overflow_requests_total", "counter", "Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.", m.limits.Overflowed())
-	metrics.Single(w, "lb_clients", "gauge", "Registered clients.", m.limits.Registered())
+	m.Balancer.WriteMetrics(w)
+	metrics.Single(w, "lb_tracked_clients", "gauge", "Unregistered clients with a bucket.", m.Limits.Tracked())
+	metrics.Single(w, "lb_overflow_requests_total", "counter", "Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.", m.Limits.Overflowed())
+	metrics.Single(w, "lb_clients", "gauge", "Registered clients.", m.Limits.Registered())
+	m.writeStore(ctx, w)
 	metrics.Family(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
-	m.api.codes.Write(w, "lb_api_requests_total", "")
-	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.api.access.denied.Load())
-	metrics.Single(w, "lb_log_dropped_total", "counter", "Log lines dropped because their reader was too slow, or because they could not be written.", m.logDropped())
-	m.reload.Last().write(w)
+	m.API.codes.Write(w, "lb_api_requests_total", "")
+	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.API.access.denied.Load())
+	metrics.Single(w, "lb_log_dropped_total", "counter", "Log lines dropped because their reader was too slow, or because they could not be written.", m.LogDropped())
+	m.Reload.Last().write(w)
+	metrics.Family(w, "lb_build_info", "gauge", "1, with the version of the binary.")
+	_, _ = w.Write(metrics.AppendSample(nil, "lb_build_info", metrics.Label("version", m.Version), 1))
 	metrics.WriteRuntime(w)
+}
+
+// writeStore writes whether the store of the clients answers, where there is one.
+func (m *Server) writeStore(ctx context.Context, w io.Writer) {
+	if m.Clients == nil {
+		return
+	}
+	up := 0
+	if m.Clients.Up(ctx) {
+		up = 1
+	}
+	metrics.Single(w, "lb_store_up", "gauge", "1 if the store of the clients answers.", up)
 }
 
 // timeout bounds a request and an idle connection of the management side.

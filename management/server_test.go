@@ -55,12 +55,12 @@ func TestManagementSurvivesAFault(t *testing.T) {
 	log := &strings.Builder{} // read once the request that writes it is answered
 	config := Config{Listen: anyPort(t)}
 	api := NewAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, Reload{}, nil, zerolog.New(log))
-	m := New(api, nil, limits, Reload{}, nil, zerolog.New(log))
+	m := New(Parts{API: api, Limits: limits, Clients: service, Log: zerolog.New(log)})
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")
 	})
-	ln, err := config.Open(m.log)
+	ln, err := config.Open(m.Log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 func TestManagementEndsBeforeItHasBegun(t *testing.T) {
 	for range 50 {
 		m := &Server{}
-		ln, err := Config{Listen: anyPort(t)}.Open(m.log)
+		ln, err := Config{Listen: anyPort(t)}.Open(m.Log)
 		if err != nil {
 			t.Fatal(err)
 		}

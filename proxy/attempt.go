@@ -101,8 +101,6 @@ func (x *exchange) endAttempt(why reason.Code) {
 		return
 	}
 	x.tries.end(x.call.Response.Status, why)
-	if why != reason.Overloaded { // otherwise the backend was not asked
-		x.tries.backend.Count(x.call.Response.Status, why)
-	}
+	x.tries.backend.Count(x.call.Response.Status, why, x.call.Waited)
 	x.tries.backend.End()
 }

@@ -1,8 +1,8 @@
 package metrics
 
 import (
-	"fmt"
 	"io"
+	"strconv"
 	"sync/atomic"
 )
 
@@ -28,11 +28,24 @@ func (c *Codes) Each(f func(status int, n uint64)) {
 
 // Write writes one line for each status that was counted. labels go before the label code, and may
 // be empty.
-func (c *Codes) Write(w io.Writer, name, labels string) {
-	if labels != "" {
-		labels += ","
+func (c *Codes) Write(w io.Writer, name, labels string) { _, _ = w.Write(c.Append(nil, name, labels)) }
+
+// Append is Write to a buffer.
+func (c *Codes) Append(dst []byte, name, labels string) []byte {
+	for i := range c.counts {
+		n := c.counts[i].Load()
+		if n == 0 {
+			continue
+		}
+		dst = appendSeries(dst, name, "", labels)
+		if labels != "" {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `code="`...)
+		dst = strconv.AppendInt(dst, int64(i+100), 10)
+		dst = append(dst, `"} `...)
+		dst = strconv.AppendUint(dst, n, 10)
+		dst = append(dst, '\n')
 	}
-	c.Each(func(status int, n uint64) {
-		fmt.Fprintf(w, "%s{%scode=\"%d\"} %d\n", name, labels, status, n)
-	})
+	return dst
 }

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"fmt"
 	"io"
 	"strconv"
 	"sync/atomic"
@@ -33,17 +32,38 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.nanos.Add(int64(d))
 }
 
+// upTo are the labels of the buckets, with their upper bounds in seconds.
+var upTo = func() (labels [len(bounds) + 1]string) {
+	for i, bound := range bounds {
+		labels[i] = `le="` + strconv.FormatFloat(bound.Seconds(), 'g', -1, 64) + `"`
+	}
+	labels[len(bounds)] = `le="+Inf"`
+	return labels
+}()
+
 // Write writes the lines of the histogram, in seconds.
 func (h *Histogram) Write(w io.Writer, name, labels string) {
+	_, _ = w.Write(h.Append(nil, name, labels))
+}
+
+// Append is Write to a buffer.
+func (h *Histogram) Append(dst []byte, name, labels string) []byte {
 	var total uint64
 	for i := range h.buckets {
 		total += h.buckets[i].Load()
-		le := "+Inf"
-		if i < len(bounds) {
-			le = strconv.FormatFloat(bounds[i].Seconds(), 'g', -1, 64)
-		}
-		fmt.Fprintf(w, "%s_bucket{%s,le=%q} %d\n", name, labels, le, total)
+		dst = appendSeries(dst, name, "_bucket", labels)
+		dst = append(dst, ',')
+		dst = append(dst, upTo[i]...)
+		dst = append(dst, "} "...)
+		dst = strconv.AppendUint(dst, total, 10)
+		dst = append(dst, '\n')
 	}
-	fmt.Fprintf(w, "%s_sum{%s} %g\n", name, labels, time.Duration(h.nanos.Load()).Seconds())
-	fmt.Fprintf(w, "%s_count{%s} %d\n", name, labels, total)
+	dst = appendSeries(dst, name, "_sum", labels)
+	dst = append(dst, "} "...)
+	dst = strconv.AppendFloat(dst, time.Duration(h.nanos.Load()).Seconds(), 'g', -1, 64)
+	dst = append(dst, '\n')
+	dst = appendSeries(dst, name, "_count", labels)
+	dst = append(dst, "} "...)
+	dst = strconv.AppendUint(dst, total, 10)
+	return append(dst, '\n')
 }

@@ -4,12 +4,13 @@
 //
 // The package has counters by status code, histograms of durations, and the metrics of the Go
 // runtime. It knows nothing of what is counted: callers keep other values in atomics and write them
-// with Family.
+// with Family and AppendSample.
 package metrics
 
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -23,6 +24,23 @@ func Family(w io.Writer, name, kind, help string) {
 func Single[N int | int64 | uint64](w io.Writer, name, kind, help string, value N) {
 	Family(w, name, kind, help)
 	fmt.Fprintf(w, "%s %d\n", name, value)
+}
+
+// AppendSample appends the line of a sample. A process may have tens of thousands, so they are not
+// written with fmt.
+func AppendSample(dst []byte, name, labels string, value uint64) []byte {
+	dst = appendSeries(dst, name, "", labels)
+	dst = append(dst, "} "...)
+	dst = strconv.AppendUint(dst, value, 10)
+	return append(dst, '\n')
+}
+
+// appendSeries appends the series of a sample, up to where its labels end.
+func appendSeries(dst []byte, name, suffix, labels string) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, suffix...)
+	dst = append(dst, '{')
+	return append(dst, labels...)
 }
 
 // Label returns a label of the text format. The value may be any string.

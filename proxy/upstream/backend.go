@@ -16,6 +16,7 @@ type Backend struct {
 	weight    int    // guarded by the pool's marking
 	hash      uint64 // for balance.IPHash
 	hostField []byte
+	labels    string // in metrics
 
 	conns conns
 	state atomic.Uint32 // a State; see Pool.Mark
@@ -23,10 +24,13 @@ type Backend struct {
 	_        [64]byte // the fields below change with every request
 	inFlight atomic.Int64
 	codes    metrics.Codes
+	errors   [reason.Count]atomic.Uint64 // attempts that failed
+	duration metrics.Histogram           // from the request, once it was sent, to the response's header
 }
 
-func newBackend(url URL) *Backend {
-	b := &Backend{url: url, hash: balance.StringKey(url.text), hostField: []byte(url.host)}
+// newBackend returns a backend. labels are those of its pool in metrics.
+func newBackend(url URL, labels string) *Backend {
+	b := &Backend{url: url, labels: labels + "," + metrics.Label("backend", url.address), hash: balance.StringKey(url.text), hostField: []byte(url.host)}
 	b.conns.init(url)
 	return b
 }
@@ -61,10 +65,30 @@ func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
 
 // Count counts an attempt by the status that the backend sent or, if it sent none (0), by the
-// status of the failure.
-func (b *Backend) Count(status int, why reason.Code) {
+// status of the failure. waited is the time from the request, once it was sent, to the response's
+// header, or 0.
+func (b *Backend) Count(status int, why reason.Code, waited time.Duration) {
+	if ofBackend(why) {
+		b.errors[why].Add(1)
+	}
+	if waited > 0 {
+		b.duration.Observe(waited)
+	}
 	if status == 0 {
 		status = why.Status()
 	}
-	b.codes.Add(status)
+	if why != reason.Overloaded { // otherwise the backend was not asked
+		b.codes.Add(status)
+	}
+}
+
+// ofBackend reports whether an attempt with this reason has failed because of the backend, and not
+// because of the client or the balancer.
+func ofBackend(why reason.Code) bool {
+	switch why {
+	case reason.Overloaded, reason.ConnectFailed, reason.ConnectTimeout, reason.ResponseTimeout,
+		reason.BadResponse, reason.BackendReset, reason.BackendAborted:
+		return true
+	}
+	return false
 }

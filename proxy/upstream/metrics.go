@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/metrics"
+	"loadbalancer/proxy/reason"
 )
 
 // Requests counts the requests of one pool, or those that reached none. It is safe for concurrent
@@ -62,28 +63,54 @@ func WriteRequests(w io.Writer, none *Requests, pools []*Pool) {
 
 // WriteBackends writes the metrics of the pools' backends in the Prometheus text format.
 func WriteBackends(w io.Writer, pools []*Pool) {
+	backends := backendSamples{w: w, pools: pools}
 	metrics.Family(w, "lb_backend_requests_total", "counter", "Attempts by backend and resulting status.")
-	eachBackend(pools, func(b *Backend, labels string) {
-		b.codes.Write(w, "lb_backend_requests_total", labels)
+	backends.each(func(b *Backend, dst []byte) []byte {
+		return b.codes.Append(dst, "lb_backend_requests_total", b.labels)
+	})
+	metrics.Family(w, "lb_backend_errors_total", "counter", "Attempts that failed because of the backend, by reason.")
+	backends.each((*Backend).appendErrors)
+	metrics.Family(w, "lb_backend_duration_seconds", "histogram", "From the request, once it was sent, to the header of the backend's response.")
+	backends.each(func(b *Backend, dst []byte) []byte {
+		return b.duration.Append(dst, "lb_backend_duration_seconds", b.labels)
 	})
 	metrics.Family(w, "lb_backend_up", "gauge", "1 if the backend takes requests.")
-	eachBackend(pools, func(b *Backend, labels string) {
-		up := 0
+	backends.each(func(b *Backend, dst []byte) []byte {
+		up := uint64(0)
 		if b.takesRequests() {
 			up = 1
 		}
-		fmt.Fprintf(w, "lb_backend_up{%s} %d\n", labels, up)
+		return metrics.AppendSample(dst, "lb_backend_up", b.labels, up)
 	})
 	metrics.Family(w, "lb_backend_in_flight", "gauge", "Requests in flight at the backend.")
-	eachBackend(pools, func(b *Backend, labels string) {
-		fmt.Fprintf(w, "lb_backend_in_flight{%s} %d\n", labels, b.inFlight.Load())
+	backends.each(func(b *Backend, dst []byte) []byte {
+		return metrics.AppendSample(dst, "lb_backend_in_flight", b.labels, uint64(max(0, b.inFlight.Load())))
 	})
 }
 
-func eachBackend(pools []*Pool, f func(b *Backend, labels string)) {
-	for _, p := range pools {
+// appendErrors appends a sample for each reason that was counted.
+func (b *Backend) appendErrors(dst []byte) []byte {
+	for why := range b.errors {
+		if n := b.errors[why].Load(); n > 0 {
+			dst = metrics.AppendSample(dst, "lb_backend_errors_total", b.labels+","+metrics.Label("reason", reason.Code(why).String()), n)
+		}
+	}
+	return dst
+}
+
+// backendSamples writes samples of backends, with one write for each backend.
+type backendSamples struct {
+	w     io.Writer
+	pools []*Pool
+	buf   []byte // for the next one
+}
+
+// each writes what samples appends for each backend.
+func (s *backendSamples) each(samples func(b *Backend, dst []byte) []byte) {
+	for _, p := range s.pools {
 		for _, b := range p.all() {
-			f(b, p.requests.labels+","+metrics.Label("backend", b.Name()))
+			s.buf = samples(b, s.buf[:0])
+			_, _ = s.w.Write(s.buf) // to a buffer, which does not fail
 		}
 	}
 }

@@ -81,7 +81,7 @@ func (p *Pool) Apply(c PoolConfig) {
 		b := before[bc.URL.text]
 		delete(before, bc.URL.text)
 		if b == nil {
-			b = newBackend(bc.URL)
+			b = newBackend(bc.URL, p.requests.labels)
 		}
 		b.configure(bc, c.Timeouts.Connect)
 		p.backends[i], targets[i] = b, p.target(b)

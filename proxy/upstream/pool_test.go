@@ -89,7 +89,7 @@ func TestApply(t *testing.T) {
 	p.Mark(stays, Down, true)
 	p.Mark(goes, Down, true)
 	stays.Begin()
-	stays.Count(200, reason.None)
+	stays.Count(200, reason.None, time.Millisecond)
 	next := withBackends("http://10.0.0.4", "http://10.0.0.2")
 	next.Backends[1].Weight = 7
 	next.Retry.Attempts, next.Timeouts.Tunnel, next.Balance = 5, time.Minute, balance.IPHash
