@@ -20,6 +20,7 @@ const (
 	maxSpares    = 4                     // empty batches kept
 	logGrace     = time.Second           // that the writer gets at shutdown
 	logPause     = 10 * time.Millisecond // before another try at a full non-blocking pipe
+	logGather    = 5 * time.Millisecond  // in which lines gather behind those that were written
 )
 
 // logQueue accepts log lines without ever blocking; Run writes them. A line that does not fit is
@@ -134,18 +135,21 @@ func (q *logQueue) take() *logBatch {
 	return b
 }
 
-// release frees the room of a batch and keeps it for reuse.
-func (q *logQueue) release(b *logBatch) {
+// release frees the room of a batch and keeps it for reuse. It reports whether it was the last one
+// for now.
+func (q *logQueue) release(b *logBatch) (idle bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	idle = q.first == nil && !q.closing
 	q.lines -= b.lines
 	q.bytes -= len(b.text)
 	if q.spares == maxSpares || cap(b.text) > 2*logBatchSize {
-		return
+		return idle
 	}
 	*b = logBatch{text: b.text[:0], next: q.spare}
 	q.spare = b
 	q.spares++
+	return idle
 }
 
 func (q *logQueue) close() {
@@ -172,12 +176,15 @@ func (q *logQueue) Run(ctx context.Context) {
 	}
 }
 
-// writeAll writes batches as they come, until close. It then reports the lines dropped last,
-// because no later line will.
+// writeAll writes batches until close: the first line at once, and those that come within the
+// following moment together, since a write for each line would cost more than the line. It then
+// reports the lines dropped last, because no later line will.
 func (q *logQueue) writeAll() {
 	for b := q.take(); b != nil; b = q.take() {
 		q.write(b)
-		q.release(b)
+		if q.release(b) {
+			time.Sleep(logGather)
+		}
 	}
 	q.mu.Lock()
 	missed := q.missed

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -354,4 +355,32 @@ func TestLogAllocatesNothing(t *testing.T) {
 		defer queue.mu.Unlock()
 		return queue.lines == 0 && queue.bytes == 0
 	})
+}
+
+// countedWrites counts the writes to it.
+type countedWrites struct{ writes, lines atomic.Int64 }
+
+func (w *countedWrites) Write(text []byte) (int, error) {
+	w.writes.Add(1)
+	w.lines.Add(int64(bytes.Count(text, []byte{'\n'})))
+	return len(text), nil
+}
+
+// TestLogLinesGather has lines that follow one another closely written together, and the last of
+// them without another that follows.
+func TestLogLinesGather(t *testing.T) {
+	const lines = 1000
+	w := &countedWrites{}
+	log, _, _ := startLogger(t, jsonLog, w)
+	for n := range lines {
+		log.Info().Int("number", n).Send()
+	}
+	for deadline := time.Now().Add(10 * time.Second); w.lines.Load() < lines; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d lines were written", w.lines.Load(), lines)
+		}
+	}
+	if n := w.writes.Load(); n > lines/10 {
+		t.Errorf("%d lines took %d writes", lines, n)
+	}
 }
