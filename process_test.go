@@ -40,6 +40,8 @@ func TestProcess(t *testing.T) {
 		"log before a failure":        testLogBeforeFailure,
 		"hangup":                      testHangup,
 		"watch":                       testWatch,
+		"hangup at the start":         testHangupAtStart,
+		"reloads":                     testReloads,
 		"successor":                   testSuccessor,
 		"tunnel at the end":           testTunnelAtTheEnd,
 		"PostgreSQL unreachable":      testPostgresUnreachable,
