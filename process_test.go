@@ -43,6 +43,7 @@ func TestProcess(t *testing.T) {
 		"hangup at the start":         testHangupAtStart,
 		"reloads":                     testReloads,
 		"successor":                   testSuccessor,
+		"restart under load":          testRestartUnderLoad,
 		"tunnel at the end":           testTunnelAtTheEnd,
 		"PostgreSQL unreachable":      testPostgresUnreachable,
 		"ended while awaiting it":     testEndedWhileAwaitingPostgres,
