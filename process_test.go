@@ -41,6 +41,7 @@ func TestProcess(t *testing.T) {
 		"hangup":                      testHangup,
 		"watch":                       testWatch,
 		"hangup at the start":         testHangupAtStart,
+		"reload while it ends":        testReloadWhileItEnds,
 		"reloads":                     testReloads,
 		"successor":                   testSuccessor,
 		"restart under load":          testRestartUnderLoad,

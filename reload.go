@@ -44,15 +44,16 @@ func newReloads(path string, text []byte, c config, log zerolog.Logger) *reloads
 	return r
 }
 
-// now reloads the config, and returns what was changed, or why nothing was.
+// now reloads the config, and returns what was changed, or why nothing was. The ctx is that of a
+// call, which ends with the process alone.
 func (r *reloads) now(ctx context.Context) (changed []string, err error) {
 	reply := make(chan reloaded, 1)
 	select {
 	case r.asked <- reply:
 	case <-r.ended:
-		return nil, errors.New("the load balancer is shutting down")
+		return nil, management.ErrEnding
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, management.ErrEnding
 	}
 	got := <-reply
 	return got.changed, got.err

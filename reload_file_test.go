@@ -75,3 +75,18 @@ func testHangupAtStart(t *testing.T, built programs) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 }
+
+// testReloadWhileItEnds asks for a reload while a process that was told to end still serves.
+func testReloadWhileItEnds(t *testing.T, built programs) {
+	config := testConfig(t, freeAddresses(t, 1), "server:\n  listen: 127.0.0.1:0\n  shutdown_delay: 1h\n")
+	p, _ := startLB(t, built, config)
+	api := "http://" + p.stdout.find("management")["listen"].(string)
+	p.signal(t, syscall.SIGTERM)
+	waitFor(t, "/readyz to say no", func() bool { return call(t, "GET", api+"/readyz", "").status == 503 })
+	waitFor(t, "reloads to end", func() bool {
+		a := call(t, "POST", api+"/v1/api/reload", "")
+		return a.status == 503 && strings.Contains(a.body, "shutting down")
+	})
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 1, "a second signal")
+}
