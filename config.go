@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"regexp"
@@ -78,11 +79,30 @@ func defaultConfig() config {
 // loadConfig reads and checks a config file. Its error lists every fault, one per line, with file,
 // line, path, value and what is allowed. text is the file.
 func loadConfig(path string) (c config, text []byte, err error) {
-	if text, err = os.ReadFile(path); err != nil {
-		return config{}, nil, fmt.Errorf("read the config file: %w; set its path with --path=FILE", err)
+	if text, err = readConfig(path); err != nil {
+		return config{}, nil, fmt.Errorf("%w; set its path with --path=FILE", err)
 	}
 	c, err = parseConfig(path, text, os.LookupEnv)
 	return c, text, err
+}
+
+// maxConfig bounds the config file, in bytes: to parse it takes a multiple of that in memory.
+const maxConfig = 4 << 20
+
+// readConfig reads a config file.
+func readConfig(path string) (text []byte, err error) {
+	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close()
+		text, err = io.ReadAll(io.LimitReader(f, maxConfig+1))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the config file: %w", err)
+	}
+	if len(text) > maxConfig {
+		return nil, fmt.Errorf("read the config file: %s is larger than %d MiB, the most that a config may have", path, maxConfig>>20)
+	}
+	return text, nil
 }
 
 func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (config, error) {

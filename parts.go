@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -119,15 +120,16 @@ func (p *parts) apply(before, after config) error {
 // openListeners opens the listeners whose addresses have changed. back is nil where the management
 // listener is turned off.
 func (p *parts) openListeners(before, after config) (front, back net.Listener, err error) {
+	used := []listen.Address{before.Server.Listen, before.Management.Listen}
 	if a, b := before.Server.Listen, after.Server.Listen; a != b {
-		if front, err = p.openBeside(a, b, "server.listen", func() (net.Listener, error) {
+		if front, err = p.openBeside(used, change{"server.listen", a.String() + " → " + b.String()}, b, func() (net.Listener, error) {
 			return listen.Open("server.listen", b, after.Server.UnixMode, p.log)
 		}); err != nil {
 			return nil, nil, err
 		}
 	}
 	if a, b := before.Management.Listen, after.Management.Listen; a != b {
-		if back, err = p.openBeside(a, b, "management.listen", func() (net.Listener, error) {
+		if back, err = p.openBeside(used, change{"management.listen", a.String() + " → " + b.String()}, b, func() (net.Listener, error) {
 			return after.Management.Open(p.log)
 		}); err != nil {
 			if front != nil {
@@ -139,10 +141,11 @@ func (p *parts) openListeners(before, after config) (front, back net.Listener, e
 	return front, back, nil
 }
 
-// openBeside opens a listener while the one before is still open.
-func (p *parts) openBeside(before, after listen.Address, key string, open func() (net.Listener, error)) (net.Listener, error) {
-	if before.Overlaps(after) {
-		return nil, restartError(p.path, change{key, before.String() + " → " + after.String() + " is on the same port"})
+// openBeside opens a listener at an address while those at the addresses used are still open.
+func (p *parts) openBeside(used []listen.Address, c change, at listen.Address, open func() (net.Listener, error)) (net.Listener, error) {
+	if slices.ContainsFunc(used, at.Overlaps) {
+		c.what += " is an address that this process listens on"
+		return nil, restartError(p.path, c)
 	}
 	return open()
 }

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -48,15 +46,16 @@ func newReloads(path string, text []byte, c config, log zerolog.Logger) *reloads
 	return r
 }
 
-// now reloads the config, and returns what was changed, or why nothing was.
+// now reloads the config, and returns what was changed, or why nothing was. The ctx is that of a
+// call, which ends with the process alone.
 func (r *reloads) now(ctx context.Context) (changed []string, err error) {
 	reply := make(chan reloaded, 1)
 	select {
 	case r.asked <- reply:
 	case <-r.ended:
-		return nil, errors.New("the load balancer is shutting down")
+		return nil, management.ErrEnding
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, management.ErrEnding
 	}
 	got := <-reply
 	return got.changed, got.err
@@ -70,15 +69,11 @@ func (r *reloads) management() management.Reload {
 // last returns what became of the last reload.
 func (r *reloads) last() management.LastReload { return *r.state.Load() }
 
-// run reloads the config at each SIGHUP, and whenever now or the channel saved asks for it, until
-// ctx ends. apply changes what runs from the config before to the one after, or changes nothing and
+// run reloads the config whenever now or one of the channels asks for it, until ctx ends. apply changes what runs from the config before to the one after, or changes nothing and
 // returns why.
-func (r *reloads) run(ctx context.Context, saved <-chan struct{}, apply func(before, after config) error) {
+func (r *reloads) run(ctx context.Context, hangups <-chan os.Signal, saved <-chan struct{}, apply func(before, after config) error) {
 	defer close(r.ended)
 	r.apply = apply
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	for {
 		select {
 		case <-hangups:
@@ -119,9 +114,9 @@ func (r *reloads) reload(cause string) (result reloaded) {
 
 // change reads the file and applies what differs from the config in use.
 func (r *reloads) change() (changed []string, err error) {
-	text, err := os.ReadFile(r.path)
+	text, err := reread(r.path)
 	if err != nil {
-		return nil, fmt.Errorf("read the config file: %w", err)
+		return nil, err
 	}
 	if bytes.Equal(text, r.text) {
 		return nil, nil
@@ -144,6 +139,14 @@ func (r *reloads) change() (changed []string, err error) {
 		changed = append(changed, c.String())
 	}
 	return changed, nil
+}
+
+// reread reads the config file again, unless that could wait for a writer that never comes.
+func reread(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read the config file: %s is no regular file; put one in its place, or restart", path)
+	}
+	return readConfig(path)
 }
 
 // fixed are the keys that are read at the start alone.

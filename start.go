@@ -6,7 +6,10 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -21,6 +24,9 @@ import (
 // ended.
 func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Logger, lines *logQueue, format *logFormat) error {
 	limitMemory(log)
+	hangups := make(chan os.Signal, 1) // one that comes before all runs counts, too
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	p, err := newParts(ctx, c, r, log, format)
 	if err != nil {
 		return unlessEnded(ctx, err)
@@ -40,9 +46,10 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 	}
 	saved := make(chan struct{}, 1)
 	if o.watch {
-		run(ctx, func(ctx context.Context) { watchFile(ctx, r.path, log, saved) })
+		text := r.text
+		run(ctx, func(ctx context.Context) { watchFile(ctx, r.path, text, log, saved) })
 	}
-	run(ctx, func(ctx context.Context) { r.run(ctx, saved, p.apply) })
+	run(ctx, func(ctx context.Context) { r.run(ctx, hangups, saved, p.apply) })
 	// The management side outlives the signal that ends the process: /readyz must tell of it. It
 	// ends with the listener, and the store with it, so that a successor finds both free while this
 	// process still drains. The fake backends answer the last requests.

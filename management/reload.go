@@ -2,6 +2,7 @@ package management
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,11 +17,14 @@ import (
 // Reload is the reload of the config file. Both functions are called concurrently.
 type Reload struct {
 	// Now reloads the file, and returns what was changed, a line for each key, or why nothing was:
-	// then each line of the error is a fault.
+	// then each line of the error is a fault, unless it is ErrEnding.
 	Now func(context.Context) (changed []string, err error)
 	// Last returns what became of the last reload.
 	Last func() LastReload
 }
+
+// ErrEnding says that the process is ending, and reloads nothing any more.
+var ErrEnding = errors.New("the load balancer is shutting down")
 
 // LastReload is what became of the last reload. Before the first one, OK is true.
 type LastReload struct {
@@ -37,6 +41,10 @@ type reloadResult struct {
 // serve answers a call that reloads the config.
 func (r Reload) serve(ctx *fasthttp.RequestCtx) {
 	changed, err := r.Now(ctx)
+	if errors.Is(err, ErrEnding) {
+		rest.WriteProblem(ctx, fasthttp.StatusServiceUnavailable, "", err.Error())
+		return
+	}
 	if err != nil {
 		rest.WriteFaults(ctx, fasthttp.StatusUnprocessableEntity,
 			"the config was not reloaded, and nothing has changed", strings.Split(err.Error(), "\n"))

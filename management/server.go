@@ -113,12 +113,14 @@ func (m *Server) writeStore(ctx context.Context, w io.Writer) {
 // timeout bounds a request and an idle connection of the management side.
 const timeout = 30 * time.Second
 
-// grace is what the calls under way get at the end: as long as the store may take for one. Half a
-// request must not hold up the end for longer.
-const grace = 3 * time.Second
+// The time that calls get at the end.
+const (
+	grace  = 3 * time.Second        // to be answered: as long as the store may take for one
+	unsent = 100 * time.Millisecond // for what is missing of a request; the successor waits for the store
+)
 
-// Serve answers on the listener until ctx ends, and then finishes what is under way, for 3 seconds
-// at most. It returns an error where the listener fails before that.
+// Serve answers on the listener until ctx ends, and then finishes what is under way: calls get a
+// moment to be sent, and 3 seconds to be answered. It returns an error where the listener fails before that.
 func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &fasthttp.Server{
 		Handler:               m.handle,
@@ -131,8 +133,9 @@ func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
 		CloseOnShutdown:       true,
 		Logger:                noLog{},
 	}
+	callers := newCallers(ln)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
+	go func() { served <- server.Serve(callers) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("accept connections on management.listen (%s): %w", ln.Addr(), err)
@@ -141,6 +144,7 @@ func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
 	// Closed here too: a shutdown before Serve has begun knows of no listener.
 	_ = ln.Close()
 	<-served
+	callers.endReads(time.Now().Add(unsent))
 	bounded, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	_ = server.ShutdownWithContext(bounded) // what is not done by then is cut with the process

@@ -2,12 +2,14 @@ package management
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
@@ -102,5 +104,47 @@ func TestManagementEndsBeforeItHasBegun(t *testing.T) {
 			conn.Close()
 			t.Fatal("the listener is still open")
 		}
+	}
+}
+
+// TestManagementEndsDespiteHalfCalls has connections that have sent nothing, half a header, and half
+// a body: the end, for which a successor waits, does not wait for them.
+func TestManagementEndsDespiteHalfCalls(t *testing.T) {
+	m := &Server{router: newRouter(zerolog.Nop())}
+	m.router.POST("/read", func(ctx *fasthttp.RequestCtx) { _, _ = io.ReadAll(ctx.RequestBodyStream()) })
+	ln, err := Config{Listen: anyPort(t)}.Open(m.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- m.Serve(ctx, ln) }()
+	for _, sent := range []string{"", "POST /rea", "POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 9000\r\n\r\nx"} {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, sent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := net.Dial("tcp", ln.Addr().String()) // is accepted after the others
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer whole.Close()
+	fmt.Fprint(whole, "POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+	if _, err := whole.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > grace/2 {
+		t.Errorf("the end took %s", took)
 	}
 }

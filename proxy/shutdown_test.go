@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -81,7 +82,7 @@ func TestShutdown(t *testing.T) {
 		goleak.IgnoreAnyFunction("net/http/httptest.(*Server).goServe.func1"))...)
 }
 
-// TestShutdownOfAnIdleProxy is over at once.
+// TestShutdownOfAnIdleProxy is over in a moment.
 func TestShutdownOfAnIdleProxy(t *testing.T) {
 	s := serve(t, testOptions(startBackend(t, mirror)))
 	w := newWire(t, s.address)
@@ -91,6 +92,41 @@ func TestShutdownOfAnIdleProxy(t *testing.T) {
 	eventually(t, "two connections", func() bool { return metric(s.Proxy, "lb_connections") == "2" })
 	s.stop()
 	if err := s.ended(t, time.Second); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// atDraining is a log that calls a function when the drain begins.
+type atDraining func()
+
+func (f atDraining) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("draining")) {
+		f()
+	}
+	return len(line), nil
+}
+
+// TestShutdownAnswersWhatIsOnItsWay sends requests on an idle connection and on one on which
+// nothing was ever sent, once the listener is closed: both are answered, as the last.
+func TestShutdownAnswersWhatIsOnItsWay(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	var idle, unused *rawClient
+	o.Log = zerolog.New(atDraining(func() {
+		idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		unused.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	}))
+	s := serve(t, o)
+	idle, unused = newWire(t, s.address), newWire(t, s.address)
+	idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	idle.receive("GET")
+	eventually(t, "two connections", func() bool { return metric(s.Proxy, "lb_connections") == "2" })
+	s.stop()
+	for _, w := range []*rawClient{idle, unused} {
+		if got := w.receive("GET"); got.StatusCode != 200 || !got.Close {
+			t.Errorf("got %d, close: %v", got.StatusCode, got.Close)
+		}
+	}
+	if err := s.ended(t, 2*time.Second); err != nil {
 		t.Errorf("Serve: %v", err)
 	}
 }

@@ -13,6 +13,10 @@ import (
 // drainPoll is how often drain checks whether the last request has ended.
 const drainPoll = 5 * time.Millisecond
 
+// farewell is how long connections without a request stay open after the listener was closed: one
+// may be on its way, and its response tells the client that it is the last.
+const farewell = 100 * time.Millisecond
+
 // Drain finishes the requests in flight, once Serve has returned, and closes the connections.
 // Requests that outlast the shutdown timeout are cut, and the error says how many. Tunnels are cut
 // too, but are not an error: many last for as long as they are allowed to.
@@ -23,7 +27,7 @@ func (s *Server) Drain() error {
 	poll := time.NewTicker(drainPoll)
 	defer poll.Stop()
 	s.logUnderWay(zerolog.InfoLevel, "draining")
-	for s.activity.inFlight.Load() > 0 && deadline.Err() == nil {
+	for began := time.Now(); s.awaitsRequests(began) && deadline.Err() == nil; {
 		select {
 		case <-poll.C:
 		case <-deadline.Done():
@@ -34,6 +38,12 @@ func (s *Server) Drain() error {
 		return s.cut()
 	}
 	return nil
+}
+
+// awaitsRequests reports whether a request is under way or, soon after the drain has begun, may
+// come.
+func (s *Server) awaitsRequests(began time.Time) bool {
+	return s.activity.inFlight.Load() > 0 || s.conns.len() > 0 && time.Since(began) < farewell
 }
 
 // cutGrace is how long cut waits for the requests to end, so that they are counted and logged. One

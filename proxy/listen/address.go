@@ -3,6 +3,7 @@ package listen
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ func (a Address) Overlaps(b Address) bool {
 	pathA, isSocketA := a.Socket()
 	pathB, isSocketB := b.Socket()
 	if isSocketA || isSocketB {
-		return isSocketA && isSocketB && filepath.Clean(pathA) == filepath.Clean(pathB)
+		return isSocketA && isSocketB && absolute(pathA) == absolute(pathB)
 	}
 	hostA, portA := a.HostPort()
 	hostB, portB := b.HostPort()
@@ -77,11 +78,22 @@ func (a Address) Overlaps(b Address) bool {
 	return hostA == hostB || isWildcard(hostA) || isWildcard(hostB)
 }
 
+// numeric returns a host in the one form of its address, if it is one.
 func numeric(host string) string {
 	if host == "localhost" {
 		return "127.0.0.1"
 	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap().String()
+	}
 	return host
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil && !strings.HasPrefix(path, "@") {
+		return abs
+	}
+	return path
 }
 
 func isWildcard(host string) bool {

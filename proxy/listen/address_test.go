@@ -17,3 +17,31 @@ func TestParseAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestOverlaps(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"127.0.0.1:80", "127.0.0.1:81", false},
+		{"127.0.0.1:80", "127.0.0.2:80", false},
+		{"127.0.0.1:80", ":80", true},
+		{"[::1]:80", "0.0.0.0:80", true},
+		{"127.0.0.1:80", "localhost:80", true},
+		{"127.0.0.1:80", "[::ffff:127.0.0.1]:80", true},
+		{"[::1]:80", "[0:0::1]:80", true},
+		{"127.0.0.1:0", "127.0.0.1:0", false},
+		{"unix:/a", "unix:/b/../a", true},
+		{"unix:" + absolute("a"), "unix:a", true},
+		{"unix:@a", "unix:a", false},
+		{"unix:/a", ":80", false},
+		{"", ":80", false},
+		{"", "", false},
+	} {
+		a, _ := ParseAddress(test.a)
+		b, _ := ParseAddress(test.b)
+		if a.Overlaps(b) != test.want || b.Overlaps(a) != test.want {
+			t.Errorf("%q and %q: want %v", test.a, test.b, test.want)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // stateListen is TCP_LISTEN as /proc/net/tcp writes it (include/net/tcp_states.h of the kernel).
@@ -114,4 +115,25 @@ func socketOwner(proc, inode string) (pid, name string) {
 		return filepath.Base(dir), string(bytes.TrimSpace(comm))
 	}
 	return "", ""
+}
+
+// socketHolder describes the process that listens on the unix socket of a connection, as portHolder
+// does.
+func socketHolder(conn *net.UnixConn) string {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	var peer *syscall.Ucred
+	_ = raw.Control(func(fd uintptr) {
+		peer, _ = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	})
+	if peer == nil || peer.Pid == 0 { // of another container, for one
+		return ""
+	}
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", peer.Pid))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("held by %s (pid %d)", bytes.TrimSpace(comm), peer.Pid)
 }

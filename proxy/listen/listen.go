@@ -18,9 +18,20 @@ import (
 )
 
 // heldError says that another process listens on the address.
-type heldError struct{ text string }
+type heldError struct {
+	key, address string
+	holder       func() string // "held by nginx (pid 123)", or "" if that is not known
+	other        string        // what to choose another one of
+}
 
-func (e *heldError) Error() string { return e.text }
+// Error looks for the holder, which takes up to half a second where many processes run.
+func (e *heldError) Error() string {
+	holder := e.holder()
+	if holder == "" {
+		holder = "held by another process"
+	}
+	return fmt.Sprintf("%s: %s is %s; stop that, or choose another %s", e.key, e.address, holder, e.other)
+}
 
 // IsHeld reports whether Open has failed because another process listens on the address, which it
 // may be about to give up.
@@ -48,11 +59,7 @@ func Open(key string, a Address, mode Mode, log zerolog.Logger) (net.Listener, e
 func listenTCP(key, address string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		holder := portHolder(address)
-		if holder == "" {
-			holder = "taken"
-		}
-		return nil, &heldError{fmt.Sprintf("%s: %s is %s; stop that, or choose another address", key, address, holder)}
+		return nil, &heldError{key, address, func() string { return portHolder(address) }, "address"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: listen on %s: %w", key, address, err)

@@ -29,6 +29,15 @@ func Patient(ln net.Listener, log zerolog.Logger) net.Listener {
 	return &patient{Listener: ln, log: log}
 }
 
+// SyscallConn returns the listener's socket.
+func (l *patient) SyscallConn() (syscall.RawConn, error) {
+	socket, ok := l.Listener.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return socket.SyscallConn()
+}
+
 // Accept waits for the next connection.
 func (l *patient) Accept() (net.Conn, error) {
 	for {

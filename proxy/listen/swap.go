@@ -11,6 +11,7 @@ type Swap struct {
 	mu      sync.Mutex
 	changed sync.Cond    // signals a new current, or the end
 	current net.Listener // nil: nothing is accepted
+	queued  []net.Conn   // of listeners before, for Accept
 	closed  bool
 }
 
@@ -22,14 +23,16 @@ func NewSwap(ln net.Listener) *Swap {
 	return s
 }
 
-// Use accepts from ln from now on, and closes the listener before. If ln is nil, nothing is
-// accepted any more. After Close, ln is closed at once.
+// Use accepts from ln from now on, and closes the listener before. Connections that the system has
+// accepted for that one by then are kept for Accept. If ln is nil, no others are accepted any more.
+// After Close, ln is closed at once.
 func (s *Swap) Use(ln net.Listener) {
 	s.mu.Lock()
 	old := s.current
 	if s.closed {
 		old = ln
 	} else {
+		s.keepQueued()
 		s.current = ln
 	}
 	s.mu.Unlock()
@@ -39,51 +42,75 @@ func (s *Swap) Use(ln net.Listener) {
 	}
 }
 
-// Accept waits for the next connection. It returns net.ErrClosed after Close.
+// keepQueued takes the connections that wait at the current listener, which is about to be closed.
+func (s *Swap) keepQueued() {
+	if s.current != nil {
+		s.queued = append(s.queued, queued(s.current)...)
+	}
+}
+
+// Accept waits for the next connection. After Close it returns those that were kept, and then
+// net.ErrClosed.
 func (s *Swap) Accept() (net.Conn, error) {
 	for {
-		from := s.wait()
+		conn, from := s.wait()
+		if conn != nil {
+			return conn, nil
+		}
 		if from == nil {
 			return nil, net.ErrClosed
 		}
 		conn, err := from.Accept()
-		if err == nil || !s.replaced(from) {
+		if err == nil || s.uses(from) {
 			return conn, err
 		}
 	}
 }
 
-// wait returns the listener to accept from, once there is one, or nil after Close.
-func (s *Swap) wait() net.Listener {
+// wait returns a connection that was kept or, once there is one, the listener to accept from. After
+// Close, both are nil in the end.
+func (s *Swap) wait() (kept net.Conn, from net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.current == nil && !s.closed {
+	for s.current == nil && !s.closed && len(s.queued) == 0 {
 		s.changed.Wait()
 	}
-	if s.closed {
-		return nil
+	if len(s.queued) > 0 {
+		kept, s.queued = s.queued[0], s.queued[1:]
+		return kept, nil
 	}
-	return s.current
+	if s.closed {
+		return nil, nil
+	}
+	return nil, s.current
 }
 
-// replaced reports whether Use has taken the listener out.
-func (s *Swap) replaced(ln net.Listener) bool {
+// uses reports whether the listener is the one to accept from.
+func (s *Swap) uses(ln net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current != ln
+	return s.current == ln && !s.closed
 }
 
-// Close stops accepting for good. A second call does nothing.
+// Close stops accepting for good. Connections that the system has accepted by then are kept for
+// Accept; a second call closes what is left of them.
 func (s *Swap) Close() error {
 	s.mu.Lock()
-	last, again := s.current, s.closed
-	s.closed = true
-	s.mu.Unlock()
-	s.changed.Broadcast()
-	if last == nil || again {
+	defer s.mu.Unlock()
+	if s.closed {
+		for _, conn := range s.queued {
+			_ = conn.Close()
+		}
+		s.queued = nil
 		return nil
 	}
-	return last.Close()
+	s.keepQueued()
+	s.closed = true
+	s.changed.Broadcast()
+	if s.current == nil {
+		return nil
+	}
+	return s.current.Close()
 }
 
 // Addr returns the address of the listener in use, or an empty one.

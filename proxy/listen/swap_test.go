@@ -2,10 +2,16 @@ package listen
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 func open(t *testing.T) net.Listener {
@@ -97,4 +103,52 @@ func TestSwapWithoutListener(t *testing.T) {
 		t.Error(err)
 	}
 	waits.Wait()
+}
+
+// TestSwapKeepsWhatWaits has clients connect before any Accept: the close of the listener, by
+// another or for good, loses none of them.
+func TestSwapKeepsWhatWaits(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the waiting connections are taken on Linux alone")
+	}
+	first := open(t)
+	second, err := listenUnix("key", filepath.Join(t.TempDir(), "s"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewSwap(Patient(first, zerolog.Nop()))
+	var clients []net.Conn
+	connect := func(address net.Addr) {
+		t.Helper()
+		for range 3 {
+			conn, err := net.Dial(address.Network(), address.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			clients = append(clients, conn)
+		}
+	}
+	connect(first.Addr())
+	s.Use(second)
+	connect(second.Addr())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range clients {
+		conn, err := s.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "x")
+		conn.Close()
+	}
+	if _, err := s.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept: %v", err)
+	}
+	for i, conn := range clients {
+		if got, err := io.ReadAll(conn); string(got) != "x" || err != nil {
+			t.Errorf("client %d got %q, %v", i, got, err)
+		}
+	}
 }

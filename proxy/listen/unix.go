@@ -16,8 +16,8 @@ import (
 func listenUnix(key, path string, mode fs.FileMode) (net.Listener, error) {
 	ln, err := bindUnix(path, mode)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		if err := removeStale(path); err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+		if err := removeStale(key, path); err != nil {
+			return nil, err
 		}
 		ln, err = bindUnix(path, mode)
 	}
@@ -65,23 +65,27 @@ func (l *unixListener) Close() error {
 }
 
 // removeStale removes a socket on which no process listens. Its error says why a file was left.
-func removeStale(path string) error {
+func removeStale(key, path string) error {
 	conn, dialErr := net.Dial("unix", path)
 	if dialErr == nil {
+		holder := socketHolder(conn.(*net.UnixConn))
 		_ = conn.Close()
-		return &heldError{fmt.Sprintf("another process answers on unix:%s; stop it, or choose another path", path)}
+		return &heldError{key, unixPrefix + path, func() string { return holder }, "path"}
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", key, err)
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is %s, not a socket; remove it, or choose another path", path, fileKind(info.Mode()))
+		return fmt.Errorf("%s: %s is %s, not a socket; remove it, or choose another path", key, path, fileKind(info.Mode()))
 	}
 	if !errors.Is(dialErr, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%s is a socket that may be in use: %w; remove it, or choose another path", path, dialErr)
+		return fmt.Errorf("%s: %s is a socket that may be in use: %w; remove it, or choose another path", key, path, dialErr)
 	}
-	return os.Remove(path)
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("%s: remove a socket on which nothing listens: %w", key, err)
+	}
+	return nil
 }
 
 // fileKind describes the kind of a file with this mode.

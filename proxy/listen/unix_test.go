@@ -87,7 +87,7 @@ func TestUnixPathThatIsTaken(t *testing.T) {
 			}
 			return err
 		}},
-		{"socket that answers", "another process answers on unix:", func(path string) error {
+		{"socket that answers", " is held by ", func(path string) error {
 			ln, err := net.Listen("unix", path)
 			if err == nil {
 				t.Cleanup(func() { ln.Close() })
@@ -174,7 +174,7 @@ func TestAbstractSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if second, err := Open("server.listen", address, 0o666, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "another process answers on "+address.String()) {
+	if second, err := Open("server.listen", address, 0o666, zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "server.listen: "+address.String()+" is held by ") {
 		t.Errorf("got %v, %v", second, err)
 	}
 }

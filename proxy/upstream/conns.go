@@ -22,6 +22,8 @@ const maxIdle = 60 * time.Second
 type conns struct {
 	client  fasthttp.HostClient
 	timeout atomic.Int64 // of a dial, in nanoseconds
+	most    atomic.Int64 // connections
+	tooMany atomic.Bool  // there may be more, since most was lowered
 	retired atomic.Bool  // no connection is kept any more
 }
 
@@ -41,13 +43,31 @@ func (s *conns) init(url URL) {
 }
 
 // configure allows at most this many connections, or any number if most is 0, each dialed within
-// the timeout.
+// the timeout. If more are open, idle ones are closed at once, and others when they are given back.
 func (s *conns) configure(most int, timeout time.Duration) {
 	if most == 0 {
 		most = math.MaxInt32
 	}
 	s.client.SetMaxConns(most)
 	s.timeout.Store(int64(timeout))
+	s.most.Store(int64(most))
+	if s.client.ConnsCount() > most {
+		s.closeIdle()
+		s.tooMany.Store(true)
+	}
+}
+
+// hasTooMany reports whether more connections are open than are allowed now.
+func (s *conns) hasTooMany() bool {
+	if !s.tooMany.Load() {
+		return false
+	}
+	s.tooMany.Store(false) // before the look at most, which configure may be lowering again
+	has := int64(s.client.ConnsCount()) > s.most.Load()
+	if has {
+		s.tooMany.Store(true)
+	}
+	return has
 }
 
 // retire closes the idle connections, and those in use once they are given back.
@@ -111,8 +131,13 @@ type Conn struct {
 // be about to close it.
 func (c *Conn) Reused() bool { return c.reused }
 
-// Release makes the connection idle. It must be at the start of a next request.
+// Release makes the connection idle, or closes it where there are too many. It must be at the start
+// of a next request.
 func (c *Conn) Release() {
+	if c.pool.hasTooMany() {
+		c.discard()
+		return
+	}
 	c.reused = true
 	c.release()
 	if c.pool.retired.Load() {

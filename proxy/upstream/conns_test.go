@@ -63,3 +63,44 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("a backend that is down has %d connections", n)
 	}
 }
+
+// TestFewerConnections lowers the bound below what is open: idle connections are closed at once, and
+// those in use when they are given back, until the new bound holds.
+func TestFewerConnections(t *testing.T) {
+	p := newServedPool(t, func(*PoolConfig) {})
+	b := p.Pick(0, time.Now(), &Tried{})
+	var used []*Conn
+	for range 6 {
+		c, err := b.Connect(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used = append(used, c)
+	}
+	require := func(when string, want int) {
+		t.Helper()
+		if n := b.conns.client.ConnsCount(); n != want {
+			t.Errorf("%s: %d connections are open, want %d", when, n, want)
+		}
+	}
+	lower := func(most int) {
+		c := *p.config.Load()
+		c.Backends = []BackendConfig{{URL: c.Backends[0].URL, Weight: 1, MaxConnections: most}}
+		p.Apply(c)
+	}
+	used[0].Release()
+	used[1].Release()
+	lower(5)
+	require("with two idle", 4)
+	lower(2)
+	for _, c := range used[2:] {
+		c.Release()
+	}
+	require("once all are given back", 2)
+	again, _ := b.Connect(false)
+	if !again.Reused() {
+		t.Error("none is kept")
+	}
+	again.Release()
+	require("after a further request", 2)
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package listen
+
+import "net"
+
+// queued would take the connections that no Accept has taken yet.
+func queued(net.Listener) []net.Conn { return nil }

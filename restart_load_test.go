@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// testRestartUnderLoad has processes take over from each other while clients send requests on kept
+// connections and on new ones. Between two of them the system refuses to connect; no request on a
+// connection fails.
+func testRestartUnderLoad(t *testing.T, built programs) {
+	addresses := freeAddresses(t, 3)
+	serveBackend(t, addresses[0])
+	path := writeConfig(t, testConfig(t, addresses[:1], "server:\n  listen: "+addresses[1]+"\nmanagement:\n  listen: "+addresses[2]+"\nlimiter: {enabled: false}\n"))
+	start := func() *process { return startProcess(t, built.lb, "--path="+path) }
+	serving := func(p *process) {
+		t.Helper()
+		waitFor(t, "a process to serve", func() bool { return p.stdout.find("proxy") != nil })
+	}
+	p := start()
+	serving(p)
+	var served, refused, failed atomic.Int64
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for i := range 8 {
+		clients.Go(func() {
+			c := &http.Client{Timeout: deadline, Transport: &http.Transport{DisableKeepAlives: i > 1}}
+			defer c.CloseIdleConnections()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				a, err := c.Post("http://"+addresses[1], "text/plain", strings.NewReader("body"))
+				var network *net.OpError
+				switch {
+				case errors.As(err, &network) && network.Op == "dial":
+					refused.Add(1)
+				case err != nil || a.StatusCode != 200:
+					failed.Add(1)
+					t.Logf("a request got %v, %v", a, err)
+				default:
+					served.Add(1)
+					_, _ = io.Copy(io.Discard, a.Body)
+					a.Body.Close()
+				}
+			}
+		})
+	}
+	rounds := 3
+	if *long {
+		rounds = 20
+	}
+	for range rounds {
+		next := start()
+		waitFor(t, "the next to wait", func() bool { return next.stdout.find("waiting for a port that another process holds") != nil })
+		enough := served.Load() + 500
+		waitFor(t, "requests to be served", func() bool { return served.Load() > enough })
+		p.signal(t, syscall.SIGTERM)
+		p.requireExit(t, 0)
+		serving(next)
+		p = next
+	}
+	close(stop)
+	clients.Wait()
+	t.Logf("%d restarts: %d requests were served, %d refused, %d failed", rounds, served.Load(), refused.Load(), failed.Load())
+	// Between the last look at what waits and the end of the listener there is an instant.
+	if failed.Load() > int64(rounds) {
+		t.Error("requests were lost")
+	}
+}
