@@ -56,7 +56,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	// These are [] in the file.
 	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
 	want.Routes, want.Server.TrustedProxies = []proxy.RouteConfig{}, []proxy.Prefix{}
-	want.Management.Tokens, want.Management.Hosts = management.TokenConfigs{}, []management.Host{}
+	want.Management.Tokens, want.Management.Hosts = management.TokenConfigs{}, []management.Host{"localhost"} // LB_HOST is not set
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
 	}
