@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -14,7 +16,13 @@ import (
 // by the names of their series.
 func exported(t *testing.T) map[string]map[string]bool {
 	t.Helper()
-	in := startInstance(t, testConfig(t, []string{freeAddresses(t, 1)[0], "127.0.0.1:1"}), "--demo")
+	failing := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	t.Cleanup(failing.Close)
+	in := startInstance(t, testConfig(t, []string{freeAddresses(t, 1)[0], failing.Listener.Addr().String()}), "--demo")
 	for range 4 { // one of the backends fails
 		call(t, "GET", in.proxy+"/", "")
 	}
