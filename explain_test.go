@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestExplainOfTheRunningProcess asks by the API, also with a token that may only read, and finds the
-// registered client and the backend that is down.
+// TestExplainOfTheRunningProcess asks by the API, also with a token that may only read, and finds
+// the registered client and the backend that is down.
 func TestExplainOfTheRunningProcess(t *testing.T) {
 	up, down := freeAddresses(t, 1)[0], freeAddresses(t, 1)[0]
 	serveBackend(t, up)

@@ -19,8 +19,8 @@ type Access string
 // The values of log.access.
 const (
 	AccessOff Access = "off"
-	// AccessErrors is for requests that no backend answered in full, that were retried, or that only
-	// shadow mode let through, and for every 5xx.
+	// AccessErrors is for requests that no backend answered in full, that were retried, or that
+	// only shadow mode let through, and for every 5xx.
 	AccessErrors Access = "errors"
 	AccessAll    Access = "all"
 )

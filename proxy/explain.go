@@ -227,8 +227,8 @@ func explainRetry(r *message.Request, c upstream.RetryConfig) string {
 	return always + ", or no byte of a response has come, within the pool's budget"
 }
 
-// compareFields sets the lines of the request's header that the backend does not get, and those that
-// it gets in addition.
+// compareFields sets the lines of the request's header that the backend does not get, and those
+// that it gets in addition.
 func (e *Explanation) compareFields(r *message.Request, sent string) {
 	before := strings.Split(strings.TrimSuffix(string(r.Header), "\r\n"), "\r\n")
 	_, fields, _ := strings.Cut(strings.TrimSuffix(sent, "\r\n\r\n"), "\r\n")

@@ -7,8 +7,8 @@ import (
 )
 
 // requestID is the ID of a request, by which it is found in the logs of all servers on its way: the
-// one that a trusted proxy gave it, or a random one, which is made when it is needed. The zero value
-// is ready to use.
+// one that a trusted proxy gave it, or a random one, which is made when it is needed. The zero
+// value is ready to use.
 type requestID struct {
 	given []byte // by a trusted proxy; nil: none
 	made  [32]byte

@@ -75,8 +75,8 @@ func (x *exchange) releaseEarly() {
 
 // appendResponseHeader appends the response's header as the client gets it: the backend's own, with
 // the client's rate limit fields, those of this hop, and the request's ID unless the backend has
-// given it one of its own. A 429 from a backend keeps only the
-// backend's limit fields: the balancer's would say that tokens are left.
+// given it one of its own. A 429 from a backend keeps only the backend's limit fields: the
+// balancer's would say that tokens are left.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	r, chunks := &x.call.Response, x.stream.Chunks()
 	if x.admission.told && r.Status != tooManyRequests {

@@ -22,8 +22,8 @@ var (
 	errClientClosed   = errors.New("the client closed the connection within the request body")
 )
 
-// unanswered puts into words why a response's header did not come within the time wait. arrived reports
-// whether a byte of it has.
+// unanswered puts into words why a response's header did not come within the time wait. arrived
+// reports whether a byte of it has.
 func unanswered(err error, wait time.Duration, arrived bool) error {
 	switch {
 	case wire.TimedOut(err):

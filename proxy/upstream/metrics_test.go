@@ -12,8 +12,8 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// TestBackendMetrics counts what fails because of a backend by reason, and the time that it takes to
-// respond.
+// TestBackendMetrics counts what fails because of a backend by reason, and the time that it takes
+// to respond.
 func TestBackendMetrics(t *testing.T) {
 	p := NewPool("a\"", withBackends("http://10.0.0.1"), zerolog.Nop())
 	b := p.all()[0]

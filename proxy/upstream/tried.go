@@ -17,8 +17,8 @@ type Attempt struct {
 	Took    time.Duration // to the failure or, behind a failed attempt, to the response's header
 }
 
-// Tried holds the attempts of a request, each at another backend. The zero value is empty. It is not
-// safe for concurrent use.
+// Tried holds the attempts of a request, each at another backend. The zero value is empty. It is
+// not safe for concurrent use.
 type Tried struct {
 	attempts [maxAttempts]Attempt
 	n        int
