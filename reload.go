@@ -67,8 +67,9 @@ func (r *reloads) management() management.Reload {
 // last returns what became of the last reload.
 func (r *reloads) last() management.LastReload { return *r.state.Load() }
 
-// run reloads the config whenever now or one of the channels asks for it, until ctx ends. apply changes what runs from the config before to the one after, or changes nothing and
-// returns why.
+// run reloads the config whenever now or one of the channels asks for it, until ctx ends.
+// apply changes what runs from the config before to the one after, or changes nothing and returns
+// why.
 func (r *reloads) run(ctx context.Context, hangups <-chan os.Signal, saved <-chan struct{}, apply func(before, after config) error) {
 	defer close(r.ended)
 	r.apply = apply

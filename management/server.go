@@ -95,7 +95,8 @@ const (
 )
 
 // Serve answers on the listener until ctx ends, and then finishes what is under way: calls get a
-// moment to be sent, and 3 seconds to be answered. It returns an error where the listener fails before that.
+// moment to be sent, and 3 seconds to be answered. It returns an error where the listener fails
+// before that.
 func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &fasthttp.Server{
 		Handler:               m.handle,

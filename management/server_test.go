@@ -107,8 +107,8 @@ func TestManagementEndsBeforeItHasBegun(t *testing.T) {
 	}
 }
 
-// TestManagementEndsDespiteHalfCalls has connections that have sent nothing, half a header, and half
-// a body: the end, for which a successor waits, does not wait for them.
+// TestManagementEndsDespiteHalfCalls has connections that have sent nothing, half a header, and
+// half a body: the end, for which a successor waits, does not wait for them.
 func TestManagementEndsDespiteHalfCalls(t *testing.T) {
 	m := &Server{router: newRouter(zerolog.Nop())}
 	m.router.POST("/read", func(ctx *fasthttp.RequestCtx) { _, _ = io.ReadAll(ctx.RequestBodyStream()) })

@@ -64,8 +64,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestFewerConnections lowers the bound below what is open: idle connections are closed at once, and
-// those in use when they are given back, until the new bound holds.
+// TestFewerConnections lowers the bound below what is open: idle connections are closed at once,
+// and those in use when they are given back, until the new bound holds.
 func TestFewerConnections(t *testing.T) {
 	p := newServedPool(t, func(*PoolConfig) {})
 	b := p.Pick(0, time.Now(), &Tried{})
