@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -266,38 +264,12 @@ func TestReloadKeepsWhatStays(t *testing.T) {
 func TestReloadUnderLoad(t *testing.T) {
 	backends := freeAddresses(t, 3)
 	in := startInstance(t, testConfig(t, backends, "limiter: {enabled: false}"), "--demo")
-	var failed, sent atomic.Int64
-	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	for i := range 4 {
-		clients.Go(func() {
-			c := &http.Client{Timeout: deadline, Transport: &http.Transport{DisableKeepAlives: i == 0}}
-			defer c.CloseIdleConnections()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				a, err := c.Post(in.proxy, "text/plain", strings.NewReader("body"))
-				if sent.Add(1); err != nil || a.StatusCode != 200 {
-					failed.Add(1)
-					t.Errorf("a request got %v, %v", a, err)
-					return
-				}
-				_, _ = io.Copy(io.Discard, a.Body)
-				a.Body.Close()
-			}
-		})
-	}
+	sent, failed, end := sendUntilEnd(t, in.proxy)
 	whole, err := os.ReadFile(in.path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rounds := 20
-	if *long {
-		rounds = 300
-	}
+	const rounds = 20
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for i := range rounds {
@@ -316,8 +288,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			t.Fatalf("reload %d: %+v", i, a)
 		}
 	}
-	close(stop)
-	clients.Wait()
+	end()
 	t.Logf("%d reloads, %d requests, %d failed", rounds, sent.Load(), failed.Load())
 	if sent.Load() < int64(rounds) {
 		t.Errorf("only %d requests were sent", sent.Load())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -138,8 +139,18 @@ func (p *postgres) remove(ctx context.Context, id limiter.ID) error {
 	return err
 }
 
+// close closes the connections. A PostgreSQL that does not answer would hold it up for 15 seconds;
+// after storeTimeout, what is left is the end of the process to close.
 func (p *postgres) close() error {
-	p.pool.Close()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		p.pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(storeTimeout):
+	}
 	return nil
 }
 
