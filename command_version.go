@@ -29,12 +29,11 @@ type build struct{ version, commit, date string }
 
 // currentBuild returns the build of this binary.
 func currentBuild() build {
-	b := build{version, commit, date}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		b = b.completed(info)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
 	}
-	b.version = cmp.Or(b.version, "(devel)")
-	return b
+	return build{version, commit, date}.completed(info)
 }
 
 // completed takes from info what the build's flags did not set. The date is then the commit's.
@@ -47,7 +46,7 @@ func (b build) completed(info *debug.BuildInfo) build {
 	if marks["vcs.modified"] == "true" {
 		revision += " with changes"
 	}
-	return build{cmp.Or(b.version, info.Main.Version), cmp.Or(b.commit, revision), cmp.Or(b.date, marks["vcs.time"])}
+	return build{cmp.Or(b.version, info.Main.Version, "(devel)"), cmp.Or(b.commit, revision), cmp.Or(b.date, marks["vcs.time"])}
 }
 
 // String is what lb version prints.

@@ -24,6 +24,10 @@ const (
 // the config that each stands in for.
 type inherited map[string]net.Listener
 
+// sharedListener is a listener whose socket another process holds as well. It does not give the
+// socket away: what waits in its queue, once this process has closed its own copy, is the other's.
+type sharedListener struct{ net.Listener }
+
 // inherit takes the listeners over. Another process of the same environment gets none.
 func inherit(c config) (inherited, error) {
 	listeners := inherited{}
@@ -45,7 +49,7 @@ func inherit(c config) (inherited, error) {
 			listeners.close()
 			return nil, err
 		}
-		listeners[key] = ln
+		listeners[key] = sharedListener{ln}
 	}
 	return listeners, nil
 }

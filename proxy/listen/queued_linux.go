@@ -8,7 +8,8 @@ import (
 
 // queued ends a listener that is about to be closed, and returns the connections that the system
 // has accepted for it and that no Accept has taken: their clients may have sent a request, and
-// closing the listener would reset them.
+// closing the listener would reset them. A listener that does not give its socket has none: another
+// process may hold that socket too.
 func queued(ln net.Listener) (conns []net.Conn) {
 	socket, ok := ln.(syscall.Conn)
 	if !ok {
