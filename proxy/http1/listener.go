@@ -15,12 +15,15 @@ import (
 type listener struct {
 	net.Listener
 	server *Server
+	room   int       // open connections; see awaitRoom
+	told   time.Time // when the lack of room was logged last
 	closed atomic.Bool
 }
 
-// Accept waits for the next connection.
+// Accept waits for the next connection. It is for one goroutine.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
+		l.awaitRoom()
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err

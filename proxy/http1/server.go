@@ -106,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	if s.closeDepartures, err = s.activity.departures.Open(); err != nil {
 		return err
 	}
-	l := &listener{Listener: ln, server: s}
+	l := &listener{Listener: ln, server: s, room: room(descriptors())}
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(l) }()
 	context.AfterFunc(ctx, func() { s.ending.Store(true) })

@@ -1,0 +1,34 @@
+package http1
+
+import "time"
+
+// The file descriptors that are kept back for other ends than connections of clients and backends:
+// the listeners, the store, the log, calls of the API and health checks.
+const keptBack = 64
+
+// roomPoll is how long a listener without room waits before it looks again, and roomSilence how long
+// before it logs that again.
+const (
+	roomPoll    = 20 * time.Millisecond
+	roomSilence = time.Second
+)
+
+// room returns how many connections of clients a process with this many file descriptors may have.
+// Each may need another one to a backend: were a descriptor missing there, a request of a client
+// that is being served would fail for the sake of one more client.
+func room(descriptors int) int {
+	return max(1, (descriptors-min(keptBack, descriptors/4))/2)
+}
+
+// awaitRoom waits while there is no room for another connection. Those that come in the meantime
+// wait in the socket's queue.
+func (l *listener) awaitRoom() {
+	for open := l.server.conns.len(); open >= l.room && !l.closed.Load(); open = l.server.conns.len() {
+		if now := time.Now(); now.Sub(l.told) > roomSilence {
+			l.told = now
+			l.server.options.Log.Error().Int("connections", open).
+				Msg("no connection can be accepted until others close: the other file descriptors are kept for backends; see ulimit -n and server.max_connections")
+		}
+		time.Sleep(roomPoll)
+	}
+}
