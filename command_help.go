@@ -78,7 +78,7 @@ func listFlags(w io.Writer, flags *flag.FlagSet) {
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	flags.VisitAll(func(f *flag.Flag) {
 		_, about := flag.UnquoteUsage(f)
-		if f.DefValue != "false" {
+		if f.DefValue != "false" && f.DefValue != "" {
 			about += "; " + f.DefValue + " by default"
 		}
 		fmt.Fprintf(table, "%s\t%s\n", spelling(f), about)

@@ -64,6 +64,7 @@ func TestProcess(t *testing.T) {
 		"clients outlive kill -9":     testKilled,
 		"second instance on the file": testSecondInstance,
 		"out of file descriptors":     testOutOfDescriptors,
+		"first day":                   testFirstDay,
 		"few file descriptors":        testFewDescriptors,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })

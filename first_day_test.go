@@ -1,0 +1,63 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// testFirstDay runs the commands of "A first day" in docs/operations.md, at addresses of its own,
+// and finds in what they print the pieces that stand there, in that order.
+func testFirstDay(t *testing.T, built programs) {
+	_, day, _ := strings.Cut(readFile(t, "docs/operations.md"), "\n## A first day\n")
+	day, _, _ = strings.Cut(day, "\n## ")
+	addresses := freeAddresses(t, 3)
+	places := strings.NewReplacer("127.0.0.1:8080", addresses[0], "127.0.0.1:8081", addresses[1], "127.0.0.1:8100", addresses[2],
+		"server:\n  listen", "management:\n  listen: "+addresses[1]+"\nserver:\n  listen",
+		"8100", portOf(addresses[2]), "lb.yaml:6:", "lb.yaml:8:")
+	folder := t.TempDir()
+	for name, program := range map[string]string{"lb": built.lb, "bench": built.bench} {
+		if err := os.Symlink(program, filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var script strings.Builder
+	var want []string
+	for _, block := range regexp.MustCompile("(?s)```(sh|text)\n(.*?)```").FindAllStringSubmatch(day, -1) {
+		text := places.Replace(block[2])
+		if block[1] == "sh" {
+			script.WriteString(text)
+			continue
+		}
+		want = append(want, strings.Split(strings.TrimSpace(text), "\n")...)
+	}
+	if len(want) < 10 {
+		t.Fatalf("only %d lines to expect were found", len(want))
+	}
+	sh := exec.CommandContext(t.Context(), "/bin/sh", "-e")
+	sh.Dir, sh.Env = folder, append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"))
+	sh.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	sh.WaitDelay = time.Second // a script that fails leaves its programs behind
+	t.Cleanup(func() { _ = syscall.Kill(-sh.Process.Pid, syscall.SIGKILL) })
+	sh.Stdin = strings.NewReader(script.String())
+	out, err := sh.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	rest := string(out)
+	for _, line := range want {
+		_, after, ok := strings.Cut(rest, line)
+		if !ok {
+			t.Fatalf("%q is missing in %q", line, rest)
+		}
+		rest = after
+	}
+}
+
+func portOf(address string) string { return address[strings.LastIndex(address, ":")+1:] }
