@@ -143,10 +143,18 @@ func (r *reloads) change() (changed []string, err error) {
 
 // reread reads the config file again, unless that could wait for a writer that never comes.
 func reread(path string) ([]byte, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read the config file: %s is no regular file; put one in its place, or restart", path)
+	if err := checkRegular(path); err != nil {
+		return nil, err
 	}
 	return readConfig(path)
+}
+
+// checkRegular returns an error if there is something else than a file at path.
+func checkRegular(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("read the config file: %s is no regular file; put one in its place, or restart", path)
+	}
+	return nil
 }
 
 // fixed are the keys that are read at the start alone.

@@ -27,9 +27,13 @@ func watchFile(ctx context.Context, path string, text []byte, log zerolog.Logger
 	var on way
 	if err == nil {
 		defer watcher.Close()
-		if on, err = wayOf(path); err == nil {
-			err = on.watch(watcher)
-		}
+		err = checkRegular(path)
+	}
+	if err == nil {
+		on, err = wayOf(path)
+	}
+	if err == nil {
+		err = on.watch(watcher)
 	}
 	if err != nil {
 		log.Warn().Err(err).Str("config", path).
@@ -37,7 +41,7 @@ func watchFile(ctx context.Context, path string, text []byte, log zerolog.Logger
 		return
 	}
 	quiet := time.NewTimer(watchPause)
-	if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, text) {
+	if now, err := reread(path); err == nil && bytes.Equal(now, text) {
 		quiet.Stop() // else it was saved after it was read
 	}
 	for {

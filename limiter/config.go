@@ -118,12 +118,13 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 // clients are known by address only.
 func (c Config) KeyField() string { return strings.ToLower(c.APIKeyHeader) }
 
-// ownFields are the names, in lower case, of the fields that the proxy itself acts on, and of
-// Cookie, which holds several values. A key in one of them would be misread or would not arrive.
+// ownFields are the names, in lower case, of the fields that the proxy itself acts on, of Cookie,
+// which holds several values, and of User-Agent, which the access log has. A key in one of them
+// would be misread, would not arrive, or would be logged.
 var ownFields = []string{
 	"connection", "content-length", "cookie", "expect", "forwarded", "host", "idempotency-key", "keep-alive",
 	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-real-ip",
-	"x-request-id",
+	"user-agent", "x-request-id",
 }
 
 // checkKeyHeader reports whether the field of this name can hold API keys. If it cannot, allowed

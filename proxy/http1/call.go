@@ -170,6 +170,7 @@ func (c *Call) reusable() bool {
 func (c *Call) Failure(err error) reason.Code {
 	cause := c.cause(err)
 	c.Response.Status = 0
+	c.stream.Cause = nil // of an attempt before
 	if c.watch.Gone.Load() {
 		return reason.ClientGone
 	}
@@ -204,6 +205,7 @@ func (c *Call) cause(err error) error {
 func (c *Call) Break(err error) reason.Code {
 	s := c.stream
 	s.closeIf(true)
+	s.Cause = nil // of an attempt before
 	if c.watch.Gone.Load() {
 		return reason.ClientGone
 	}

@@ -43,6 +43,8 @@ func broken(err error, timeout time.Duration) error {
 	switch {
 	case wire.TimedOut(err):
 		return fmt.Errorf("nothing of the response body came for %s", timeout)
+	case errors.Is(err, errResponseHeader): // its status was read before the fault
+		return err
 	case errors.Is(err, errChunk), errors.Is(err, errLine):
 		return errResponseBody
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -6,8 +6,8 @@ import "time"
 // the listeners, the store, the log, calls of the API and health checks.
 const keptBack = 64
 
-// roomPoll is how long a listener without room waits before it looks again, and roomSilence how long
-// before it logs that again.
+// roomPoll is how long a listener without room waits before it looks again, and roomSilence how
+// long before it logs that again.
 const (
 	roomPoll    = 20 * time.Millisecond
 	roomSilence = time.Second

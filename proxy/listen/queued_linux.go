@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -20,10 +21,11 @@ func queued(ln net.Listener) (conns []net.Conn) {
 		return nil
 	}
 	var accepted []int
+	most := mostQueued()
 	_ = raw.Control(func(fd uintptr) { // fails where the listener is closed
-		accepted = acceptWaiting(int(fd), nil)
-		_ = syscall.Shutdown(int(fd), syscall.SHUT_RD) // at once: what comes in between is reset
-		accepted = acceptWaiting(int(fd), accepted)    // a unix socket keeps what came in between
+		accepted = acceptWaiting(int(fd), nil, most)
+		_ = syscall.Shutdown(int(fd), syscall.SHUT_RD)    // at once: what comes in between is reset
+		accepted = acceptWaiting(int(fd), accepted, most) // a unix socket keeps what came in between
 	})
 	for _, fd := range accepted {
 		file := os.NewFile(uintptr(fd), "")
@@ -35,9 +37,20 @@ func queued(ln net.Listener) (conns []net.Conn) {
 	return conns
 }
 
-// acceptWaiting appends the connections that wait at a listening socket, which does not block.
-func acceptWaiting(socket int, accepted []int) []int {
-	for {
+// mostQueued returns how many connections are taken from a queue at most: an eighth of the
+// process's file descriptors, since requests under way need others to their backends.
+func mostQueued() int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return 0
+	}
+	return int(min(limit.Cur/8, math.MaxInt32))
+}
+
+// acceptWaiting appends the connections that wait at a listening socket, which does not block,
+// until there are this many.
+func acceptWaiting(socket int, accepted []int, most int) []int {
+	for len(accepted) < most {
 		fd, _, err := syscall.Accept4(socket, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 		switch err {
 		case nil:
@@ -47,4 +60,5 @@ func acceptWaiting(socket int, accepted []int) []int {
 			return accepted
 		}
 	}
+	return accepted
 }

@@ -70,7 +70,7 @@ func WriteBackends(w io.Writer, pools []*Pool) {
 	})
 	metrics.Family(w, "lb_backend_errors_total", "counter", "Attempts that failed because of the backend, by reason.")
 	backends.each((*Backend).appendErrors)
-	metrics.Family(w, "lb_backend_duration_seconds", "histogram", "From the request, once it was sent, to the header of the backend's response.")
+	metrics.Family(w, "lb_backend_duration_seconds", "histogram", "From the request, once it was sent, to the header of the backend's response. Attempts without one are not in it.")
 	backends.each(func(b *Backend, dst []byte) []byte {
 		return b.duration.Append(dst, "lb_backend_duration_seconds", b.labels)
 	})
