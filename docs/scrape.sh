@@ -31,7 +31,7 @@ p99() {
   load=$!
   wait "$load"
   load=
-  sed -n '/"latency_ms"/,/}/s/.*"p99": *\([0-9.]*\).*/\1/p' load.json
+  sed -n '/"p99":/{s/.*: *\([0-9.]*\).*/\1/p;q}' load.json # the first is that of all responses
 }
 median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
