@@ -48,7 +48,10 @@ func TestAccessLogCause(t *testing.T) {
 		{"bad chunk of the client", silentBackend, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n", "bad_request", `the chunked coding of the request body is invalid`},
 		{"silent client", silentBackend, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe", "request_timeout", `nothing of the request body came for 500ms`},
 		{"silent client that uploads", silentBackend, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\nhe", "request_timeout", `nothing of the request body came for 500ms`},
-		{"refused by the guard", silentBackend, "GET\r\n\r\n", "bad_request", ""},
+		{"no request line", silentBackend, "GET\r\n\r\n", "bad_request", `the first line is not a request line, .*`},
+		{"large request header", silentBackend, "GET / HTTP/1.1\r\nHost: h\r\nA: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", "header_too_large", `the header is larger than server\.max_header_size`},
+		{"refused by the guard", silentBackend, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "bad_request", `there is more than one Host field`},
+		{"header that does not end", silentBackend, "GET / HTTP/1.1\r\nHost: a\r\n", "request_timeout", `the header did not arrive within server\.read_header_timeout`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -40,6 +40,7 @@ type Refusal struct {
 	Reason string `json:"reason"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+	Cause  string `json:"cause,omitempty"` // what is wrong with the request, in words
 }
 
 // ExplainClient is the client that the request would count for.
@@ -82,6 +83,7 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 	}
 	if why := r.Guard(&s.limits.Rules); why != reason.None {
 		e.Refused = refusal(why)
+		e.Refused.Cause = r.Fault.Error()
 		return e, nil
 	}
 	c := s.trust.identify(q.From, &r.Forwarded)

@@ -44,6 +44,8 @@ func TestExplainRefusals(t *testing.T) {
 		case test.want == "" && e.Refused == nil:
 		case e.Refused == nil || e.Refused.Reason != test.want || e.Refused.Status < 400 || e.Refused.Detail == "":
 			t.Errorf("%s: refused %+v, want %q", test.name, e.Refused, test.want)
+		case (e.Refused.Cause == "") != (test.want == "no_route"):
+			t.Errorf("%s: the cause is %q", test.name, e.Refused.Cause)
 		}
 	}
 	for _, q := range []Question{

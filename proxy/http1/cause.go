@@ -11,6 +11,10 @@ import (
 
 // What went wrong, for an operator to read. None of it has a byte of the request: it may be secret.
 var (
+	errRequestLines   = errors.New("the first line is not a request line, or a line of the header ends without CR")
+	errRequestHeader  = errors.New("the header ended early or is not valid HTTP/1.1")
+	errHeaderSize     = errors.New("the header is larger than server.max_header_size")
+	errHeaderLate     = errors.New("the header did not arrive within server.read_header_timeout")
 	errClosedEarly    = errors.New("the backend closed the connection before it responded")
 	errClosedInHeader = errors.New("the backend closed the connection within the response header")
 	errClosedInBody   = errors.New("the backend closed the connection within the response body")

@@ -9,11 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
-	"github.com/valyala/fasthttp"
-
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
 )
 
 // Options are the parts of a Server. Handle is called concurrently. TurnedAway and Proxied are
@@ -181,22 +181,26 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	stream := s.begin(ctx)
 	stream.Started = time.Now() // ctx may still hold the time of the previous request
-	stream.refused = refusal(stream.conn, err)
+	stream.refused, stream.Cause = refusal(stream.conn, err)
 	s.finish(stream)
 }
 
-func refusal(c *clientConn, err error) reason.Code {
+// refusal returns why there is no request, and that in words.
+func refusal(c *clientConn, err error) (why reason.Code, cause error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case c.scan.faulty: // whatever else went wrong
+		return reason.BadRequest, errRequestLines
 	case errors.As(err, &small):
-		return reason.HeaderTooLarge
+		return reason.HeaderTooLarge, errHeaderSize
 	case wire.TimedOut(err):
-		return reason.RequestTimeout
+		return reason.RequestTimeout, errHeaderLate
 	case errors.Is(err, net.ErrClosed):
-		return reason.ClientGone
+		return reason.ClientGone, nil
+	case errors.Is(err, errProxyHeader):
+		return reason.BadRequest, errProxyHeader
 	}
-	return reason.BadRequest
+	return reason.BadRequest, parseFault(err)
 }
 
 // RequestCtx returns the request as fasthttp has it, without its body, for an answer that is not on

@@ -74,9 +74,11 @@ func (s *Stream) Guard(l *Limits) (why reason.Code) {
 	faulty := s.conn.scan.take()
 	if faulty {
 		s.Request.Head = string(s.Request.Method) == "HEAD"
+		s.Cause = errRequestLines
 		return reason.BadRequest
 	}
 	why = s.Request.Guard(&l.Rules)
+	s.Cause = s.Request.Fault
 	if why == reason.None || why == reason.BodyTooLarge {
 		s.body = newBody(&s.conn.in, s.Request.Framing, s.Request.Length, l.BodyTimeout)
 		s.expects = s.Request.Expect

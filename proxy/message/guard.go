@@ -25,23 +25,23 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 	case "HTTP/1.0":
 		r.HTTP10 = true
 	default:
-		return reason.BadRequest
+		return r.refuse(reason.BadRequest, ErrVersion)
 	}
 	if len(r.Method) > MaxMethod {
-		return reason.BadRequest
+		return r.refuse(reason.BadRequest, errMethodSize)
 	}
 	if string(r.Method) == "CONNECT" {
-		return reason.MethodNotAllowed
+		return r.refuse(reason.MethodNotAllowed, errConnect)
 	}
 	r.hop.key, r.hop.clientField = rules.KeyField, rules.ClientField
 	if why := r.readFields(); why != reason.None {
 		return why
 	}
-	if !r.readTarget(r.Target) {
-		return reason.BadRequest
+	if fault := r.readTarget(r.Target); fault != nil {
+		return r.refuse(reason.BadRequest, fault)
 	}
 	if rules.MaxBody > 0 && r.Length > rules.MaxBody {
-		return reason.BodyTooLarge
+		return r.refuse(reason.BodyTooLarge, errBodySize)
 	}
 	return reason.None
 }
@@ -65,14 +65,14 @@ func (r *Request) readFields() reason.Code {
 	for block := r.Header; len(block) > 0; {
 		f, rest, ok := nextField(block, Value)
 		if !ok {
-			return reason.BadRequest
+			return r.refuse(reason.BadRequest, ErrLine)
 		}
 		if f.line == nil {
 			break
 		}
 		block = rest
 		if fields++; fields > MaxFields {
-			return reason.HeaderTooLarge
+			return r.refuse(reason.HeaderTooLarge, errFieldCount)
 		}
 		switch f.kind {
 		case kindConnection:
@@ -102,20 +102,34 @@ func (r *Request) readFields() reason.Code {
 			ok = r.noteKey(&f) && r.noteClientIP(&f) && !isDisguised(f.name)
 		}
 		if !ok {
-			return reason.BadRequest
+			return r.refuse(reason.BadRequest, faultOf(f.kind))
 		}
 	}
-	if lengths+codings > 1 || hosts > 1 || hosts == 0 && !r.HTTP10 {
-		return reason.BadRequest
+	if fault := countFault(lengths+codings, hosts, r.HTTP10); fault != nil {
+		return r.refuse(reason.BadRequest, fault)
 	}
 	if unmet {
-		return reason.ExpectationFailed
+		return r.refuse(reason.ExpectationFailed, errExpect)
 	}
 	r.Framing, r.Length = requestFraming(codings, length), length
 	if upgrades != 1 || !r.mayUpgrade() {
 		r.Upgrade = nil
 	}
 	return reason.None
+}
+
+// countFault returns what is wrong with the numbers of fields that state a length and of Host
+// fields.
+func countFault(lengths, hosts int, http10 bool) error {
+	switch {
+	case lengths > 1:
+		return ErrLengths
+	case hosts > 1:
+		return ErrHosts
+	case hosts == 0 && !http10:
+		return errNoHost
+	}
+	return nil
 }
 
 // requestFraming returns how a request's body is framed. A request without length or coding has no

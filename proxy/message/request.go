@@ -19,6 +19,7 @@ type Request struct {
 	Upgrade   []byte    // the protocol that the client asks to switch to; nil: none
 	Key       []byte    // the value of the API key field; nil: there is none
 	Forwarded Forwarded // what a proxy in front of this one says
+	Fault     error     // what Guard has refused it for, in words; nil: nothing
 
 	hop             hop
 	acceptsTrailers bool // the client accepts trailers, according to TE

@@ -4,26 +4,29 @@ import "bytes"
 
 // readTarget splits the request target. The backend gets origin-form: path and query as received,
 // and one authority. target must be a private copy, since it may be changed.
-func (r *Request) readTarget(target []byte) bool {
+func (r *Request) readTarget(target []byte) (fault error) {
 	if len(target) == 0 || !Target.HasAll(target) {
-		return false
+		return ErrTarget
 	}
 	if target[0] == '/' {
 		r.Target = target
-		return true
+		return nil
 	}
 	if len(target) == 1 && target[0] == '*' {
+		if string(r.Method) != "OPTIONS" {
+			return ErrTarget
+		}
 		r.Target = target
-		return string(r.Method) == "OPTIONS"
+		return nil
 	}
 	return r.readAbsoluteForm(target)
 }
 
 // readAbsoluteForm splits scheme://authority/path?query (RFC 9112, section 3.2.2).
-func (r *Request) readAbsoluteForm(target []byte) bool {
+func (r *Request) readAbsoluteForm(target []byte) (fault error) {
 	begin, defaultPort := schemeOf(target)
 	if begin == 0 {
-		return false
+		return ErrTarget
 	}
 	end, path := len(target), rootPath
 	if i := bytes.IndexAny(target[begin:], "/?"); i >= 0 {
@@ -34,10 +37,10 @@ func (r *Request) readAbsoluteForm(target []byte) bool {
 	}
 	authority := target[begin:end]
 	if len(authority) == 0 || authority[0] == ':' || !isHost(authority) {
-		return false // RFC 9110, section 4.2.1: no http URI has an empty host
+		return ErrTarget // RFC 9110, section 4.2.1: no http URI has an empty host
 	}
 	if len(r.Authority) > 0 && !bytes.EqualFold(withoutPort(authority, defaultPort), withoutPort(r.Authority, defaultPort)) {
-		return false // route and forward by the same authority
+		return errAuthority // route and forward by the same authority
 	}
 	if path[0] == '?' { // an empty path is / in origin-form: make room for it
 		authority = target[begin-1 : begin-1+copy(target[begin-1:], authority)]
@@ -48,7 +51,7 @@ func (r *Request) readAbsoluteForm(target []byte) bool {
 		r.Authority = authority
 	}
 	r.Target = path
-	return true
+	return nil
 }
 
 // schemeOf returns where the authority of an absolute-form target begins, and the default port of
