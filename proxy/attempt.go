@@ -61,6 +61,10 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why
 	}
+	if !c.Uploads() && !x.tries.awaits {
+		x.tries.awaits = true
+		x.pool.Await(x.tries.backend, x.caller.network(), x.stream.Started)
+	}
 	for {
 		if why := c.ReadHead(); why != reason.None || !c.Interim() {
 			return why
@@ -101,6 +105,10 @@ func (x *exchange) endAttempt(why reason.Code) {
 		return
 	}
 	x.tries.end(x.call.Response.Status, why)
-	x.tries.backend.Count(x.call.Response.Status, why, x.call.Waited)
-	x.tries.backend.End()
+	b := x.tries.backend
+	b.End(x.tries.awaits)
+	x.pool.Count(b, &upstream.Result{
+		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,
+		Client: x.caller.network(), Began: x.stream.Started,
+	})
 }

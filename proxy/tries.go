@@ -16,19 +16,27 @@ type tries struct {
 	began   time.Time         // the last attempt
 	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
 	open    bool              // the attempt counts as in flight at the backend
+	awaits  bool              // the request was sent, and waits for the header of the final response
 }
 
 // begin begins the attempt at the picked backend. The time is that of the request where no time has
 // passed since: reading the clock has a price.
 func (t *tries) begin(s *http1.Stream) {
-	t.open, t.began = true, s.Started
+	t.open, t.awaits, t.began = true, false, s.Started
 	if t.tried.Len() > 1 || s.Request.Framing != message.NoBody {
 		t.began = time.Now()
 	}
 }
 
-// respond records the time that the backend took to respond, if the log will have the attempt.
+// respond notes that the final response's header has come. It records the time that the backend
+// took for it, if the log will have the attempt.
 func (t *tries) respond() {
+	if t.awaits {
+		t.awaits = false
+		t.backend.HeaderCame()
+	} else {
+		t.backend.Heard()
+	}
 	if t.tried.Len() > 1 {
 		t.tried.Last().Took = time.Since(t.began)
 	}

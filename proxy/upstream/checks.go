@@ -2,13 +2,19 @@ package upstream
 
 import (
 	"context"
+	"sync"
 
 	"loadbalancer/healthz"
 )
 
-// Run checks the backends until ctx ends, and returns once no check is running. It marks and logs
-// those that go down or come back. It is called once.
-func (p *Pool) Run(ctx context.Context) { p.checks.Run(ctx) }
+// Run checks and compares the backends until ctx ends, and returns once no check is running. It
+// marks and logs those that go down, are ejected or come back. It is called once.
+func (p *Pool) Run(ctx context.Context) {
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watchOutliers(ctx) })
+	p.checks.Run(ctx)
+	watch.Wait()
+}
 
 // target returns the backend as a target of the health checks.
 func (p *Pool) target(b *Backend) healthz.Target {

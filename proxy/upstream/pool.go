@@ -33,6 +33,7 @@ type Pool struct {
 
 	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
 	backends []*Backend // guarded by marking
+	ramping  bool       // a step of the ramps is due; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
 
@@ -49,6 +50,7 @@ type Pool struct {
 type snapshot struct {
 	policy   balance.Policy
 	backends []*Backend
+	members  []balance.Member
 	set      *balance.Set
 }
 
@@ -124,9 +126,17 @@ func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 func (p *Pool) Mark(b *Backend, bit State, on bool) {
 	p.marking.Lock()
 	defer p.marking.Unlock()
+	p.mark(b, bit, on)
+}
+
+// mark is Mark while marking.
+func (p *Pool) mark(b *Backend, bit State, on bool) {
 	s := State(b.state.Load()) &^ bit
 	if on {
 		s |= bit
+	}
+	if s == 0 && b.state.Load() != 0 {
+		b.returned = time.Now()
 	}
 	b.state.Store(uint32(s))
 	p.rebuild()
@@ -137,12 +147,44 @@ func (p *Pool) Mark(b *Backend, bit State, on bool) {
 
 // rebuild makes a snapshot of the current states.
 func (p *Pool) rebuild() {
+	c := p.config.Load()
 	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
+	weights := p.weights(c, available)
 	members := make([]balance.Member, len(available))
 	for i, b := range available {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
+		members[i] = balance.Member{Weight: weights[i], Hash: b.hash, InFlight: &b.inFlight}
 	}
-	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(members, &p.turn)})
+	p.current.Store(&snapshot{c.Balance, available, members, balance.NewSet(members, &p.turn)})
+}
+
+// weights returns the weights of the backends that the policy goes by: their own or, while one is
+// on a ramp, in proportion to the steps of all; another step is then due. A policy that goes by the
+// client's key would move clients, and so hears of no ramp.
+func (p *Pool) weights(c *PoolConfig, backends []*Backend) []int {
+	weights, ramps := make([]int, len(backends)), false
+	now := time.Now()
+	for i, b := range backends {
+		step := rampSteps
+		if c.Balance != balance.IPHash {
+			step = rampStep(b.returned, c.ramp(), now)
+		}
+		if weights[i] = b.weight * step; step < rampSteps {
+			ramps = true
+		}
+	}
+	if ramps && !p.ramping {
+		p.ramping = true
+		time.AfterFunc(c.ramp()/rampSteps, p.ascend)
+	}
+	return weights
+}
+
+// ascend takes the backends on a ramp a step higher.
+func (p *Pool) ascend() {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	p.ramping = false
+	p.rebuild()
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take

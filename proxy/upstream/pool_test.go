@@ -53,7 +53,7 @@ func TestUntried(t *testing.T) {
 func TestMark(t *testing.T) {
 	p := newTestPool()
 	b := p.backends[1]
-	const other = Down << 1
+	const other = Ejected
 	for _, step := range []struct {
 		bit  State
 		on   bool
@@ -63,7 +63,7 @@ func TestMark(t *testing.T) {
 	} {
 		p.Mark(b, step.bit, step.on)
 		s, picked := p.current.Load(), map[int]bool{}
-		for range 2 * len(p.backends) {
+		for range 2 * rampSteps * len(p.backends) { // one that is back takes few requests at first
 			picked[s.policy.Pick(s.set, 0)] = true
 		}
 		if len(s.backends) != step.want || len(picked) != step.want || b.takesRequests() != (step.want == 3) {
@@ -89,7 +89,7 @@ func TestApply(t *testing.T) {
 	p.Mark(stays, Down, true)
 	p.Mark(goes, Down, true)
 	stays.Begin()
-	stays.Count(200, reason.None, time.Millisecond)
+	stays.count(200, reason.None, time.Millisecond)
 	next := withBackends("http://10.0.0.4", "http://10.0.0.2")
 	next.Backends[1].Weight = 7
 	next.Retry.Attempts, next.Timeouts.Tunnel, next.Balance = 5, time.Minute, balance.IPHash
@@ -172,7 +172,7 @@ func TestApplyUnderLoad(t *testing.T) {
 				if conn, err := backend.Connect(false); err == nil {
 					conn.Release()
 				}
-				backend.End()
+				backend.End(false)
 			}
 		})
 	}
