@@ -54,7 +54,8 @@ func (x *exchange) attempt() reason.Code {
 	}
 }
 
-// roundTrip makes one call, up to the head of the final response.
+// roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
+// where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
 	c.Begin(x.stream, &conn.Conn, conn.Reused(), x.pool.Timeouts().ResponseHeader)
@@ -66,11 +67,16 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 		x.pool.Await(x.tries.backend, x.caller.network(), x.stream.Started)
 	}
 	for {
-		if why := c.ReadHead(); why != reason.None || !c.Interim() {
+		why := c.ReadHead()
+		switch {
+		case why == reason.BackendOut && !x.mayRetry(why):
+			c.WaitOn() // no other backend will do
+		case why != reason.None || !c.Interim():
 			return why
-		}
-		if why := x.forwardInterim(); why != reason.None {
-			return why
+		default:
+			if why := x.forwardInterim(); why != reason.None {
+				return why
+			}
 		}
 	}
 }

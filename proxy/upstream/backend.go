@@ -83,7 +83,7 @@ func (b *Backend) CloseIdle() { b.conns.closeIdle() }
 // header, or 0.
 func (b *Backend) count(status int, why reason.Code, waited time.Duration) {
 	if ofBackend(why) {
-		b.errors[why].Add(1)
+		b.errors[why.CountedAs()].Add(1)
 	}
 	if waited > 0 {
 		b.duration.Observe(waited)
@@ -101,7 +101,7 @@ func (b *Backend) count(status int, why reason.Code, waited time.Duration) {
 func ofBackend(why reason.Code) bool {
 	switch why {
 	case reason.Overloaded, reason.ConnectFailed, reason.ConnectTimeout, reason.ResponseTimeout,
-		reason.BadResponse, reason.BackendReset, reason.BackendAborted:
+		reason.BackendOut, reason.BadResponse, reason.BackendReset, reason.BackendAborted:
 		return true
 	}
 	return false

@@ -22,9 +22,13 @@ type Result struct {
 }
 
 // failed reports whether the backend has failed the request: it was not reached, gave no whole
-// response, or one that says that a server behind it has failed. Overloaded is the balancer's own.
+// response, or one that says that a server behind it has failed. Where it was not asked, or was
+// taken out before, it had no chance.
 func (r *Result) failed() bool {
-	return ofBackend(r.Reason) && r.Reason != reason.Overloaded || r.Status >= 502 && r.Status <= 504
+	if r.Reason == reason.Overloaded || r.Reason == reason.BackendOut {
+		return false
+	}
+	return ofBackend(r.Reason) || r.Status >= 502 && r.Status <= 504
 }
 
 // client returns the client that may have caused a failure.

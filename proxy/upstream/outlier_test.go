@@ -3,6 +3,7 @@ package upstream
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,13 +19,31 @@ const (
 	bob   = 12
 )
 
+// logText is what was logged. It is safe for concurrent use.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // newOutlierPool returns a pool of this many backends, and what it logs.
-func newOutlierPool(backends int) (*Pool, *strings.Builder) {
+func newOutlierPool(backends int) (*Pool, *logText) {
 	c := DefaultPoolConfig()
 	for i := range backends {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(fmt.Sprintf("http://127.0.0.1:%d", i+1)), Weight: 1})
 	}
-	log := &strings.Builder{}
+	log := &logText{}
 	return NewPool("main", c, zerolog.New(log)), log
 }
 
@@ -59,6 +78,7 @@ func TestFailuresInARow(t *testing.T) {
 		{500, reason.None, false},
 		{501, reason.None, false},
 		{404, reason.None, false},
+		{0, reason.BackendOut, false},
 		{0, reason.Overloaded, false},
 		{0, reason.ClientGone, false},
 		{0, reason.RequestTimeout, false},

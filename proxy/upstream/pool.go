@@ -122,7 +122,8 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
-// idle connections of a backend that takes no requests.
+// idle connections of a backend that takes no requests. Where the backend is found not to work, it
+// interrupts the requests that wait there and may be sent to another.
 func (p *Pool) Mark(b *Backend, bit State, on bool) {
 	p.marking.Lock()
 	defer p.marking.Unlock()
@@ -142,6 +143,9 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	p.rebuild()
 	if s != 0 {
 		b.CloseIdle()
+	}
+	if on && bit&(Down|Ejected) != 0 && p.TakesRequests() {
+		b.conns.recall()
 	}
 }
 
