@@ -49,7 +49,8 @@ type Config struct {
 	// Body is a text that the first 64 KiB of the answer's body must contain. If it is empty, the
 	// body is not read.
 	Body string `yaml:"body"`
-	// Interval is the pause between two checks of one backend, give or take 10 %; 10ms to 1h.
+	// Interval is the pause between two checks of one backend, give or take 10 %; 10ms to 1h. A
+	// backend that is down is checked more often: see Config.pause.
 	Interval time.Duration `yaml:"interval"`
 	// Timeout bounds one check from the start of the connect to the end of the response header, or
 	// to the text that its body must contain; 1ms to 1m.

@@ -3,7 +3,6 @@ package healthz
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -46,9 +45,15 @@ func newRound(cfg Config, check checkFunc) *round {
 	}
 }
 
-// watch checks t, of which s is known, until ctx ends, and returns what is known then.
-func (r *round) watch(ctx context.Context, t Target, s state) state {
+// watch checks t, of which s is known, until ctx ends, and returns what is known then. The first
+// check begins after a delay.
+func (r *round) watch(ctx context.Context, t Target, s state, delay time.Duration) state {
 	for {
+		select {
+		case <-ctx.Done():
+			return s
+		case <-time.After(delay):
+		}
 		err := r.checkInTurn(ctx, t, s.suspect())
 		if ctx.Err() != nil {
 			return s // the check was interrupted and says nothing about the backend
@@ -59,11 +64,7 @@ func (r *round) watch(ctx context.Context, t Target, s state) state {
 				t.Report(!s.down, err)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return s
-		case <-time.After(jitter(r.cfg.Interval)):
-		}
+		delay = jitter(r.cfg.pause(s.down))
 	}
 }
 
@@ -89,10 +90,4 @@ func (r *round) checkInTurn(ctx context.Context, t Target, suspect bool) error {
 func ownFault(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
-}
-
-// jitter returns interval, give or take 10 %, so that the checks of many backends do not run in
-// step.
-func jitter(interval time.Duration) time.Duration {
-	return interval - interval/10 + rand.N(interval/5+1)
 }

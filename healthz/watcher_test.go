@@ -75,8 +75,8 @@ func TestSet(t *testing.T) {
 		slow := cfg
 		slow.Interval, slow.Rise = 10*time.Second, 3
 		w.Set(slow, r.targets("b", "c"))
-		if got := r.since(time.Minute, "b", "c"); got[0] > 8 || got[0] < 5 || got[1] > 8 || got[1] < 5 {
-			t.Errorf("b and c were checked %v times, every 10 s", got)
+		if got := r.since(time.Minute, "b", "c"); got[0] > 28 || got[0] < 20 || got[1] > 8 || got[1] < 5 {
+			t.Errorf("b and c were checked %v times, every 2.5 s and every 10 s", got)
 		}
 		r.mu.Lock()
 		r.down["b"] = false
