@@ -50,7 +50,7 @@ func ask(ctx context.Context, conn net.Conn, cfg Config, host string) error {
 		return fmt.Errorf("read the response header to %s: %w", what, err)
 	}
 	if !cfg.Status.Has(r.status) {
-		return fmt.Errorf("%s was answered with status %d, want %s", what, r.status, cfg.Status)
+		return unexpected{fmt.Errorf("%s was answered with status %d, want %s", what, r.status, cfg.Status), WrongStatus}
 	}
 	if cfg.Body == "" {
 		return nil
@@ -60,7 +60,7 @@ func ask(ctx context.Context, conn net.Conn, cfg Config, host string) error {
 	case err != nil:
 		return fmt.Errorf("read the response body to %s, without having found %q: %w", what, cfg.Body, err)
 	case !found:
-		return fmt.Errorf("%s was answered without %q in the first %d KiB of the body", what, cfg.Body, maxBodySize>>10)
+		return unexpected{fmt.Errorf("%s was answered without %q in the first %d KiB of the body", what, cfg.Body, maxBodySize>>10), WrongText}
 	}
 	return nil
 }

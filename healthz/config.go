@@ -1,5 +1,5 @@
-// Package healthz watches backends with active health checks, and reports those that go down or
-// come back.
+// Package healthz watches backends with active health checks, and reports what they say of each:
+// whether it is down, and whether that is because it does not answer or because of its answer.
 //
 // Each check has its own connection, and no check outlasts its timeout. The number of concurrent
 // checks is bounded, and backends that hang cannot keep the others from being checked. A shortage

@@ -92,7 +92,7 @@ func TestRunSpreads(t *testing.T) {
 			t.Errorf("%d of %d targets were checked", len(first), n)
 		}
 		for at, count := range in {
-			if count > 4*startAtOnce {
+			if count > 100 { // of 40 on average, at an instant of the grid
 				t.Errorf("%d checks began within 10 ms, after %v", count, at*10*time.Millisecond)
 			}
 		}
@@ -106,7 +106,7 @@ func TestRunWhileDown(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := with(func(c *Config) { c.Interval = interval })
 				down, checks, before := false, 0, time.Now()
-				stop := start(t, cfg, []Target{{Report: func(up bool, _ error) { down = !up }}}, func(context.Context, Target) error {
+				stop := start(t, cfg, []Target{{Report: func(v Verdict) { down = v.Down }}}, func(context.Context, Target) error {
 					checks++
 					if pause, want := time.Since(before), cfg.pause(down); checks > 1 && (pause < want*9/10 || pause > want*11/10) {
 						t.Errorf("check %d came after %v with down %v, want %v give or take 10 %%", checks, pause, down, want)
@@ -123,6 +123,40 @@ func TestRunWhileDown(t *testing.T) {
 					t.Errorf("%d checks, and down is %v", checks, down)
 				}
 			})
+		})
+	}
+}
+
+// TestWait: checks begin give or take 10 % of the pause later, at one of the instants that all
+// share, and not always at the same.
+func TestWait(t *testing.T) {
+	tests := []struct{ pause, grid time.Duration }{
+		{10 * time.Millisecond, 400 * time.Microsecond},
+		{500 * time.Millisecond, 20 * time.Millisecond},
+		{2 * time.Second, 80 * time.Millisecond},
+		{10 * time.Second, 100 * time.Millisecond},
+		{time.Hour, 100 * time.Millisecond},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.pause), func(t *testing.T) {
+			if got := grid(tt.pause); got != tt.grid {
+				t.Errorf("the grid is %v, want %v", got, tt.grid)
+			}
+			began, seen := time.Unix(1_000_000_007, 12_345_678), map[time.Duration]bool{}
+			for i := range 1000 {
+				now := began.Add(time.Duration(i) * 1_234_567)
+				got := wait(now, tt.pause)
+				if got < tt.pause/10*9 || got > tt.pause/10*11 {
+					t.Fatalf("waits %v, want %v give or take 10 %%", got, tt.pause)
+				}
+				if at := now.Add(got); !at.Equal(at.Truncate(tt.grid)) {
+					t.Fatalf("begins at %v, which is no multiple of %v", at, tt.grid)
+				}
+				seen[wait(began, tt.pause)] = true
+			}
+			if len(seen) < 4 {
+				t.Errorf("the same wait has %d lengths, want some", len(seen))
+			}
 		})
 	}
 }

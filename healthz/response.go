@@ -34,7 +34,7 @@ type response struct {
 
 func newResponse(conn io.Reader) *response {
 	limited := &io.LimitedReader{R: conn, N: maxHeaderSize}
-	return &response{limited: limited, lines: textproto.NewReader(bufio.NewReader(limited))}
+	return &response{limited: limited, lines: textproto.NewReader(bufio.NewReaderSize(limited, 1<<10))}
 }
 
 // readHeader reads up to the end of the final response's header.

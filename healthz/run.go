@@ -16,10 +16,17 @@ type Target struct {
 	Address string // host:port, or the path of the socket; a host name is resolved for each check
 	Host    string // Host field of the GET
 
-	// Report is called only when the backend goes down (up is false and err says why) or comes back
-	// (up is true and err is nil). Calls for one target are sequential; those for different targets
-	// may overlap. The next check of this target waits for Report to return.
-	Report func(up bool, err error)
+	// Report is called after each check, except one that was interrupted or failed for a reason of
+	// this machine. Calls for one target are sequential; those for different targets may overlap. The
+	// next check of this target waits for Report to return.
+	Report func(Verdict)
+}
+
+// Verdict is what the checks say of a backend after one of them.
+type Verdict struct {
+	Down  bool  // it has failed its first check or Config.Fall in a row, and not yet passed Config.Rise
+	Cause Cause // of the latest failure while it is down; else Passed
+	Err   error // of the check; nil: it passed
 }
 
 // round is what the checks of one config share.
@@ -59,12 +66,10 @@ func (r *round) watch(ctx context.Context, t Target, s state, delay time.Duratio
 			return s // the check was interrupted and says nothing about the backend
 		}
 		if !ownFault(err) {
-			var changed bool
-			if s, changed = s.next(err == nil, r.cfg.Rise, r.cfg.Fall); changed {
-				t.Report(!s.down, err)
-			}
+			s = s.next(causeOf(err), r.cfg.Rise, r.cfg.Fall)
+			t.Report(Verdict{Down: s.down(), Cause: s.cause, Err: err})
 		}
-		delay = jitter(r.cfg.pause(s.down))
+		delay = wait(time.Now(), r.cfg.pause(s.down()))
 	}
 }
 

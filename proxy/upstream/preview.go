@@ -8,8 +8,9 @@ import (
 
 // BackendState is how a backend stands now.
 type BackendState struct {
-	Backend  string `json:"backend"` // its URL
-	State    string `json:"state"`   // up or down
+	Backend  string `json:"backend"`         // its URL
+	State    string `json:"state"`           // up or down
+	Cause    string `json:"cause,omitempty"` // how its checks fail, as healthz.Cause says it; "": they do not
 	Weight   int    `json:"weight"`
 	InFlight int64  `json:"in_flight"`
 }
@@ -23,6 +24,9 @@ func (p *Pool) States() []BackendState {
 		states[i] = BackendState{Backend: b.url.text, State: "up", Weight: b.weight, InFlight: b.inFlight.Load()}
 		if !b.takesRequests() {
 			states[i].State = "down"
+		}
+		if v := b.verdict.Load(); v != nil && v.Down {
+			states[i].Cause = v.Cause.String()
 		}
 	}
 	return states

@@ -7,4 +7,7 @@ type State uint32
 const (
 	// Down is set by the health checks.
 	Down State = 1 << iota
+	// Unproven is set from the moment a reload adds a backend until its first check ends, but no
+	// longer than health.timeout, nor while no other backend takes requests.
+	Unproven
 )
