@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"loadbalancer/healthz"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
 )
@@ -190,8 +191,9 @@ var (
 )
 
 const (
-	timePattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
-	sizePattern = `^(0|[1-9][0-9]*) *(KiB|MiB|GiB|TiB)$`
+	timePattern     = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+	statusesPattern = `^ *[2-9][0-9]{2} *(- *[2-9][0-9]{2} *)?(, *[2-9][0-9]{2} *(- *[2-9][0-9]{2} *)?)*$`
+	sizePattern     = `^(0|[1-9][0-9]*) *(KiB|MiB|GiB|TiB)$`
 )
 
 var (
@@ -211,6 +213,8 @@ func (m schemaMaker) scalar(of reflect.Type, path string) object {
 		return anyOf(object{"type": "integer", "minimum": 0}, object{"type": "string", "pattern": sizePattern})
 	case of == reflect.TypeFor[listen.Mode]():
 		return anyOf(object{"type": "string", "pattern": "^[0-7]{3,4}$"}, object{"type": "integer"})
+	case of == reflect.TypeFor[healthz.Statuses]():
+		return anyOf(object{"type": "string", "pattern": statusesPattern}, object{"type": "integer", "minimum": 200, "maximum": 999})
 	case oneOfWords.MatchString(allowed):
 		return anyOf(object{"enum": strings.Split(oneOfWords.FindStringSubmatch(allowed)[1], ", ")})
 	case rolesWords.MatchString(allowed):

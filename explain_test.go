@@ -26,13 +26,13 @@ func TestExplainOfTheRunningProcess(t *testing.T) {
 		Limit  struct{ Capacity, Tokens float64 }
 		Pool   struct {
 			Pick     string
-			Backends []struct{ Backend, State string }
+			Backends []struct{ Backend, State, Cause string }
 		}
 	}
 	if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.status != 200 {
 		t.Fatalf("got %+v", a)
 	}
-	if got.Client.Name != "192.0.2.7" || got.Limit.Capacity != 3 || got.Limit.Tokens != 3 || got.Pool.Pick != "http://"+up || got.Pool.Backends[1].State != "down" {
+	if got.Client.Name != "192.0.2.7" || got.Limit.Capacity != 3 || got.Limit.Tokens != 3 || got.Pool.Pick != "http://"+up || got.Pool.Backends[1].State != "down" || got.Pool.Backends[1].Cause != "refused" {
 		t.Errorf("got %s", a.body)
 	}
 	for body, status := range map[string]int{

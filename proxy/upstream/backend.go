@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/healthz"
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
 	"loadbalancer/proxy/reason"
@@ -19,8 +20,9 @@ type Backend struct {
 	hostField []byte
 	labels    string // in metrics
 
-	conns conns
-	state atomic.Uint32 // a State; see Pool.Mark
+	conns   conns
+	state   atomic.Uint32                   // a State; see Pool.Mark
+	verdict atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
 
 	_        [64]byte // the fields below change with every request
 	inFlight atomic.Int64

@@ -69,9 +69,12 @@ func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
 }
 
 // Apply gives the pool another config, which must be valid. Backends that stay, by their URLs, keep
-// their connections, their state and their counters. Those that go finish the requests that they
-// have; then their connections are closed.
+// their connections, their state and their counters. Those that are added wait for their first
+// check: see Unproven. Those that go finish the requests that they have; then their connections are
+// closed.
 func (p *Pool) Apply(c PoolConfig) {
+	was := p.config.Load() // nil: the pool is new
+	var added []*Backend
 	p.marking.Lock()
 	before := make(map[string]*Backend, len(p.backends))
 	for _, b := range p.backends {
@@ -84,13 +87,17 @@ func (p *Pool) Apply(c PoolConfig) {
 		delete(before, bc.URL.text)
 		if b == nil {
 			b = newBackend(bc.URL, p.requests.labels)
+			added = append(added, b)
 		}
 		b.configure(bc, c.Timeouts.Connect)
 		p.backends[i], targets[i] = b, p.target(b)
 	}
-	p.config.Store(&c)
+	if p.config.Store(&c); was != nil {
+		p.distrust(added, c.Health.Timeout)
+	}
 	p.rebuild()
 	p.marking.Unlock()
+	p.noteChecks(was, &c)
 	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
 	for _, b := range before {
 		b.conns.retire()
@@ -151,6 +158,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 
 // rebuild makes a snapshot of the current states.
 func (p *Pool) rebuild() {
+	p.trustUnlessOthersTake()
 	c := p.config.Load()
 	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
 	weights := p.weights(c, available)

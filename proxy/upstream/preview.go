@@ -8,8 +8,9 @@ import (
 
 // BackendState is how a backend stands now.
 type BackendState struct {
-	Backend  string `json:"backend"` // its URL
-	State    string `json:"state"`   // up, or why it takes no requests: down, ejected, or both with a comma
+	Backend  string `json:"backend"`         // its URL
+	State    string `json:"state"`           // up, or why it takes no requests: down, ejected, or both with a comma
+	Cause    string `json:"cause,omitempty"` // how its checks fail, as healthz.Cause says it; "": they do not
 	Weight   int    `json:"weight"`
 	InFlight int64  `json:"in_flight"`
 }
@@ -21,6 +22,9 @@ func (p *Pool) States() []BackendState {
 	states := make([]BackendState, len(p.backends))
 	for i, b := range p.backends {
 		states[i] = BackendState{Backend: b.url.text, State: State(b.state.Load()).String(), Weight: b.weight, InFlight: b.inFlight.Load()}
+		if v := b.verdict.Load(); v != nil && v.Down {
+			states[i].Cause = v.Cause.String()
+		}
 	}
 	return states
 }

@@ -3,29 +3,33 @@ package upstream
 import "strings"
 
 // State is the set of reasons why a backend takes no requests, as bits, each set and cleared by one
-// party. A backend takes requests while the set is empty.
+// party. A backend is in while the set is empty.
 type State uint32
 
 const (
 	// Down is set by the health checks.
 	Down State = 1 << iota
+	// Unproven is set from the moment a reload adds a backend until its first check ends, but no
+	// longer than health.timeout, nor while no other backend takes requests.
+	Unproven
 	// Ejected is set because of what requests met at the backend.
 	Ejected
 )
 
-// stateNames are the names of the bits, from the lowest on.
-var stateNames = [...]string{"down", "ejected"}
-
-// String returns the names of the bits that are set, with commas between them, or "up".
+// String returns the state in words, with commas between them: up, or one or more of down and
+// ejected.
 func (s State) String() string {
-	if s == 0 {
-		return "up"
-	}
 	var set []string
-	for i, name := range stateNames {
-		if s&(1<<i) != 0 {
-			set = append(set, name)
+	for _, word := range []struct {
+		bits State
+		name string
+	}{{Down | Unproven, "down"}, {Ejected, "ejected"}} {
+		if s&word.bits != 0 {
+			set = append(set, word.name)
 		}
+	}
+	if set == nil {
+		return "up"
 	}
 	return strings.Join(set, ",")
 }
