@@ -48,11 +48,11 @@ func (c Ejection) Validate(wrong func(path string, value any, allowed string)) {
 }
 
 // Allows reports whether another backend may be ejected, where so many of the pool's backends are,
-// and so many take requests.
-func (c Ejection) Allows(ejected, taking, all int) bool {
+// and so many are in.
+func (c Ejection) Allows(ejected, in, all int) bool {
 	most := all * c.MaxEjected / 100
 	if c.MaxEjected > 0 && all > 1 {
 		most = max(1, most)
 	}
-	return ejected < most && taking > 1
+	return ejected < most && in > 1
 }

@@ -61,6 +61,16 @@ func (e *Ejector) Eject(c *Ejection, now time.Time) time.Duration {
 	return out
 }
 
+// Until returns when the last ejection ends or has ended.
+func (e *Ejector) Until() time.Time { return e.until }
+
+// Readmit notes that the ejection ends now, if it has not ended before.
+func (e *Ejector) Readmit(now time.Time) {
+	if now.Before(e.until) {
+		e.until = now
+	}
+}
+
 // What makes a share of 5xx stand out: answers in the window that are needed, the least share, and
 // how far above the median of the peers it is, in per cent.
 const (

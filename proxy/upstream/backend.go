@@ -20,9 +20,11 @@ type Backend struct {
 	hostField []byte
 	labels    string // in metrics
 
-	conns   conns
-	state   atomic.Uint32                   // a State; see Pool.Mark
-	verdict atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
+	conns     conns
+	state     atomic.Uint32                   // a State; see Pool.Mark
+	takes     atomic.Bool                     // it takes requests: see available
+	lastTrial atomic.Int64                    // the pool's time; 0: never
+	verdict   atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
 
 	_        [64]byte // the fields below change with every request
 	inFlight atomic.Int64
@@ -51,8 +53,11 @@ func (b *Backend) Name() string { return b.url.address }
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
 
-// takesRequests reports whether the backend may be sent requests.
-func (b *Backend) takesRequests() bool { return b.state.Load() == 0 }
+// takesRequests reports whether the backend is sent requests.
+func (b *Backend) takesRequests() bool { return b.takes.Load() }
+
+// isIn reports whether the backend has no reason to take no requests.
+func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 
 // Begin counts an attempt as in flight at the backend, until End is called.
 func (b *Backend) Begin() { b.inFlight.Add(1) }

@@ -29,8 +29,13 @@ func (p *Pool) target(b *Backend) healthz.Target {
 // report keeps the verdict of a check. It takes a backend out, with the cause, or brings it back.
 func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	before := b.verdict.Swap(&v)
-	p.markChange(b, Down, v.Down) // first: a backend that is down must not take requests in between
-	p.markChange(b, Unproven, false)
+	// First what takes it out: it must not take requests in between.
+	bit, other := Down, Unfit
+	if v.Cause.Answered() {
+		bit, other = Unfit, Down
+	}
+	p.markChange(b, bit, v.Down)
+	p.markChange(b, other|Unproven, false)
 	switch wasDown := before != nil && before.Down; {
 	case v.Down && !wasDown:
 		p.log.Warn().Str("pool", p.name).Str("backend", b.url.text).AnErr("cause", v.Err).Msg("backend is out")
@@ -65,7 +70,7 @@ func (p *Pool) distrust(added []*Backend, atMost time.Duration) {
 // trustUnlessOthersTake ends the wait for first checks where no other backend takes requests: one that
 // may work is better than none. It is called while marking.
 func (p *Pool) trustUnlessOthersTake() {
-	if slices.ContainsFunc(p.backends, (*Backend).takesRequests) {
+	if slices.ContainsFunc(p.backends, (*Backend).isIn) {
 		return
 	}
 	for _, b := range p.backends {

@@ -28,6 +28,9 @@ func (p *Pool) Count(b *Backend, r *Result) {
 		p.failure(b, r)
 	case r.Status != 0:
 		b.outlier.success(r, p.time(r.Began))
+		if State(b.state.Load()) == Ejected && !p.TakesRequests() {
+			p.readmit(b, time.Now()) // a trial has passed, and no other backend is left
+		}
 	}
 }
 
@@ -45,29 +48,41 @@ func (p *Pool) eject(b *Backend, now time.Time, cause string) {
 	c := &p.config.Load().Ejection
 	p.marking.Lock()
 	defer p.marking.Unlock()
-	ejected, taking := 0, 0
+	ejected, in := 0, 0
 	for _, other := range p.backends {
 		if State(other.state.Load())&Ejected != 0 {
 			ejected++
 		}
-		if other.takesRequests() {
-			taking++
+		if other.isIn() {
+			in++
 		}
 	}
-	if !b.takesRequests() || !slices.Contains(p.backends, b) || !c.Allows(ejected, taking, len(p.backends)) {
+	if !b.isIn() || !slices.Contains(p.backends, b) || !c.Allows(ejected, in, len(p.backends)) {
 		return
 	}
 	b.outlier.mu.Lock()
 	out := b.outlier.ejector.Eject(c, now)
 	b.outlier.mu.Unlock()
 	p.mark(b, Ejected, true)
-	time.AfterFunc(out, func() { p.readmit(b) })
+	time.AfterFunc(out, func() {
+		if b.outlier.mayReturn(time.Now()) { // otherwise it has returned early, and was ejected again
+			p.readmit(b, time.Now())
+		}
+	})
 	p.log.Warn().Str("pool", p.name).Str("backend", b.url.text).Str("cause", cause).Stringer("for", out).Msg("backend is ejected")
 }
 
-// readmit lets an ejected backend take requests again.
-func (p *Pool) readmit(b *Backend) {
-	p.Mark(b, Ejected, false)
+// readmit ends the ejection of a backend, if it is ejected.
+func (p *Pool) readmit(b *Backend, now time.Time) {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	if State(b.state.Load())&Ejected == 0 {
+		return
+	}
+	b.outlier.mu.Lock()
+	b.outlier.ejector.Readmit(now)
+	b.outlier.mu.Unlock()
+	p.mark(b, Ejected, false)
 	p.log.Info().Str("pool", p.name).Str("backend", b.url.text).Msg("backend is no longer ejected")
 }
 
@@ -96,7 +111,7 @@ func (p *Pool) compare(n int, now time.Time) {
 	}
 	for _, b := range backends {
 		w := &b.outlier.window
-		if !b.takesRequests() || w.waiting < 1 && w.answers.Failed == 0 {
+		if !b.isIn() || w.waiting < 1 && w.answers.Failed == 0 {
 			continue
 		}
 		median, answered := peers(backends, b)

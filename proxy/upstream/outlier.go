@@ -120,6 +120,13 @@ func (o *outlier) failure(c *healthz.Ejection, r *Result, at int64) (streak int,
 	return o.ejector.Streak(), eject
 }
 
+// mayReturn reports whether the ejection is over.
+func (o *outlier) mayReturn(now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !now.Before(o.ejector.Until())
+}
+
 // noteFailed notes the client of a request that counts as answered with a 5xx status.
 func (o *outlier) noteFailed(client uint64) {
 	if o.lastFailed.Swap(client) != client || client == healthz.AnyClient {

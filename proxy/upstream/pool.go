@@ -52,6 +52,8 @@ type snapshot struct {
 	backends []*Backend
 	members  []balance.Member
 	set      *balance.Set
+	trials   []*Backend // where there are no backends: those that may be tried, see trial
+	panics   bool       // see available
 }
 
 // NewPool returns a pool whose backends all take requests. c must be valid. The log gets a line
@@ -148,10 +150,11 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	b.state.Store(uint32(s))
 	p.rebuild()
-	if s != 0 {
-		b.CloseIdle()
+	if b.takesRequests() {
+		return
 	}
-	if on && bit&(Down|Ejected) != 0 && p.TakesRequests() {
+	b.CloseIdle()
+	if on && bit&(Down|Unfit|Ejected) != 0 && p.TakesRequests() {
 		b.conns.recall()
 	}
 }
@@ -160,13 +163,19 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 func (p *Pool) rebuild() {
 	p.trustUnlessOthersTake()
 	c := p.config.Load()
-	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
-	weights := p.weights(c, available)
-	members := make([]balance.Member, len(available))
-	for i, b := range available {
-		members[i] = balance.Member{Weight: weights[i], Hash: b.hash, InFlight: &b.inFlight}
+	s := &snapshot{policy: c.Balance}
+	s.backends, s.panics = p.available()
+	if len(s.backends) == 0 {
+		s.trials = slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return State(b.state.Load())&Draining != 0 })
 	}
-	p.current.Store(&snapshot{c.Balance, available, members, balance.NewSet(members, &p.turn)})
+	weights := p.weights(c, s.backends)
+	s.members = make([]balance.Member, len(s.backends))
+	for i, b := range s.backends {
+		s.members[i] = balance.Member{Weight: weights[i], Hash: b.hash, InFlight: &b.inFlight}
+	}
+	s.set = balance.NewSet(s.members, &p.turn)
+	before := p.current.Swap(s)
+	p.notePanic(before != nil && before.panics, s)
 }
 
 // weights returns the weights of the backends that the policy goes by: their own or, while one is
@@ -200,16 +209,18 @@ func (p *Pool) ascend() {
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
-// requests and are not in tried, and adds it to tried. It returns nil if there is none. The key
-// stands for the client. The first attempt counts the request, by the time it began, towards the
-// retry budget; each further one counts as a retry. One Tried has room for 16 attempts, the most
-// that the config allows.
+// requests and are not in tried, and adds it to tried. Where none takes any, each gets one request
+// a second all the same. Pick returns nil if there is none. The key stands for the client. The
+// first attempt counts the request, by the time it began, towards the retry budget; each further
+// one counts as a retry. One Tried has room for 16 attempts, the most that the config allows.
 func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
-	if len(s.backends) == 0 {
-		return nil
+	var b *Backend
+	if len(s.backends) > 0 {
+		b = s.untried(s.policy.Pick(s.set, key), tried)
+	} else {
+		b = p.trial(s.trials, tried, time.Now())
 	}
-	b := s.untried(s.policy.Pick(s.set, key), tried)
 	if b == nil {
 		return nil
 	}

@@ -7,23 +7,27 @@ import "strings"
 type State uint32
 
 const (
-	// Down is set by the health checks.
+	// Down is set by the health checks: the backend refuses them or does not answer.
 	Down State = 1 << iota
+	// Unfit is set by the health checks instead of Down: the backend answers, but not as it should.
+	Unfit
 	// Unproven is set from the moment a reload adds a backend until its first check ends, but no
 	// longer than health.timeout, nor while no other backend takes requests.
 	Unproven
 	// Ejected is set because of what requests met at the backend.
 	Ejected
+	// Draining is set by an operator.
+	Draining
 )
 
-// String returns the state in words, with commas between them: up, or one or more of down and
-// ejected.
+// String returns the state in words, with commas between them: up, or one or more of down,
+// ejected and draining.
 func (s State) String() string {
 	var set []string
 	for _, word := range []struct {
 		bits State
 		name string
-	}{{Down | Unproven, "down"}, {Ejected, "ejected"}} {
+	}{{Down | Unfit | Unproven, "down"}, {Ejected, "ejected"}, {Draining, "draining"}} {
 		if s&word.bits != 0 {
 			set = append(set, word.name)
 		}
