@@ -61,6 +61,7 @@ func TestProcess(t *testing.T) {
 		"PostgreSQL unreachable":      testPostgresUnreachable,
 		"ended while awaiting it":     testEndedWhileAwaitingPostgres,
 		"backend killed under load":   testBackendKilled,
+		"causes of failed checks":     testCheckCauses,
 		"time to the first response":  testTimeToFirstResponse,
 		"clients outlive kill -9":     testKilled,
 		"second instance on the file": testSecondInstance,

@@ -10,8 +10,10 @@ import (
 )
 
 // Run checks and compares the backends until ctx ends, and returns once no check is running. It
-// marks and logs those that go down, are ejected or come back. It is called once.
+// marks and logs those that go down, are ejected or come back. It is called once, and says what its
+// checks cannot see.
 func (p *Pool) Run(ctx context.Context) {
+	p.noteChecks(nil, p.config.Load())
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watchOutliers(ctx) })
 	p.checks.Run(ctx)

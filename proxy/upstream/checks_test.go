@@ -94,6 +94,9 @@ func TestNoteChecks(t *testing.T) {
 	var log strings.Builder
 	c := withBackends("http://10.0.0.1")
 	p := NewPool("main", c, zerolog.New(&log))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.Run(ended)
 	for _, step := range []struct {
 		path string
 		want int // lines so far

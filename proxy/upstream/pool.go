@@ -99,7 +99,9 @@ func (p *Pool) Apply(c PoolConfig) {
 	}
 	p.rebuild()
 	p.marking.Unlock()
-	p.noteChecks(was, &c)
+	if was != nil {
+		p.noteChecks(was, &c)
+	}
 	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
 	for _, b := range before {
 		b.conns.retire()
