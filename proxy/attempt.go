@@ -13,7 +13,7 @@ func (x *exchange) pick() reason.Code {
 	if b == nil {
 		return reason.NoBackend
 	}
-	x.tries.backend = b
+	x.tries.backend, x.tries.trial = b, !b.TakesRequests()
 	return reason.None
 }
 

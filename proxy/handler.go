@@ -65,7 +65,7 @@ func (r *road) serve(x *exchange) reason.Code {
 			return x.respond()
 		case why == reason.BackendOut: // the attempt has asked
 		case !x.mayRetry(why):
-			return why
+			return x.tries.outcome(why)
 		}
 		last = why
 	}

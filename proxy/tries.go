@@ -15,6 +15,7 @@ type tries struct {
 	backend *upstream.Backend // of the last attempt
 	began   time.Time         // the last attempt
 	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
+	trial   bool              // the backend takes no requests: see upstream.Pool.Pick
 	open    bool              // the attempt counts as in flight at the backend
 	awaits  bool              // the request was sent, and waits for the header of the final response
 }
@@ -50,6 +51,15 @@ func (t *tries) end(status int, why reason.Code) {
 	if why != reason.None {
 		last.Took = time.Since(t.began)
 	}
+}
+
+// outcome returns the reason that the client gets for the last attempt's. A trial that has not reached
+// its backend has only shown that none is available.
+func (t *tries) outcome(why reason.Code) reason.Code {
+	if t.trial && (why == reason.ConnectFailed || why == reason.ConnectTimeout) {
+		return reason.NoBackend
+	}
+	return why
 }
 
 // failed reports whether an attempt has failed.

@@ -53,8 +53,9 @@ func (b *Backend) Name() string { return b.url.address }
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
 
-// takesRequests reports whether the backend is sent requests.
-func (b *Backend) takesRequests() bool { return b.takes.Load() }
+// TakesRequests reports whether the backend is sent requests. One that is picked and takes none is on
+// trial.
+func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
 // isIn reports whether the backend has no reason to take no requests.
 func (b *Backend) isIn() bool { return b.state.Load() == 0 }

@@ -144,7 +144,7 @@ func TestUnproven(t *testing.T) {
 				added := p.backends[1]
 				tt.then(p, old, added)
 				synctest.Wait()
-				if got := added.takesRequests(); got != tt.want {
+				if got := added.TakesRequests(); got != tt.want {
 					t.Errorf("takes requests: %v, want %v", got, tt.want)
 				}
 				if got := slices.Contains(p.current.Load().backends, added); got != tt.want {

@@ -85,7 +85,7 @@ func WriteBackends(w io.Writer, pools []*Pool) {
 	metrics.Family(w, "lb_backend_up", "gauge", "1 if the backend takes requests.")
 	backends.each(func(b *Backend, dst []byte) []byte {
 		up := uint64(0)
-		if b.takesRequests() {
+		if b.TakesRequests() {
 			up = 1
 		}
 		return metrics.AppendSample(dst, "lb_backend_up", b.labels, up)

@@ -90,12 +90,12 @@ func TestFailuresInARow(t *testing.T) {
 			p, log := newOutlierPool(3)
 			b := p.backends[0]
 			for i := range 3 {
-				if !b.takesRequests() {
+				if !b.TakesRequests() {
 					t.Fatalf("%d %s: out after %d failures", test.status, test.why, i)
 				}
 				p.met(b, alice, test.status, test.why)
 			}
-			if out := !b.takesRequests(); out != test.want {
+			if out := !b.TakesRequests(); out != test.want {
 				t.Fatalf("%d %s: out is %v, want %v", test.status, test.why, out, test.want)
 			}
 			if !test.want {
@@ -105,12 +105,12 @@ func TestFailuresInARow(t *testing.T) {
 				t.Errorf("%d %s: the state is %s; the log is %s", test.status, test.why, s, log)
 			}
 			time.Sleep(5*time.Second - time.Millisecond)
-			if b.takesRequests() {
+			if b.TakesRequests() {
 				t.Error("back before five seconds are over")
 			}
 			time.Sleep(2 * time.Millisecond)
 			synctest.Wait()
-			if !b.takesRequests() {
+			if !b.TakesRequests() {
 				t.Error("still out after five seconds")
 			}
 			time.Sleep(time.Minute) // the ramp's timers end
@@ -135,13 +135,13 @@ func TestNoClientEjects(t *testing.T) {
 			p.compare(n, time.Now())
 			time.Sleep(watchInterval)
 		}
-		if !b.takesRequests() {
+		if !b.TakesRequests() {
 			t.Errorf("the backend is out: %s", log)
 		}
 		p.met(b, bob, 0, reason.BackendReset) // nor is it the client's fault any more
 		p.met(b, alice, 0, reason.BackendReset)
 		p.met(b, alice, 0, reason.BackendReset)
-		if b.takesRequests() {
+		if b.TakesRequests() {
 			t.Error("failures of two clients do not eject the backend")
 		}
 		time.Sleep(time.Minute)
@@ -167,7 +167,7 @@ func TestShareOf5xx(t *testing.T) {
 				time.Sleep(watchInterval)
 				p.compare(n, time.Now())
 			}
-			if out := !p.backends[0].takesRequests(); out == all {
+			if out := !p.backends[0].TakesRequests(); out == all {
 				t.Errorf("all fail is %v, out is %v: %s", all, out, log)
 			}
 			time.Sleep(time.Minute)
@@ -207,7 +207,7 @@ func TestSilence(t *testing.T) {
 				time.Sleep(watchInterval)
 				p.compare(n, time.Now())
 			}
-			if out := !b.takesRequests(); out != test.want {
+			if out := !b.TakesRequests(); out != test.want {
 				t.Errorf("%+v: out is %v: %s", test, out, log)
 			}
 			time.Sleep(time.Minute)
@@ -237,7 +237,7 @@ func TestSilenceOfOneClient(t *testing.T) {
 				time.Sleep(watchInterval)
 				p.compare(n, time.Now())
 			}
-			if out := !b.takesRequests(); out != several {
+			if out := !b.TakesRequests(); out != several {
 				t.Errorf("several clients: %v, out is %v: %s", several, out, log)
 			}
 			time.Sleep(time.Minute)
@@ -254,7 +254,7 @@ func TestLastIsNotEjected(t *testing.T) {
 				p.met(b, alice, 0, reason.ConnectFailed)
 			}
 		}
-		if p.backends[0].takesRequests() || !p.backends[1].takesRequests() {
+		if p.backends[0].TakesRequests() || !p.backends[1].TakesRequests() {
 			t.Errorf("the states are %+v", p.States())
 		}
 		time.Sleep(time.Minute)
@@ -275,7 +275,7 @@ func TestChecksAndEjection(t *testing.T) {
 			t.Errorf("the state is %s", s)
 		}
 		p.Mark(b, Down, false)
-		if b.takesRequests() {
+		if b.TakesRequests() {
 			t.Error("a check has brought an ejected backend back")
 		}
 		p.Mark(b, Down, true)

@@ -152,7 +152,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	b.state.Store(uint32(s))
 	p.rebuild()
-	if b.takesRequests() {
+	if b.TakesRequests() {
 		return
 	}
 	b.CloseIdle()
