@@ -13,7 +13,7 @@ import (
 func newTestSet(weights ...int) *Set {
 	var members []Member
 	for i, w := range weights {
-		members = append(members, Member{w, StringKey(fmt.Sprintf("http://10.0.0.%d:80", i+1)), new(atomic.Int64)})
+		members = append(members, Member{w, StringKey(fmt.Sprintf("http://10.0.0.%d:80", i+1)), new(Load)})
 	}
 	return NewSet(members, new(atomic.Uint64))
 }
@@ -22,7 +22,7 @@ func newTestSet(weights ...int) *Set {
 func shares(s *Set, p Policy, n int) []int {
 	counts := make([]int, len(s.members))
 	for i := range n {
-		counts[p.Pick(s, clientKey(i))]++
+		counts[p.Pick(s, clientKey(i), epoch)]++
 	}
 	return counts
 }
@@ -163,10 +163,10 @@ func TestLeastRequests(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newTestSet(test.weights...)
 			for i, n := range test.load {
-				s.members[i].InFlight.Store(n)
+				s.members[i].Load.InFlight.Store(n)
 			}
 			for range 2 * len(s.members) {
-				if got := LeastRequests.Pick(s, 0); got != test.want {
+				if got := LeastRequests.Pick(s, 0, epoch); got != test.want {
 					t.Fatalf("picked %d, want %d", got, test.want)
 				}
 			}
@@ -175,10 +175,10 @@ func TestLeastRequests(t *testing.T) {
 	t.Run("load settles by weight", func(t *testing.T) {
 		s := newTestSet(1, 2, 5)
 		for range 800 {
-			s.members[LeastRequests.Pick(s, 0)].InFlight.Add(1)
+			s.members[LeastRequests.Pick(s, 0, epoch)].Load.InFlight.Add(1)
 		}
 		for i, want := range []int64{100, 200, 500} {
-			if got := s.members[i].InFlight.Load(); got < want-1 || got > want+1 {
+			if got := s.members[i].Load.InFlight.Load(); got < want-1 || got > want+1 {
 				t.Errorf("member %d has %d under way, want %d", i, got, want)
 			}
 		}
@@ -188,7 +188,7 @@ func TestLeastRequests(t *testing.T) {
 func TestRandomTwoAvoidsTheLoaded(t *testing.T) {
 	const picks = 10000
 	s := newTestSet(1, 1, 1, 1)
-	s.members[2].InFlight.Store(10)
+	s.members[2].Load.InFlight.Store(10)
 	got := shares(s, RandomTwo, picks)
 	// It is only picked when all draws give it.
 	if got[2] > picks/50 {
@@ -199,8 +199,8 @@ func TestRandomTwoAvoidsTheLoaded(t *testing.T) {
 // A heavy member with more requests under way than a light one may still be the less loaded.
 func TestRandomTwoWeighsTheLoad(t *testing.T) {
 	s := newTestSet(9, 1)
-	s.members[0].InFlight.Store(5)
-	s.members[1].InFlight.Store(1)
+	s.members[0].Load.InFlight.Store(5)
+	s.members[1].Load.InFlight.Store(1)
 	if got := shares(s, RandomTwo, 1000); got[0] < 990 {
 		t.Errorf("5 of weight 9 beside 1 of weight 1: picked %v", got)
 	}
@@ -215,7 +215,7 @@ func TestIPHashMovesFew(t *testing.T) {
 		fewer := NewSet(slices.Delete(slices.Clone(all.members), gone, gone+1), all.turn)
 		lost, heirs := 0, map[uint64]int{}
 		for i := range clients {
-			before, after := all.members[IPHash.Pick(all, clientKey(i))].Hash, fewer.members[IPHash.Pick(fewer, clientKey(i))].Hash
+			before, after := all.members[IPHash.Pick(all, clientKey(i), epoch)].Hash, fewer.members[IPHash.Pick(fewer, clientKey(i), epoch)].Hash
 			switch {
 			case before == all.members[gone].Hash:
 				lost++
@@ -236,7 +236,7 @@ func TestIPHashIsStable(t *testing.T) {
 		a, b := newTestSet(weights...), newTestSet(weights...)
 		slices.Reverse(b.members)
 		for i := range 1000 {
-			x, y := a.members[IPHash.Pick(a, clientKey(i))].Hash, b.members[IPHash.Pick(b, clientKey(i))].Hash
+			x, y := a.members[IPHash.Pick(a, clientKey(i), epoch)].Hash, b.members[IPHash.Pick(b, clientKey(i), epoch)].Hash
 			if x != y {
 				t.Fatalf("%v: client %d goes to %x here and to %x there", weights, i, x, y)
 			}

@@ -1,5 +1,5 @@
-// Package balance chooses one of several members by a policy, from their weights, their requests in
-// flight, and a key that stands for the client.
+// Package balance chooses one of several members by a policy, from their weights, their loads, and
+// a key that stands for the client.
 //
 // Picking takes no lock and allocates nothing; everything else may. Over time each member gets its
 // share by weight, and IPHash gives a key the same member in every process.
@@ -15,9 +15,9 @@ import (
 
 // Member is one of the candidates of a policy.
 type Member struct {
-	Weight   int           // share of the requests, at least 1
-	Hash     uint64        // stands for the member in every process, see StringKey
-	InFlight *atomic.Int64 // requests in flight, counted by the caller
+	Weight int    // share of the requests, at least 1
+	Hash   uint64 // stands for the member in every process, see StringKey
+	Load   *Load  // counted by the caller
 }
 
 // Set holds the members that a policy chooses from, identified by index. It is immutable and safe

@@ -22,7 +22,7 @@ type Backend struct {
 	state atomic.Uint32 // a State; see Pool.Mark
 
 	_        [64]byte // the fields below change with every request
-	inFlight atomic.Int64
+	load     balance.Load
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
 	duration metrics.Histogram           // from the request, once it was sent, to the response's header
@@ -51,10 +51,10 @@ func (b *Backend) HostField() []byte { return b.hostField }
 func (b *Backend) takesRequests() bool { return b.state.Load() == 0 }
 
 // Begin counts a request as in flight at the backend, until End is called.
-func (b *Backend) Begin() { b.inFlight.Add(1) }
+func (b *Backend) Begin() { b.load.InFlight.Add(1) }
 
 // End ends what Begin began.
-func (b *Backend) End() { b.inFlight.Add(-1) }
+func (b *Backend) End() { b.load.InFlight.Add(-1) }
 
 // Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
 // always dials, so that the keep-alive race cannot be lost again. The caller owns the connection

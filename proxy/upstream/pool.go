@@ -140,22 +140,23 @@ func (p *Pool) rebuild() {
 	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
 	members := make([]balance.Member, len(available))
 	for i, b := range available {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
+		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, Load: &b.load}
 	}
 	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(members, &p.turn)})
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
 // requests and are not in tried, and adds it to tried. It returns nil if there is none. The key
-// stands for the client. The first attempt counts the request, by the time it began, towards the
-// retry budget; each further one counts as a retry. One Tried has room for 16 attempts, the most
+// stands for the client, and began is when the request began: failures are weighed by their age
+// then. The first attempt counts the request, by that time, towards the retry budget; each further
+// one counts as a retry. One Tried has room for 16 attempts, the most
 // that the config allows.
 func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
 	if len(s.backends) == 0 {
 		return nil
 	}
-	b := s.untried(s.policy.Pick(s.set, key), tried)
+	b := s.untried(s.policy.Pick(s.set, key, began), tried)
 	if b == nil {
 		return nil
 	}

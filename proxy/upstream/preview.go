@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"sync/atomic"
+	"time"
 
 	"loadbalancer/proxy/balance"
 )
@@ -20,7 +21,7 @@ func (p *Pool) States() []BackendState {
 	defer p.marking.Unlock()
 	states := make([]BackendState, len(p.backends))
 	for i, b := range p.backends {
-		states[i] = BackendState{Backend: b.url.text, State: "up", Weight: b.weight, InFlight: b.inFlight.Load()}
+		states[i] = BackendState{Backend: b.url.text, State: "up", Weight: b.weight, InFlight: b.load.InFlight.Load()}
 		if !b.takesRequests() {
 			states[i].State = "down"
 		}
@@ -44,8 +45,8 @@ func (p *Pool) Preview(key uint64) string {
 	members := make([]balance.Member, len(s.backends))
 	p.marking.Lock() // weights may change
 	for i, b := range s.backends {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
+		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, Load: &b.load}
 	}
 	p.marking.Unlock()
-	return s.backends[s.policy.Pick(balance.NewSet(members, &turn), key)].url.text
+	return s.backends[s.policy.Pick(balance.NewSet(members, &turn), key, time.Now())].url.text
 }
