@@ -42,7 +42,7 @@ func (x *exchange) attempt() reason.Code {
 		why := x.roundTrip(conn)
 		if why == reason.None {
 			x.tries.respond()
-			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited))
+			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited), x.call.Waited)
 			return reason.None
 		}
 		x.release()
@@ -103,6 +103,6 @@ func (x *exchange) endAttempt(why reason.Code) {
 	}
 	x.tries.end(x.call.Response.Status, why)
 	x.tries.backend.Count(x.call.Response.Status, why, x.call.Waited)
-	x.tries.backend.Failed(why, x.tries.began.Add(x.tries.tried.Last().Took))
+	x.tries.backend.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	x.tries.backend.End()
 }

@@ -209,6 +209,8 @@ func explainPool(pool *upstream.Pool, key uint64) *ExplainPool {
 		e.Why = "the fewest requests in flight for its weight"
 	case balance.IPHash:
 		e.Why = "always the same for the client's address, while it is up"
+	case balance.Latency:
+		e.Why = "of two that are drawn, the one with the least response time, times its requests in flight: another request may get another"
 	default:
 		e.Why = "drawn: another request may get another"
 	}

@@ -283,7 +283,7 @@ func TestPolicyNames(t *testing.T) {
 	for _, name := range []string{"", "fastest", "Random", "random "} {
 		p := IPHash
 		err := p.UnmarshalText([]byte(name))
-		if err == nil || err.Error() != "one of round_robin, least_requests, random_two, random, ip_hash" || p != IPHash {
+		if err == nil || err.Error() != "one of round_robin, least_requests, random_two, random, ip_hash, latency" || p != IPHash {
 			t.Errorf("%q is read as %v (%v)", name, p, err)
 		}
 	}

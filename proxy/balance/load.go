@@ -16,15 +16,51 @@ import (
 type Load struct {
 	InFlight atomic.Int64 // requests in flight, counted by the caller
 	failures fading       // requests that failed lately, in units of 1/oneRequest
+	response fading       // a moving average of the response time, see Answered; 0: none was measured
 }
 
 const (
-	oneRequest = 1 << 8         // the scale of requests
-	forgotten  = oneRequest / 8 // fewer failures than this count as none
+	oneRequest   = 1 << 8         // the scale of requests
+	forgotten    = oneRequest / 8 // fewer failures than this count as none
+	responseBits = 8              // the logarithm of the unit of response times, in nanoseconds
+	sampled      = 4              // the time between two samples of a response time, 17 ms
 )
 
-// Failed records a request that failed at now.
-func (l *Load) Failed(now time.Time) { l.failures.add(oneRequest, instantOf(now)) }
+// failedTook is the least response time that a failure counts as.
+const failedTook = time.Second
+
+// Failed records a request that failed at now, after some time. As a response time that is at least
+// a second: what fails at once is not fast.
+func (l *Load) Failed(now time.Time, took time.Duration) {
+	l.failures.add(oneRequest, instantOf(now))
+	l.Answered(now, max(took, failedTook))
+}
+
+// Answered records at now how long a response took, to its header. A longer time than the average
+// becomes the average at once. Shorter ones bring it down, by half in a second. Since one in 17 ms
+// is enough for that, most requests write nothing.
+//
+// This is the peak EWMA of Finagle (com.twitter.finagle.loadbalancer.PeakEwma), with a half-life of
+// one second where Finagle has seven.
+func (l *Load) Answered(now time.Time, took time.Duration) {
+	at := instantOf(now)
+	value := min(max(1, uint64(max(0, took))>>responseBits), maxValue)
+	for {
+		old := l.response.word.Load()
+		average, since := unpack(old)
+		after := elapsed(since, at)
+		if value <= average && after < sampled {
+			return
+		}
+		next := value
+		if value < average {
+			next += fade(average-value, after)
+		}
+		if l.response.word.CompareAndSwap(old, pack(next, max(since, at))) {
+			return
+		}
+	}
+}
 
 // requests returns the requests in flight and those that failed lately, times oneRequest.
 func (l *Load) requests(now time.Time) int64 {
@@ -32,8 +68,27 @@ func (l *Load) requests(now time.Time) int64 {
 	if l.failures.isZero() {
 		return n
 	}
-	if failures := l.failures.at(instantOf(now)); failures >= forgotten {
-		n += int64(failures)
+	return n + l.failed(instantOf(now))
+}
+
+// failed returns the requests that failed lately, times oneRequest.
+func (l *Load) failed(at instant) int64 {
+	n := l.failures.at(at)
+	if n < forgotten {
+		return 0
 	}
-	return n
+	return int64(n)
+}
+
+// cost returns what another request would cost: the response time, times the requests in flight
+// with this one. A member that was never measured gets one request, and no other before that has
+// been answered. The response time fades while none is measured, so that a slow member is tried
+// again.
+func (l *Load) cost(at instant) float64 {
+	n := l.InFlight.Load()*oneRequest + l.failed(at)
+	average, since := unpack(l.response.word.Load())
+	if average == 0 {
+		return maxValue * float64(n)
+	}
+	return float64(max(1, fade(average, elapsed(since, at)))) * float64(n+oneRequest)
 }

@@ -47,7 +47,7 @@ func (r *traffic) run(d time.Duration) float64 {
 			e := heap.Pop(&r.under).(ending)
 			load := r.set.members[e.member].Load
 			if load.InFlight.Add(-1); e.failed {
-				load.Failed(epoch.Add(e.at))
+				load.Failed(epoch.Add(e.at), 0)
 			}
 		}
 		at := r.policy.Pick(r.set, 0, epoch.Add(r.now))
@@ -106,7 +106,7 @@ func TestFailuresAreLoad(t *testing.T) {
 // What failed long ago does not count at all: ties are shared again.
 func TestFailuresAreForgotten(t *testing.T) {
 	s := newTestSet(1, 1)
-	s.members[0].Load.Failed(epoch)
+	s.members[0].Load.Failed(epoch, 0)
 	if got := LeastRequests.Pick(s, 0, epoch.Add(time.Second)); got != 1 {
 		t.Errorf("a second later member %d is picked", got)
 	}

@@ -18,6 +18,7 @@ const (
 	RandomTwo                   // the less loaded of two, drawn by weight
 	Random                      // drawn by weight
 	IPHash                      // always the same member for a key, while it is in the set
+	Latency                     // of two, drawn by weight, the one where response time and load are less
 )
 
 // policies holds each policy's name in the config and its function.
@@ -30,6 +31,7 @@ var policies = [...]struct {
 	RandomTwo:     {"random_two", randomTwo},
 	Random:        {"random", random},
 	IPHash:        {"ip_hash", ipHash},
+	Latency:       {"latency", latency},
 }
 
 // UnmarshalText parses the name of a policy. Its error lists the valid names.

@@ -25,6 +25,16 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
+// BenchmarkAnswered has the response times of a member recorded, one each 100 µs.
+func BenchmarkAnswered(b *testing.B) {
+	var l Load
+	now, took := epoch, time.Duration(0)
+	for b.Loop() {
+		now, took = now.Add(100*time.Microsecond), (took+617*time.Microsecond)%(10*time.Millisecond)
+		l.Answered(now, took)
+	}
+}
+
 // busySet returns a set of n members with requests in flight, whose weights are equal or not.
 func busySet(n int, equal bool) *Set {
 	weights := make([]int, n)
@@ -36,7 +46,8 @@ func busySet(n int, equal bool) *Set {
 	s := newTestSet(weights...)
 	for i := range s.members {
 		s.members[i].Load.InFlight.Store(int64(i % 5))
+		s.members[i].Load.Answered(epoch.Add(2*time.Second), time.Duration(1+i%3)*time.Millisecond)
 	}
-	s.members[0].Load.Failed(epoch.Add(time.Second))
+	s.members[1].Load.Failed(epoch.Add(time.Second), 0)
 	return s
 }

@@ -7,19 +7,23 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// Answered records the header of a backend's response to an attempt, at now: one that says that the
-// backend has failed counts as load for a while, see balance.Load.
-func (b *Backend) Answered(status int, now time.Time) {
+// Answered records at now the header of a backend's response to an attempt. waited is the time from
+// the request, once it was sent, to the header, or 0. A status that says that the backend has failed
+// counts as load for a while, see balance.Load.
+func (b *Backend) Answered(status int, now time.Time, waited time.Duration) {
 	if failureStatus(status) {
-		b.load.Failed(now)
+		b.load.Failed(now, waited)
+	} else if waited > 0 {
+		b.load.Answered(now, waited)
 	}
 }
 
-// Failed records an attempt that has failed at now, which counts as load for a while if the backend
-// is to blame. That it has no connection left does not count: its requests in flight do.
-func (b *Backend) Failed(why reason.Code, now time.Time) {
+// Failed records an attempt that failed some time after it began, which counts as load for a while
+// if the backend is to blame. That it has no connection left does not count: its requests in flight
+// do.
+func (b *Backend) Failed(why reason.Code, began time.Time, took time.Duration) {
 	if ofBackend(why) && why != reason.Overloaded {
-		b.load.Failed(now)
+		b.load.Failed(began.Add(took), took)
 	}
 }
 
