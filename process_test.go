@@ -54,6 +54,7 @@ func TestProcess(t *testing.T) {
 		"hangup at the start":         testHangupAtStart,
 		"reload while it ends":        testReloadWhileItEnds,
 		"reloads":                     testReloads,
+		"moves under load":            testMovesUnderLoad,
 		"successor":                   testSuccessor,
 		"restart under load":          testRestartUnderLoad,
 		"tunnel at the end":           testTunnelAtTheEnd,

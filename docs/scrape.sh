@@ -35,16 +35,23 @@ p99() {
 }
 median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-p99 5s >/dev/null # all backends have been asked, and have their series
-for _ in $(seq "$rounds"); do
-  without=$(p99 5s)
+# scraped is p99 with a scrape each second meanwhile.
+scraped() {
   for _ in 1 2 3 4; do
     sleep 1
     curl --noproxy '*' -sSf -o /dev/null -w '%{time_total}\n' "$metrics" >>scrapes
   done &
-  scraping=$!
-  with=$(p99 5s)
-  wait "$scraping"
+  p99 "$1"
+  wait
+}
+
+p99 5s >/dev/null # all backends have been asked, and have their series
+for round in $(seq "$rounds"); do
+  if [ $((round % 2)) = 0 ]; then
+    without=$(p99 5s) with=$(scraped 5s)
+  else
+    with=$(scraped 5s) without=$(p99 5s)
+  fi
   echo "$without $with" | tee -a percentiles
 done
 echo "p99 without scrapes: $(awk '{ print $1 }' percentiles | median) ms"

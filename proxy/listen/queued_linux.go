@@ -7,6 +7,30 @@ import (
 	"syscall"
 )
 
+// soBindToIfindex is SO_BINDTOIFINDEX of include/uapi/asm-generic/socket.h, which syscall lacks.
+const soBindToIfindex = 62
+
+// refuseNew has a TCP listener that is about to be closed refuse new clients, while it still accepts
+// those whose handshake is under way. It reports whether the listener does; Linux before 5.7 wants
+// CAP_NET_RAW for it. A listener whose socket another process may hold goes on as before.
+//
+// The system has no call for this, but a listener that is bound to a network interface gets only the
+// handshakes that begin there, and the system does not ask whether that interface exists.
+func refuseNew(ln net.Listener) (refuses bool) {
+	socket, ok := ln.(syscall.Conn)
+	if _, tcp := ln.Addr().(*net.TCPAddr); !ok || !tcp {
+		return false // a unix socket has no handshakes
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // fails where the listener is closed
+		refuses = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, soBindToIfindex, math.MaxInt32) == nil
+	})
+	return refuses
+}
+
 // queued ends a listener that is about to be closed, and returns the connections that the system
 // has accepted for it and that no Accept has taken: their clients may have sent a request, and
 // closing the listener would reset them. A listener that does not give its socket has none: another

@@ -3,6 +3,14 @@ package listen
 import (
 	"net"
 	"sync"
+	"time"
+)
+
+// A client whose handshake ends after its listener has closed believes that it is connected, and is
+// reset. So the listener that is to be closed stays open for a while, and refuses new clients.
+const (
+	moveTime  = 100 * time.Millisecond // a round trip to most clients; Accept goes on meanwhile
+	closeTime = 5 * time.Millisecond   // shorter, since a successor may wait for the address
 )
 
 // Swap is a listener whose address can change while it is served: connections that were accepted
@@ -23,10 +31,12 @@ func NewSwap(ln net.Listener) *Swap {
 	return s
 }
 
-// Use accepts from ln from now on, and closes the listener before. Connections that the system has
-// accepted for that one by then are kept for Accept. If ln is nil, no others are accepted any more.
-// After Close, ln is closed at once.
+// Use accepts from ln from now on, and closes the listener before. That one refuses new clients at
+// once, but is accepted from until the handshakes under way have had 100 ms to end. Connections that
+// the system has accepted for it by then are kept for Accept. If ln is nil, no others are accepted
+// any more. After Close, ln is closed at once.
 func (s *Swap) Use(ln net.Listener) {
+	s.endHandshakes(moveTime)
 	s.mu.Lock()
 	old := s.current
 	if s.closed {
@@ -39,6 +49,18 @@ func (s *Swap) Use(ln net.Listener) {
 	s.changed.Broadcast()
 	if old != nil {
 		_ = old.Close() // a wait in Accept ends, and goes on with the new one
+	}
+}
+
+// endHandshakes has the current listener refuse new clients, and waits for those whose handshake is
+// under way.
+func (s *Swap) endHandshakes(wait time.Duration) {
+	s.mu.Lock()
+	ln := s.current
+	refuses := ln != nil && !s.closed && refuseNew(ln)
+	s.mu.Unlock()
+	if refuses {
+		time.Sleep(wait)
 	}
 }
 
@@ -92,9 +114,11 @@ func (s *Swap) uses(ln net.Listener) bool {
 	return s.current == ln && !s.closed
 }
 
-// Close stops accepting for good. Connections that the system has accepted by then are kept for
-// Accept; a second call closes what is left of them.
+// Close stops accepting for good, after the handshakes under way have had 5 ms to end. Connections
+// that the system has accepted by then are kept for Accept; a second call closes what is left of
+// them.
 func (s *Swap) Close() error {
+	s.endHandshakes(closeTime)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
