@@ -9,7 +9,7 @@ import (
 // pick chooses the backend of the next attempt by the pool's policy, among those that this request
 // has not tried.
 func (x *exchange) pick() reason.Code {
-	b := x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
+	b := x.pool.Pick(hashKey(x.pool.Hash(), &x.stream.Request, &x.caller), x.stream.Started, &x.tries.tried)
 	if b == nil {
 		return reason.NoBackend
 	}

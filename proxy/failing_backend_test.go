@@ -43,7 +43,7 @@ func startFailing(t *testing.T, how string) (url string, failures *atomic.Int64)
 // A backend that fails at once draws less than its share, though it is always idle.
 func TestFailingBackendDrawsLess(t *testing.T) {
 	t.Parallel()
-	for _, policy := range []balance.Policy{balance.LeastRequests, balance.RandomTwo} {
+	for _, policy := range []balance.Policy{balance.LeastRequests, balance.RandomTwo, balance.Latency} {
 		for _, how := range []string{"503", "bad response", "reset"} {
 			t.Run(policy.String()+" "+how, func(t *testing.T) {
 				slow := func(http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Millisecond) }

@@ -9,8 +9,7 @@ import (
 // atomic word: the number of some instant in the lower 28 bits, and that instant above.
 type fading struct{ word atomic.Uint64 }
 
-// instant is a time since the start of the process, in units of 2^22 nanoseconds, about 4 ms. It
-// has room for 9 years.
+// instant is a time in units of 2^22 nanoseconds, about 4 ms. It has room for 9 years.
 type instant uint64
 
 const (
@@ -22,12 +21,9 @@ const (
 	maxInstant = 1<<(64-valueBits) - 1
 )
 
-// epoch is the time from which instants are counted.
-var epoch = time.Now()
-
-// instantOf returns the instant of a time. Those before the epoch are the epoch.
-func instantOf(t time.Time) instant {
-	return min(instant(max(0, t.Sub(epoch)))>>unitBits, maxInstant)
+// instantOf returns the instant of a time. Those before 0 are 0.
+func instantOf(t time.Duration) instant {
+	return min(instant(max(0, t))>>unitBits, maxInstant)
 }
 
 // isZero reports whether the number has always been 0, so that the time does not matter.

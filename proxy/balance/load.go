@@ -26,14 +26,18 @@ const (
 	sampled      = 4              // the time between two samples of a response time, 17 ms
 )
 
-// failedTook is the least response time that a failure counts as.
+// failedTook is the most that failures alone raise the response time to.
 const failedTook = time.Second
 
-// Failed records a request that failed at now, after some time. As a response time that is at least
-// a second: what fails at once is not fast.
-func (l *Load) Failed(now time.Time, took time.Duration) {
-	l.failures.add(oneRequest, instantOf(now))
-	l.Answered(now, max(took, failedTook))
+// Failed records a request that failed at now, after some time. What fails at once is not fast: each
+// failure doubles the response time, up to a second. So a member that fails every request soon gets
+// hardly any, and one failure, which may be the client's own, costs it little.
+func (l *Load) Failed(now, took time.Duration) {
+	at := instantOf(now)
+	l.failures.add(oneRequest, at)
+	average, since := unpack(l.response.word.Load())
+	slow := min(2*fade(average, elapsed(since, at)), uint64(failedTook)>>responseBits)
+	l.Answered(now, max(took, time.Duration(slow<<responseBits)))
 }
 
 // Answered records at now how long a response took, to its header. A longer time than the average
@@ -42,7 +46,7 @@ func (l *Load) Failed(now time.Time, took time.Duration) {
 //
 // This is the peak EWMA of Finagle (com.twitter.finagle.loadbalancer.PeakEwma), with a half-life of
 // one second where Finagle has seven.
-func (l *Load) Answered(now time.Time, took time.Duration) {
+func (l *Load) Answered(now, took time.Duration) {
 	at := instantOf(now)
 	value := min(max(1, uint64(max(0, took))>>responseBits), maxValue)
 	for {
@@ -63,32 +67,34 @@ func (l *Load) Answered(now time.Time, took time.Duration) {
 }
 
 // requests returns the requests in flight and those that failed lately, times oneRequest.
-func (l *Load) requests(now time.Time) int64 {
+func (l *Load) requests(now time.Duration) int64 {
 	n := l.InFlight.Load() * oneRequest
-	if l.failures.isZero() {
-		return n
+	if !l.failures.isZero() {
+		n += l.failed(now)
 	}
-	return n + l.failed(instantOf(now))
+	return n
 }
 
-// failed returns the requests that failed lately, times oneRequest.
-func (l *Load) failed(at instant) int64 {
-	n := l.failures.at(at)
+// failed returns the requests that failed lately, times oneRequest. It is not inlined, so that
+// requests is: most members have not failed.
+//
+//go:noinline
+func (l *Load) failed(now time.Duration) int64 {
+	n := l.failures.at(instantOf(now))
 	if n < forgotten {
 		return 0
 	}
 	return int64(n)
 }
 
-// cost returns what another request would cost: the response time, times the requests in flight
-// with this one. A member that was never measured gets one request, and no other before that has
-// been answered. The response time fades while none is measured, so that a slow member is tried
-// again.
-func (l *Load) cost(at instant) float64 {
-	n := l.InFlight.Load()*oneRequest + l.failed(at)
+// cost returns what another request would cost: the response time, times the requests with this
+// one. A member that was never measured gets one request, and no other before that has been
+// answered. The response time fades while none is measured, so that a slow member is tried again.
+func (l *Load) cost(now time.Duration) float64 {
+	n := l.requests(now)
 	average, since := unpack(l.response.word.Load())
 	if average == 0 {
 		return maxValue * float64(n)
 	}
-	return float64(max(1, fade(average, elapsed(since, at)))) * float64(n+oneRequest)
+	return float64(1+fade(average, elapsed(since, instantOf(now)))) * float64(n+oneRequest)
 }

@@ -15,6 +15,7 @@ import (
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
 	Balance  balance.Policy  `yaml:"balance"`
+	Hash     HashKey         `yaml:"hash"`     // what balance.Hash goes by, and no other policy
 	Backends []BackendConfig `yaml:"backends"` // at least one
 	Timeouts TimeoutConfig   `yaml:"timeouts"`
 	Retry    RetryConfig     `yaml:"retry"`
@@ -68,6 +69,7 @@ const maxWeight = 1000
 
 // Validate calls wrong once for each fault, with its path below the pool.
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
+	c.Hash.validate(c.Balance, wrong)
 	if len(c.Backends) == 0 {
 		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
 	}

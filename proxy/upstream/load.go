@@ -7,14 +7,20 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
+// start is the start of the time of loads.
+var start = time.Now()
+
+// loadTime returns a time as loads have it.
+func loadTime(t time.Time) time.Duration { return t.Sub(start) }
+
 // Answered records at now the header of a backend's response to an attempt. waited is the time from
 // the request, once it was sent, to the header, or 0. A status that says that the backend has failed
 // counts as load for a while, see balance.Load.
 func (b *Backend) Answered(status int, now time.Time, waited time.Duration) {
 	if failureStatus(status) {
-		b.load.Failed(now, waited)
+		b.load.Failed(loadTime(now), waited)
 	} else if waited > 0 {
-		b.load.Answered(now, waited)
+		b.load.Answered(loadTime(now), waited)
 	}
 }
 
@@ -23,7 +29,7 @@ func (b *Backend) Answered(status int, now time.Time, waited time.Duration) {
 // do.
 func (b *Backend) Failed(why reason.Code, began time.Time, took time.Duration) {
 	if ofBackend(why) && why != reason.Overloaded {
-		b.load.Failed(began.Add(took), took)
+		b.load.Failed(loadTime(began)+took, took)
 	}
 }
 

@@ -11,6 +11,7 @@
 package upstream
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -119,6 +120,9 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
+// Hash returns what the policy goes by in place of the client's address, or the zero value.
+func (p *Pool) Hash() HashKey { return p.config.Load().Hash }
+
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
 // idle connections of a backend that takes no requests.
 func (p *Pool) Mark(b *Backend, bit State, on bool) {
@@ -142,7 +146,7 @@ func (p *Pool) rebuild() {
 	for i, b := range available {
 		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, Load: &b.load}
 	}
-	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(members, &p.turn)})
+	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(p.config.Load().Balance, members, &p.turn)})
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
@@ -156,7 +160,7 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	if len(s.backends) == 0 {
 		return nil
 	}
-	b := s.untried(s.policy.Pick(s.set, key, began), tried)
+	b := s.untried(s.pick(s.set, key, began), tried)
 	if b == nil {
 		return nil
 	}
@@ -167,6 +171,15 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	}
 	tried.add(b)
 	return b
+}
+
+// pick has the policy pick from a set of the snapshot's backends.
+func (s *snapshot) pick(set *balance.Set, key uint64, now time.Time) int {
+	r := balance.Request{Key: key, Now: loadTime(now)}
+	if s.policy.Draws() {
+		r.Random = rand.Uint64()
+	}
+	return set.Pick(r)
 }
 
 // untried returns the first backend, starting with the picked one, that the request has not tried,

@@ -64,7 +64,7 @@ func TestMark(t *testing.T) {
 		p.Mark(b, step.bit, step.on)
 		s, picked := p.current.Load(), map[int]bool{}
 		for range 2 * len(p.backends) {
-			picked[s.policy.Pick(s.set, 0, time.Now())] = true
+			picked[s.pick(s.set, 0, time.Now())] = true
 		}
 		if len(s.backends) != step.want || len(picked) != step.want || b.takesRequests() != (step.want == 3) {
 			t.Fatalf("after bit %d is %v: %d backends take requests, want %d", step.bit, step.on, len(s.backends), step.want)

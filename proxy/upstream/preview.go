@@ -48,5 +48,5 @@ func (p *Pool) Preview(key uint64) string {
 		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, Load: &b.load}
 	}
 	p.marking.Unlock()
-	return s.backends[s.policy.Pick(balance.NewSet(members, &turn), key, time.Now())].url.text
+	return s.backends[s.pick(balance.NewSet(s.policy, members, &turn), key, time.Now())].url.text
 }
