@@ -6,10 +6,14 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// pick chooses the backend of the next attempt by the pool's policy, among those that this request
-// has not tried.
+// pick chooses the backend of the next attempt, among those that this request has not tried: the one
+// that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
-	b := x.pool.Pick(hashKey(x.pool.Hash(), &x.stream.Request, &x.caller), x.stream.Started, &x.tries.tried)
+	b := x.pickNamed()
+	if b == nil {
+		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
+		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
+	}
 	if b == nil {
 		return reason.NoBackend
 	}

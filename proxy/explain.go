@@ -201,7 +201,14 @@ func (e *ExplainLimit) exceeded() reason.Code {
 }
 
 func explainPool(pool *upstream.Pool, r *message.Request, c *caller) *ExplainPool {
-	e := &ExplainPool{Name: pool.Name(), Balance: pool.Policy().String(), Backends: pool.States(), Pick: pool.Preview(hashKey(pool.Hash(), r, c))}
+	e := &ExplainPool{Name: pool.Name(), Balance: pool.Policy().String(), Backends: pool.States()}
+	if name := pool.StickyCookie(); name != "" {
+		if e.Pick = pool.PreviewNamed(r.Cookie(name)); e.Pick != "" {
+			e.Why = "the client's cookie " + name + " names it"
+			return e
+		}
+	}
+	e.Pick = pool.Preview(hashKey(pool.Hash(), r, c))
 	switch pool.Policy() {
 	case balance.RoundRobin:
 		e.Why = "the next in turn"

@@ -14,12 +14,15 @@ import (
 type Backend struct {
 	url       URL
 	weight    int    // guarded by the pool's marking
-	hash      uint64 // for balance.IPHash
+	backup    bool   // guarded by the pool's marking
+	hash      uint64 // for policies that go by keys
 	hostField []byte
 	labels    string // in metrics
 
 	conns conns
 	state atomic.Uint32 // a State; see Pool.Mark
+
+	cookie atomic.Pointer[cookie] // nil: clients are not kept at their backends
 
 	_        [64]byte // the fields below change with every request
 	load     balance.Load
@@ -36,9 +39,10 @@ func newBackend(url URL, labels string) *Backend {
 }
 
 // configure sets what a reload may change. It is called while the pool is marking.
-func (b *Backend) configure(c BackendConfig, connect time.Duration) {
-	b.weight = c.Weight
-	b.conns.configure(c.MaxConnections, connect)
+func (b *Backend) configure(c BackendConfig, pool *PoolConfig) {
+	b.weight, b.backup = c.Weight, c.Backup
+	b.cookie.Store(pool.Sticky.newCookie(b.url))
+	b.conns.configure(c.MaxConnections, pool.Timeouts.Connect)
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.
@@ -46,6 +50,21 @@ func (b *Backend) Name() string { return b.url.address }
 
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
+
+// AppendCookie appends a Set-Cookie field that keeps the client at the backend, if the pool keeps
+// clients. A client whose cookie names the backend needs none, unless its time begins anew. secure
+// is for clients that speak TLS.
+func (b *Backend) AppendCookie(dst []byte, known, secure bool) []byte {
+	c := b.cookie.Load()
+	if c == nil || known && !c.renew {
+		return dst
+	}
+	dst = append(dst, c.field...)
+	if secure {
+		dst = append(dst, "; Secure"...)
+	}
+	return append(dst, "\r\n"...)
+}
 
 // takesRequests reports whether the backend may be sent requests.
 func (b *Backend) takesRequests() bool { return b.state.Load() == 0 }

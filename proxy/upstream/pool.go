@@ -11,8 +11,6 @@
 package upstream
 
 import (
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +18,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/healthz"
-	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
 )
 
@@ -43,14 +40,6 @@ type Pool struct {
 	requests      Requests
 	retries       atomic.Uint64
 	retriesDenied atomic.Uint64
-}
-
-// snapshot holds the backends of a pool that take requests, and the same backends as the set that a
-// policy picks from. It is immutable.
-type snapshot struct {
-	policy   balance.Policy
-	backends []*Backend
-	set      *balance.Set
 }
 
 // NewPool returns a pool whose backends all take requests. c must be valid. The log gets a line
@@ -84,7 +73,7 @@ func (p *Pool) Apply(c PoolConfig) {
 		if b == nil {
 			b = newBackend(bc.URL, p.requests.labels)
 		}
-		b.configure(bc, c.Timeouts.Connect)
+		b.configure(bc, &c)
 		p.backends[i], targets[i] = b, p.target(b)
 	}
 	p.config.Store(&c)
@@ -123,6 +112,10 @@ func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 // Hash returns what the policy goes by in place of the client's address, or the zero value.
 func (p *Pool) Hash() HashKey { return p.config.Load().Hash }
 
+// StickyCookie returns the name of the cookie that keeps clients at their backends, or "" if none
+// does.
+func (p *Pool) StickyCookie() string { return p.config.Load().Sticky.Cookie }
+
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
 // idle connections of a backend that takes no requests.
 func (p *Pool) Mark(b *Backend, bit State, on bool) {
@@ -141,12 +134,9 @@ func (p *Pool) Mark(b *Backend, bit State, on bool) {
 
 // rebuild makes a snapshot of the current states.
 func (p *Pool) rebuild() {
-	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
-	members := make([]balance.Member, len(available))
-	for i, b := range available {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, Load: &b.load}
-	}
-	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(p.config.Load().Balance, members, &p.turn)})
+	s := choose(p.backends)
+	s.weigh(p.config.Load().Balance, &p.turn)
+	p.current.Store(s)
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
@@ -173,30 +163,20 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	return b
 }
 
-// pick has the policy pick from a set of the snapshot's backends.
-func (s *snapshot) pick(set *balance.Set, key uint64, now time.Time) int {
-	r := balance.Request{Key: key, Now: loadTime(now)}
-	if s.policy.Draws() {
-		r.Random = rand.Uint64()
+// PickNamed is Pick for the first attempt of a client whose cookie has this value. It returns nil
+// where that names no backend, or one that does not serve its clients any more.
+func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
+	b := p.current.Load().at(value)
+	if b == nil {
+		return nil
 	}
-	return set.Pick(r)
-}
-
-// untried returns the first backend, starting with the picked one, that the request has not tried,
-// or nil if there is none.
-func (s *snapshot) untried(picked int, t *Tried) *Backend {
-	for i := range s.backends {
-		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) {
-			return b
-		}
-	}
-	return nil
+	p.budget.request(began)
+	tried.add(b)
+	return b
 }
 
 // HasUntried reports whether a backend takes requests that is not in tried.
-func (p *Pool) HasUntried(tried *Tried) bool {
-	return slices.ContainsFunc(p.current.Load().backends, func(b *Backend) bool { return !tried.has(b) })
-}
+func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().untried(0, tried) != nil }
 
 // TakesRequests reports whether at least one backend takes requests.
 func (p *Pool) TakesRequests() bool { return len(p.current.Load().backends) > 0 }

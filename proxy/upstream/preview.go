@@ -12,6 +12,7 @@ type BackendState struct {
 	Backend  string `json:"backend"` // its URL
 	State    string `json:"state"`   // up or down
 	Weight   int    `json:"weight"`
+	Backup   bool   `json:"backup,omitempty"`
 	InFlight int64  `json:"in_flight"`
 }
 
@@ -21,7 +22,7 @@ func (p *Pool) States() []BackendState {
 	defer p.marking.Unlock()
 	states := make([]BackendState, len(p.backends))
 	for i, b := range p.backends {
-		states[i] = BackendState{Backend: b.url.text, State: "up", Weight: b.weight, InFlight: b.load.InFlight.Load()}
+		states[i] = BackendState{Backend: b.url.text, State: "up", Weight: b.weight, Backup: b.backup, InFlight: b.load.InFlight.Load()}
 		if !b.takesRequests() {
 			states[i].State = "down"
 		}
@@ -31,6 +32,15 @@ func (p *Pool) States() []BackendState {
 
 // Policy returns the policy that picks a backend.
 func (p *Pool) Policy() balance.Policy { return p.current.Load().policy }
+
+// PreviewNamed returns the URL of the backend that a client is kept at whose cookie has this value,
+// or "".
+func (p *Pool) PreviewNamed(value []byte) string {
+	if b := p.current.Load().at(value); b != nil {
+		return b.url.text
+	}
+	return ""
+}
 
 // Preview returns the URL of the backend that a request of the client with this key would get now,
 // or "" if none takes requests. It takes no turn and counts nothing. With a policy that draws, the
@@ -42,11 +52,5 @@ func (p *Pool) Preview(key uint64) string {
 	}
 	var turn atomic.Uint64
 	turn.Store(p.turn.Load())
-	members := make([]balance.Member, len(s.backends))
-	p.marking.Lock() // weights may change
-	for i, b := range s.backends {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, Load: &b.load}
-	}
-	p.marking.Unlock()
-	return s.backends[s.pick(balance.NewSet(s.policy, members, &turn), key, time.Now())].url.text
+	return s.backends[s.pick(balance.NewSet(s.policy, s.members, &turn), key, time.Now())].url.text
 }
