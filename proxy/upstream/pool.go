@@ -11,6 +11,7 @@
 package upstream
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -134,7 +135,8 @@ func (p *Pool) Mark(b *Backend, bit State, on bool) {
 
 // rebuild makes a snapshot of the current states.
 func (p *Pool) rebuild() {
-	s := choose(p.backends)
+	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
+	s := choose(available)
 	s.weigh(p.config.Load().Balance, &p.turn)
 	p.current.Store(s)
 }

@@ -18,21 +18,19 @@ type snapshot struct {
 	named    map[token]*Backend
 }
 
-// choose returns which of a pool's backends serve which requests. New ones go to those that take
-// requests and have a weight: to backups only while there are no others. Clients whose cookie names
-// a backend go on there while it takes requests, whatever its weight.
-func choose(all []*Backend) *snapshot {
+// choose returns which of the backends that are available serve which requests. New ones go to those
+// with a weight: to backups only while there are no others. Clients whose cookie names a backend go
+// on there, whatever its weight.
+func choose(available []*Backend) *snapshot {
 	s := &snapshot{named: map[token]*Backend{}}
-	for _, b := range all {
+	for _, b := range available {
 		switch {
-		case !b.takesRequests():
-		case b.weight == 0 && !b.backup:
-			s.name(b)
-		case b.weight == 0:
-		case b.backup:
+		case b.backup && b.weight > 0:
 			s.spare = append(s.spare, b)
-		default:
+		case b.weight > 0:
 			s.backends = append(s.backends, b)
+		case !b.backup:
+			s.name(b)
 		}
 	}
 	if len(s.backends) == 0 {
