@@ -34,6 +34,7 @@ type config struct {
 type serverConfig struct {
 	proxy.ServerConfig `yaml:",inline"`
 	listen.Config      `yaml:",inline"`
+	State              string `yaml:"state"` // a file; "": what it keeps is lost at the end
 }
 
 // limiterConfig joins the limits and the requests that are exempt from them, which the proxy
@@ -68,7 +69,7 @@ func oneOf(wrong func(path string, value any, allowed string), path, value strin
 
 func defaultConfig() config {
 	return config{
-		Server:     serverConfig{proxy.DefaultServerConfig(), listen.DefaultConfig()},
+		Server:     serverConfig{proxy.DefaultServerConfig(), listen.DefaultConfig(), "lb.state"},
 		Management: management.DefaultConfig(),
 		Limiter:    limiterConfig{Config: limiter.DefaultConfig()},
 		Clients:    clients.DefaultConfig(),

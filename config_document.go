@@ -148,7 +148,7 @@ func (d *document) note(p place, path, words string) {
 var (
 	credentials = regexp.MustCompile(`://.*@`)
 	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
-	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store):).*`)
+	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store|secret):).*`)
 )
 
 // masked hides passwords and tokens, wherever they occur.

@@ -17,6 +17,7 @@ import (
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/state"
 )
 
 // parts are what the balancer is made of, and what a reload changes.
@@ -28,6 +29,7 @@ type parts struct {
 	service   *clients.Service // nil: clients are neither limited nor managed
 	api       *management.API
 	balancer  *proxy.Proxy
+	kept      *state.File
 	format    *logFormat
 	readsKeys atomic.Bool // requests are identified by an API key, too
 	log       zerolog.Logger
@@ -41,6 +43,13 @@ var description []byte
 // newParts makes the parts in one order. Nothing runs yet.
 func newParts(ctx context.Context, c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
 	p := &parts{path: r.path, format: format, log: log}
+	var err error
+	if p.kept, err = state.Open(c.Server.State); err != nil {
+		return nil, err
+	}
+	if c, err = c.withSecrets(p.kept); err != nil {
+		return nil, err
+	}
 	given, err := inherit(c)
 	if err != nil {
 		return nil, err
@@ -97,6 +106,10 @@ func (p *parts) logStart(c config) {
 func (p *parts) apply(before, after config) error {
 	if after.needsClients() && p.service == nil {
 		return fmt.Errorf("%s: the client store is opened at the start alone, and nothing needed it then: restart to limit or manage clients", p.path)
+	}
+	after, err := after.withSecrets(p.kept)
+	if err != nil {
+		return err
 	}
 	front, back, err := p.openListeners(before, after)
 	if err != nil {

@@ -158,7 +158,7 @@ func checkRegular(path string) error {
 }
 
 // fixed are the keys that are read at the start alone.
-var fixed = []string{"clients.store", "limiter.ipv6_prefix", "limiter.max_tracked", "server.max_header_size", "server.unix_mode"}
+var fixed = []string{"clients.store", "limiter.ipv6_prefix", "limiter.max_tracked", "server.max_header_size", "server.state", "server.unix_mode"}
 
 // needRestart returns an error for each change of a key that is read at the start alone.
 func needRestart(path string, changes []change) error {

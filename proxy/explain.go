@@ -102,7 +102,7 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 		return e, nil
 	}
 	e.Route = route.describe()
-	e.Pool = explainPool(route.pool, c.key)
+	e.Pool = explainPool(route.pool, r, &c)
 	if e.Pool.Pick == "" && e.Refused == nil {
 		e.Refused = refusal(reason.NoBackend)
 	}
@@ -200,8 +200,15 @@ func (e *ExplainLimit) exceeded() reason.Code {
 	return reason.None
 }
 
-func explainPool(pool *upstream.Pool, key uint64) *ExplainPool {
-	e := &ExplainPool{Name: pool.Name(), Balance: pool.Policy().String(), Backends: pool.States(), Pick: pool.Preview(key)}
+func explainPool(pool *upstream.Pool, r *message.Request, c *caller) *ExplainPool {
+	e := &ExplainPool{Name: pool.Name(), Balance: pool.Policy().String(), Backends: pool.States()}
+	if name := pool.StickyCookie(); name != "" {
+		if e.Pick = pool.PreviewNamed(r.Cookie(name)); e.Pick != "" {
+			e.Why = "the client's cookie " + name + " names it"
+			return e
+		}
+	}
+	e.Pick = pool.Preview(hashKey(pool.Hash(), r, c))
 	switch pool.Policy() {
 	case balance.RoundRobin:
 		e.Why = "the next in turn"
@@ -209,6 +216,10 @@ func explainPool(pool *upstream.Pool, key uint64) *ExplainPool {
 		e.Why = "the fewest requests in flight for its weight"
 	case balance.IPHash:
 		e.Why = "always the same for the client's address, while it is up"
+	case balance.Latency:
+		e.Why = "of two that are drawn, the one with the least response time, times its requests in flight: another request may get another"
+	case balance.Hash:
+		e.Why = "always the same for the " + pool.Hash().String() + " of the request, or else the client's address, while it is up and has no more than 1.25 of its share"
 	default:
 		e.Why = "drawn: another request may get another"
 	}

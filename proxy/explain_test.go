@@ -138,7 +138,7 @@ func TestExplainPick(t *testing.T) {
 	if e, _ := p.Explain(Question{Method: "GET", URL: "/", From: netip.IPv6Loopback()}); e.Refused == nil || e.Refused.Reason != "no_backend" {
 		t.Errorf("with all down: %+v", e.Refused)
 	}
-	for policy := range balance.IPHash + 1 {
+	for policy := range balance.Latency + 1 {
 		config := o.Pools["main"]
 		config.Balance = policy
 		o.Pools["main"] = config

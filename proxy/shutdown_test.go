@@ -51,6 +51,7 @@ func TestShutdown(t *testing.T) {
 	busy.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
 	<-entered
 	eventually(t, "three connections", func() bool { return metric(s.Proxy, "lb_connections") == "3" })
+	eventually(t, "one request", func() bool { return requestsUnderWay(s.Proxy) == 1 })
 	s.stop()
 	eventually(t, "new connections to be refused", func() bool {
 		conn, err := net.Dial("tcp", s.address)
@@ -59,9 +60,7 @@ func TestShutdown(t *testing.T) {
 		}
 		return err != nil
 	})
-	if s.Ready() == nil {
-		t.Error("Ready says yes during shutdown")
-	}
+	eventually(t, "Ready to say no", func() bool { return s.Ready() != nil }) // the handshakes under way end first
 	eventually(t, "the log line", func() bool { return len(log.parsed(t)) == 1 })
 	checkLine(t, log.parsed(t)[0], map[string]any{"message": "draining", "level": "info", "requests": 1., "tunnels": 0., "shutdown_timeout": "5s"})
 	release <- true
