@@ -1,10 +1,14 @@
 package proxy
 
 import (
+	"errors"
+
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
+
+var errFull = errors.New("every backend has as many connections as its max_connections allows")
 
 // pick chooses the backend of the next attempt, among those that this request has not tried: the
 // one that the client is kept at, or else one by the pool's policy.
@@ -13,6 +17,10 @@ func (x *exchange) pick() reason.Code {
 	if b == nil {
 		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
+	}
+	if b == nil && x.pool.HasUntried(&x.tries.tried) {
+		x.stream.Cause = errFull
+		return reason.Overloaded
 	}
 	if b == nil {
 		return reason.NoBackend

@@ -209,7 +209,7 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
 	var b *Backend
 	if len(s.backends) > 0 {
-		b = s.untried(s.pick(s.set, key, began), tried)
+		b = s.next(s.pick(s.set, key, began), tried)
 	} else {
 		b = p.trial(s.trials, tried, time.Now())
 	}
@@ -237,8 +237,8 @@ func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
 	return b
 }
 
-// HasUntried reports whether a backend takes requests that is not in tried.
-func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().untried(0, tried) != nil }
+// HasUntried reports whether a backend takes requests that is not in tried, be it full or not.
+func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().hasUntried(tried) }
 
 // TakesRequests reports whether at least one backend takes requests.
 func (p *Pool) TakesRequests() bool { return len(p.current.Load().backends) > 0 }
