@@ -13,6 +13,9 @@ var errFull = errors.New("every backend has as many connections as its max_conne
 // pick chooses the backend of the next attempt, among those that this request has not tried: the
 // one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
+	if x.queued.mustWait(x.pool, &x.tries) {
+		return reason.Overloaded
+	}
 	b := x.pickNamed()
 	if b == nil {
 		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
@@ -113,6 +116,9 @@ func (x *exchange) release() {
 		conn.Release()
 	} else {
 		conn.Discard()
+	}
+	if x.pool.HasQueue() {
+		x.pool.Freed(x.call.Response.Status != 0)
 	}
 }
 

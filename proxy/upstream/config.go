@@ -19,6 +19,7 @@ type PoolConfig struct {
 	Sticky   StickyConfig     `yaml:"sticky"`
 	Backends []BackendConfig  `yaml:"backends"` // at least one
 	Timeouts TimeoutConfig    `yaml:"timeouts"`
+	Queue    QueueConfig      `yaml:"queue"`
 	Retry    RetryConfig      `yaml:"retry"`
 	Health   healthz.Config   `yaml:"health"`
 	Ejection healthz.Ejection `yaml:"ejection"`
@@ -42,6 +43,12 @@ type TimeoutConfig struct {
 	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
 }
 
+// QueueConfig bounds the queue of a pool.
+type QueueConfig struct {
+	Size    int           `yaml:"size"`    // requests that may wait; 0: none, up to 1,000,000
+	Timeout time.Duration `yaml:"timeout"` // the longest wait of a request, 1ms to 1h
+}
+
 // RetryConfig says which requests may be retried, and how often.
 type RetryConfig struct {
 	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend; 1 to 16
@@ -52,6 +59,7 @@ type RetryConfig struct {
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
+		Queue:    QueueConfig{Timeout: time.Second},
 		Retry:    RetryConfig{Attempts: 3},
 		Health:   healthz.DefaultConfig(),
 		Ejection: healthz.DefaultEjection(),
@@ -80,7 +88,11 @@ func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*plain)(c))
 }
 
-const maxWeight = 1000
+// Bounds of the config.
+const (
+	maxWeight = 1000
+	maxQueue  = 1_000_000
+)
 
 // Validate calls wrong once for each fault, with its path below the pool.
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
@@ -109,6 +121,7 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
 	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
 	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
+	c.Queue.validate(func(path string, value any, allowed string) { wrong("queue."+path, value, allowed) })
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}
@@ -117,6 +130,15 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")
 	}
 	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
+}
+
+func (c QueueConfig) validate(wrong func(path string, value any, allowed string)) {
+	if c.Size < 0 || c.Size > maxQueue {
+		wrong("size", c.Size, fmt.Sprintf("a number of requests up to %d, or 0 for no queue", maxQueue))
+	}
+	if c.Timeout < time.Millisecond || c.Timeout > time.Hour {
+		wrong("timeout", c.Timeout, "a time from 1ms to 1h, such as 5s")
+	}
 }
 
 // checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML

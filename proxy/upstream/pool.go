@@ -37,6 +37,7 @@ type Pool struct {
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
+	queue         queue
 	budget        retryBudget
 	requests      Requests
 	retries       atomic.Uint64
@@ -167,6 +168,7 @@ func (p *Pool) rebuild() {
 	s.weigh(c.Balance, p.weights(c, s.backends), &p.turn)
 	before := p.current.Swap(s)
 	p.notePanic(before != nil && before.panics, s)
+	p.queue.advance(2) // there may be room now
 }
 
 // weights returns the weights of the backends that the policy goes by: their own or, while one is
@@ -216,13 +218,19 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	if b == nil {
 		return nil
 	}
-	if tried.n == 0 {
-		p.budget.request(began)
-	} else {
-		p.retries.Add(1)
-	}
+	p.spend(began, tried)
 	tried.add(b)
 	return b
+}
+
+// spend counts a request at its first attempt, and a retry at others.
+func (p *Pool) spend(began time.Time, tried *Tried) {
+	if !tried.counted {
+		tried.counted = true
+		p.budget.request(began)
+	} else if tried.n > 0 {
+		p.retries.Add(1)
+	}
 }
 
 // PickNamed is Pick for the first attempt of a client whose cookie has this value. It returns nil
@@ -232,7 +240,7 @@ func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
 	if b == nil {
 		return nil
 	}
-	p.budget.request(began)
+	p.spend(began, tried)
 	tried.add(b)
 	return b
 }
