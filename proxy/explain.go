@@ -107,10 +107,16 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 		e.Refused = refusal(reason.NoBackend)
 	}
 	e.Retry = explainRetry(r, route.pool.Retry())
-	from := message.Sender{Peer: q.From, Client: c.addr, Trusted: c.trusted}
+	from := message.Sender{Peer: q.From, Client: c.addr, Trusted: c.trusted, ID: newID}
+	if c.trusted && r.Forwarded.ID != nil {
+		from.ID = r.Forwarded.ID
+	}
 	e.compareFields(r, string(r.AppendHeader(nil, &from, []byte("BACKEND"), &s.via)))
 	return e, nil
 }
+
+// newID stands for the ID that a request would be given.
+var newID = []byte("(a new one)")
 
 // request returns the question as the guard gets it.
 func (q *Question) request() (*message.Request, error) {

@@ -157,6 +157,26 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 	if !slices.Contains(e.Added, "X-Forwarded-For: 192.0.2.1") || slices.Contains(e.Added, "A: 1") {
 		t.Errorf("added %q", e.Added)
 	}
+	o.Server.TrustedProxies = prefixes("192.0.2.1")
+	for _, test := range []struct {
+		name    string
+		options Options
+		headers []string
+		removed bool // the X-Request-Id of the request
+		added   bool // a new one
+	}{
+		{"no ID", o, nil, false, true},
+		{"a client's ID", testOptions("http://127.0.0.1:1"), []string{"X-Request-Id: a"}, true, true},
+		{"a trusted proxy's ID", o, []string{"X-Request-Id: a"}, false, false},
+		{"a trusted proxy's invalid ID", o, []string{"X-Request-Id: a b"}, true, true},
+	} {
+		e := explained(t, test.options, "GET", "/", test.headers...)
+		removed := slices.ContainsFunc(e.Removed, func(line string) bool { return strings.HasPrefix(line, "X-Request-Id: ") })
+		added := slices.ContainsFunc(e.Added, func(line string) bool { return strings.HasPrefix(line, "X-Request-Id: ") })
+		if removed != test.removed || added != test.added || added && !slices.Contains(e.Added, "X-Request-Id: (a new one)") {
+			t.Errorf("%s: removed %q, added %q", test.name, e.Removed, e.Added)
+		}
+	}
 	retry := func(method string, attempts int, headers ...string) string {
 		config := o.Pools["main"]
 		config.Retry = upstream.RetryConfig{Attempts: attempts, IdempotencyKey: true}
