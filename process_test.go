@@ -66,6 +66,7 @@ func TestProcess(t *testing.T) {
 		"second instance on the file": testSecondInstance,
 		"out of file descriptors":     testOutOfDescriptors,
 		"first day":                   testFirstDay,
+		"explain":                     testExplain,
 		"few file descriptors":        testFewDescriptors,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })

@@ -181,15 +181,15 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	stream := s.begin(ctx)
 	stream.Started = time.Now() // ctx may still hold the time of the previous request
-	stream.refused, stream.Cause = refusal(stream.conn, err)
+	stream.refused, stream.Cause = refusal(stream.conn.scan.faulty, err)
 	s.finish(stream)
 }
 
-// refusal returns why there is no request, and that in words.
-func refusal(c *clientConn, err error) (why reason.Code, cause error) {
+// refusal returns why there is no request, and that in words. faulty is that of the header's scan.
+func refusal(faulty bool, err error) (why reason.Code, cause error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
-	case c.scan.faulty: // whatever else went wrong
+	case faulty: // whatever else went wrong
 		return reason.BadRequest, errRequestLines
 	case errors.As(err, &small):
 		return reason.HeaderTooLarge, errHeaderSize
