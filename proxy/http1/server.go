@@ -121,11 +121,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	return nil
 }
 
-// delayed returns a channel that is closed the shutdown delay after the end of ctx.
+// delayed returns a channel that is closed the shutdown delay after the end of ctx, which it logs
+// with the cause.
 func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 	over := make(chan struct{})
 	context.AfterFunc(ctx, func() {
-		time.AfterFunc(s.bounds.Load().ShutdownDelay, func() { close(over) })
+		delay := s.bounds.Load().ShutdownDelay
+		s.options.Log.Info().Str("cause", context.Cause(ctx).Error()).Stringer("shutdown_delay", delay).Msg("shutting down")
+		time.AfterFunc(delay, func() { close(over) })
 	})
 	return over
 }
