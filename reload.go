@@ -87,13 +87,20 @@ func (r *reloads) run(ctx context.Context, hangups <-chan os.Signal, saved <-cha
 	}
 }
 
-// reload reloads the config once. A reload of the same bytes does nothing, and counts as one that
-// succeeded.
+// reload reloads the config once. The same bytes as those in use do nothing, and are no reload,
+// except after one that failed: then they are one that succeeded.
 func (r *reloads) reload(cause string) (result reloaded) {
 	r.supervisor.reloading()
 	defer r.supervisor.ready()
 	began := time.Now()
-	result.changed, result.err = r.change()
+	text, err := reread(r.path)
+	if err == nil && bytes.Equal(text, r.text) && r.last().OK {
+		r.log.Info().Str("config", r.path).Str("cause", cause).Msg("the config file is as it was: nothing is reloaded")
+		return reloaded{}
+	}
+	if result.err = err; err == nil {
+		result.changed, result.err = r.change(text)
+	}
 	total := r.last().Total + 1
 	r.state.Store(&management.LastReload{OK: result.err == nil, At: began, Total: total})
 	if result.err != nil {
@@ -111,12 +118,8 @@ func (r *reloads) reload(cause string) (result reloaded) {
 	return result
 }
 
-// change reads the file and applies what differs from the config in use.
-func (r *reloads) change() (changed []string, err error) {
-	text, err := reread(r.path)
-	if err != nil {
-		return nil, err
-	}
+// change applies what differs in the text of the file from the config in use.
+func (r *reloads) change(text []byte) (changed []string, err error) {
 	if bytes.Equal(text, r.text) {
 		return nil, nil
 	}
