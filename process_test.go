@@ -51,6 +51,7 @@ func TestProcess(t *testing.T) {
 		"log before a failure":        testLogBeforeFailure,
 		"hangup":                      testHangup,
 		"watch":                       testWatch,
+		"watch without inotify":       testWatchWithoutInotify,
 		"hangup at the start":         testHangupAtStart,
 		"reload while it ends":        testReloadWhileItEnds,
 		"reloads":                     testReloads,
