@@ -68,6 +68,7 @@ func TestProcess(t *testing.T) {
 		"out of file descriptors":     testOutOfDescriptors,
 		"first day":                   testFirstDay,
 		"explain":                     testExplain,
+		"cgroup":                      testCgroup,
 		"few file descriptors":        testFewDescriptors,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })
