@@ -51,7 +51,7 @@ type Server struct {
 func NewServer(o Options) *Server {
 	s := &Server{
 		options: o,
-		conns:   connSet{conns: map[*clientConn]struct{}{}},
+		conns:   newConnSet(),
 	}
 	s.SetBounds(o.Bounds)
 	s.activity.log = o.Log
@@ -106,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	if s.closeDepartures, err = s.activity.departures.Open(); err != nil {
 		return err
 	}
-	l := &listener{Listener: ln, server: s, room: room(descriptors())}
+	l := &listener{Listener: ln, server: s, room: room(descriptors()), ends: make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(l) }()
 	context.AfterFunc(ctx, func() { s.ending.Store(true) })
