@@ -10,7 +10,10 @@ import (
 
 // Run checks the backends until ctx ends, and returns once no check is running. It marks and logs
 // those that go down or come back. It is called once.
-func (p *Pool) Run(ctx context.Context) { p.checks.Run(ctx) }
+func (p *Pool) Run(ctx context.Context) {
+	p.noteChecks()
+	p.checks.Run(ctx)
+}
 
 // target returns the backend as a target of the health checks.
 func (p *Pool) target(b *Backend) healthz.Target {
@@ -67,10 +70,9 @@ func (p *Pool) trustUnlessOthersTake() {
 	}
 }
 
-// noteChecks logs that the checks of the pool only connect, unless that was said of the config
-// before.
-func (p *Pool) noteChecks(before, now *PoolConfig) {
-	if now.Health.Path == "" && (before == nil || before.Health.Path != "") {
+// noteChecks logs what the checks of the pool cannot see, if they only connect.
+func (p *Pool) noteChecks() {
+	if p.config.Load().Health.Path == "" {
 		p.log.Info().Str("pool", p.name).Str("set", "pools."+p.name+".health.path, such as /healthz").
 			Msg("health checks only connect: a backend that accepts connections counts as up, even if it answers nothing or errors")
 	}

@@ -88,21 +88,35 @@ func TestRun(t *testing.T) {
 	<-ended
 }
 
-// TestNoteChecks: that the checks only connect is said once, and again when it begins anew.
+// TestNoteChecks: that the checks only connect is said when they begin, and when they begin to.
 func TestNoteChecks(t *testing.T) {
-	var log strings.Builder
-	c := withBackends("http://10.0.0.1")
-	p := NewPool("main", c, zerolog.New(&log))
-	for _, step := range []struct {
-		path string
-		want int // lines so far
-	}{{"", 1}, {"/healthz", 1}, {"", 2}} {
-		c.Health.Path = step.path
-		p.Apply(c)
-		if got := strings.Count(log.String(), "health checks only connect"); got != step.want {
-			t.Errorf("with the path %q there are %d lines, want %d", step.path, got, step.want)
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		c := withBackends()
+		p := NewPool("main", c, zerolog.New(&log))
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		require := func(what string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if got := strings.Count(log.String(), "health checks only connect"); got != want {
+				t.Errorf("%s there are %d lines, want %d", what, got, want)
+			}
 		}
-	}
+		require("before Run", 0)
+		running.Go(func() { p.Run(ctx) })
+		require("after it", 1)
+		for _, step := range []struct {
+			path string
+			want int
+		}{{"", 1}, {"/healthz", 1}, {"/up", 1}, {"", 2}} {
+			c.Health.Path = step.path
+			p.Apply(c)
+			require("with the path "+step.path, step.want)
+		}
+		cancel()
+		running.Wait()
+	})
 }
 
 // TestUnproven: backends of a new pool take requests at once, and those that a reload adds once their

@@ -95,7 +95,9 @@ func (p *Pool) Apply(c PoolConfig) {
 	}
 	p.rebuild()
 	p.marking.Unlock()
-	p.noteChecks(was, &c)
+	if was != nil && was.Health.Path != "" {
+		p.noteChecks()
+	}
 	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
 	for _, b := range before {
 		b.conns.retire()
