@@ -13,7 +13,7 @@ func (x *exchange) pick() reason.Code {
 	if b == nil {
 		return reason.NoBackend
 	}
-	x.tries.backend = b
+	x.tries.backend, x.tries.trial = b, !b.TakesRequests()
 	return reason.None
 }
 
@@ -54,19 +54,29 @@ func (x *exchange) attempt() reason.Code {
 	}
 }
 
-// roundTrip makes one call, up to the head of the final response.
+// roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
+// where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
 	c.Begin(x.stream, &conn.Conn, conn.Reused(), x.pool.Timeouts().ResponseHeader)
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why
 	}
+	if !c.Uploads() && !x.tries.awaits {
+		x.tries.awaits = true
+		x.pool.Await(x.tries.backend, x.caller.network(), x.stream.Started)
+	}
 	for {
-		if why := c.ReadHead(); why != reason.None || !c.Interim() {
+		why := c.ReadHead()
+		switch {
+		case why == reason.BackendOut && !x.mayRetry(why):
+			c.WaitOn() // no other backend will do
+		case why != reason.None || !c.Interim():
 			return why
-		}
-		if why := x.forwardInterim(); why != reason.None {
-			return why
+		default:
+			if why := x.forwardInterim(); why != reason.None {
+				return why
+			}
 		}
 	}
 }
@@ -101,6 +111,10 @@ func (x *exchange) endAttempt(why reason.Code) {
 		return
 	}
 	x.tries.end(x.call.Response.Status, why)
-	x.tries.backend.Count(x.call.Response.Status, why, x.call.Waited)
-	x.tries.backend.End()
+	b := x.tries.backend
+	b.End(x.tries.awaits)
+	x.pool.Count(b, &upstream.Result{
+		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,
+		Client: x.caller.network(), Began: x.stream.Started,
+	})
 }

@@ -63,8 +63,9 @@ func (r *road) serve(x *exchange) reason.Code {
 		switch {
 		case why == reason.None:
 			return x.respond()
+		case why == reason.BackendOut: // the attempt has asked
 		case !x.mayRetry(why):
-			return why
+			return x.tries.outcome(why)
 		}
 		last = why
 	}

@@ -42,7 +42,9 @@ func (x *exchange) relayBody() reason.Code {
 		case c.Ended():
 			return reason.None
 		}
-		_, err = x.relay()
+		if _, err = x.relay(); err == nil {
+			x.tries.backend.Heard()
+		}
 	}
 }
 

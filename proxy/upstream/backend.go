@@ -14,17 +14,21 @@ import (
 // on until its last request has ended, even if the pool's config no longer has it.
 type Backend struct {
 	url       URL
-	weight    int    // guarded by the pool's marking
-	hash      uint64 // for balance.IPHash
+	weight    int       // guarded by the pool's marking
+	returned  time.Time // when it took requests again; zero: that is long ago. Guarded by marking
+	hash      uint64    // for balance.IPHash
 	hostField []byte
 	labels    string // in metrics
 
-	conns   conns
-	state   atomic.Uint32                   // a State; see Pool.Mark
-	verdict atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
+	conns     conns
+	state     atomic.Uint32                   // a State; see Pool.Mark
+	takes     atomic.Bool                     // it takes requests: see available
+	lastTrial atomic.Int64                    // the pool's time; 0: never
+	verdict   atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
 
 	_        [64]byte // the fields below change with every request
 	inFlight atomic.Int64
+	outlier  outlier
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
 	duration metrics.Histogram           // from the request, once it was sent, to the response's header
@@ -49,14 +53,30 @@ func (b *Backend) Name() string { return b.url.address }
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
 
-// takesRequests reports whether the backend may be sent requests.
-func (b *Backend) takesRequests() bool { return b.state.Load() == 0 }
+// TakesRequests reports whether the backend is sent requests. One that is picked and takes none is on
+// trial.
+func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
-// Begin counts a request as in flight at the backend, until End is called.
+// isIn reports whether the backend has no reason to take no requests.
+func (b *Backend) isIn() bool { return b.state.Load() == 0 }
+
+// Begin counts an attempt as in flight at the backend, until End is called.
 func (b *Backend) Begin() { b.inFlight.Add(1) }
 
-// End ends what Begin began.
-func (b *Backend) End() { b.inFlight.Add(-1) }
+// HeaderCame notes that the header has come for which Pool.Await was called.
+func (b *Backend) HeaderCame() { b.outlier.headerCame() }
+
+// Heard notes another sign of life: the header of a response that was not awaited, an interim
+// response, or a part of a body that came late.
+func (b *Backend) Heard() { b.outlier.heard() }
+
+// End ends what Begin began. awaited reports whether Pool.Await was called, and not HeaderCame.
+func (b *Backend) End(awaited bool) {
+	if awaited {
+		b.outlier.noHeader()
+	}
+	b.inFlight.Add(-1)
+}
 
 // Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
 // always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
@@ -66,12 +86,12 @@ func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh
 // CloseIdle closes the idle connections. Those in use stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
 
-// Count counts an attempt by the status that the backend sent or, if it sent none (0), by the
+// count counts an attempt by the status that the backend sent or, if it sent none (0), by the
 // status of the failure. waited is the time from the request, once it was sent, to the response's
 // header, or 0.
-func (b *Backend) Count(status int, why reason.Code, waited time.Duration) {
+func (b *Backend) count(status int, why reason.Code, waited time.Duration) {
 	if ofBackend(why) {
-		b.errors[why].Add(1)
+		b.errors[why.CountedAs()].Add(1)
 	}
 	if waited > 0 {
 		b.duration.Observe(waited)
@@ -89,7 +109,7 @@ func (b *Backend) Count(status int, why reason.Code, waited time.Duration) {
 func ofBackend(why reason.Code) bool {
 	switch why {
 	case reason.Overloaded, reason.ConnectFailed, reason.ConnectTimeout, reason.ResponseTimeout,
-		reason.BadResponse, reason.BackendReset, reason.BackendAborted:
+		reason.BackendOut, reason.BadResponse, reason.BackendReset, reason.BackendAborted:
 		return true
 	}
 	return false

@@ -3,16 +3,21 @@ package upstream
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"loadbalancer/healthz"
 )
 
-// Run checks the backends until ctx ends, and returns once no check is running. It marks and logs
-// those that go down or come back. It is called once.
+// Run checks and compares the backends until ctx ends, and returns once no check is running. It
+// marks and logs those that go down, are ejected or come back. It is called once, and says what its
+// checks cannot see.
 func (p *Pool) Run(ctx context.Context) {
-	p.noteChecks()
+	p.noteChecks(nil, p.config.Load())
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watchOutliers(ctx) })
 	p.checks.Run(ctx)
+	watch.Wait()
 }
 
 // target returns the backend as a target of the health checks.
@@ -26,8 +31,13 @@ func (p *Pool) target(b *Backend) healthz.Target {
 // report keeps the verdict of a check. It takes a backend out, with the cause, or brings it back.
 func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	before := b.verdict.Swap(&v)
-	p.markChange(b, Down, v.Down) // first: a backend that is down must not take requests in between
-	p.markChange(b, Unproven, false)
+	// First what takes it out: it must not take requests in between.
+	bit, other := Down, Unfit
+	if v.Cause.Answered() {
+		bit, other = Unfit, Down
+	}
+	p.markChange(b, bit, v.Down)
+	p.markChange(b, other|Unproven, false)
 	switch wasDown := before != nil && before.Down; {
 	case v.Down && !wasDown:
 		p.log.Warn().Str("pool", p.name).Str("backend", b.url.text).AnErr("cause", v.Err).Msg("backend is out")
@@ -62,7 +72,7 @@ func (p *Pool) distrust(added []*Backend, atMost time.Duration) {
 // trustUnlessOthersTake ends the wait for first checks where no other backend takes requests: one that
 // may work is better than none. It is called while marking.
 func (p *Pool) trustUnlessOthersTake() {
-	if slices.ContainsFunc(p.backends, (*Backend).takesRequests) {
+	if slices.ContainsFunc(p.backends, (*Backend).isIn) {
 		return
 	}
 	for _, b := range p.backends {
@@ -70,9 +80,10 @@ func (p *Pool) trustUnlessOthersTake() {
 	}
 }
 
-// noteChecks logs what the checks of the pool cannot see, if they only connect.
-func (p *Pool) noteChecks() {
-	if p.config.Load().Health.Path == "" {
+// noteChecks logs that the checks of the pool only connect, unless that was said of the config
+// before.
+func (p *Pool) noteChecks(before, now *PoolConfig) {
+	if now.Health.Path == "" && (before == nil || before.Health.Path != "") {
 		p.log.Info().Str("pool", p.name).Str("set", "pools."+p.name+".health.path, such as /healthz").
 			Msg("health checks only connect: a backend that accepts connections counts as up, even if it answers nothing or errors")
 	}

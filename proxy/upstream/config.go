@@ -14,11 +14,15 @@ import (
 // PoolConfig is one entry of the pools section of the configuration file. Start from
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
-	Balance  balance.Policy  `yaml:"balance"`
-	Backends []BackendConfig `yaml:"backends"` // at least one
-	Timeouts TimeoutConfig   `yaml:"timeouts"`
-	Retry    RetryConfig     `yaml:"retry"`
-	Health   healthz.Config  `yaml:"health"`
+	Balance  balance.Policy   `yaml:"balance"`
+	Backends []BackendConfig  `yaml:"backends"` // at least one
+	Timeouts TimeoutConfig    `yaml:"timeouts"`
+	Retry    RetryConfig      `yaml:"retry"`
+	Health   healthz.Config   `yaml:"health"`
+	Ejection healthz.Ejection `yaml:"ejection"`
+	// SlowStart is how long a backend that comes back takes to its whole share; 0 means 10s, up to
+	// 1h.
+	SlowStart time.Duration `yaml:"slow_start"`
 }
 
 // BackendConfig is one backend of a pool.
@@ -47,7 +51,16 @@ func DefaultPoolConfig() PoolConfig {
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
 		Retry:    RetryConfig{Attempts: 3},
 		Health:   healthz.DefaultConfig(),
+		Ejection: healthz.DefaultEjection(),
 	}
+}
+
+// ramp returns how long a backend takes to its whole share once it is back.
+func (c *PoolConfig) ramp() time.Duration {
+	if c.SlowStart > 0 {
+		return c.SlowStart
+	}
+	return defaultRamp
 }
 
 // UnmarshalYAML sets a pool's defaults before it decodes it.
@@ -95,6 +108,10 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}
 	c.Health.Validate(func(path string, value any, allowed string) { wrong("health."+path, value, allowed) })
+	if c.SlowStart < 0 || c.SlowStart > time.Hour {
+		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")
+	}
+	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
 }
 
 // checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,10 +26,14 @@ type conns struct {
 	most    atomic.Int64 // connections
 	tooMany atomic.Bool  // there may be more, since most was lowered
 	retired atomic.Bool  // no connection is kept any more
+
+	mu   sync.Mutex
+	open map[*Conn]struct{} // guarded by mu
 }
 
 // init sets up the connections to a URL.
 func (s *conns) init(url URL) {
+	s.open = make(map[*Conn]struct{})
 	s.client.Addr = url.address
 	s.client.MaxIdleConnDuration = maxIdle
 	s.client.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
@@ -38,7 +43,21 @@ func (s *conns) init(url URL) {
 		if err != nil {
 			return nil, err
 		}
-		return &Conn{Conn: wire.Over(conn), pool: s}, nil
+		c := &Conn{Conn: wire.Over(conn), pool: s}
+		s.mu.Lock()
+		s.open[c] = struct{}{}
+		s.mu.Unlock()
+		return c, nil
+	}
+}
+
+// recall interrupts the requests that wait for the first byte of a response, and may be sent to
+// another backend.
+func (s *conns) recall() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		c.Recall()
 	}
 }
 
@@ -143,6 +162,14 @@ func (c *Conn) Release() {
 	if c.pool.retired.Load() {
 		c.pool.closeIdle()
 	}
+}
+
+// Close is how fasthttp closes the connection.
+func (c *Conn) Close() error {
+	c.pool.mu.Lock()
+	delete(c.pool.open, c)
+	c.pool.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // Discard closes the connection.

@@ -33,6 +33,7 @@ type Pool struct {
 
 	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
 	backends []*Backend // guarded by marking
+	ramping  bool       // a step of the ramps is due; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
 
@@ -49,7 +50,10 @@ type Pool struct {
 type snapshot struct {
 	policy   balance.Policy
 	backends []*Backend
+	members  []balance.Member
 	set      *balance.Set
+	trials   []*Backend // where there are no backends: those that may be tried, see trial
+	panics   bool       // see available
 }
 
 // NewPool returns a pool whose backends all take requests. c must be valid. The log gets a line
@@ -95,8 +99,8 @@ func (p *Pool) Apply(c PoolConfig) {
 	}
 	p.rebuild()
 	p.marking.Unlock()
-	if was != nil && was.Health.Path != "" {
-		p.noteChecks()
+	if was != nil {
+		p.noteChecks(was, &c)
 	}
 	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
 	for _, b := range before {
@@ -129,43 +133,96 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
-// idle connections of a backend that takes no requests.
+// idle connections of a backend that takes no requests. Where the backend is found not to work, it
+// interrupts the requests that wait there and may be sent to another.
 func (p *Pool) Mark(b *Backend, bit State, on bool) {
 	p.marking.Lock()
 	defer p.marking.Unlock()
+	p.mark(b, bit, on)
+}
+
+// mark is Mark while marking.
+func (p *Pool) mark(b *Backend, bit State, on bool) {
 	s := State(b.state.Load()) &^ bit
 	if on {
 		s |= bit
 	}
+	if s == 0 && b.state.Load() != 0 {
+		b.returned = time.Now()
+	}
 	b.state.Store(uint32(s))
 	p.rebuild()
-	if s != 0 {
-		b.CloseIdle()
+	if b.TakesRequests() {
+		return
+	}
+	b.CloseIdle()
+	if on && bit&(Down|Unfit|Ejected) != 0 && p.TakesRequests() {
+		b.conns.recall()
 	}
 }
 
 // rebuild makes a snapshot of the current states.
 func (p *Pool) rebuild() {
 	p.trustUnlessOthersTake()
-	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
-	members := make([]balance.Member, len(available))
-	for i, b := range available {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
+	c := p.config.Load()
+	s := &snapshot{policy: c.Balance}
+	s.backends, s.panics = p.available()
+	if len(s.backends) == 0 {
+		s.trials = slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return State(b.state.Load())&Draining != 0 })
 	}
-	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(members, &p.turn)})
+	weights := p.weights(c, s.backends)
+	s.members = make([]balance.Member, len(s.backends))
+	for i, b := range s.backends {
+		s.members[i] = balance.Member{Weight: weights[i], Hash: b.hash, InFlight: &b.inFlight}
+	}
+	s.set = balance.NewSet(s.members, &p.turn)
+	before := p.current.Swap(s)
+	p.notePanic(before != nil && before.panics, s)
+}
+
+// weights returns the weights of the backends that the policy goes by: their own or, while one is
+// on a ramp, in proportion to the steps of all; another step is then due. A policy that goes by the
+// client's key would move clients, and so hears of no ramp.
+func (p *Pool) weights(c *PoolConfig, backends []*Backend) []int {
+	weights, ramps := make([]int, len(backends)), false
+	now := time.Now()
+	for i, b := range backends {
+		step := rampSteps
+		if c.Balance != balance.IPHash {
+			step = rampStep(b.returned, c.ramp(), now)
+		}
+		if weights[i] = b.weight * step; step < rampSteps {
+			ramps = true
+		}
+	}
+	if ramps && !p.ramping {
+		p.ramping = true
+		time.AfterFunc(c.ramp()/rampSteps, p.ascend)
+	}
+	return weights
+}
+
+// ascend takes the backends on a ramp a step higher.
+func (p *Pool) ascend() {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	p.ramping = false
+	p.rebuild()
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
-// requests and are not in tried, and adds it to tried. It returns nil if there is none. The key
-// stands for the client. The first attempt counts the request, by the time it began, towards the
-// retry budget; each further one counts as a retry. One Tried has room for 16 attempts, the most
-// that the config allows.
+// requests and are not in tried, and adds it to tried. Where none takes any, each gets one request
+// a second all the same. Pick returns nil if there is none. The key stands for the client. The
+// first attempt counts the request, by the time it began, towards the retry budget; each further
+// one counts as a retry. One Tried has room for 16 attempts, the most that the config allows.
 func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
-	if len(s.backends) == 0 {
-		return nil
+	var b *Backend
+	if len(s.backends) > 0 {
+		b = s.untried(s.policy.Pick(s.set, key), tried)
+	} else {
+		b = p.trial(s.trials, tried, time.Now())
 	}
-	b := s.untried(s.policy.Pick(s.set, key), tried)
 	if b == nil {
 		return nil
 	}

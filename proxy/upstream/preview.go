@@ -9,7 +9,7 @@ import (
 // BackendState is how a backend stands now.
 type BackendState struct {
 	Backend  string `json:"backend"`         // its URL
-	State    string `json:"state"`           // up or down
+	State    string `json:"state"`           // up, or why it takes no requests: down, ejected, or both with a comma
 	Cause    string `json:"cause,omitempty"` // how its checks fail, as healthz.Cause says it; "": they do not
 	Weight   int    `json:"weight"`
 	InFlight int64  `json:"in_flight"`
@@ -21,10 +21,7 @@ func (p *Pool) States() []BackendState {
 	defer p.marking.Unlock()
 	states := make([]BackendState, len(p.backends))
 	for i, b := range p.backends {
-		states[i] = BackendState{Backend: b.url.text, State: "up", Weight: b.weight, InFlight: b.inFlight.Load()}
-		if !b.takesRequests() {
-			states[i].State = "down"
-		}
+		states[i] = BackendState{Backend: b.url.text, State: State(b.state.Load()).String(), Weight: b.weight, InFlight: b.inFlight.Load()}
 		if v := b.verdict.Load(); v != nil && v.Down {
 			states[i].Cause = v.Cause.String()
 		}
@@ -45,11 +42,5 @@ func (p *Pool) Preview(key uint64) string {
 	}
 	var turn atomic.Uint64
 	turn.Store(p.turn.Load())
-	members := make([]balance.Member, len(s.backends))
-	p.marking.Lock() // weights may change
-	for i, b := range s.backends {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
-	}
-	p.marking.Unlock()
-	return s.backends[s.policy.Pick(balance.NewSet(members, &turn), key)].url.text
+	return s.backends[s.policy.Pick(balance.NewSet(s.members, &turn), key)].url.text
 }
