@@ -107,19 +107,26 @@ func readConfig(path string) (text []byte, err error) {
 }
 
 func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (config, error) {
+	c, _, err := parseDocument(file, text, lookup)
+	return c, err
+}
+
+// parseDocument returns the config with the document that it was read from, for faults of the file
+// that are none of the config.
+func parseDocument(file string, text []byte, lookup func(string) (string, bool)) (config, *document, error) {
 	doc, err := readDocument(file, text, lookup)
 	if err != nil {
-		return config{}, err
+		return config{}, nil, err
 	}
 	c := defaultConfig()
 	if err := doc.decode(&c); err != nil {
-		return config{}, err
+		return config{}, nil, err
 	}
 	c.validate(doc.wrong)
 	if err := doc.err(); err != nil {
-		return config{}, err
+		return config{}, nil, err
 	}
-	return c, nil
+	return c, doc, nil
 }
 
 // poolName matches valid pool names, which appear in metrics and in paths.

@@ -64,6 +64,7 @@ var mayNameFasthttp = []string{
 	"management/server.go",
 	"proxy/api.go",
 	"proxy/client_address.go",
+	"proxy/http1/parse.go",
 	"proxy/http1/request_ctx.go",
 	"proxy/http1/server.go",
 	"proxy/upstream/conns.go",
