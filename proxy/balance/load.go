@@ -88,13 +88,24 @@ func (l *Load) failed(now time.Duration) int64 {
 }
 
 // cost returns what another request would cost: the response time, times the requests with this
-// one. A member that was never measured gets one request, and no other before that has been
-// answered. The response time fades while none is measured, so that a slow member is tried again.
+// one. A member of which nothing is known gets one request, and no other before that has been
+// answered. So that a slow member is tried again, the response time fades while none is measured,
+// until nothing is known; with requests in flight it does so slowly, since a member that hangs is
+// not measured, either.
 func (l *Load) cost(now time.Duration) float64 {
 	n := l.requests(now)
 	average, since := unpack(l.response.word.Load())
-	if average == 0 {
+	after := elapsed(since, instantOf(now))
+	if n > 0 {
+		after >>= slowBits
+	}
+	if average == 0 || after >= unknown {
 		return maxValue * float64(n)
 	}
-	return float64(1+fade(average, elapsed(since, instantOf(now)))) * float64(n+oneRequest)
+	return float64(1+fade(average, after)) * float64(n+oneRequest)
 }
+
+const (
+	unknown  = 8 << halfBits // the time after which a response time says nothing any more, 8.6 s
+	slowBits = 3             // with requests in flight it takes eight times as long
+)

@@ -13,6 +13,7 @@ type ending struct {
 	at     time.Duration
 	member int
 	failed bool
+	took   time.Duration
 }
 
 // endings are the requests in flight, the next to end first.
@@ -35,8 +36,9 @@ type traffic struct {
 	policy Policy
 	every  time.Duration
 	takes  time.Duration
-	works  bool // member 0 does
-	broken int  // one of so many requests fails wherever it goes; 0: none
+	first  time.Duration // what member 0 takes; 0: as long as the others
+	works  bool          // member 0 does
+	broken int           // one of so many requests fails wherever it goes; 0: none
 	now    time.Duration
 	under  endings
 	counts []int // of requests, by member
@@ -53,15 +55,19 @@ func (r *traffic) run(d time.Duration) float64 {
 			if load.InFlight.Add(-1); e.failed {
 				load.Failed(e.at, 0)
 			} else {
-				load.Answered(e.at, r.takes)
+				load.Answered(e.at, e.took)
 			}
 		}
 		at := pickFrom(r.set, r.policy, 0, r.now)
 		r.set.members[at].Load.InFlight.Add(1)
-		e := ending{r.now + r.takes, at, r.broken > 0 && rand.IntN(r.broken) == 0}
-		if at == 0 && !r.works {
-			e.at, e.failed = r.now+r.every/2, true
+		e := ending{member: at, failed: r.broken > 0 && rand.IntN(r.broken) == 0, took: r.takes}
+		switch {
+		case at == 0 && !r.works:
+			e.took, e.failed = r.every/2, true
+		case at == 0 && r.first > 0:
+			e.took = r.first
 		}
+		e.at = r.now + e.took
 		heap.Push(&r.under, e)
 		counts[at]++
 		all++
@@ -136,7 +142,7 @@ func TestBrokenPage(t *testing.T) {
 			r := traffic{set: newTestSet(1, 1, 1, 1, 1, 1, 1, 1, 1, 1), policy: policy, every: time.Millisecond, takes: 17500 * time.Microsecond, works: true, broken: broken}
 			r.run(20 * time.Second)
 			for i, n := range r.counts {
-				if n < 1000 || n > 3000 {
+				if n < 600 || n > 4000 { // two choices give one at most 4,000
 					t.Errorf("%s, one of %d requests fails: member %d got %d of 20,000", policy, broken, i, n)
 				}
 			}
@@ -180,6 +186,31 @@ func TestCost(t *testing.T) {
 	l.InFlight.Store(4)
 	if got := l.cost(2153 * ms); !near(got, 150*ms) {
 		t.Errorf("with 4 in flight: %.1f ms", got/oneRequest*(1<<responseBits)/1e6)
+	}
+	l.InFlight.Store(0)
+	if got := l.cost(12 * time.Second); got != 0 {
+		t.Errorf("ten seconds without a response later: %.1f ms", got/oneRequest*(1<<responseBits)/1e6)
+	}
+}
+
+// A member that hangs gets hardly any more requests, and one that is slow is tried again.
+func TestLatencyOfTheSilent(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		takes       time.Duration // at member 0
+		least, most int           // requests to member 0, of 20,000 in 20 seconds
+	}{
+		{"hangs", time.Hour, 1, 20},
+		{"slow", 300 * time.Millisecond, 2, 100},
+		{"like the others", 10 * time.Millisecond, 1500, 2500},
+	} {
+		s := newTestSet(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+		r := traffic{set: s, policy: Latency, every: time.Millisecond, takes: 10 * time.Millisecond, works: true}
+		r.run(2 * time.Second)
+		r.first = test.takes
+		if r.run(20 * time.Second); r.counts[0] < test.least || r.counts[0] > test.most {
+			t.Errorf("%s: it got %d requests, want %d to %d", test.name, r.counts[0], test.least, test.most)
+		}
 	}
 }
 
