@@ -87,22 +87,21 @@ func (l *Load) failed(now time.Duration) int64 {
 	return int64(n)
 }
 
-// cost returns what another request would cost: the response time, times the requests with this
-// one. A member of which nothing is known gets one request, and no other before that has been
-// answered. So that a slow member is tried again, the response time fades while none is measured,
-// until nothing is known; with requests in flight it does so slowly, since a member that hangs is
-// not measured, either.
-func (l *Load) cost(now time.Duration) float64 {
-	n := l.requests(now)
+// responseTime returns the response time in units of 1<<responseBits nanoseconds, where n is what
+// requests returns. A member of which nothing is known takes for ever, but nothing while it is idle:
+// it gets one request, and no other before that has been answered. So that a slow member is tried
+// again, the time fades while none is measured, until nothing is known; with requests in flight it
+// does so slowly, since a member that hangs is not measured, either.
+func (l *Load) responseTime(n int64, at instant) uint64 {
 	average, since := unpack(l.response.word.Load())
-	after := elapsed(since, instantOf(now))
+	after := elapsed(since, at)
 	if n > 0 {
 		after >>= slowBits
 	}
 	if average == 0 || after >= unknown {
-		return maxValue * float64(n)
+		return maxValue * uint64(min(n, 1))
 	}
-	return float64(1+fade(average, after)) * float64(n+oneRequest)
+	return 1 + fade(average, after)
 }
 
 const (
