@@ -99,12 +99,14 @@ func (l *Load) responseTime(n int64, at instant) uint64 {
 		after >>= slowBits
 	}
 	if average == 0 || after >= unknown {
-		return maxValue * uint64(min(n, 1))
+		return uint64(n) << unknownBits
 	}
 	return 1 + fade(average, after)
 }
 
 const (
+	unknownBits = valueBits - 8 // makes one request, in units of 1/oneRequest, take for ever
+
 	unknown  = 8 << halfBits // the time after which a response time says nothing any more, 8.6 s
 	slowBits = 3             // with requests in flight it takes eight times as long
 )

@@ -163,7 +163,7 @@ func TestResponseTime(t *testing.T) {
 		}
 	}
 	mustBe("idle, and nothing is known", 0, 0, 0)
-	mustBe("in flight, and nothing is known", 1, 0, maxValue<<responseBits)
+	mustBe("in flight, and nothing is known", oneRequest, 0, maxValue<<responseBits)
 	for _, step := range []struct {
 		at, took, want time.Duration
 	}{
@@ -182,7 +182,7 @@ func TestResponseTime(t *testing.T) {
 	mustBe("the same with requests in flight", 1, 2153*ms+halfLife, 28*ms)
 	mustBe("ten seconds later", 0, 12*time.Second, 0)
 	mustBe("ten seconds later, with requests in flight", 1, 12*time.Second, 14*ms)
-	mustBe("a hundred seconds later, with requests in flight", 1, 100*time.Second, maxValue<<responseBits)
+	mustBe("a hundred seconds later, with requests in flight", oneRequest, 100*time.Second, maxValue<<responseBits)
 	l.Answered(12*time.Second, 20*ms)
 	l.Failed(12*time.Second, 0)
 	l.Failed(12*time.Second, 0)
