@@ -218,3 +218,21 @@ func TestBackupServesRetries(t *testing.T) {
 		t.Errorf("the backend was tried %d times, want 3", failures.Load())
 	}
 }
+
+// What is explained of a client with a cookie is what becomes of its requests.
+func TestExplainSticky(t *testing.T) {
+	t.Parallel()
+	urls := startNamed(t, 3)
+	p, address := startProxy(t, stickyOptions(urls...))
+	backend, cookie := meet(t, "http://"+address)
+	for range 3 {
+		e, err := p.Explain(Question{Method: "GET", URL: "/", From: loopback.Prefix.Addr(), Headers: []string{"Cookie: " + cookie}})
+		if err != nil || e.Pool.Pick != urls[backend[0]-'0'] || e.Pool.Why != "the client's cookie lb names it" {
+			t.Errorf("%v: %+v", err, e.Pool)
+		}
+	}
+	e, err := p.Explain(Question{Method: "GET", URL: "/", From: loopback.Prefix.Addr()})
+	if err != nil || e.Pool.Why != "the next in turn" {
+		t.Errorf("%v: %+v", err, e.Pool)
+	}
+}

@@ -87,14 +87,26 @@ func (l *Load) failed(now time.Duration) int64 {
 	return int64(n)
 }
 
-// cost returns what another request would cost: the response time, times the requests with this
-// one. A member that was never measured gets one request, and no other before that has been
-// answered. The response time fades while none is measured, so that a slow member is tried again.
-func (l *Load) cost(now time.Duration) float64 {
-	n := l.requests(now)
+// responseTime returns the response time in units of 1<<responseBits nanoseconds, where n is what
+// requests returns. A member of which nothing is known takes for ever, but nothing while it is idle:
+// it gets one request, and no other before that has been answered. So that a slow member is tried
+// again, the time fades while none is measured, until nothing is known; with requests in flight it
+// does so slowly, since a member that hangs is not measured, either.
+func (l *Load) responseTime(n int64, at instant) uint64 {
 	average, since := unpack(l.response.word.Load())
-	if average == 0 {
-		return maxValue * float64(n)
+	after := elapsed(since, at)
+	if n > 0 {
+		after >>= slowBits
 	}
-	return float64(1+fade(average, elapsed(since, instantOf(now)))) * float64(n+oneRequest)
+	if average == 0 || after >= unknown {
+		return uint64(n) << unknownBits
+	}
+	return 1 + fade(average, after)
 }
+
+const (
+	unknownBits = valueBits - 8 // makes one request, in units of 1/oneRequest, take for ever
+
+	unknown  = 8 << halfBits // the time after which a response time says nothing any more, 8.6 s
+	slowBits = 3             // with requests in flight it takes eight times as long
+)
