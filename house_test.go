@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 // The road of a request does not depend on the server that reads it.
 var mayNameFasthttp = []string{
 	"bench/backend/backend.go",
+	"bench/backend/handler.go",
 	"bench/load/cause.go",
 	"bench/load/client.go",
 	"clients/controller.go",
