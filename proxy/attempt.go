@@ -66,6 +66,9 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 		x.tries.awaits = true
 		x.pool.Await(x.tries.backend, x.caller.network(), x.stream.Started)
 	}
+	if !x.tries.trial && x.tries.backend.IsOut() {
+		conn.Recall() // it went out since it was picked, perhaps before there was a wait to interrupt
+	}
 	for {
 		why := c.ReadHead()
 		switch {

@@ -57,6 +57,12 @@ func (b *Backend) HostField() []byte { return b.hostField }
 // trial.
 func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
+// IsOut reports whether the backend takes no requests because it was found not to work. Requests that
+// wait there move to another: see Pool.Mark.
+func (b *Backend) IsOut() bool {
+	return !b.TakesRequests() && State(b.state.Load())&foundOut != 0
+}
+
 // isIn reports whether the backend has no reason to take no requests.
 func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 

@@ -156,7 +156,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 		return
 	}
 	b.CloseIdle()
-	if on && bit&(Down|Unfit|Ejected) != 0 && p.TakesRequests() {
+	if on && bit&foundOut != 0 && p.TakesRequests() {
 		b.conns.recall()
 	}
 }
