@@ -62,6 +62,8 @@ func TestProcess(t *testing.T) {
 		"ended while awaiting it":     testEndedWhileAwaitingPostgres,
 		"backend killed under load":   testBackendKilled,
 		"causes of failed checks":     testCheckCauses,
+		"backend killed at a rate":    testBackendKilledAtRate,
+		"backend frozen under load":   testBackendFrozen,
 		"time to the first response":  testTimeToFirstResponse,
 		"clients outlive kill -9":     testKilled,
 		"second instance on the file": testSecondInstance,
