@@ -69,14 +69,19 @@ func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 // Begin counts an attempt as in flight at the backend, until End is called.
 func (b *Backend) Begin() { b.inFlight.Add(1) }
 
-// HeaderCame notes that the header has come for which Pool.Await was called.
+// Await notes that a request of the client has been sent to the backend and waits for the response's
+// header, until HeaderCame or End is called. It is not called for a body that is still being sent:
+// the client decides how long that takes.
+func (b *Backend) Await(client uint64) { b.outlier.wait(client) }
+
+// HeaderCame notes that the header has come for which Await was called.
 func (b *Backend) HeaderCame() { b.outlier.headerCame() }
 
 // Heard notes another sign of life: the header of a response that was not awaited, an interim
 // response, or a part of a body that came late.
 func (b *Backend) Heard() { b.outlier.heard() }
 
-// End ends what Begin began. awaited reports whether Pool.Await was called, and not HeaderCame.
+// End ends what Begin began. awaited reports whether Await was called, and not HeaderCame.
 func (b *Backend) End(awaited bool) {
 	if awaited {
 		b.outlier.noHeader()

@@ -149,6 +149,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	if s == 0 && b.state.Load() != 0 {
 		b.returned = time.Now()
+		b.outlier.returned.Store(true)
 	}
 	b.state.Store(uint32(s))
 	p.rebuild()
