@@ -67,6 +67,8 @@ func TestProcess(t *testing.T) {
 		"backend that fails fast":     testBackendFailsFast,
 		"backend that comes back":     testBackendReturns,
 		"rolling restart":             testRollingRestart,
+		"attacker":                    testAttacker,
+		"attackers":                   testAttackers,
 		"time to the first response":  testTimeToFirstResponse,
 		"clients outlive kill -9":     testKilled,
 		"second instance on the file": testSecondInstance,
