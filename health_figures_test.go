@@ -45,6 +45,9 @@ func testBackendFrozen(t *testing.T, built programs) {
 		"URLs":   {"", 4 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if !*long {
+				t.Parallel()
+			}
 			addresses, backends := startBackends(t, built, 3)
 			lb, url := startPool(t, built, addresses, test.keys)
 			rate, clients := loadOf()

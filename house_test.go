@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"clients/rest":      {},
 	"docs/architecture": {},
 	"docs/bucket":       {"limiter"},
+	"docs/health":       {},
 	"healthz":           {},
 	"limiter":           {},
 	"management":        {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream"},
