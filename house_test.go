@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"docs/architecture": {},
 	"docs/balancing":    {"proxy/balance"},
 	"docs/bucket":       {"limiter"},
+	"docs/health":       {},
 	"healthz":           {},
 	"limiter":           {},
 	"management":        {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream"},
@@ -48,6 +49,7 @@ var mayImport = map[string][]string{
 // The road of a request does not depend on the server that reads it.
 var mayNameFasthttp = []string{
 	"bench/backend/backend.go",
+	"bench/backend/handler.go",
 	"bench/load/cause.go",
 	"bench/load/client.go",
 	"clients/controller.go",

@@ -80,7 +80,10 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	}
 	if !c.Uploads() && !x.tries.awaits {
 		x.tries.awaits = true
-		x.pool.Await(x.tries.backend, x.caller.network(), x.stream.Started)
+		x.tries.backend.Await(x.caller.network())
+	}
+	if !x.tries.trial && x.tries.backend.IsOut() {
+		conn.Recall() // it went out since it was picked, perhaps before there was a wait to interrupt
 	}
 	for {
 		why := c.ReadHead()

@@ -75,20 +75,31 @@ func (b *Backend) AppendCookie(dst []byte, known, secure bool) []byte {
 // TakesRequests reports whether the backend is sent requests.
 func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
+// IsOut reports whether the backend takes no requests because it was found not to work. Requests that
+// wait there move to another: see Pool.Mark.
+func (b *Backend) IsOut() bool {
+	return !b.TakesRequests() && State(b.state.Load())&foundOut != 0
+}
+
 // isIn reports whether the backend has no reason to take no requests.
 func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 
 // Begin counts an attempt as in flight at the backend, until End is called.
 func (b *Backend) Begin() { b.load.InFlight.Add(1) }
 
-// HeaderCame notes that the header has come for which Pool.Await was called.
+// Await notes that a request of the client has been sent to the backend and waits for the response's
+// header, until HeaderCame or End is called. It is not called for a body that is still being sent:
+// the client decides how long that takes.
+func (b *Backend) Await(client uint64) { b.outlier.wait(client) }
+
+// HeaderCame notes that the header has come for which Await was called.
 func (b *Backend) HeaderCame() { b.outlier.headerCame() }
 
 // Heard notes another sign of life: the header of a response that was not awaited, an interim
 // response, or a part of a body that came late.
 func (b *Backend) Heard() { b.outlier.heard() }
 
-// End ends what Begin began. awaited reports whether Pool.Await was called, and not HeaderCame.
+// End ends what Begin began. awaited reports whether Await was called, and not HeaderCame.
 func (b *Backend) End(awaited bool) {
 	if awaited {
 		b.outlier.noHeader()

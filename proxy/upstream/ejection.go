@@ -12,13 +12,6 @@ import (
 // time returns nanoseconds since the pool was made, which are never 0.
 func (p *Pool) time(t time.Time) int64 { return max(1, int64(t.Sub(p.budget.start))) }
 
-// Await notes that a request of the client, which began at this time, has been sent to the backend
-// and waits for the response's header, until HeaderCame or End is called. It is not called for a
-// body that is still being sent: the client decides how long that takes.
-func (p *Pool) Await(b *Backend, client uint64, began time.Time) {
-	b.outlier.wait(client, p.time(began))
-}
-
 // Count counts what an attempt met at the backend, and ejects the backend where that is the last of
 // too many failures.
 func (p *Pool) Count(b *Backend, r *Result) {
@@ -110,38 +103,49 @@ func (p *Pool) compare(n int, now time.Time) {
 		return
 	}
 	for _, b := range backends {
-		w := &b.outlier.window
-		if !b.isIn() || w.waiting < 1 && w.answers.Failed == 0 {
+		if !b.isIn() {
 			continue
 		}
-		median, answered := peers(backends, b)
-		at := p.time(now)
-		switch {
-		case healthz.Silent(w.waiting, w.silent < silenceTicks, answered, b.outlier.waitsForOne(at)):
-			p.eject(b, now, fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval))
-		case w.answers.StandOut(median, b.outlier.served.other(b.outlier.lastFailed.Load(), at, lately)):
-			p.eject(b, now, fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", w.answers.Share(), windowTicks*watchInterval, median))
+		if cause := b.outlier.standsOut(backends, p.time(now)); cause != "" {
+			p.eject(b, now, cause)
 		}
 	}
 }
 
-// peers returns the median share of 5xx of the backends beside b that have answered in the window,
-// and whether one has answered since silence counts.
-func peers(backends []*Backend, b *Backend) (median int, answered bool) {
-	var shares []int
-	for _, other := range backends {
-		w := &other.outlier.window
-		if other == b {
+// standsOut returns why the backend of the outlier does not work while the others do, or "".
+func (o *outlier) standsOut(backends []*Backend, at int64) (cause string) {
+	w := &o.window
+	if w.silent >= silenceTicks && healthz.Silent(w.waiting, o.peersAnswered(backends), w.asks, o.othersServed(&o.askers, w.asks, at)) {
+		return fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval)
+	}
+	for i, a := range w.answers {
+		if a.Failed == 0 {
 			continue
 		}
-		answered = answered || w.silent < silenceTicks
-		if w.answers.All > 0 {
-			shares = append(shares, w.answers.Share())
+		if median := o.peersShare(backends, i); a.StandOut(median, o.othersServed(&o.failed, a.Turns, at)) {
+			return fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", a.Share(), time.Duration(spans[i])*watchInterval, median)
+		}
+	}
+	return ""
+}
+
+// peersAnswered reports whether another of the backends has answered since silence counts.
+func (o *outlier) peersAnswered(backends []*Backend) bool {
+	return slices.ContainsFunc(backends, func(b *Backend) bool { return &b.outlier != o && b.outlier.window.quiet < silenceTicks })
+}
+
+// peersShare returns the median share of 5xx of the other backends that have answered in the i-th
+// of the spans.
+func (o *outlier) peersShare(backends []*Backend, i int) (median int) {
+	var shares []int
+	for _, b := range backends {
+		if a := b.outlier.window.answers[i]; &b.outlier != o && a.All > 0 {
+			shares = append(shares, a.Share())
 		}
 	}
 	if len(shares) == 0 {
-		return 0, answered
+		return 0
 	}
 	slices.Sort(shares)
-	return shares[len(shares)/2], answered
+	return shares[len(shares)/2]
 }

@@ -50,7 +50,7 @@ func newOutlierPool(backends int) (*Pool, *logText) {
 // met counts an attempt of the client, which begins and ends now.
 func (p *Pool) met(b *Backend, client uint64, status int, why reason.Code) {
 	b.Begin()
-	p.Await(b, client, time.Now())
+	b.Await(client)
 	if status != 0 {
 		b.HeaderCame()
 	}
@@ -192,7 +192,7 @@ func TestSilence(t *testing.T) {
 			b, peer := p.backends[0], p.backends[1]
 			for range test.waiting {
 				b.Begin()
-				p.Await(b, alice, time.Now())
+				b.Await(alice)
 			}
 			for n := range silenceTicks + 2 {
 				if test.peers {
@@ -216,7 +216,7 @@ func TestSilence(t *testing.T) {
 }
 
 // TestSilenceOfOneClient: what one client waits for, such as long polling, ejects no backend that
-// has served another shortly before; what two wait for does.
+// has served another shortly before; what many wait for does.
 func TestSilenceOfOneClient(t *testing.T) {
 	for _, several := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -226,13 +226,15 @@ func TestSilenceOfOneClient(t *testing.T) {
 			time.Sleep(time.Second)
 			for range 100 {
 				b.Begin()
-				p.Await(b, alice, time.Now())
+				b.Await(alice)
 			}
 			for n := range 2 * silenceTicks {
 				p.met(peer, bob, 200, reason.None)
 				if several && n == silenceTicks {
-					b.Begin()
-					p.Await(b, bob, time.Now())
+					for client := range uint64(8) {
+						b.Begin()
+						b.Await(100 + client)
+					}
 				}
 				time.Sleep(watchInterval)
 				p.compare(n, time.Now())
@@ -354,4 +356,57 @@ func TestRecentClients(t *testing.T) {
 	require(alice, false)
 	s.note(13, at)
 	require(alice, true)
+}
+
+// TestTurns: half of the turns is the least number of events that are not of any one client.
+func TestTurns(t *testing.T) {
+	for _, test := range []struct {
+		clients []uint64
+		want    uint64
+	}{
+		{nil, 0},
+		{[]uint64{alice, alice, alice}, 0},
+		{[]uint64{alice, alice, bob, bob}, 1},
+		{[]uint64{alice, bob, alice, bob}, 3},
+		{[]uint64{0, 0, 0}, 3},
+		{[]uint64{alice, 0, alice}, 1},
+	} {
+		var got turns
+		for _, client := range test.clients {
+			got.note(client)
+		}
+		if n := got.n.Load(); n != test.want {
+			t.Errorf("%v: %d turns, want %d", test.clients, n, test.want)
+		}
+	}
+}
+
+// TestSilenceBegins with the requests that wait: a backend that had none to answer was not silent.
+func TestSilenceBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, log := newOutlierPool(2)
+		b, peer := p.backends[0], p.backends[1]
+		out := func(n int) bool {
+			p.met(peer, alice, 200, reason.None)
+			time.Sleep(watchInterval)
+			p.compare(n, time.Now())
+			return !b.TakesRequests()
+		}
+		for n := range 2 * silenceTicks {
+			out(n)
+		}
+		for client := range uint64(9) {
+			b.Begin()
+			b.Await(1 + client)
+		}
+		for n := range silenceTicks {
+			if out(n) {
+				t.Fatalf("out after %s: %s", time.Duration(1+n)*watchInterval, log)
+			}
+		}
+		if !out(silenceTicks) && !out(silenceTicks+1) {
+			t.Error("it is in after two seconds of silence")
+		}
+		time.Sleep(time.Minute)
+	})
 }

@@ -144,6 +144,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	if s == 0 && b.state.Load() != 0 {
 		b.returned = time.Now()
+		b.outlier.returned.Store(true)
 	}
 	b.state.Store(uint32(s))
 	p.rebuild()
@@ -151,7 +152,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 		return
 	}
 	b.CloseIdle()
-	if on && bit&(Down|Unfit|Ejected) != 0 && p.TakesRequests() {
+	if on && bit&foundOut != 0 && p.TakesRequests() {
 		b.conns.recall()
 	}
 }
