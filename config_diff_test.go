@@ -29,7 +29,7 @@ pools:
 		{"the order of backends", base, "\npools: {main: {backends: [{url: \"http://127.0.0.1:8101\"}, {url: \"http://127.0.0.1:8100\"}]}}\n",
 			[]string{"pools.main.backends: in another order"}},
 		{"a pool's settings", base, base + "    balance: ip_hash\n    timeouts: {connect: 1s}\n    retry: {idempotency_key: true}\n    health: {path: /up}\n",
-			[]string{"pools.main.balance: round_robin → ip_hash", "pools.main.timeouts.connect: 2s → 1s", "pools.main.retry.idempotency_key: false → true", `pools.main.health.path: "" → /up`}},
+			[]string{"pools.main.balance: latency → ip_hash", "pools.main.timeouts.connect: 2s → 1s", "pools.main.retry.idempotency_key: false → true", `pools.main.health.path: "" → /up`}},
 		{"server and limits", base, "server: {listen: \":9090\", max_body_size: 1MiB, trusted_proxies: [10.0.0.0/8, 192.0.2.1], via: lb}\nlimiter: {default: {capacity: 5, shadow: true}, exempt: {paths: [/up]}}\n" + base,
 			[]string{"server.max_body_size: 0 → 1048576", "server.trusted_proxies: + 10.0.0.0/8; + 192.0.2.1/32", `server.via: "" → lb`, "server.listen: :8080 → :9090",
 				"limiter.default.capacity: 100 → 5", "limiter.default.shadow: false → true", "limiter.exempt.paths: + /up"}},
