@@ -29,7 +29,7 @@ pools:
 		{"the order of backends", base, "\npools: {main: {backends: [{url: \"http://127.0.0.1:8101\"}, {url: \"http://127.0.0.1:8100\"}]}}\n",
 			[]string{"pools.main.backends: in another order"}},
 		{"a pool's settings", base, base + "    balance: ip_hash\n    timeouts: {connect: 1s}\n    retry: {idempotency_key: true}\n    health: {path: /up}\n",
-			[]string{"pools.main.balance: round_robin → ip_hash", "pools.main.timeouts.connect: 2s → 1s", "pools.main.retry.idempotency_key: false → true", `pools.main.health.path: "" → /up`}},
+			[]string{"pools.main.balance: latency → ip_hash", "pools.main.timeouts.connect: 2s → 1s", "pools.main.retry.idempotency_key: false → true", `pools.main.health.path: "" → /up`}},
 		{"a check's request and answer", base, base + "    health: {path: /up, method: HEAD, host: shop.example, status: \"204, 200-202\", max_concurrent: 5}\n",
 			[]string{`pools.main.health.path: "" → /up`, "pools.main.health.method: GET → HEAD", `pools.main.health.host: "" → shop.example`,
 				"pools.main.health.status: 200-399 → 200-202,204", "pools.main.health.max_concurrent: 16 → 5"}},

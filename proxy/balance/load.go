@@ -87,21 +87,25 @@ func (l *Load) failed(now time.Duration) int64 {
 	return int64(n)
 }
 
-// responseTime returns the response time in units of 1<<responseBits nanoseconds, where n is what
-// requests returns. A member of which nothing is known takes for ever, but nothing while it is idle:
+// standing returns what requests returns, and the response time in units of 1<<responseBits
+// nanoseconds. A member of which nothing is known takes for ever, but nothing while it is idle:
 // it gets one request, and no other before that has been answered. So that a slow member is tried
 // again, the time fades while none is measured, until nothing is known; with requests in flight it
 // does so slowly, since a member that hangs is not measured, either.
-func (l *Load) responseTime(n int64, at instant) uint64 {
+func (l *Load) standing(now time.Duration) (n int64, took uint64) {
+	n = l.InFlight.Load() * oneRequest
+	if !l.failures.isZero() {
+		n += l.failed(now)
+	}
 	average, since := unpack(l.response.word.Load())
-	after := elapsed(since, at)
+	after := elapsed(since, instantOf(now))
 	if n > 0 {
 		after >>= slowBits
 	}
 	if average == 0 || after >= unknown {
-		return uint64(n) << unknownBits
+		return n, uint64(n) << unknownBits
 	}
-	return 1 + fade(average, after)
+	return n, 1 + fade(average, after)
 }
 
 const (

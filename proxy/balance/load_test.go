@@ -152,18 +152,20 @@ func TestBrokenPage(t *testing.T) {
 }
 
 // A response time that was long once counts at once, and for a while.
-func TestResponseTime(t *testing.T) {
+func TestStanding(t *testing.T) {
 	const ms = time.Millisecond
 	var l Load
-	mustBe := func(when string, n int64, at, want time.Duration) {
+	mustBe := func(when string, inFlight int64, at, want time.Duration) {
 		t.Helper()
-		got := time.Duration(l.responseTime(n, instantOf(at)) << responseBits)
+		l.InFlight.Store(inFlight)
+		_, took := l.standing(at)
+		got := time.Duration(took << responseBits)
 		if math.Abs(float64(got-want)) > 0.07*float64(want) {
 			t.Errorf("%s: %s, want %s", when, got, want)
 		}
 	}
 	mustBe("idle, and nothing is known", 0, 0, 0)
-	mustBe("in flight, and nothing is known", oneRequest, 0, maxValue<<responseBits)
+	mustBe("in flight, and nothing is known", 1, 0, maxValue<<responseBits)
 	for _, step := range []struct {
 		at, took, want time.Duration
 	}{
@@ -182,7 +184,7 @@ func TestResponseTime(t *testing.T) {
 	mustBe("the same with requests in flight", 1, 2153*ms+halfLife, 28*ms)
 	mustBe("ten seconds later", 0, 12*time.Second, 0)
 	mustBe("ten seconds later, with requests in flight", 1, 12*time.Second, 14*ms)
-	mustBe("a hundred seconds later, with requests in flight", oneRequest, 100*time.Second, maxValue<<responseBits)
+	mustBe("a hundred seconds later, with requests in flight", 1, 100*time.Second, maxValue<<responseBits)
 	l.Answered(12*time.Second, 20*ms)
 	l.Failed(12*time.Second, 0)
 	l.Failed(12*time.Second, 0)

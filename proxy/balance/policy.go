@@ -125,9 +125,8 @@ func randomTwo(s *Set, r Request) int {
 func latency(s *Set, r Request) int {
 	a, b := s.drawTwo(r.Random)
 	x, y := &s.members[a], &s.members[b]
-	n, m := x.Load.requests(r.Now), y.Load.requests(r.Now)
-	at := instantOf(r.Now)
-	t, u := x.Load.responseTime(n, at), y.Load.responseTime(m, at)
+	n, t := x.Load.standing(r.Now)
+	m, u := y.Load.standing(r.Now)
 	alike, one := max(t, u) < 2*min(t, u), int64(oneRequest)
 	// One variable at a time, so that the processor need not guess.
 	if alike {

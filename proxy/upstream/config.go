@@ -58,6 +58,7 @@ type RetryConfig struct {
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
+		Balance:  balance.Latency,
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
 		Queue:    QueueConfig{Timeout: time.Second},
 		Retry:    RetryConfig{Attempts: 3},
