@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -75,8 +76,8 @@ func (b *Backend) AppendCookie(dst []byte, known, secure bool) []byte {
 // TakesRequests reports whether the backend is sent requests.
 func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
-// IsOut reports whether the backend takes no requests because it was found not to work. Requests that
-// wait there move to another: see Pool.Mark.
+// IsOut reports whether the backend takes no requests because it was found not to work. Requests
+// that wait there move to another: see Pool.Mark.
 func (b *Backend) IsOut() bool {
 	return !b.TakesRequests() && State(b.state.Load())&foundOut != 0
 }
@@ -87,9 +88,9 @@ func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 // Begin counts an attempt as in flight at the backend, until End is called.
 func (b *Backend) Begin() { b.load.InFlight.Add(1) }
 
-// Await notes that a request of the client has been sent to the backend and waits for the response's
-// header, until HeaderCame or End is called. It is not called for a body that is still being sent:
-// the client decides how long that takes.
+// Await notes that a request of the client has been sent to the backend and waits for the
+// response's header, until HeaderCame or End is called. It is not called for a body that is still
+// being sent: the client decides how long that takes.
 func (b *Backend) Await(client uint64) { b.outlier.wait(client) }
 
 // HeaderCame notes that the header has come for which Await was called.
@@ -111,6 +112,16 @@ func (b *Backend) End(awaited bool) {
 // always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
 // until it calls Release or Discard. ConnectReason tells what an error means.
 func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh) }
+
+// reach reports whether the backend accepts connections.
+func (b *Backend) reach() error {
+	dialer := net.Dialer{Timeout: time.Duration(b.conns.timeout.Load())}
+	conn, err := dialer.Dial(b.url.network, b.url.address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
 
 // CloseIdle closes the idle connections. Those in use stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }

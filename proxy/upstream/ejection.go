@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"loadbalancer/healthz"
+	"loadbalancer/proxy/reason"
 )
 
 // time returns nanoseconds since the pool was made, which are never 0.
@@ -21,6 +22,9 @@ func (p *Pool) Count(b *Backend, r *Result) {
 		p.failure(b, r)
 	case r.Status != 0:
 		b.outlier.success(r, p.time(r.Began))
+		if r.Status < 500 {
+			p.served.note(r.Client, p.time(r.Began))
+		}
 		if State(b.state.Load()) == Ejected && !p.TakesRequests() {
 			p.readmit(b, time.Now()) // a trial has passed, and no other backend is left
 		}
@@ -28,12 +32,45 @@ func (p *Pool) Count(b *Backend, r *Result) {
 }
 
 // failure notes that the backend has failed a request, and ejects it where that is the last of too
-// many.
+// many. One that could not be reached is tried again soon: a policy that heeds failures sends it
+// too few requests to show that it is gone.
 func (p *Pool) failure(b *Backend, r *Result) {
 	c := &p.config.Load().Ejection
-	if streak, eject := b.outlier.failure(c, r, p.time(r.Began)); eject {
+	if streak, eject := b.outlier.failure(c, r, p.othersServed(b, r.client(), p.time(r.Began))); eject {
 		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.cause()))
 	}
+	if c.Failures > 0 && r.Reason == reason.ConnectFailed && b.isIn() && b.outlier.confirms.CompareAndSwap(false, true) {
+		go p.confirm(b)
+	}
+}
+
+// The dials that confirm that a backend cannot be reached.
+const (
+	confirmPause = 50 * time.Millisecond
+	confirmMost  = 20
+)
+
+// confirm dials a backend that could not be reached until it can be or is out. Each dial that fails
+// counts as a failure.
+func (p *Pool) confirm(b *Backend) {
+	defer b.outlier.confirms.Store(false)
+	for i := 0; i < confirmMost && b.isIn(); i++ {
+		time.Sleep(confirmPause)
+		began := time.Now()
+		if p.reach(b) == nil {
+			return
+		}
+		p.failure(b, &Result{Reason: reason.ConnectFailed, Began: began})
+	}
+}
+
+// othersServed reports whether another client than the one that may be the cause of a failure was
+// served lately: by the backend or, where the policy may send each client to each backend, by any
+// of the pool. Otherwise it might be the client's own doing.
+func (p *Pool) othersServed(b *Backend, suspect uint64, at int64) bool {
+	c := p.config.Load()
+	return b.outlier.served.other(suspect, at, lately) ||
+		!c.Balance.ByKey() && c.Sticky.Cookie == "" && p.served.other(suspect, at, lately)
 }
 
 // eject takes a backend out for a time, unless it is out already or too many of the pool's are.
@@ -106,23 +143,23 @@ func (p *Pool) compare(n int, now time.Time) {
 		if !b.isIn() {
 			continue
 		}
-		if cause := b.outlier.standsOut(backends, p.time(now)); cause != "" {
+		if cause := p.standsOut(b, backends, p.time(now)); cause != "" {
 			p.eject(b, now, cause)
 		}
 	}
 }
 
-// standsOut returns why the backend of the outlier does not work while the others do, or "".
-func (o *outlier) standsOut(backends []*Backend, at int64) (cause string) {
-	w := &o.window
-	if w.silent >= silenceTicks && healthz.Silent(w.waiting, o.peersAnswered(backends), w.asks, o.othersServed(&o.askers, w.asks, at)) {
+// standsOut returns why a backend does not work while the others do, or "".
+func (p *Pool) standsOut(b *Backend, backends []*Backend, at int64) (cause string) {
+	o, w := &b.outlier, &b.outlier.window
+	if w.silent >= silenceTicks && healthz.Silent(w.waiting, o.peersAnswered(backends), w.asks, p.othersServed(b, o.askers.suspect(w.asks), at)) {
 		return fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval)
 	}
 	for i, a := range w.answers {
 		if a.Failed == 0 {
 			continue
 		}
-		if median := o.peersShare(backends, i); a.StandOut(median, o.othersServed(&o.failed, a.Turns, at)) {
+		if median := o.peersShare(backends, i); a.StandOut(median, p.othersServed(b, o.failed.suspect(a.Turns), at)) {
 			return fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", a.Share(), time.Duration(spans[i])*watchInterval, median)
 		}
 	}

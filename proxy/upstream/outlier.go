@@ -53,6 +53,7 @@ type outlier struct {
 	// half the headers and other signs of life that have come.
 	asked    atomic.Uint64
 	failing  atomic.Bool   // the streak of failures is not 0
+	confirms atomic.Bool   // see Pool.confirm
 	returned atomic.Bool   // the backend has come back since the watch looked
 	served   recentClients // those that were answered
 	askers   turns         // of requests that wait for a header
@@ -100,12 +101,13 @@ func (o *outlier) success(r *Result, at int64) {
 	}
 }
 
-func (o *outlier) failure(c *healthz.Ejection, r *Result, at int64) (streak int, eject bool) {
+// othersServed reports whether another client was served lately.
+func (o *outlier) failure(c *healthz.Ejection, r *Result, othersServed bool) (streak int, eject bool) {
 	client := r.client()
 	o.failed.note(client)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	eject = o.ejector.Failure(c, client, r.Began, o.served.other(client, at, lately))
+	eject = o.ejector.Failure(c, client, r.Began, othersServed)
 	o.failing.Store(true)
 	return o.ejector.Streak(), eject
 }
@@ -117,19 +119,18 @@ func (o *outlier) mayReturn(now time.Time) bool {
 	return !now.Before(o.ejector.Until())
 }
 
-// othersServed reports whether another client than the one that may be the cause of the events was
-// served lately. Where they are of several, turns counts those since, it may be any of them.
-func (o *outlier) othersServed(events *turns, since int, at int64) bool {
-	suspect := uint64(healthz.AnyClient)
-	if since == 0 {
-		suspect = events.last.Load()
+// suspect returns the client that may be the cause of the events. Where they are of several, turns
+// counts those since, it is none.
+func (t *turns) suspect(since int) uint64 {
+	if since > 0 {
+		return healthz.AnyClient
 	}
-	return o.served.other(suspect, at, lately)
+	return t.last.Load()
 }
 
-// turns counts how often the client changes in a row of events. At least half as many of the events,
-// rounded down, are not of any one client. Events that no client can cause each count as a change.
-// It is safe for concurrent use.
+// turns counts how often the client changes in a row of events. At least half as many of the
+// events, rounded down, are not of any one client. Events that no client can cause each count as a
+// change. It is safe for concurrent use.
 type turns struct {
 	last atomic.Uint64 // the client of the last event; 0: there was none, or no client can have caused it
 	n    atomic.Uint64

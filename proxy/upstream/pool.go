@@ -28,6 +28,7 @@ type Pool struct {
 	name   string
 	log    zerolog.Logger
 	checks *healthz.Watcher
+	reach  func(b *Backend) error // dials
 
 	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
 	backends []*Backend // guarded by marking
@@ -38,6 +39,7 @@ type Pool struct {
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
 	queue         queue
+	served        recentClients // clients that any of the backends has answered
 	budget        retryBudget
 	requests      Requests
 	retries       atomic.Uint64
@@ -51,6 +53,7 @@ func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
 		name:     name,
 		log:      log,
 		checks:   healthz.NewWatcher(c.Health, nil),
+		reach:    (*Backend).reach,
 		budget:   retryBudget{start: time.Now()},
 		requests: Requests{labels: metrics.Label("pool", name)},
 	}
