@@ -171,7 +171,7 @@ func testAttackers(t *testing.T, built programs) {
 	for _, a := range attacks[:3] {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			lb, url := startPool(t, built, startAttacked(t), "")
+			lb, url := startPool(t, built, startAttacked(t), balanceKeys("round_robin"))
 			ctx, cancel := context.WithCancel(t.Context())
 			var running sync.WaitGroup
 			for n := range 16 {

@@ -17,6 +17,9 @@ func (x *exchange) pick() reason.Code {
 		return reason.Overloaded
 	}
 	b := x.pickNamed()
+	if b == nil && x.pool.HasSuspect() && x.idempotent() {
+		b = x.pool.PickSuspect(x.stream.Started, &x.tries.tried)
+	}
 	if b == nil {
 		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)

@@ -133,6 +133,7 @@ func (p *Pool) watchOutliers(ctx context.Context) {
 // compare takes the n-th sample of all backends, and ejects those that stand out.
 func (p *Pool) compare(n int, now time.Time) {
 	backends := p.all()
+	p.suspect.Store(nil)
 	for _, b := range backends {
 		b.outlier.take(n, &b.codes)
 	}
@@ -145,9 +146,32 @@ func (p *Pool) compare(n int, now time.Time) {
 		}
 		if cause := p.standsOut(b, backends, p.time(now)); cause != "" {
 			p.eject(b, now, cause)
+		} else if b.outlier.isSuspect() && b.outlier.peersAnswered(backends) {
+			p.suspect.Store(newSuspect(b))
 		}
 	}
 }
+
+// PickSuspect is Pick for a request that may be repeated, if a backend is suspected to be silent: it
+// gets as many requests as silence needs to count. Otherwise a policy that sees that requests wait
+// there would send it none, and those that wait would do so until their time is over; and a backend
+// that works gets something to answer. It returns nil if none is suspected.
+func (p *Pool) PickSuspect(began time.Time, tried *Tried) *Backend {
+	s := p.suspect.Load()
+	if s == nil || tried.has(s.backend) || s.backend.conns.full() || !s.backend.TakesRequests() {
+		return nil
+	}
+	if s.wants.Add(-1) < 0 {
+		p.suspect.CompareAndSwap(s, nil) // until the watch looks again
+		return nil
+	}
+	p.spend(began, tried)
+	tried.add(s.backend)
+	return s.backend
+}
+
+// HasSuspect reports whether PickSuspect may pick a backend.
+func (p *Pool) HasSuspect() bool { return p.suspect.Load() != nil }
 
 // standsOut returns why a backend does not work while the others do, or "".
 func (p *Pool) standsOut(b *Backend, backends []*Backend, at int64) (cause string) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/healthz"
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/reason"
 )
@@ -455,6 +456,44 @@ func TestOthersServedElsewhere(t *testing.T) {
 			}
 			if out := !b.TakesRequests(); out != want {
 				t.Errorf("%s: out is %v, want %v: %s", policy, out, want, log)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestSuspect: a silent backend at which few requests wait gets more until silence counts, and one
+// that answers them none.
+func TestSuspect(t *testing.T) {
+	for _, works := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			b, peer := p.backends[0], p.backends[1]
+			b.Begin()
+			b.Await(alice)
+			picked, out := 0, 0
+			for n := range 5 * 4 {
+				p.met(peer, alice, 200, reason.None)
+				for range 20 {
+					if got := p.PickSuspect(time.Now(), &Tried{}); got == b {
+						picked++
+						if b.Begin(); works {
+							b.Heard()
+							b.End(false)
+						} else {
+							b.Await(alice)
+						}
+					} else if got != nil {
+						t.Fatalf("%s is suspected", got.Name())
+					}
+				}
+				time.Sleep(watchInterval)
+				if p.compare(n, time.Now()); out == 0 && !b.TakesRequests() {
+					out = n
+				}
+			}
+			if works && out > 0 || !works && (out == 0 || out > 12 || picked != healthz.MinWaiting-1) {
+				t.Errorf("works %v: out after %d intervals and %d requests: %s", works, out, picked, log)
 			}
 			time.Sleep(time.Minute)
 		})

@@ -35,6 +35,7 @@ type Pool struct {
 	ramping  bool       // a step of the ramps is due; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
+	suspect  atomic.Pointer[suspect] // see PickSuspect
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
