@@ -15,6 +15,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
 )
 
 // TestNoAllocations counts what the whole process allocates for a request, from the client's write
@@ -57,7 +58,7 @@ func TestNoAllocations(t *testing.T) {
 		{"an address that is believed", "GET //path HTTP/1.1\r\nHost: example.com.\r\nX-Real-IP: 203.0.113.1\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) {
 				o.Server.ClientIPHeader, o.Server.TrustedProxies = "X-Real-IP", prefixes("127.0.0.1")
-				o.Routes, o.Limiter = []RouteConfig{{Host: "example.com", Path: "//", Pool: "main"}}, plenty
+				o.Routes, o.Limiter = []routes.Config{{Host: "example.com", Path: "/path", Pool: "main"}}, plenty
 			}},
 		{"shadow mode", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) { o.Limiter = shadow }},

@@ -9,6 +9,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -25,7 +26,7 @@ func explained(t *testing.T, o Options, method, url string, headers ...string) E
 func TestExplainRefusals(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Server.MaxBodySize = 10
-	o.Routes = []RouteConfig{{Host: "example.com", Path: "/a", Pool: "main"}}
+	o.Routes = []routes.Config{{Host: "example.com", Path: "/a", Pool: "main"}}
 	for _, test := range []struct {
 		name, method, url string
 		headers           []string

@@ -98,7 +98,7 @@ func FuzzRequestHeader(f *testing.F) {
 			return
 		}
 		from := message.Sender{Peer: s.Peer(), Client: s.Peer(), Trusted: trusted, ID: []byte("id")}
-		out := string(s.Request.AppendHeader(nil, &from, []byte("backend:80"), &message.Via{}))
+		out := string(s.Request.AppendHeader(nil, &from, &message.Changes{}, []byte("backend:80"), &message.Via{}))
 		checkRequest(t, &s.Request, trusted, out)
 		header, _, _ := strings.Cut(raw, "\r\n\r\n")
 		m, err := strictParse(strings.TrimPrefix(header, "\r\n") + "\r\n\r\n")

@@ -15,6 +15,7 @@ import (
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
 	Balance  balance.Policy  `yaml:"balance"`
+	Host     Host            `yaml:"host"`
 	Backends []BackendConfig `yaml:"backends"` // at least one
 	Timeouts TimeoutConfig   `yaml:"timeouts"`
 	Retry    RetryConfig     `yaml:"retry"`
@@ -44,6 +45,7 @@ type RetryConfig struct {
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
+		Host:     HostPreserve,
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
 		Retry:    RetryConfig{Attempts: 3},
 		Health:   healthz.DefaultConfig(),
