@@ -17,6 +17,7 @@ import (
 
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/routes"
 )
 
 // schemaFile describes the config file to editors. It is draft 7, which all of them know.
@@ -25,20 +26,41 @@ const schemaFile = "docs/config.schema.json"
 // schemaWords describe the keys that config.yaml does not explain on their own lines: the sections,
 // and the entries of lists that are empty there.
 var schemaWords = map[string]string{
-	"server":                      "The listener for clients, and their connections.",
-	"management":                  "The listener for operators: the API, the metrics and the state of health.",
-	"pools":                       "Backends that serve the same requests, by the name of their pool.",
-	"pools.main":                  "Backends that serve the same requests.",
-	"pools.main.backends":         "Where the requests go: at least one backend.",
-	"pools.main.backends[0]":      "One backend.",
-	"pools.main.timeouts":         "How long a backend may take.",
-	"pools.main.retry":            "When a request is tried at another backend.",
-	"pools.main.health":           "The checks that find out whether a backend works.",
-	"management.hosts[0]":         "A host name without port, such as lb.internal.",
-	"routes[0]":                   "Sends the requests of a host and path to a pool; the most specific route counts.",
-	"routes[0].host":              "host of the requests, without a port; none: any",
-	"routes[0].path":              "beginning of their paths; none: any",
-	"routes[0].pool":              "where they go",
+	"server":                     "The listener for clients, and their connections.",
+	"management":                 "The listener for operators: the API, the metrics and the state of health.",
+	"pools":                      "Backends that serve the same requests, by the name of their pool.",
+	"pools.main":                 "Backends that serve the same requests.",
+	"pools.main.backends":        "Where the requests go: at least one backend.",
+	"pools.main.backends[0]":     "One backend.",
+	"pools.main.timeouts":        "How long a backend may take.",
+	"pools.main.retry":           "When a request is tried at another backend.",
+	"pools.main.health":          "The checks that find out whether a backend works.",
+	"management.hosts[0]":        "A host name without port, such as lb.internal.",
+	"routes[0]":                  "Sends the requests of a host and path to a pool; the most specific route counts.",
+	"routes[0].host":             "host of the requests, without a port, or *.example.com for every name below example.com; none: any",
+	"routes[0].path":             "path of the requests: /a is /a and everything below it, /a/ only what is below; none: any",
+	"routes[0].methods":          "methods of the requests; none: any",
+	"routes[0].methods[0]":       "A method.",
+	"routes[0].headers":          "fields that the requests must have, with these values",
+	"routes[0].headers.main":     "A value.",
+	"routes[0].pool":             "where they go",
+	"routes[0].split":            "clients that go to other pools; each client stays in its share",
+	"routes[0].split[0]":         "A share of the clients.",
+	"routes[0].split[0].pool":    "where they go",
+	"routes[0].split[0].percent": "how many of the clients",
+	"routes[0].strip_prefix":     "first segments of the path that the backend does not get",
+	"routes[0].request_headers":  "Changes of the fields that backends get.",
+	"routes[0].response_headers": "Changes of the fields that clients get.",
+
+	"routes[0].request_headers.set":        "fields that take the place of all of the same names",
+	"routes[0].request_headers.set.main":   "A value.",
+	"routes[0].request_headers.remove":     "fields that do not go on",
+	"routes[0].request_headers.remove[0]":  "The name of a field.",
+	"routes[0].response_headers.set":       "fields that take the place of all of the same names",
+	"routes[0].response_headers.set.main":  "A value.",
+	"routes[0].response_headers.remove":    "fields that do not go on",
+	"routes[0].response_headers.remove[0]": "The name of a field.",
+
 	"limiter":                     "The rate limits of clients.",
 	"limiter.default":             "The limit of each address that is not registered.",
 	"limiter.exempt":              "Requests that take no token, by method or by path.",
@@ -88,6 +110,8 @@ func (m schemaMaker) value(of reflect.Type, n *yaml.Node, path string) object {
 	switch {
 	case isSection(of):
 		s = m.section(of, n, path)
+	case of == reflect.TypeFor[routes.Values]():
+		s = object{"type": []string{"object", "null"}, "propertyNames": object{"pattern": fieldName}, "additionalProperties": m.value(of.Elem(), nil, path+".main")}
 	case of.Kind() == reflect.Map:
 		var first *yaml.Node
 		if n != nil {
@@ -189,6 +213,7 @@ var (
 )
 
 const (
+	fieldName   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 	timePattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	sizePattern = `^(0|[1-9][0-9]*) *(KiB|MiB|GiB|TiB)$`
 )
@@ -196,7 +221,7 @@ const (
 var (
 	oneOfWords  = regexp.MustCompile(`^one of ([a-z_, ]+)$`)
 	rolesWords  = regexp.MustCompile(`^([a-z]+) \([^()]*\) or ([a-z]+) \([^()]*\)$`)
-	boundsWords = regexp.MustCompile(`^a whole number from (\d+) to (\d+)$`)
+	boundsWords = regexp.MustCompile(`^a (?:whole )?number from (\d+) to (\d+)$`)
 )
 
 // scalar returns the schema of a single value.
@@ -222,6 +247,9 @@ func (m schemaMaker) scalar(of reflect.Type, path string) object {
 			s["minimum"], s["maximum"] = json.Number(bounds[1]), json.Number(bounds[2])
 		}
 		return anyOf(s)
+	case kind == reflect.Float64 && boundsWords.MatchString(allowed):
+		bounds := boundsWords.FindStringSubmatch(allowed)
+		return anyOf(object{"type": "number", "minimum": json.Number(bounds[1]), "maximum": json.Number(bounds[2])})
 	case kind == reflect.Float64:
 		return anyOf(object{"type": "number", "exclusiveMinimum": 0})
 	}

@@ -1,10 +1,13 @@
 package routes
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 
 	"loadbalancer/proxy/message"
 )
@@ -30,6 +33,15 @@ type SplitConfig struct {
 	Pool    string  `yaml:"pool"`
 	Percent float64 `yaml:"percent"` // 0 to 100, together with the route's others
 }
+
+// UnmarshalYAML makes a share without Percent one that is not valid: 0 is, and takes no client.
+func (c *SplitConfig) UnmarshalYAML(n *yaml.Node) error {
+	type plain SplitConfig
+	*c = SplitConfig{Percent: missing}
+	return n.Decode((*plain)(c))
+}
+
+const missing = -1
 
 // FieldsConfig says which fields of a message a route changes.
 type FieldsConfig struct {
@@ -76,6 +88,8 @@ func Validate(configs []Config, pools []string, clientField string, wrong Report
 	}
 }
 
+const allowedPercent = "a number from 0 to 100"
+
 // validateTargets checks the pools that requests go to.
 func (c Config) validateTargets(pools []string, wrong Report) {
 	known := func(path, pool string) {
@@ -92,8 +106,12 @@ func (c Config) validateTargets(pools []string, wrong Report) {
 			wrong(at+"pool", s.Pool, "each pool once; what no share takes goes to the route's pool")
 		}
 		before = append(before, s.Pool)
-		if s.Percent < 0 || s.Percent > 100 {
-			wrong(at+"percent", s.Percent, "a number from 0 to 100")
+		switch {
+		case s.Percent == missing:
+			wrong(at+"percent", "", allowedPercent)
+			return
+		case s.Percent < 0 || s.Percent > 100:
+			wrong(at+"percent", s.Percent, allowedPercent)
 			return
 		}
 		if total += s.Percent; total > 100+1e-9 {
@@ -149,11 +167,12 @@ func checkPath(path string) (allowed string) {
 	case !message.Target.HasAll([]byte(path)):
 		return "a path as it is sent: visible ASCII characters but # and ?, others as %XX"
 	}
-	form, err := appendForm(nil, []byte(path))
-	if err != nil {
-		return "a path of which this does not hold: " + err.Error()
-	}
-	if string(form) != path {
+	switch form, err := appendForm(nil, []byte(path)); {
+	case errors.Is(err, errEscape):
+		return "a path in which two hexadecimal digits follow each %, and not 00"
+	case err != nil:
+		return `a path without .. together with %2f, %5c, %3b, \ or ;`
+	case string(form) != path:
 		return string(form) + ": the form in which paths are compared"
 	}
 	return ""
@@ -189,7 +208,10 @@ func (c Config) validateOnce(number int, taken map[string]int, wrong Report) {
 			taken[key+method] = number
 			continue
 		}
-		once := fmt.Sprintf("each host and path once, or with other methods or headers; routes[%d] has the same", first)
+		once := fmt.Sprintf("each host and path once; routes[%d] has the same", first)
+		if method != "" || len(headers) > 0 {
+			once = fmt.Sprintf("each method once for a host, path and headers; routes[%d] has the same", first)
+		}
 		switch {
 		case method != "":
 			wrong(fmt.Sprintf("%s.methods[%d]", at, i), method, once)

@@ -15,7 +15,7 @@ const maxHost = 253
 const wildcard = "*"
 
 // allowedHost describes the hosts of routes, for error messages.
-const allowedHost = "a host name without port, such as api.example.com, or *.example.com for every name below example.com"
+const allowedHost = "a host name without port, such as api.example.com or *.example.com"
 
 // checkHost returns nil for a host that a route can match, or for an empty one.
 func checkHost(host string) error {

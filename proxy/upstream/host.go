@@ -48,16 +48,8 @@ func isHostField(text string) bool {
 	return !strings.ContainsFunc(host, outside) && CheckHostName(host) == nil
 }
 
-// Host returns the Host that a backend of the pool gets in place of the request's, or "" for that of
+// of returns the Host that the backend of this URL gets in place of the request's, or "" for that of
 // the request.
-func (p *Pool) Host(b *Backend) string { return p.config.Load().Host.of(b.url) }
-
-// HostOf is Host of the backend with this URL.
-func (p *Pool) HostOf(url string) string {
-	u, _ := ParseURL(url) // none is picked: the zero value
-	return p.config.Load().Host.of(u)
-}
-
 func (h Host) of(u URL) string {
 	switch h {
 	case HostPreserve:

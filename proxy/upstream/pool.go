@@ -119,6 +119,10 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
+// Host returns the Host that the backend gets in place of the request's, or "" for that of the
+// request.
+func (p *Pool) Host(b *Backend) string { return p.config.Load().Host.of(b.url) }
+
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
 // idle connections of a backend that takes no requests.
 func (p *Pool) Mark(b *Backend, bit State, on bool) {

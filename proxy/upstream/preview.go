@@ -31,6 +31,12 @@ func (p *Pool) States() []BackendState {
 // Policy returns the policy that picks a backend.
 func (p *Pool) Policy() balance.Policy { return p.current.Load().policy }
 
+// HostOf is Host of the backend with this URL, which may be "".
+func (p *Pool) HostOf(url string) string {
+	u, _ := ParseURL(url)
+	return p.config.Load().Host.of(u)
+}
+
 // Preview returns the URL of the backend that a request of the client with this key would get now,
 // or "" if none takes requests. It takes no turn and counts nothing. With a policy that draws, the
 // next request may get another.
