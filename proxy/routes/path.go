@@ -159,6 +159,13 @@ func newPrefix(text string) prefix {
 	return prefix{[]byte(text), strings.Contains(text, "%")}
 }
 
+// differs reports whether the last byte alone tells that the prefix does not cover a form without
+// escapes. It is much faster than covers, and of many routes most differ there.
+func (p *prefix) differs(form []byte) bool {
+	last := len(p.text) - 1
+	return last >= 0 && !p.escapes && (last >= len(form) || form[last] != p.text[last])
+}
+
 // covers reports whether a form is the prefix, or below it by whole segments. n is the size of the
 // form's part that is the prefix. escapes reports whether the form has escapes: one is the same as
 // another that stands for the same byte or as that byte, but %2f is not /.

@@ -157,6 +157,9 @@ func (t *Table) first(r *message.Request, m *Match) *Route {
 
 func firstOf(all []*Route, r *message.Request, m *Match) *Route {
 	for _, route := range all {
+		if !m.escapes && route.path.differs(m.form) {
+			continue
+		}
 		if _, ok := route.path.covers(m.form, m.escapes); ok && route.takes(r) {
 			return route
 		}
