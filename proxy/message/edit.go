@@ -78,6 +78,8 @@ func CheckEdit(name, clientField string, a Action, response bool) (allowed strin
 		return "another field; pools.*.host says which Host backends get"
 	case kindForwardedFor, kindForwardedProto, kindForwardedHost, kindForwarded, kindRealIP:
 		return "another field; the balancer tells backends of the client itself, see server.trusted_proxies"
+	case kindIdempotencyKey:
+		return "another field: retry.idempotency_key goes by what the client sends in this one"
 	case kindRequestID:
 		return "another field: the balancer gives each request its ID"
 	case kindRateLimit, kindLegacyRateLimit:

@@ -92,7 +92,7 @@ func (r *Request) appendFields(dst []byte, s *Sender, host string) (_ []byte, ha
 			if r.Framing != Chunked || r.hop.drops(&f) {
 				continue
 			}
-		case kindOther, kindRealIP, kindRateLimit, kindLegacyRateLimit, kindAuthorization, kindIdempotencyKey:
+		case kindOther, kindRealIP, kindRateLimit, kindLegacyRateLimit, kindAuthorization:
 			if r.hop.drops(&f) {
 				continue
 			}

@@ -30,7 +30,7 @@ func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet, e *Edit) 
 			if !chunks || r.hop.drops(&f) {
 				continue
 			}
-		case kindOther, kindRateLimit, kindLegacyRateLimit, kindAuthorization, kindIdempotencyKey:
+		case kindOther, kindRateLimit, kindLegacyRateLimit, kindAuthorization:
 			if r.hop.drops(&f) {
 				continue
 			}

@@ -34,8 +34,9 @@ func isForm(path []byte) bool {
 // run of /, and is its own form.
 //
 // It returns an error for a path that servers read in different ways. Some take %2f, %5c or \ for
-// a /, and some drop a segment's parameters, from ; on. With .. beside one of them, or a segment ..
-// anywhere in the path, what the path leads to would depend on the server.
+// a /, and some drop a segment's parameters, from ; on. With .. beside one of them, or with one of
+// them and a segment .. anywhere, what the path leads to would depend on the server: in
+// /a/b%2fc/../../d the segments that .. removes differ.
 func appendForm(dst, path []byte) ([]byte, error) {
 	f := former{out: append(dst, '/')}
 	f.segment, f.part = len(f.out), len(f.out)

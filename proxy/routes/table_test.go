@@ -165,6 +165,7 @@ func TestWhoGetsWhat(t *testing.T) {
 		{"GET", any, "/x/..%3b/admin", "400", nil},
 		{"GET", any, "/x/;a/../admin", "400", nil}, // without its parameters it is /x//../admin
 		{"GET", any, "/x/%2f/../admin", "400", nil},
+		{"GET", any, "/admin/b%2fc/../../x", "400", nil}, // /admin/x, where %2f is a /
 		{"GET", any, "/a..%2fb", "400", nil},
 		{"GET", "api.example.com", "/..%2f", "400", nil},
 		{"GET", any, "/admin%00", "400", nil},
