@@ -175,3 +175,47 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainRoute wants the route by its place in the config, and what goes on by it. No value that
+// may be secret is shown.
+func TestExplainRoute(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	canary := testOptions("http://127.0.0.1:2").Pools["main"]
+	canary.Host = upstream.HostBackend
+	o.Pools["canary"] = canary
+	o.Routes = []routes.Config{{Pool: "main"}, {
+		Host: "*.example.com", Path: "/v2", Methods: []string{"GET", "HEAD"}, Headers: routes.Values{"X-Beta": "1"}, Pool: "main",
+		StripPrefix: "/v2", Split: []routes.SplitConfig{{Pool: "canary", Percent: 100}},
+		RequestHeaders:  routes.FieldsConfig{Set: routes.Values{"X-Team": "a", "Authorization": "Bearer hidden"}, Remove: []string{"X-Beta"}},
+		ResponseHeaders: routes.FieldsConfig{Set: routes.Values{"X-Team": "b"}, Remove: []string{"Server"}},
+	}}
+	e := explained(t, o, "GET", "http://a.example.com/x/..//v2/%61?b=c", "X-Beta: 1")
+	if want := "routes[1]: host *.example.com, path /v2, methods GET HEAD, headers {X-Beta: 1}"; e.Route != want {
+		t.Errorf("the route is %q, want %q", e.Route, want)
+	}
+	if e.Target != "/a?b=c" || e.Pool.Name != "canary" || e.Split != "in the share of canary, 100 % of the clients" {
+		t.Errorf("target %q, pool %q, split %q", e.Target, e.Pool.Name, e.Split)
+	}
+	if want := []string{"Host: a.example.com", "X-Beta: 1"}; !slices.Equal(e.Removed, want) {
+		t.Errorf("removed %q, want %q", e.Removed, want)
+	}
+	for _, line := range []string{"Host: 127.0.0.1:2", "X-Team: a", "Authorization: …", "X-Forwarded-Host: a.example.com"} {
+		if !slices.Contains(e.Added, line) {
+			t.Errorf("added %q, want %q among them", e.Added, line)
+		}
+	}
+	if want := []string{"set X-Team: b", "remove Server"}; !slices.Equal(e.Response, want) {
+		t.Errorf("response fields %q, want %q", e.Response, want)
+	}
+	e = explained(t, o, "POST", "http://a.example.com/v2", "X-Beta: 1")
+	if e.Route != "routes[0]: every request" || e.Target != "" || e.Split != "" || e.Response != nil || e.Pool.Name != "main" {
+		t.Errorf("another method: %+v", e)
+	}
+	e = explained(t, o, "GET", "/x/..%2fv2")
+	if e.Refused == nil || e.Refused.Reason != "bad_request" || !strings.Contains(e.Refused.Cause, "%2f") || e.Route != "" {
+		t.Errorf("an ambiguous path: %+v", e.Refused)
+	}
+	if e := explained(t, testOptions("http://127.0.0.1:1"), "GET", "/"); e.Route != "the only pool: the config has no routes" {
+		t.Errorf("without routes: %q", e.Route)
+	}
+}
