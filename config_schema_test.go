@@ -362,7 +362,7 @@ func TestSchemaTakesGoodConfigs(t *testing.T) {
 		"unix_mode":      smallest + "server: {unix_mode: 660}\n",
 		"tokens":         smallest + "management: {tokens: [{name: a, role: read, token: '0123456789abcdef'}]}\n",
 	}
-	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md"} {
+	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md", "docs/routing.md"} {
 		for i, b := range blocksOf(t, page) {
 			if text := strings.Join(b.lines, "\n") + "\n"; b.language == "yaml" {
 				if !strings.Contains(text, "pools:") {

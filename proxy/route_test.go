@@ -245,3 +245,35 @@ func TestSplitIsStable(t *testing.T) {
 		t.Errorf("one client with a key got %v", byKey)
 	}
 }
+
+// TestRoutesChange has the next request of a connection go by other routes.
+func TestRoutesChange(t *testing.T) {
+	o := namedPools(t, "a", "b")
+	o.Routes = []routes.Config{{Path: "/x", Pool: "a"}, {Pool: "b"}}
+	p, address := startProxy(t, o)
+	w := newWire(t, address)
+	ask := func(want string) {
+		t.Helper()
+		w.send(withHost("GET /x/y HTTP/1.1"))
+		if got := w.receive("GET"); string(got.body) != want {
+			t.Errorf("got %q, want %q", got.body, want)
+		}
+	}
+	ask("a /x/y")
+	o.Routes = []routes.Config{{Path: "/x", Pool: "b", StripPrefix: "/x"}}
+	p.Apply(o)
+	ask("b /y")
+	o.Routes = []routes.Config{{Path: "/x", Pool: "a", Split: []routes.SplitConfig{{Pool: "b", Percent: 0}}}, {Pool: "b"}}
+	p.Apply(o)
+	ask("a /x/y")
+	o.Routes[0].Split[0].Percent = 100
+	o.Routes = slices.Clone(o.Routes)
+	p.Apply(o)
+	ask("b /x/y")
+	o.Routes = []routes.Config{{Host: "*.example", Pool: "a"}}
+	p.Apply(o)
+	w.send(withHost("GET /x/y HTTP/1.1"))
+	if got := w.receive("GET"); got.StatusCode != 404 {
+		t.Errorf("got %d", got.StatusCode)
+	}
+}
