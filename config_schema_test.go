@@ -112,6 +112,7 @@ func (m schemaMaker) value(of reflect.Type, n *yaml.Node, path string) object {
 		s = m.section(of, n, path)
 	case of == reflect.TypeFor[routes.Values]():
 		s = object{"type": []string{"object", "null"}, "propertyNames": object{"pattern": fieldName}, "additionalProperties": m.value(of.Elem(), nil, path+".main")}
+		s["additionalProperties"].(object)["type"] = []string{"string", "number", "boolean"}
 	case of.Kind() == reflect.Map:
 		var first *yaml.Node
 		if n != nil {
@@ -360,7 +361,9 @@ func TestSchemaTakesGoodConfigs(t *testing.T) {
 		"empty sections": smallest + "server:\nlimiter:\n  default:\nlog:\n  level:\n",
 		"variables":      smallest + "server:\n  idle_timeout: ${T:-1s}\n  max_body_size: ${S:-1MiB}\n  early_hints: ${B:-true}\n  max_connections: ${N:-0}\n",
 		"unix_mode":      smallest + "server: {unix_mode: 660}\n",
-		"tokens":         smallest + "management: {tokens: [{name: a, role: read, token: '0123456789abcdef'}]}\n",
+		"routes": smallest + "routes:\n  - {host: '*.a', path: /b, methods: [GET], headers: {X-A: 1, X-B: true, X.C: 0100}, pool: main, strip_prefix: /b,\n" +
+			"     split: [], request_headers: {set: {X-D: 1.50}, remove: [X-E]}, response_headers: {set: {}, remove: }}\n",
+		"tokens": smallest + "management: {tokens: [{name: a, role: read, token: '0123456789abcdef'}]}\n",
 	}
 	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md", "docs/routing.md"} {
 		for i, b := range blocksOf(t, page) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -138,24 +137,20 @@ func (e *Explanation) explainRoute(s *settings, r *message.Request, m *routes.Ma
 
 // request returns the question as the guard gets it.
 func (q *Question) request() (*message.Request, error) {
-	u, err := url.Parse(q.URL)
-	if err != nil || u.Path == "" && u.Host == "" && q.URL != "*" {
+	host, target, ok := q.split()
+	if !ok {
 		return nil, fmt.Errorf("url: %q is invalid: use a URL such as http://example.com/path, or a path", q.URL)
 	}
 	if !q.From.IsValid() {
 		return nil, errors.New("from: missing or invalid: use an IP address, such as 192.0.2.1")
 	}
-	target := q.URL
 	header := slices.Clone(q.Headers)
 	isHost := func(line string) bool {
 		name, _, _ := strings.Cut(line, ":")
 		return strings.EqualFold(name, "Host")
 	}
-	if u.Host != "" {
-		target = u.RequestURI()
-		if !slices.ContainsFunc(header, isHost) {
-			header = append([]string{"Host: " + u.Host}, header...)
-		}
+	if host != "" && !slices.ContainsFunc(header, isHost) {
+		header = append([]string{"Host: " + host}, header...)
 	}
 	var block strings.Builder
 	for _, line := range header {
@@ -168,6 +163,26 @@ func (q *Question) request() (*message.Request, error) {
 		block.WriteString("Host: localhost\r\n")
 	}
 	return &message.Request{Method: []byte(q.Method), Target: []byte(target), Proto: []byte("HTTP/1.1"), Header: []byte(block.String())}, nil
+}
+
+// split splits the URL as a client does, and leaves its bytes as they are: they may be hostile. host
+// is "" for a path.
+func (q *Question) split() (host, target string, ok bool) {
+	if strings.HasPrefix(q.URL, "/") || q.URL == "*" {
+		return "", q.URL, true
+	}
+	_, rest, ok := strings.Cut(q.URL, "://")
+	rest, _, _ = strings.Cut(rest, "#")
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		end = i
+	}
+	host, target = rest[:end], rest[end:]
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if !strings.HasPrefix(target, "/") {
+		target = "/" + target
+	}
+	return host, target, ok && host != ""
 }
 
 func refusal(why reason.Code) *Refusal {

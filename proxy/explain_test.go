@@ -39,6 +39,13 @@ func TestExplainRefusals(t *testing.T) {
 		{"a large body", "POST", "http://example.com/a", []string{"Content-Length: 11"}, "body_too_large"},
 		{"an expectation", "POST", "http://example.com/a", []string{"Expect: b"}, "bad_request"},
 		{"CONNECT", "CONNECT", "http://example.com/a", nil, "bad_request"},
+		{"a query and no path", "GET", "http://example.com?/a", nil, "no_route"},
+		{"a user and a fragment", "GET", "http://user:word@example.com/a#b", nil, ""},
+		{"two slashes are no host", "GET", "//a", []string{"Host: example.com"}, ""},
+		{"dots", "GET", "http://example.com/x/../%61", nil, ""},
+		{"an ambiguous path", "GET", "http://example.com/x/..%2fa", nil, "bad_request"},
+		{"a backslash", "GET", `http://example.com/x/..\a`, nil, "bad_request"},
+		{"a broken escape", "GET", "/%zz", []string{"Host: example.com"}, "bad_request"},
 	} {
 		e := explained(t, o, test.method, test.url, test.headers...)
 		switch {
@@ -51,6 +58,7 @@ func TestExplainRefusals(t *testing.T) {
 	}
 	for _, q := range []Question{
 		{Method: "GET", URL: "/", From: netip.Addr{}}, {Method: "GET", URL: "", From: netip.IPv6Loopback()},
+		{Method: "GET", URL: "a/b", From: netip.IPv6Loopback()}, {Method: "GET", URL: "http:///a", From: netip.IPv6Loopback()}, {Method: "GET", URL: "http://", From: netip.IPv6Loopback()},
 		{Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A: 1\r\nB: 2"}}, {Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A"}},
 	} {
 		if e, err := New(o).Explain(q); err == nil {
