@@ -34,9 +34,6 @@ func NewEdit(set map[string]string, remove []string) *Edit {
 // a recipient that reads names as CGI does would take that field for the one that was set or
 // removed.
 func (e *Edit) drops(name []byte) bool {
-	if e == nil {
-		return false
-	}
 	for _, n := range e.names {
 		if len(n) == len(name) && equalDashed(name, n) {
 			return true
