@@ -160,11 +160,23 @@ func newPrefix(text string) prefix {
 	return prefix{[]byte(text), strings.Contains(text, "%")}
 }
 
-// differs reports whether the last byte alone tells that the prefix does not cover a form without
-// escapes. It is much faster than covers, and of many routes most differ there.
-func (p *prefix) differs(form []byte) bool {
-	last := len(p.text) - 1
-	return last >= 0 && !p.escapes && (last >= len(form) || form[last] != p.text[last])
+// ending is the last byte of a prefix, by which most prefixes differ from a form.
+type ending struct {
+	at    int32 // -1: it tells nothing
+	value byte
+}
+
+func (p *prefix) ending() ending {
+	if p.escapes || len(p.text) == 0 {
+		return ending{at: -1}
+	}
+	return ending{int32(len(p.text) - 1), p.text[len(p.text)-1]}
+}
+
+// differs reports whether the prefix does not cover a form, which has no escapes, because of its
+// last byte.
+func (e ending) differs(form []byte) bool {
+	return e.at >= 0 && (int(e.at) >= len(form) || form[e.at] != e.value)
 }
 
 // covers reports whether a form is the prefix, or below it by whole segments. n is the size of the

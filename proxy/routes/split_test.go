@@ -16,7 +16,7 @@ func clientKey(n int) uint64 {
 // splitRoute returns the route of a table with one split.
 func splitRoute(t *testing.T, split ...SplitConfig) *Route {
 	t.Helper()
-	return tableOf(t, Config{Pool: "main", Split: split}).any[0]
+	return tableOf(t, Config{Pool: "main", Split: split}).any[0].Route
 }
 
 func TestSplit(t *testing.T) {

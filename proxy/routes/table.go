@@ -12,10 +12,19 @@ import (
 
 // Table holds the routes of a config. Make one with New. It is immutable.
 type Table struct {
-	exact    map[string][]*Route // by host, as hostName has it
-	wild     map[string][]*Route // by what stands behind the *, such as .example.com
-	any      []*Route            // those of every host
-	hasPaths bool                // a route has a path
+	exact    map[string]group // by host, as hostName has it
+	wild     map[string]group // by what stands behind the *, such as .example.com
+	any      group            // those of every host
+	hasPaths bool             // a route has a path
+}
+
+// group holds the routes of a host, the first that counts first. The endings of their paths stand
+// side by side, so that a long list is passed over quickly.
+type group []candidate
+
+type candidate struct {
+	ending
+	*Route
 }
 
 // Route says where requests go, and what is changed in them. It is immutable.
@@ -38,31 +47,32 @@ type header struct{ name, value string } // the name in lower case
 
 // New returns the table of valid configs. Without any, all requests go to the only pool.
 func New(configs []Config, pools map[string]*upstream.Pool) *Table {
-	t := &Table{exact: map[string][]*Route{}, wild: map[string][]*Route{}}
+	t := &Table{exact: map[string]group{}, wild: map[string]group{}}
 	for i, c := range configs {
 		r := newRoute(i, c, pools)
+		of := candidate{r.path.ending(), r}
 		t.hasPaths = t.hasPaths || c.Path != ""
 		switch suffix, isWild := strings.CutPrefix(hostName(c.Host), wildcard); {
 		case c.Host == "":
-			t.any = append(t.any, r)
+			t.any = append(t.any, of)
 		case isWild:
-			t.wild[suffix] = append(t.wild[suffix], r)
+			t.wild[suffix] = append(t.wild[suffix], of)
 		default:
-			t.exact[suffix] = append(t.exact[suffix], r)
+			t.exact[suffix] = append(t.exact[suffix], of)
 		}
 	}
 	if len(configs) == 0 {
 		for _, p := range pools { // exactly one, as Validate has checked
-			t.any = []*Route{{number: -1, pool: p}}
+			t.any = group{{ending{at: -1}, &Route{number: -1, pool: p}}}
 		}
 	}
-	for _, group := range t.exact {
-		sortRoutes(group)
+	for _, g := range t.exact {
+		g.sort()
 	}
-	for _, group := range t.wild {
-		sortRoutes(group)
+	for _, g := range t.wild {
+		g.sort()
 	}
-	sortRoutes(t.any)
+	t.any.sort()
 	return t
 }
 
@@ -78,10 +88,10 @@ func newRoute(number int, c Config, pools map[string]*upstream.Pool) *Route {
 	return r
 }
 
-// sortRoutes sorts the routes of a host so that the first match is the one that counts: longer
-// paths first, then routes with methods, then those with more headers, then the order of the file.
-func sortRoutes(all []*Route) {
-	slices.SortStableFunc(all, func(a, b *Route) int {
+// sort sorts the routes so that the first match is the one that counts: longer paths first, then
+// routes with methods, then those with more headers, then the order of the file.
+func (g group) sort() {
+	slices.SortStableFunc(g, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(len(b.path.text), len(a.path.text)),
 			cmp.Compare(min(len(b.methods), 1), min(len(a.methods), 1)), cmp.Compare(len(b.headers), len(a.headers)))
 	})
@@ -110,7 +120,7 @@ func (m *Match) Reset() {
 }
 
 // Find finds the route of a request that the guard has passed: of those that match, that of the
-// most specific host, and then the first as sortRoutes has them. m must be the zero value or Reset.
+// most specific host, and then the first of its group. m must be the zero value or Reset.
 // An error says what is wrong with the path; there is none if no route has a path.
 func (t *Table) Find(r *message.Request, m *Match) error {
 	if t.hasPaths && r.Target[0] == '/' {
@@ -140,28 +150,30 @@ func (t *Table) first(r *message.Request, m *Match) *Route {
 	if len(t.exact)+len(t.wild) > 0 {
 		var room [maxHost]byte
 		host := appendHost(room[:0], r.Authority)
-		if route := firstOf(t.exact[string(host)], r, m); route != nil {
+		if route := t.exact[string(host)].first(r, m); route != nil {
 			return route
 		}
 		for i := 1; i < len(host) && len(t.wild) > 0; i++ {
 			if host[i] != '.' || host[i-1] == '.' {
 				continue
 			}
-			if route := firstOf(t.wild[string(host[i:])], r, m); route != nil {
+			if route := t.wild[string(host[i:])].first(r, m); route != nil {
 				return route
 			}
 		}
 	}
-	return firstOf(t.any, r, m)
+	return t.any.first(r, m)
 }
 
-func firstOf(all []*Route, r *message.Request, m *Match) *Route {
-	for _, route := range all {
-		if !m.escapes && route.path.differs(m.form) {
+// first returns the first route that matches, or nil.
+func (g group) first(r *message.Request, m *Match) *Route {
+	for i := range g {
+		c := &g[i]
+		if !m.escapes && c.differs(m.form) {
 			continue
 		}
-		if _, ok := route.path.covers(m.form, m.escapes); ok && route.takes(r) {
-			return route
+		if _, ok := c.path.covers(m.form, m.escapes); ok && c.takes(r) {
+			return c.Route
 		}
 	}
 	return nil
