@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"loadbalancer/healthz"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
 	"loadbalancer/proxy/routes"
@@ -32,9 +33,12 @@ var schemaWords = map[string]string{
 	"pools.main":                 "Backends that serve the same requests.",
 	"pools.main.backends":        "Where the requests go: at least one backend.",
 	"pools.main.backends[0]":     "One backend.",
+	"pools.main.sticky":          "How clients are kept at their backends.",
 	"pools.main.timeouts":        "How long a backend may take.",
 	"pools.main.retry":           "When a request is tried at another backend.",
 	"pools.main.health":          "The checks that find out whether a backend works.",
+	"pools.main.queue":           "Where requests wait while every backend is full or out.",
+	"pools.main.ejection":        "When a backend goes out because of what requests meet there.",
 	"management.hosts[0]":        "A host name without port, such as lb.internal.",
 	"routes[0]":                  "Sends the requests of a host and path to a pool; the most specific route counts.",
 	"routes[0].host":             "host of the requests, without a port, or *.example.com for every name below example.com; none: any",
@@ -214,9 +218,10 @@ var (
 )
 
 const (
-	fieldName   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
-	timePattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
-	sizePattern = `^(0|[1-9][0-9]*) *(KiB|MiB|GiB|TiB)$`
+	fieldName       = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+	timePattern     = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+	statusesPattern = `^ *[2-9][0-9]{2} *(- *[2-9][0-9]{2} *)?(, *[2-9][0-9]{2} *(- *[2-9][0-9]{2} *)?)*$`
+	sizePattern     = `^(0|[1-9][0-9]*) *(KiB|MiB|GiB|TiB)$`
 )
 
 var (
@@ -236,6 +241,8 @@ func (m schemaMaker) scalar(of reflect.Type, path string) object {
 		return anyOf(object{"type": "integer", "minimum": 0}, object{"type": "string", "pattern": sizePattern})
 	case of == reflect.TypeFor[listen.Mode]():
 		return anyOf(object{"type": "string", "pattern": "^[0-7]{3,4}$"}, object{"type": "integer"})
+	case of == reflect.TypeFor[healthz.Statuses]():
+		return anyOf(object{"type": "string", "pattern": statusesPattern}, object{"type": "integer", "minimum": 200, "maximum": 999})
 	case oneOfWords.MatchString(allowed):
 		return anyOf(object{"enum": strings.Split(oneOfWords.FindStringSubmatch(allowed)[1], ", ")})
 	case rolesWords.MatchString(allowed):

@@ -1,22 +1,14 @@
 package healthz
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/textproto"
-	"strconv"
-	"strings"
 	"time"
 )
-
-// maxHeaderSize is the most bytes that one check reads of the response, interim (1xx) responses
-// included.
-const maxHeaderSize = 64 << 10
 
 // check probes t once, on its own connection, and returns nil if t is healthy. The error names t
 // and says what went wrong. The check ends as soon as ctx does.
@@ -29,7 +21,7 @@ func check(ctx context.Context, cfg Config, t Target) error {
 	if err == nil {
 		defer conn.Close()
 		if cfg.Path != "" {
-			err = get(ctx, conn, t.Host, cfg.Path)
+			err = ask(ctx, conn, cfg, t.Host)
 		}
 	}
 	if err == nil {
@@ -41,73 +33,50 @@ func check(ctx context.Context, cfg Config, t Target) error {
 	return fmt.Errorf("health check of %s: %w", t.Name, err)
 }
 
-// get sends a GET over conn and reads the response header. It does not follow redirects: any
-// response is a sign of life.
-func get(ctx context.Context, conn net.Conn, host, path string) error {
+// ask sends the request of a check over conn and reads the answer, as far as it matters. It does
+// not follow redirects: whether one is a sign of life, cfg.Status says.
+func ask(ctx context.Context, conn net.Conn, cfg Config, host string) error {
 	// A deadline in the past interrupts a read or write, whether time ran out or the watch was
 	// stopped.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	const request = "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: lb-health-check\r\nConnection: close\r\n\r\n"
-	if _, err := fmt.Fprintf(conn, request, path, host); err != nil {
-		return fmt.Errorf("send GET %s: %w", path, err)
+	what := cfg.Method + " " + cfg.Path
+	if _, err := io.WriteString(conn, requestHeader(cfg, host)); err != nil {
+		return fmt.Errorf("send %s: %w", what, err)
 	}
-	status, err := readStatus(conn)
-	if err != nil {
-		return fmt.Errorf("read the response header to GET %s: %w", path, err)
+	r := newResponse(conn)
+	if err := r.readHeader(); err != nil {
+		return fmt.Errorf("read the response header to %s: %w", what, err)
 	}
-	if status < 200 || status > 399 {
-		return fmt.Errorf("GET %s was answered with status %d, want 2xx or 3xx", path, status)
+	if !cfg.Status.Has(r.status) {
+		return unexpected{fmt.Errorf("%s was answered with status %d, want %s", what, r.status, cfg.Status), WrongStatus}
+	}
+	if cfg.Body == "" {
+		return nil
+	}
+	found, err := r.bodyContains(cfg.Body)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the response body to %s, without having found %q: %w", what, cfg.Body, err)
+	case !found:
+		return unexpected{fmt.Errorf("%s was answered without %q in the first %d KiB of the body", what, cfg.Body, maxBodySize>>10), WrongText}
 	}
 	return nil
 }
 
-// readStatus reads up to the end of the final response's header and returns its status code.
-func readStatus(r io.Reader) (int, error) {
-	limited := &io.LimitedReader{R: r, N: maxHeaderSize}
-	lines := textproto.NewReader(bufio.NewReader(limited))
-	for {
-		// The body is left unread.
-		status, err := readHeader(lines)
-		if err != nil {
-			if limited.N <= 0 {
-				return 0, fmt.Errorf("it is longer than %d bytes", maxHeaderSize)
-			}
-			return 0, err
-		}
-		// RFC 9110, section 15.2: any number of 1xx responses may come first. A 101 is the last
-		// response of HTTP.
-		if status >= 200 || status == http.StatusSwitchingProtocols {
-			return status, nil
-		}
+// requestHeader returns the request of a check. host is that of the target.
+func requestHeader(cfg Config, host string) string {
+	if cfg.Host != "" {
+		host = cfg.Host
 	}
-}
-
-// readHeader reads one header, up to its empty line, and returns its status code. It ignores the
-// fields: the proxy forwards responses with odd ones, so those must not take a backend out.
-func readHeader(lines *textproto.Reader) (status int, err error) {
-	line, err := lines.ReadLine()
-	if err == nil {
-		status, err = parseStatusLine(line)
+	header := cfg.Method + " " + cfg.Path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: lb-health-check\r\nConnection: close\r\n"
+	switch cfg.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		header += "Content-Length: 0\r\n" // many servers answer 411 without
 	}
-	for err == nil && line != "" {
-		line, err = lines.ReadLine()
+	if cfg.Body != "" {
+		header += "Accept-Encoding: identity\r\n"
 	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return status, err
-}
-
-// parseStatusLine returns the status code of a line such as "HTTP/1.1 200 OK", with or without the
-// phrase.
-func parseStatusLine(line string) (status int, err error) {
-	version, rest, _ := strings.Cut(line, " ")
-	code, _, _ := strings.Cut(rest, " ")
-	status, err = strconv.Atoi(code)
-	if version != "HTTP/1.1" && version != "HTTP/1.0" || len(code) != 3 || err != nil || status < 100 {
-		return 0, fmt.Errorf("malformed HTTP status line %.100q", line)
-	}
-	return status, nil
+	return header + "\r\n"
 }

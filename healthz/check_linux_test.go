@@ -57,4 +57,7 @@ func TestCheckConnectTimeout(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "not done within 100ms") {
 		t.Errorf("got %v, want a timeout", err)
 	}
+	if got := causeOf(err); got != NoAnswer {
+		t.Errorf("the cause is %s, want %s", got, NoAnswer)
+	}
 }

@@ -3,6 +3,7 @@ package healthz
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -85,13 +86,13 @@ func TestCheckAnswers(t *testing.T) {
 		{"control bytes", "HTTP/1.1 200 O\x01K\r\nA: b\x01\x7f\r\n\r\n", ""},
 		{"lines that end in LF", "HTTP/1.1 200\nA: b\n\nok", ""},
 		{"chunks of HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n", ""},
-		{"600", "HTTP/1.1 600 Odd\r\n\r\n", "status 600, want 2xx or 3xx"},
+		{"600", "HTTP/1.1 600 Odd\r\n\r\n", "status 600, want 200-399"},
 		{"no status", "HTTP/1.1 OK\r\n\r\n", "malformed HTTP"},
 		{"four digits", "HTTP/1.1 2000 OK\r\n\r\n", "malformed HTTP"},
 		{"another version", "HTTP/2.0 200 OK\r\n\r\n", "malformed HTTP"},
-		{"404", "HTTP/1.1 404 Not Found\r\n\r\n", "status 404, want 2xx or 3xx"},
-		{"503", "HTTP/1.1 503 Service Unavailable\r\n\r\n", "status 503, want 2xx or 3xx"},
-		{"101", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "status 101, want 2xx or 3xx"},
+		{"404", "HTTP/1.1 404 Not Found\r\n\r\n", "status 404, want 200-399"},
+		{"503", "HTTP/1.1 503 Service Unavailable\r\n\r\n", "status 503, want 200-399"},
+		{"101", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "status 101, want 200-399"},
 		{"early hints and then failure", "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 500 Oops\r\n\r\n", "status 500"},
 		{"not HTTP", "SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "malformed HTTP"},
 		{"nothing", "", "EOF"},
@@ -144,6 +145,72 @@ func TestCheckRequestAndClose(t *testing.T) {
 			}
 			if err := <-afterwards; err != io.EOF {
 				t.Errorf("after the check the backend read %v, want EOF", err)
+			}
+		})
+	}
+}
+
+// TestCheckRequest: what is sent follows the config.
+func TestCheckRequest(t *testing.T) {
+	const agent = "User-Agent: lb-health-check\r\nConnection: close\r\n"
+	tests := []struct {
+		name   string
+		change func(c *Config)
+		want   string
+	}{
+		{"the default", func(*Config) {}, "GET /up HTTP/1.1\r\nHost: backend.example\r\n" + agent + "\r\n"},
+		{"host", func(c *Config) { c.Host = "shop.example" }, "GET /up HTTP/1.1\r\nHost: shop.example\r\n" + agent + "\r\n"},
+		{"HEAD", func(c *Config) { c.Method = "HEAD" }, "HEAD /up HTTP/1.1\r\nHost: backend.example\r\n" + agent + "\r\n"},
+		{"POST", func(c *Config) { c.Method = "POST" }, "POST /up HTTP/1.1\r\nHost: backend.example\r\n" + agent + "Content-Length: 0\r\n\r\n"},
+		{"body", func(c *Config) { c.Body = "ok" }, "GET /up HTTP/1.1\r\nHost: backend.example\r\n" + agent + "Accept-Encoding: identity\r\n\r\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := listen(t, "tcp", "127.0.0.1:0")
+			requests := make(chan string, 1)
+			serve(t, l, func(conn net.Conn) {
+				requests <- readRequest(conn)
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			})
+			cfg := httpConfig()
+			cfg.Path = "/up"
+			tt.change(&cfg)
+			if err := check(t.Context(), cfg, targetOf(l)); err != nil {
+				t.Error(err)
+			}
+			if got := <-requests; got != tt.want {
+				t.Errorf("sent %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestCheckStatus(t *testing.T) {
+	tests := []struct {
+		status   int
+		expected string
+		wantErr  string
+	}{
+		{204, "200,204,301-302", ""},
+		{302, "200,204,301-302", ""},
+		{303, "200,204,301-302", "GET /up?deep=1 was answered with status 303, want 200,204,301-302"},
+		{401, "401", ""},
+		{200, "401", "was answered with status 200, want 401"},
+		{999, "200-999", ""},
+		{101, "200-999", "was answered with status 101, want 200-999"},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.status, " of ", tt.expected), func(t *testing.T) {
+			l := listen(t, "tcp", "127.0.0.1:0")
+			serve(t, l, func(conn net.Conn) {
+				readRequest(conn)
+				fmt.Fprintf(conn, "HTTP/1.1 %d X\r\n\r\n", tt.status)
+			})
+			cfg := httpConfig()
+			cfg.Status = statuses(tt.expected)
+			err := check(t.Context(), cfg, targetOf(l))
+			if got := fmt.Sprint(err); tt.wantErr == "" && err != nil || !strings.Contains(got, tt.wantErr) {
+				t.Errorf("got %s, want %q in it", got, tt.wantErr)
 			}
 		})
 	}

@@ -3,7 +3,6 @@ package healthz
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -17,10 +16,17 @@ type Target struct {
 	Address string // host:port, or the path of the socket; a host name is resolved for each check
 	Host    string // Host field of the GET
 
-	// Report is called only when the backend goes down (up is false and err says why) or comes back
-	// (up is true and err is nil). Calls for one target are sequential; those for different targets
-	// may overlap. The next check of this target waits for Report to return.
-	Report func(up bool, err error)
+	// Report is called after each check, except one that was interrupted or failed for a reason of
+	// this machine. Calls for one target are sequential; those for different targets may overlap. The
+	// next check of this target waits for Report to return.
+	Report func(Verdict)
+}
+
+// Verdict is what the checks say of a backend after one of them.
+type Verdict struct {
+	Down  bool  // it has failed its first check or Config.Fall in a row, and not yet passed Config.Rise
+	Cause Cause // of the latest failure while it is down; else Passed
+	Err   error // of the check; nil: it passed
 }
 
 // round is what the checks of one config share.
@@ -46,24 +52,24 @@ func newRound(cfg Config, check checkFunc) *round {
 	}
 }
 
-// watch checks t, of which s is known, until ctx ends, and returns what is known then.
-func (r *round) watch(ctx context.Context, t Target, s state) state {
+// watch checks t, of which s is known, until ctx ends, and returns what is known then. The first
+// check begins after a delay.
+func (r *round) watch(ctx context.Context, t Target, s state, delay time.Duration) state {
 	for {
+		select {
+		case <-ctx.Done():
+			return s
+		case <-time.After(delay):
+		}
 		err := r.checkInTurn(ctx, t, s.suspect())
 		if ctx.Err() != nil {
 			return s // the check was interrupted and says nothing about the backend
 		}
 		if !ownFault(err) {
-			var changed bool
-			if s, changed = s.next(err == nil, r.cfg.Rise, r.cfg.Fall); changed {
-				t.Report(!s.down, err)
-			}
+			s = s.next(causeOf(err), r.cfg.Rise, r.cfg.Fall)
+			t.Report(Verdict{Down: s.down(), Cause: s.cause, Err: err})
 		}
-		select {
-		case <-ctx.Done():
-			return s
-		case <-time.After(jitter(r.cfg.Interval)):
-		}
+		delay = wait(time.Now(), r.cfg.pause(s.down()))
 	}
 }
 
@@ -89,10 +95,4 @@ func (r *round) checkInTurn(ctx context.Context, t Target, suspect bool) error {
 func ownFault(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
-}
-
-// jitter returns interval, give or take 10 %, so that the checks of many backends do not run in
-// step.
-func jitter(interval time.Duration) time.Duration {
-	return interval - interval/10 + rand.N(interval/5+1)
 }

@@ -33,7 +33,18 @@ func start(t *testing.T, cfg Config, targets []Target, check func(context.Contex
 	}
 }
 
-func ignore(bool, error) {}
+func ignore(Verdict) {}
+
+// changes calls f with the verdicts that a target is down, or is up again.
+func changes(f func(up bool, err error)) func(Verdict) {
+	down := false
+	return func(v Verdict) {
+		if v.Down != down {
+			down = v.Down
+			f(!down, v.Err)
+		}
+	}
+}
 
 var errDown = errors.New("down")
 
@@ -66,7 +77,7 @@ func TestRunReports(t *testing.T) {
 						t.Errorf("reported up %v with error %v", up, err)
 					}
 				}
-				stop := start(t, DefaultConfig(), []Target{{Report: report}}, func(context.Context, Target) error {
+				stop := start(t, DefaultConfig(), []Target{{Report: changes(report)}}, func(context.Context, Target) error {
 					err := tt.results[min(checks, len(tt.results)-1)]
 					checks++
 					return err
@@ -154,11 +165,11 @@ func TestRunBlackholesDelayNobody(t *testing.T) {
 				for i := range targets {
 					targets[i] = Target{Name: fmt.Sprint("good ", i), Report: ignore}
 					if i%(500/holes) == 0 && i/(500/holes) < holes {
-						targets[i] = Target{Name: "hole", Report: func(bool, error) {
+						targets[i] = Target{Name: "hole", Report: changes(func(bool, error) {
 							mu.Lock()
 							defer mu.Unlock()
 							down++
-						}}
+						})}
 					}
 				}
 				stop := start(t, cfg, targets, func(ctx context.Context, target Target) error {
@@ -213,7 +224,11 @@ func TestRunEndsAtOnce(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				report := func(up bool, err error) { t.Errorf("reported up %v (%v) for a check that was cut short", up, err) }
+				report := func(v Verdict) {
+					if v.Err != nil {
+						t.Errorf("reported %v, of a check that was cut short", v.Err)
+					}
+				}
 				stop := start(t, DefaultConfig(), slices.Repeat([]Target{{Report: report}}, 100), tt.check)
 				synctest.Wait()
 				began := time.Now()
@@ -241,7 +256,7 @@ func TestRunOverSockets(t *testing.T) {
 		Network: "tcp",
 		Address: backend.Listener.Addr().String(),
 		Host:    "backend.example",
-		Report:  func(up bool, err error) { reports <- fmt.Sprint(up, " ", err) },
+		Report:  changes(func(up bool, err error) { reports <- fmt.Sprint(up, " ", err) }),
 	}
 	cfg := httpConfig()
 	cfg.Interval = minInterval
@@ -250,7 +265,7 @@ func TestRunOverSockets(t *testing.T) {
 	wg.Go(func() { NewWatcher(cfg, []Target{target}).Run(ctx) })
 
 	sick.Store(true)
-	want := "false health check of main/backend: GET /up?deep=1 was answered with status 503, want 2xx or 3xx"
+	want := "false health check of main/backend: GET /up?deep=1 was answered with status 503, want 200-399"
 	if got := <-reports; got != want {
 		t.Errorf("reported %q, want %q", got, want)
 	}

@@ -3,38 +3,37 @@ package healthz
 // state is what the checks of one backend have shown so far. The zero value is the start: up, but
 // unproven.
 type state struct {
-	proven bool // a check has ended
-	down   bool
-	streak int // number of latest consecutive results that contradict down
+	proven bool  // a check has ended
+	cause  Cause // of the latest failure, while the backend is down; Passed: it is up
+	streak int   // number of latest consecutive results that contradict down
 }
 
-// next returns the state after one more check, and whether that check took the backend down or
-// brought it back. rise is the number of consecutive successes that bring it back, and fall the
-// number of consecutive failures that take it out. An unproven backend goes out at its first
-// failure.
-func (s state) next(ok bool, rise, fall int) (next state, changed bool) {
+func (s state) down() bool { return s.cause != Passed }
+
+// next returns the state after one more check. rise is the number of consecutive successes that
+// bring a backend back, and fall the number of consecutive failures that take it out. An unproven
+// backend goes out at its first failure.
+func (s state) next(result Cause, rise, fall int) state {
 	needed := fall
 	switch {
-	case s.down:
+	case s.down():
 		needed = rise
 	case !s.proven:
 		needed = 1
 	}
 	s.proven = true
-	if ok != s.down {
-		s.streak = 0
-		return s, false
+	if agrees := (result != Passed) == s.down(); agrees {
+		s.cause, s.streak = result, 0
+		return s
 	}
 	s.streak++
-	if s.streak < needed {
-		return s, false
+	if s.streak >= needed {
+		s.cause, s.streak = result, 0
 	}
-	s.down = !s.down
-	s.streak = 0
-	return s, true
+	return s
 }
 
 // suspect reports whether the next check is likely to fail, and so to take the whole timeout.
 func (s state) suspect() bool {
-	return s.down && s.streak == 0
+	return s.down() && s.streak == 0
 }

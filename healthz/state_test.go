@@ -5,12 +5,14 @@ import (
 	"testing"
 )
 
+var results = map[rune]Cause{'+': Passed, '-': NoAnswer, '5': WrongStatus}
+
 func TestStateNext(t *testing.T) {
 	tests := []struct {
 		name       string
 		rise, fall int
-		results    string // of the checks: + success, - failure
-		want       string // after each: U up, D down; small letters: unchanged by this check
+		results    string // of the checks: + success, - no answer, 5 wrong status
+		want       string // after each: U up, D down, 5 down because of the latest answer; small letters: unchanged by this check
 	}{
 		{"stays up", 2, 2, "+++", "uuu"},
 		{"the first failure of all is enough", 2, 3, "-", "D"},
@@ -21,19 +23,18 @@ func TestStateNext(t *testing.T) {
 		{"proven once for all", 1, 2, "-+-+--", "DUuuuD"},
 		{"down and still failing", 2, 1, "----", "Dddd"},
 		{"rise and fall of one", 1, 1, "+-+-", "uDUD"},
+		{"answers, and then does not", 2, 2, "+555--", "uu55dd"},
+		{"does not answer, and then does", 2, 2, "--5+-", "Dd55d"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var s state
 			var got strings.Builder
 			for _, result := range tt.results {
-				var changed bool
-				s, changed = s.next(result == '+', tt.rise, tt.fall)
-				letter := "u"
-				if s.down {
-					letter = "d"
-				}
-				if changed {
+				before := s
+				s = s.next(results[result], tt.rise, tt.fall)
+				letter := map[Cause]string{Passed: "u", NoAnswer: "d", WrongStatus: "5"}[s.cause]
+				if s.down() != before.down() {
 					letter = strings.ToUpper(letter)
 				}
 				got.WriteString(letter)
@@ -62,7 +63,7 @@ func TestStateSuspect(t *testing.T) {
 	for _, tt := range tests {
 		var s state
 		for _, result := range tt.results {
-			s, _ = s.next(result == '+', 2, 2)
+			s = s.next(results[result], 2, 2)
 		}
 		if got := s.suspect(); got != tt.want {
 			t.Errorf("after %q: suspect is %v, want %v", tt.results, got, tt.want)

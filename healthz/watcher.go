@@ -2,7 +2,10 @@ package healthz
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Watcher checks a set of targets, which may change while it runs. It is safe for concurrent use.
@@ -36,14 +39,13 @@ func newWatcher(cfg Config, targets []Target, check checkFunc) *Watcher {
 }
 
 // Run checks every target until ctx ends, and returns once no check and no Report is running. The
-// first checks start at once. It uses one goroutine per target and at most cfg.MaxConcurrent
-// connections. It is called once.
+// first checks of a few targets begin at once, those of many are spread over an interval: see
+// startAfter. It uses one goroutine per target and at most cfg.MaxConcurrent connections. It is
+// called once.
 func (w *Watcher) Run(ctx context.Context) {
 	w.mu.Lock()
 	w.ctx = ctx
-	for _, t := range w.watched {
-		w.start(t)
-	}
+	w.start(slices.Collect(maps.Values(w.watched)), w.round.cfg.Interval)
 	w.mu.Unlock()
 	<-ctx.Done()
 	w.mu.Lock() // no Set starts another goroutine
@@ -52,7 +54,8 @@ func (w *Watcher) Run(ctx context.Context) {
 }
 
 // Set replaces the config and the targets. Targets that stay, by their names, keep what is known of
-// them: one that is down stays down until its checks succeed. Once Set has returned, no Report of a
+// them: one that is down stays down until its checks succeed. The first checks of those that are new
+// begin within half a timeout, or an interval if that is shorter. Once Set has returned, no Report of a
 // target that was left out is running or will run.
 func (w *Watcher) Set(cfg Config, targets []Target) {
 	w.mu.Lock()
@@ -63,38 +66,43 @@ func (w *Watcher) Set(cfg Config, targets []Target) {
 	if !sameConfig {
 		w.round = newRound(cfg, w.round.check)
 	}
+	var unknown, known []*watched // whose checks begin, or begin anew
 	for _, t := range targets {
-		known := before[t.Name]
+		was, next := before[t.Name], &watched{target: t}
 		switch {
-		case known == nil:
-			w.watched[t.Name] = &watched{target: t}
+		case was == nil:
+			unknown = append(unknown, next)
 		case sameConfig:
-			w.watched[t.Name] = known
+			next = was
 			delete(before, t.Name)
 		default:
-			w.watched[t.Name] = &watched{target: t, state: known.end()}
+			next.state = was.end()
+			known = append(known, next)
 		}
+		w.watched[t.Name] = next
 	}
 	for _, t := range before {
 		t.end()
 	}
-	for _, t := range w.watched {
-		w.start(t)
-	}
+	w.start(unknown, min(cfg.Interval, cfg.Timeout/2))
+	w.start(known, cfg.Interval)
 }
 
-// start begins to check a target, unless that has begun, or Run has not or is over.
-func (w *Watcher) start(t *watched) {
-	if t.stop != nil || w.ctx == nil || w.ctx.Err() != nil {
+// start begins to check targets, with their first checks spread over at most the time within,
+// unless Run has not begun or is over.
+func (w *Watcher) start(all []*watched, within time.Duration) {
+	if w.ctx == nil || w.ctx.Err() != nil {
 		return
 	}
-	ctx, stop := context.WithCancel(w.ctx)
-	t.stop, t.ended = stop, make(chan struct{})
 	r := w.round
-	w.running.Go(func() {
-		defer close(t.ended)
-		t.state = r.watch(ctx, t.target, t.state)
-	})
+	for i, t := range all {
+		ctx, stop := context.WithCancel(w.ctx)
+		t.stop, t.ended = stop, make(chan struct{})
+		w.running.Go(func() {
+			defer close(t.ended)
+			t.state = r.watch(ctx, t.target, t.state, startAfter(i, len(all), within))
+		})
+	}
 }
 
 // end ends the checks of a target, and returns what is known of it.

@@ -16,9 +16,13 @@ type recorder struct {
 	down    map[string]bool
 	checks  map[string]int
 	reports []string
+
+	reported map[string]bool // the targets that the last report said are down
 }
 
-func newRecorder() *recorder { return &recorder{down: map[string]bool{}, checks: map[string]int{}} }
+func newRecorder() *recorder {
+	return &recorder{down: map[string]bool{}, checks: map[string]int{}, reported: map[string]bool{}}
+}
 
 func (r *recorder) check(_ context.Context, _ Config, t Target) error {
 	r.mu.Lock()
@@ -32,10 +36,13 @@ func (r *recorder) check(_ context.Context, _ Config, t Target) error {
 
 func (r *recorder) targets(names ...string) (all []Target) {
 	for _, name := range names {
-		all = append(all, Target{Name: name, Report: func(up bool, _ error) {
+		all = append(all, Target{Name: name, Report: func(v Verdict) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.reports = append(r.reports, fmt.Sprint(name, " ", up))
+			if v.Down != r.reported[name] {
+				r.reported[name] = v.Down
+				r.reports = append(r.reports, fmt.Sprint(name, " ", !v.Down))
+			}
 		}})
 	}
 	return all
@@ -75,8 +82,8 @@ func TestSet(t *testing.T) {
 		slow := cfg
 		slow.Interval, slow.Rise = 10*time.Second, 3
 		w.Set(slow, r.targets("b", "c"))
-		if got := r.since(time.Minute, "b", "c"); got[0] > 8 || got[0] < 5 || got[1] > 8 || got[1] < 5 {
-			t.Errorf("b and c were checked %v times, every 10 s", got)
+		if got := r.since(time.Minute, "b", "c"); got[0] > 28 || got[0] < 20 || got[1] > 8 || got[1] < 5 {
+			t.Errorf("b and c were checked %v times, every 2.5 s and every 10 s", got)
 		}
 		r.mu.Lock()
 		r.down["b"] = false

@@ -1,19 +1,34 @@
 package proxy
 
 import (
+	"errors"
+
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
 
-// pick chooses the backend of the next attempt by the pool's policy, among those that this request
-// has not tried.
+var errFull = errors.New("every backend has as many connections as its max_connections allows")
+
+// pick chooses the backend of the next attempt, among those that this request has not tried: the
+// one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
-	b := x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
+	if x.queued.mustWait(x.pool, &x.tries) {
+		return reason.Overloaded
+	}
+	b := x.pickNamed()
+	if b == nil {
+		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
+		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
+	}
+	if b == nil && x.pool.HasUntried(&x.tries.tried) {
+		x.stream.Cause = errFull
+		return reason.Overloaded
+	}
 	if b == nil {
 		return reason.NoBackend
 	}
-	x.tries.backend = b
+	x.tries.backend, x.tries.trial = b, !b.TakesRequests() && !x.pool.TakesRequests()
 	return reason.None
 }
 
@@ -42,6 +57,7 @@ func (x *exchange) attempt() reason.Code {
 		why := x.roundTrip(conn)
 		if why == reason.None {
 			x.tries.respond()
+			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited), x.call.Waited)
 			return reason.None
 		}
 		x.release()
@@ -54,19 +70,29 @@ func (x *exchange) attempt() reason.Code {
 	}
 }
 
-// roundTrip makes one call, up to the head of the final response.
+// roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
+// where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
 	c.Begin(x.stream, &conn.Conn, conn.Reused(), x.pool.Timeouts().ResponseHeader)
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why
 	}
+	if !c.Uploads() && !x.tries.awaits {
+		x.tries.awaits = true
+		x.pool.Await(x.tries.backend, x.caller.network(), x.stream.Started)
+	}
 	for {
-		if why := c.ReadHead(); why != reason.None || !c.Interim() {
+		why := c.ReadHead()
+		switch {
+		case why == reason.BackendOut && !x.mayRetry(why):
+			c.WaitOn() // no other backend will do
+		case why != reason.None || !c.Interim():
 			return why
-		}
-		if why := x.forwardInterim(); why != reason.None {
-			return why
+		default:
+			if why := x.forwardInterim(); why != reason.None {
+				return why
+			}
 		}
 	}
 }
@@ -93,6 +119,9 @@ func (x *exchange) release() {
 	} else {
 		conn.Discard()
 	}
+	if x.pool.HasQueue() {
+		x.pool.Freed(x.call.Response.Status != 0)
+	}
 }
 
 // endAttempt ends the attempt under way, and counts it by the status that the backend sent or, if
@@ -103,6 +132,11 @@ func (x *exchange) endAttempt(why reason.Code) {
 		return
 	}
 	x.tries.end(x.call.Response.Status, why)
-	x.tries.backend.Count(x.call.Response.Status, why, x.call.Waited)
-	x.tries.backend.End()
+	b := x.tries.backend
+	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
+	b.End(x.tries.awaits)
+	x.pool.Count(b, &upstream.Result{
+		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,
+		Client: x.caller.network(), Began: x.stream.Started,
+	})
 }

@@ -19,6 +19,8 @@ type exchange struct {
 	admission admission      // admit
 	match     routes.Match   // route
 	pool      *upstream.Pool // route
+	sticky    sticky         // pick
+	queued    queued         // wait
 	tries     tries          // pick, attempt
 	call      http1.Call     // attempt: the backend's end
 	reason    reason.Code    // reject: why no backend's response was sent in full
@@ -44,6 +46,7 @@ func endExchange(x *exchange) {
 	x.call.Reset()
 	x.match.Reset()
 	x.settings, x.stream, x.pool = nil, nil, nil
-	x.caller, x.id, x.admission, x.tries, x.reason = caller{}, requestID{}, admission{}, tries{}, reason.None
+	x.caller, x.id, x.admission = caller{}, requestID{}, admission{}
+	x.sticky, x.queued, x.tries, x.reason = sticky{}, queued{}, tries{}, reason.None
 	exchanges.Put(x)
 }

@@ -154,6 +154,10 @@ func TestNoBackend(t *testing.T) {
 	backend := backendOf(t, pool, strings.TrimPrefix(url, "http://"))
 	pool.Mark(backend, upstream.Down, true)
 	w := newWire(t, address)
+	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n") // one a second is let through
+	if got := w.receive("GET"); got.StatusCode != 200 {
+		t.Errorf("the trial got %d", got.StatusCode)
+	}
 	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	checkProblem(t, w.receive("GET"), 503, "no_backend", "http://-:-")
 	pool.Mark(backend, upstream.Down, false)

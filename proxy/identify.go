@@ -24,3 +24,14 @@ func (t *Trust) identify(peer netip.Addr, told *message.Forwarded) caller {
 	c.key = balance.AddrKey(c.addr)
 	return c
 }
+
+// network returns a hash of the client's address or, as one client may have many addresses of IPv6,
+// of its /64.
+func (c *caller) network() uint64 {
+	if c.addr.Is4() || c.addr.Is4In6() {
+		return c.key
+	}
+	bytes := c.addr.As16()
+	clear(bytes[8:])
+	return balance.AddrKey(netip.AddrFrom16(bytes))
+}

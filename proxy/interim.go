@@ -7,6 +7,7 @@ import "loadbalancer/proxy/reason"
 // is never forwarded, because the balancer has already decided whether the client may send its
 // body. HTTP/1.0 clients know no interim responses.
 func (x *exchange) forwardInterim() reason.Code {
+	x.tries.backend.Heard()
 	r := &x.call.Response
 	if !x.settings.earlyHints || r.Status == 100 || x.stream.Request.HTTP10 {
 		return reason.None

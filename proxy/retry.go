@@ -8,13 +8,13 @@ import (
 
 // mayRetry reports whether a failed attempt may be repeated at another backend. It may if it failed
 // before the first byte of a response. It may not if the response is late, because the backend is
-// still working on it.
+// still working on it, unless the backend was taken out.
 //
 // An attempt that sent no byte (refused, connect timeout, overloaded) put no load on any backend
 // and may always be repeated. The others are limited by the pool's budget.
 func (x *exchange) mayRetry(why reason.Code) bool {
 	switch why {
-	case reason.ConnectFailed, reason.ConnectTimeout, reason.Overloaded, reason.BackendReset:
+	case reason.ConnectFailed, reason.ConnectTimeout, reason.Overloaded, reason.BackendReset, reason.BackendOut:
 	default:
 		return false
 	}

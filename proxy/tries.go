@@ -15,20 +15,29 @@ type tries struct {
 	backend *upstream.Backend // of the last attempt
 	began   time.Time         // the last attempt
 	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
+	trial   bool              // no backend of the pool takes requests: see upstream.Pool.Pick
 	open    bool              // the attempt counts as in flight at the backend
+	awaits  bool              // the request was sent, and waits for the header of the final response
 }
 
 // begin begins the attempt at the picked backend. The time is that of the request where no time has
 // passed since: reading the clock has a price.
 func (t *tries) begin(s *http1.Stream) {
-	t.open, t.began = true, s.Started
+	t.open, t.awaits, t.began = true, false, s.Started
 	if t.tried.Len() > 1 || s.Request.Framing != message.NoBody {
 		t.began = time.Now()
 	}
 }
 
-// respond records the time that the backend took to respond, if the log will have the attempt.
+// respond notes that the final response's header has come. It records the time that the backend
+// took for it, if the log will have the attempt.
 func (t *tries) respond() {
+	if t.awaits {
+		t.awaits = false
+		t.backend.HeaderCame()
+	} else {
+		t.backend.Heard()
+	}
 	if t.tried.Len() > 1 {
 		t.tried.Last().Took = time.Since(t.began)
 	}
@@ -42,6 +51,15 @@ func (t *tries) end(status int, why reason.Code) {
 	if why != reason.None {
 		last.Took = time.Since(t.began)
 	}
+}
+
+// outcome returns the reason that the client gets for the last attempt's. A trial that has not
+// reached its backend has only shown that none is available.
+func (t *tries) outcome(why reason.Code) reason.Code {
+	if t.trial && (why == reason.ConnectFailed || why == reason.ConnectTimeout) {
+		return reason.NoBackend
+	}
+	return why
 }
 
 // failed reports whether an attempt has failed.

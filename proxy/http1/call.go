@@ -85,6 +85,10 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 		return c.startUpload(repeatable)
 	}
 	c.sentAt = now
+	if repeatable {
+		c.conn.HoldRecall()
+		c.conn.AllowRecall()
+	}
 	c.conn.ExpectRead(now, min(c.wait, wire.WatchAfter))
 	// Under load other goroutines are ready to run. By the time they have run, the response is
 	// likely to be here, and the read succeeds at once: this saves 3 % of the CPU time of a small

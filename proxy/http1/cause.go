@@ -16,6 +16,7 @@ var (
 	errHeaderSize     = errors.New("the header is larger than server.max_header_size")
 	errHeaderLate     = errors.New("the header did not arrive within server.read_header_timeout")
 	errClosedEarly    = errors.New("the backend closed the connection before it responded")
+	errBackendOut     = errors.New("the backend was taken out while the request waited for a response")
 	errClosedInHeader = errors.New("the backend closed the connection within the response header")
 	errClosedInBody   = errors.New("the backend closed the connection within the response body")
 	errResponseSize   = errors.New("the response header is larger than 16 KiB")

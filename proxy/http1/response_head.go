@@ -19,6 +19,9 @@ func (c *Call) ReadHead() reason.Code {
 		switch {
 		case err == nil:
 			return c.checkHead()
+		case wire.TimedOut(err) && c.conn.Recalled() && !c.watch.Gone.Load():
+			c.stream.Cause = errBackendOut
+			return reason.BackendOut
 		case wire.TimedOut(err) && c.waitOn():
 		default:
 			return c.Failure(err)
@@ -92,6 +95,9 @@ func (c *Call) waitHeader() (lines headerLines, size int, err error) {
 		if err := c.in.fill(0); err != nil { // Send has set the deadline
 			return lines, 0, err
 		}
+		if c.conn.Settle() { // recalled as the first byte came
+			c.boundWait()
+		}
 	}
 }
 
@@ -102,11 +108,28 @@ func (c *Call) waitOn() bool {
 	if !c.watch.Start() {
 		return false
 	}
+	c.boundWait()
+	return true
+}
+
+// boundWait sets the deadline of the wait for a response's header, while the client is watched.
+func (c *Call) boundWait() {
+	c.watch.Start()
 	if c.upload.started {
 		c.upload.waitOn(c)
 	} else {
 		_ = c.conn.SetReadDeadline(c.sentAt.Add(c.wait))
 	}
+	if c.watch.Gone.Load() {
+		c.conn.Stop() // what ended the recall may have undone that
+	}
 	c.conn.KeepStopped()
-	return true
+}
+
+// WaitOn lets the wait for a response go on after ReadHead has returned reason.BackendOut. It is
+// not recalled again.
+func (c *Call) WaitOn() {
+	c.conn.Settle()
+	c.stream.Cause = nil
+	c.boundWait()
 }

@@ -42,6 +42,7 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 	if u.replay.rewind(); !repeatable {
 		u.replay.lose()
 	}
+	c.conn.HoldRecall()
 	_ = c.conn.SetReadDeadline(time.Now().Add(wire.WatchAfter)) // see waitOn
 	go c.runUpload(c.conn)
 	return reason.None
@@ -67,6 +68,9 @@ func (c *Call) runUpload(conn *wire.Conn) {
 			wait = min(wait, wire.WatchAfter)
 		}
 		conn.BoundRead(u.endedAt.Add(wait))
+		if why == reason.None && !u.replay.lost {
+			conn.AllowRecall()
+		}
 	}
 	if u.header {
 		u.replay.lose() // the request will not be sent again

@@ -30,6 +30,7 @@ const (
 	ConnectFailed
 	ConnectTimeout
 	ResponseTimeout
+	BackendOut
 	BadResponse
 	BackendReset
 	BackendAborted
@@ -60,6 +61,7 @@ var table = [Count]struct {
 	ConnectFailed:     {"connect_failed", 502, "The backend could not be reached."},
 	ConnectTimeout:    {"connect_timeout", 504, "The backend could not be reached in time."},
 	ResponseTimeout:   {"response_timeout", 504, "The backend did not answer in time."},
+	BackendOut:        {"response_timeout", 504, "The backend was taken out before it answered."},
 	BadResponse:       {"bad_response", 502, "The backend's answer is not valid HTTP/1.1."},
 	BackendReset:      {"backend_reset", 502, "The backend closed the connection before it answered."},
 	BackendAborted:    {"backend_aborted", 0, ""},

@@ -70,12 +70,12 @@ func TestSplitIsIndependentOfIPHash(t *testing.T) {
 	for i := range 4 {
 		names = append(names, balance.Member{Weight: 1, Hash: balance.StringKey(fmt.Sprintf("http://192.0.2.%d:80", i))})
 	}
-	set := balance.NewSet(names, nil)
+	set := balance.NewSet(balance.IPHash, names, nil)
 	r := splitRoute(t, SplitConfig{"canary", 10})
 	counts, all := make([]int, len(names)), 0
 	for n := range 40_000 {
 		if key := clientKey(n); r.Pool(key).Name() == "canary" {
-			counts[balance.IPHash.Pick(set, key)]++
+			counts[set.Pick(balance.Request{Key: key})]++
 			all++
 		}
 	}

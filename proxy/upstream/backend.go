@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/healthz"
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
 	"loadbalancer/proxy/reason"
@@ -13,16 +14,24 @@ import (
 // on until its last request has ended, even if the pool's config no longer has it.
 type Backend struct {
 	url       URL
-	weight    int    // guarded by the pool's marking
-	hash      uint64 // for balance.IPHash
+	weight    int       // guarded by the pool's marking
+	backup    bool      // guarded by the pool's marking
+	returned  time.Time // when it took requests again; zero: that is long ago. Guarded by marking
+	hash      uint64    // for policies that go by keys
 	hostField []byte
 	labels    string // in metrics
 
-	conns conns
-	state atomic.Uint32 // a State; see Pool.Mark
+	conns     conns
+	state     atomic.Uint32                   // a State; see Pool.Mark
+	takes     atomic.Bool                     // it takes requests: see available
+	lastTrial atomic.Int64                    // the pool's time; 0: never
+	verdict   atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
+
+	cookie atomic.Pointer[cookie] // nil: clients are not kept at their backends
 
 	_        [64]byte // the fields below change with every request
-	inFlight atomic.Int64
+	load     balance.Load
+	outlier  outlier
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
 	duration metrics.Histogram           // from the request, once it was sent, to the response's header
@@ -36,9 +45,10 @@ func newBackend(url URL, labels string) *Backend {
 }
 
 // configure sets what a reload may change. It is called while the pool is marking.
-func (b *Backend) configure(c BackendConfig, connect time.Duration) {
-	b.weight = c.Weight
-	b.conns.configure(c.MaxConnections, connect)
+func (b *Backend) configure(c BackendConfig, pool *PoolConfig) {
+	b.weight, b.backup = c.Weight, c.Backup
+	b.cookie.Store(pool.Sticky.newCookie(b.url))
+	b.conns.configure(c.MaxConnections, pool.Timeouts.Connect)
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.
@@ -47,14 +57,44 @@ func (b *Backend) Name() string { return b.url.address }
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
 
-// takesRequests reports whether the backend may be sent requests.
-func (b *Backend) takesRequests() bool { return b.state.Load() == 0 }
+// AppendCookie appends a Set-Cookie field that keeps the client at the backend, if the pool keeps
+// clients. A client whose cookie names the backend needs none, unless its time begins anew. secure
+// is for clients that speak TLS.
+func (b *Backend) AppendCookie(dst []byte, known, secure bool) []byte {
+	c := b.cookie.Load()
+	if c == nil || known && !c.renew {
+		return dst
+	}
+	dst = append(dst, c.field...)
+	if secure {
+		dst = append(dst, "; Secure"...)
+	}
+	return append(dst, "\r\n"...)
+}
 
-// Begin counts a request as in flight at the backend, until End is called.
-func (b *Backend) Begin() { b.inFlight.Add(1) }
+// TakesRequests reports whether the backend is sent requests.
+func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
-// End ends what Begin began.
-func (b *Backend) End() { b.inFlight.Add(-1) }
+// isIn reports whether the backend has no reason to take no requests.
+func (b *Backend) isIn() bool { return b.state.Load() == 0 }
+
+// Begin counts an attempt as in flight at the backend, until End is called.
+func (b *Backend) Begin() { b.load.InFlight.Add(1) }
+
+// HeaderCame notes that the header has come for which Pool.Await was called.
+func (b *Backend) HeaderCame() { b.outlier.headerCame() }
+
+// Heard notes another sign of life: the header of a response that was not awaited, an interim
+// response, or a part of a body that came late.
+func (b *Backend) Heard() { b.outlier.heard() }
+
+// End ends what Begin began. awaited reports whether Pool.Await was called, and not HeaderCame.
+func (b *Backend) End(awaited bool) {
+	if awaited {
+		b.outlier.noHeader()
+	}
+	b.load.InFlight.Add(-1)
+}
 
 // Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
 // always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
@@ -64,12 +104,12 @@ func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh
 // CloseIdle closes the idle connections. Those in use stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
 
-// Count counts an attempt by the status that the backend sent or, if it sent none (0), by the
+// count counts an attempt by the status that the backend sent or, if it sent none (0), by the
 // status of the failure. waited is the time from the request, once it was sent, to the response's
 // header, or 0.
-func (b *Backend) Count(status int, why reason.Code, waited time.Duration) {
+func (b *Backend) count(status int, why reason.Code, waited time.Duration) {
 	if ofBackend(why) {
-		b.errors[why].Add(1)
+		b.errors[why.CountedAs()].Add(1)
 	}
 	if waited > 0 {
 		b.duration.Observe(waited)
@@ -87,7 +127,7 @@ func (b *Backend) Count(status int, why reason.Code, waited time.Duration) {
 func ofBackend(why reason.Code) bool {
 	switch why {
 	case reason.Overloaded, reason.ConnectFailed, reason.ConnectTimeout, reason.ResponseTimeout,
-		reason.BadResponse, reason.BackendReset, reason.BackendAborted:
+		reason.BackendOut, reason.BadResponse, reason.BackendReset, reason.BackendAborted:
 		return true
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,12 +24,17 @@ type conns struct {
 	client  fasthttp.HostClient
 	timeout atomic.Int64 // of a dial, in nanoseconds
 	most    atomic.Int64 // connections
+	inUse   atomic.Int64 // connections that are in use or being dialed
 	tooMany atomic.Bool  // there may be more, since most was lowered
 	retired atomic.Bool  // no connection is kept any more
+
+	mu   sync.Mutex
+	open map[*Conn]struct{} // guarded by mu
 }
 
 // init sets up the connections to a URL.
 func (s *conns) init(url URL) {
+	s.open = make(map[*Conn]struct{})
 	s.client.Addr = url.address
 	s.client.MaxIdleConnDuration = maxIdle
 	s.client.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
@@ -38,7 +44,21 @@ func (s *conns) init(url URL) {
 		if err != nil {
 			return nil, err
 		}
-		return &Conn{Conn: wire.Over(conn), pool: s}, nil
+		c := &Conn{Conn: wire.Over(conn), pool: s}
+		s.mu.Lock()
+		s.open[c] = struct{}{}
+		s.mu.Unlock()
+		return c, nil
+	}
+}
+
+// recall interrupts the requests that wait for the first byte of a response, and may be sent to
+// another backend.
+func (s *conns) recall() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		c.Recall()
 	}
 }
 
@@ -56,6 +76,21 @@ func (s *conns) configure(most int, timeout time.Duration) {
 		s.tooMany.Store(true)
 	}
 }
+
+// reserve takes a place for a connection in use, and reports whether there was one. free gives it
+// back.
+func (s *conns) reserve() bool {
+	if s.inUse.Add(1) <= s.most.Load() {
+		return true
+	}
+	s.free()
+	return false
+}
+
+func (s *conns) free() { s.inUse.Add(-1) }
+
+// full reports whether as many connections are in use as may be open.
+func (s *conns) full() bool { return s.inUse.Load() >= s.most.Load() }
 
 // hasTooMany reports whether more connections are open than are allowed now.
 func (s *conns) hasTooMany() bool {
@@ -78,6 +113,18 @@ func (s *conns) retire() {
 
 // take is Backend.Connect.
 func (s *conns) take(fresh bool) (*Conn, error) {
+	if !s.reserve() {
+		return nil, errConnections
+	}
+	c, err := s.acquire(fresh)
+	if err != nil {
+		s.free()
+	}
+	return c, err
+}
+
+// acquire takes an idle connection or dials.
+func (s *conns) acquire(fresh bool) (*Conn, error) {
 	for {
 		pooled, err := s.client.AcquireConn(0, false)
 		if err != nil {
@@ -96,7 +143,7 @@ func (s *conns) take(fresh bool) (*Conn, error) {
 		if !fresh && c.Quiet() {
 			return c, nil
 		}
-		c.Discard()
+		c.discard()
 	}
 }
 
@@ -134,6 +181,7 @@ func (c *Conn) Reused() bool { return c.reused }
 // Release makes the connection idle, or closes it where there are too many. It must be at the start
 // of a next request.
 func (c *Conn) Release() {
+	defer c.pool.free()
 	if c.pool.hasTooMany() {
 		c.discard()
 		return
@@ -145,5 +193,16 @@ func (c *Conn) Release() {
 	}
 }
 
+// Close is how fasthttp closes the connection.
+func (c *Conn) Close() error {
+	c.pool.mu.Lock()
+	delete(c.pool.open, c)
+	c.pool.mu.Unlock()
+	return c.Conn.Close()
+}
+
 // Discard closes the connection.
-func (c *Conn) Discard() { c.discard() }
+func (c *Conn) Discard() {
+	c.discard()
+	c.pool.free()
+}

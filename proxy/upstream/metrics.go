@@ -59,6 +59,18 @@ func WriteRequests(w io.Writer, none *Requests, pools []*Pool) {
 	for _, p := range pools {
 		fmt.Fprintf(w, "lb_retries_denied_total{%s} %d\n", p.requests.labels, p.retriesDenied.Load())
 	}
+	metrics.Family(w, "lb_queued_requests", "gauge", "Requests that wait because every backend is full or out.")
+	for _, p := range pools {
+		fmt.Fprintf(w, "lb_queued_requests{%s} %d\n", p.requests.labels, p.queue.waiting.Load())
+	}
+	metrics.Family(w, "lb_pool_panic", "gauge", "1 if so few backends are in that some of those that are out take requests.")
+	for _, p := range pools {
+		panics := 0
+		if p.current.Load().panics {
+			panics = 1
+		}
+		fmt.Fprintf(w, "lb_pool_panic{%s} %d\n", p.requests.labels, panics)
+	}
 }
 
 // WriteBackends writes the metrics of the pools' backends in the Prometheus text format.
@@ -77,14 +89,14 @@ func WriteBackends(w io.Writer, pools []*Pool) {
 	metrics.Family(w, "lb_backend_up", "gauge", "1 if the backend takes requests.")
 	backends.each(func(b *Backend, dst []byte) []byte {
 		up := uint64(0)
-		if b.takesRequests() {
+		if b.TakesRequests() {
 			up = 1
 		}
 		return metrics.AppendSample(dst, "lb_backend_up", b.labels, up)
 	})
 	metrics.Family(w, "lb_backend_in_flight", "gauge", "Requests in flight at the backend.")
 	backends.each(func(b *Backend, dst []byte) []byte {
-		return metrics.AppendSample(dst, "lb_backend_in_flight", b.labels, uint64(max(0, b.inFlight.Load())))
+		return metrics.AppendSample(dst, "lb_backend_in_flight", b.labels, uint64(max(0, b.load.InFlight.Load())))
 	})
 }
 

@@ -23,7 +23,7 @@ func TestBackendMetrics(t *testing.T) {
 		{Status: 200, Took: 7 * time.Millisecond, Reason: reason.BackendAborted},
 		{Reason: reason.ConnectFailed}, {Reason: reason.ConnectFailed}, {Reason: reason.Overloaded}, {Reason: reason.RequestTimeout},
 	} {
-		b.Count(attempt.Status, attempt.Reason, attempt.Took)
+		b.count(attempt.Status, attempt.Reason, attempt.Took)
 	}
 	var text bytes.Buffer
 	WriteBackends(&text, []*Pool{p})
@@ -54,10 +54,10 @@ func BenchmarkScrape(b *testing.B) {
 	p := NewPool("main", withBackends(urls...), zerolog.Nop())
 	for i, backend := range p.all() {
 		for n := range 100 {
-			backend.Count(200+n%4, reason.None, time.Duration(i*n)*time.Microsecond)
+			backend.count(200+n%4, reason.None, time.Duration(i*n)*time.Microsecond)
 		}
-		backend.Count(0, reason.ConnectFailed, 0)
-		backend.Count(0, reason.ResponseTimeout, 0)
+		backend.count(0, reason.ConnectFailed, 0)
+		backend.count(0, reason.ResponseTimeout, 0)
 	}
 	var text bytes.Buffer
 	pools := []*Pool{p}

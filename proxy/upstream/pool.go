@@ -11,7 +11,6 @@
 package upstream
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/healthz"
-	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
 )
 
@@ -33,23 +31,17 @@ type Pool struct {
 
 	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
 	backends []*Backend // guarded by marking
+	ramping  bool       // a step of the ramps is due; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
+	queue         queue
 	budget        retryBudget
 	requests      Requests
 	retries       atomic.Uint64
 	retriesDenied atomic.Uint64
-}
-
-// snapshot holds the backends of a pool that take requests, and the same backends as the set that a
-// policy picks from. It is immutable.
-type snapshot struct {
-	policy   balance.Policy
-	backends []*Backend
-	set      *balance.Set
 }
 
 // NewPool returns a pool whose backends all take requests. c must be valid. The log gets a line
@@ -67,9 +59,12 @@ func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
 }
 
 // Apply gives the pool another config, which must be valid. Backends that stay, by their URLs, keep
-// their connections, their state and their counters. Those that go finish the requests that they
-// have; then their connections are closed.
+// their connections, their state and their counters. Those that are added wait for their first
+// check: see Unproven. Those that go finish the requests that they have; then their connections are
+// closed.
 func (p *Pool) Apply(c PoolConfig) {
+	was := p.config.Load() // nil: the pool is new
+	var added []*Backend
 	p.marking.Lock()
 	before := make(map[string]*Backend, len(p.backends))
 	for _, b := range p.backends {
@@ -82,13 +77,19 @@ func (p *Pool) Apply(c PoolConfig) {
 		delete(before, bc.URL.text)
 		if b == nil {
 			b = newBackend(bc.URL, p.requests.labels)
+			added = append(added, b)
 		}
-		b.configure(bc, c.Timeouts.Connect)
+		b.configure(bc, &c)
 		p.backends[i], targets[i] = b, p.target(b)
 	}
-	p.config.Store(&c)
+	if p.config.Store(&c); was != nil {
+		p.distrust(added, c.Health.Timeout)
+	}
 	p.rebuild()
 	p.marking.Unlock()
+	if was != nil {
+		p.noteChecks(was, &c)
+	}
 	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
 	for _, b := range before {
 		b.conns.retire()
@@ -123,70 +124,133 @@ func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 // request.
 func (p *Pool) Host(b *Backend) string { return p.config.Load().Host.of(b.url) }
 
+// Hash returns what the policy goes by in place of the client's address, or the zero value.
+func (p *Pool) Hash() HashKey { return p.config.Load().Hash }
+
+// StickyCookie returns the name of the cookie that keeps clients at their backends, or "" if none
+// does.
+func (p *Pool) StickyCookie() string { return p.config.Load().Sticky.Cookie }
+
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
-// idle connections of a backend that takes no requests.
+// idle connections of a backend that takes no requests. Where the backend is found not to work, it
+// interrupts the requests that wait there and may be sent to another.
 func (p *Pool) Mark(b *Backend, bit State, on bool) {
 	p.marking.Lock()
 	defer p.marking.Unlock()
+	p.mark(b, bit, on)
+}
+
+// mark is Mark while marking.
+func (p *Pool) mark(b *Backend, bit State, on bool) {
 	s := State(b.state.Load()) &^ bit
 	if on {
 		s |= bit
 	}
+	if s == 0 && b.state.Load() != 0 {
+		b.returned = time.Now()
+	}
 	b.state.Store(uint32(s))
 	p.rebuild()
-	if s != 0 {
-		b.CloseIdle()
+	if b.TakesRequests() {
+		return
+	}
+	b.CloseIdle()
+	if on && bit&(Down|Unfit|Ejected) != 0 && p.TakesRequests() {
+		b.conns.recall()
 	}
 }
 
 // rebuild makes a snapshot of the current states.
 func (p *Pool) rebuild() {
-	available := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return !b.takesRequests() })
-	members := make([]balance.Member, len(available))
-	for i, b := range available {
-		members[i] = balance.Member{Weight: b.weight, Hash: b.hash, InFlight: &b.inFlight}
+	p.trustUnlessOthersTake()
+	c := p.config.Load()
+	available, panics := p.available()
+	s := choose(available, p.drained())
+	if s.panics = panics; len(s.backends) == 0 {
+		s.trials = p.trials()
 	}
-	p.current.Store(&snapshot{p.config.Load().Balance, available, balance.NewSet(members, &p.turn)})
+	s.weigh(c.Balance, p.weights(c, s.backends), &p.turn)
+	before := p.current.Swap(s)
+	p.notePanic(before != nil && before.panics, s)
+	p.queue.advance(2) // there may be room now
+}
+
+// weights returns the weights of the backends that the policy goes by: their own or, while one is
+// on a ramp, in proportion to the steps of all; another step is then due. A policy that goes by the
+// client's key would move clients, and so hears of no ramp.
+func (p *Pool) weights(c *PoolConfig, backends []*Backend) []int {
+	weights, ramps := make([]int, len(backends)), false
+	now := time.Now()
+	for i, b := range backends {
+		step := rampSteps
+		if !c.Balance.ByKey() {
+			step = rampStep(b.returned, c.ramp(), now)
+		}
+		if weights[i] = b.weight * step; step < rampSteps {
+			ramps = true
+		}
+	}
+	if ramps && !p.ramping {
+		p.ramping = true
+		time.AfterFunc(c.ramp()/rampSteps, p.ascend)
+	}
+	return weights
+}
+
+// ascend takes the backends on a ramp a step higher.
+func (p *Pool) ascend() {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	p.ramping = false
+	p.rebuild()
 }
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
-// requests and are not in tried, and adds it to tried. It returns nil if there is none. The key
-// stands for the client. The first attempt counts the request, by the time it began, towards the
-// retry budget; each further one counts as a retry. One Tried has room for 16 attempts, the most
-// that the config allows.
+// requests and are not in tried, and adds it to tried. Where none takes any, each gets one request
+// a second all the same. Pick returns nil if there is none. The key stands for the client, and
+// began is when the request began: failures are weighed by their age then. The first attempt counts
+// the request, by that time, towards the retry budget; each further one counts as a retry. One
+// Tried has room for 16 attempts, the most that the config allows.
 func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
-	if len(s.backends) == 0 {
-		return nil
+	var b *Backend
+	if len(s.backends) > 0 {
+		b = s.next(s.pick(s.set, key, began), tried)
+	} else {
+		b = p.trial(s.trials, tried, time.Now())
 	}
-	b := s.untried(s.policy.Pick(s.set, key), tried)
 	if b == nil {
 		return nil
 	}
-	if tried.n == 0 {
-		p.budget.request(began)
-	} else {
-		p.retries.Add(1)
-	}
+	p.spend(began, tried)
 	tried.add(b)
 	return b
 }
 
-// untried returns the first backend, starting with the picked one, that the request has not tried,
-// or nil if there is none.
-func (s *snapshot) untried(picked int, t *Tried) *Backend {
-	for i := range s.backends {
-		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) {
-			return b
-		}
+// spend counts a request at its first attempt, and a retry at others.
+func (p *Pool) spend(began time.Time, tried *Tried) {
+	if !tried.counted {
+		tried.counted = true
+		p.budget.request(began)
+	} else if tried.n > 0 {
+		p.retries.Add(1)
 	}
-	return nil
 }
 
-// HasUntried reports whether a backend takes requests that is not in tried.
-func (p *Pool) HasUntried(tried *Tried) bool {
-	return slices.ContainsFunc(p.current.Load().backends, func(b *Backend) bool { return !tried.has(b) })
+// PickNamed is Pick for the first attempt of a client whose cookie has this value. It returns nil
+// where that names no backend, or one that does not serve its clients any more.
+func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
+	b := p.current.Load().at(value)
+	if b == nil {
+		return nil
+	}
+	p.spend(began, tried)
+	tried.add(b)
+	return b
 }
+
+// HasUntried reports whether a backend takes requests that is not in tried, be it full or not.
+func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().hasUntried(tried) }
 
 // TakesRequests reports whether at least one backend takes requests.
 func (p *Pool) TakesRequests() bool { return len(p.current.Load().backends) > 0 }

@@ -43,7 +43,7 @@ func TestUntried(t *testing.T) {
 		for _, b := range test.tried {
 			tried.add(b)
 		}
-		if got := s.untried(test.picked, &tried); got != test.want {
+		if got := s.next(test.picked, &tried); got != test.want {
 			t.Errorf("after %d tries: got %v, want %v", len(test.tried), got, test.want)
 		}
 	}
@@ -53,7 +53,7 @@ func TestUntried(t *testing.T) {
 func TestMark(t *testing.T) {
 	p := newTestPool()
 	b := p.backends[1]
-	const other = Down << 1
+	const other = Ejected
 	for _, step := range []struct {
 		bit  State
 		on   bool
@@ -63,10 +63,10 @@ func TestMark(t *testing.T) {
 	} {
 		p.Mark(b, step.bit, step.on)
 		s, picked := p.current.Load(), map[int]bool{}
-		for range 2 * len(p.backends) {
-			picked[s.policy.Pick(s.set, 0)] = true
+		for range 2 * rampSteps * len(p.backends) { // one that is back takes few requests at first
+			picked[s.pick(s.set, 0, time.Now())] = true
 		}
-		if len(s.backends) != step.want || len(picked) != step.want || b.takesRequests() != (step.want == 3) {
+		if len(s.backends) != step.want || len(picked) != step.want || b.TakesRequests() != (step.want == 3) {
 			t.Fatalf("after bit %d is %v: %d backends take requests, want %d", step.bit, step.on, len(s.backends), step.want)
 		}
 	}
@@ -89,12 +89,12 @@ func TestApply(t *testing.T) {
 	p.Mark(stays, Down, true)
 	p.Mark(goes, Down, true)
 	stays.Begin()
-	stays.Count(200, reason.None, time.Millisecond)
+	stays.count(200, reason.None, time.Millisecond)
 	next := withBackends("http://10.0.0.4", "http://10.0.0.2")
 	next.Backends[1].Weight = 7
 	next.Retry.Attempts, next.Timeouts.Tunnel, next.Balance = 5, time.Minute, balance.IPHash
 	p.Apply(next)
-	if got := p.all(); len(got) != 2 || got[1] != stays || stays.takesRequests() || stays.inFlight.Load() != 1 || stays.weight != 7 {
+	if got := p.all(); len(got) != 2 || got[1] != stays || stays.TakesRequests() || stays.load.InFlight.Load() != 1 || stays.weight != 7 {
 		t.Errorf("the backend that stays has lost its state: %+v", got)
 	}
 	if p.Retry().Attempts != 5 || p.Timeouts().Tunnel != time.Minute {
@@ -109,7 +109,7 @@ func TestApply(t *testing.T) {
 		t.Errorf("the metrics are\n%s", got)
 	}
 	p.Apply(withBackends("http://10.0.0.2", "http://10.0.0.3"))
-	if back := p.all()[1]; back == goes || !back.takesRequests() {
+	if back := p.all()[1]; back == goes || !back.TakesRequests() {
 		t.Error("the backend that comes back is the old one")
 	}
 }
@@ -172,7 +172,7 @@ func TestApplyUnderLoad(t *testing.T) {
 				if conn, err := backend.Connect(false); err == nil {
 					conn.Release()
 				}
-				backend.End()
+				backend.End(false)
 			}
 		})
 	}

@@ -15,12 +15,14 @@ import (
 )
 
 // Conn is a connection with deadlines for reading and writing. Over makes one. One goroutine may
-// read while another writes; each owns the deadline of its direction. Stop, BoundRead and IsStopped
-// may be called by any goroutine, and the rest only by the owner of the connection.
+// read while another writes; each owns the deadline of its direction. Stop, Recall, AllowRecall,
+// BoundRead and IsStopped may be called by any goroutine, and the rest only by the owner of the
+// connection.
 type Conn struct {
 	*socket
 	readBy, writeBy time.Time   // the current deadlines
 	stopped         atomic.Bool // set by Stop
+	recall          recall
 }
 
 // netConn is net.Conn under a name that does not shadow the types that embed it.

@@ -1,9 +1,30 @@
 package wire
 
 import (
+	"net"
 	"testing"
 	"time"
 )
+
+// pair returns the two ends of a connection, of which the second is over.
+func pair(t *testing.T) (peer net.Conn, c *Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if peer, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := Over(accepted)
+	t.Cleanup(func() { peer.Close(); accepted.Close() })
+	return peer, &over
+}
 
 // TestTimeoutsAreLateByAnEighth at most: what the deadlines are set to.
 func TestTimeoutsAreLateByAnEighth(t *testing.T) {

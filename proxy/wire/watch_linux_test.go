@@ -1,30 +1,9 @@
 package wire
 
 import (
-	"net"
 	"testing"
 	"time"
 )
-
-// pair returns the two ends of a connection, of which the second is over.
-func pair(t *testing.T) (peer net.Conn, c *Conn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if peer, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	over := Over(accepted)
-	t.Cleanup(func() { peer.Close(); accepted.Close() })
-	return peer, &over
-}
 
 // TestWatch has a client leave while it is watched, before that, and after it: the backend's
 // connection is stopped in the first two, and nothing is left of a watch that has ended.

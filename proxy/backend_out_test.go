@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalancer/proxy/upstream"
+)
+
+// lateBackend reads each request whole, reports it on arrived, and answers "late" once release is
+// closed; early goes out before.
+func lateBackend(t *testing.T, arrived chan<- bool, release <-chan bool, early string) string {
+	return startRawBackend(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for {
+			if _, _, err := readRequest(in); err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, early)
+			arrived <- true
+			<-release
+			const response = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate"
+			if _, err := io.WriteString(conn, strings.TrimPrefix(response, early)); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// TestWaitingRequestsMove: when a backend goes out, a request that waits there without a byte of a
+// response goes to another at once if it may be repeated; others end in their own time.
+func TestWaitingRequestsMove(t *testing.T) {
+	body := string(randomBytes(40 << 10)) // too large for the header's buffer
+	for _, test := range []struct {
+		name, request, early string
+		others               int // backends beside the one that goes out
+		want                 string
+	}{
+		{"GET", get("/"), "", 1, "other"},
+		{"POST", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi", "", 1, "late"},
+		{"PUT, sent whole", fmt.Sprintf("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", len(body), body), "", 1, "other"},
+		{"a byte has come", get("/"), "H", 1, "late"},
+		{"an interim response has come", get("/"), "HTTP/1.1 103 Early Hints\r\n\r\n", 1, "late"},
+		{"no other backend", get("/"), "", 0, "late"},
+	} {
+		for _, silent := range []time.Duration{0, 1200 * time.Millisecond} { // before and after the client is watched
+			t.Run(fmt.Sprintf("%s after %s", test.name, silent), func(t *testing.T) {
+				t.Parallel()
+				arrived, release := make(chan bool, 1), make(chan bool)
+				first := lateBackend(t, arrived, release, test.early)
+				urls := []string{first}
+				for range test.others {
+					urls = append(urls, startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")))
+				}
+				p, address := startProxy(t, testOptions(urls...))
+				pool := p.pools.byName["main"].Pool
+				client := newWire(t, address)
+				client.send(test.request)
+				<-arrived
+				time.Sleep(silent + 20*time.Millisecond)
+				out := time.Now()
+				pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "http://")), upstream.Down, true)
+				if test.want == "late" {
+					time.Sleep(100 * time.Millisecond)
+					close(release)
+				} else {
+					defer close(release)
+				}
+				answer := client.receive("GET")
+				if got := string(answer.body); answer.StatusCode != 200 || !strings.HasSuffix(got, test.want) {
+					t.Errorf("got %d %q, want %q", answer.StatusCode, got, test.want)
+				}
+				if took := time.Since(out); took > time.Second {
+					t.Errorf("took %s", took)
+				}
+			})
+		}
+	}
+}
