@@ -183,7 +183,8 @@ func (c Config) validateStrip(wrong Report) {
 		return
 	}
 	strip := newPrefix(strings.TrimSuffix(c.StripPrefix, "/"))
-	if _, ok := strip.covers([]byte(c.Path), strip.escapes); !ok || len(strip.text) == 0 || c.Path == "" {
+	_, ok := strip.covers([]byte(c.Path), strip.escapes)
+	if empty := len(strip.text) == 0 || strings.HasSuffix(c.StripPrefix, "//"); !ok || empty || c.Path == "" {
 		wrong("strip_prefix", c.StripPrefix, "the route's path, or its first segments: /a or /a/b where path is /a/b")
 	}
 }
