@@ -229,9 +229,18 @@ func (c Config) validateOnce(number int, taken map[string]int, wrong Report) {
 // maxValue is the longest value that a route sets, in bytes.
 const maxValue = 4096
 
+const eachNameOnce = "each name once: what is set takes the place of every field of its name, in any case and with - or _"
+
 // validate checks the changes of one direction. Faults never show a value, which may be secret.
 func (c FieldsConfig) validate(key, clientField string, wrong Report) {
 	response := key == "response_headers"
+	seen := map[string]bool{}
+	again := func(name string) bool { // as Edit compares names
+		plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		was := seen[plain]
+		seen[plain] = true
+		return was
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Set)) {
 		at := key + ".set." + name
 		if allowed := message.CheckEdit(name, clientField, message.Setting, response); allowed != "" {
@@ -240,20 +249,20 @@ func (c FieldsConfig) validate(key, clientField string, wrong Report) {
 		}
 		value := c.Set[name]
 		switch {
+		case again(name):
+			wrong(at, "the name "+name, eachNameOnce)
 		case value == "":
 			wrong(at, "an empty value", "a value, or the name in "+key+".remove")
 		case len(value) > maxValue || value != strings.TrimSpace(value) || !message.Value.HasAll([]byte(value)):
 			wrong(at, "the value", fmt.Sprintf("at most %d bytes without control characters, and without spaces around them", maxValue))
 		}
 	}
-	names := slices.Sorted(maps.Keys(c.Set))
 	for i, name := range c.Remove {
 		at := fmt.Sprintf("%s.remove[%d]", key, i)
 		if allowed := message.CheckEdit(name, clientField, message.Removing, response); allowed != "" {
 			wrong(at, name, allowed)
-		} else if slices.ContainsFunc(names, func(set string) bool { return strings.EqualFold(set, name) }) {
-			wrong(at, name, "each name once: what is set takes the place of every field of its name")
+		} else if again(name) {
+			wrong(at, name, eachNameOnce)
 		}
-		names = append(names, name)
 	}
 }
