@@ -193,12 +193,13 @@ func (c Config) validateStrip(wrong Report) {
 // first route for each host, path, headers and method.
 func (c Config) validateOnce(number int, taken map[string]int, wrong Report) {
 	at := fmt.Sprintf("routes[%d]", number)
+	route := newRoute(number, c, nil)
 	var headers []string
-	for _, h := range newRoute(number, c, nil).headers {
+	for _, h := range route.headers {
 		headers = append(headers, h.name+": "+h.value+"\n")
 	}
 	slices.Sort(headers)
-	key := hostName(c.Host) + "\n" + c.Path + "\n" + strings.Join(headers, "")
+	key := hostName(c.Host) + "\n" + string(route.path.characters()) + "\n" + strings.Join(headers, "")
 	methods := c.Methods
 	if len(methods) == 0 {
 		methods = []string{""}

@@ -207,6 +207,15 @@ func commonPrefix(form, text []byte) (n int, ok bool) {
 	return n, true
 }
 
+// characters returns those of the prefix, which are the same however it is spelled.
+func (p *prefix) characters() (all []rune) {
+	for rest := p.text; len(rest) > 0; {
+		c, size := character(rest)
+		all, rest = append(all, c), rest[size:]
+	}
+	return all
+}
+
 // character returns the first character and its size. That of %2f is none that stands for itself.
 func character(b []byte) (c rune, size int) {
 	if value, ok := unescape(b); ok {

@@ -92,7 +92,7 @@ func newRoute(number int, c Config, pools map[string]*upstream.Pool) *Route {
 // routes with methods, then those with more headers, then the order of the file.
 func (g group) sort() {
 	slices.SortStableFunc(g, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(len(b.path.text), len(a.path.text)),
+		return cmp.Or(cmp.Compare(len(b.path.characters()), len(a.path.characters())),
 			cmp.Compare(min(len(b.methods), 1), min(len(a.methods), 1)), cmp.Compare(len(b.headers), len(a.headers)))
 	})
 }

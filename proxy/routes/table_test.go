@@ -253,6 +253,16 @@ func TestOrderOfTheFile(t *testing.T) {
 	}
 }
 
+// A path is no longer for being written with escapes.
+func TestEscapesDoNotCountForTheOrder(t *testing.T) {
+	table := tableOf(t, Config{Path: "/x/%40", Pool: "at"}, Config{Path: "/x/@/", Pool: "below"})
+	for target, want := range map[string]string{"/x/@": "at", "/x/%40": "at", "/x/@/y": "below", "/x/%40/y": "below"} {
+		if got := found(table, requestOf("GET", "h", target)); got != want {
+			t.Errorf("%s: got %s, want %s", target, got, want)
+		}
+	}
+}
+
 // What goes on is the form of the path, less the prefix.
 func TestPathThatGoesOn(t *testing.T) {
 	table := tableOf(t,
