@@ -67,9 +67,9 @@ func (h *hop) names(name []byte) bool {
 }
 
 // drops reports whether the field ends at this hop: a Connection field names it, this hop writes
-// its own, so that the recipient gets only one, or the route removes it. Connection cannot remove a field that frames,
-// routes or authorises a message, that identifies its sender, or that says it may be repeated: a
-// client must not be able to strip those.
+// its own, so that the recipient gets only one, or the route removes it. Connection cannot remove a
+// field that frames, routes or authorises a message, that identifies its sender, or that says it may
+// be repeated: a client must not be able to strip those.
 func (h *hop) drops(f *field) bool {
 	return h.n > 0 && (f.kind.ordinary() || f.kind == kindTrailer) && h.names(f.name) && !h.keeps(f.name) ||
 		h.own.has(f.kind) || h.edit != nil && h.edit.drops(f.name)
