@@ -171,7 +171,7 @@ func checkPath(path string) (allowed string) {
 	case errors.Is(err, errEscape):
 		return "a path in which two hexadecimal digits follow each %, and not 00"
 	case err != nil:
-		return `a path without .. together with %2f, %5c, %3b, \ or ;`
+		return `a path without .. behind //, or together with %2f, %5c, %3b, \ or ;`
 	case string(form) != path:
 		return string(form) + ": the form in which paths are compared"
 	}

@@ -8,7 +8,7 @@ import (
 
 // What a request is refused for, for an operator to read.
 var (
-	errClimbs = errors.New("the path has .. together with %2f, %5c, %3b, \\ or ;, so that servers disagree on what it leads to")
+	errClimbs = errors.New("the path has .. behind //, or together with %2f, %5c, %3b, \\ or ;, so that servers disagree on what it leads to")
 	errEscape = errors.New("the path has a % without two hexadecimal digits behind it, or %00")
 )
 
@@ -29,14 +29,15 @@ func isForm(path []byte) bool {
 }
 
 // appendForm appends the form in which paths are compared: escapes of unreserved characters decoded
-// (RFC 3986, section 6.2.2.2), runs of / made one, and then dot segments removed (section 5.2.4).
+// (RFC 3986, section 6.2.2.2), dot segments removed (section 5.2.4), and runs of / made one.
 // path begins with /. The form is never longer than the path, has no segment that is . or .., no
 // run of /, and is its own form.
 //
 // It returns an error for a path that servers read in different ways. Some take %2f, %5c or \ for
 // a /, and some drop a segment's parameters, from ; on. With .. beside one of them, or with one of
 // them and a segment .. anywhere, what the path leads to would depend on the server: in
-// /a/b%2fc/../../d the segments that .. removes differ.
+// /a/b%2fc/../../d the segments that .. removes differ. So it would with .. behind //: /a//../b is
+// /a/b by RFC 3986, and /b where runs of / are made one first.
 func appendForm(dst, path []byte) ([]byte, error) {
 	f := former{out: append(dst, '/')}
 	f.segment, f.part = len(f.out), len(f.out)
@@ -67,14 +68,17 @@ func appendForm(dst, path []byte) ([]byte, error) {
 	}
 	f.endPart(false)
 	f.endSegment(true)
-	if f.beside || f.climbs && f.separates {
+	if f.beside || f.climbs && f.separates || f.differs {
 		return dst, errClimbs
+	}
+	if f.runs {
+		f.out = withoutRuns(f.out)
 	}
 	return f.out, nil
 }
 
-// former writes the form of a path. Parts are what stands between separators: /, and what some
-// servers take for one.
+// former writes the form of a path, but for its runs of /. Parts are what stands between separators:
+// /, and what some servers take for one.
 type former struct {
 	out       []byte
 	segment   int  // where the last segment begins
@@ -83,6 +87,8 @@ type former struct {
 	separates bool // there is such a separator
 	climbs    bool // a part is ..
 	beside    bool // a .. stands beside such a separator
+	runs      bool // out has runs of /
+	differs   bool // a .. would remove another segment if runs of / were made one first
 }
 
 // add adds bytes as they are. separator says that some servers take them for one.
@@ -112,13 +118,34 @@ func (f *former) endSegment(last bool) {
 	case string(name) == ".":
 		f.out = f.out[:f.segment]
 	case string(name) == "..":
-		f.segment = 1 + max(0, bytes.LastIndexByte(f.out[:max(1, f.segment-1)], '/'))
-		f.out = f.out[:f.segment]
-	case len(name) > 0 && !last:
+		f.removeSegment()
+	case !last:
+		f.runs = f.runs || len(name) == 0
 		f.out = append(f.out, '/')
 		f.segment = len(f.out)
 	}
 	f.part, f.behind = f.segment, false
+}
+
+// removeSegment removes the last segment, which is .., and the one before it, if there is one.
+func (f *former) removeSegment() {
+	end := max(1, f.segment-1)
+	f.segment = 1 + bytes.LastIndexByte(f.out[:end], '/')
+	empty := f.segment == end
+	f.out = f.out[:f.segment]
+	f.differs = f.differs || empty && len(bytes.Trim(f.out, "/")) > 0
+}
+
+// withoutRuns makes runs of / one, in place.
+func withoutRuns(path []byte) []byte {
+	n := 1
+	for _, c := range path[1:] {
+		if c != '/' || path[n-1] != '/' {
+			path[n] = c
+			n++
+		}
+	}
+	return path[:n]
 }
 
 // unescape returns the byte that an escape at the beginning of b stands for.

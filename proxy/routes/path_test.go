@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,7 +26,11 @@ func TestForm(t *testing.T) {
 		"/a/b/../":             "/a/",
 		"/a/b/../..":           "/",
 		"/a/b/../../..":        "/",
-		"/a//..":               "/", // runs of / first: /a/..
+		"/a//b/..":             "/a/",
+		"//../a":               "/a",
+		"//a/../../b":          "/b",
+		"/a/..//../b":          "/b",
+		"/a/.//b/./..":         "/a/",
 		"/a/b/c/./../../g":     "/a/g",
 		"/a..":                 "/a..",
 		"/..a/b":               "/..a/b",
@@ -61,6 +66,11 @@ func TestForm(t *testing.T) {
 		`/a\b/%2e%2e/`: errClimbs,
 		"/%5C..%5C":    errClimbs,
 		"/...%2f":      errClimbs, // it ends in ..
+		"/a//..":       errClimbs, // /a/ or /
+		"/a//../b":     errClimbs,
+		"//a//../b":    errClimbs,
+		"/a/.//%2e./b": errClimbs,
+		"/a//b/../..":  errClimbs,
 		"/%":           errEscape,
 		"/%4":          errEscape,
 		"/%4g":         errEscape,
@@ -188,11 +198,23 @@ func TestNoRandomPathSlips(t *testing.T) {
 }
 
 // checkNoSlip compares a form that has no fault with what servers make of the path that take a
-// separator for a / or that drop parameters: they climb to no place outside of the form's.
+// separator for a / or that drop parameters: they climb to no place outside of the form's. It is the
+// same whether runs of / are made one before dot segments are removed or behind that.
 func checkNoSlip(t *testing.T, path []byte) {
 	t.Helper()
-	if _, err := appendForm(nil, path); err != nil {
+	form, err := appendForm(nil, path)
+	if err != nil {
 		return
+	}
+	for _, first := range []bool{false, true} {
+		if got := withoutDots(string(form), first); got != string(form) {
+			t.Errorf("%q has the form %q, which leads to %q", path, form, got)
+		}
+		plain, _ := resolved(string(path), false)
+		plainForm, _ := resolved(string(form), false)
+		if got := withoutDots(plain, first); got != plainForm {
+			t.Errorf("%q has the form %q, but leads to %q", path, form, got)
+		}
 	}
 	_, climbs := resolved(string(path), false)
 	if _, also := resolved(string(path), true); also && !climbs {
@@ -224,4 +246,28 @@ func resolved(path string, lax bool) (text string, climbs bool) {
 		climbs = climbs || segment == ".."
 	}
 	return b.String(), climbs
+}
+
+// withoutDots removes dot segments as RFC 3986, section 5.2.4, has it, and makes runs of / one:
+// before that, or behind it.
+func withoutDots(path string, runsFirst bool) string {
+	segments := strings.Split(path, "/")[1:]
+	names, last := segments[:len(segments)-1], segments[len(segments)-1]
+	if last == "." || last == ".." {
+		names, last = segments, ""
+	}
+	isEmpty := func(name string) bool { return name == "" }
+	if runsFirst {
+		names = slices.DeleteFunc(names, isEmpty)
+	}
+	var kept []string
+	for _, name := range names {
+		switch {
+		case name == "..":
+			kept = kept[:max(0, len(kept)-1)]
+		case name != ".":
+			kept = append(kept, name)
+		}
+	}
+	return "/" + strings.Join(append(slices.DeleteFunc(kept, isEmpty), last), "/")
 }

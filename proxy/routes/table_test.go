@@ -112,7 +112,10 @@ func TestWhoGetsWhat(t *testing.T) {
 		{"GET", any, "/admin/../x", "any", nil},
 		{"GET", any, "/admin/.", "admin", nil},
 		{"GET", any, "/admin/./../admin", "admin", nil},
-		{"GET", any, "/x//../admin", "admin", nil},
+		{"GET", any, "/x//../admin", "400", nil}, // /x/admin, or /admin
+		{"GET", any, "/admin//../x", "400", nil},
+		{"GET", any, "//../admin", "admin", nil},
+		{"GET", any, "/x//y/../../admin", "400", nil},
 		{"GET", any, "/%61dmin", "admin", nil},
 		{"GET", any, "/%61%64%6D%69%6e", "admin", nil},
 		{"GET", any, "/x/%2e%2e/admin", "admin", nil},
