@@ -16,6 +16,7 @@ pools:
       - {url: "http://127.0.0.1:8100"}
       - {url: "http://127.0.0.1:8101"}
 `
+	const two = base + "  b: {backends: [{url: \"http://127.0.0.1:8102\"}]}\n"
 	for _, test := range []struct {
 		name, before, after string
 		want                []string
@@ -40,6 +41,16 @@ pools:
 				"limiter.default.capacity: 100 → 5", "limiter.default.shadow: false → true", "limiter.exempt.paths: + /up"}},
 		{"secrets", base, "management: {token: hidden-hidden-hidden, tokens: [{name: a, role: read, token: hidden-hidden-hidden}]}\nclients: {store: \"postgres://user:hidden@db/x\"}\n" + base,
 			[]string{"management.token: changed", "management.tokens: changed", "clients.store: changed"}},
+		{"a route's parts", "routes: [{path: /a, pool: main}]\n" + base,
+			"routes: [{path: /a, methods: [GET, HEAD], headers: {X-B: \"1\", X-A: a}, pool: main, strip_prefix: /a, request_headers: {set: {Authorization: hidden, X-C: \"2\"}, remove: [X-D]}}]\n" + base,
+			[]string{"routes: + {path: /a, methods: [GET, HEAD], headers: {X-A: a, X-B: 1}, pool: main, strip_prefix: /a, request_headers: {set: {Authorization: …, X-C: 2}, remove: [X-D]}}; - {path: /a, pool: main}"}},
+		{"a split", "routes: [{pool: main, split: [{pool: b, percent: 5}]}]\n" + two, "routes: [{pool: main, split: [{pool: b, percent: 7.5}]}]\n" + two,
+			[]string{"routes: + {pool: main, split: [{pool: b, percent: 7.5}]}; - {pool: main, split: [{pool: b, percent: 5}]}"}},
+		{"a secret of a route", "routes: [{pool: main, request_headers: {set: {X-Api-Key: hidden}}}]\n" + base, "routes: [{pool: main, request_headers: {set: {X-Api-Key: hidden too}}}]\n" + base,
+			[]string{"routes: a value that is not shown has changed"}},
+		{"the order of routes", "routes: [{pool: main}, {path: /a, pool: main}]\n" + base, "routes: [{path: /a, pool: main}, {pool: main}]\n" + base,
+			[]string{"routes: in another order"}},
+		{"the Host of a pool", base, base + "    host: api.internal\n", []string{"pools.main.host: preserve → api.internal"}},
 		{"routes", base, "routes: [{host: a.example, path: /v2/, pool: main}]\n" + base, []string{"routes: + {host: a.example, path: /v2/, pool: main}"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 // import. The arrows point down. A package that is missing here fails the test, as does one that is
 // gone.
 var mayImport = map[string][]string{
-	"":                  {"bench/backend", "clients", "limiter", "management", "proxy", "proxy/listen", "proxy/upstream", "state"},
+	"":                  {"bench/backend", "clients", "limiter", "management", "proxy", "proxy/listen", "proxy/routes", "proxy/upstream", "state"},
 	"bench":             {"bench/backend", "bench/load", "bench/report"},
 	"bench/backend":     {},
 	"bench/load":        {},
@@ -33,13 +33,14 @@ var mayImport = map[string][]string{
 	"healthz":           {},
 	"limiter":           {},
 	"management":        {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream"},
-	"proxy":             {"limiter", "proxy/balance", "proxy/http1", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/upstream"},
+	"proxy":             {"limiter", "proxy/balance", "proxy/http1", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
 	"proxy/balance":     {},
 	"proxy/http1":       {"proxy/message", "proxy/reason", "proxy/wire"},
 	"proxy/listen":      {},
 	"proxy/message":     {"proxy/reason"},
 	"proxy/metrics":     {},
 	"proxy/reason":      {},
+	"proxy/routes":      {"proxy/message", "proxy/upstream"},
 	"proxy/upstream":    {"healthz", "proxy/balance", "proxy/metrics", "proxy/reason", "proxy/wire"},
 	"proxy/wire":        {},
 	"state":             {},

@@ -107,7 +107,9 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 func (x *exchange) appendRequestHeader(dst []byte) []byte {
 	r := &x.stream.Request
 	from := message.Sender{Peer: x.stream.Peer(), Client: x.caller.addr, Trusted: x.caller.trusted, ID: x.id.bytes()}
-	return r.AppendHeader(dst, &from, x.tries.backend.HostField(), &x.settings.via)
+	b := x.tries.backend
+	changes := message.Changes{Path: x.match.Path(), Host: x.pool.Host(b), Fields: x.match.Route.Request}
+	return r.AppendHeader(dst, &from, &changes, b.HostField(), &x.settings.via)
 }
 
 // release ends the call, and returns its connection to the pool or closes it. A second call does

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -91,6 +92,21 @@ func TestSticky(t *testing.T) {
 			mustStay(t, "at its new backend", url, moved, cookie)
 		})
 	}
+}
+
+// A route that takes the cookies of requests and responses away leaves the balancer's own.
+func TestStickyBehindARoute(t *testing.T) {
+	t.Parallel()
+	o := stickyOptions(startNamed(t, 3)...)
+	o.Routes = []routes.Config{{
+		Path: "/app", StripPrefix: "/app", Pool: "main",
+		RequestHeaders:  routes.FieldsConfig{Remove: []string{"Cookie"}},
+		ResponseHeaders: routes.FieldsConfig{Remove: []string{"Set-Cookie"}},
+	}}
+	_, address := startProxy(t, o)
+	url := "http://" + address + "/app/a"
+	backend, cookie := meet(t, url)
+	mustStay(t, "behind the route", url, backend, cookie)
 }
 
 // A client whose backend goes down moves, and one whose backend fails one request does not.

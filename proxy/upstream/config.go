@@ -17,6 +17,7 @@ type PoolConfig struct {
 	Balance  balance.Policy   `yaml:"balance"`
 	Hash     HashKey          `yaml:"hash"` // what balance.Hash goes by, and no other policy
 	Sticky   StickyConfig     `yaml:"sticky"`
+	Host     Host             `yaml:"host"`
 	Backends []BackendConfig  `yaml:"backends"` // at least one
 	Timeouts TimeoutConfig    `yaml:"timeouts"`
 	Queue    QueueConfig      `yaml:"queue"`
@@ -59,6 +60,7 @@ type RetryConfig struct {
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
 		Balance:  balance.Latency,
+		Host:     HostPreserve,
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
 		Queue:    QueueConfig{Timeout: time.Second},
 		Retry:    RetryConfig{Attempts: 3},

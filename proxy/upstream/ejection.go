@@ -141,7 +141,7 @@ func (p *Pool) compare(n int, now time.Time) {
 		return
 	}
 	for _, b := range backends {
-		if !b.isIn() {
+		if !b.isIn() || b.outlier.returned.Load() { // or what was sampled is of the time before
 			continue
 		}
 		if cause := p.standsOut(b, backends, p.time(now)); cause != "" {

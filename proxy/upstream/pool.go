@@ -124,6 +124,10 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
+// Host returns the Host that the backend gets in place of the request's, or "" for that of the
+// request.
+func (p *Pool) Host(b *Backend) string { return p.config.Load().Host.of(b.url) }
+
 // Hash returns what the policy goes by in place of the client's address, or the zero value.
 func (p *Pool) Hash() HashKey { return p.config.Load().Hash }
 
