@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // available returns which of a pool's backends take requests, given their states. In a panic fewer
 // than half of those that should be in are, but at least one: then those that are ejected, or answer
@@ -36,6 +40,18 @@ func (p *Pool) available() (taking []*Backend, panics bool) {
 		}
 	}
 	return taking, panics
+}
+
+// firstRank returns the backends of the lowest rank, which take the requests, and the others by
+// rank.
+func firstRank(backends []*Backend) (first, spare []*Backend) {
+	sorted := slices.Clone(backends)
+	slices.SortStableFunc(sorted, func(a, b *Backend) int { return cmp.Compare(a.rank, b.rank) })
+	n := 0
+	for n < len(sorted) && sorted[n].rank == sorted[0].rank {
+		n++
+	}
+	return sorted[:n], sorted[n:]
 }
 
 // notePanic logs that a panic begins or ends.

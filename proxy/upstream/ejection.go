@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"loadbalancer/healthz"
+	"loadbalancer/proxy/reason"
 )
 
 // time returns nanoseconds since the pool was made, which are never 0.
@@ -37,6 +38,9 @@ func (p *Pool) Count(b *Backend, r *Result) {
 // failure notes that the backend has failed a request, and ejects it where that is the last of too
 // many.
 func (p *Pool) failure(b *Backend, r *Result) {
+	if r.Reason == reason.ConnectFailed || r.Reason == reason.ConnectTimeout {
+		b.lookAgain()
+	}
 	c := &p.config.Load().Ejection
 	if streak, eject := b.outlier.failure(c, r, p.time(r.Began)); eject {
 		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.cause()))

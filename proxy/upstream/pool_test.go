@@ -18,7 +18,7 @@ import (
 // newTestPool makes a pool of three backends.
 func newTestPool() *Pool {
 	c := DefaultPoolConfig()
-	for _, url := range []string{"http://a", "http://b", "http://c"} {
+	for _, url := range []string{"http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"} {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(url), Weight: 1})
 	}
 	return NewPool("main", c, zerolog.Nop())
