@@ -14,6 +14,9 @@ import (
 	"github.com/miekg/dns"
 )
 
+// NoAnswer stands for an answer that does not come.
+const NoAnswer = -1
+
 // Zone holds records and answers for them. Make one with Open. It is safe for concurrent use.
 type Zone struct {
 	address string
@@ -23,7 +26,7 @@ type Zone struct {
 	mu      sync.Mutex
 	records map[string][]dns.RR // by name, with its dot, in lower case
 	broken  map[string]int      // codes of answers without records, by name
-	silent  bool
+	old     map[string]int      // the same for questions for AAAA records
 	asked   map[string]int
 }
 
@@ -41,7 +44,7 @@ func Open(address string) (*Zone, error) {
 		return nil, err
 	}
 	z := &Zone{
-		address: streams.Addr().String(), records: map[string][]dns.RR{}, broken: map[string]int{}, asked: map[string]int{},
+		address: streams.Addr().String(), records: map[string][]dns.RR{}, broken: map[string]int{}, old: map[string]int{}, asked: map[string]int{},
 	}
 	z.serve(&dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(z.answer)})
 	z.serve(&dns.Server{Listener: streams, Handler: dns.HandlerFunc(z.answer)})
@@ -110,23 +113,24 @@ func (z *Zone) Set(name string, records ...string) error {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	delete(z.broken, name)
+	delete(z.old, name)
 	z.records[name] = all
 	return nil
 }
 
-// Fail has questions for a name be answered with an error code, such as dns.RcodeServerFailure,
-// until Set is called for it.
+// Fail has questions for a name be answered with an error code, such as dns.RcodeServerFailure, or,
+// for NoAnswer, not at all, until Set is called for it.
 func (z *Zone) Fail(name string, code int) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.broken[dns.CanonicalName(name)] = code
 }
 
-// Silence has no question be answered, or ends that.
-func (z *Zone) Silence(on bool) {
+// FailIPv6 is Fail for questions for AAAA records alone.
+func (z *Zone) FailIPv6(name string, code int) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	z.silent = on
+	z.old[dns.CanonicalName(name)] = code
 }
 
 // Asked returns how many questions for a name have come. A look-up of addresses asks two.
@@ -139,19 +143,22 @@ func (z *Zone) Asked(name string) int {
 // answer answers one query. The order of records changes with each.
 func (z *Zone) answer(w dns.ResponseWriter, query *dns.Msg) {
 	reply := new(dns.Msg).SetReply(query)
+	reply.RecursionAvailable = true // as the name servers of most machines; without it, no records mean that another knows
 	q := query.Question[0]
 	name := strings.ToLower(q.Name)
 	z.mu.Lock()
 	z.asked[name]++
 	records, known := z.records[name]
 	code, broken := z.broken[name]
-	silent := z.silent
+	if old, fails := z.old[name]; fails && q.Qtype == dns.TypeAAAA {
+		code, broken = old, true
+	}
 	if len(records) > 1 {
 		z.records[name] = append(slices.Clone(records[1:]), records[0])
 	}
 	z.mu.Unlock()
 	switch {
-	case silent:
+	case broken && code == NoAnswer:
 		return
 	case broken:
 		reply.Rcode = code

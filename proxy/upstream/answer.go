@@ -6,18 +6,19 @@ import (
 	"slices"
 )
 
-// target is a host that a look-up has found.
+// target is what a look-up has found of one host, in one of the families.
 type target struct {
-	host             string
+	host, family     string
 	port             uint16       // of an SRV record, or 0
 	priority, weight uint16       // of an SRV record, or 0
-	addresses        []netip.Addr // in order; nil: they were not found
+	addresses        []netip.Addr // in order; nil: they are not known
 }
 
 // sortTargets brings targets into an order that does not depend on that of the records.
 func sortTargets(targets []target) {
 	slices.SortFunc(targets, func(a, b target) int {
-		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port), cmp.Compare(a.weight, b.weight))
+		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.host, b.host),
+			cmp.Compare(a.port, b.port), cmp.Compare(a.weight, b.weight), cmp.Compare(a.family, b.family))
 	})
 }
 
@@ -29,7 +30,7 @@ func keep(last, now []target) []target {
 	}
 	kept := slices.Clone(now)
 	for i, t := range kept {
-		if known := slices.IndexFunc(last, func(l target) bool { return l.host == t.host }); t.addresses == nil && known >= 0 {
+		if known := slices.IndexFunc(last, func(l target) bool { return l.host == t.host && l.family == t.family }); t.addresses == nil && known >= 0 {
 			kept[i].addresses = last[known].addresses
 		}
 	}

@@ -1,12 +1,14 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -22,39 +24,34 @@ type question struct {
 }
 
 // ask looks up what a question asks for. Where a part of it fails, both results are set; nil targets
-// mean that nothing was found.
+// mean that nothing is known of a service.
 func (q question) ask(ctx context.Context, r *net.Resolver) ([]target, error) {
 	if !q.service {
-		found, err := findHost(ctx, r, q.name)
-		if err != nil {
-			return nil, err
-		}
-		return []target{{host: q.name, addresses: found}}, nil
+		found, err := findHost(ctx, r, target{host: q.name})
+		return bounded(found), err
 	}
 	_, records, err := r.LookupSRV(ctx, "", "", q.name)
 	if len(records) == 0 { // otherwise an error tells of single records that are invalid
 		return nil, err
 	}
-	targets := make([]target, 0, len(records))
-	for _, record := range records {
-		if record.Target != "." { // which says that there is no such service
-			targets = append(targets, target{
-				host: strings.ToLower(record.Target), port: record.Port, priority: record.Priority, weight: record.Weight,
-			})
-		}
-	}
-	sortTargets(targets)
-	errs := make([]error, len(targets))
+	found, errs := make([][]target, len(records)), make([]error, len(records))
 	var asking errgroup.Group
 	asking.SetLimit(maxLookups)
-	for i := range targets {
+	for i, record := range records {
+		if record.Target == "." { // which says that there is no such service
+			continue
+		}
 		asking.Go(func() error {
-			targets[i].addresses, errs[i] = findHost(ctx, r, targets[i].host)
+			found[i], errs[i] = findHost(ctx, r, target{
+				host: strings.ToLower(record.Target), port: record.Port, priority: record.Priority, weight: record.Weight,
+			})
 			return nil
 		})
 	}
 	_ = asking.Wait() // the errors are in errs
-	return bounded(targets), errors.Join(append(errs, err)...)
+	targets := slices.Concat(found...)
+	sortTargets(targets)
+	return bounded(append([]target{}, targets...)), errors.Join(append(errs, err)...)
 }
 
 // bounded leaves out the addresses beyond maxAddresses, which are those of the highest priority
@@ -72,21 +69,47 @@ func bounded(targets []target) []target {
 
 var errUnusable = errors.New("none of its addresses is one of a host")
 
-// findHost looks up the addresses of a host, which it returns in order.
-func findHost(ctx context.Context, r *net.Resolver, name string) ([]netip.Addr, error) {
-	found, err := r.LookupNetIP(ctx, "ip", name)
-	if err != nil {
-		return nil, err
+// families are the kinds of addresses that are looked up, each by itself: name servers that answer
+// for IPv4 alone, and drop or refuse the question for IPv6, are common.
+var families = [...]string{"ip4", "ip6"}
+
+// findHost looks up the addresses of a target's host. It returns one target for each family.
+func findHost(ctx context.Context, r *net.Resolver, t target) ([]target, error) {
+	found, errs := make([][]netip.Addr, len(families)), make([]error, len(families))
+	var asking sync.WaitGroup
+	for i, family := range families {
+		asking.Go(func() { found[i], errs[i] = r.LookupNetIP(ctx, family, t.host) })
 	}
-	for i := range found {
-		found[i] = found[i].Unmap()
+	asking.Wait()
+	all := slices.Concat(found...)
+	for i := range all {
+		all[i] = all[i].Unmap()
 	}
-	slices.SortFunc(found, netip.Addr.Compare)
-	found = slices.Compact(found)
-	if found = usable(found, hasRoute); len(found) == 0 {
-		return nil, errUnusable
+	slices.SortFunc(all, netip.Addr.Compare)
+	hosts := usable(slices.Compact(all), hasRoute)
+	targets := make([]target, len(families))
+	for i, family := range families {
+		targets[i] = t
+		targets[i].family = family
+		if len(hosts) > 0 && (errs[i] == nil || isNotFound(errs[i])) {
+			errs[i] = nil // it has no other addresses of this family
+			targets[i].addresses = slices.DeleteFunc(slices.Clone(hosts), func(a netip.Addr) bool { return a.Is4() != (family == "ip4") })
+		}
 	}
-	return found[:min(len(found), maxAddresses)], nil
+	if len(hosts) == 0 {
+		return targets, cmp.Or(errs[0], errs[1], errUnusable)
+	}
+	return targets, errors.Join(errs...)
+}
+
+// isNotFound reports whether a look-up has failed because the name does not exist, or has no address
+// of the family.
+func isNotFound(err error) bool {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.IsNotFound
+	}
+	_, ok := errors.AsType[*net.AddrError](err)
+	return ok
 }
 
 // usable returns the addresses that this machine has a route to, or all if it has one to none. A

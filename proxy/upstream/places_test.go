@@ -20,6 +20,12 @@ func hosts(host string, texts ...string) target {
 	return t
 }
 
+// in returns a target of one family.
+func in(family string, t target) target {
+	t.family = family
+	return t
+}
+
 // record returns a target of an SRV record.
 func record(priority, weight, port uint16, t target) target {
 	t.priority, t.weight, t.port = priority, weight, port
@@ -40,6 +46,8 @@ func TestKeep(t *testing.T) {
 		{"no such service", []target{a}, []target{}, []target{}},
 		{"a host fails", []target{a, b}, []target{hosts("a"), hosts("b", "10.0.0.9")}, []target{a, hosts("b", "10.0.0.9")}},
 		{"a host that is new fails", []target{a}, []target{a, hosts("c")}, []target{a, hosts("c")}},
+		{"one family fails", []target{in("ip4", a), in("ip6", hosts("a", "2001:db8::1"))}, []target{in("ip4", hosts("a", "10.0.0.9")), in("ip6", hosts("a"))},
+			[]target{in("ip4", hosts("a", "10.0.0.9")), in("ip6", hosts("a", "2001:db8::1"))}},
 		{"a host that has gone", []target{a, b}, []target{hosts("b")}, []target{b}},
 		{"a host fails, its port has moved", []target{record(1, 2, 80, a)}, []target{record(3, 4, 81, hosts("a"))}, []target{record(3, 4, 81, a)}},
 	} {

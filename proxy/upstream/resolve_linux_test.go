@@ -300,7 +300,10 @@ func TestUnknownAtFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			z := openZone(t)
-			z.Silence(test.silent)
+			if test.silent {
+				z.Fail("api.test", zone.NoAnswer)
+				z.Fail("other.test", zone.NoAnswer)
+			}
 			servers := startNamed(t, "127.0.0.2")
 			url := "http://api.test:" + servers.port
 			began := time.Now()
@@ -314,13 +317,28 @@ func TestUnknownAtFirst(t *testing.T) {
 			if got := p.States(); len(got) != 2 || got[0].State != "unresolved" || got[0].Cause != test.state || got[0].Backend != url {
 				t.Errorf("got %+v", got)
 			}
-			z.Silence(false)
 			set(t, z, "api.test", "127.0.0.2")
 			awaitThat(t, "the backend", p.TakesRequests)
 			if got := p.States(); len(got) != 2 || got[0].State != "up" || got[0].From != url || got[1].State != "unresolved" {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+// TestIPv6Unanswered: a name server that does not answer for IPv6 holds a pool up for a second, not
+// for good.
+func TestIPv6Unanswered(t *testing.T) {
+	t.Parallel()
+	z := openZone(t)
+	set(t, z, "api.test", "127.0.0.2")
+	z.FailIPv6("api.test", zone.NoAnswer)
+	p, log := runNamed(t, z, withBackends("http://api.test:8100"))
+	if got := backendNames(p); len(got) != 1 || got[0] != "127.0.0.2:8100" {
+		t.Errorf("got %q", got)
+	}
+	if log.count("a name cannot be looked up") != 1 {
+		t.Error("the log does not say so")
 	}
 }
 
