@@ -151,39 +151,55 @@ func startChecked(t *testing.T, status int) string {
 	return s.URL
 }
 
+// usePool has four users pick backends, connect and give the connections back until it is stopped.
+// Each finds a backend that accepts.
+func usePool(t *testing.T, p *Pool) (stop func()) {
+	t.Helper()
+	var users sync.WaitGroup
+	stopped := make(chan struct{})
+	for range 4 {
+		users.Go(func() {
+			for {
+				select {
+				case <-stopped:
+					return
+				default:
+				}
+				b := p.Pick(0, time.Now(), &Tried{})
+				if b == nil {
+					t.Error("no backend takes requests")
+					return
+				}
+				b.Begin()
+				if conn, err := b.Connect(false); err != nil {
+					t.Errorf("%s: %v", b.Name(), err)
+				} else {
+					conn.Release()
+				}
+				b.End(false)
+			}
+		})
+	}
+	return func() {
+		close(stopped)
+		users.Wait()
+	}
+}
+
 // TestApplyUnderLoad changes the backends while others pick, connect and give back. Nothing is kept
 // of those that have gone.
 func TestApplyUnderLoad(t *testing.T) {
 	a, b := startChecked(t, 200), startChecked(t, 200)
 	p := NewPool("main", withBackends(a, b), zerolog.Nop())
 	gone := p.all()[1]
-	var users sync.WaitGroup
-	stop := make(chan struct{})
-	for range 4 {
-		users.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				backend := p.Pick(0, time.Now(), &Tried{})
-				backend.Begin()
-				if conn, err := backend.Connect(false); err == nil {
-					conn.Release()
-				}
-				backend.End(false)
-			}
-		})
-	}
+	stop := usePool(t, p)
 	for range 50 {
 		p.Apply(withBackends(a))
 		p.Apply(withBackends(a, b))
 	}
 	p.Apply(withBackends(a))
 	time.Sleep(10 * time.Millisecond) // for those that have picked before
-	close(stop)
-	users.Wait()
+	stop()
 	if n := gone.conns.client.ConnsCount(); n != 0 {
 		t.Errorf("%d connections to a backend that has gone are kept", n)
 	}

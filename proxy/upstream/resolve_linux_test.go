@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -120,29 +119,11 @@ func (n *named) asked(address string) []string {
 	return slices.Clone(n.hosts[address])
 }
 
-// journal takes the log of a pool.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) count(what string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.text.String(), what)
-}
-
 // runNamed runs a pool whose names the zone answers for, until the test ends.
-func runNamed(t *testing.T, z *zone.Zone, c PoolConfig) (*Pool, *journal) {
+func runNamed(t *testing.T, z *zone.Zone, c PoolConfig) (*Pool, *logText) {
 	t.Helper()
-	var log journal
-	p := newPool("main", c, z.Resolver(), zerolog.New(&log))
+	log := &logText{}
+	p := newPool("main", c, z.Resolver(), zerolog.New(log))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -153,10 +134,10 @@ func runNamed(t *testing.T, z *zone.Zone, c PoolConfig) (*Pool, *journal) {
 		cancel()
 		<-ended
 		if t.Failed() {
-			t.Log(log.text.String())
+			t.Log(log)
 		}
 	})
-	return p, &log
+	return p, log
 }
 
 // backendNames returns the names of the pool's backends.
@@ -252,7 +233,7 @@ func TestNameMoves(t *testing.T) {
 	if n := len(servers.asked("127.0.0.2")); n != checks {
 		t.Errorf("the address that left was checked %d times more", n-checks)
 	}
-	if n := log.count("a name leads to other addresses"); n != 2 {
+	if n := strings.Count(log.String(), "a name leads to other addresses"); n != 2 {
 		t.Errorf("%d lines tell of other addresses, want 2", n)
 	}
 }
@@ -277,7 +258,7 @@ func TestLookupFails(t *testing.T) {
 			if got := p.all(); len(got) != 1 || got[0] != b {
 				t.Errorf("the last answer was not kept: %q", backendNames(p))
 			}
-			if n := log.count("a name cannot be looked up"); n != 1 {
+			if n := strings.Count(log.String(), "a name cannot be looked up"); n != 1 {
 				t.Errorf("%d lines say so, want 1", n)
 			}
 			set(t, z, "api.test", "127.0.0.3")
@@ -337,7 +318,7 @@ func TestIPv6Unanswered(t *testing.T) {
 	if got := backendNames(p); len(got) != 1 || got[0] != "127.0.0.2:8100" {
 		t.Errorf("got %q", got)
 	}
-	if log.count("a name cannot be looked up") != 1 {
+	if strings.Count(log.String(), "a name cannot be looked up") != 1 {
 		t.Error("the log does not say so")
 	}
 }
@@ -467,31 +448,7 @@ func TestMovesUnderLoad(t *testing.T) {
 	c.Resolve = minResolve
 	p, _ := runNamed(t, z, c)
 	first := p.all()[0]
-	var users sync.WaitGroup
-	stop := make(chan struct{})
-	for range 4 {
-		users.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				b := p.Pick(0, time.Now(), &Tried{})
-				if b == nil {
-					t.Error("no backend")
-					return
-				}
-				b.Begin()
-				if conn, err := b.Connect(false); err != nil {
-					t.Errorf("%s: %v", b.Name(), err)
-				} else {
-					conn.Release()
-				}
-				b.End(false)
-			}
-		})
-	}
+	stop := usePool(t, p)
 	for i := range 8 {
 		now := []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}[(i+1)%3]
 		set(t, z, "api.test", now)
@@ -502,8 +459,7 @@ func TestMovesUnderLoad(t *testing.T) {
 	}
 	set(t, z, "api.test", "127.0.0.4")
 	awaitBackends(t, p, servers.port, "127.0.0.4")
-	close(stop)
-	users.Wait()
+	stop()
 	if n := first.conns.client.ConnsCount(); n != 0 {
 		t.Errorf("%d connections to an address that has left are kept", n)
 	}
