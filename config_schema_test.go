@@ -32,6 +32,7 @@ var schemaWords = map[string]string{
 	"pools.main":                  "Backends that serve the same requests.",
 	"pools.main.backends":         "Where the requests go: at least one backend.",
 	"pools.main.backends[0]":      "One backend.",
+	"pools.main.sticky":           "How clients are kept at their backends.",
 	"pools.main.timeouts":         "How long a backend may take.",
 	"pools.main.retry":            "When a request is tried at another backend.",
 	"pools.main.health":           "The checks that find out whether a backend works.",

@@ -6,14 +6,18 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// pick chooses the backend of the next attempt by the pool's policy, among those that this request
-// has not tried.
+// pick chooses the backend of the next attempt, among those that this request has not tried: the
+// one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
-	b := x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
+	b := x.pickNamed()
+	if b == nil {
+		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
+		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
+	}
 	if b == nil {
 		return reason.NoBackend
 	}
-	x.tries.backend, x.tries.trial = b, !b.TakesRequests()
+	x.tries.backend, x.tries.trial = b, !b.TakesRequests() && !x.pool.TakesRequests()
 	return reason.None
 }
 
@@ -42,6 +46,7 @@ func (x *exchange) attempt() reason.Code {
 		why := x.roundTrip(conn)
 		if why == reason.None {
 			x.tries.respond()
+			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited), x.call.Waited)
 			return reason.None
 		}
 		x.release()
@@ -112,6 +117,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	}
 	x.tries.end(x.call.Response.Status, why)
 	b := x.tries.backend
+	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	b.End(x.tries.awaits)
 	x.pool.Count(b, &upstream.Result{
 		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,

@@ -10,6 +10,11 @@ import (
 type connSet struct {
 	mu    sync.Mutex
 	conns map[*clientConn]struct{}
+	left  chan struct{} // has one element if a connection was removed since it was last received
+}
+
+func newConnSet() connSet {
+	return connSet{conns: map[*clientConn]struct{}{}, left: make(chan struct{}, 1)}
 }
 
 // add adds a connection. ok is false if there are already this many; 0 means no limit.
@@ -27,6 +32,10 @@ func (s *connSet) remove(c *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	select {
+	case s.left <- struct{}{}:
+	default:
+	}
 }
 
 func (s *connSet) len() int {

@@ -15,6 +15,8 @@ import (
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
 	Balance  balance.Policy  `yaml:"balance"`
+	Hash     HashKey         `yaml:"hash"` // what balance.Hash goes by, and no other policy
+	Sticky   StickyConfig    `yaml:"sticky"`
 	Backends []BackendConfig `yaml:"backends"` // at least one
 	// Resolve is how often the names in the URLs of backends are looked up, give or take 10 %; 100ms
 	// to 24h.
@@ -31,9 +33,10 @@ type PoolConfig struct {
 // BackendConfig is one backend of a pool or, where its URL has a name, one at each address that the
 // name leads to.
 type BackendConfig struct {
-	URL            URL `yaml:"url"`
-	Weight         int `yaml:"weight"`          // of each address, times that of its SRV record
-	MaxConnections int `yaml:"max_connections"` // to each address; 0 means no limit
+	URL            URL  `yaml:"url"`
+	Weight         int  `yaml:"weight"`          // of each address, times that of its SRV record; 0: no new requests; clients that are kept there stay
+	Backup         bool `yaml:"backup"`          // takes requests while no other backend does
+	MaxConnections int  `yaml:"max_connections"` // to each address; 0 means no limit
 }
 
 // TimeoutConfig holds a pool's timeouts, each from 1ms to 24h.
@@ -100,6 +103,8 @@ const (
 
 // Validate calls wrong once for each fault, with its path below the pool.
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
+	c.Hash.validate(c.Balance, wrong)
+	c.Sticky.validate(func(path string, value any, allowed string) { wrong("sticky."+path, value, allowed) })
 	if len(c.Backends) == 0 {
 		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
 	}
@@ -113,8 +118,8 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		} else {
 			seen[b.URL.Address()] = i
 		}
-		if b.Weight < 1 || b.Weight > maxWeight {
-			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
+		if b.Weight < 0 || b.Weight > maxWeight {
+			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 0 to %d", maxWeight))
 		}
 		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
 			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")

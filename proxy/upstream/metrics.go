@@ -92,7 +92,7 @@ func WriteBackends(w io.Writer, pools []*Pool) {
 	})
 	metrics.Family(w, "lb_backend_in_flight", "gauge", "Requests in flight at the backend.")
 	backends.each(func(b *Backend, dst []byte) []byte {
-		return metrics.AppendSample(dst, "lb_backend_in_flight", b.labels, uint64(max(0, b.inFlight.Load())))
+		return metrics.AppendSample(dst, "lb_backend_in_flight", b.labels, uint64(max(0, b.load.InFlight.Load())))
 	})
 }
 

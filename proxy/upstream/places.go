@@ -8,6 +8,9 @@ type place struct {
 	rank          int // requests go to the places of the lowest rank of which one takes any
 }
 
+// backupRank is the lowest rank of a backup, above those of all priorities of SRV records.
+const backupRank = 1 << 16
+
 // places returns the backends of a config: those with an address, and one for each address that a
 // name has led to. Of several at one address the first counts.
 func places(configured []BackendConfig, found func(question) []target) (all []place) {
@@ -25,8 +28,12 @@ func places(configured []BackendConfig, found func(question) []target) (all []pl
 
 // places returns the backends that c stands for.
 func (c *BackendConfig) places(found func(question) []target) (all []place) {
+	rank := 0
+	if c.Backup {
+		rank = backupRank
+	}
 	if c.URL.lookup == (question{}) {
-		return []place{{BackendConfig: *c}}
+		return []place{{*c, rank}}
 	}
 	targets := found(c.URL.lookup)
 	greatest := c.Weight
@@ -35,7 +42,6 @@ func (c *BackendConfig) places(found func(question) []target) (all []place) {
 			greatest = max(greatest, c.srvWeight(t))
 		}
 	}
-	rank := 0
 	for i, t := range targets { // in order of their priorities
 		if i > 0 && t.priority != targets[i-1].priority {
 			rank++

@@ -65,6 +65,11 @@ func TestPlaces(t *testing.T) {
 		answers map[string][]target
 		want    string // of each backend address, weight and rank
 	}{
+		{"a backup", "http://10.0.0.1 1, backup:http://10.0.0.2 1, backup:http://a 2",
+			map[string][]target{"a": {hosts("a", "10.0.0.3")}}, "10.0.0.1:80 1 0, 10.0.0.2:80 1 65536, 10.0.0.3:80 2 65536"},
+		{"records of a backup", "backup:srv://s 1", map[string][]target{"s": {
+			record(1, 1, 80, hosts("a", "10.0.0.1")), record(2, 1, 80, hosts("b", "10.0.0.2")),
+		}}, "10.0.0.1:80 1 65536, 10.0.0.2:80 1 65537"},
 		{"addresses", "http://10.0.0.1 1, unix:/s 3", nil, "10.0.0.1:80 1 0, /s 3 0"},
 		{"localhost", "http://localhost:8100 1", nil, "localhost:8100 1 0"},
 		{"a name without an answer", "http://a 1, http://10.0.0.1 1", nil, "10.0.0.1:80 1 0"},
@@ -93,7 +98,8 @@ func TestPlaces(t *testing.T) {
 			if _, err := fmt.Sscan(url, &text, &weight); err != nil {
 				t.Fatal(err)
 			}
-			c = append(c, BackendConfig{URL: mustURL(text), Weight: weight, MaxConnections: 7})
+			text, backup := strings.CutPrefix(text, "backup:")
+			c = append(c, BackendConfig{URL: mustURL(text), Weight: weight, Backup: backup, MaxConnections: 7})
 		}
 		var got []string
 		for _, p := range places(c, func(q question) []target { return test.answers[q.name] }) {

@@ -21,7 +21,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/healthz"
-	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
 )
 
@@ -47,18 +46,6 @@ type Pool struct {
 	requests      Requests
 	retries       atomic.Uint64
 	retriesDenied atomic.Uint64
-}
-
-// snapshot holds the backends of a pool that take requests, and the same backends as the set that a
-// policy picks from. It is immutable.
-type snapshot struct {
-	policy   balance.Policy
-	backends []*Backend
-	members  []balance.Member
-	set      *balance.Set
-	spare    []*Backend // those of a higher rank, which take what none of these can
-	trials   []*Backend // where there are no backends: those that may be tried, see trial
-	panics   bool       // see available
 }
 
 // NewPool returns a pool whose backends all take requests. c must be valid. Names are looked up
@@ -141,7 +128,7 @@ func (p *Pool) replace(c *PoolConfig, now []place) (gone []*Backend) {
 			b.again = p.names.asks(at.URL.lookup)
 			added = append(added, b)
 		}
-		b.configure(at, c.Timeouts.Connect)
+		b.configure(at, c)
 		p.backends[i] = b
 	}
 	if was := p.config.Swap(c); was != nil {
@@ -174,6 +161,13 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
+
+// Hash returns what the policy goes by in place of the client's address, or the zero value.
+func (p *Pool) Hash() HashKey { return p.config.Load().Hash }
+
+// StickyCookie returns the name of the cookie that keeps clients at their backends, or "" if none
+// does.
+func (p *Pool) StickyCookie() string { return p.config.Load().Sticky.Cookie }
 
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
 // idle connections of a backend that takes no requests. Where the backend is found not to work, it
@@ -208,19 +202,12 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 func (p *Pool) rebuild() {
 	p.trustUnlessOthersTake()
 	c := p.config.Load()
-	s := &snapshot{policy: c.Balance}
-	taking, panics := p.available()
-	s.panics = panics
-	s.backends, s.spare = firstRank(taking)
-	if len(s.backends) == 0 {
-		s.trials = slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return State(b.state.Load())&Draining != 0 })
+	available, panics := p.available()
+	s := choose(available, p.drained())
+	if s.panics = panics; len(s.backends) == 0 {
+		s.trials = p.trials()
 	}
-	weights := p.weights(c, s.backends)
-	s.members = make([]balance.Member, len(s.backends))
-	for i, b := range s.backends {
-		s.members[i] = balance.Member{Weight: weights[i], Hash: b.hash, InFlight: &b.inFlight}
-	}
-	s.set = balance.NewSet(s.members, &p.turn)
+	s.weigh(c.Balance, p.weights(c, s.backends), &p.turn)
 	before := p.current.Swap(s)
 	p.notePanic(before != nil && before.panics, s)
 }
@@ -233,7 +220,7 @@ func (p *Pool) weights(c *PoolConfig, backends []*Backend) []int {
 	now := time.Now()
 	for i, b := range backends {
 		step := rampSteps
-		if c.Balance != balance.IPHash {
+		if !c.Balance.ByKey() {
 			step = rampStep(b.returned, c.ramp(), now)
 		}
 		if weights[i] = b.weight * step; step < rampSteps {
@@ -257,14 +244,15 @@ func (p *Pool) ascend() {
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
 // requests and are not in tried, and adds it to tried. Where none takes any, each gets one request
-// a second all the same. Pick returns nil if there is none. The key stands for the client. The
-// first attempt counts the request, by the time it began, towards the retry budget; each further
-// one counts as a retry. One Tried has room for 16 attempts, the most that the config allows.
+// a second all the same. Pick returns nil if there is none. The key stands for the client, and
+// began is when the request began: failures are weighed by their age then. The first attempt counts
+// the request, by that time, towards the retry budget; each further one counts as a retry. One
+// Tried has room for 16 attempts, the most that the config allows.
 func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
 	var b *Backend
 	if len(s.backends) > 0 {
-		b = s.untried(s.policy.Pick(s.set, key), tried)
+		b = s.untried(s.pick(s.set, key, began), tried)
 	} else {
 		b = p.trial(s.trials, tried, time.Now())
 	}
@@ -280,20 +268,16 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	return b
 }
 
-// untried returns the first backend, starting with the picked one, that the request has not tried,
-// then one of a higher rank, or nil if there is none.
-func (s *snapshot) untried(picked int, t *Tried) *Backend {
-	for i := range s.backends {
-		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) {
-			return b
-		}
+// PickNamed is Pick for the first attempt of a client whose cookie has this value. It returns nil
+// where that names no backend, or one that does not serve its clients any more.
+func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
+	b := p.current.Load().at(value)
+	if b == nil {
+		return nil
 	}
-	for _, b := range s.spare {
-		if !t.has(b) {
-			return b
-		}
-	}
-	return nil
+	p.budget.request(began)
+	tried.add(b)
+	return b
 }
 
 // HasUntried reports whether a backend takes requests that is not in tried.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"loadbalancer/healthz"
 	"loadbalancer/proxy/balance"
@@ -17,6 +18,7 @@ type BackendState struct {
 	Cause    string `json:"cause,omitempty"`         // how its checks fail, as healthz.Cause says it, or its look-ups; "": they do not
 	Rank     int    `json:"rank,omitempty"`          // it takes requests only while none of a lower rank does
 	Weight   int    `json:"weight"`
+	Backup   bool   `json:"backup,omitempty"`
 	InFlight int64  `json:"in_flight"`
 }
 
@@ -54,7 +56,10 @@ func (p *Pool) backendStates() []BackendState {
 	defer p.marking.Unlock()
 	states := make([]BackendState, len(p.backends))
 	for i, b := range p.backends {
-		states[i] = BackendState{Backend: b.url.text, From: b.url.from, State: State(b.state.Load()).String(), Rank: b.rank, Weight: b.weight, InFlight: b.inFlight.Load()}
+		states[i] = BackendState{
+			Backend: b.url.text, From: b.url.from, State: State(b.state.Load()).String(), Rank: b.rank % backupRank, Weight: b.weight, Backup: b.rank >= backupRank,
+			InFlight: b.load.InFlight.Load(),
+		}
 		if v := b.verdict.Load(); v != nil && v.Down {
 			states[i].Cause = v.Cause.String()
 		}
@@ -64,6 +69,15 @@ func (p *Pool) backendStates() []BackendState {
 
 // Policy returns the policy that picks a backend.
 func (p *Pool) Policy() balance.Policy { return p.current.Load().policy }
+
+// PreviewNamed returns the URL of the backend that a client is kept at whose cookie has this value,
+// or "".
+func (p *Pool) PreviewNamed(value []byte) string {
+	if b := p.current.Load().at(value); b != nil {
+		return b.url.text
+	}
+	return ""
+}
 
 // Preview returns the URL of the backend that a request of the client with this key would get now,
 // or "" if none takes requests. It takes no turn and counts nothing. With a policy that draws, the
@@ -75,5 +89,5 @@ func (p *Pool) Preview(key uint64) string {
 	}
 	var turn atomic.Uint64
 	turn.Store(p.turn.Load())
-	return s.backends[s.policy.Pick(balance.NewSet(s.members, &turn), key)].url.text
+	return s.backends[s.pick(balance.NewSet(s.policy, s.members, &turn), key, time.Now())].url.text
 }
