@@ -19,7 +19,7 @@ import (
 const (
 	firstWait  = time.Second     // for the first look-ups of new names, before their pool is used
 	lookupTime = 5 * time.Second // for any later one
-	maxLookups = 16              // of a pool at once; of one service, the hosts at once
+	maxLookups = 32              // of a pool at once; of one service, the hosts at once
 	retryPause = time.Second     // after the first failure; it doubles up to the pool's resolve
 	askedPause = time.Second     // the least between two look-ups of which failed connects ask for one
 )

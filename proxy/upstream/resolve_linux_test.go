@@ -323,6 +323,43 @@ func TestIPv6Unanswered(t *testing.T) {
 	}
 }
 
+// TestLocalhost: a server that listens in IPv4 alone is one backend, which works.
+func TestLocalhost(t *testing.T) {
+	servers := startNamed(t, "127.0.0.1")
+	p, _ := runNamed(t, openZone(t), withBackends("http://localhost:"+servers.port))
+	if got := backendNames(p); len(got) != 1 || got[0] != "localhost:"+servers.port {
+		t.Fatalf("got %q", got)
+	}
+	conn, err := p.all()[0].Connect(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Discard()
+	awaitThat(t, "a check", func() bool { return p.all()[0].verdict.Load() != nil })
+	if !p.TakesRequests() {
+		t.Error("its check fails")
+	}
+}
+
+// TestSharedAddress: an address of two names is one backend, and is still checked when the name that
+// it came from leads elsewhere.
+func TestSharedAddress(t *testing.T) {
+	z := openZone(t)
+	servers := startNamed(t, "127.0.0.2", "127.0.0.3")
+	set(t, z, "a.test", "127.0.0.2")
+	set(t, z, "b.test", "127.0.0.2")
+	c := withBackends("http://a.test:"+servers.port, "http://b.test:"+servers.port)
+	c.Resolve, c.Health.Path, c.Health.Interval = minResolve, "/", 20*time.Millisecond
+	p, _ := runNamed(t, z, c)
+	awaitBackends(t, p, servers.port, "127.0.0.2")
+	set(t, z, "a.test", "127.0.0.3")
+	awaitBackends(t, p, servers.port, "127.0.0.3", "127.0.0.2")
+	awaitThat(t, "a check of the shared address", func() bool { return p.all()[1].verdict.Load() != nil })
+	if got := p.States()[1].From; got != "http://b.test:"+servers.port {
+		t.Errorf("it comes from %s", got)
+	}
+}
+
 // TestConnectFails: a connect that fails, of a request or of a check, has the name looked up at
 // once.
 func TestConnectFails(t *testing.T) {
