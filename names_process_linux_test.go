@@ -138,7 +138,7 @@ func testNameMovesUnderLoad(t *testing.T, built programs) {
 	took := time.Since(moved)
 	waitFor(t, "the connections to the old address to end", func() bool { return before.connections.Load() == 0 })
 	t.Logf("the first request after %s, the last connection ended after %s", took, time.Since(moved))
-	if took > 2*time.Second { // 550 ms, and room for a busy machine
+	if took > 5*time.Second { // 550 ms, and room for a busy machine
 		t.Errorf("the new address got its first request after %s", took)
 	}
 	last := before.requests.Load()

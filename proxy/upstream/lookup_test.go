@@ -77,6 +77,7 @@ func inText(targets []target) string {
 func TestAsk(t *testing.T) {
 	z := openZone(t)
 	set(t, z, "two.test", "127.0.0.3", "127.0.0.2", "127.0.0.2")
+	set(t, z, "six.test", "::1")
 	set(t, z, "nowhere.test")
 	set(t, z, "blocked.test", "0.0.0.0")
 	set(t, z, "_http._tcp.test", "20 1 8080 far.test.", "10 5 8081 Two.test.", "10 7 8082 gone.test.")
@@ -95,6 +96,7 @@ func TestAsk(t *testing.T) {
 		}{
 			{question{name: "two.test"}, "two.test ip4 127.0.0.2 127.0.0.3\ntwo.test ip6\n", false},
 			{question{name: "two.test."}, "two.test. ip4 127.0.0.2 127.0.0.3\ntwo.test. ip6\n", false},
+			{question{name: "six.test"}, "six.test ip4\nsix.test ip6 ::1\n", false},
 			{question{name: "old.test"}, "old.test ip4 127.0.0.5\nold.test ip6 unknown\n", true},
 			{question{name: "odd.test"}, "odd.test ip4 127.0.0.6\nodd.test ip6\n", false},
 			{question{name: "nowhere.test"}, "nowhere.test ip4 unknown\nnowhere.test ip6 unknown\n", true},
