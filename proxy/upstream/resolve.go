@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	firstWait  = time.Second     // for the first look-ups of new names, before their pool is used
-	lookupTime = 5 * time.Second // for any later one
-	maxLookups = 32              // of a pool at once; of one service, the hosts at once
-	retryPause = time.Second     // after the first failure; it doubles up to the pool's resolve
-	askedPause = time.Second     // the least between two look-ups of which failed connects ask for one
+	firstWait  = time.Second      // for the first look-ups of new names, before their pool is used
+	lookupTime = 15 * time.Second // for any later one: enough to ask another name server after 5 s
+	maxLookups = 32               // of a pool at once; of one service, the hosts at once
+	retryPause = time.Second      // after the first failure; it doubles up to the pool's resolve
+	askedPause = time.Second      // the least between two look-ups of which failed connects ask for one
 )
 
 // names looks up the names of one pool's backends, again and again, and keeps the last answer of
@@ -182,11 +182,11 @@ func (n *names) note(l *lookup, last, now *answer) {
 	case len(added)+len(removed) > 0:
 		n.log.Info().Str("name", l.name).Strs("added", added).Strs("removed", removed).Msg("a name leads to other addresses")
 	case last.err != nil && now.err == nil:
-		n.log.Info().Str("name", l.name).Msg("a name is found again")
+		n.log.Info().Str("name", l.name).Msg("look-ups of a name succeed again")
 	}
 	if now.err != nil && (last.err == nil || l.failures == 1) {
 		n.log.Warn().Str("name", l.name).Err(now.err).Int("addresses", len(after)).
-			Msg("a name cannot be looked up: its last addresses are kept, and it is tried again")
+			Msg("a look-up of a name has failed: what was found last is kept, and it is tried again")
 	}
 }
 

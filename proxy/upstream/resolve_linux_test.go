@@ -258,7 +258,7 @@ func TestLookupFails(t *testing.T) {
 			if got := p.all(); len(got) != 1 || got[0] != b {
 				t.Errorf("the last answer was not kept: %q", backendNames(p))
 			}
-			if n := strings.Count(log.String(), "a name cannot be looked up"); n != 1 {
+			if n := strings.Count(log.String(), "a look-up of a name has failed"); n != 1 {
 				t.Errorf("%d lines say so, want 1", n)
 			}
 			set(t, z, "api.test", "127.0.0.3")
@@ -317,7 +317,7 @@ func TestIPv6Unanswered(t *testing.T) {
 	if got := backendNames(p); len(got) != 1 || got[0] != "127.0.0.2:8100" {
 		t.Errorf("got %q", got)
 	}
-	if strings.Count(log.String(), "a name cannot be looked up") != 1 {
+	if strings.Count(log.String(), "a look-up of a name has failed") != 1 {
 		t.Error("the log does not say so")
 	}
 }
