@@ -21,7 +21,7 @@ const (
 	lookupTime = 15 * time.Second // for any later one: enough to ask another name server after 5 s
 	maxLookups = 32               // of a pool at once; of one service, the hosts at once
 	retryPause = time.Second      // after the first failure; it doubles up to the pool's resolve
-	askedPause = time.Second      // the least between two look-ups of which failed connects ask for one
+	askedPause = time.Second      // the least between two look-ups that failed connects ask for
 )
 
 // names looks up the names of one pool's backends, again and again, and keeps the last answer of
@@ -48,7 +48,7 @@ type lookup struct {
 
 	// The fields below belong to the goroutine, once there is one.
 	failures int       // in a row
-	ended    time.Time // the latest
+	asked    time.Time // when again was heeded last
 }
 
 // answer is what is known of a name. It is immutable.
@@ -148,7 +148,6 @@ func (n *names) lookUp(ctx context.Context, l *lookup) (changed bool) {
 	last := l.answer.Load()
 	now := &answer{targets: keep(last.targets, found), err: err}
 	l.answer.Store(now)
-	l.ended = time.Now()
 	if l.failures++; err == nil {
 		l.failures = 0
 	}
@@ -242,7 +241,8 @@ func (l *lookup) await(ctx context.Context, every time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(time.Until(l.ended.Add(min(every, askedPause)))):
+	case <-time.After(time.Until(l.asked.Add(min(every, askedPause)))):
+		l.asked = time.Now()
 		return true
 	}
 }

@@ -45,13 +45,13 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestAwait: a look-up that is asked for begins at once, but a second after the one before at the
-// earliest.
+// TestAwait: a look-up that is asked for begins at once, but a second after the last that was asked
+// for at the earliest.
 func TestAwait(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		every       time.Duration
-		since, asks time.Duration // the latest has ended so long ago; the next is asked for after this; 0: it is not
+		since, asks time.Duration // one was asked for so long ago; the next is asked for after this; 0: it is not
 		least, most time.Duration
 	}{
 		{"it is due", 10 * time.Second, 0, 0, 9 * time.Second, 11 * time.Second},
@@ -61,7 +61,7 @@ func TestAwait(t *testing.T) {
 		{"it is due sooner than it is asked for", 100 * time.Millisecond, 0, time.Second, 90 * time.Millisecond, 110 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := &lookup{again: make(chan struct{}, 1), ended: time.Now().Add(-test.since)}
+			l := &lookup{again: make(chan struct{}, 1), asked: time.Now().Add(-test.since)}
 			if test.asks > 0 {
 				time.AfterFunc(test.asks, func() { l.ask(); l.ask() })
 			}
@@ -74,7 +74,7 @@ func TestAwait(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	l := &lookup{again: make(chan struct{}, 1), ended: time.Now().Add(time.Hour)}
+	l := &lookup{again: make(chan struct{}, 1), asked: time.Now().Add(time.Hour)}
 	for range 100 { // a second one finds both
 		if l.ask(); l.await(ctx, time.Hour) {
 			t.Fatal("there is another look-up after the end")
