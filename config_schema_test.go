@@ -36,6 +36,7 @@ var schemaWords = map[string]string{
 	"pools.main.timeouts":         "How long a backend may take.",
 	"pools.main.retry":            "When a request is tried at another backend.",
 	"pools.main.health":           "The checks that find out whether a backend works.",
+	"pools.main.queue":            "Where requests wait while every backend is full or out.",
 	"pools.main.ejection":         "When a backend goes out because of what requests meet there.",
 	"management.hosts[0]":         "A host name without port, such as lb.internal.",
 	"routes[0]":                   "Sends the requests of a host and path to a pool; the most specific route counts.",

@@ -1,18 +1,29 @@
 package proxy
 
 import (
+	"errors"
+
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
 
+var errFull = errors.New("every backend has as many connections as its max_connections allows")
+
 // pick chooses the backend of the next attempt, among those that this request has not tried: the
 // one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
+	if x.queued.mustWait(x.pool, &x.tries) {
+		return reason.Overloaded
+	}
 	b := x.pickNamed()
 	if b == nil {
 		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
+	}
+	if b == nil && x.pool.HasUntried(&x.tries.tried) {
+		x.stream.Cause = errFull
+		return reason.Overloaded
 	}
 	if b == nil {
 		return reason.NoBackend
@@ -105,6 +116,9 @@ func (x *exchange) release() {
 		conn.Release()
 	} else {
 		conn.Discard()
+	}
+	if x.pool.HasQueue() {
+		x.pool.Freed(x.call.Response.Status != 0)
 	}
 }
 

@@ -22,6 +22,7 @@ type PoolConfig struct {
 	// to 24h.
 	Resolve  time.Duration    `yaml:"resolve"`
 	Timeouts TimeoutConfig    `yaml:"timeouts"`
+	Queue    QueueConfig      `yaml:"queue"`
 	Retry    RetryConfig      `yaml:"retry"`
 	Health   healthz.Config   `yaml:"health"`
 	Ejection healthz.Ejection `yaml:"ejection"`
@@ -46,6 +47,12 @@ type TimeoutConfig struct {
 	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
 }
 
+// QueueConfig bounds the queue of a pool.
+type QueueConfig struct {
+	Size    int           `yaml:"size"`    // requests that may wait; 0: none, up to 1,000,000
+	Timeout time.Duration `yaml:"timeout"` // the longest wait of a request, 1ms to 1h
+}
+
 // RetryConfig says which requests may be retried, and how often.
 type RetryConfig struct {
 	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend; 1 to 16
@@ -57,6 +64,7 @@ func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
 		Resolve:  10 * time.Second,
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
+		Queue:    QueueConfig{Timeout: time.Second},
 		Retry:    RetryConfig{Attempts: 3},
 		Health:   healthz.DefaultConfig(),
 		Ejection: healthz.DefaultEjection(),
@@ -95,8 +103,10 @@ func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*plain)(c))
 }
 
+// Bounds of the config.
 const (
 	maxWeight  = 1000
+	maxQueue   = 1_000_000
 	minResolve = 100 * time.Millisecond // a shorter one would flood the name servers
 	maxResolve = 24 * time.Hour
 )
@@ -131,6 +141,7 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
 	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
 	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
+	c.Queue.validate(func(path string, value any, allowed string) { wrong("queue."+path, value, allowed) })
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}
@@ -139,6 +150,15 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")
 	}
 	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
+}
+
+func (c QueueConfig) validate(wrong func(path string, value any, allowed string)) {
+	if c.Size < 0 || c.Size > maxQueue {
+		wrong("size", c.Size, fmt.Sprintf("a number of requests up to %d, or 0 for no queue", maxQueue))
+	}
+	if c.Timeout < time.Millisecond || c.Timeout > time.Hour {
+		wrong("timeout", c.Timeout, "a time from 1ms to 1h, such as 5s")
+	}
 }
 
 // checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML

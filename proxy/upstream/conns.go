@@ -24,6 +24,7 @@ type conns struct {
 	client  fasthttp.HostClient
 	timeout atomic.Int64 // of a dial, in nanoseconds
 	most    atomic.Int64 // connections
+	inUse   atomic.Int64 // connections that are in use or being dialed
 	tooMany atomic.Bool  // there may be more, since most was lowered
 	retired atomic.Bool  // no connection is kept any more
 
@@ -76,6 +77,21 @@ func (s *conns) configure(most int, timeout time.Duration) {
 	}
 }
 
+// reserve takes a place for a connection in use, and reports whether there was one. free gives it
+// back.
+func (s *conns) reserve() bool {
+	if s.inUse.Add(1) <= s.most.Load() {
+		return true
+	}
+	s.free()
+	return false
+}
+
+func (s *conns) free() { s.inUse.Add(-1) }
+
+// full reports whether as many connections are in use as may be open.
+func (s *conns) full() bool { return s.inUse.Load() >= s.most.Load() }
+
 // hasTooMany reports whether more connections are open than are allowed now.
 func (s *conns) hasTooMany() bool {
 	if !s.tooMany.Load() {
@@ -97,6 +113,18 @@ func (s *conns) retire() {
 
 // take is Backend.Connect.
 func (s *conns) take(fresh bool) (*Conn, error) {
+	if !s.reserve() {
+		return nil, errConnections
+	}
+	c, err := s.acquire(fresh)
+	if err != nil {
+		s.free()
+	}
+	return c, err
+}
+
+// acquire takes an idle connection or dials.
+func (s *conns) acquire(fresh bool) (*Conn, error) {
 	for {
 		pooled, err := s.client.AcquireConn(0, false)
 		if err != nil {
@@ -115,7 +143,7 @@ func (s *conns) take(fresh bool) (*Conn, error) {
 		if !fresh && c.Quiet() {
 			return c, nil
 		}
-		c.Discard()
+		c.discard()
 	}
 }
 
@@ -153,6 +181,7 @@ func (c *Conn) Reused() bool { return c.reused }
 // Release makes the connection idle, or closes it where there are too many. It must be at the start
 // of a next request.
 func (c *Conn) Release() {
+	defer c.pool.free()
 	if c.pool.hasTooMany() {
 		c.discard()
 		return
@@ -173,4 +202,7 @@ func (c *Conn) Close() error {
 }
 
 // Discard closes the connection.
-func (c *Conn) Discard() { c.discard() }
+func (c *Conn) Discard() {
+	c.discard()
+	c.pool.free()
+}

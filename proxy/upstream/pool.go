@@ -42,6 +42,7 @@ type Pool struct {
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
+	queue         queue
 	budget        retryBudget
 	requests      Requests
 	retries       atomic.Uint64
@@ -210,6 +211,7 @@ func (p *Pool) rebuild() {
 	s.weigh(c.Balance, p.weights(c, s.backends), &p.turn)
 	before := p.current.Swap(s)
 	p.notePanic(before != nil && before.panics, s)
+	p.queue.advance(2) // there may be room now
 }
 
 // weights returns the weights of the backends that the policy goes by: their own or, while one is
@@ -252,20 +254,26 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
 	var b *Backend
 	if len(s.backends) > 0 {
-		b = s.untried(s.pick(s.set, key, began), tried)
+		b = s.next(s.pick(s.set, key, began), tried)
 	} else {
 		b = p.trial(s.trials, tried, time.Now())
 	}
 	if b == nil {
 		return nil
 	}
-	if tried.n == 0 {
-		p.budget.request(began)
-	} else {
-		p.retries.Add(1)
-	}
+	p.spend(began, tried)
 	tried.add(b)
 	return b
+}
+
+// spend counts a request at its first attempt, and a retry at others.
+func (p *Pool) spend(began time.Time, tried *Tried) {
+	if !tried.counted {
+		tried.counted = true
+		p.budget.request(began)
+	} else if tried.n > 0 {
+		p.retries.Add(1)
+	}
 }
 
 // PickNamed is Pick for the first attempt of a client whose cookie has this value. It returns nil
@@ -275,13 +283,13 @@ func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
 	if b == nil {
 		return nil
 	}
-	p.budget.request(began)
+	p.spend(began, tried)
 	tried.add(b)
 	return b
 }
 
-// HasUntried reports whether a backend takes requests that is not in tried.
-func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().untried(0, tried) != nil }
+// HasUntried reports whether a backend takes requests that is not in tried, be it full or not.
+func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().hasUntried(tried) }
 
 // TakesRequests reports whether at least one backend takes requests.
 func (p *Pool) TakesRequests() bool { return len(p.current.Load().backends) > 0 }

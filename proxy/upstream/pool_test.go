@@ -43,7 +43,7 @@ func TestUntried(t *testing.T) {
 		for _, b := range test.tried {
 			tried.add(b)
 		}
-		if got := s.untried(test.picked, &tried); got != test.want {
+		if got := s.next(test.picked, &tried); got != test.want {
 			t.Errorf("after %d tries: got %v, want %v", len(test.tried), got, test.want)
 		}
 	}

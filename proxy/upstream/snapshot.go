@@ -90,18 +90,24 @@ func (s *snapshot) pick(set *balance.Set, key uint64, now time.Time) int {
 	return set.Pick(r)
 }
 
-// untried returns the first backend, starting with the picked one, that the request has not tried,
-// then one of a higher rank, or nil if there is none.
-func (s *snapshot) untried(picked int, t *Tried) *Backend {
+// next returns the first backend, starting with the picked one, that the request has not tried and
+// that is not full, then one of a higher rank, or nil if there is none.
+func (s *snapshot) next(picked int, t *Tried) *Backend {
 	for i := range s.backends {
-		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) {
+		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) && !b.conns.full() {
 			return b
 		}
 	}
 	for _, b := range s.spare {
-		if !t.has(b) {
+		if !t.has(b) && !b.conns.full() {
 			return b
 		}
 	}
 	return nil
+}
+
+// hasUntried reports whether there is a backend that the request has not tried, be it full or not.
+func (s *snapshot) hasUntried(t *Tried) bool {
+	untried := func(b *Backend) bool { return !t.has(b) }
+	return slices.ContainsFunc(s.backends, untried) || slices.ContainsFunc(s.spare, untried)
 }
