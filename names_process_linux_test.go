@@ -154,21 +154,32 @@ func testNameMovesUnderLoad(t *testing.T, built programs) {
 	t.Logf("%d requests, none failed", sent)
 }
 
-// testAddressDies has one of a name's two addresses die and another take its place in DNS: no GET
-// fails, and the connect that fails has the name looked up, long before it is due.
+// testAddressDies has an address of a name die and another take its place in DNS: no GET fails, and
+// the connect that fails has the name looked up, long before it is due.
 func testAddressDies(t *testing.T, built programs) {
+	t.Run("of two", func(t *testing.T) { testDies(t, built, "resolve: 1h", "127.0.0.3") })
+	t.Run("the only one, with a queue", func(t *testing.T) {
+		testDies(t, built, "resolve: 1h\n    queue: {size: 1000, timeout: 5s}")
+	})
+}
+
+// testDies has 127.0.0.2 die, and 127.0.0.4 take its place. The other addresses stay.
+func testDies(t *testing.T, built programs, keys string, stay ...string) {
 	z, command := openNameServer(t, built)
 	_, port, _ := net.SplitHostPort(freeAddresses(t, 1)[0])
-	dies, stays, comes := startCounted(t, "127.0.0.2:"+port), startCounted(t, "127.0.0.3:"+port), startCounted(t, "127.0.0.4:"+port)
-	if err := z.Set("api.test", "127.0.0.2", "127.0.0.3"); err != nil {
+	dies, comes := startCounted(t, "127.0.0.2:"+port), startCounted(t, "127.0.0.4:"+port)
+	for _, address := range stay {
+		startCounted(t, net.JoinHostPort(address, port))
+	}
+	if err := z.Set("api.test", append(stay, "127.0.0.2")...); err != nil {
 		t.Fatal(err)
 	}
-	config := strings.Replace(testConfig(t, []string{"api.test:" + port}, "limiter: {enabled: false}\n"), "  main:\n", "  main:\n    resolve: 1h\n", 1)
+	config := strings.Replace(testConfig(t, []string{"api.test:" + port}, "limiter: {enabled: false}\n"), "  main:\n", "  main:\n    "+keys+"\n", 1)
 	p := startJournaled(t, command(config))
 	waitFor(t, "the log line of the proxy", func() bool { return p.stdout.find("proxy") != nil })
 	stop := load(t, "GET", "http://"+p.stdout.find("proxy")["listen"].(string))
-	waitFor(t, "requests to both", func() bool { return dies.requests.Load() > 500 && stays.requests.Load() > 500 })
-	if err := z.Set("api.test", "127.0.0.3", "127.0.0.4"); err != nil {
+	waitFor(t, "requests", func() bool { return dies.requests.Load() > 500 })
+	if err := z.Set("api.test", append(stay, "127.0.0.4")...); err != nil {
 		t.Fatal(err)
 	}
 	died := time.Now()
