@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"bench/backend":     {},
 	"bench/load":        {},
 	"bench/report":      {"bench/load"},
+	"bench/zone":        {},
 	"clients":           {"clients/rest", "limiter"},
 	"clients/rest":      {},
 	"docs/architecture": {},

@@ -56,6 +56,8 @@ func TestProcess(t *testing.T) {
 		"reload while it ends":        testReloadWhileItEnds,
 		"reloads":                     testReloads,
 		"moves under load":            testMovesUnderLoad,
+		"name moves under load":       testNameMovesUnderLoad,
+		"address of a name dies":      testAddressDies,
 		"successor":                   testSuccessor,
 		"restart under load":          testRestartUnderLoad,
 		"tunnel at the end":           testTunnelAtTheEnd,

@@ -16,11 +16,12 @@ import (
 type Backend struct {
 	url       URL
 	weight    int       // guarded by the pool's marking
-	backup    bool      // guarded by the pool's marking
+	rank      int       // see place; guarded by marking
 	returned  time.Time // when it took requests again; zero: that is long ago. Guarded by marking
 	hash      uint64    // for policies that go by keys
 	hostField []byte
-	labels    string // in metrics
+	labels    string          // in metrics
+	again     chan<- struct{} // asks for another look-up of its name; nil: it has none
 
 	conns     conns
 	state     atomic.Uint32                   // a State; see Pool.Mark
@@ -45,11 +46,19 @@ func newBackend(url URL, labels string) *Backend {
 	return b
 }
 
-// configure sets what a reload may change. It is called while the pool is marking.
-func (b *Backend) configure(c BackendConfig, pool *PoolConfig) {
-	b.weight, b.backup = c.Weight, c.Backup
+// configure sets what a reload or a look-up may change. It is called while the pool is marking.
+func (b *Backend) configure(at place, pool *PoolConfig) {
+	b.weight, b.rank = at.Weight, at.rank
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
-	b.conns.configure(c.MaxConnections, pool.Timeouts.Connect)
+	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect)
+}
+
+// lookAgain has the backend's name be looked up at once: it may have moved.
+func (b *Backend) lookAgain() {
+	select {
+	case b.again <- struct{}{}:
+	default: // it has no name, or that was asked already
+	}
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.

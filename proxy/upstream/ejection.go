@@ -35,6 +35,9 @@ func (p *Pool) Count(b *Backend, r *Result) {
 // many. One that could not be reached is tried again soon: a policy that heeds failures sends it
 // too few requests to show that it is gone.
 func (p *Pool) failure(b *Backend, r *Result) {
+	if r.Reason == reason.ConnectFailed || r.Reason == reason.ConnectTimeout {
+		b.lookAgain()
+	}
 	c := &p.config.Load().Ejection
 	if streak, eject := b.outlier.failure(c, r, p.othersServed(b, r.client(), p.time(r.Began))); eject {
 		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.cause()))

@@ -11,6 +11,9 @@
 package upstream
 
 import (
+	"maps"
+	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +32,9 @@ type Pool struct {
 	log    zerolog.Logger
 	checks *healthz.Watcher
 	reach  func(b *Backend) error // dials
+	names  *names
 
+	updating sync.Mutex // held while the backends change, and what follows from that
 	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
 	backends []*Backend // guarded by marking
 	ramping  bool       // a step of the ramps is due; guarded by marking
@@ -47,9 +52,15 @@ type Pool struct {
 	retriesDenied atomic.Uint64
 }
 
-// NewPool returns a pool whose backends all take requests. c must be valid. The log gets a line
-// when the health checks take a backend out or bring it back. NewPool starts nothing: see Run.
+// NewPool returns a pool whose backends all take requests. c must be valid. Names are looked up
+// once, which takes up to a second; a backend whose name is not found by then comes later. The log
+// gets a line when the health checks take a backend out or bring it back. NewPool starts nothing:
+// see Run.
 func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
+	return newPool(name, c, net.DefaultResolver, log)
+}
+
+func newPool(name string, c PoolConfig, r *net.Resolver, log zerolog.Logger) *Pool {
 	p := &Pool{
 		name:     name,
 		log:      log,
@@ -58,46 +69,78 @@ func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
 		budget:   retryBudget{start: time.Now()},
 		requests: Requests{labels: metrics.Label("pool", name)},
 	}
+	p.names = newNames(r, log.With().Str("pool", name).Logger(), p.renew)
 	p.Apply(c)
 	return p
 }
 
-// Apply gives the pool another config, which must be valid. Backends that stay, by their URLs, keep
-// their connections, their state and their counters. Those that are added wait for their first
-// check: see Unproven. Those that go finish the requests that they have; then their connections are
-// closed.
+// Apply gives the pool another config, which must be valid. Backends that stay, by their URLs and,
+// where these have a name, their addresses, keep their connections, their state and their counters.
+// Those that are added wait for their first check: see Unproven. Those that go finish the requests
+// that they have; then their connections are closed. Names that are new are looked up first, which
+// takes up to a second.
 func (p *Pool) Apply(c PoolConfig) {
+	p.updating.Lock()
+	defer p.updating.Unlock()
 	was := p.config.Load() // nil: the pool is new
-	var added []*Backend
-	p.marking.Lock()
-	before := make(map[string]*Backend, len(p.backends))
-	for _, b := range p.backends {
-		before[b.url.text] = b
-	}
-	p.backends = make([]*Backend, len(c.Backends))
-	targets := make([]healthz.Target, len(c.Backends))
-	for i, bc := range c.Backends {
-		b := before[bc.URL.text]
-		delete(before, bc.URL.text)
-		if b == nil {
-			b = newBackend(bc.URL, p.requests.labels)
-			added = append(added, b)
-		}
-		b.configure(bc, &c)
-		p.backends[i], targets[i] = b, p.target(b)
-	}
-	if p.config.Store(&c); was != nil {
-		p.distrust(added, c.Health.Timeout)
-	}
-	p.rebuild()
-	p.marking.Unlock()
+	p.names.set(c.questions(), c.Resolve)
+	p.update(&c)
 	if was != nil {
 		p.noteChecks(was, &c)
 	}
+}
+
+// renew has the pool go by other answers to its look-ups.
+func (p *Pool) renew() {
+	p.updating.Lock()
+	defer p.updating.Unlock()
+	p.update(p.config.Load())
+}
+
+// update gives the pool a config, and the backends that it has by the look-ups of now. It is called
+// while updating.
+func (p *Pool) update(c *PoolConfig) {
+	now := places(c.Backends, func(q question) []target {
+		targets, _ := p.names.found(q)
+		return targets
+	})
+	gone := p.replace(c, now)
+	targets := make([]healthz.Target, len(now))
+	for i, b := range p.all() {
+		targets[i] = p.target(b)
+	}
 	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
-	for _, b := range before {
+	for _, b := range gone {
 		b.conns.retire()
 	}
+}
+
+// replace gives the pool a config and its backends, and returns those that it had and has no more.
+func (p *Pool) replace(c *PoolConfig, now []place) (gone []*Backend) {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	before := make(map[URL]*Backend, len(p.backends))
+	for _, b := range p.backends {
+		before[b.url] = b
+	}
+	var added []*Backend
+	p.backends = make([]*Backend, len(now))
+	for i, at := range now {
+		b := before[at.URL]
+		delete(before, at.URL)
+		if b == nil {
+			b = newBackend(at.URL, p.requests.labels)
+			b.again = p.names.asks(at.URL.lookup)
+			added = append(added, b)
+		}
+		b.configure(at, c)
+		p.backends[i] = b
+	}
+	if was := p.config.Swap(c); was != nil {
+		p.distrust(added, c.Health.Timeout)
+	}
+	p.rebuild()
+	return slices.Collect(maps.Values(before))
 }
 
 // Retire ends the use of a pool to which no route leads any more: as its requests end, the
@@ -108,11 +151,11 @@ func (p *Pool) Retire() {
 	}
 }
 
-// all returns the backends of the config.
+// all returns the backends of now.
 func (p *Pool) all() []*Backend {
 	p.marking.Lock()
 	defer p.marking.Unlock()
-	return p.backends // Apply replaces the slice and never changes it
+	return p.backends // replace makes another slice, and never changes one
 }
 
 // Name returns the pool's name in the config, as metrics and logs have it.
