@@ -31,7 +31,7 @@ func (x *exchange) attempt() reason.Code {
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, err := b.Connect(fresh)
+		conn, err := b.Connect(x.tries.began, fresh)
 		if err != nil {
 			why := upstream.ConnectReason(err)
 			x.call.BytesSent, x.stream.Cause = 0, err
@@ -97,7 +97,7 @@ func (x *exchange) release() {
 	}
 	x.tries.conn = nil
 	if x.call.End() {
-		conn.Release()
+		conn.Release(x.call.Response.KeepFor)
 	} else {
 		conn.Discard()
 	}

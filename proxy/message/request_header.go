@@ -42,7 +42,7 @@ func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
+		case kindConnection, kindKeepAlive, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
 			kindForwardedFor, kindForwardedProto, kindForwardedHost, kindRequestID:
 			continue
 		case kindUpgrade:

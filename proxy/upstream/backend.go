@@ -42,9 +42,9 @@ func newBackend(url URL, labels string) *Backend {
 }
 
 // configure sets what a reload may change. It is called while the pool is marking.
-func (b *Backend) configure(c BackendConfig, connect time.Duration) {
+func (b *Backend) configure(c BackendConfig, t *TimeoutConfig) {
 	b.weight = c.Weight
-	b.conns.configure(c.MaxConnections, connect)
+	b.conns.configure(c.MaxConnections, t.Connect, t.Idle)
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.
@@ -78,10 +78,11 @@ func (b *Backend) End(awaited bool) {
 	b.inFlight.Add(-1)
 }
 
-// Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
-// always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
-// until it calls Release or Discard. ConnectReason tells what an error means.
-func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh) }
+// Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within the
+// pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot be lost
+// again. The caller owns the connection until it calls Release or Discard. ConnectReason tells what an
+// error means.
+func (b *Backend) Connect(now time.Time, fresh bool) (*Conn, error) { return b.conns.take(now, fresh) }
 
 // CloseIdle closes the idle connections. Those in use stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }

@@ -32,10 +32,11 @@ type BackendConfig struct {
 	MaxConnections int `yaml:"max_connections"` // 0 means no limit
 }
 
-// TimeoutConfig holds a pool's timeouts, each from 1ms to 24h.
+// TimeoutConfig holds a pool's timeouts, each from 1ms to 24h. Idle may also be 0.
 type TimeoutConfig struct {
 	Connect        time.Duration `yaml:"connect"`
 	ResponseHeader time.Duration `yaml:"response_header"` // from the request's end to that of the response's header
+	Idle           time.Duration `yaml:"idle"`            // how long an unused connection is kept; 0: it is closed after each response
 	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
 }
 
@@ -48,7 +49,7 @@ type RetryConfig struct {
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
-		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
+		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
 		Retry:    RetryConfig{Attempts: 3},
 		Health:   healthz.DefaultConfig(),
 		Ejection: healthz.DefaultEjection(),
@@ -103,6 +104,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	}
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
 	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
+	if c.Timeouts.Idle < 0 || c.Timeouts.Idle > 24*time.Hour || 0 < c.Timeouts.Idle && c.Timeouts.Idle < time.Millisecond {
+		wrong("timeouts.idle", c.Timeouts.Idle, "a time from 1ms to 24h, such as 5s, or 0s to close connections after each response")
+	}
 	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -23,6 +24,10 @@ func TestPoolConfigValidate(t *testing.T) {
 		{"greatest weight", func(c *PoolConfig) { c.Backends[0].Weight = maxWeight }, nil},
 		{"connections", func(c *PoolConfig) { c.Backends[0].MaxConnections = -1 }, []string{"backends[0].max_connections"}},
 		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header", "timeouts.tunnel"}},
+		{"idle", func(c *PoolConfig) { c.Timeouts.Idle = -1 }, []string{"timeouts.idle"}},
+		{"idle without a unit", func(c *PoolConfig) { c.Timeouts.Idle = 60 }, []string{"timeouts.idle"}},
+		{"idle for more than a day", func(c *PoolConfig) { c.Timeouts.Idle = 25 * time.Hour }, []string{"timeouts.idle"}},
+		{"nothing is kept", func(c *PoolConfig) { c.Timeouts.Idle = 0 }, nil},
 		{"no attempts", func(c *PoolConfig) { c.Retry.Attempts = 0 }, []string{"retry.attempts"}},
 		{"most attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts }, nil},
 		{"health", func(c *PoolConfig) { c.Health.Rise = 0 }, []string{"health.rise"}},

@@ -15,39 +15,71 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// maxIdle is how long an unused connection to a backend is kept.
-const maxIdle = 60 * time.Second
-
 // conns are the connections to one backend: a stack of idle ones, and a bound on all. It is safe
-// for concurrent use. Of fasthttp's client only the connection pool is used.
+// for concurrent use. Of fasthttp's client only the stack is used.
 type conns struct {
-	client  fasthttp.HostClient
+	url     URL
+	idle    atomic.Pointer[stack]
 	timeout atomic.Int64 // of a dial, in nanoseconds
+	count   atomic.Int64 // connections, and dials under way
 	most    atomic.Int64 // connections
-	tooMany atomic.Bool  // there may be more, since most was lowered
 	retired atomic.Bool  // no connection is kept any more
 
 	mu   sync.Mutex
 	open map[*Conn]struct{} // guarded by mu
 }
 
+// stack holds idle connections for a time that never changes: fasthttp reads it without a lock.
+type stack struct {
+	fasthttp.HostClient
+	keep time.Duration // 0: none is kept
+}
+
 // init sets up the connections to a URL.
 func (s *conns) init(url URL) {
+	s.url = url
 	s.open = make(map[*Conn]struct{})
-	s.client.Addr = url.address
-	s.client.MaxIdleConnDuration = maxIdle
-	s.client.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
-	s.client.Dial = func(string) (net.Conn, error) {
-		dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
-		conn, err := dialer.DialContext(context.Background(), url.network, url.address)
-		if err != nil {
-			return nil, err
+}
+
+// newStack returns a stack that closes the connections which nothing has used for keep.
+func (s *conns) newStack(keep time.Duration) *stack {
+	of := &stack{keep: keep}
+	of.Addr = s.url.address
+	of.MaxConns = math.MaxInt32 // dial bounds them
+	of.MaxIdleConnDuration = keep
+	of.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
+	of.Dial = func(string) (net.Conn, error) { return s.dial(of) }
+	return of
+}
+
+// dial makes a connection, if there may be another.
+func (s *conns) dial(home *stack) (net.Conn, error) {
+	if !s.countOne() {
+		return nil, errConnections
+	}
+	dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
+	conn, err := dialer.DialContext(context.Background(), s.url.network, s.url.address)
+	if err != nil {
+		s.count.Add(-1)
+		return nil, err
+	}
+	c := &Conn{Conn: wire.Over(conn), pool: s, home: home}
+	s.mu.Lock()
+	s.open[c] = struct{}{}
+	s.mu.Unlock()
+	return c, nil
+}
+
+// countOne counts one connection more, unless there are as many as are allowed.
+func (s *conns) countOne() (ok bool) {
+	for {
+		n := s.count.Load()
+		if n >= s.most.Load() {
+			return false
 		}
-		c := &Conn{Conn: wire.Over(conn), pool: s}
-		s.mu.Lock()
-		s.open[c] = struct{}{}
-		s.mu.Unlock()
-		return c, nil
+		if s.count.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
 }
 
@@ -62,31 +94,21 @@ func (s *conns) recall() {
 }
 
 // configure allows at most this many connections, or any number if most is 0, each dialed within
-// the timeout. If more are open, idle ones are closed at once, and others when they are given back.
-func (s *conns) configure(most int, timeout time.Duration) {
+// the timeout and kept for a time while it is unused. If more are open, or those that are idle were to
+// be kept for another time, the idle ones are closed at once, and others when they are given back.
+func (s *conns) configure(most int, timeout, keep time.Duration) {
 	if most == 0 {
 		most = math.MaxInt32
 	}
-	s.client.SetMaxConns(most)
 	s.timeout.Store(int64(timeout))
 	s.most.Store(int64(most))
-	if s.client.ConnsCount() > most {
-		s.closeIdle()
-		s.tooMany.Store(true)
+	before := s.idle.Load()
+	if before == nil || before.keep != keep {
+		s.idle.Store(s.newStack(keep))
 	}
-}
-
-// hasTooMany reports whether more connections are open than are allowed now.
-func (s *conns) hasTooMany() bool {
-	if !s.tooMany.Load() {
-		return false
+	if before != nil && (before.keep != keep || s.count.Load() > int64(most)) {
+		before.CloseIdleConnections()
 	}
-	s.tooMany.Store(false) // before the look at most, which configure may be lowering again
-	has := int64(s.client.ConnsCount()) > s.most.Load()
-	if has {
-		s.tooMany.Store(true)
-	}
-	return has
 }
 
 // retire closes the idle connections, and those in use once they are given back.
@@ -96,31 +118,42 @@ func (s *conns) retire() {
 }
 
 // take is Backend.Connect.
-func (s *conns) take(fresh bool) (*Conn, error) {
+func (s *conns) take(now time.Time, fresh bool) (*Conn, error) {
 	for {
-		pooled, err := s.client.AcquireConn(0, false)
+		home := s.idle.Load()
+		pooled, err := home.AcquireConn(0, false)
 		if err != nil {
-			if errors.Is(err, fasthttp.ErrNoFreeConns) {
-				err = errConnections
-			}
 			return nil, err
 		}
 		c := pooled.Conn().(*Conn)
 		if c.release == nil { // newly dialed
 			// fasthttp's handle of the connection has a type without a name, so closures keep it.
-			c.release = func() { s.client.ReleaseConn(pooled) }
-			c.discard = func() { s.client.CloseConn(pooled) }
+			c.release = func() { home.ReleaseConn(pooled) }
+			c.discard = func() { home.CloseConn(pooled) }
 			return c, nil
 		}
-		if !fresh && c.Quiet() {
+		if !fresh && now.Sub(pooled.LastUseTime()) < keepFor(home.keep, c.said) && c.Quiet() {
 			return c, nil
 		}
 		c.Discard()
 	}
 }
 
+// spare is how much earlier than its backend the balancer closes an unused connection: a request that
+// is sent as the backend closes it would be lost.
+const spare = time.Second
+
+// keepFor returns how long an unused connection is kept: for the pool's timeouts.idle, but not as long
+// as its backend says that it keeps it. said is 0 where the backend does not say.
+func keepFor(most, said time.Duration) time.Duration {
+	if said > 0 {
+		return min(most, said-spare)
+	}
+	return most
+}
+
 // closeIdle is Backend.CloseIdle.
-func (s *conns) closeIdle() { s.client.CloseIdleConnections() }
+func (s *conns) closeIdle() { s.idle.Load().CloseIdleConnections() }
 
 var errConnections = errors.New("the backend has as many connections as its max_connections allows")
 
@@ -141,6 +174,8 @@ func ConnectReason(err error) reason.Code {
 type Conn struct {
 	wire.Conn
 	pool    *conns
+	home    *stack
+	said    time.Duration // see Release
 	reused  bool
 	release func()
 	discard func()
@@ -150,17 +185,19 @@ type Conn struct {
 // be about to close it.
 func (c *Conn) Reused() bool { return c.reused }
 
-// Release makes the connection idle, or closes it where there are too many. It must be at the start
-// of a next request.
-func (c *Conn) Release() {
-	if c.pool.hasTooMany() {
+// Release makes the connection idle, or closes it where it would not be used again or there are too
+// many. It must be at the start of a next request. said is how long its backend says that it keeps it,
+// or 0.
+func (c *Conn) Release(said time.Duration) {
+	s := c.pool
+	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.count.Load() > s.most.Load() {
 		c.discard()
 		return
 	}
-	c.reused = true
+	c.reused, c.said = true, said
 	c.release()
-	if c.pool.retired.Load() {
-		c.pool.closeIdle()
+	if s.retired.Load() || c.home != s.idle.Load() {
+		c.home.CloseIdleConnections()
 	}
 }
 
@@ -169,6 +206,7 @@ func (c *Conn) Close() error {
 	c.pool.mu.Lock()
 	delete(c.pool.open, c)
 	c.pool.mu.Unlock()
+	c.pool.count.Add(-1)
 	return c.Conn.Close()
 }
 

@@ -25,22 +25,22 @@ func newServedPool(t *testing.T, change func(*PoolConfig)) *Pool {
 func TestRedialIsFresh(t *testing.T) {
 	p := newServedPool(t, func(*PoolConfig) {})
 	b := p.Pick(0, time.Now(), &Tried{})
-	first, _ := b.Connect(false)
+	first, _ := b.Connect(time.Now(), false)
 	if first.Reused() {
 		t.Error("a new connection counts as reused")
 	}
-	first.Release()
-	again, _ := b.Connect(false)
+	first.Release(0)
+	again, _ := b.Connect(time.Now(), false)
 	if again != first || !again.Reused() {
 		t.Fatal("an idle connection was not used, or does not count as reused")
 	}
-	again.Release()
-	fresh, err := b.Connect(true)
+	again.Release(0)
+	fresh, err := b.Connect(time.Now(), true)
 	if err != nil || fresh == first {
 		t.Errorf("got the idle connection, or %v", err)
 	}
 	fresh.Discard()
-	if n := b.conns.client.ConnsCount(); n != 0 {
+	if n := b.conns.count.Load(); n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
 }
@@ -48,18 +48,18 @@ func TestRedialIsFresh(t *testing.T) {
 func TestConnectionsAreBounded(t *testing.T) {
 	p := newServedPool(t, func(c *PoolConfig) { c.Backends[0].MaxConnections = 1 })
 	b := p.Pick(0, time.Now(), &Tried{})
-	first, _ := b.Connect(false)
-	if _, err := b.Connect(false); ConnectReason(err) != reason.Overloaded {
+	first, _ := b.Connect(time.Now(), false)
+	if _, err := b.Connect(time.Now(), false); ConnectReason(err) != reason.Overloaded {
 		t.Errorf("a second connection: got %v, want %s", err, reason.Overloaded)
 	}
 	first.Discard()
-	second, err := b.Connect(false)
+	second, err := b.Connect(time.Now(), false)
 	if err != nil {
 		t.Fatalf("once the first is closed: got %v", err)
 	}
-	second.Release()
+	second.Release(0)
 	p.Mark(b, Down, true)
-	if n := b.conns.client.ConnsCount(); n != 0 {
+	if n := b.conns.count.Load(); n != 0 {
 		t.Errorf("a backend that is down has %d connections", n)
 	}
 }
@@ -71,7 +71,7 @@ func TestFewerConnections(t *testing.T) {
 	b := p.Pick(0, time.Now(), &Tried{})
 	var used []*Conn
 	for range 6 {
-		c, err := b.Connect(true)
+		c, err := b.Connect(time.Now(), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestFewerConnections(t *testing.T) {
 	}
 	require := func(when string, want int) {
 		t.Helper()
-		if n := b.conns.client.ConnsCount(); n != want {
+		if n := b.conns.count.Load(); n != int64(want) {
 			t.Errorf("%s: %d connections are open, want %d", when, n, want)
 		}
 	}
@@ -88,19 +88,108 @@ func TestFewerConnections(t *testing.T) {
 		c.Backends = []BackendConfig{{URL: c.Backends[0].URL, Weight: 1, MaxConnections: most}}
 		p.Apply(c)
 	}
-	used[0].Release()
-	used[1].Release()
+	used[0].Release(0)
+	used[1].Release(0)
 	lower(5)
 	require("with two idle", 4)
 	lower(2)
 	for _, c := range used[2:] {
-		c.Release()
+		c.Release(0)
 	}
 	require("once all are given back", 2)
-	again, _ := b.Connect(false)
+	again, _ := b.Connect(time.Now(), false)
 	if !again.Reused() {
 		t.Error("none is kept")
 	}
-	again.Release()
+	again.Release(0)
 	require("after a further request", 2)
+}
+
+func TestKeepFor(t *testing.T) {
+	for _, test := range []struct{ most, said, want time.Duration }{
+		{time.Minute, 0, time.Minute},
+		{time.Minute, time.Hour, time.Minute},
+		{time.Minute, 5 * time.Second, 4 * time.Second},
+		{time.Minute, 61 * time.Second, time.Minute},
+		{time.Minute, time.Second, 0},
+		{0, 0, 0},
+		{0, time.Hour, 0},
+	} {
+		if got := keepFor(test.most, test.said); got != test.want {
+			t.Errorf("idle %s, Keep-Alive: timeout=%s: kept for %s, want %s", test.most, test.said, got, test.want)
+		}
+	}
+}
+
+// TestIdleConnectionsAge takes a connection that was released a moment ago as if time had passed.
+func TestIdleConnectionsAge(t *testing.T) {
+	for _, test := range []struct {
+		name            string
+		idle, said, age time.Duration
+		reused          bool
+		open            int64 // once it was released
+	}{
+		{"young", time.Minute, 0, 59 * time.Second, true, 1},
+		{"old", time.Minute, 0, 61 * time.Second, false, 1},
+		{"young for its backend", time.Minute, 5 * time.Second, 3 * time.Second, true, 1},
+		{"a second before its backend closes it", time.Minute, 5 * time.Second, 4100 * time.Millisecond, false, 1},
+		{"its backend closes it within a second", time.Minute, time.Second, 0, false, 0},
+		{"none is kept", 0, 0, 0, false, 0},
+		{"none is kept, whatever its backend says", 0, time.Hour, 0, false, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newServedPool(t, func(c *PoolConfig) { c.Timeouts.Idle = test.idle })
+			b := p.all()[0]
+			c, err := b.Connect(time.Now(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Release(test.said)
+			if n := b.conns.count.Load(); n != test.open {
+				t.Errorf("%d connections are open, want %d", n, test.open)
+			}
+			again, err := b.Connect(time.Now().Add(test.age), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again.Reused() != test.reused {
+				t.Errorf("after %s: reused is %v", test.age, again.Reused())
+			}
+			again.Discard()
+			if n := b.conns.count.Load(); n != 0 {
+				t.Errorf("%d connections are left", n)
+			}
+		})
+	}
+}
+
+// TestIdleTimeChanges gives the pool another timeouts.idle: connections that are idle are closed at
+// once, and one that is in use when it is given back.
+func TestIdleTimeChanges(t *testing.T) {
+	p := newServedPool(t, func(c *PoolConfig) { c.Backends[0].MaxConnections = 2 })
+	b := p.all()[0]
+	idle, _ := b.Connect(time.Now(), false)
+	used, _ := b.Connect(time.Now(), false)
+	idle.Release(0)
+	c := *p.config.Load()
+	c.Timeouts.Idle = time.Hour
+	p.Apply(c)
+	if n := b.conns.count.Load(); n != 1 {
+		t.Errorf("%d connections are open, want the one in use", n)
+	}
+	second, err := b.Connect(time.Now(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Connect(time.Now(), false); ConnectReason(err) != reason.Overloaded {
+		t.Errorf("beside two in use, of before and after the change: got %v, want %s", err, reason.Overloaded)
+	}
+	used.Release(0)
+	second.Release(0)
+	if again, _ := b.Connect(time.Now().Add(30*time.Minute), false); again != second {
+		t.Error("the connection that was kept for an hour was not used")
+	}
+	if n := b.conns.count.Load(); n != 1 {
+		t.Errorf("%d connections are open, want 1", n)
+	}
 }

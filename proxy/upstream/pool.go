@@ -91,7 +91,7 @@ func (p *Pool) Apply(c PoolConfig) {
 			b = newBackend(bc.URL, p.requests.labels)
 			added = append(added, b)
 		}
-		b.configure(bc, c.Timeouts.Connect)
+		b.configure(bc, &c.Timeouts)
 		p.backends[i], targets[i] = b, p.target(b)
 	}
 	if p.config.Store(&c); was != nil {
