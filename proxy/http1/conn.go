@@ -17,6 +17,7 @@ type clientConn struct {
 	peer     netip.Addr // the other end's address, or the one in the PROXY header
 	set      *connSet
 	bounds   *atomic.Pointer[Bounds]
+	draining *atomic.Bool
 	closed   atomic.Bool
 	used     atomic.Bool // a byte of a request has come
 	headerBy time.Time   // when the header that has begun must be complete
@@ -95,7 +96,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	return c.End(c.ending)
+	return c.End(c.ending, c.draining)
 }
 
 // abort makes Close reset the connection (RST), so that the client can tell a truncated response

@@ -52,6 +52,6 @@ func (s *connSet) cutAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		_ = c.End(wire.Reset)
+		_ = c.End(wire.Reset, nil)
 	}
 }

@@ -114,7 +114,7 @@ func newTestServer() *Server {
 // newTestConn returns a client's connection of such a server.
 func newTestConn(conn net.Conn) *clientConn {
 	server := newTestServer()
-	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, bounds: &server.bounds}
+	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, bounds: &server.bounds, draining: &server.activity.draining}
 	c.in.conn = &c.Conn
 	return c
 }
