@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,8 @@ type clientConn struct {
 	wire.Conn
 	peer     netip.Addr // the other end's address, or the one in the PROXY header
 	set      *connSet
+	index    int // in set, which guards it
+	idle     idleness
 	bounds   *atomic.Pointer[Bounds]
 	draining *atomic.Bool
 	closed   atomic.Bool
@@ -39,6 +42,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		}
 	}
 	if ahead := c.in.buffered(); len(ahead) > 0 {
+		if !c.idle.end() {
+			return 0, net.ErrClosed
+		}
 		n := copy(p, ahead)
 		n = c.scan.end(p[:n])
 		c.scan.size += n
@@ -48,6 +54,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	}
 	c.expectHeader()
 	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
+	if n > 0 && !c.idle.end() {
+		return 0, net.ErrClosed
+	}
 	if n > 0 && !c.used.Load() {
 		c.used.Store(true)
 	}
@@ -72,6 +81,7 @@ func (c *clientConn) expectHeader() {
 	case c.lastUse.IsZero():
 		c.ExpectRead(time.Now(), c.bounds.Load().ReadHeaderTimeout)
 	default:
+		c.idle.begin(c.lastUse)
 		c.ExpectRead(c.lastUse, c.bounds.Load().IdleTimeout)
 	}
 }

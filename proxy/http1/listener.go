@@ -30,6 +30,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
 		c.in.conn = &c.Conn
+		c.idle.begin(time.Now())
 		c.awaitsProxy = l.server.options.Proxied(c.peer)
 		if l.server.conns.add(c, l.server.bounds.Load().MaxConnections) {
 			return c, nil

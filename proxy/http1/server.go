@@ -49,10 +49,7 @@ type Server struct {
 
 // NewServer returns a Server. It starts nothing.
 func NewServer(o Options) *Server {
-	s := &Server{
-		options: o,
-		conns:   connSet{conns: map[*clientConn]struct{}{}},
-	}
+	s := &Server{options: o}
 	s.SetBounds(o.Bounds)
 	s.activity.log = o.Log
 	s.configure()
