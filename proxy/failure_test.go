@@ -109,7 +109,7 @@ var badResponses = []string{
 	"HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nA: b\r\n", // ends within the header
-	"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 17<<10) + "\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 65<<10) + "\r\n\r\n",
 	"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
 }
 

@@ -137,11 +137,15 @@ func parsedRequest(conn net.Conn) (s *Stream, why reason.Code, parsed bool) {
 	return s, s.Guard(testLimits), true
 }
 
+// testMaxHeader is the largest response header of the tests: two doublings above the buffer of 64 KiB.
+const testMaxHeader = 200 << 10
+
 // readResponse reads the response up to its final header, as the answer to a request.
 func readResponse(conn net.Conn, request message.Request) (*Call, error) {
 	timed := wire.Over(conn)
 	c := &Call{stream: &Stream{Request: request, limits: testLimits}, conn: &timed}
 	c.Init()
+	c.limits.MaxHeader = testMaxHeader
 	c.in.conn = &timed
 	for {
 		if err := c.readHeader(); err != nil {

@@ -63,7 +63,7 @@ func (c *Call) runUpload(conn *wire.Conn) {
 		conn.Stop() // there will be no response, or no more of one
 	case !u.header:
 		u.endedAt = time.Now()
-		wait := c.wait
+		wait := c.limits.Wait
 		if !u.watched {
 			wait = min(wait, wire.WatchAfter)
 		}
@@ -135,7 +135,7 @@ func (u *upload) waitOn(c *Call) {
 	u.watched = true
 	until := time.Time{}
 	if u.finished {
-		until = u.endedAt.Add(c.wait)
+		until = u.endedAt.Add(c.limits.Wait)
 	}
 	c.conn.BoundRead(until)
 }

@@ -14,12 +14,14 @@ import (
 // PoolConfig is one entry of the pools section of the configuration file. Start from
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
-	Balance  balance.Policy   `yaml:"balance"`
-	Backends []BackendConfig  `yaml:"backends"` // at least one
-	Timeouts TimeoutConfig    `yaml:"timeouts"`
-	Retry    RetryConfig      `yaml:"retry"`
-	Health   healthz.Config   `yaml:"health"`
-	Ejection healthz.Ejection `yaml:"ejection"`
+	Balance  balance.Policy  `yaml:"balance"`
+	Backends []BackendConfig `yaml:"backends"` // at least one
+	Timeouts TimeoutConfig   `yaml:"timeouts"`
+	// MaxResponseHeader bounds each header of a response, interim ones among them; 1KiB to 1MiB.
+	MaxResponseHeader Size             `yaml:"max_response_header"`
+	Retry             RetryConfig      `yaml:"retry"`
+	Health            healthz.Config   `yaml:"health"`
+	Ejection          healthz.Ejection `yaml:"ejection"`
 	// SlowStart is how long a backend that comes back takes to its whole share; 0 means 10s, up to
 	// 1h.
 	SlowStart time.Duration `yaml:"slow_start"`
@@ -49,10 +51,11 @@ type RetryConfig struct {
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
-		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
-		Retry:    RetryConfig{Attempts: 3},
-		Health:   healthz.DefaultConfig(),
-		Ejection: healthz.DefaultEjection(),
+		Timeouts:          TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
+		MaxResponseHeader: 64 << 10,
+		Retry:             RetryConfig{Attempts: 3},
+		Health:            healthz.DefaultConfig(),
+		Ejection:          healthz.DefaultEjection(),
 	}
 }
 
@@ -108,6 +111,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		wrong("timeouts.idle", c.Timeouts.Idle, "a time from 1ms to 24h, such as 5s, or 0s to close connections after each response")
 	}
 	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
+	if c.MaxResponseHeader < 1<<10 || c.MaxResponseHeader > 1<<20 {
+		wrong("max_response_header", c.MaxResponseHeader, "a size from 1KiB to 1MiB")
+	}
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}

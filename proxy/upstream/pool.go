@@ -129,6 +129,9 @@ func (p *Pool) Name() string { return p.name }
 // Timeouts returns the pool's timeouts.
 func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 
+// MaxResponseHeader returns the most bytes of a response's header.
+func (p *Pool) MaxResponseHeader() int { return int(p.config.Load().MaxResponseHeader) }
+
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
