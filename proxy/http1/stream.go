@@ -83,6 +83,9 @@ func (s *Stream) Guard(l *Limits) (why reason.Code) {
 		s.body = newBody(&s.conn.in, s.Request.Framing, s.Request.Length, l.BodyTimeout)
 		s.expects = s.Request.Expect
 	}
+	if !s.body.ended && !s.body.small() {
+		s.Request.Upgrade = nil // the body would still be on its way when the protocol changes
+	}
 	return why
 }
 
