@@ -10,7 +10,10 @@ import (
 // pick chooses the backend of the next attempt by the pool's policy, among those that this request
 // has not tried.
 func (x *exchange) pick() reason.Code {
-	b := x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
+	b := x.pickOwn()
+	if b == nil {
+		b = x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
+	}
 	if b == nil {
 		return reason.NoBackend
 	}
@@ -32,7 +35,7 @@ func (x *exchange) attempt() reason.Code {
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, err := b.Connect(x.tries.began, fresh)
+		conn, err := x.connect(fresh)
 		if err != nil {
 			why := upstream.ConnectReason(err)
 			x.call.BytesSent, x.stream.Cause = 0, err
@@ -98,7 +101,7 @@ func (x *exchange) release() {
 	}
 	x.tries.conn = nil
 	if x.call.End() {
-		conn.Release(x.call.Response.KeepFor)
+		x.giveBack(conn)
 	} else {
 		conn.Discard()
 	}

@@ -27,7 +27,8 @@ type clientConn struct {
 	lastUse  time.Time   // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
-	answered bool    // the last request has its response: drop fasthttp's own
+	partner  partner
+	answered bool // the last request has its response: drop fasthttp's own
 	ending   wire.Ending
 
 	awaitsProxy bool // a PROXY header must come first
@@ -106,6 +107,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
+	c.partner.end()
 	return c.End(c.ending, c.draining)
 }
 

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"math/rand/v2"
 	"sync"
 
 	"loadbalancer/proxy/wire"
@@ -25,6 +26,23 @@ func (s *connSet) add(c *clientConn, most int) (ok bool) {
 	c.index = len(s.conns)
 	s.conns = append(s.conns, c)
 	return true
+}
+
+// makePlace closes a connection that is idle, and reports whether there was one. It is called while mu
+// is held.
+func (s *connSet) makePlace() (ok bool) {
+	sinceOf := func(at int) int64 { return s.conns[at].idle.since.Load() }
+	for {
+		at := longestIdle(len(s.conns), sinceOf, rand.IntN)
+		if at < 0 {
+			return false
+		}
+		if c := s.conns[at]; c.idle.evict(max(1, sinceOf(at))) {
+			s.drop(c)
+			_ = c.Conn.Close() // the goroutine that serves it notices
+			return true
+		}
+	}
 }
 
 func (s *connSet) remove(c *clientConn) {

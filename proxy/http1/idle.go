@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
@@ -56,21 +55,4 @@ func longestIdle(n int, since func(at int) int64, draw func(n int) int) (at int)
 		}
 	}
 	return at
-}
-
-// makePlace closes a connection that is idle, and reports whether there was one. It is called while mu
-// is held.
-func (s *connSet) makePlace() (ok bool) {
-	sinceOf := func(at int) int64 { return s.conns[at].idle.since.Load() }
-	for {
-		at := longestIdle(len(s.conns), sinceOf, rand.IntN)
-		if at < 0 {
-			return false
-		}
-		if c := s.conns[at]; c.idle.evict(max(1, sinceOf(at))) {
-			s.drop(c)
-			_ = c.Conn.Close() // the goroutine that serves it notices
-			return true
-		}
-	}
 }

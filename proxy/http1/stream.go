@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"io"
 	"net/netip"
 	"sync"
 	"time"
@@ -91,6 +92,13 @@ func (s *Stream) Guard(l *Limits) (why reason.Code) {
 
 // Peer returns the address at the other end of the connection, or the one in its PROXY header.
 func (s *Stream) Peer() netip.Addr { return s.conn.peer }
+
+// Partner returns what SetPartner has set, or nil.
+func (s *Stream) Partner() io.Closer { return s.conn.partner.get() }
+
+// SetPartner gives the client's connection something that is closed with it. What was set before is
+// closed now.
+func (s *Stream) SetPartner(with io.Closer) { s.conn.partner.set(with) }
 
 // Received returns the number of bytes read from the client, without the framing of a chunked body.
 func (s *Stream) Received() int64 { return s.received + s.body.data }

@@ -84,7 +84,11 @@ func (b *Backend) End(awaited bool) {
 // error means.
 func (b *Backend) Connect(now time.Time, fresh bool) (*Conn, error) { return b.conns.take(now, fresh) }
 
-// CloseIdle closes the idle connections. Those in use stay open.
+// TakePrivate returns a private connection, which is in use then, or nil if it is not one to this
+// backend or was closed.
+func (b *Backend) TakePrivate(o *Private) *Conn { return o.take(&b.conns) }
+
+// CloseIdle closes the idle connections. Those in use, and private ones, stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
 
 // count counts an attempt by the status that the backend sent or, if it sent none (0), by the

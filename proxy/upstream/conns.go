@@ -114,7 +114,7 @@ func (s *conns) configure(most int, timeout, keep time.Duration) {
 // retire closes the idle connections, and those in use once they are given back.
 func (s *conns) retire() {
 	s.retired.Store(true)
-	s.closeIdle()
+	s.closeUnused()
 }
 
 // take is Backend.Connect.
@@ -155,6 +155,12 @@ func keepFor(most, said time.Duration) time.Duration {
 // closeIdle is Backend.CloseIdle.
 func (s *conns) closeIdle() { s.idle.Load().CloseIdleConnections() }
 
+// closeUnused closes the connections that are not in use, private ones among them.
+func (s *conns) closeUnused() {
+	s.closeIdle()
+	s.endPrivate()
+}
+
 var errConnections = errors.New("the backend has as many connections as its max_connections allows")
 
 // ConnectReason returns the reason for an error of Backend.Connect: Overloaded (the backend was not
@@ -176,6 +182,7 @@ type Conn struct {
 	pool    *conns
 	home    *stack
 	said    time.Duration // see Release
+	private atomic.Pointer[Private]
 	reused  bool
 	release func()
 	discard func()

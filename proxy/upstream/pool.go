@@ -158,7 +158,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	if b.TakesRequests() {
 		return
 	}
-	b.CloseIdle()
+	b.conns.closeUnused()
 	if on && bit&(Down|Unfit|Ejected) != 0 && p.TakesRequests() {
 		b.conns.recall()
 	}
@@ -226,16 +226,35 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	} else {
 		b = p.trial(s.trials, tried, time.Now())
 	}
-	if b == nil {
-		return nil
+	if b != nil {
+		p.note(b, began, tried)
 	}
+	return b
+}
+
+// PickPrivate is Pick for the first attempt of a request that has to go over a private connection: it
+// returns the backend at its other end, or nil if that takes no requests of this pool, or the connection
+// was closed.
+func (p *Pool) PickPrivate(o *Private, began time.Time, tried *Tried) *Backend {
+	if o.idle.Load() {
+		for _, b := range p.current.Load().backends {
+			if &b.conns == o.conn.pool {
+				p.note(b, began, tried)
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// note notes an attempt at the backend.
+func (p *Pool) note(b *Backend, began time.Time, tried *Tried) {
 	if tried.n == 0 {
 		p.budget.request(began)
 	} else {
 		p.retries.Add(1)
 	}
 	tried.add(b)
-	return b
 }
 
 // untried returns the first backend, starting with the picked one, that the request has not tried,
@@ -267,9 +286,9 @@ func (p *Pool) SpendRetry(now time.Time) bool {
 	return false
 }
 
-// CloseIdle closes the idle connections to all backends.
-func (p *Pool) CloseIdle() {
+// CloseUnused closes the connections to all backends that are not in use.
+func (p *Pool) CloseUnused() {
 	for _, b := range p.all() {
-		b.CloseIdle()
+		b.conns.closeUnused()
 	}
 }
