@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"errors"
+	"time"
+
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
@@ -10,7 +13,7 @@ import (
 // pick chooses the backend of the next attempt by the pool's policy, among those that this request
 // has not tried.
 func (x *exchange) pick() reason.Code {
-	b := x.pickOwn()
+	b := x.tries.pickOwn(ownOf(x.stream), x.pool, x.stream.Started)
 	if b == nil {
 		b = x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
 	}
@@ -35,7 +38,7 @@ func (x *exchange) attempt() reason.Code {
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, err := x.connect(fresh)
+		conn, err := x.tries.connect(ownOf(x.stream), fresh)
 		if err != nil {
 			why := upstream.ConnectReason(err)
 			x.call.BytesSent, x.stream.Cause = 0, err
@@ -46,7 +49,7 @@ func (x *exchange) attempt() reason.Code {
 		why := x.roundTrip(conn)
 		if why == reason.None {
 			x.tries.respond()
-			return reason.None
+			return x.judge()
 		}
 		x.release()
 		if !x.call.LostRace(why) || !x.repeatable() {
@@ -57,6 +60,21 @@ func (x *exchange) attempt() reason.Code {
 		x.stream.Cause = cause // this was no failure
 	}
 }
+
+// judge ends the attempt with reason.StatusRefused where its response has one of the pool's
+// retry.statuses and the request may be repeated.
+func (x *exchange) judge() reason.Code {
+	if !x.mayRetryAnswered() {
+		return reason.None
+	}
+	x.call.Skip()
+	x.stream.Cause = errStatus
+	x.endAttempt(reason.None)
+	x.tries.tried.Last().Took = time.Since(x.tries.began)
+	return reason.StatusRefused
+}
+
+var errStatus = errors.New("the backend answered with one of the pool's retry.statuses")
 
 // roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
 // where the request goes to another backend.
@@ -101,7 +119,7 @@ func (x *exchange) release() {
 	}
 	x.tries.conn = nil
 	if x.call.End() {
-		x.giveBack(conn)
+		x.tries.giveBack(conn, x.stream, x.caller.trusted, x.call.Response.KeepFor)
 	} else {
 		conn.Discard()
 	}

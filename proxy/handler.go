@@ -63,7 +63,7 @@ func (r *road) serve(x *exchange) reason.Code {
 		switch {
 		case why == reason.None:
 			return x.respond()
-		case why == reason.BackendOut: // the attempt has asked
+		case why == reason.BackendOut, why == reason.StatusRefused: // the attempt has asked
 		case !x.mayRetry(why):
 			return x.tries.outcome(why)
 		}

@@ -1,37 +1,41 @@
 package proxy
 
-import "loadbalancer/proxy/upstream"
+import (
+	"time"
+
+	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/upstream"
+)
 
 // A backend of NTLM or Negotiate takes all requests on an authenticated connection for the same user's.
 // From a request with such credentials on, the backend's connection therefore belongs to the client's
 // connection alone. A trusted proxy may send the requests of several users on one connection: from there
 // each such request gets a connection that is closed after it.
 
-// own returns the backend's connection that belongs to the client's connection, or nil.
-func (x *exchange) own() *upstream.Private {
-	own, _ := x.stream.Partner().(*upstream.Private)
+// ownOf returns the backend's connection that belongs to the client's connection, or nil.
+func ownOf(s *http1.Stream) *upstream.Private {
+	own, _ := s.Partner().(*upstream.Private)
 	return own
 }
 
-// pickOwn returns the backend of the client's own connection, if the request has to go there, or nil.
-func (x *exchange) pickOwn() *upstream.Backend {
-	own := x.own()
-	if own == nil || x.tries.tried.Len() > 0 {
+// pickOwn returns the backend of the client's own connection, which may be nil, if the request has to
+// go there, or nil.
+func (t *tries) pickOwn(own *upstream.Private, p *upstream.Pool, began time.Time) *upstream.Backend {
+	if own == nil || t.tried.Len() > 0 {
 		return nil
 	}
-	return x.pool.PickPrivate(own, x.stream.Started, &x.tries.tried)
+	return p.PickPrivate(own, began, &t.tried)
 }
 
 // connect returns a connection to the picked backend: the client's own, if it has one there, or one of
 // the pool's. If fresh is true it always dials.
-func (x *exchange) connect(fresh bool) (*upstream.Conn, error) {
-	b := x.tries.backend
-	if own := x.own(); own != nil && !fresh {
-		if conn := b.TakePrivate(own); conn != nil {
+func (t *tries) connect(own *upstream.Private, fresh bool) (*upstream.Conn, error) {
+	if own != nil && !fresh {
+		if conn := t.backend.TakePrivate(own); conn != nil {
 			return conn, nil
 		}
 	}
-	return b.Connect(x.tries.began, fresh)
+	return t.backend.Connect(t.began, fresh)
 }
 
 // fate is what becomes of a backend's connection after an exchange that it has survived.
@@ -55,19 +59,19 @@ func fateOf(isOwned, binds, mayOwn bool) fate {
 	return closed
 }
 
-// giveBack returns a connection to the pool, keeps it for the client's connection, or closes it.
-func (x *exchange) giveBack(conn *upstream.Conn) {
-	mayOwn := !x.caller.trusted && x.tries.backend.TakesRequests()
-	switch fateOf(conn.IsPrivate(), x.stream.Request.Binds, mayOwn) {
+// giveBack returns a connection to the pool, keeps it for the client's connection, or closes it. trusted
+// reports whether the peer is a trusted proxy, and said is that of upstream.Conn.Release.
+func (t *tries) giveBack(conn *upstream.Conn, s *http1.Stream, trusted bool, said time.Duration) {
+	switch fateOf(conn.IsPrivate(), s.Request.Binds, !trusted && t.backend.TakesRequests()) {
 	case shared:
-		conn.Release(x.call.Response.KeepFor)
+		conn.Release(said)
 	case closed:
 		conn.Discard()
 	case owned:
 		own := conn.Private()
-		if x.own() != own {
-			x.stream.SetPartner(own)
+		if ownOf(s) != own {
+			s.SetPartner(own)
 		}
-		own.Release(x.call.Response.KeepFor)
+		own.Release(said)
 	}
 }

@@ -9,6 +9,7 @@ import (
 // Switching Protocols. It ends the attempt.
 func (x *exchange) respond() reason.Code {
 	s, c := x.stream, &x.call
+	c.Accept()
 	s.EndHeader(x.appendResponseHeader(s.Begin(c.Response.Framing, c.Uploaded())), c.Response.Status)
 	var why reason.Code
 	if c.Response.Status == message.SwitchingProtocols {

@@ -126,6 +126,23 @@ func (c *Call) Repeatable(idempotent bool) bool {
 	return c.BytesSent == 0 || idempotent && !c.in.arrived && !c.upload.replay.lost
 }
 
+// RepeatableAnswered is Repeatable once ReadHead has returned the header of the final response: the
+// request must be idempotent, and the whole of it read from the client and still available.
+func (c *Call) RepeatableAnswered(idempotent bool) bool {
+	return idempotent && c.upload.replayable()
+}
+
+// Accept notes that the response which has come is the one that the client gets.
+func (c *Call) Accept() { c.upload.accept() }
+
+// Skip discards a body of known length that is at hand, so that the connection can serve on.
+func (c *Call) Skip() {
+	if b := &c.body; b.framing == message.FixedLength && b.left <= int64(len(c.in.buffered())) {
+		c.in.r += int(b.left)
+		b.left, b.ended = 0, true
+	}
+}
+
 // LostRace reports whether the call has failed because its connection, which had served before, was
 // closed by the backend while the request was on its way. That is no failure of the backend.
 func (c *Call) LostRace(why reason.Code) bool { return c.reused && why == reason.BackendReset }

@@ -46,6 +46,10 @@ type TimeoutConfig struct {
 type RetryConfig struct {
 	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend; 1 to 16
 	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
+	// Statuses are those of responses that count as a failed attempt where the request may be
+	// repeated; 400 to 599.
+	Statuses []int `yaml:"statuses"`
+	Timeouts bool  `yaml:"timeouts"` // a request whose response is late may be repeated
 }
 
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
@@ -116,6 +120,11 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	}
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
+	}
+	for i, status := range c.Retry.Statuses {
+		if status < 400 || status > 599 {
+			wrong(fmt.Sprintf("retry.statuses[%d]", i), status, "a status from 400 to 599, such as 503")
+		}
 	}
 	c.Health.Validate(func(path string, value any, allowed string) { wrong("health."+path, value, allowed) })
 	if c.SlowStart < 0 || c.SlowStart > time.Hour {
