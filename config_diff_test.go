@@ -36,7 +36,7 @@ pools:
 		{"a check's text", base + "    health: {path: /up, status: 200, body: up}\n", base + "    health: {path: /up, status: \"200\", body: all up}\n",
 			[]string{"pools.main.health.body: up → all up"}},
 		{"server and limits", base, "server: {listen: \":9090\", max_body_size: 1MiB, trusted_proxies: [10.0.0.0/8, 192.0.2.1], via: lb}\nlimiter: {default: {capacity: 5, shadow: true}, exempt: {paths: [/up]}}\n" + base,
-			[]string{"server.max_body_size: 0 → 1048576", "server.trusted_proxies: + 10.0.0.0/8; + 192.0.2.1/32", `server.via: "" → lb`, "server.listen: :8080 → :9090",
+			[]string{"server.max_body_size: 0 → 1MiB", "server.trusted_proxies: + 10.0.0.0/8; + 192.0.2.1/32", `server.via: "" → lb`, "server.listen: :8080 → :9090",
 				"limiter.default.capacity: 100 → 5", "limiter.default.shadow: false → true", "limiter.exempt.paths: + /up"}},
 		{"secrets", base, "management: {token: hidden-hidden-hidden, tokens: [{name: a, role: read, token: hidden-hidden-hidden}]}\nclients: {store: \"postgres://user:hidden@db/x\"}\n" + base,
 			[]string{"management.token: changed", "management.tokens: changed", "clients.store: changed"}},

@@ -144,7 +144,8 @@ func TestBadConfig(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
-			if strings.Contains(strings.Join(got, "\n"), "secret") {
+			said := strings.NewReplacer("sticky.secret", "", "secret, ttl", "", "ttl and secret", "", "secret:…", "", "cookie, secret", "").Replace(strings.Join(got, "\n")) // the key
+			if strings.Contains(said, "secret") || strings.Contains(said, "hunter2") {
 				t.Error("the error shows the password")
 			}
 		})

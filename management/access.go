@@ -45,8 +45,8 @@ var (
 		"Authorization: Bearer TOKEN, once, with management.token or one of management.tokens"}
 	refusedToken = &refusal{fasthttp.StatusUnauthorized, "the token is none of those configured: send " +
 		"Authorization: Bearer TOKEN with management.token or one of management.tokens"}
-	refusedWrite = &refusal{fasthttp.StatusForbidden, "the token has the role read, which allows GET and HEAD alone; " +
-		"use a token with the role write"}
+	refusedWrite = &refusal{fasthttp.StatusForbidden, "the token has the role read, which allows GET, HEAD and " +
+		"POST " + explainPath + " alone; use a token with the role write"}
 	refusedTooMany = &refusal{fasthttp.StatusTooManyRequests, "too many wrong tokens came from this address; " +
 		"send one of those configured, or try again in a second"}
 )

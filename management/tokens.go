@@ -27,7 +27,7 @@ type TokenConfigs []TokenConfig
 type tokenRole uint8
 
 const (
-	roleRead  tokenRole = iota + 1 // GET and HEAD
+	roleRead  tokenRole = iota + 1 // GET, HEAD and explainPath
 	roleWrite                      // every call
 )
 

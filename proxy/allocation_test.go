@@ -14,7 +14,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/upstream"
 )
 
 // TestNoAllocations counts what the whole process allocates for a request, from the client's write
@@ -59,6 +61,20 @@ func TestNoAllocations(t *testing.T) {
 				o.Server.ClientIPHeader, o.Server.TrustedProxies = "X-Real-IP", prefixes("127.0.0.1")
 				o.Routes, o.Limiter = []RouteConfig{{Host: "example.com", Path: "//", Pool: "main"}}, plenty
 			}},
+		{"a client that is kept at a backend", "GET / HTTP/1.1\r\nHost: example.com\r\nCookie: a=b; lb=AAAAAAAAAAAAAAAAAAAAAA\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) {
+				change(o, func(c *upstream.PoolConfig) {
+					c.Sticky = upstream.StickyConfig{Cookie: "lb", TTL: time.Hour, Secret: "a secret of the tests"}
+				})
+			}},
+		{"hash by a cookie", "GET / HTTP/1.1\r\nHost: example.com\r\nCookie: a=b; session=c\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) {
+				change(o, func(c *upstream.PoolConfig) {
+					c.Balance, c.Hash = balance.Hash, upstream.HashKey{From: upstream.HashCookie, Name: "session"}
+				})
+			}},
+		{"latency", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { change(o, func(c *upstream.PoolConfig) { c.Balance = balance.Latency }) }},
 		{"shadow mode", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) { o.Limiter = shadow }},
 		{"exempt by method", "OPTIONS /path HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",

@@ -10,17 +10,30 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// pick chooses the backend of the next attempt by the pool's policy, among those that this request
-// has not tried.
+var errFull = errors.New("every backend has as many connections as its max_connections allows")
+
+// pick chooses the backend of the next attempt, among those that this request has not tried: the
+// one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
 	b := x.tries.pickOwn(ownOf(x.stream), x.pool, x.stream.Started)
+	if b == nil && x.queued.mustWait(x.pool, &x.tries) {
+		return reason.Overloaded
+	}
 	if b == nil {
-		b = x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
+		b = x.sticky.pick(x.pool, &x.stream.Request, x.stream.Started, &x.tries.tried)
+	}
+	if b == nil {
+		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
+		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
+	}
+	if b == nil && x.pool.HasUntried(&x.tries.tried) {
+		x.stream.Cause = errFull
+		return reason.Overloaded
 	}
 	if b == nil {
 		return reason.NoBackend
 	}
-	x.tries.backend, x.tries.trial = b, !b.TakesRequests()
+	x.tries.backend, x.tries.trial = b, !b.TakesRequests() && !x.pool.TakesRequests()
 	return reason.None
 }
 
@@ -49,6 +62,7 @@ func (x *exchange) attempt() reason.Code {
 		why := x.roundTrip(conn)
 		if why == reason.None {
 			x.tries.respond()
+			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited), x.call.Waited)
 			return x.judge()
 		}
 		x.release()
@@ -123,6 +137,9 @@ func (x *exchange) release() {
 	} else {
 		conn.Discard()
 	}
+	if x.pool.HasQueue() {
+		x.pool.Freed(x.call.Response.Status != 0)
+	}
 }
 
 // endAttempt ends the attempt under way, and counts it by the status that the backend sent or, if
@@ -134,6 +151,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	}
 	x.tries.end(x.call.Response.Status, why)
 	b := x.tries.backend
+	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	b.End(x.tries.awaits)
 	x.pool.Count(b, &upstream.Result{
 		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,

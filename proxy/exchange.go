@@ -17,6 +17,8 @@ type exchange struct {
 	id        requestID      // identify
 	admission admission      // admit
 	pool      *upstream.Pool // route
+	sticky    sticky         // pick
+	queued    queued         // wait
 	tries     tries          // pick, attempt
 	call      http1.Call     // attempt: the backend's end
 	reason    reason.Code    // reject: why no backend's response was sent in full
@@ -41,6 +43,7 @@ func beginExchange(s *http1.Stream, settings *settings) *exchange {
 func endExchange(x *exchange) {
 	x.call.Reset()
 	x.settings, x.stream, x.pool = nil, nil, nil
-	x.caller, x.id, x.admission, x.tries, x.reason = caller{}, requestID{}, admission{}, tries{}, reason.None
+	x.caller, x.id, x.admission = caller{}, requestID{}, admission{}
+	x.sticky, x.queued, x.tries, x.reason = sticky{}, queued{}, tries{}, reason.None
 	exchanges.Put(x)
 }

@@ -24,7 +24,7 @@ func explained(t *testing.T, o Options, method, url string, headers ...string) E
 
 func TestExplainRefusals(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
-	o.Server.MaxBodySize = 10
+	o.Server.MaxBodySize, o.Server.MaxHeaderSize = 10, 1<<10
 	o.Routes = []RouteConfig{{Host: "example.com", Path: "/a", Pool: "main"}}
 	for _, test := range []struct {
 		name, method, url string
@@ -38,6 +38,16 @@ func TestExplainRefusals(t *testing.T) {
 		{"a large body", "POST", "http://example.com/a", []string{"Content-Length: 11"}, "body_too_large"},
 		{"an expectation", "POST", "http://example.com/a", []string{"Expect: b"}, "bad_request"},
 		{"CONNECT", "CONNECT", "http://example.com/a", nil, "bad_request"},
+		{"a header as large as allowed", "GET", "/a", []string{"Host: example.com", "A: " + strings.Repeat("a", 1<<10-len("GET /a HTTP/1.1\r\nHost: example.com\r\nA: \r\n\r\n"))}, ""},
+		{"a larger header", "GET", "/a", []string{"Host: example.com", "A: " + strings.Repeat("a", 1<<10-len("GET /a HTTP/1.1\r\nHost: example.com\r\nA: \r\n\r\n")+1)}, "header_too_large"},
+		{"a method that is no token", "G(T", "http://example.com/a", nil, "bad_request"},
+		{"no method", "", "http://example.com/a", nil, "bad_request"},
+		{"a space in the method", "GET /", "http://example.com/a", nil, "bad_request"},
+		{"a space in the path", "GET", "http://example.com/a b", nil, "bad_request"},
+		{"a space in the host", "GET", "http://example .com/a", nil, "bad_request"},
+		{"an invalid escape", "GET", "http://example.com/a%zz", nil, ""},
+		{"a space in a field's name", "GET", "http://example.com/a", []string{"A : 1"}, "bad_request"},
+		{"a user and a fragment in the URL", "GET", "http://user:password@example.com/a#b", nil, ""},
 	} {
 		e := explained(t, o, test.method, test.url, test.headers...)
 		switch {
@@ -50,10 +60,28 @@ func TestExplainRefusals(t *testing.T) {
 	}
 	for _, q := range []Question{
 		{Method: "GET", URL: "/", From: netip.Addr{}}, {Method: "GET", URL: "", From: netip.IPv6Loopback()},
+		{Method: "GET", URL: "/ HTTP/1.1\r\nA: 1", From: netip.IPv6Loopback()}, {Method: "GET / HTTP/1.1\r\nA: 1\r\n\r\nGET", URL: "/", From: netip.IPv6Loopback()},
 		{Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A: 1\r\nB: 2"}}, {Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A"}},
 	} {
 		if e, err := New(o).Explain(q); err == nil {
 			t.Errorf("%+v is explained: %+v", q, e)
+		}
+	}
+}
+
+// TestExplainOfTheAPI wants the API's paths to go to no pool where it answers, and like others where
+// it does not.
+func TestExplainOfTheAPI(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	for _, served := range []bool{false, true} {
+		if o.API = nil; served {
+			o.API = &API{}
+		}
+		for path, isCall := range map[string]bool{"/v1/api/clients/": served, "/v1/api": false, "/": false} {
+			e := explained(t, o, "GET", path)
+			if (e.API != "") != isCall || (e.Pool == nil) != isCall || e.Client == nil || e.Refused != nil {
+				t.Errorf("%s, served %t: %+v", path, served, e)
+			}
 		}
 	}
 }
@@ -138,7 +166,7 @@ func TestExplainPick(t *testing.T) {
 	if e, _ := p.Explain(Question{Method: "GET", URL: "/", From: netip.IPv6Loopback()}); e.Refused == nil || e.Refused.Reason != "no_backend" {
 		t.Errorf("with all down: %+v", e.Refused)
 	}
-	for policy := range balance.IPHash + 1 {
+	for policy := range balance.Latency + 1 {
 		config := o.Pools["main"]
 		config.Balance = policy
 		o.Pools["main"] = config
@@ -156,6 +184,26 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 	}
 	if !slices.Contains(e.Added, "X-Forwarded-For: 192.0.2.1") || slices.Contains(e.Added, "A: 1") {
 		t.Errorf("added %q", e.Added)
+	}
+	o.Server.TrustedProxies = prefixes("192.0.2.1")
+	for _, test := range []struct {
+		name    string
+		options Options
+		headers []string
+		removed bool // the X-Request-Id of the request
+		added   bool // a new one
+	}{
+		{"no ID", o, nil, false, true},
+		{"a client's ID", testOptions("http://127.0.0.1:1"), []string{"X-Request-Id: a"}, true, true},
+		{"a trusted proxy's ID", o, []string{"X-Request-Id: a"}, false, false},
+		{"a trusted proxy's invalid ID", o, []string{"X-Request-Id: a b"}, true, true},
+	} {
+		e := explained(t, test.options, "GET", "/", test.headers...)
+		removed := slices.ContainsFunc(e.Removed, func(line string) bool { return strings.HasPrefix(line, "X-Request-Id: ") })
+		added := slices.ContainsFunc(e.Added, func(line string) bool { return strings.HasPrefix(line, "X-Request-Id: ") })
+		if removed != test.removed || added != test.added || added && !slices.Contains(e.Added, "X-Request-Id: (a new one)") {
+			t.Errorf("%s: removed %q, added %q", test.name, e.Removed, e.Added)
+		}
 	}
 	retry := func(method string, attempts int, headers ...string) string {
 		config := o.Pools["main"]

@@ -148,6 +148,40 @@ func TestBackendConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestFullBackendsArePassedOver: of five backends the only one that is not full gets the request,
+// although a request has three attempts.
+func TestFullBackendsArePassedOver(t *testing.T) {
+	entered, release := make(chan bool, 5), make(chan bool)
+	var urls []string
+	for range 5 {
+		urls = append(urls, startHoldingBackend(t, entered, release))
+	}
+	o := testOptions(urls...)
+	for i := range o.Pools["main"].Backends {
+		o.Pools["main"].Backends[i].MaxConnections = 1
+	}
+	p, address := startProxy(t, o)
+	var clients []*rawClient
+	for range 5 {
+		c := newWire(t, address)
+		c.send(get("/"))
+		clients = append(clients, c)
+		<-entered
+	}
+	over := newWire(t, address)
+	over.send(get("/"))
+	checkProblem(t, over.receive("GET"), 503, "overloaded", "http://-:-")
+	if n := metric(p, "lb_retries_total{pool=\"main\"}"); n != "0" {
+		t.Errorf("full backends count as %s retries", n)
+	}
+	close(release)
+	for _, c := range clients {
+		if got := c.receive("GET"); got.StatusCode != 200 {
+			t.Errorf("got %d", got.StatusCode)
+		}
+	}
+}
+
 // TestClientConnectionsAreBounded: where a request is under way on each, none makes place for another.
 func TestClientConnectionsAreBounded(t *testing.T) {
 	entered, release := make(chan bool), make(chan bool)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/upstream"
 )
 
 func TestFateOf(t *testing.T) {
@@ -132,6 +134,33 @@ func TestConnectionAuthenticationEnds(t *testing.T) {
 	}
 	if got := say(w, "NTLM user=alice"); got != "you are alice" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestConnectionAuthenticationAndTheQueue: the client's own connection is the only one that the
+// backend may have, so others wait, and the client does not wait behind them.
+func TestConnectionAuthenticationAndTheQueue(t *testing.T) {
+	s := new(iis)
+	o := queueOptions(upstream.QueueConfig{Size: 1, Timeout: 10 * time.Second}, startRawBackend(t, s.serve))
+	o.Server.TrustedProxies = nil
+	p, address := startProxy(t, o)
+	owner, other := newWire(t, address), newWire(t, address)
+	if got := say(owner, "NTLM user=alice"); got != "you are alice" {
+		t.Fatalf("got %q", got)
+	}
+	other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	eventually(t, "the other client to wait", func() bool { return queuedRequests(p) == "1" })
+	for range 3 {
+		if got := say(owner, ""); got != "you are alice" {
+			t.Errorf("got %q", got)
+		}
+	}
+	owner.Close()
+	if got := string(other.receive("GET").body); got != "who are you?" {
+		t.Errorf("the other client got %q", got)
+	}
+	if n := s.dials.Load(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
 	}
 }
 

@@ -77,7 +77,7 @@ func (x *exchange) releaseEarly() {
 }
 
 // appendResponseHeader appends the response's header as the client gets it: the backend's own, with
-// the client's rate limit fields, those of this hop, and the request's ID unless the backend has
+// the client's rate limit fields, its cookie, those of this hop, and the request's ID unless the backend has
 // given it one of its own. A 429 from a backend keeps only the backend's limit fields: the
 // balancer's would say that tokens are left.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
@@ -88,6 +88,7 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	} else {
 		dst = r.AppendHeader(dst, chunks, 0)
 	}
+	dst = x.appendCookie(dst)
 	dst = x.settings.via.Append(dst, r.HTTP10)
 	if r.HasID {
 		return dst

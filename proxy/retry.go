@@ -24,11 +24,13 @@ func (x *exchange) mayRetry(why reason.Code) bool {
 }
 
 // mayRetryAnswered reports whether the attempt, whose response has come, is to be repeated at another
-// backend because of the response's status.
+// backend because of the response's status. Where the others are full, the client gets the response:
+// it has come, and another may not.
 func (x *exchange) mayRetryAnswered() bool {
 	retry := x.pool.Retry()
 	return len(retry.Statuses) > 0 && slices.Contains(retry.Statuses, x.call.Response.Status) &&
-		x.tries.mayRetry(x.pool, retry.Attempts) && x.call.RepeatableAnswered(x.idempotent()) && x.pool.SpendRetry(time.Now())
+		x.tries.mayRetry(x.pool, retry.Attempts) && x.pool.HasRoom(&x.tries.tried) &&
+		x.call.RepeatableAnswered(x.idempotent()) && x.pool.SpendRetry(time.Now())
 }
 
 // mayRepeat reports whether an attempt that has failed for this reason may be repeated as far as

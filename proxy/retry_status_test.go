@@ -138,6 +138,33 @@ func TestRetriedStatusSucceeds(t *testing.T) {
 	mustHaveNoErrors(t, p)
 }
 
+// TestRetriedStatusWhereTheOthersAreFull: the client gets the answer that has come.
+func TestRetriedStatusWhereTheOthersAreFull(t *testing.T) {
+	failing := startSameAnswers(t, 1, "HTTP/1.1 503 No\r\nContent-Length: 3\r\n\r\nbad")
+	entered, release := make(chan bool), make(chan bool)
+	o := testOptions(startHoldingBackend(t, entered, release), failing.urls[0])
+	withRetry(&o, upstream.RetryConfig{Attempts: 2, Statuses: []int{503}})
+	o.Pools["main"].Backends[0].MaxConnections = 1
+	p, address := startProxy(t, o)
+	first := newWire(t, address)
+	first.send(get("/"))
+	<-entered
+	w := newWire(t, address)
+	for range 5 {
+		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := w.receive("GET"); got.StatusCode != 503 || string(got.body) != "bad" {
+			t.Errorf("got %d %q", got.StatusCode, got.body)
+		}
+	}
+	if n := counter(t, p, "lb_retries_total"); n > 1 { // the first request may have met both
+		t.Errorf("lb_retries_total is %d", n)
+	}
+	release <- true
+	if got := first.receive("GET"); got.StatusCode != 200 {
+		t.Errorf("got %d", got.StatusCode)
+	}
+}
+
 // TestRetriedStatusWithinTheBudget: beyond it the client gets the backend's answer.
 func TestRetriedStatusWithinTheBudget(t *testing.T) {
 	const requests = 200

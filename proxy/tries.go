@@ -15,7 +15,7 @@ type tries struct {
 	backend *upstream.Backend // of the last attempt
 	began   time.Time         // the last attempt
 	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
-	trial   bool              // the backend takes no requests: see upstream.Pool.Pick
+	trial   bool              // no backend of the pool takes requests: see upstream.Pool.Pick
 	open    bool              // the attempt counts as in flight at the backend
 	awaits  bool              // the request was sent, and waits for the header of the final response
 }
@@ -53,8 +53,8 @@ func (t *tries) end(status int, why reason.Code) {
 	}
 }
 
-// outcome returns the reason that the client gets for the last attempt's. A trial that has not reached
-// its backend has only shown that none is available.
+// outcome returns the reason that the client gets for the last attempt's. A trial that has not
+// reached its backend has only shown that none is available.
 func (t *tries) outcome(why reason.Code) reason.Code {
 	if t.trial && (why == reason.ConnectFailed || why == reason.ConnectTimeout) {
 		return reason.NoBackend

@@ -297,11 +297,11 @@ func TestTunnelsAtShutdown(t *testing.T) {
 					t.Errorf("a tunnel that was cut is a failure: %v", err)
 				}
 				w.mustEnd()
-				requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request")
-				for _, line := range log.parsed(t)[:2] {
+				requireMessages(t, &log, "shutting down", "draining", "cut what was still running at the shutdown timeout", "request")
+				for _, line := range log.parsed(t)[1:3] {
 					checkLine(t, line, map[string]any{"requests": 0., "tunnels": 1., "shutdown_timeout": "100ms"})
 				}
-				checkLine(t, log.parsed(t)[2], map[string]any{"status": 101., "duration_ms": interval{100, 5000}})
+				checkLine(t, log.parsed(t)[3], map[string]any{"status": 101., "duration_ms": interval{100, 5000}})
 				return
 			}
 			w.send("still here")
@@ -314,7 +314,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			if err := <-served; err != nil {
 				t.Error(err)
 			}
-			requireMessages(t, &log, "draining", "request")
+			requireMessages(t, &log, "shutting down", "draining", "request")
 		})
 	}
 }

@@ -11,6 +11,11 @@ import (
 type connSet struct {
 	mu    sync.Mutex
 	conns []*clientConn // each knows its index
+	left  chan struct{} // has one element if a connection was removed since it was last received
+}
+
+func newConnSet() connSet {
+	return connSet{left: make(chan struct{}, 1)}
 }
 
 // add adds a connection. If there are already this many, an idle one makes place; ok is false if none
@@ -62,6 +67,10 @@ func (s *connSet) drop(c *clientConn) {
 	s.conns[last] = nil
 	s.conns = s.conns[:last]
 	c.index = -1
+	select {
+	case s.left <- struct{}{}:
+	default:
+	}
 }
 
 func (s *connSet) len() int {

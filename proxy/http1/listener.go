@@ -18,6 +18,7 @@ type listener struct {
 	room   int       // open connections; see awaitRoom
 	told   time.Time // when the lack of room was logged last
 	closed atomic.Bool
+	ends   chan struct{} // closed by Close
 }
 
 // Accept waits for the next connection. It is for one goroutine.
@@ -45,6 +46,7 @@ func (l *listener) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
+	close(l.ends)
 	return l.Listener.Close()
 }
 

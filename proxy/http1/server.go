@@ -49,7 +49,10 @@ type Server struct {
 
 // NewServer returns a Server. It starts nothing.
 func NewServer(o Options) *Server {
-	s := &Server{options: o}
+	s := &Server{
+		options: o,
+		conns:   newConnSet(),
+	}
 	s.SetBounds(o.Bounds)
 	s.activity.log = o.Log
 	s.configure()
@@ -103,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	if s.closeDepartures, err = s.activity.departures.Open(); err != nil {
 		return err
 	}
-	l := &listener{Listener: ln, server: s, room: room(descriptors())}
+	l := &listener{Listener: ln, server: s, room: room(descriptors()), ends: make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(l) }()
 	context.AfterFunc(ctx, func() { s.ending.Store(true) })
@@ -118,11 +121,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	return nil
 }
 
-// delayed returns a channel that is closed the shutdown delay after the end of ctx.
+// delayed returns a channel that is closed the shutdown delay after the end of ctx, which it logs
+// with the cause.
 func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 	over := make(chan struct{})
 	context.AfterFunc(ctx, func() {
-		time.AfterFunc(s.bounds.Load().ShutdownDelay, func() { close(over) })
+		delay := s.bounds.Load().ShutdownDelay
+		s.options.Log.Info().Str("cause", context.Cause(ctx).Error()).Stringer("shutdown_delay", delay).Msg("shutting down")
+		time.AfterFunc(delay, func() { close(over) })
 	})
 	return over
 }
@@ -178,15 +184,15 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	stream := s.begin(ctx)
 	stream.Started = time.Now() // ctx may still hold the time of the previous request
-	stream.refused, stream.Cause = refusal(stream.conn, err)
+	stream.refused, stream.Cause = refusal(stream.conn.scan.faulty, err)
 	s.finish(stream)
 }
 
-// refusal returns why there is no request, and that in words.
-func refusal(c *clientConn, err error) (why reason.Code, cause error) {
+// refusal returns why there is no request, and that in words. faulty is that of the header's scan.
+func refusal(faulty bool, err error) (why reason.Code, cause error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
-	case c.scan.faulty: // whatever else went wrong
+	case faulty: // whatever else went wrong
 		return reason.BadRequest, errRequestLines
 	case errors.As(err, &small):
 		return reason.HeaderTooLarge, errHeaderSize

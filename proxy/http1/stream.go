@@ -130,6 +130,24 @@ func (s *Stream) End() {
 	s.conn.lastUse = now
 }
 
+// Await waits for a value from done, at most for the timeout, and reports whether one came, and
+// whether the client has left meanwhile: then it calls Stop of the work, which has to make done have
+// a value.
+func (s *Stream) Await(done <-chan struct{}, work wire.Stopper, timeout time.Duration) (came, gone bool) {
+	var watch wire.Watch
+	watch.Begin(&s.activity.departures, &s.conn.Conn, work)
+	watch.Start()
+	defer watch.Stop()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+		came = true
+	case <-timer.C:
+	}
+	return came, watch.Gone.Load()
+}
+
 // BeingCut reports whether the shutdown timeout is over and the remaining requests are being cut.
 func (s *Stream) BeingCut() bool { return s.activity.cutting.Load() }
 

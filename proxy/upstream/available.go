@@ -1,11 +1,14 @@
 package upstream
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // available returns which of a pool's backends take requests, given their states. In a panic fewer
-// than half of those that should be in are, but at least one: then those that are ejected, or answer
-// their checks but not as they should, take requests as well, since the few that are in would not
-// bear the load of all. Those that do not answer or that an operator drains never do.
+// than half of those that should be in are, but at least one: then those that are ejected, or
+// answer their checks but not as they should, take requests as well, since the few that are in
+// would not bear the load of all. Those that do not answer or that an operator drains never do.
 func available(states []State) (takes []bool, panics bool) {
 	in, all := 0, 0
 	for _, s := range states {
@@ -36,6 +39,19 @@ func (p *Pool) available() (taking []*Backend, panics bool) {
 		}
 	}
 	return taking, panics
+}
+
+// drained returns the backends that an operator drains, and that would take requests otherwise. It
+// is called while marking.
+func (p *Pool) drained() []*Backend {
+	return slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return State(b.state.Load()) != Draining })
+}
+
+// trials returns the backends that get a trial where none is in. It is called while marking.
+func (p *Pool) trials() []*Backend {
+	return slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool {
+		return State(b.state.Load())&Draining != 0 || b.weight == 0
+	})
 }
 
 // notePanic logs that a panic begins or ends.

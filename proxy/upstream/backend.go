@@ -15,8 +15,9 @@ import (
 type Backend struct {
 	url       URL
 	weight    int       // guarded by the pool's marking
+	backup    bool      // guarded by the pool's marking
 	returned  time.Time // when it took requests again; zero: that is long ago. Guarded by marking
-	hash      uint64    // for balance.IPHash
+	hash      uint64    // for policies that go by keys
 	hostField []byte
 	labels    string // in metrics
 
@@ -26,8 +27,10 @@ type Backend struct {
 	lastTrial atomic.Int64                    // the pool's time; 0: never
 	verdict   atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
 
+	cookie atomic.Pointer[cookie] // nil: clients are not kept at their backends
+
 	_        [64]byte // the fields below change with every request
-	inFlight atomic.Int64
+	load     balance.Load
 	outlier  outlier
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
@@ -42,9 +45,10 @@ func newBackend(url URL, labels string) *Backend {
 }
 
 // configure sets what a reload may change. It is called while the pool is marking.
-func (b *Backend) configure(c BackendConfig, t *TimeoutConfig) {
-	b.weight = c.Weight
-	b.conns.configure(c.MaxConnections, t.Connect, t.Idle)
+func (b *Backend) configure(c BackendConfig, pool *PoolConfig) {
+	b.weight, b.backup = c.Weight, c.Backup
+	b.cookie.Store(pool.Sticky.newCookie(b.url))
+	b.conns.configure(c.MaxConnections, pool.Timeouts.Connect, pool.Timeouts.Idle)
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.
@@ -53,15 +57,29 @@ func (b *Backend) Name() string { return b.url.address }
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
 
-// TakesRequests reports whether the backend is sent requests. One that is picked and takes none is on
-// trial.
+// AppendCookie appends a Set-Cookie field that keeps the client at the backend, if the pool keeps
+// clients. A client whose cookie names the backend needs none, unless its time begins anew. secure
+// is for clients that speak TLS.
+func (b *Backend) AppendCookie(dst []byte, known, secure bool) []byte {
+	c := b.cookie.Load()
+	if c == nil || known && !c.renew {
+		return dst
+	}
+	dst = append(dst, c.field...)
+	if secure {
+		dst = append(dst, "; Secure"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// TakesRequests reports whether the backend is sent requests.
 func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
 // isIn reports whether the backend has no reason to take no requests.
 func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 
 // Begin counts an attempt as in flight at the backend, until End is called.
-func (b *Backend) Begin() { b.inFlight.Add(1) }
+func (b *Backend) Begin() { b.load.InFlight.Add(1) }
 
 // HeaderCame notes that the header has come for which Pool.Await was called.
 func (b *Backend) HeaderCame() { b.outlier.headerCame() }
@@ -75,7 +93,7 @@ func (b *Backend) End(awaited bool) {
 	if awaited {
 		b.outlier.noHeader()
 	}
-	b.inFlight.Add(-1)
+	b.load.InFlight.Add(-1)
 }
 
 // Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within the

@@ -69,8 +69,8 @@ func (p *Pool) distrust(added []*Backend, atMost time.Duration) {
 	})
 }
 
-// trustUnlessOthersTake ends the wait for first checks where no other backend takes requests: one that
-// may work is better than none. It is called while marking.
+// trustUnlessOthersTake ends the wait for first checks where no other backend takes requests: one
+// that may work is better than none. It is called while marking.
 func (p *Pool) trustUnlessOthersTake() {
 	if slices.ContainsFunc(p.backends, (*Backend).isIn) {
 		return

@@ -15,10 +15,13 @@ import (
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
 	Balance  balance.Policy  `yaml:"balance"`
+	Hash     HashKey         `yaml:"hash"` // what balance.Hash goes by, and no other policy
+	Sticky   StickyConfig    `yaml:"sticky"`
 	Backends []BackendConfig `yaml:"backends"` // at least one
 	Timeouts TimeoutConfig   `yaml:"timeouts"`
 	// MaxResponseHeader bounds each header of a response, interim ones among them; 1KiB to 1MiB.
 	MaxResponseHeader Size             `yaml:"max_response_header"`
+	Queue             QueueConfig      `yaml:"queue"`
 	Retry             RetryConfig      `yaml:"retry"`
 	Health            healthz.Config   `yaml:"health"`
 	Ejection          healthz.Ejection `yaml:"ejection"`
@@ -29,9 +32,10 @@ type PoolConfig struct {
 
 // BackendConfig is one backend of a pool.
 type BackendConfig struct {
-	URL            URL `yaml:"url"`
-	Weight         int `yaml:"weight"`
-	MaxConnections int `yaml:"max_connections"` // 0 means no limit
+	URL            URL  `yaml:"url"`
+	Weight         int  `yaml:"weight"`          // 0: no new requests; clients that are kept there stay
+	Backup         bool `yaml:"backup"`          // takes requests while no other backend does
+	MaxConnections int  `yaml:"max_connections"` // 0 means no limit
 }
 
 // TimeoutConfig holds a pool's timeouts, each from 1ms to 24h. Idle may also be 0.
@@ -40,6 +44,12 @@ type TimeoutConfig struct {
 	ResponseHeader time.Duration `yaml:"response_header"` // from the request's end to that of the response's header
 	Idle           time.Duration `yaml:"idle"`            // how long an unused connection is kept; 0: it is closed after each response
 	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
+}
+
+// QueueConfig bounds the queue of a pool.
+type QueueConfig struct {
+	Size    int           `yaml:"size"`    // requests that may wait; 0: none, up to 1,000,000
+	Timeout time.Duration `yaml:"timeout"` // the longest wait of a request, 1ms to 1h
 }
 
 // RetryConfig says which requests may be retried, and how often.
@@ -57,6 +67,7 @@ func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
 		Timeouts:          TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
 		MaxResponseHeader: 64 << 10,
+		Queue:             QueueConfig{Timeout: time.Second},
 		Retry:             RetryConfig{Attempts: 3},
 		Health:            healthz.DefaultConfig(),
 		Ejection:          healthz.DefaultEjection(),
@@ -85,10 +96,16 @@ func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*plain)(c))
 }
 
-const maxWeight = 1000
+// Bounds of the config.
+const (
+	maxWeight = 1000
+	maxQueue  = 1_000_000
+)
 
 // Validate calls wrong once for each fault, with its path below the pool.
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
+	c.Hash.validate(c.Balance, wrong)
+	c.Sticky.validate(func(path string, value any, allowed string) { wrong("sticky."+path, value, allowed) })
 	if len(c.Backends) == 0 {
 		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
 	}
@@ -102,8 +119,8 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		} else {
 			seen[b.URL.Address()] = i
 		}
-		if b.Weight < 1 || b.Weight > maxWeight {
-			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
+		if b.Weight < 0 || b.Weight > maxWeight {
+			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 0 to %d", maxWeight))
 		}
 		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
 			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
@@ -118,6 +135,7 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	if c.MaxResponseHeader < 1<<10 || c.MaxResponseHeader > 1<<20 {
 		wrong("max_response_header", c.MaxResponseHeader, "a size from 1KiB to 1MiB")
 	}
+	c.Queue.validate(func(path string, value any, allowed string) { wrong("queue."+path, value, allowed) })
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
 		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
 	}
@@ -131,6 +149,15 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")
 	}
 	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
+}
+
+func (c QueueConfig) validate(wrong func(path string, value any, allowed string)) {
+	if c.Size < 0 || c.Size > maxQueue {
+		wrong("size", c.Size, fmt.Sprintf("a number of requests up to %d, or 0 for no queue", maxQueue))
+	}
+	if c.Timeout < time.Millisecond || c.Timeout > time.Hour {
+		wrong("timeout", c.Timeout, "a time from 1ms to 1h, such as 5s")
+	}
 }
 
 // checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML

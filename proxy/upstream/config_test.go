@@ -20,8 +20,8 @@ func TestPoolConfigValidate(t *testing.T) {
 		{"no backends", func(c *PoolConfig) { c.Backends = nil }, []string{"backends"}},
 		{"no url", func(c *PoolConfig) { c.Backends[1].URL = URL{} }, []string{"backends[1].url"}},
 		{"twice", func(c *PoolConfig) { c.Backends[1].URL = mustURL("http://a:80/") }, []string{"backends[1].url"}},
-		{"weights", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = 0, maxWeight+1 }, []string{"backends[0].weight", "backends[1].weight"}},
-		{"greatest weight", func(c *PoolConfig) { c.Backends[0].Weight = maxWeight }, nil},
+		{"weights", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = -1, maxWeight+1 }, []string{"backends[0].weight", "backends[1].weight"}},
+		{"least and greatest weight", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = maxWeight, 0 }, nil},
 		{"connections", func(c *PoolConfig) { c.Backends[0].MaxConnections = -1 }, []string{"backends[0].max_connections"}},
 		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header", "timeouts.tunnel"}},
 		{"idle", func(c *PoolConfig) { c.Timeouts.Idle = -1 }, []string{"timeouts.idle"}},
@@ -63,7 +63,7 @@ func TestDefaults(t *testing.T) {
 	if want.Backends = c.Backends; !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
-	if got := fmt.Sprint(c.Backends); got != "[{http://a 1 0} {http://b 0 7}]" {
+	if got := fmt.Sprint(c.Backends); got != "[{http://a 1 false 0} {http://b 0 false 7}]" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -15,14 +15,16 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// conns are the connections to one backend: a stack of idle ones, and a bound on all. It is safe
-// for concurrent use. Of fasthttp's client only the stack is used.
+// conns are the connections to one backend: a stack of idle ones, and those in use. No more than
+// most are open: a connection is dialed only where none is idle, and holds one of most places from
+// the dial on while it is in use. It is safe for concurrent use. Of fasthttp's client only the stack
+// is used.
 type conns struct {
 	url     URL
 	idle    atomic.Pointer[stack]
 	timeout atomic.Int64 // of a dial, in nanoseconds
-	count   atomic.Int64 // connections, and dials under way
 	most    atomic.Int64 // connections
+	inUse   atomic.Int64 // connections that are in use, being dialed, or private
 	retired atomic.Bool  // no connection is kept any more
 
 	mu   sync.Mutex
@@ -45,22 +47,18 @@ func (s *conns) init(url URL) {
 func (s *conns) newStack(keep time.Duration) *stack {
 	of := &stack{keep: keep}
 	of.Addr = s.url.address
-	of.MaxConns = math.MaxInt32 // dial bounds them
+	of.MaxConns = math.MaxInt32 // reserve bounds them
 	of.MaxIdleConnDuration = keep
 	of.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
 	of.Dial = func(string) (net.Conn, error) { return s.dial(of) }
 	return of
 }
 
-// dial makes a connection, if there may be another.
+// dial makes a connection.
 func (s *conns) dial(home *stack) (net.Conn, error) {
-	if !s.countOne() {
-		return nil, errConnections
-	}
 	dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
 	conn, err := dialer.DialContext(context.Background(), s.url.network, s.url.address)
 	if err != nil {
-		s.count.Add(-1)
 		return nil, err
 	}
 	c := &Conn{Conn: wire.Over(conn), pool: s, home: home}
@@ -68,19 +66,6 @@ func (s *conns) dial(home *stack) (net.Conn, error) {
 	s.open[c] = struct{}{}
 	s.mu.Unlock()
 	return c, nil
-}
-
-// countOne counts one connection more, unless there are as many as are allowed.
-func (s *conns) countOne() (ok bool) {
-	for {
-		n := s.count.Load()
-		if n >= s.most.Load() {
-			return false
-		}
-		if s.count.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
 }
 
 // recall interrupts the requests that wait for the first byte of a response, and may be sent to
@@ -94,22 +79,44 @@ func (s *conns) recall() {
 }
 
 // configure allows at most this many connections, or any number if most is 0, each dialed within
-// the timeout and kept for a time while it is unused. If more are open, or those that are idle were to
-// be kept for another time, the idle ones are closed at once, and others when they are given back.
+// the timeout and kept for a time while it is unused. If fewer are allowed than before, or those that
+// are idle were to be kept for another time, the idle ones are closed at once, and others that are
+// too many when they are given back.
 func (s *conns) configure(most int, timeout, keep time.Duration) {
 	if most == 0 {
 		most = math.MaxInt32
 	}
 	s.timeout.Store(int64(timeout))
-	s.most.Store(int64(most))
+	fewer := s.most.Swap(int64(most)) > int64(most)
 	before := s.idle.Load()
 	if before == nil || before.keep != keep {
 		s.idle.Store(s.newStack(keep))
 	}
-	if before != nil && (before.keep != keep || s.count.Load() > int64(most)) {
+	if before != nil && (before.keep != keep || fewer) {
 		before.CloseIdleConnections()
 	}
 }
+
+// reserve takes a place for a connection, and reports whether there was one. free gives it back.
+func (s *conns) reserve() bool {
+	for {
+		n := s.inUse.Load()
+		if n >= s.most.Load() {
+			return false
+		}
+		if s.inUse.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (s *conns) free() { s.inUse.Add(-1) }
+
+// full reports whether no connection is idle and none may be dialed.
+func (s *conns) full() bool { return s.inUse.Load() >= s.most.Load() }
+
+// hasTooMany reports whether more connections are in use than are allowed now.
+func (s *conns) hasTooMany() bool { return s.inUse.Load() > s.most.Load() }
 
 // retire closes the idle connections, and those in use once they are given back.
 func (s *conns) retire() {
@@ -119,6 +126,18 @@ func (s *conns) retire() {
 
 // take is Backend.Connect.
 func (s *conns) take(now time.Time, fresh bool) (*Conn, error) {
+	if !s.reserve() {
+		return nil, errConnections
+	}
+	c, err := s.acquire(now, fresh)
+	if err != nil {
+		s.free()
+	}
+	return c, err
+}
+
+// acquire takes an idle connection or dials.
+func (s *conns) acquire(now time.Time, fresh bool) (*Conn, error) {
 	for {
 		home := s.idle.Load()
 		pooled, err := home.AcquireConn(0, false)
@@ -135,7 +154,7 @@ func (s *conns) take(now time.Time, fresh bool) (*Conn, error) {
 		if !fresh && now.Sub(pooled.LastUseTime()) < keepFor(home.keep, c.said) && c.Quiet() {
 			return c, nil
 		}
-		c.Discard()
+		c.discard()
 	}
 }
 
@@ -193,19 +212,20 @@ type Conn struct {
 func (c *Conn) Reused() bool { return c.reused }
 
 // Release makes the connection idle, or closes it where it would not be used again or there are too
-// many. It must be at the start of a next request. said is how long its backend says that it keeps it,
-// or 0.
+// many. It must be at the start of a next request. said is how long its backend says that it keeps
+// it, or 0.
 func (c *Conn) Release(said time.Duration) {
 	s := c.pool
-	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.count.Load() > s.most.Load() {
-		c.discard()
+	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.hasTooMany() {
+		c.Discard()
 		return
 	}
 	c.reused, c.said = true, said
 	c.release()
-	if s.retired.Load() || c.home != s.idle.Load() {
+	if s.retired.Load() || c.home != s.idle.Load() || s.hasTooMany() { // since just now
 		c.home.CloseIdleConnections()
 	}
+	s.free() // once it can be taken: until then there is no place for another
 }
 
 // Close is how fasthttp closes the connection.
@@ -213,9 +233,11 @@ func (c *Conn) Close() error {
 	c.pool.mu.Lock()
 	delete(c.pool.open, c)
 	c.pool.mu.Unlock()
-	c.pool.count.Add(-1)
 	return c.Conn.Close()
 }
 
 // Discard closes the connection.
-func (c *Conn) Discard() { c.discard() }
+func (c *Conn) Discard() {
+	c.discard()
+	c.pool.free()
+}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,13 @@ func newServedPool(t *testing.T, change func(*PoolConfig)) *Pool {
 	c.Backends = []BackendConfig{{URL: mustURL(server.URL), Weight: 1}}
 	change(&c)
 	return NewPool("main", c, zerolog.Nop())
+}
+
+// opened returns how many connections are open.
+func (s *conns) opened() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
 }
 
 // TestRedialIsFresh takes no idle connection for the second time, however good it looks: so one
@@ -40,7 +48,7 @@ func TestRedialIsFresh(t *testing.T) {
 		t.Errorf("got the idle connection, or %v", err)
 	}
 	fresh.Discard()
-	if n := b.conns.count.Load(); n != 0 {
+	if n := b.conns.opened(); n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
 }
@@ -59,8 +67,91 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	second.Release(0)
 	p.Mark(b, Down, true)
-	if n := b.conns.count.Load(); n != 0 {
+	if n := b.conns.opened(); n != 0 {
 		t.Errorf("a backend that is down has %d connections", n)
+	}
+}
+
+// TestFull: a backend is full where as many connections are in use as are allowed, private ones
+// among them even while they are idle. Otherwise a request gets a connection, and no more are open.
+func TestFull(t *testing.T) {
+	const most = 2
+	for _, test := range []struct {
+		idle, inUse, private int
+		want                 bool
+	}{
+		{0, 0, 0, false},
+		{2, 0, 0, false},
+		{0, 1, 0, false},
+		{1, 1, 0, false},
+		{0, 2, 0, true},
+		{1, 0, 1, false},
+		{0, 1, 1, true},
+		{0, 0, 2, true},
+	} {
+		p := newServedPool(t, func(c *PoolConfig) { c.Backends[0].MaxConnections = most })
+		b := p.all()[0]
+		var all []*Conn
+		for range test.idle + test.inUse + test.private {
+			c, err := b.Connect(time.Now(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, c)
+		}
+		for _, c := range all[test.inUse:][:test.private] {
+			c.Private().Release(0)
+		}
+		for _, c := range all[test.inUse+test.private:] {
+			c.Release(0)
+		}
+		if got := b.conns.full(); got != test.want || p.HasRoom(&Tried{}) == test.want {
+			t.Errorf("%+v: full is %v", test, got)
+		}
+		c, err := b.Connect(time.Now(), false)
+		if (err != nil) != test.want || err != nil && ConnectReason(err) != reason.Overloaded {
+			t.Errorf("%+v: a request got %v", test, err)
+		}
+		if n := b.conns.opened(); n > most || err == nil && test.idle > 0 && n != len(all) {
+			t.Errorf("%+v: %d connections are open", test, n)
+		}
+		if err == nil {
+			c.Discard()
+		}
+	}
+}
+
+// TestConnectionsAreBoundedUnderLoad has more requests than connections: they are reused, replaced
+// and closed while others are dialed.
+func TestConnectionsAreBoundedUnderLoad(t *testing.T) {
+	const most = 3
+	p := newServedPool(t, func(c *PoolConfig) { c.Backends[0].MaxConnections = most })
+	b := p.all()[0]
+	var all sync.WaitGroup
+	for worker := range 2 * most {
+		all.Go(func() {
+			for i := range 300 {
+				c, err := b.Connect(time.Now(), (i+worker)%7 == 0)
+				if err != nil {
+					if ConnectReason(err) != reason.Overloaded {
+						t.Error(err)
+					}
+					continue
+				}
+				if n := b.conns.opened(); n > most {
+					t.Errorf("%d connections are open", n)
+				}
+				if i%11 == 0 {
+					c.Discard()
+				} else {
+					c.Release(0)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := b.conns.inUse.Load(); n != 0 || b.conns.opened() == 0 {
+		t.Errorf("at the end %d places are taken, and %d connections are open", n, b.conns.opened())
 	}
 }
 
@@ -79,7 +170,7 @@ func TestFewerConnections(t *testing.T) {
 	}
 	require := func(when string, want int) {
 		t.Helper()
-		if n := b.conns.count.Load(); n != int64(want) {
+		if n := b.conns.opened(); n != want {
 			t.Errorf("%s: %d connections are open, want %d", when, n, want)
 		}
 	}
@@ -127,7 +218,7 @@ func TestIdleConnectionsAge(t *testing.T) {
 		name            string
 		idle, said, age time.Duration
 		reused          bool
-		open            int64 // once it was released
+		open            int // once it was released
 	}{
 		{"young", time.Minute, 0, 59 * time.Second, true, 1},
 		{"old", time.Minute, 0, 61 * time.Second, false, 1},
@@ -145,7 +236,7 @@ func TestIdleConnectionsAge(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Release(test.said)
-			if n := b.conns.count.Load(); n != test.open {
+			if n := b.conns.opened(); n != test.open {
 				t.Errorf("%d connections are open, want %d", n, test.open)
 			}
 			again, err := b.Connect(time.Now().Add(test.age), false)
@@ -156,7 +247,7 @@ func TestIdleConnectionsAge(t *testing.T) {
 				t.Errorf("after %s: reused is %v", test.age, again.Reused())
 			}
 			again.Discard()
-			if n := b.conns.count.Load(); n != 0 {
+			if n := b.conns.opened(); n != 0 {
 				t.Errorf("%d connections are left", n)
 			}
 		})
@@ -174,7 +265,7 @@ func TestIdleTimeChanges(t *testing.T) {
 	c := *p.config.Load()
 	c.Timeouts.Idle = time.Hour
 	p.Apply(c)
-	if n := b.conns.count.Load(); n != 1 {
+	if n := b.conns.opened(); n != 1 {
 		t.Errorf("%d connections are open, want the one in use", n)
 	}
 	second, err := b.Connect(time.Now(), false)
@@ -189,7 +280,7 @@ func TestIdleTimeChanges(t *testing.T) {
 	if again, _ := b.Connect(time.Now().Add(30*time.Minute), false); again != second {
 		t.Error("the connection that was kept for an hour was not used")
 	}
-	if n := b.conns.count.Load(); n != 1 {
+	if n := b.conns.opened(); n != 1 {
 		t.Errorf("%d connections are open, want 1", n)
 	}
 }

@@ -11,7 +11,6 @@
 package upstream
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/healthz"
-	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/metrics"
 )
 
@@ -39,21 +37,11 @@ type Pool struct {
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
+	queue         queue
 	budget        retryBudget
 	requests      Requests
 	retries       atomic.Uint64
 	retriesDenied atomic.Uint64
-}
-
-// snapshot holds the backends of a pool that take requests, and the same backends as the set that a
-// policy picks from. It is immutable.
-type snapshot struct {
-	policy   balance.Policy
-	backends []*Backend
-	members  []balance.Member
-	set      *balance.Set
-	trials   []*Backend // where there are no backends: those that may be tried, see trial
-	panics   bool       // see available
 }
 
 // NewPool returns a pool whose backends all take requests. c must be valid. The log gets a line
@@ -91,7 +79,7 @@ func (p *Pool) Apply(c PoolConfig) {
 			b = newBackend(bc.URL, p.requests.labels)
 			added = append(added, b)
 		}
-		b.configure(bc, &c.Timeouts)
+		b.configure(bc, &c)
 		p.backends[i], targets[i] = b, p.target(b)
 	}
 	if p.config.Store(&c); was != nil {
@@ -135,6 +123,13 @@ func (p *Pool) MaxResponseHeader() int { return int(p.config.Load().MaxResponseH
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
+// Hash returns what the policy goes by in place of the client's address, or the zero value.
+func (p *Pool) Hash() HashKey { return p.config.Load().Hash }
+
+// StickyCookie returns the name of the cookie that keeps clients at their backends, or "" if none
+// does.
+func (p *Pool) StickyCookie() string { return p.config.Load().Sticky.Cookie }
+
 // Mark sets or clears a bit of a backend's state. It is the only writer of states. It closes the
 // idle connections of a backend that takes no requests. Where the backend is found not to work, it
 // interrupts the requests that wait there and may be sent to another.
@@ -168,19 +163,15 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 func (p *Pool) rebuild() {
 	p.trustUnlessOthersTake()
 	c := p.config.Load()
-	s := &snapshot{policy: c.Balance}
-	s.backends, s.panics = p.available()
-	if len(s.backends) == 0 {
-		s.trials = slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool { return State(b.state.Load())&Draining != 0 })
+	available, panics := p.available()
+	s := choose(available, p.drained())
+	if s.panics = panics; len(s.backends) == 0 {
+		s.trials = p.trials()
 	}
-	weights := p.weights(c, s.backends)
-	s.members = make([]balance.Member, len(s.backends))
-	for i, b := range s.backends {
-		s.members[i] = balance.Member{Weight: weights[i], Hash: b.hash, InFlight: &b.inFlight}
-	}
-	s.set = balance.NewSet(s.members, &p.turn)
+	s.weigh(c.Balance, p.weights(c, s.backends), &p.turn)
 	before := p.current.Swap(s)
 	p.notePanic(before != nil && before.panics, s)
+	p.queue.advance(2) // there may be room now
 }
 
 // weights returns the weights of the backends that the policy goes by: their own or, while one is
@@ -191,7 +182,7 @@ func (p *Pool) weights(c *PoolConfig, backends []*Backend) []int {
 	now := time.Now()
 	for i, b := range backends {
 		step := rampSteps
-		if c.Balance != balance.IPHash {
+		if !c.Balance.ByKey() {
 			step = rampStep(b.returned, c.ramp(), now)
 		}
 		if weights[i] = b.weight * step; step < rampSteps {
@@ -215,14 +206,15 @@ func (p *Pool) ascend() {
 
 // Pick chooses the backend of a request's next attempt by the pool's policy, among those that take
 // requests and are not in tried, and adds it to tried. Where none takes any, each gets one request
-// a second all the same. Pick returns nil if there is none. The key stands for the client. The
-// first attempt counts the request, by the time it began, towards the retry budget; each further
-// one counts as a retry. One Tried has room for 16 attempts, the most that the config allows.
+// a second all the same. Pick returns nil if there is none. The key stands for the client, and
+// began is when the request began: failures are weighed by their age then. The first attempt counts
+// the request, by that time, towards the retry budget; each further one counts as a retry. One
+// Tried has room for 16 attempts, the most that the config allows.
 func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	s := p.current.Load()
 	var b *Backend
 	if len(s.backends) > 0 {
-		b = s.untried(s.policy.Pick(s.set, key), tried)
+		b = s.next(s.pick(s.set, key, began), tried)
 	} else {
 		b = p.trial(s.trials, tried, time.Now())
 	}
@@ -236,42 +228,43 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 // returns the backend at its other end, or nil if that takes no requests of this pool, or the connection
 // was closed.
 func (p *Pool) PickPrivate(o *Private, began time.Time, tried *Tried) *Backend {
-	if o.idle.Load() {
-		for _, b := range p.current.Load().backends {
-			if &b.conns == o.conn.pool {
-				p.note(b, began, tried)
-				return b
-			}
-		}
+	if !o.idle.Load() {
+		return nil
 	}
-	return nil
+	b := p.current.Load().having(o.conn.pool)
+	if b != nil {
+		p.note(b, began, tried)
+	}
+	return b
 }
 
-// note notes an attempt at the backend.
+// note notes an attempt at the backend: it counts a request at its first attempt, and a retry at
+// others.
 func (p *Pool) note(b *Backend, began time.Time, tried *Tried) {
-	if tried.n == 0 {
+	if !tried.counted {
+		tried.counted = true
 		p.budget.request(began)
-	} else {
+	} else if tried.n > 0 {
 		p.retries.Add(1)
 	}
 	tried.add(b)
 }
 
-// untried returns the first backend, starting with the picked one, that the request has not tried,
-// or nil if there is none.
-func (s *snapshot) untried(picked int, t *Tried) *Backend {
-	for i := range s.backends {
-		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) {
-			return b
-		}
+// PickNamed is Pick for the first attempt of a client whose cookie has this value. It returns nil
+// where that names no backend, or one that does not serve its clients any more.
+func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
+	b := p.current.Load().at(value)
+	if b != nil {
+		p.note(b, began, tried)
 	}
-	return nil
+	return b
 }
 
-// HasUntried reports whether a backend takes requests that is not in tried.
-func (p *Pool) HasUntried(tried *Tried) bool {
-	return slices.ContainsFunc(p.current.Load().backends, func(b *Backend) bool { return !tried.has(b) })
-}
+// HasRoom reports whether a backend takes requests that is neither in tried nor full.
+func (p *Pool) HasRoom(tried *Tried) bool { return p.current.Load().next(0, tried) != nil }
+
+// HasUntried reports whether a backend takes requests that is not in tried, be it full or not.
+func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().hasUntried(tried) }
 
 // TakesRequests reports whether at least one backend takes requests.
 func (p *Pool) TakesRequests() bool { return len(p.current.Load().backends) > 0 }

@@ -43,7 +43,7 @@ func TestUntried(t *testing.T) {
 		for _, b := range test.tried {
 			tried.add(b)
 		}
-		if got := s.untried(test.picked, &tried); got != test.want {
+		if got := s.next(test.picked, &tried); got != test.want {
 			t.Errorf("after %d tries: got %v, want %v", len(test.tried), got, test.want)
 		}
 	}
@@ -64,7 +64,7 @@ func TestMark(t *testing.T) {
 		p.Mark(b, step.bit, step.on)
 		s, picked := p.current.Load(), map[int]bool{}
 		for range 2 * rampSteps * len(p.backends) { // one that is back takes few requests at first
-			picked[s.policy.Pick(s.set, 0)] = true
+			picked[s.pick(s.set, 0, time.Now())] = true
 		}
 		if len(s.backends) != step.want || len(picked) != step.want || b.TakesRequests() != (step.want == 3) {
 			t.Fatalf("after bit %d is %v: %d backends take requests, want %d", step.bit, step.on, len(s.backends), step.want)
@@ -94,7 +94,7 @@ func TestApply(t *testing.T) {
 	next.Backends[1].Weight = 7
 	next.Retry.Attempts, next.Timeouts.Tunnel, next.Balance = 5, time.Minute, balance.IPHash
 	p.Apply(next)
-	if got := p.all(); len(got) != 2 || got[1] != stays || stays.TakesRequests() || stays.inFlight.Load() != 1 || stays.weight != 7 {
+	if got := p.all(); len(got) != 2 || got[1] != stays || stays.TakesRequests() || stays.load.InFlight.Load() != 1 || stays.weight != 7 {
 		t.Errorf("the backend that stays has lost its state: %+v", got)
 	}
 	if p.Retry().Attempts != 5 || p.Timeouts().Tunnel != time.Minute {
@@ -184,11 +184,11 @@ func TestApplyUnderLoad(t *testing.T) {
 	time.Sleep(10 * time.Millisecond) // for those that have picked before
 	close(stop)
 	users.Wait()
-	if n := gone.conns.count.Load(); n != 0 {
+	if n := gone.conns.opened(); n != 0 {
 		t.Errorf("%d connections to a backend that has gone are kept", n)
 	}
 	p.Retire()
-	if n := p.all()[0].conns.count.Load(); n != 0 {
+	if n := p.all()[0].conns.opened(); n != 0 {
 		t.Errorf("%d connections of a pool that has gone are kept", n)
 	}
 }

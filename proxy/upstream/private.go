@@ -7,8 +7,8 @@ import (
 
 // Private is a connection to a backend that serves one owner alone, since what the owner sends on it
 // authenticates the connection, and with it all requests that follow. Between two exchanges it is idle,
-// and is closed by Close, after the pool's timeouts.idle, or once the backend takes no requests. It is
-// safe for concurrent use.
+// and is closed by Close, after the pool's timeouts.idle, or once the backend takes no requests. It
+// counts as in use all the while, since no other request can have it. It is safe for concurrent use.
 type Private struct {
 	conn   *Conn
 	idle   atomic.Bool // whoever clears it owns the connection
@@ -47,7 +47,7 @@ func (o *Private) take(of *conns) *Conn {
 func (o *Private) Release(said time.Duration) {
 	s := o.conn.pool
 	keep := keepFor(s.idle.Load().keep, said)
-	if keep <= 0 || s.count.Load() > s.most.Load() {
+	if keep <= 0 || s.hasTooMany() {
 		o.conn.Discard()
 		return
 	}

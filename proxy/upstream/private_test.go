@@ -63,7 +63,7 @@ func TestPrivateConnection(t *testing.T) {
 				}
 				c.Discard()
 			}
-			if n := b.conns.count.Load(); n != 0 {
+			if n := b.conns.opened(); n != 0 {
 				t.Errorf("%d connections are left", n)
 			}
 		})
@@ -74,12 +74,29 @@ func TestPrivateConnection(t *testing.T) {
 func TestPrivateConnectionInUse(t *testing.T) {
 	p, b, o := newPrivate(t, func(*PoolConfig) {})
 	p.Retire()
-	if n := b.conns.count.Load(); n != 1 {
+	if n := b.conns.opened(); n != 1 {
 		t.Error("a connection in use was closed")
 	}
-	if o.Release(0); b.conns.count.Load() != 0 || b.TakePrivate(o) != nil {
+	if o.Release(0); b.conns.opened() != 0 || b.TakePrivate(o) != nil {
 		t.Error("the connection is kept")
 	}
+}
+
+// TestPrivateConnectionOfABackup serves its owner on once other backends take requests again, and
+// whatever else is full.
+func TestPrivateConnectionOfABackup(t *testing.T) {
+	p, b, o := newPrivate(t, func(c *PoolConfig) {
+		c.Backends[0].Backup, c.Backends[0].MaxConnections = true, 1
+		c.Backends = append(c.Backends, BackendConfig{URL: mustURL("http://127.0.0.1:1"), Weight: 1})
+	})
+	o.Release(0)
+	if got := p.Pick(0, time.Now(), &Tried{}); got == nil || got == b {
+		t.Errorf("another request goes to the backup, or to none: %v", got)
+	}
+	if got := pick(p, o); got != b {
+		t.Errorf("the owner goes to %v", got)
+	}
+	o.take(&b.conns).Discard()
 }
 
 // pick returns the backend that a request gets whose client owns the connection.

@@ -12,6 +12,15 @@ import (
 // Size is a number of bytes, written as 16KiB, 8MiB, 1GiB or a plain number.
 type Size int64
 
+// String returns the size in the largest unit that divides it.
+func (s Size) String() string {
+	units := []string{"", "KiB", "MiB", "GiB", "TiB"}
+	for s >= 1<<10 && s%(1<<10) == 0 && len(units) > 1 {
+		s, units = s>>10, units[1:]
+	}
+	return strconv.FormatInt(int64(s), 10) + units[0]
+}
+
 // UnmarshalYAML parses a size.
 func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 	text, factor := strings.TrimSpace(n.Value), int64(1)

@@ -17,6 +17,15 @@ func TestSize(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &s); err != nil || s != want {
 			t.Errorf("%s: got %d, %v, want %d", text, s, err, want)
 		}
+		var again Size
+		if err := yaml.Unmarshal([]byte(want.String()), &again); err != nil || again != want {
+			t.Errorf("%s, written as %s, is read as %d, %v", text, want, again, err)
+		}
+	}
+	for size, want := range map[Size]string{0: "0", 1023: "1023", 1025: "1025", 16 << 10: "16KiB", 1 << 30: "1GiB", 1 << 50: "1024TiB"} {
+		if got := size.String(); got != want {
+			t.Errorf("%d is written as %s, want %s", int64(size), got, want)
+		}
 	}
 	for _, text := range []string{"-1", "-1KiB", "1KB", "1kib", "1.5MiB", "KiB", "1e3", "0x10", "9223372036854775808", "8388608TiB", "[1]", "{a: 1}", `""`, "true", "1KiBMiB", "0100", "010KiB", "00", "1_000", "0o10", "0b1", ".inf"} {
 		var s Size

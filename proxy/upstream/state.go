@@ -20,8 +20,8 @@ const (
 	Draining
 )
 
-// String returns the state in words, with commas between them: up, or one or more of down,
-// ejected and draining.
+// String returns the state in words, with commas between them: up, or one or more of down, ejected
+// and draining.
 func (s State) String() string {
 	var set []string
 	for _, word := range []struct {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"time"
 
 	"loadbalancer/proxy/reason"
@@ -22,6 +23,8 @@ type Attempt struct {
 type Tried struct {
 	attempts [maxAttempts]Attempt
 	n        int
+	from     int  // the first attempt whose backend may not be picked again
+	counted  bool // the request counts towards the retry budget
 }
 
 // Len returns the number of attempts.
@@ -38,13 +41,36 @@ func (t *Tried) Last() *Attempt {
 	return &t.attempts[t.n-1]
 }
 
+// Taken returns the number of attempts in which a backend has taken something of the request.
+func (t *Tried) Taken() (n int) {
+	for i := range t.attempts[:t.n] {
+		if !tookNothing(t.attempts[i].Reason) {
+			n++
+		}
+	}
+	return n
+}
+
+// Forget lets all backends be picked again, and drops the attempts in which a backend has taken
+// nothing.
+func (t *Tried) Forget() {
+	kept := slices.DeleteFunc(t.attempts[:t.n], func(a Attempt) bool { return tookNothing(a.Reason) })
+	t.n = len(kept)
+	t.from = t.n
+}
+
+// tookNothing reports whether a failure means that the backend was not reached.
+func tookNothing(why reason.Code) bool {
+	return why == reason.ConnectFailed || why == reason.ConnectTimeout || why == reason.Overloaded
+}
+
 func (t *Tried) add(b *Backend) {
 	t.attempts[t.n].Backend = b
 	t.n++
 }
 
 func (t *Tried) has(b *Backend) bool {
-	for i := range t.attempts[:t.n] {
+	for i := t.from; i < t.n; i++ {
 		if t.attempts[i].Backend == b {
 			return true
 		}
