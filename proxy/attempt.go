@@ -17,6 +17,9 @@ func (x *exchange) pick() reason.Code {
 	if b == nil {
 		b = x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
 	}
+	if b == nil && x.tries.again {
+		b = x.tries.pickAgain(x.pool, x.caller.key, x.stream.Started)
+	}
 	if b == nil {
 		return reason.NoBackend
 	}

@@ -15,6 +15,8 @@ type tries struct {
 	backend *upstream.Backend // of the last attempt
 	began   time.Time         // the last attempt
 	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
+	again   bool              // no other backend is left for the next attempt
+	repeats int               // attempts at backends that had been tried before
 	trial   bool              // the backend takes no requests: see upstream.Pool.Pick
 	open    bool              // the attempt counts as in flight at the backend
 	awaits  bool              // the request was sent, and waits for the header of the final response
