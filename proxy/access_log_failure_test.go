@@ -115,6 +115,7 @@ func TestAccessLogAttempts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			o := testOptions(test.backends...)
 			o.Access = test.access
+			withAttempts(&o, len(test.backends))
 			_, lines := logged(t, o, get("/"))
 			if test.access == AccessErrors && test.name == "retried" && len(lines) == 0 {
 				t.Fatal("a request that was retried has no line")

@@ -22,13 +22,16 @@ func (x *exchange) pick() reason.Code {
 	if b == nil {
 		b = x.sticky.pick(x.pool, &x.stream.Request, x.stream.Started, &x.tries.tried)
 	}
+	key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 	if b == nil {
-		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
 	}
 	if b == nil && x.pool.HasUntried(&x.tries.tried) {
 		x.stream.Cause = errFull
 		return reason.Overloaded
+	}
+	if b == nil && x.tries.again {
+		b = x.tries.pickAgain(x.pool, key, x.stream.Started)
 	}
 	if b == nil {
 		return reason.NoBackend

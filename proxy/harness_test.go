@@ -91,6 +91,13 @@ func shortTimeouts(o *Options) {
 	o.Server.BodyTimeout = 500 * time.Millisecond
 }
 
+// withAttempts lets a request be tried this often.
+func withAttempts(o *Options, attempts int) {
+	pool := o.Pools["main"]
+	pool.Retry.Attempts = attempts
+	o.Pools["main"] = pool
+}
+
 func setResponseHeader(o *Options, d time.Duration) {
 	pool := o.Pools["main"]
 	pool.Timeouts.ResponseHeader = d

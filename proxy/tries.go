@@ -15,6 +15,8 @@ type tries struct {
 	backend *upstream.Backend // of the last attempt
 	began   time.Time         // the last attempt
 	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
+	again   bool              // no other backend is left for the next attempt
+	repeats int               // attempts at backends that had been tried before
 	trial   bool              // no backend of the pool takes requests: see upstream.Pool.Pick
 	open    bool              // the attempt counts as in flight at the backend
 	awaits  bool              // the request was sent, and waits for the header of the final response
@@ -27,6 +29,12 @@ func (t *tries) begin(s *http1.Stream) {
 	if t.tried.Len() > 1 || s.Request.Framing != message.NoBody {
 		t.began = time.Now()
 	}
+}
+
+// forget lets the request be tried at all backends, as if none had refused it.
+func (t *tries) forget() {
+	t.tried.Forget()
+	t.again = false
 }
 
 // respond notes that the final response's header has come. It records the time that the backend

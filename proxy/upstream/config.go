@@ -54,7 +54,7 @@ type QueueConfig struct {
 
 // RetryConfig says which requests may be retried, and how often.
 type RetryConfig struct {
-	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend; 1 to 16
+	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend as long as there is one; 1 to 16
 	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
 	// Statuses are those of responses that count as a failed attempt where the request may be
 	// repeated; 400 to 599.

@@ -1,8 +1,8 @@
 // Package upstream holds pools and their backends: which of them take requests now, the connections
 // to them, and what was seen of them.
 //
-// A request gets a backend only while no bit of the backend's State is set, and never the same one
-// twice. Retries cannot multiply the load of a pool beyond its budget. A connection has one owner
+// A request gets a backend only while no bit of the backend's State is set, and the same one
+// twice only where it has tried all. Retries cannot multiply the load of a pool beyond its budget. A connection has one owner
 // at a time, and an idle one that its backend has closed, or on which it has sent something, is not
 // given out. Picking a backend takes no lock and allocates nothing.
 //
