@@ -41,7 +41,7 @@ func (x *exchange) attempt() reason.Code {
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, err := x.tries.connect(ownOf(x.stream), fresh)
+		conn, err := x.tries.connect(x.stream, fresh)
 		if err != nil {
 			why := upstream.ConnectReason(err)
 			x.call.BytesSent, x.stream.Cause = 0, err

@@ -11,15 +11,16 @@ import (
 
 // tries are the attempts of an exchange: the backends that were tried, and the attempt under way.
 type tries struct {
-	tried   upstream.Tried
-	backend *upstream.Backend // of the last attempt
-	began   time.Time         // the last attempt
-	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
-	again   bool              // no other backend is left for the next attempt
-	repeats int               // attempts at backends that had been tried before
-	trial   bool              // the backend takes no requests: see upstream.Pool.Pick
-	open    bool              // the attempt counts as in flight at the backend
-	awaits  bool              // the request was sent, and waits for the header of the final response
+	tried    upstream.Tried
+	backend  *upstream.Backend // of the last attempt
+	began    time.Time         // the last attempt
+	conn     *upstream.Conn    // of the attempt under way; nil once it was given back
+	again    bool              // no other backend is left for the next attempt
+	repeats  int               // attempts at backends that had been tried before
+	trial    bool              // the backend takes no requests: see upstream.Pool.Pick
+	open     bool              // the attempt counts as in flight at the backend
+	reserved bool              // the attempt has a place among the requests that wait at the backend
+	awaits   bool              // the request was sent, and waits for the header of the final response
 }
 
 // begin begins the attempt at the picked backend. The time is that of the request where no time has
@@ -34,6 +35,7 @@ func (t *tries) begin(s *http1.Stream) {
 // respond notes that the final response's header has come. It records the time that the backend
 // took for it, if the log will have the attempt.
 func (t *tries) respond() {
+	t.unreserve()
 	if t.awaits {
 		t.awaits = false
 		t.backend.HeaderCame()
@@ -48,10 +50,19 @@ func (t *tries) respond() {
 // end ends the attempt, in which the backend has sent a status or none (0).
 func (t *tries) end(status int, why reason.Code) {
 	t.open = false
+	t.unreserve()
 	last := t.tried.Last()
 	last.Status, last.Reason = status, why
 	if why != reason.None {
 		last.Took = time.Since(t.began)
+	}
+}
+
+// unreserve gives back the place at the backend, if the attempt has one.
+func (t *tries) unreserve() {
+	if t.reserved {
+		t.reserved = false
+		t.backend.Unreserve()
 	}
 }
 

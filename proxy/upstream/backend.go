@@ -28,6 +28,7 @@ type Backend struct {
 
 	_        [64]byte // the fields below change with every request
 	inFlight atomic.Int64
+	pending  places // of requests that wait for a response's header; not counted without a bound
 	outlier  outlier
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
@@ -44,6 +45,7 @@ func newBackend(url URL, labels string) *Backend {
 // configure sets what a reload may change. It is called while the pool is marking.
 func (b *Backend) configure(c BackendConfig, t *TimeoutConfig) {
 	b.weight = c.Weight
+	b.pending.most.Store(int64(c.MaxPending))
 	b.conns.configure(c.MaxConnections, t.Connect, t.Idle)
 }
 
@@ -77,6 +79,23 @@ func (b *Backend) End(awaited bool) {
 	}
 	b.inFlight.Add(-1)
 }
+
+// Reserve takes a place among the requests that wait for a response's header, if those are bounded, until
+// Unreserve. ok is false if no place is left. A request that streams its body takes none, as its client
+// decides how long that lasts, but it needs one to be free.
+func (b *Backend) Reserve(streams bool) (taken, ok bool) {
+	switch {
+	case b.pending.most.Load() == 0:
+		return false, true
+	case streams:
+		return false, !b.pending.full()
+	}
+	ok = b.pending.take()
+	return ok, ok
+}
+
+// Unreserve gives back a place that Reserve has taken.
+func (b *Backend) Unreserve() { b.pending.free() }
 
 // Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within the
 // pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot be lost

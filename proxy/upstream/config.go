@@ -32,6 +32,7 @@ type BackendConfig struct {
 	URL            URL `yaml:"url"`
 	Weight         int `yaml:"weight"`
 	MaxConnections int `yaml:"max_connections"` // 0 means no limit
+	MaxPending     int `yaml:"max_pending"`     // requests that may wait for a response's header at once; 0 means no limit
 }
 
 // TimeoutConfig holds a pool's timeouts, each from 1ms to 24h. Idle may also be 0.
@@ -107,6 +108,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		}
 		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
 			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
+		}
+		if b.MaxPending < 0 || b.MaxPending > math.MaxInt32 {
+			wrong(at+"max_pending", b.MaxPending, "a number of requests, or 0 for no limit")
 		}
 	}
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)

@@ -21,8 +21,7 @@ type conns struct {
 	url     URL
 	idle    atomic.Pointer[stack]
 	timeout atomic.Int64 // of a dial, in nanoseconds
-	count   atomic.Int64 // connections, and dials under way
-	most    atomic.Int64 // connections
+	places  places       // of connections, and dials under way
 	retired atomic.Bool  // no connection is kept any more
 
 	mu   sync.Mutex
@@ -54,13 +53,13 @@ func (s *conns) newStack(keep time.Duration) *stack {
 
 // dial makes a connection, if there may be another.
 func (s *conns) dial(home *stack) (net.Conn, error) {
-	if !s.countOne() {
+	if !s.places.take() {
 		return nil, errConnections
 	}
 	dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
 	conn, err := dialer.DialContext(context.Background(), s.url.network, s.url.address)
 	if err != nil {
-		s.count.Add(-1)
+		s.places.free()
 		return nil, err
 	}
 	c := &Conn{Conn: wire.Over(conn), pool: s, home: home}
@@ -68,19 +67,6 @@ func (s *conns) dial(home *stack) (net.Conn, error) {
 	s.open[c] = struct{}{}
 	s.mu.Unlock()
 	return c, nil
-}
-
-// countOne counts one connection more, unless there are as many as are allowed.
-func (s *conns) countOne() (ok bool) {
-	for {
-		n := s.count.Load()
-		if n >= s.most.Load() {
-			return false
-		}
-		if s.count.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
 }
 
 // recall interrupts the requests that wait for the first byte of a response, and may be sent to
@@ -97,16 +83,13 @@ func (s *conns) recall() {
 // the timeout and kept for a time while it is unused. If more are open, or those that are idle were to
 // be kept for another time, the idle ones are closed at once, and others when they are given back.
 func (s *conns) configure(most int, timeout, keep time.Duration) {
-	if most == 0 {
-		most = math.MaxInt32
-	}
 	s.timeout.Store(int64(timeout))
-	s.most.Store(int64(most))
+	s.places.most.Store(int64(most))
 	before := s.idle.Load()
 	if before == nil || before.keep != keep {
 		s.idle.Store(s.newStack(keep))
 	}
-	if before != nil && (before.keep != keep || s.count.Load() > int64(most)) {
+	if before != nil && (before.keep != keep || s.places.over()) {
 		before.CloseIdleConnections()
 	}
 }
@@ -161,13 +144,16 @@ func (s *conns) closeUnused() {
 	s.endPrivate()
 }
 
+// ErrPending is for a backend at which as many requests wait as may: see Backend.Reserve.
+var ErrPending = errors.New("the backend has as many requests waiting for a response as its max_pending allows")
+
 var errConnections = errors.New("the backend has as many connections as its max_connections allows")
 
 // ConnectReason returns the reason for an error of Backend.Connect: Overloaded (the backend was not
-// asked, because it has as many connections as it may have), ConnectTimeout or ConnectFailed.
+// asked, because it has as many connections as it may have, or requests that wait), ConnectTimeout or ConnectFailed.
 func ConnectReason(err error) reason.Code {
 	switch {
-	case errors.Is(err, errConnections):
+	case errors.Is(err, errConnections), errors.Is(err, ErrPending):
 		return reason.Overloaded
 	case wire.TimedOut(err):
 		return reason.ConnectTimeout
@@ -197,7 +183,7 @@ func (c *Conn) Reused() bool { return c.reused }
 // or 0.
 func (c *Conn) Release(said time.Duration) {
 	s := c.pool
-	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.count.Load() > s.most.Load() {
+	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.places.over() {
 		c.discard()
 		return
 	}
@@ -213,7 +199,7 @@ func (c *Conn) Close() error {
 	c.pool.mu.Lock()
 	delete(c.pool.open, c)
 	c.pool.mu.Unlock()
-	c.pool.count.Add(-1)
+	c.pool.places.free()
 	return c.Conn.Close()
 }
 

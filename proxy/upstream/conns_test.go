@@ -40,7 +40,7 @@ func TestRedialIsFresh(t *testing.T) {
 		t.Errorf("got the idle connection, or %v", err)
 	}
 	fresh.Discard()
-	if n := b.conns.count.Load(); n != 0 {
+	if n := b.conns.places.taken.Load(); n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
 }
@@ -59,7 +59,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	second.Release(0)
 	p.Mark(b, Down, true)
-	if n := b.conns.count.Load(); n != 0 {
+	if n := b.conns.places.taken.Load(); n != 0 {
 		t.Errorf("a backend that is down has %d connections", n)
 	}
 }
@@ -79,7 +79,7 @@ func TestFewerConnections(t *testing.T) {
 	}
 	require := func(when string, want int) {
 		t.Helper()
-		if n := b.conns.count.Load(); n != int64(want) {
+		if n := b.conns.places.taken.Load(); n != int64(want) {
 			t.Errorf("%s: %d connections are open, want %d", when, n, want)
 		}
 	}
@@ -145,7 +145,7 @@ func TestIdleConnectionsAge(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Release(test.said)
-			if n := b.conns.count.Load(); n != test.open {
+			if n := b.conns.places.taken.Load(); n != test.open {
 				t.Errorf("%d connections are open, want %d", n, test.open)
 			}
 			again, err := b.Connect(time.Now().Add(test.age), false)
@@ -156,7 +156,7 @@ func TestIdleConnectionsAge(t *testing.T) {
 				t.Errorf("after %s: reused is %v", test.age, again.Reused())
 			}
 			again.Discard()
-			if n := b.conns.count.Load(); n != 0 {
+			if n := b.conns.places.taken.Load(); n != 0 {
 				t.Errorf("%d connections are left", n)
 			}
 		})
@@ -174,7 +174,7 @@ func TestIdleTimeChanges(t *testing.T) {
 	c := *p.config.Load()
 	c.Timeouts.Idle = time.Hour
 	p.Apply(c)
-	if n := b.conns.count.Load(); n != 1 {
+	if n := b.conns.places.taken.Load(); n != 1 {
 		t.Errorf("%d connections are open, want the one in use", n)
 	}
 	second, err := b.Connect(time.Now(), false)
@@ -189,7 +189,7 @@ func TestIdleTimeChanges(t *testing.T) {
 	if again, _ := b.Connect(time.Now().Add(30*time.Minute), false); again != second {
 		t.Error("the connection that was kept for an hour was not used")
 	}
-	if n := b.conns.count.Load(); n != 1 {
+	if n := b.conns.places.taken.Load(); n != 1 {
 		t.Errorf("%d connections are open, want 1", n)
 	}
 }

@@ -184,11 +184,11 @@ func TestApplyUnderLoad(t *testing.T) {
 	time.Sleep(10 * time.Millisecond) // for those that have picked before
 	close(stop)
 	users.Wait()
-	if n := gone.conns.count.Load(); n != 0 {
+	if n := gone.conns.places.taken.Load(); n != 0 {
 		t.Errorf("%d connections to a backend that has gone are kept", n)
 	}
 	p.Retire()
-	if n := p.all()[0].conns.count.Load(); n != 0 {
+	if n := p.all()[0].conns.places.taken.Load(); n != 0 {
 		t.Errorf("%d connections of a pool that has gone are kept", n)
 	}
 }

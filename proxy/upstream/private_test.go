@@ -63,7 +63,7 @@ func TestPrivateConnection(t *testing.T) {
 				}
 				c.Discard()
 			}
-			if n := b.conns.count.Load(); n != 0 {
+			if n := b.conns.places.taken.Load(); n != 0 {
 				t.Errorf("%d connections are left", n)
 			}
 		})
@@ -74,10 +74,10 @@ func TestPrivateConnection(t *testing.T) {
 func TestPrivateConnectionInUse(t *testing.T) {
 	p, b, o := newPrivate(t, func(*PoolConfig) {})
 	p.Retire()
-	if n := b.conns.count.Load(); n != 1 {
+	if n := b.conns.places.taken.Load(); n != 1 {
 		t.Error("a connection in use was closed")
 	}
-	if o.Release(0); b.conns.count.Load() != 0 || b.TakePrivate(o) != nil {
+	if o.Release(0); b.conns.places.taken.Load() != 0 || b.TakePrivate(o) != nil {
 		t.Error("the connection is kept")
 	}
 }
