@@ -10,7 +10,7 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-var errFull = errors.New("every backend has as many connections as its max_connections allows")
+var errFull = errors.New("every backend has as many connections as its max_connections allows, or requests as its max_pending")
 
 // pick chooses the backend of the next attempt, among those that this request has not tried: the
 // one that the client is kept at, or else one by the pool's policy.
@@ -54,7 +54,7 @@ func (x *exchange) attempt() reason.Code {
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, err := x.tries.connect(ownOf(x.stream), fresh)
+		conn, err := x.tries.connect(x.stream, fresh)
 		if err != nil {
 			why := upstream.ConnectReason(err)
 			x.call.BytesSent, x.stream.Cause = 0, err
@@ -64,7 +64,7 @@ func (x *exchange) attempt() reason.Code {
 		x.tries.conn = conn
 		why := x.roundTrip(conn)
 		if why == reason.None {
-			x.tries.respond()
+			x.tries.respond(x.pool)
 			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited), x.call.Waited)
 			return x.judge()
 		}
@@ -152,7 +152,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	if !x.tries.open {
 		return
 	}
-	x.tries.end(x.call.Response.Status, why)
+	x.tries.end(x.pool, x.call.Response.Status, why)
 	b := x.tries.backend
 	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	b.End(x.tries.awaits)

@@ -28,8 +28,16 @@ func (t *tries) pickOwn(own *upstream.Private, p *upstream.Pool, began time.Time
 }
 
 // connect returns a connection to the picked backend: the client's own, if it has one there, or one of
-// the pool's. If fresh is true it always dials.
-func (t *tries) connect(own *upstream.Private, fresh bool) (*upstream.Conn, error) {
+// the pool's. If fresh is true it always dials. It returns upstream.ErrPending where too many requests
+// wait at the backend.
+func (t *tries) connect(s *http1.Stream, fresh bool) (*upstream.Conn, error) {
+	if !t.reserved {
+		taken, ok := t.backend.Reserve(s.Streams())
+		if t.reserved = taken; !ok {
+			return nil, upstream.ErrPending
+		}
+	}
+	own := ownOf(s)
 	if own != nil && !fresh {
 		if conn := t.backend.TakePrivate(own); conn != nil {
 			return conn, nil

@@ -7,7 +7,7 @@ import "time"
 func (p *Pool) PickAgain(began time.Time, tried *Tried) *Backend {
 	var again *Backend
 	for _, b := range p.current.Load().backends {
-		if !b.conns.full() && (again == nil || tried.last(b) < tried.last(again)) {
+		if !b.full() && (again == nil || tried.last(b) < tried.last(again)) {
 			again = b
 		}
 	}

@@ -40,8 +40,8 @@ func TestPickAgain(t *testing.T) {
 				p.Mark(p.all()[at], Down, true)
 			}
 			for _, at := range test.full {
-				c := &p.all()[at].conns
-				c.inUse.Store(c.most.Load())
+				p.all()[at].pending.limit(1)
+				p.all()[at].pending.take()
 			}
 			b := p.PickAgain(time.Now(), &tried)
 			if got := slices.Index(p.all(), b); got != test.want {

@@ -31,6 +31,7 @@ type Backend struct {
 
 	_        [64]byte // the fields below change with every request
 	load     balance.Load
+	pending  places // of requests that wait for a response's header; not counted without a bound
 	outlier  outlier
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
@@ -48,6 +49,7 @@ func newBackend(url URL, labels string) *Backend {
 func (b *Backend) configure(c BackendConfig, pool *PoolConfig) {
 	b.weight, b.backup = c.Weight, c.Backup
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
+	b.pending.limit(c.MaxPending)
 	b.conns.configure(c.MaxConnections, pool.Timeouts.Connect, pool.Timeouts.Idle)
 }
 
@@ -95,6 +97,26 @@ func (b *Backend) End(awaited bool) {
 	}
 	b.load.InFlight.Add(-1)
 }
+
+// Reserve takes a place among the requests that wait for a response's header, if those are bounded, until
+// Unreserve. ok is false if no place is left. A request that streams its body takes none, as its client
+// decides how long that lasts, but it needs one to be free.
+func (b *Backend) Reserve(streams bool) (taken, ok bool) {
+	switch {
+	case b.pending.most.Load() == 0:
+		return false, true
+	case streams:
+		return false, !b.pending.full()
+	}
+	ok = b.pending.take()
+	return ok, ok
+}
+
+// Unreserve gives back a place that Reserve has taken.
+func (b *Backend) Unreserve() { b.pending.free() }
+
+// full reports whether the backend has no connection left for another request, or too many wait there.
+func (b *Backend) full() bool { return b.conns.places.full() || b.pending.full() }
 
 // Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within the
 // pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot be lost

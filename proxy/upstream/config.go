@@ -36,6 +36,7 @@ type BackendConfig struct {
 	Weight         int  `yaml:"weight"`          // 0: no new requests; clients that are kept there stay
 	Backup         bool `yaml:"backup"`          // takes requests while no other backend does
 	MaxConnections int  `yaml:"max_connections"` // 0 means no limit
+	MaxPending     int  `yaml:"max_pending"`     // requests that may wait for a response's header at once; 0 means no limit
 }
 
 // TimeoutConfig holds a pool's timeouts, each from 1ms to 24h. Idle may also be 0.
@@ -124,6 +125,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		}
 		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
 			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
+		}
+		if b.MaxPending < 0 || b.MaxPending > math.MaxInt32 {
+			wrong(at+"max_pending", b.MaxPending, "a number of requests, or 0 for no limit")
 		}
 	}
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)

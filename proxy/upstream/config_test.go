@@ -23,6 +23,7 @@ func TestPoolConfigValidate(t *testing.T) {
 		{"weights", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = -1, maxWeight+1 }, []string{"backends[0].weight", "backends[1].weight"}},
 		{"least and greatest weight", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = maxWeight, 0 }, nil},
 		{"connections", func(c *PoolConfig) { c.Backends[0].MaxConnections = -1 }, []string{"backends[0].max_connections"}},
+		{"pending", func(c *PoolConfig) { c.Backends[1].MaxPending = -1 }, []string{"backends[1].max_pending"}},
 		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header", "timeouts.tunnel"}},
 		{"idle", func(c *PoolConfig) { c.Timeouts.Idle = -1 }, []string{"timeouts.idle"}},
 		{"idle without a unit", func(c *PoolConfig) { c.Timeouts.Idle = 60 }, []string{"timeouts.idle"}},
@@ -56,14 +57,14 @@ func TestPoolConfigValidate(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	var c PoolConfig
-	if err := yaml.Unmarshal([]byte("backends: [{url: http://a}, {url: http://b, weight: 0, max_connections: 7}]"), &c); err != nil {
+	if err := yaml.Unmarshal([]byte("backends: [{url: http://a}, {url: http://b, weight: 0, max_connections: 7, max_pending: 3}]"), &c); err != nil {
 		t.Fatal(err)
 	}
 	want := DefaultPoolConfig()
 	if want.Backends = c.Backends; !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
-	if got := fmt.Sprint(c.Backends); got != "[{http://a 1 false 0} {http://b 0 false 7}]" {
+	if got := fmt.Sprint(c.Backends); got != "[{http://a 1 false 0 0} {http://b 0 false 7 3}]" {
 		t.Errorf("got %s", got)
 	}
 }

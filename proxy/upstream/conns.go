@@ -15,16 +15,14 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// conns are the connections to one backend: a stack of idle ones, and those in use. No more than
-// most are open: a connection is dialed only where none is idle, and holds one of most places from
-// the dial on while it is in use. It is safe for concurrent use. Of fasthttp's client only the stack
-// is used.
+// conns are the connections to one backend: a stack of idle ones, and those in use. No more are open
+// than there are places: a request takes a place first, then an idle connection, and dials only where
+// there is none. It is safe for concurrent use. Of fasthttp's client only the stack is used.
 type conns struct {
 	url     URL
 	idle    atomic.Pointer[stack]
 	timeout atomic.Int64 // of a dial, in nanoseconds
-	most    atomic.Int64 // connections
-	inUse   atomic.Int64 // connections that are in use, being dialed, or private
+	places  places       // of connections that are in use, being dialed, or private
 	retired atomic.Bool  // no connection is kept any more
 
 	mu   sync.Mutex
@@ -47,7 +45,7 @@ func (s *conns) init(url URL) {
 func (s *conns) newStack(keep time.Duration) *stack {
 	of := &stack{keep: keep}
 	of.Addr = s.url.address
-	of.MaxConns = math.MaxInt32 // reserve bounds them
+	of.MaxConns = math.MaxInt32 // places bound them
 	of.MaxIdleConnDuration = keep
 	of.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
 	of.Dial = func(string) (net.Conn, error) { return s.dial(of) }
@@ -83,11 +81,8 @@ func (s *conns) recall() {
 // are idle were to be kept for another time, the idle ones are closed at once, and others that are
 // too many when they are given back.
 func (s *conns) configure(most int, timeout, keep time.Duration) {
-	if most == 0 {
-		most = math.MaxInt32
-	}
 	s.timeout.Store(int64(timeout))
-	fewer := s.most.Swap(int64(most)) > int64(most)
+	fewer := s.places.limit(most)
 	before := s.idle.Load()
 	if before == nil || before.keep != keep {
 		s.idle.Store(s.newStack(keep))
@@ -97,27 +92,6 @@ func (s *conns) configure(most int, timeout, keep time.Duration) {
 	}
 }
 
-// reserve takes a place for a connection, and reports whether there was one. free gives it back.
-func (s *conns) reserve() bool {
-	for {
-		n := s.inUse.Load()
-		if n >= s.most.Load() {
-			return false
-		}
-		if s.inUse.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-func (s *conns) free() { s.inUse.Add(-1) }
-
-// full reports whether no connection is idle and none may be dialed.
-func (s *conns) full() bool { return s.inUse.Load() >= s.most.Load() }
-
-// hasTooMany reports whether more connections are in use than are allowed now.
-func (s *conns) hasTooMany() bool { return s.inUse.Load() > s.most.Load() }
-
 // retire closes the idle connections, and those in use once they are given back.
 func (s *conns) retire() {
 	s.retired.Store(true)
@@ -126,12 +100,12 @@ func (s *conns) retire() {
 
 // take is Backend.Connect.
 func (s *conns) take(now time.Time, fresh bool) (*Conn, error) {
-	if !s.reserve() {
+	if !s.places.take() {
 		return nil, errConnections
 	}
 	c, err := s.acquire(now, fresh)
 	if err != nil {
-		s.free()
+		s.places.free()
 	}
 	return c, err
 }
@@ -180,13 +154,16 @@ func (s *conns) closeUnused() {
 	s.endPrivate()
 }
 
+// ErrPending is for a backend at which as many requests wait as may: see Backend.Reserve.
+var ErrPending = errors.New("the backend has as many requests waiting for a response as its max_pending allows")
+
 var errConnections = errors.New("the backend has as many connections as its max_connections allows")
 
 // ConnectReason returns the reason for an error of Backend.Connect: Overloaded (the backend was not
-// asked, because it has as many connections as it may have), ConnectTimeout or ConnectFailed.
+// asked, because it has as many connections as it may have, or requests that wait), ConnectTimeout or ConnectFailed.
 func ConnectReason(err error) reason.Code {
 	switch {
-	case errors.Is(err, errConnections):
+	case errors.Is(err, errConnections), errors.Is(err, ErrPending):
 		return reason.Overloaded
 	case wire.TimedOut(err):
 		return reason.ConnectTimeout
@@ -216,16 +193,16 @@ func (c *Conn) Reused() bool { return c.reused }
 // it, or 0.
 func (c *Conn) Release(said time.Duration) {
 	s := c.pool
-	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.hasTooMany() {
+	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.places.over() {
 		c.Discard()
 		return
 	}
 	c.reused, c.said = true, said
 	c.release()
-	if s.retired.Load() || c.home != s.idle.Load() || s.hasTooMany() { // since just now
+	if s.retired.Load() || c.home != s.idle.Load() || s.places.over() { // since just now
 		c.home.CloseIdleConnections()
 	}
-	s.free() // once it can be taken: until then there is no place for another
+	s.places.free() // once it can be taken: until then there is no place for another
 }
 
 // Close is how fasthttp closes the connection.
@@ -239,5 +216,5 @@ func (c *Conn) Close() error {
 // Discard closes the connection.
 func (c *Conn) Discard() {
 	c.discard()
-	c.pool.free()
+	c.pool.places.free()
 }

@@ -105,7 +105,7 @@ func TestFull(t *testing.T) {
 		for _, c := range all[test.inUse+test.private:] {
 			c.Release(0)
 		}
-		if got := b.conns.full(); got != test.want || p.HasRoom(&Tried{}) == test.want {
+		if got := b.full(); got != test.want || p.HasRoom(&Tried{}) == test.want {
 			t.Errorf("%+v: full is %v", test, got)
 		}
 		c, err := b.Connect(time.Now(), false)
@@ -150,7 +150,7 @@ func TestConnectionsAreBoundedUnderLoad(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := b.conns.inUse.Load(); n != 0 || b.conns.opened() == 0 {
+	if n := b.conns.places.taken.Load(); n != 0 || b.conns.opened() == 0 {
 		t.Errorf("at the end %d places are taken, and %d connections are open", n, b.conns.opened())
 	}
 }

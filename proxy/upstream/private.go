@@ -47,7 +47,7 @@ func (o *Private) take(of *conns) *Conn {
 func (o *Private) Release(said time.Duration) {
 	s := o.conn.pool
 	keep := keepFor(s.idle.Load().keep, said)
-	if keep <= 0 || s.hasTooMany() {
+	if keep <= 0 || s.places.over() {
 		o.conn.Discard()
 		return
 	}

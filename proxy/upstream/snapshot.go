@@ -102,12 +102,12 @@ func (s *snapshot) pick(set *balance.Set, key uint64, now time.Time) int {
 // that is not full, then a backup, or nil if there is none.
 func (s *snapshot) next(picked int, t *Tried) *Backend {
 	for i := range s.backends {
-		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) && !b.conns.full() {
+		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) && !b.full() {
 			return b
 		}
 	}
 	for _, b := range s.spare {
-		if !t.has(b) && !b.conns.full() {
+		if !t.has(b) && !b.full() {
 			return b
 		}
 	}
