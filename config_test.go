@@ -50,6 +50,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 		}
 		main.Backends = append(main.Backends, upstream.BackendConfig{URL: url, Weight: 1})
 	}
+	main.Retry.Statuses = []int{} // it is [] in the file
 	want := defaultConfig()
 	want.Pools = map[string]upstream.PoolConfig{"main": main}
 	want.Management.APIOnProxy = true       // for the README's curl lines

@@ -2,31 +2,39 @@ package proxy
 
 import (
 	"errors"
+	"time"
 
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
 
-var errFull = errors.New("every backend has as many connections as its max_connections allows")
+var errFull = errors.New("every backend has as many connections as its max_connections allows, or requests as its max_pending")
 
 // pick chooses the backend of the next attempt, among those that this request has not tried: the
 // one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
-	if x.queued.mustWait(x.pool, &x.tries) {
+	b := x.tries.pickOwn(ownOf(x.stream), x.pool, x.stream.Started)
+	if b == nil && x.queued.mustWait(x.pool, &x.tries) {
 		return reason.Overloaded
 	}
-	b := x.pickNamed()
+	if b == nil {
+		b = x.sticky.pick(x.pool, &x.stream.Request, x.stream.Started, &x.tries.tried)
+	}
 	if b == nil && x.pool.HasSuspect() && x.idempotent() {
 		b = x.pool.PickSuspect(x.stream.Started, &x.tries.tried)
 	}
+	key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 	if b == nil {
-		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
 	}
 	if b == nil && x.pool.HasUntried(&x.tries.tried) {
 		x.stream.Cause = errFull
 		return reason.Overloaded
+	}
+	if b == nil && x.tries.again {
+		b = x.tries.pickAgain(x.pool, key, x.stream.Started)
 	}
 	if b == nil {
 		return reason.NoBackend
@@ -49,7 +57,7 @@ func (x *exchange) attempt() reason.Code {
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, err := b.Connect(fresh)
+		conn, err := x.tries.connect(x.stream, fresh)
 		if err != nil {
 			why := upstream.ConnectReason(err)
 			x.call.BytesSent, x.stream.Cause = 0, err
@@ -59,9 +67,9 @@ func (x *exchange) attempt() reason.Code {
 		x.tries.conn = conn
 		why := x.roundTrip(conn)
 		if why == reason.None {
-			x.tries.respond()
+			x.tries.respond(x.pool)
 			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited), x.call.Waited)
-			return reason.None
+			return x.judge()
 		}
 		x.release()
 		if !x.call.LostRace(why) || !x.repeatable() {
@@ -73,11 +81,26 @@ func (x *exchange) attempt() reason.Code {
 	}
 }
 
+// judge ends the attempt with reason.StatusRefused where its response has one of the pool's
+// retry.statuses and the request may be repeated.
+func (x *exchange) judge() reason.Code {
+	if !x.mayRetryAnswered() {
+		return reason.None
+	}
+	x.call.Skip()
+	x.stream.Cause = errStatus
+	x.endAttempt(reason.None)
+	x.tries.tried.Last().Took = time.Since(x.tries.began)
+	return reason.StatusRefused
+}
+
+var errStatus = errors.New("the backend answered with one of the pool's retry.statuses")
+
 // roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
 // where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
-	c.Begin(x.stream, &conn.Conn, conn.Reused(), x.pool.Timeouts().ResponseHeader)
+	c.Begin(x.stream, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: x.pool.Timeouts().ResponseHeader, MaxHeader: x.pool.MaxResponseHeader()})
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why
 	}
@@ -121,7 +144,7 @@ func (x *exchange) release() {
 	}
 	x.tries.conn = nil
 	if x.call.End() {
-		conn.Release()
+		x.tries.giveBack(conn, x.stream, x.caller.trusted, x.call.Response.KeepFor)
 	} else {
 		conn.Discard()
 	}
@@ -137,7 +160,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	if !x.tries.open {
 		return
 	}
-	x.tries.end(x.call.Response.Status, why)
+	x.tries.end(x.pool, x.call.Response.Status, why)
 	b := x.tries.backend
 	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	b.End(x.tries.awaits)

@@ -180,8 +180,8 @@ func (q *Question) request() ([]byte, error) {
 	return []byte(text + fields.String() + "\r\n"), nil
 }
 
-// splitURL returns the Host and the target that a client sends for a URL, be they valid or not.
-// The Host is localhost for a URL that has none, such as a path.
+// splitURL returns the Host and the target that a client sends for a URL, be they valid or not. The
+// Host is localhost for a URL that has none, such as a path.
 func splitURL(url string) (host, target string) {
 	scheme, rest, absolute := strings.Cut(url, "://")
 	if !absolute || strings.ContainsAny(scheme, "/?") {

@@ -76,8 +76,8 @@ func TestExplainRefusals(t *testing.T) {
 	}
 }
 
-// TestExplainOfTheAPI wants the API's paths to go to no pool where it answers, and like others where
-// it does not.
+// TestExplainOfTheAPI wants the API's paths to go to no pool where it answers, and like others
+// where it does not.
 func TestExplainOfTheAPI(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	for _, served := range []bool{false, true} {
@@ -230,8 +230,8 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 	}
 }
 
-// TestExplainRoute wants the route by its place in the config, and what goes on by it. No value that
-// may be secret is shown.
+// TestExplainRoute wants the route by its place in the config, and what goes on by it. No value
+// that may be secret is shown.
 func TestExplainRoute(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	canary := testOptions("http://127.0.0.1:2").Pools["main"]

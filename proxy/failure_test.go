@@ -110,7 +110,7 @@ var badResponses = []string{
 	"HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nA: b\r\n", // ends within the header
-	"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 17<<10) + "\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 65<<10) + "\r\n\r\n",
 	"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
 }
 
@@ -282,10 +282,14 @@ func TestDateOfOwnAnswers(t *testing.T) {
 				}
 			}))
 			test.change(&o)
-			_, address := startProxy(t, o)
+			p, address := startProxy(t, o)
 			first := newWire(t, address) // a limit, and a place, of 1
 			first.send(withHost("GET / HTTP/1.1"))
 			first.receive("GET")
+			if o.Server.MaxConnections > 0 { // an idle connection would make place
+				first.send(withHost("GET /slow HTTP/1.1"))
+				eventually(t, "the place to be taken", func() bool { return requestsUnderWay(p) == 1 })
+			}
 			w := newWire(t, address)
 			before := time.Now().Add(-2 * time.Second) // the API's is up to a second old
 			w.send(test.request)

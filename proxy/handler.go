@@ -62,12 +62,12 @@ func (r *road) serve(x *exchange) reason.Code {
 		switch {
 		case why == reason.None:
 			return x.respond()
-		case why == reason.BackendOut: // the attempt has asked
+		case why == reason.BackendOut, why == reason.StatusRefused: // the attempt has asked
 		case x.mayWait(why):
 			if why := x.queued.wait(x.pool, x.stream, x.caller.network(), why == reason.Overloaded); why != reason.None {
 				return why
 			}
-			x.tries.tried.Forget() // waiting is no attempt
+			x.tries.forget() // waiting is no attempt
 		case !picked:
 			return firstOf(last, why) // no other backend is left: report the failure at the last one
 		case !x.mayRetry(why):

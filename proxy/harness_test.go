@@ -88,10 +88,17 @@ func prefixes(texts ...string) []Prefix {
 // one that is not meant.
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
-	pool.Timeouts = upstream.TimeoutConfig{Connect: 100 * time.Millisecond, ResponseHeader: 250 * time.Millisecond}
+	pool.Timeouts.Connect, pool.Timeouts.ResponseHeader = 100*time.Millisecond, 250*time.Millisecond
 	o.Pools["main"] = pool
 	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
 	o.Server.BodyTimeout = 500 * time.Millisecond
+}
+
+// withAttempts lets a request be tried this often.
+func withAttempts(o *Options, attempts int) {
+	pool := o.Pools["main"]
+	pool.Retry.Attempts = attempts
+	o.Pools["main"] = pool
 }
 
 func setResponseHeader(o *Options, d time.Duration) {

@@ -78,7 +78,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error { return p.ser
 func (p *Proxy) Drain() error {
 	defer func() {
 		for _, pool := range p.settings.Load().pools {
-			pool.CloseIdle()
+			pool.CloseUnused()
 		}
 	}()
 	return p.server.Drain()

@@ -20,8 +20,8 @@ func (q *queued) mustWait(p *upstream.Pool, t *tries) bool {
 	return p.HasQueue() && !q.passed && t.tried.Len() == 0
 }
 
-// mayWait reports whether the request waits for a backend after what it met: all are full or out, or
-// refuse it. It must not if a backend has taken a byte of it and it may not be repeated.
+// mayWait reports whether the request waits for a backend after what it met: all are full or out,
+// or refuse it. It must not if a backend has taken a byte of it and it may not be repeated.
 func (x *exchange) mayWait(why reason.Code) bool {
 	if x.pool.Queue().Size == 0 || !x.repeatable() || x.tries.tried.Taken() >= x.pool.Retry().Attempts {
 		return false

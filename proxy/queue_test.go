@@ -18,8 +18,8 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// queueOptions are those of a pool with a queue, whose backends take one request at a time and whose
-// clients are named by a trusted proxy.
+// queueOptions are those of a pool with a queue, whose backends take one request at a time and
+// whose clients are named by a trusted proxy.
 func queueOptions(queue upstream.QueueConfig, backends ...string) Options {
 	o := ejectionOptions(backends...)
 	pool := o.Pools["main"]
@@ -34,8 +34,8 @@ func queueOptions(queue upstream.QueueConfig, backends ...string) Options {
 func queuedRequests(p *Proxy) string { return metric(p, `lb_queued_requests{pool="main"}`) }
 
 // TestQueue: requests beyond what the backend may have wait, clients in turn and each client's in
-// their order. Those that find the queue full get 503, as does one whose time is over, and the place
-// of a client that has left is free.
+// their order. Those that find the queue full get 503, as does one whose time is over, and the
+// place of a client that has left is free.
 func TestQueue(t *testing.T) {
 	entered, release := make(chan string), make(chan bool)
 	backend := startRawBackend(t, func(conn net.Conn) {
@@ -158,8 +158,8 @@ func TestQueueWhileTheBackendIsAway(t *testing.T) {
 	}
 }
 
-// TestQueuedRequestsAreInFlight: a request that waits counts towards its client's max_in_flight, and
-// ends to do so with its wait.
+// TestQueuedRequestsAreInFlight: a request that waits counts towards its client's max_in_flight,
+// and ends to do so with its wait.
 func TestQueuedRequestsAreInFlight(t *testing.T) {
 	entered, release := make(chan bool, 3), make(chan bool)
 	o := testOptions(startHoldingBackend(t, entered, release))

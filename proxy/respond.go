@@ -9,6 +9,7 @@ import (
 // Switching Protocols. It ends the attempt.
 func (x *exchange) respond() reason.Code {
 	s, c := x.stream, &x.call
+	c.Accept()
 	s.EndHeader(x.appendResponseHeader(s.Begin(c.Response.Framing, c.Uploaded())), c.Response.Status)
 	var why reason.Code
 	if c.Response.Status == message.SwitchingProtocols {
@@ -87,7 +88,7 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	} else {
 		dst = r.AppendHeader(dst, chunks, 0, edit)
 	}
-	dst = x.appendCookie(dst)
+	dst = x.sticky.appendCookie(dst, x.tries.backend, x.caller.trusted && x.stream.Request.Forwarded.IsSecure())
 	dst = edit.Append(x.settings.via.Append(dst, r.HTTP10))
 	if r.HasID {
 		return dst

@@ -213,8 +213,8 @@ func TestPoolHost(t *testing.T) {
 	}
 }
 
-// TestSplitIsStable has clients stay in their share: by their address, or by the name that their API
-// key has, whatever address they come from.
+// TestSplitIsStable has clients stay in their share: by their address, or by the name that their
+// API key has, whatever address they come from.
 func TestSplitIsStable(t *testing.T) {
 	o := namedPools(t, "main", "canary")
 	o.Routes = []routes.Config{{Pool: "main", Split: []routes.SplitConfig{{Pool: "canary", Percent: 50}}}}

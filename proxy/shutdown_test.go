@@ -96,6 +96,28 @@ func TestShutdownOfAnIdleProxy(t *testing.T) {
 	}
 }
 
+// TestShutdownWhileAClientSendsOn does not wait for a client that has its answer and sends the rest
+// of its body all the same.
+func TestShutdownWhileAClientSendsOn(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.Server.MaxBodySize = 1000
+	s := serve(t, o)
+	w := newWire(t, s.address)
+	w.send(withHost("POST / HTTP/1.1", "Content-Length: 1099511627776"))
+	w.receive("POST")
+	over := make(chan bool)
+	go func() {
+		defer close(over)
+		_ = sendSteadily(w, 1000, 20*time.Millisecond)
+	}()
+	s.stop()
+	if err := s.ended(t, 3*time.Second); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	w.Close()
+	<-over
+}
+
 // atDraining is a log that calls a function when the drain begins.
 type atDraining func()
 

@@ -40,8 +40,8 @@ func meet(t *testing.T, url string) (backend, cookie string) {
 	return backend, cookie
 }
 
-// mustStay sends requests of a client with a cookie, which must all go to one backend. They must not
-// change the cookie.
+// mustStay sends requests of a client with a cookie, which must all go to one backend. They must
+// not change the cookie.
 func mustStay(t *testing.T, when, url, backend, cookie string) {
 	t.Helper()
 	for range 12 {

@@ -11,13 +11,16 @@ import (
 
 // tries are the attempts of an exchange: the backends that were tried, and the attempt under way.
 type tries struct {
-	tried   upstream.Tried
-	backend *upstream.Backend // of the last attempt
-	began   time.Time         // the last attempt
-	conn    *upstream.Conn    // of the attempt under way; nil once it was given back
-	trial   bool              // no backend of the pool takes requests: see upstream.Pool.Pick
-	open    bool              // the attempt counts as in flight at the backend
-	awaits  bool              // the request was sent, and waits for the header of the final response
+	tried    upstream.Tried
+	backend  *upstream.Backend // of the last attempt
+	began    time.Time         // the last attempt
+	conn     *upstream.Conn    // of the attempt under way; nil once it was given back
+	again    bool              // no other backend is left for the next attempt
+	repeats  int               // attempts at backends that had been tried before
+	trial    bool              // no backend of the pool takes requests: see upstream.Pool.Pick
+	open     bool              // the attempt counts as in flight at the backend
+	reserved bool              // the attempt has a place among the requests that wait at the backend
+	awaits   bool              // the request was sent, and waits for the header of the final response
 }
 
 // begin begins the attempt at the picked backend. The time is that of the request where no time has
@@ -29,9 +32,16 @@ func (t *tries) begin(s *http1.Stream) {
 	}
 }
 
+// forget lets the request be tried at all backends, as if none had refused it.
+func (t *tries) forget() {
+	t.tried.Forget()
+	t.again = false
+}
+
 // respond notes that the final response's header has come. It records the time that the backend
 // took for it, if the log will have the attempt.
-func (t *tries) respond() {
+func (t *tries) respond(p *upstream.Pool) {
+	t.unreserve(p)
 	if t.awaits {
 		t.awaits = false
 		t.backend.HeaderCame()
@@ -44,12 +54,25 @@ func (t *tries) respond() {
 }
 
 // end ends the attempt, in which the backend has sent a status or none (0).
-func (t *tries) end(status int, why reason.Code) {
+func (t *tries) end(p *upstream.Pool, status int, why reason.Code) {
 	t.open = false
+	t.unreserve(p)
 	last := t.tried.Last()
 	last.Status, last.Reason = status, why
 	if why != reason.None {
 		last.Took = time.Since(t.began)
+	}
+}
+
+// unreserve gives back the place at the backend, if the attempt has one, to a request that waits.
+func (t *tries) unreserve(p *upstream.Pool) {
+	if !t.reserved {
+		return
+	}
+	t.reserved = false
+	t.backend.Unreserve()
+	if p.HasQueue() {
+		p.Freed(true)
 	}
 }
 

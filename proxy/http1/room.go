@@ -17,8 +17,8 @@ func room(descriptors int) int {
 }
 
 // awaitRoom waits while there is no room for another connection. Those that come in the meantime
-// wait in the socket's queue. It looks again at once when a connection has closed: after a flood the
-// queue is full of connections that end as soon as they are accepted.
+// wait in the socket's queue. It looks again at once when a connection has closed: after a flood
+// the queue is full of connections that end as soon as they are accepted.
 func (l *listener) awaitRoom() {
 	for open := l.server.conns.len(); open >= l.room && !l.closed.Load(); open = l.server.conns.len() {
 		if now := time.Now(); now.Sub(l.told) > roomSilence {

@@ -115,6 +115,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 		return fmt.Errorf("accept connections on %s: %w", ln.Addr(), err)
 	case <-s.delayed(ctx):
 	}
+	s.ending.Store(true) // the call above may come later
 	s.activity.draining.Store(true)
 	_ = l.Close()
 	<-served

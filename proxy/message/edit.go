@@ -69,7 +69,7 @@ func CheckEdit(name, clientField string, a Action, response bool) (allowed strin
 	}
 	h := hop{clientField: strings.ToLower(clientField)}
 	switch dashedKind([]byte(name)) {
-	case kindHopByHop, kindTE, kindTrailer, kindConnection, kindContentLength, kindTransferEncoding, kindExpect, kindUpgrade:
+	case kindHopByHop, kindKeepAlive, kindTE, kindTrailer, kindConnection, kindContentLength, kindTransferEncoding, kindExpect, kindUpgrade:
 		return ownField
 	case kindHost:
 		return "another field; pools.*.host says which Host backends get"

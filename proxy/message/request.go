@@ -17,6 +17,7 @@ type Request struct {
 	Length    int64     // of a FixedLength body, in bytes
 	Expect    bool      // the client waits for 100 Continue before it sends the body
 	Upgrade   []byte    // the protocol that the client asks to switch to; nil: none
+	Binds     bool      // its Authorization authenticates the connection, and so the requests after it
 	Key       []byte    // the value of the API key field; nil: there is none
 	Forwarded Forwarded // what a proxy in front of this one says
 	Fault     error     // what Guard has refused it for, in words; nil: nothing

@@ -73,7 +73,7 @@ func (r *Request) appendFields(dst []byte, s *Sender, host string) (_ []byte, ha
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
+		case kindConnection, kindKeepAlive, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
 			kindForwardedFor, kindForwardedProto, kindForwardedHost, kindRequestID:
 			continue
 		case kindUpgrade:

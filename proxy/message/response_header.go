@@ -16,7 +16,7 @@ func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet, e *Edit) 
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding:
+		case kindConnection, kindKeepAlive, kindHopByHop, kindTE, kindTransferEncoding:
 			continue
 		case kindUpgrade:
 			if !upgrade {

@@ -33,6 +33,7 @@ type Backend struct {
 
 	_        [64]byte // the fields below change with every request
 	load     balance.Load
+	pending  slots // of requests that wait for a response's header; not counted without a bound
 	outlier  outlier
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
@@ -50,7 +51,8 @@ func newBackend(url URL, labels string) *Backend {
 func (b *Backend) configure(at place, pool *PoolConfig) {
 	b.weight, b.rank = at.Weight, at.rank
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
-	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect)
+	b.pending.limit(at.MaxPending)
+	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect, pool.Timeouts.Idle)
 }
 
 // lookAgain has the backend's name be looked up at once: it may have moved.
@@ -117,10 +119,19 @@ func (b *Backend) End(awaited bool) {
 	b.load.InFlight.Add(-1)
 }
 
-// Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
-// always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
-// until it calls Release or Discard. ConnectReason tells what an error means.
-func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh) }
+// Reserve takes a place among the requests that wait for a response's header, if those are bounded,
+// until Unreserve. ok is false if no place is left. A request that streams its body takes none, as
+// its client decides how long that lasts, but it needs one to be free.
+func (b *Backend) Reserve(streams bool) (taken, ok bool) {
+	switch {
+	case b.pending.most.Load() == 0:
+		return false, true
+	case streams:
+		return false, !b.pending.full()
+	}
+	ok = b.pending.take()
+	return ok, ok
+}
 
 // reach reports whether the backend accepts connections.
 func (b *Backend) reach() error {
@@ -132,7 +143,24 @@ func (b *Backend) reach() error {
 	return conn.Close()
 }
 
-// CloseIdle closes the idle connections. Those in use stay open.
+// Unreserve gives back a place that Reserve has taken.
+func (b *Backend) Unreserve() { b.pending.free() }
+
+// full reports whether the backend has no connection left for another request, or too many wait
+// there.
+func (b *Backend) full() bool { return b.conns.slots.full() || b.pending.full() }
+
+// Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within
+// the pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot
+// be lost again. The caller owns the connection until it calls Release or Discard. ConnectReason
+// tells what an error means.
+func (b *Backend) Connect(now time.Time, fresh bool) (*Conn, error) { return b.conns.take(now, fresh) }
+
+// TakePrivate returns a private connection, which is in use then, or nil if it is not one to this
+// backend or was closed.
+func (b *Backend) TakePrivate(o *Private) *Conn { return o.take(&b.conns) }
+
+// CloseIdle closes the idle connections. Those in use, and private ones, stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
 
 // count counts an attempt by the status that the backend sent or, if it sent none (0), by the

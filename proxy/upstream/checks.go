@@ -10,9 +10,8 @@ import (
 )
 
 // Run checks and compares the backends, and looks up their names, until ctx ends, and returns once
-// none of that is running. It
-// marks and logs those that go down, are ejected or come back. It is called once, and says what its
-// checks cannot see.
+// none of that is running. It marks and logs those that go down, are ejected or come back. It is
+// called once, and says what its checks cannot see.
 func (p *Pool) Run(ctx context.Context) {
 	p.noteChecks(nil, p.config.Load())
 	var watch sync.WaitGroup

@@ -155,21 +155,20 @@ func (p *Pool) compare(n int, now time.Time) {
 	}
 }
 
-// PickSuspect is Pick for a request that may be repeated, if a backend is suspected to be silent: it
-// gets as many requests as silence needs to count. Otherwise a policy that sees that requests wait
-// there would send it none, and those that wait would do so until their time is over; and a backend
-// that works gets something to answer. It returns nil if none is suspected.
+// PickSuspect is Pick for a request that may be repeated, if a backend is suspected to be silent:
+// it gets as many requests as silence needs to count. Otherwise a policy that sees that requests
+// wait there would send it none, and those that wait would do so until their time is over; and a
+// backend that works gets something to answer. It returns nil if none is suspected.
 func (p *Pool) PickSuspect(began time.Time, tried *Tried) *Backend {
 	s := p.suspect.Load()
-	if s == nil || tried.has(s.backend) || s.backend.conns.full() || !s.backend.TakesRequests() {
+	if s == nil || tried.has(s.backend) || s.backend.full() || !s.backend.TakesRequests() {
 		return nil
 	}
 	if s.wants.Add(-1) < 0 {
 		p.suspect.CompareAndSwap(s, nil) // until the watch looks again
 		return nil
 	}
-	p.spend(began, tried)
-	tried.add(s.backend)
+	p.note(s.backend, began, tried)
 	return s.backend
 }
 

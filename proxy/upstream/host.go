@@ -48,8 +48,8 @@ func isHostField(text string) bool {
 	return !strings.ContainsFunc(host, outside) && CheckHostName(host) == nil
 }
 
-// of returns the Host that the backend of this URL gets in place of the request's, or "" for that of
-// the request.
+// of returns the Host that the backend of this URL gets in place of the request's, or "" for that
+// of the request.
 func (h Host) of(u URL) string {
 	switch h {
 	case HostPreserve:

@@ -23,8 +23,8 @@ type question struct {
 	service bool   // it asks for SRV records, and for the addresses of their targets
 }
 
-// ask looks up what a question asks for. Where a part of it fails, both results are set; nil targets
-// mean that nothing is known of a service.
+// ask looks up what a question asks for. Where a part of it fails, both results are set; nil
+// targets mean that nothing is known of a service.
 func (q question) ask(ctx context.Context, r *net.Resolver) ([]target, error) {
 	if !q.service {
 		found, err := findHost(ctx, r, target{host: q.name})
@@ -102,8 +102,8 @@ func findHost(ctx context.Context, r *net.Resolver, t target) ([]target, error) 
 	return targets, errors.Join(errs...)
 }
 
-// isNotFound reports whether a look-up has failed because the name does not exist, or has no address
-// of the family.
+// isNotFound reports whether a look-up has failed because the name does not exist, or has no
+// address of the family.
 func isNotFound(err error) bool {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.IsNotFound

@@ -51,11 +51,11 @@ func WriteRequests(w io.Writer, none *Requests, pools []*Pool) {
 	for _, r := range all {
 		r.duration.Write(w, "lb_request_duration_seconds", r.labels)
 	}
-	metrics.Family(w, "lb_retries_total", "counter", "Attempts made at another backend after one failed.")
+	metrics.Family(w, "lb_retries_total", "counter", "Attempts made after one failed.")
 	for _, p := range pools {
 		fmt.Fprintf(w, "lb_retries_total{%s} %d\n", p.requests.labels, p.retries.Load())
 	}
-	metrics.Family(w, "lb_retries_denied_total", "counter", "Attempts at another backend that were denied because the pool's retry budget was spent.")
+	metrics.Family(w, "lb_retries_denied_total", "counter", "Attempts that were denied because the pool's retry budget was spent.")
 	for _, p := range pools {
 		fmt.Fprintf(w, "lb_retries_denied_total{%s} %d\n", p.requests.labels, p.retriesDenied.Load())
 	}

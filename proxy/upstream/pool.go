@@ -1,10 +1,10 @@
 // Package upstream holds pools and their backends: which of them take requests now, the connections
 // to them, and what was seen of them.
 //
-// A request gets a backend only while no bit of the backend's State is set, and never the same one
-// twice. Retries cannot multiply the load of a pool beyond its budget. A connection has one owner
-// at a time, and an idle one that its backend has closed, or on which it has sent something, is not
-// given out. Picking a backend takes no lock and allocates nothing.
+// A request gets a backend only while no bit of the backend's State is set, and the same one twice
+// only where it has tried all. Retries cannot multiply the load of a pool beyond its budget. A
+// connection has one owner at a time, and an idle one that its backend has closed, or on which it
+// has sent something, is not given out. Picking a backend takes no lock and allocates nothing.
 //
 // The package knows nothing of requests, responses and their protocol, of routes, or of what may be
 // retried: the caller sends the request, decides, and counts the result.
@@ -164,6 +164,9 @@ func (p *Pool) Name() string { return p.name }
 // Timeouts returns the pool's timeouts.
 func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 
+// MaxResponseHeader returns the most bytes of a response's header.
+func (p *Pool) MaxResponseHeader() int { return int(p.config.Load().MaxResponseHeader) }
+
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
@@ -202,7 +205,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	if b.TakesRequests() {
 		return
 	}
-	b.CloseIdle()
+	b.conns.closeUnused()
 	if on && bit&foundOut != 0 && p.TakesRequests() {
 		b.conns.recall()
 	}
@@ -267,35 +270,50 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	} else {
 		b = p.trial(s.trials, tried, time.Now())
 	}
-	if b == nil {
-		return nil
+	if b != nil {
+		p.note(b, began, tried)
 	}
-	p.spend(began, tried)
-	tried.add(b)
 	return b
 }
 
-// spend counts a request at its first attempt, and a retry at others.
-func (p *Pool) spend(began time.Time, tried *Tried) {
+// PickPrivate is Pick for the first attempt of a request that has to go over a private connection:
+// it returns the backend at its other end, or nil if that takes no requests of this pool, or the
+// connection was closed.
+func (p *Pool) PickPrivate(o *Private, began time.Time, tried *Tried) *Backend {
+	if !o.idle.Load() {
+		return nil
+	}
+	b := p.current.Load().having(o.conn.pool)
+	if b != nil {
+		p.note(b, began, tried)
+	}
+	return b
+}
+
+// note notes an attempt at the backend: it counts a request at its first attempt, and a retry at
+// others.
+func (p *Pool) note(b *Backend, began time.Time, tried *Tried) {
 	if !tried.counted {
 		tried.counted = true
 		p.budget.request(began)
 	} else if tried.n > 0 {
 		p.retries.Add(1)
 	}
+	tried.add(b)
 }
 
 // PickNamed is Pick for the first attempt of a client whose cookie has this value. It returns nil
 // where that names no backend, or one that does not serve its clients any more.
 func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
 	b := p.current.Load().at(value)
-	if b == nil {
-		return nil
+	if b != nil {
+		p.note(b, began, tried)
 	}
-	p.spend(began, tried)
-	tried.add(b)
 	return b
 }
+
+// HasRoom reports whether a backend takes requests that is neither in tried nor full.
+func (p *Pool) HasRoom(tried *Tried) bool { return p.current.Load().next(0, tried) != nil }
 
 // HasUntried reports whether a backend takes requests that is not in tried, be it full or not.
 func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().hasUntried(tried) }
@@ -313,9 +331,9 @@ func (p *Pool) SpendRetry(now time.Time) bool {
 	return false
 }
 
-// CloseIdle closes the idle connections to all backends.
-func (p *Pool) CloseIdle() {
+// CloseUnused closes the connections to all backends that are not in use.
+func (p *Pool) CloseUnused() {
 	for _, b := range p.all() {
-		b.CloseIdle()
+		b.conns.closeUnused()
 	}
 }

@@ -172,10 +172,10 @@ func usePool(t *testing.T, p *Pool) (stop func()) {
 					return
 				}
 				b.Begin()
-				if conn, err := b.Connect(false); err != nil {
+				if conn, err := b.Connect(time.Now(), false); err != nil {
 					t.Errorf("%s: %v", b.Name(), err)
 				} else {
-					conn.Release()
+					conn.Release(0)
 				}
 				b.End(false)
 			}
@@ -201,11 +201,11 @@ func TestApplyUnderLoad(t *testing.T) {
 	p.Apply(withBackends(a))
 	time.Sleep(10 * time.Millisecond) // for those that have picked before
 	stop()
-	if n := gone.conns.client.ConnsCount(); n != 0 {
+	if n := gone.conns.opened(); n != 0 {
 		t.Errorf("%d connections to a backend that has gone are kept", n)
 	}
 	p.Retire()
-	if n := p.all()[0].conns.client.ConnsCount(); n != 0 {
+	if n := p.all()[0].conns.opened(); n != 0 {
 		t.Errorf("%d connections of a pool that has gone are kept", n)
 	}
 }

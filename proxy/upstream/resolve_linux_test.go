@@ -184,14 +184,14 @@ func TestNameMoves(t *testing.T) {
 	stays.count(200, reason.None, time.Millisecond)
 	conns := map[*Backend]*Conn{}
 	for _, b := range []*Backend{gone, stays} {
-		idle, err := b.Connect(false)
+		idle, err := b.Connect(time.Now(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if to := idle.RemoteAddr().String(); to != b.Name() {
 			t.Errorf("the connection to %s leads to %s", b.Name(), to)
 		}
-		if _, err := b.Connect(false); ConnectReason(err) != reason.Overloaded {
+		if _, err := b.Connect(time.Now(), false); ConnectReason(err) != reason.Overloaded {
 			t.Errorf("max_connections does not hold for each address: %v", err)
 		}
 		conns[b] = idle
@@ -208,9 +208,9 @@ func TestNameMoves(t *testing.T) {
 		t.Error("the backend that stays has lost its state")
 	}
 	awaitThat(t, "the new backend to be proven", func() bool { return p.all()[1].isIn() })
-	conns[gone].Release()
-	conns[stays].Release()
-	if n, m := gone.conns.client.ConnsCount(), stays.conns.client.ConnsCount(); n != 0 || m != 1 {
+	conns[gone].Release(0)
+	conns[stays].Release(0)
+	if n, m := gone.conns.opened(), stays.conns.opened(); n != 0 || m != 1 {
 		t.Errorf("%d connections to the address that left are open, and %d to the one that stays, want 0 and 1", n, m)
 	}
 	var metrics strings.Builder
@@ -329,7 +329,7 @@ func TestLocalhost(t *testing.T) {
 	if got := backendNames(p); len(got) != 1 || got[0] != "localhost:"+servers.port {
 		t.Fatalf("got %q", got)
 	}
-	conn, err := p.all()[0].Connect(false)
+	conn, err := p.all()[0].Connect(time.Now(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,8 +340,8 @@ func TestLocalhost(t *testing.T) {
 	}
 }
 
-// TestSharedAddress: an address of two names is one backend, and is still checked when the name that
-// it came from leads elsewhere.
+// TestSharedAddress: an address of two names is one backend, and is still checked when the name
+// that it came from leads elsewhere.
 func TestSharedAddress(t *testing.T) {
 	z := openZone(t)
 	servers := startNamed(t, "127.0.0.2", "127.0.0.3")
@@ -442,8 +442,8 @@ func TestService(t *testing.T) {
 	awaitBackends(t, p, far.port, "127.0.0.4")
 }
 
-// TestApplyNames: a reload finds the names that it adds before it uses them, asks for no others, and
-// a shorter resolve holds at once.
+// TestApplyNames: a reload finds the names that it adds before it uses them, asks for no others,
+// and a shorter resolve holds at once.
 func TestApplyNames(t *testing.T) {
 	z := openZone(t)
 	servers := startNamed(t, "127.0.0.2", "127.0.0.3")
@@ -496,7 +496,7 @@ func TestMovesUnderLoad(t *testing.T) {
 	set(t, z, "api.test", "127.0.0.4")
 	awaitBackends(t, p, servers.port, "127.0.0.4")
 	stop()
-	if n := first.conns.client.ConnsCount(); n != 0 {
+	if n := first.conns.opened(); n != 0 {
 		t.Errorf("%d connections to an address that has left are kept", n)
 	}
 }

@@ -23,8 +23,8 @@ type snapshot struct {
 }
 
 // choose returns which of the backends that are available serve which requests. New ones go to
-// those with a weight, and of these to the lowest rank. Clients whose cookie names a backend of rank
-// 0 go on there, whatever its weight, and where it is drained.
+// those with a weight, and of these to the lowest rank. Clients whose cookie names a backend of
+// rank 0 go on there, whatever its weight, and where it is drained.
 func choose(available, drained []*Backend) *snapshot {
 	s := &snapshot{named: map[token]*Backend{}}
 	var serving []*Backend
@@ -72,6 +72,23 @@ func (s *snapshot) at(cookie []byte) *Backend {
 	return s.named[token(cookie)]
 }
 
+// having returns the backend that serves requests over these connections, or nil.
+func (s *snapshot) having(c *conns) *Backend {
+	for _, all := range [...][]*Backend{s.backends, s.spare} {
+		for _, b := range all {
+			if &b.conns == c {
+				return b
+			}
+		}
+	}
+	for _, b := range s.named {
+		if &b.conns == c {
+			return b
+		}
+	}
+	return nil
+}
+
 // weigh gives the policy its members, with the weights of the backends.
 func (s *snapshot) weigh(p balance.Policy, weights []int, turn *atomic.Uint64) {
 	s.policy = p
@@ -94,12 +111,12 @@ func (s *snapshot) pick(set *balance.Set, key uint64, now time.Time) int {
 // that is not full, then one of a higher rank, or nil if there is none.
 func (s *snapshot) next(picked int, t *Tried) *Backend {
 	for i := range s.backends {
-		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) && !b.conns.full() {
+		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) && !b.full() {
 			return b
 		}
 	}
 	for _, b := range s.spare {
-		if !t.has(b) && !b.conns.full() {
+		if !t.has(b) && !b.full() {
 			return b
 		}
 	}

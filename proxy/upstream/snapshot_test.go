@@ -8,8 +8,8 @@ import (
 	"loadbalancer/proxy/balance"
 )
 
-// Backends are named by what they are: w has a weight, z has weight 0, r and s are of rank 1 and 2, b
-// is a backup, o a backup of weight 0.
+// Backends are named by what they are: w has a weight, z has weight 0, r and s are of rank 1 and 2,
+// b is a backup, o a backup of weight 0.
 func TestChoose(t *testing.T) {
 	for _, test := range []struct{ available, takes, spare, named string }{
 		{"", "", "", ""},

@@ -18,8 +18,8 @@ type Attempt struct {
 	Took    time.Duration // to the failure or, behind a failed attempt, to the response's header
 }
 
-// Tried holds the attempts of a request, each at another backend. The zero value is empty. It is
-// not safe for concurrent use.
+// Tried holds the attempts of a request. The zero value is empty. It is not safe for concurrent
+// use.
 type Tried struct {
 	attempts [maxAttempts]Attempt
 	n        int
@@ -69,11 +69,15 @@ func (t *Tried) add(b *Backend) {
 	t.n++
 }
 
-func (t *Tried) has(b *Backend) bool {
-	for i := t.from; i < t.n; i++ {
+// has reports whether the backend may not be picked again.
+func (t *Tried) has(b *Backend) bool { return t.last(b) >= t.from }
+
+// last returns the index of the last attempt at the backend, or -1.
+func (t *Tried) last(b *Backend) int {
+	for i := t.n - 1; i >= 0; i-- {
 		if t.attempts[i].Backend == b {
-			return true
+			return i
 		}
 	}
-	return false
+	return -1
 }

@@ -13,10 +13,10 @@ import (
 // allowedURL describes valid URLs, for error messages.
 const allowedURL = "http://host:port, srv://name or unix:/path"
 
-// URL says where a backend listens: http://host:port, srv://name or unix:/path. One with a host name, and
-// srv://name, stands for a backend at each address that the name leads to: see URL.at. The zero
-// value means that no URL was given. URLs can be compared, but several may lead to the same
-// address.
+// URL says where a backend listens: http://host:port, srv://name or unix:/path. One with a host
+// name, and srv://name, stands for a backend at each address that the name leads to: see URL.at.
+// The zero value means that no URL was given. URLs can be compared, but several may lead to the
+// same address.
 type URL struct {
 	text    string
 	network string   // tcp or unix
@@ -65,8 +65,8 @@ func ParseURL(text string) (URL, error) {
 	}, nil
 }
 
-// serviceURL returns the URL of a service that SRV records lead to. Its Host is the name without the
-// labels of the service and its protocol, which no Host has.
+// serviceURL returns the URL of a service that SRV records lead to. Its Host is the name without
+// the labels of the service and its protocol, which no Host has.
 func serviceURL(text string, u *url.URL) (URL, error) {
 	name := strings.ToLower(u.Hostname())
 	if _, err := netip.ParseAddr(name); err == nil || u.Port() != "" || strings.HasSuffix(u.Host, ":") {
