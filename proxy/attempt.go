@@ -134,7 +134,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	b.End(x.tries.awaits)
 	x.pool.Count(b, &upstream.Result{
-		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,
+		Status: x.call.Response.Status, Reason: why, Cause: x.stream.Cause, Waited: x.call.Waited,
 		Client: x.caller.network(), Began: x.stream.Started,
 	})
 }

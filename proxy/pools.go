@@ -13,10 +13,13 @@ import (
 
 // pools are the pools of the config, and the checks of each.
 type pools struct {
-	log zerolog.Logger
+	log  zerolog.Logger
+	keep func(Settings) error // see ByHand
 
 	mu       sync.Mutex
 	byName   map[string]*running
+	absent   Settings        // of pools that the config does not have
+	unsaved  bool            // settings have changed since they were kept
 	ctx      context.Context // of run; nil before
 	checking sync.WaitGroup
 }
@@ -39,6 +42,8 @@ func (p *pools) apply(configs map[string]upstream.PoolConfig) map[string]*upstre
 		pool := before[name]
 		if pool == nil {
 			pool = &running{Pool: upstream.NewPool(name, configs[name], p.log)}
+			pool.Restore(p.absent[name])
+			delete(p.absent, name)
 			p.check(pool)
 		} else {
 			pool.Apply(configs[name])
@@ -46,7 +51,10 @@ func (p *pools) apply(configs map[string]upstream.PoolConfig) map[string]*upstre
 		p.byName[name], all[name] = pool, pool.Pool
 		delete(before, name)
 	}
-	for _, gone := range before {
+	for name, gone := range before {
+		if settings := gone.Settings(); len(settings) > 0 {
+			p.absent[name] = settings
+		}
 		if gone.stop != nil {
 			gone.stop()
 		}
@@ -87,4 +95,29 @@ func (p *pools) check(pool *running) {
 	ctx, stop := context.WithCancel(p.ctx)
 	pool.stop = stop
 	p.checking.Go(func() { pool.Run(ctx) })
+}
+
+// save is Proxy.SaveSettings.
+func (p *pools) save() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pool := range p.byName {
+		p.unsaved = pool.TakeUnsaved() || p.unsaved
+	}
+	if !p.unsaved || p.keep == nil {
+		return nil
+	}
+	clear(p.absent)
+	all := Settings{}
+	for name, pool := range p.byName {
+		pool.Forget()
+		if settings := pool.Settings(); len(settings) > 0 {
+			all[name] = settings
+		}
+	}
+	if err := p.keep(all); err != nil {
+		return err
+	}
+	p.unsaved = false
+	return nil
 }

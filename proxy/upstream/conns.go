@@ -27,6 +27,7 @@ type conns struct {
 	inUse   atomic.Int64 // connections that are in use or being dialed
 	tooMany atomic.Bool  // there may be more, since most was lowered
 	retired atomic.Bool  // no connection is kept any more
+	drained atomic.Bool  // no connection is kept for now
 
 	mu   sync.Mutex
 	open map[*Conn]struct{} // guarded by mu
@@ -111,6 +112,14 @@ func (s *conns) retire() {
 	s.closeIdle()
 }
 
+// drain closes the idle connections, and those in use once they are given back, until it is called
+// with false.
+func (s *conns) drain(on bool) {
+	if was := s.drained.Swap(on); on && !was {
+		s.closeIdle()
+	}
+}
+
 // take is Backend.Connect.
 func (s *conns) take(fresh bool) (*Conn, error) {
 	if !s.reserve() {
@@ -188,7 +197,7 @@ func (c *Conn) Release() {
 	}
 	c.reused = true
 	c.release()
-	if c.pool.retired.Load() {
+	if c.pool.retired.Load() || c.pool.drained.Load() {
 		c.pool.closeIdle()
 	}
 }

@@ -63,6 +63,7 @@ func (p *Pool) eject(b *Backend, now time.Time, cause string) {
 	b.outlier.mu.Lock()
 	out := b.outlier.ejector.Eject(c, now)
 	b.outlier.mu.Unlock()
+	b.ejectedBy = cause
 	p.mark(b, Ejected, true)
 	time.AfterFunc(out, func() {
 		if b.outlier.mayReturn(time.Now()) { // otherwise it has returned early, and was ejected again

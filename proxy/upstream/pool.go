@@ -29,9 +29,12 @@ type Pool struct {
 	log    zerolog.Logger
 	checks *healthz.Watcher
 
-	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
-	backends []*Backend // guarded by marking
-	ramping  bool       // a step of the ramps is due; guarded by marking
+	marking  sync.Mutex         // held while a state or the backends change and the snapshot is rebuilt
+	backends []*Backend         // guarded by marking
+	ramping  bool               // a step of the ramps is due; guarded by marking
+	nextEnd  *time.Timer        // when clients move that are kept at a drained backend; nil: never so far. Guarded by marking
+	absent   map[string]Setting // set by hand, of backends that the config does not have, by URL; guarded by marking
+	unsaved  bool               // see TakeUnsaved; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
 
@@ -53,6 +56,7 @@ func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
 		checks:   healthz.NewWatcher(c.Health, nil),
 		budget:   retryBudget{start: time.Now()},
 		requests: Requests{labels: metrics.Label("pool", name)},
+		absent:   map[string]Setting{},
 	}
 	p.Apply(c)
 	return p
@@ -77,13 +81,20 @@ func (p *Pool) Apply(c PoolConfig) {
 		delete(before, bc.URL.text)
 		if b == nil {
 			b = newBackend(bc.URL, p.requests.labels)
+			p.claim(b)
 			added = append(added, b)
 		}
 		b.configure(bc, &c)
+		p.heedHand(b)
 		p.backends[i], targets[i] = b, p.target(b)
 	}
 	if p.config.Store(&c); was != nil {
 		p.distrust(added, c.Health.Timeout)
+	}
+	for _, b := range before {
+		if !b.hand.isZero() {
+			p.absent[b.url.text] = b.hand
+		}
 	}
 	p.rebuild()
 	p.marking.Unlock()
@@ -94,6 +105,29 @@ func (p *Pool) Apply(c PoolConfig) {
 	for _, b := range before {
 		b.conns.retire()
 	}
+}
+
+// claim gives a backend that is new to the pool what was set of it by hand before. It is called while
+// marking.
+func (p *Pool) claim(b *Backend) {
+	b.hand = p.absent[b.url.text]
+	delete(p.absent, b.url.text)
+	if !b.hand.Drained.IsZero() {
+		b.become(State(b.state.Load()) | Draining)
+		b.since = b.hand.Drained
+	}
+}
+
+// heedHand has a backend of this config go by what was set by hand, unless the config has been changed
+// since then. It is called while marking.
+func (p *Pool) heedHand(b *Backend) {
+	if b.hand.isOvertaken(b.ofConfig) {
+		p.log.Info().Str("pool", p.name).Str("backend", b.url.text).Int("by_hand", b.hand.Weight.Now).
+			Int("before", b.hand.Weight.Instead).Int("weight", b.ofConfig).
+			Msg("the config has another weight than before: it counts in place of the one that was set by hand")
+		b.hand.Weight, p.unsaved = nil, true
+	}
+	b.weight = b.hand.weight(b.ofConfig)
 }
 
 // Retire ends the use of a pool to which no route leads any more: as its requests end, the
@@ -145,9 +179,9 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	if s == 0 && b.state.Load() != 0 {
 		b.returned = time.Now()
 	}
-	b.state.Store(uint32(s))
+	b.become(s)
 	p.rebuild()
-	if b.TakesRequests() {
+	if b.TakesRequests() || p.current.Load().keeps(b) {
 		return
 	}
 	b.CloseIdle()
@@ -161,12 +195,13 @@ func (p *Pool) rebuild() {
 	p.trustUnlessOthersTake()
 	c := p.config.Load()
 	available, panics := p.available()
-	s := choose(available, p.drained())
+	s := choose(available, p.drained(time.Now()))
 	if s.panics = panics; len(s.backends) == 0 {
 		s.trials = p.trials()
 	}
 	s.weigh(c.Balance, p.weights(c, s.backends), &p.turn)
 	before := p.current.Swap(s)
+	p.closeDrained(s)
 	p.notePanic(before != nil && before.panics, s)
 	p.queue.advance(2) // there may be room now
 }
