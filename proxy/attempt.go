@@ -41,6 +41,12 @@ func (x *exchange) attempt() reason.Code {
 	if why := x.stream.Prefetch(); why != reason.None {
 		return why
 	}
+	if x.mustLeave() {
+		x.tries.tried.Undo()
+		if why := x.pick(); why != reason.None {
+			return why
+		}
+	}
 	b := x.tries.backend
 	b.Begin()
 	x.tries.begin(x.stream)
@@ -68,6 +74,13 @@ func (x *exchange) attempt() reason.Code {
 		b.CloseIdle()          // the other idle connections are older still
 		x.stream.Cause = cause // this was no failure
 	}
+}
+
+// mustLeave reports whether the picked backend was taken out while the body came: a slow client must
+// not bring a request to a backend that is drained.
+func (x *exchange) mustLeave() bool {
+	b := x.tries.backend
+	return !b.TakesRequests() && !x.tries.trial && (x.sticky.named != b || !x.pool.Keeps(b))
 }
 
 // roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut

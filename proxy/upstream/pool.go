@@ -280,6 +280,9 @@ func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
 	return b
 }
 
+// Keeps reports whether clients whose cookie names the backend go on there.
+func (p *Pool) Keeps(b *Backend) bool { return p.current.Load().keeps(b) }
+
 // HasUntried reports whether a backend takes requests that is not in tried, be it full or not.
 func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().hasUntried(tried) }
 
