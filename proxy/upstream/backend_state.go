@@ -79,7 +79,7 @@ func (p *Pool) marked() ([]*Backend, []BackendState) {
 func (b *Backend) causes() (all []string) {
 	s := State(b.state.Load())
 	if s&(Down|Unfit) != 0 {
-		all = append(all, "health check: "+b.checkFailure())
+		all = append(all, b.checkFailure())
 	}
 	if s&Unproven != 0 {
 		all = append(all, "waits for its first health check")
@@ -98,9 +98,9 @@ func (b *Backend) checkFailure() string {
 	v := b.verdict.Load()
 	switch {
 	case v == nil:
-		return "failed"
+		return "health check"
 	case v.Err == nil:
-		return v.Cause.String() + "; it has passed since, but not yet rise times in a row"
+		return "health check: " + v.Cause.String() + "; it has passed since, but not yet rise times in a row"
 	}
 	return v.Err.Error()
 }

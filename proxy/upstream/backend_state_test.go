@@ -39,7 +39,7 @@ func TestStates(t *testing.T) {
 	b.End(false)
 	fail(1, 500, reason.None, nil)
 	require("after a 500, which is no failure in a row", "up", "status 500", 0)
-	fail(1, 503, reason.None, nil)
+	fail(1, 503, reason.None, errors.New("of another backend"))
 	require("after a 503", "up", "status 503", 1)
 	fail(2, 0, reason.BackendReset, nil)
 	require("after a reset", "up", "backend_reset", 2)
@@ -51,20 +51,20 @@ func TestStates(t *testing.T) {
 	fail(3, 0, reason.Overloaded, errors.New("full"))
 	require("an attempt that was not made changes nothing", "ejected", "connect_failed: connection refused", 0, got.Causes...)
 
-	p.report(b, healthz.Verdict{Down: true, Cause: healthz.Refused, Err: errors.New("refused")})
+	p.report(b, healthz.Verdict{Down: true, Cause: healthz.Refused, Err: errors.New("health check of it: refused")})
 	p.Drain(b.Name(), time.Time{})
-	down := require("down as well", "down,ejected,draining", "health check: refused", 0, "health check: refused", got.Causes[0], "drained by an operator")
+	down := require("down as well", "down,ejected,draining", "health check of it: refused", 0, "health check of it: refused", got.Causes[0], "drained by an operator")
 	if down.Cause != "refused" {
 		t.Errorf("down, it is %+v", down)
 	}
 	p.report(b, healthz.Verdict{Down: true, Cause: healthz.Refused})
-	require("when a check has passed", "down,ejected,draining", "health check: refused", 0,
+	require("when a check has passed", "down,ejected,draining", "health check of it: refused", 0,
 		"health check: refused; it has passed since, but not yet rise times in a row", got.Causes[0], "drained by an operator")
 	p.Mark(b, Unproven, true)
 	p.report(b, healthz.Verdict{})
 	p.readmit(b, time.Now())
 	p.Resume(b.Name())
-	last := require("up again", "up", "health check: refused", 0)
+	last := require("up again", "up", "health check of it: refused", 0)
 	if last.Since.Before(down.Since) || last.EffectiveWeight != 1.0/rampSteps {
 		t.Errorf("up again, it is %+v", last)
 	}

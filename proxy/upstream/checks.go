@@ -32,7 +32,7 @@ func (p *Pool) target(b *Backend) healthz.Target {
 func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	before := b.verdict.Swap(&v)
 	if v.Err != nil {
-		b.outlier.noteError(lastError{at: time.Now(), check: true, cause: v.Err})
+		b.outlier.noteError(lastError{at: time.Now(), cause: v.Err})
 	}
 	// First what takes it out: it must not take requests in between.
 	bit, other := Down, Unfit
