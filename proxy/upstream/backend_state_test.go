@@ -44,7 +44,7 @@ func TestStates(t *testing.T) {
 	fail(2, 0, reason.BackendReset, nil)
 	require("after a reset", "up", "backend_reset", 2)
 	fail(3, 0, reason.ConnectFailed, errors.New("connection refused"))
-	got := require("after a third failure", "ejected", "connect_failed: connection refused", 0, "ejected: 3 failures in a row, the last: connect_failed")
+	got := require("after a third failure", "ejected", "connect_failed: connection refused", 0, "ejected: 3 failures in a row, the last: connect_failed: connection refused")
 	if left := time.Until(got.EjectedUntil); left <= 0 || left > 5*time.Second || got.Since.Before(first.Since) || got.TakesRequests || got.EffectiveWeight != 0 {
 		t.Errorf("ejected, it is %+v", got)
 	}

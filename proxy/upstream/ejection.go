@@ -39,7 +39,7 @@ func (p *Pool) Count(b *Backend, r *Result) {
 func (p *Pool) failure(b *Backend, r *Result) {
 	c := &p.config.Load().Ejection
 	if streak, eject := b.outlier.failure(c, r, p.time(r.Began)); eject {
-		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.cause()))
+		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.error()))
 	}
 }
 

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,14 +37,6 @@ func (r *Result) client() uint64 {
 		return healthz.AnyClient
 	}
 	return r.Client
-}
-
-// cause puts a failure into words.
-func (r *Result) cause() string {
-	if r.Reason != reason.None {
-		return r.Reason.String()
-	}
-	return fmt.Sprintf("status %d", r.Status)
 }
 
 // error returns what a failure was, as of now.
