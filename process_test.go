@@ -70,6 +70,10 @@ func TestProcess(t *testing.T) {
 		"first day":                   testFirstDay,
 		"explain":                     testExplain,
 		"cgroup":                      testCgroup,
+		"deploy under load":           testDeployUnderLoad,
+		"drain outlives kill -9":      testDrainOutlivesKill,
+		"drain before a takeover":     testDrainBeforeTakeover,
+		"sticky drain under load":     testStickyDrainUnderLoad,
 		"few file descriptors":        testFewDescriptors,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })

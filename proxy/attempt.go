@@ -41,14 +41,10 @@ func (x *exchange) attempt() reason.Code {
 	if why := x.stream.Prefetch(); why != reason.None {
 		return why
 	}
-	if x.mustLeave() {
-		x.tries.tried.Undo()
-		if why := x.pick(); why != reason.None {
-			return why
-		}
+	if why := x.settle(); why != reason.None {
+		return why
 	}
 	b := x.tries.backend
-	b.Begin()
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
@@ -76,8 +72,21 @@ func (x *exchange) attempt() reason.Code {
 	}
 }
 
-// mustLeave reports whether the picked backend was taken out while the body came: a slow client must
-// not bring a request to a backend that is drained.
+// settle counts the attempt as in flight at the picked backend. If that was taken out meanwhile, such
+// as while a slow client sent the body, it picks another: once a drained backend has no request in
+// flight, none comes.
+func (x *exchange) settle() reason.Code {
+	for x.tries.backend.Begin(); x.mustLeave(); x.tries.backend.Begin() {
+		x.tries.backend.End(false)
+		x.tries.tried.Undo()
+		if why := x.pick(); why != reason.None {
+			return why
+		}
+	}
+	return reason.None
+}
+
+// mustLeave reports whether the picked backend does not serve the request any more.
 func (x *exchange) mustLeave() bool {
 	b := x.tries.backend
 	return !b.TakesRequests() && !x.tries.trial && (x.sticky.named != b || !x.pool.Keeps(b))
