@@ -76,7 +76,7 @@ func (x *exchange) attempt() reason.Code {
 // as while a slow client sent the body, it picks another: once a drained backend has no request in
 // flight, none comes.
 func (x *exchange) settle() reason.Code {
-	for x.tries.backend.Begin(); x.mustLeave(); x.tries.backend.Begin() {
+	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
 		x.tries.backend.End(false)
 		x.tries.tried.Undo()
 		if why := x.pick(); why != reason.None {
@@ -84,12 +84,6 @@ func (x *exchange) settle() reason.Code {
 		}
 	}
 	return reason.None
-}
-
-// mustLeave reports whether the picked backend does not serve the request any more.
-func (x *exchange) mustLeave() bool {
-	b := x.tries.backend
-	return !b.TakesRequests() && !x.tries.trial && (x.sticky.named != b || !x.pool.Keeps(b))
 }
 
 // roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
