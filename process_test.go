@@ -68,6 +68,7 @@ func TestProcess(t *testing.T) {
 		"second instance on the file": testSecondInstance,
 		"out of file descriptors":     testOutOfDescriptors,
 		"first day":                   testFirstDay,
+		"backends by hand":            testBackendsByHand,
 		"explain":                     testExplain,
 		"cgroup":                      testCgroup,
 		"deploy under load":           testDeployUnderLoad,
