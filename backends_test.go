@@ -232,6 +232,9 @@ func TestBackendsByHandAreKept(t *testing.T) {
 		t.Errorf("the log does not say that the config counts")
 	}
 	in.stop(t)
+	in = startInstance(t, config, "--demo")
+	require("with the weight of before", in, "draining", 1, 1)
+	in.stop(t)
 
 	in = startInstance(t, testConfig(t, backends[1:], section), "--demo")
 	if text := readFile(t, path); !strings.Contains(text, backends[0]) {

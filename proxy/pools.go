@@ -97,8 +97,9 @@ func (p *pools) check(pool *running) {
 	p.checking.Go(func() { pool.Run(ctx) })
 }
 
-// save is Proxy.SaveSettings.
-func (p *pools) save() error {
+// save keeps what operators have set by hand, if that has changed. With forget it drops first what was
+// set of pools and backends that the config no longer has.
+func (p *pools) save(forget bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, pool := range p.byName {
@@ -107,10 +108,11 @@ func (p *pools) save() error {
 	if !p.unsaved || p.keep == nil {
 		return nil
 	}
-	clear(p.absent)
-	all := Settings{}
+	if forget {
+		p.forget()
+	}
+	all := maps.Clone(p.absent)
 	for name, pool := range p.byName {
-		pool.Forget()
 		if settings := pool.Settings(); len(settings) > 0 {
 			all[name] = settings
 		}
@@ -120,4 +122,15 @@ func (p *pools) save() error {
 	}
 	p.unsaved = false
 	return nil
+}
+
+// forget drops what was set of pools and backends that the config no longer has.
+func (p *pools) forget() {
+	for name := range p.absent {
+		p.log.Info().Str("pool", name).Msg("what was set by hand is dropped: the config no longer has the pool")
+	}
+	clear(p.absent)
+	for _, pool := range p.byName {
+		pool.Forget()
+	}
 }

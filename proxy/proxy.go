@@ -39,6 +39,7 @@ func New(o Options) *Proxy {
 		road:  road{log: o.Log, access: newAccessLog(o.Log), noPool: upstream.NoPool()},
 	}
 	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
+	p.noteSettings()
 	p.server = http1.NewServer(http1.Options{
 		Bounds:        o.Server.bounds(),
 		MaxHeaderSize: int(o.Server.MaxHeaderSize),
@@ -58,9 +59,7 @@ func (p *Proxy) Apply(o Options) {
 	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
 	p.server.SetBounds(o.Server.bounds())
 	p.pools.retire(before.pools)
-	if err := p.SaveSettings(); err != nil {
-		p.road.log.Error().Err(err).Msg("what operators have set of backends could not be kept, and ends with the process")
-	}
+	p.noteSettings()
 }
 
 // isProxied reports whether the connections of this peer must begin with a PROXY header.
@@ -115,4 +114,12 @@ func (p *Proxy) Pools() []*upstream.Pool { return p.settings.Load().pools }
 // SaveSettings keeps what operators have set by hand, if that has changed. What was set of pools and
 // backends that the config has no more is dropped. After an error the settings still count, and the
 // next call tries again.
-func (p *Proxy) SaveSettings() error { return p.pools.save() }
+func (p *Proxy) SaveSettings() error { return p.pools.save(true) }
+
+// noteSettings keeps that the config counts in place of what was set by hand. Otherwise that would
+// count again after a restart with the config of before.
+func (p *Proxy) noteSettings() {
+	if err := p.pools.save(false); err != nil {
+		p.road.log.Error().Err(err).Msg("what operators have set of backends could not be kept")
+	}
+}

@@ -88,6 +88,9 @@ func (p *Pool) Settings() map[string]Setting {
 func (p *Pool) Forget() {
 	p.marking.Lock()
 	defer p.marking.Unlock()
+	for url := range p.absent {
+		p.log.Info().Str("pool", p.name).Str("backend", url).Msg("what was set by hand is dropped: the config no longer has the backend")
+	}
 	clear(p.absent)
 }
 
