@@ -228,7 +228,7 @@ func TestBackendsByHandAreKept(t *testing.T) {
 	in.stop(t)
 	in = startInstance(t, strings.Replace(config, backends[1]+"\n", backends[1]+"\n        weight: 4\n", 1), "--demo")
 	require("with another weight since the restart", in, "draining", 4, 1)
-	if in.log.find("the config has another weight than before: it counts in place of the one that was set by hand") == nil {
+	if in.log.find("the config, or its SRV record, has another weight than before: it counts in place of the one that was set by hand") == nil {
 		t.Errorf("the log does not say that the config counts")
 	}
 	in.stop(t)

@@ -16,6 +16,7 @@ import (
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -24,7 +25,7 @@ type config struct {
 	Server     serverConfig                   `yaml:"server"`
 	Management management.Config              `yaml:"management"`
 	Pools      map[string]upstream.PoolConfig `yaml:"pools"`
-	Routes     []proxy.RouteConfig            `yaml:"routes"`
+	Routes     []routes.Config                `yaml:"routes"`
 	Limiter    limiterConfig                  `yaml:"limiter"`
 	Clients    clients.Config                 `yaml:"clients"`
 	Log        logConfig                      `yaml:"log"`
@@ -163,7 +164,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 		c.Pools[name].Validate(at("pools." + name))
 	}
 	c.validateLoops(wrong)
-	proxy.ValidateRoutes(c.Routes, names, wrong)
+	routes.Validate(c.Routes, names, string(c.Server.ClientIPHeader), wrong)
 	keyRefused := false
 	c.Limiter.Validate(func(path string, value any, allowed string) {
 		keyRefused = keyRefused || path == "api_key_header"

@@ -17,6 +17,7 @@ import (
 	"loadbalancer/limiter"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -55,7 +56,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	want.Limiter.APIKeyHeader = "X-API-Key" // for the README's client with a key
 	// These are [] in the file.
 	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
-	want.Routes, want.Server.TrustedProxies = []proxy.RouteConfig{}, []proxy.Prefix{}
+	want.Routes, want.Server.TrustedProxies = []routes.Config{}, []proxy.Prefix{}
 	want.Management.Tokens, want.Management.Hosts = management.TokenConfigs{}, []management.Host{"localhost"} // LB_HOST is not set
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)
@@ -73,7 +74,7 @@ func TestShippedConfigHoldsEveryKey(t *testing.T) {
 	}
 	lines := strings.Split(string(text), "\n")
 	requireKeys(t, lines, file.Content[0], reflect.TypeFor[config](), "")
-	for _, shown := range []reflect.Type{reflect.TypeFor[proxy.RouteConfig](), reflect.TypeFor[management.TokenConfig]()} { // only in a comment
+	for _, shown := range []reflect.Type{reflect.TypeFor[routes.Config](), reflect.TypeFor[management.TokenConfig]()} { // only in a comment
 		for key := range fieldsOf(shown) {
 			if !strings.Contains(string(text), key+": ") {
 				t.Errorf("config.yaml shows no %s of a %s", key, shown)

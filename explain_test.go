@@ -138,3 +138,16 @@ func TestExplainOfAFile(t *testing.T) {
 		}
 	}
 }
+
+// The command names the route by its place in the file.
+func TestExplainRouteOfAFile(t *testing.T) {
+	path := writeConfig(t, smallest+"routes:\n  - {pool: main}\n  - {path: /v2, headers: {X-A: 1}, pool: main, strip_prefix: /v2}\n")
+	var stdout bytes.Buffer
+	if err := run(t.Context(), []string{"explain", "GET", "http://a.example/x/../v2/b?c", "--path=" + path, "-H", "X-A: 1"}, &stdout); err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Route, Target string }
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil || got.Route != "routes[1]: path /v2, headers {X-A: 1}" || got.Target != "/b?c" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

@@ -16,16 +16,7 @@ import (
 // testCheckCauses has three backends that fail their checks each in its own way, one of which then
 // fails in another.
 func testCheckCauses(t *testing.T, built programs) {
-	addresses := freeAddresses(t, 3)
-	var backends []*process
-	for _, address := range addresses {
-		_, port, _ := strings.Cut(address, ":")
-		backends = append(backends, startProcess(t, built.bench, "servers", "--servers=1", "--start_port="+port))
-		waitFor(t, "backend "+address, func() bool {
-			a, _ := tryCall("GET", "http://"+address+"/healthz", "")
-			return a.status == 200
-		})
-	}
+	addresses, backends := startBackends(t, built, 3)
 	unwell := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	t.Cleanup(unwell.Close)
 	config := testConfig(t, append(addresses, strings.TrimPrefix(unwell.URL, "http://")))

@@ -15,18 +15,8 @@ import (
 
 func testBackendKilled(t *testing.T, built programs) {
 	const requests, connections = 3000, 8
-	addresses := freeAddresses(t, 10)
-	var victim *process
-	for _, address := range addresses {
-		_, port, _ := strings.Cut(address, ":")
-		victim = startProcess(t, built.bench, "servers", "--servers=1", "--start_port="+port)
-	}
-	for _, address := range addresses {
-		waitFor(t, "backend "+address, func() bool {
-			a, _ := tryCall("GET", "http://"+address+"/healthz", "")
-			return a.status == 200
-		})
-	}
+	addresses, backends := startBackends(t, built, 10)
+	victim := backends[len(backends)-1]
 	config := testConfig(t, addresses, "management:\n  listen: ''\nlimiter:\n  enabled: false\n")
 	// Health checks that come too late leave it to the retries.
 	_, url := startLB(t, built, strings.Replace(config, "interval: 50ms", "interval: 1h", 1))

@@ -24,7 +24,23 @@ Serves fake backends that name themselves in every answer, until Ctrl-C.
   --error_rate=0           fraction of requests answered 500, from 0 to 1
   --body_size=0            bytes of each answer, such as 64KiB; 0 means just the name
 
-GET /healthz is always answered 200. GET /stream?bytes=N is answered with N bytes.
+GET /healthz is answered 200. GET /stream?bytes=N is answered with N bytes.
+
+Each backend can be told to fail while it serves, by PUT /control on its own port:
+
+  curl -X PUT -d '{"fault":"fail","status":503,"fraction":0.5,"for":"10s"}' http://127.0.0.1:8100/control
+
+  fault     none; fail: the status, at once; slow: the delay before each answer; hang: no answer
+            until the fault ends; stall: the header alone until then; reset: a TCP reset; close: the
+            connection ends without an answer; restart: nothing listens for a time
+  status    of a backend that fails; 500 by default
+  delay     of a slow one, such as 200ms
+  fraction  of requests that the fault hits, above 0 and up to 1; 1 by default
+  for       how long it lasts; until the next PUT by default, a restart for 1s
+  checks    true: it hits /healthz, too
+
+GET /control shows the fault, and how many requests have come but checks. Requests with
+X-Forwarded-For, which a proxy forwards, do not control the backend.
 `
 
 const maxServers = 1000

@@ -95,9 +95,8 @@ func (a Answers) Share() int {
 }
 
 // StandOut reports whether the share of 5xx is reason to eject the backend, where the median share
-// of its peers is median. Where the backend has served a client lately other than that of the last
-// 5xx, a quarter of its answers must be 5xx of changing clients: one client at one broken page is
-// none.
+// of its peers is median. Where the backend has served another client lately, a quarter of its
+// answers must be 5xx of changing clients: one client at one broken page is none.
 func (a Answers) StandOut(median int, othersServed bool) bool {
 	if a.All < minAnswers || a.Share() < minShare || a.Share() < median+minAbove {
 		return false
@@ -105,12 +104,14 @@ func (a Answers) StandOut(median int, othersServed bool) bool {
 	return !othersServed || a.Turns*4 >= a.All
 }
 
-// minWaiting is how many requests must wait at a backend whose silence is reason to eject it.
-const minWaiting = 8
+// MinWaiting is how many requests must wait at a backend whose silence is reason to eject it.
+const MinWaiting = 8
 
-// Silent reports whether silence is reason to eject a backend: so many requests wait there, no byte
-// has come for as long as silence counts, and peers have answered in that time. Where all that wait
-// are of one client, and the backend has served others lately, it may be what that client asks for.
-func Silent(waiting int, heard, peersAnswered, oneClient bool) bool {
-	return waiting >= minWaiting && !heard && peersAnswered && !oneClient
+// Silent reports whether silence that has lasted long enough is reason to eject a backend: so many
+// requests wait there, and a peer has answered in that time. turns is how often the client changed
+// from one of the requests that came since the last byte to the next. Where the backend has served
+// another client lately, it must have changed as often as among MinWaiting requests of a client each:
+// otherwise one client may ask for what takes its time.
+func Silent(waiting int, peersAnswered bool, turns int, othersServed bool) bool {
+	return waiting >= MinWaiting && peersAnswered && (!othersServed || turns >= MinWaiting-1)
 }

@@ -126,16 +126,20 @@ func TestAnswersStandOut(t *testing.T) {
 
 func TestSilent(t *testing.T) {
 	for _, test := range []struct {
-		waiting                       int
-		heard, peers, oneClient, want bool
+		waiting int
+		peers   bool
+		turns   int
+		others  bool
+		want    bool
 	}{
-		{8, false, true, false, true},
-		{7, false, true, false, false},
-		{8, true, true, false, false},
-		{100, false, false, false, false},
-		{100, false, true, true, false},
+		{8, true, 0, false, true},
+		{7, true, 7, false, false},
+		{100, false, 99, false, false},
+		{100, true, 0, true, false},
+		{100, true, 6, true, false},
+		{8, true, 7, true, true},
 	} {
-		if got := Silent(test.waiting, test.heard, test.peers, test.oneClient); got != test.want {
+		if got := Silent(test.waiting, test.peers, test.turns, test.others); got != test.want {
 			t.Errorf("%+v: got %v", test, got)
 		}
 	}

@@ -59,6 +59,16 @@ func (c Client) AppendName(dst []byte) []byte {
 	return n.id.Prefix.AppendTo(dst)
 }
 
+// Name returns the name of a client that is registered by one, or "".
+func (c Client) Name() string {
+	if c.bucket != nil {
+		if n := c.bucket.account.named.Load(); n != nil {
+			return n.id.Name
+		}
+	}
+	return ""
+}
+
 // New returns a limiter without registered clients. The config must have passed Validate; New
 // panics if its default limit has not.
 func New(cfg Config) *Limiter {

@@ -178,7 +178,9 @@ func pathValue(ctx *fasthttp.RequestCtx, name string) (string, error) {
 func noBackend(pool *upstream.Pool, address string) error {
 	var addresses []string
 	for _, b := range pool.States() {
-		addresses = append(addresses, b.Address)
+		if b.State != upstream.Unresolved {
+			addresses = append(addresses, b.Address)
+		}
 	}
 	return notThere("address", address, "the pool "+pool.Name()+" has", addresses)
 }

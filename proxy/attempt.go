@@ -17,6 +17,9 @@ func (x *exchange) pick() reason.Code {
 		return reason.Overloaded
 	}
 	b := x.pickNamed()
+	if b == nil && x.pool.HasSuspect() && x.idempotent() {
+		b = x.pool.PickSuspect(x.stream.Started, &x.tries.tried)
+	}
 	if b == nil {
 		key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
 		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
@@ -41,8 +44,14 @@ func (x *exchange) attempt() reason.Code {
 	if why := x.stream.Prefetch(); why != reason.None {
 		return why
 	}
-	if why := x.settle(); why != reason.None {
-		return why
+	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client sent
+	// the body: once a drained backend has no request in flight, none comes.
+	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
+		x.tries.backend.End(false)
+		x.tries.tried.Undo()
+		if why := x.pick(); why != reason.None {
+			return why
+		}
 	}
 	b := x.tries.backend
 	x.tries.begin(x.stream)
@@ -72,20 +81,6 @@ func (x *exchange) attempt() reason.Code {
 	}
 }
 
-// settle counts the attempt as in flight at the picked backend. If that was taken out meanwhile, such
-// as while a slow client sent the body, it picks another: once a drained backend has no request in
-// flight, none comes.
-func (x *exchange) settle() reason.Code {
-	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
-		x.tries.backend.End(false)
-		x.tries.tried.Undo()
-		if why := x.pick(); why != reason.None {
-			return why
-		}
-	}
-	return reason.None
-}
-
 // roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
 // where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
@@ -96,7 +91,10 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	}
 	if !c.Uploads() && !x.tries.awaits {
 		x.tries.awaits = true
-		x.pool.Await(x.tries.backend, x.caller.network(), x.stream.Started)
+		x.tries.backend.Await(x.caller.network())
+	}
+	if !x.tries.trial && x.tries.backend.IsOut() {
+		conn.Recall() // it went out since it was picked, perhaps before there was a wait to interrupt
 	}
 	for {
 		why := c.ReadHead()
@@ -117,7 +115,9 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 func (x *exchange) appendRequestHeader(dst []byte) []byte {
 	r := &x.stream.Request
 	from := message.Sender{Peer: x.stream.Peer(), Client: x.caller.addr, Trusted: x.caller.trusted, ID: x.id.bytes()}
-	return r.AppendHeader(dst, &from, x.tries.backend.HostField(), &x.settings.via)
+	b := x.tries.backend
+	changes := message.Changes{Path: x.match.Path(), Host: x.pool.Host(b), Fields: x.match.Route.Request}
+	return r.AppendHeader(dst, &from, &changes, b.HostField(), &x.settings.via)
 }
 
 // release ends the call, and returns its connection to the pool or closes it. A second call does

@@ -82,3 +82,31 @@ func TestWaitingRequestsMove(t *testing.T) {
 		}
 	}
 }
+
+// TestRequestOnItsWayMoves: a request whose backend goes out after it was picked, but before the
+// request is sent, does not wait there.
+func TestRequestOnItsWayMoves(t *testing.T) {
+	arrived, release := make(chan bool, 1), make(chan bool)
+	defer close(release)
+	first := lateBackend(t, arrived, release, "")
+	other := startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"))
+	p, address := startProxy(t, testOptions(first, other))
+	pool := p.pools.byName["main"].Pool
+	client := newWire(t, address)
+	client.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nh")
+	time.Sleep(50 * time.Millisecond) // for the pick
+	pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "http://")), upstream.Down, true)
+	out := time.Now()
+	client.send("i")
+	if answer := client.receive("GET"); string(answer.body) != "other" {
+		t.Errorf("got %d %q", answer.StatusCode, answer.body)
+	}
+	if took := time.Since(out); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+	select {
+	case <-arrived:
+	case <-time.After(5 * time.Second):
+		t.Error("the request was not sent to the backend that had been picked")
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,55 +99,6 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		wrong("proxy_protocol", c.ProxyProtocol, "false, or list the proxies that send the PROXY header in server.trusted_proxies")
-	}
-}
-
-// RouteConfig sends the requests of a host and path to a pool.
-type RouteConfig struct {
-	Host string `yaml:"host"` // without port; "" means any
-	Path string `yaml:"path"` // prefix; "" means any
-	Pool string `yaml:"pool"`
-}
-
-// ValidateRoutes calls wrong once for each fault, with its path in the file. pools lists the names
-// that a route may refer to.
-func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string, value any, allowed string)) {
-	if len(routes) == 0 && len(pools) > 1 {
-		wrong("routes", "", "routes that say which requests go to which pool")
-	}
-	type key struct{ host, path string }
-	seen := map[key]int{}
-	for i, r := range routes {
-		at := fmt.Sprintf("routes[%d].", i)
-		if len(pools) > 0 && !slices.Contains(pools, r.Pool) {
-			wrong(at+"pool", r.Pool, "the name of a pool: "+strings.Join(pools, ", "))
-		}
-		validPath := r.Path == "" || strings.HasPrefix(r.Path, "/")
-		if !validPath {
-			wrong(at+"path", r.Path, "a path that begins with /")
-		}
-		err := checkRouteHost(r.Host)
-		if err != nil {
-			wrong(at+"host", r.Host, err.Error())
-		}
-		if err != nil || !validPath {
-			continue
-		}
-		k := key{hostName(r.Host), r.Path}
-		first, twice := seen[k]
-		if !twice {
-			seen[k] = i
-			continue
-		}
-		once := fmt.Sprintf("each host and path once; routes[%d] has the same", first)
-		switch {
-		case r.Path != "":
-			wrong(at+"path", r.Path, once)
-		case r.Host != "":
-			wrong(at+"host", r.Host, once)
-		default:
-			wrong(fmt.Sprintf("routes[%d]", i), "a route of every request", once)
-		}
 	}
 }
 

@@ -59,35 +59,6 @@ func TestServerConfigValidate(t *testing.T) {
 	}
 }
 
-func TestValidateRoutes(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		routes []RouteConfig
-		pools  []string
-		want   []string
-	}{
-		{"none, one pool", nil, []string{"a"}, nil},
-		{"none, two pools", nil, []string{"a", "b"}, []string{"routes"}},
-		{"good", []RouteConfig{{"", "", "a"}, {"h", "", "a"}, {"h", "/p", "b"}, {"i", "/p", "b"}}, []string{"a", "b"}, nil},
-		{"pool", []RouteConfig{{"", "", "c"}, {"h", "", ""}}, []string{"a"}, []string{"routes[0].pool", "routes[1].pool"}},
-		{"path", []RouteConfig{{"", "p", "a"}}, []string{"a"}, []string{"routes[0].path"}},
-		{"host", []RouteConfig{{"h:80", "", "a"}, {"*.h", "", "a"}, {"h/p", "", "a"}, {"h i", "", "a"}}, []string{"a"},
-			[]string{"routes[0].host", "routes[1].host", "routes[2].host", "routes[3].host"}},
-		{"twice", []RouteConfig{{"h", "/p", "a"}, {"H.", "/p", "a"}, {"h", "/q", "a"}}, []string{"a"}, []string{"routes[1].path"}},
-		{"host twice", []RouteConfig{{"h", "", "a"}, {"H", "", "a"}}, []string{"a"}, []string{"routes[1].host"}},
-		{"all twice", []RouteConfig{{"", "", "a"}, {"", "", "a"}}, []string{"a"}, []string{"routes[1]"}},
-		{"twice and faulty", []RouteConfig{{"h", "p", "a"}, {"h", "p", "a"}}, []string{"a"}, []string{"routes[0].path", "routes[1].path"}},
-		{"no pools", []RouteConfig{{"h", "", "a"}}, nil, nil}, // then that is the fault
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			got := faults(func(wrong func(string, any, string)) { ValidateRoutes(test.routes, test.pools, wrong) })
-			if !slices.Equal(got, test.want) {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
-}
-
 func TestSize(t *testing.T) {
 	for text, want := range map[string]Size{
 		"0": 0, "16384": 16384, "16KiB": 16 << 10, "16 KiB": 16 << 10, "8MiB": 8 << 20, "1GiB": 1 << 30, "2TiB": 2 << 40, `"16KiB"`: 16 << 10,

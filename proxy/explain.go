@@ -11,6 +11,7 @@ import (
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -29,10 +30,14 @@ type Explanation struct {
 	API     string         `json:"api,omitempty"` // why the API answers, and no backend
 	Limit   *ExplainLimit  `json:"limit,omitempty"`
 	Route   string         `json:"route,omitempty"`
+	Split   string         `json:"split,omitempty"`  // which share of the route the client is in
+	Target  string         `json:"target,omitempty"` // what the backend gets in place of the request's
 	Pool    *ExplainPool   `json:"pool,omitempty"`
 	Retry   string         `json:"retry,omitempty"`
 	Removed []string       `json:"fields_removed,omitempty"` // lines of the header that the backend does not get
 	Added   []string       `json:"fields_added,omitempty"`   // lines that it gets instead or in addition
+
+	Response []string `json:"response_fields,omitempty"` // what the route changes in those of the backend
 }
 
 // Refusal is the answer that the balancer itself would give.
@@ -106,23 +111,42 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 			e.Refused = refusal(e.Limit.exceeded())
 		}
 	}
-	route := s.routes.find(r)
-	if route == nil {
+	var m routes.Match
+	if fault := s.routes.Find(r, &m); fault != nil {
+		e.Refused = refusal(reason.BadRequest)
+		e.Refused.Cause = fault.Error()
+		return e, nil
+	}
+	if m.Route == nil {
 		e.Refused = refusal(reason.NoRoute)
 		return e, nil
 	}
-	e.Route = route.describe()
-	e.Pool = explainPool(route.pool, r, &c)
-	if e.Pool.Pick == "" && e.Refused == nil {
+	if e.explainRoute(s, r, &m, q.From, &c); e.Pool.Pick == "" && e.Refused == nil {
 		e.Refused = refusal(reason.NoBackend)
 	}
-	e.Retry = explainRetry(r, route.pool.Retry())
-	from := message.Sender{Peer: q.From, Client: c.addr, Trusted: c.trusted, ID: newID}
+	return e, nil
+}
+
+// explainRoute says where the request goes, and what it is then.
+func (e *Explanation) explainRoute(s *settings, r *message.Request, m *routes.Match, peer netip.Addr, c *caller) {
+	key := c.key
+	if s.limiter != nil {
+		key = splitKey(c, s.limiter.Identify(c.addr, apiKey(r.Key)))
+	}
+	d, pool := m.Route.Describe(key), m.Route.Pool(key)
+	e.Route, e.Split, e.Response = d.Route, d.Split, d.Response
+	e.Pool = explainPool(pool, r, c)
+	e.Retry = explainRetry(r, pool.Retry())
+	from := message.Sender{Peer: peer, Client: c.addr, Trusted: c.trusted, ID: newID}
 	if c.trusted && r.Forwarded.ID != nil {
 		from.ID = r.Forwarded.ID
 	}
-	e.compareFields(r, string(r.AppendHeader(nil, &from, []byte("BACKEND"), &s.via)))
-	return e, nil
+	changes := message.Changes{Path: m.Path(), Host: pool.HostOf(e.Pool.Pick), Fields: d.Request}
+	sent := string(r.AppendHeader(nil, &from, &changes, []byte("BACKEND"), &s.via))
+	e.compareFields(r, sent)
+	if target := strings.Fields(sent)[1]; changes.Path != nil {
+		e.Target = target
+	}
 }
 
 // newID stands for the ID that a request would be given.

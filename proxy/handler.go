@@ -50,11 +50,9 @@ func (r *road) serve(x *exchange) reason.Code {
 			return why
 		}
 	}
-	route := x.settings.routes.find(request)
-	if route == nil {
-		return reason.NoRoute
+	if why := x.route(); why != reason.None {
+		return why
 	}
-	x.pool = route.pool
 	for last := reason.None; ; {
 		why := x.pick()
 		picked := why == reason.None

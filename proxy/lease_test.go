@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -60,8 +61,8 @@ var leases = []lease{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + inChunks(make([]byte, 300_000))},
 	{name: "answer before the upload", status: 200, visits: 1, backend: func(v visit) { _, _ = io.WriteString(v, leaseOK) },
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
-	{name: "no route", status: 404, change: func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }},
-	{name: "no route for a large body", status: 404, change: func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} },
+	{name: "no route", status: 404, change: func(o *Options) { o.Routes = []routes.Config{{Path: "/a", Pool: "main"}} }},
+	{name: "no route for a large body", status: 404, change: func(o *Options) { o.Routes = []routes.Config{{Path: "/a", Pool: "main"}} },
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
 	{name: "connect failed", status: 502},
 	{name: "silent backend", backend: listening, change: shortTimeouts, status: 504, visits: 1},
@@ -181,7 +182,7 @@ func TestLeaseOfAPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, address := New(o), ln.Addr().String()
-	p.settings.Load().routes[0].pool = &upstream.Pool{} // pick has nothing to look into: no request makes the road fault
+	p.settings.Load().routes = routes.New(nil, map[string]*upstream.Pool{"main": {}}) // pick has nothing to look into: no request makes the road fault
 	serveUntilEnd(t, p, ln)
 	for range 3 {
 		w := newWire(t, address)
@@ -265,7 +266,7 @@ func TestTooManyInFlight(t *testing.T) {
 // any connection, as soon as it has read a whole answer.
 func TestOneAfterTheOther(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
-	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}}
+	o.Routes = []routes.Config{{Path: "/ok", Pool: "main"}}
 	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
 	_, address := startProxy(t, o)
 	for _, request := range []string{

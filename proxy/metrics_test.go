@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -130,7 +131,7 @@ func TestMetricsAddUp(t *testing.T) {
 	c := upstream.DefaultPoolConfig()
 	c.Backends = backendConfigs("http://127.0.0.1:1", "http://127.0.0.1:2")
 	o.Pools["dead"] = c
-	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}, {Path: "/dead", Pool: "dead"}}
+	o.Routes = []routes.Config{{Path: "/ok", Pool: "main"}, {Path: "/dead", Pool: "dead"}}
 	o.Limiter = limits(14, 0.0001)
 	p, address := startProxy(t, o)
 	for _, step := range []struct {

@@ -4,6 +4,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -11,7 +12,7 @@ import (
 type Options struct {
 	Server      ServerConfig
 	Pools       map[string]upstream.PoolConfig
-	Routes      []RouteConfig
+	Routes      []routes.Config
 	Limiter     *limiter.Limiter // nil: no client is limited
 	LimitFields limiter.Fields   // tell clients of their limit
 	KeyField    string           // name of the field with the API key, in lower case; "": clients have none

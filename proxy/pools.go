@@ -31,24 +31,38 @@ type running struct {
 }
 
 // apply makes the pools that are new, gives those that stay their configs, and returns all by name.
-// Those that went are still used until retire.
+// Those that went are still used until retire. Each may wait for look-ups of names, so they do so
+// together.
 func (p *pools) apply(configs map[string]upstream.PoolConfig) map[string]*upstream.Pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.byName
 	p.byName = make(map[string]*running, len(configs))
-	all := make(map[string]*upstream.Pool, len(configs))
-	for _, name := range slices.Sorted(maps.Keys(configs)) {
+	var applied sync.WaitGroup
+	for name, c := range configs {
 		pool := before[name]
 		if pool == nil {
-			pool = &running{Pool: upstream.NewPool(name, configs[name], p.log)}
-			pool.Restore(p.absent[name])
-			delete(p.absent, name)
-			p.check(pool)
-		} else {
-			pool.Apply(configs[name])
+			pool = &running{}
 		}
-		p.byName[name], all[name] = pool, pool.Pool
+		p.byName[name] = pool
+		settings := p.absent[name]
+		delete(p.absent, name)
+		applied.Go(func() {
+			if pool.Pool == nil {
+				pool.Pool = upstream.NewPool(name, c, p.log)
+				pool.Restore(settings)
+			} else {
+				pool.Apply(c)
+			}
+		})
+	}
+	applied.Wait()
+	all := make(map[string]*upstream.Pool, len(configs))
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		all[name] = p.byName[name].Pool
+		if before[name] == nil {
+			p.check(p.byName[name])
+		}
 		delete(before, name)
 	}
 	for name, gone := range before {

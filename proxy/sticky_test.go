@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -91,6 +92,21 @@ func TestSticky(t *testing.T) {
 			mustStay(t, "at its new backend", url, moved, cookie)
 		})
 	}
+}
+
+// A route that takes the cookies of requests and responses away leaves the balancer's own.
+func TestStickyBehindARoute(t *testing.T) {
+	t.Parallel()
+	o := stickyOptions(startNamed(t, 3)...)
+	o.Routes = []routes.Config{{
+		Path: "/app", StripPrefix: "/app", Pool: "main",
+		RequestHeaders:  routes.FieldsConfig{Remove: []string{"Cookie"}},
+		ResponseHeaders: routes.FieldsConfig{Remove: []string{"Set-Cookie"}},
+	}}
+	_, address := startProxy(t, o)
+	url := "http://" + address + "/app/a"
+	backend, cookie := meet(t, url)
+	mustStay(t, "behind the route", url, backend, cookie)
 }
 
 // A client whose backend goes down moves, and one whose backend fails one request does not.
@@ -216,5 +232,23 @@ func TestBackupServesRetries(t *testing.T) {
 	}
 	if failures.Load() < 3 {
 		t.Errorf("the backend was tried %d times, want 3", failures.Load())
+	}
+}
+
+// What is explained of a client with a cookie is what becomes of its requests.
+func TestExplainSticky(t *testing.T) {
+	t.Parallel()
+	urls := startNamed(t, 3)
+	p, address := startProxy(t, stickyOptions(urls...))
+	backend, cookie := meet(t, "http://"+address)
+	for range 3 {
+		e, err := p.Explain(Question{Method: "GET", URL: "/", From: loopback.Prefix.Addr(), Headers: []string{"Cookie: " + cookie}})
+		if err != nil || e.Pool.Pick != urls[backend[0]-'0'] || e.Pool.Why != "the client's cookie lb names it" {
+			t.Errorf("%v: %+v", err, e.Pool)
+		}
+	}
+	e, err := p.Explain(Question{Method: "GET", URL: "/", From: loopback.Prefix.Addr()})
+	if err != nil || e.Pool.Why != "the next in turn" {
+		t.Errorf("%v: %+v", err, e.Pool)
 	}
 }

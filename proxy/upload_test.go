@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/routes"
 )
 
 // TestEarlyAnswerIsWhole though its backend does not read the upload, for longer than it may be
@@ -94,7 +96,7 @@ func TestAnswerBeforeALargeBody(t *testing.T) {
 		{"413", "Content-Length: 10485760\r\n\r\n", func(o *Options) { o.Server.MaxBodySize = 1000 }, 413},
 		{"413 chunked", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Server.MaxBodySize = 1000 }, 413},
 		{"429", "Content-Length: 10485760\r\n\r\n", func(o *Options) { o.Limiter = limits(1, 0.001) }, 429},
-		{"404", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }, 404},
+		{"404", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Routes = []routes.Config{{Path: "/a", Pool: "main"}} }, 404},
 		{"400", "Content-Length: 10485760\r\nContent-Length: 1\r\n\r\n", func(*Options) {}, 400},
 	} {
 		t.Run(test.name, func(t *testing.T) {

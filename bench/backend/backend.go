@@ -1,6 +1,6 @@
 // Package backend is a fake backend: an HTTP server that names itself in every response, and that
-// can be slow, faulty or verbose on request. The bench command and the load balancer's demo serve
-// it.
+// can be slow, faulty or verbose, from the start or from when it is told over HTTP. The bench
+// command and the load balancer's demo serve it.
 //
 // Bodies of any size take constant memory in both directions, and when Serve returns, every
 // connection is closed. The package knows nothing of load balancers or measurements.
@@ -10,8 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -62,28 +60,55 @@ func (o Options) Validate() error {
 // the listener. Request bodies are read to the end and discarded. Bodies of any size take constant
 // memory, in both directions.
 //
-// GET /healthz gets a 200 whatever the options. GET /stream?bytes=N gets N bytes. Everything else
-// is answered as the options say.
+// GET /healthz gets a 200 whatever the options. GET /stream?bytes=N gets N bytes. GET /control
+// shows the Fault of the backend, and PUT /control changes it. Everything else is answered as the
+// options and the fault say.
 func Serve(ctx context.Context, ln net.Listener, o Options) error {
-	defer func() { _ = ln.Close() }()
+	address := ln.Addr()
 	if err := o.Validate(); err != nil {
-		return fmt.Errorf("serve backend on %s: %w", ln.Addr(), err)
+		_ = ln.Close()
+		return fmt.Errorf("serve backend on %s: %w", address, err)
 	}
 	if o.Name == "" {
-		o.Name = ln.Addr().String()
+		o.Name = address.String()
 	}
-	conns := &connections{open: map[net.Conn]struct{}{}}
-	server := newServer(newHandler(ctx, o).serve, conns)
+	h := newHandler(ctx, o)
+	defer h.control.set(newFault())
+	for {
+		restart, err := serveUntil(ctx, ln, h)
+		if err != nil {
+			return fmt.Errorf("serve backend on %s: %w", address, err)
+		}
+		if restart == nil {
+			return nil
+		}
+		if wait(ctx.Done(), time.Duration(restart.For)); ctx.Err() != nil {
+			return nil
+		}
+		var config net.ListenConfig
+		if ln, err = config.Listen(context.WithoutCancel(ctx), address.Network(), address.String()); err != nil {
+			return fmt.Errorf("serve backend on %s again: %w", address, err)
+		}
+		h.control.end(restart)
+	}
+}
 
+// serveUntil serves the listener until ctx ends or the backend is told to restart, and closes it
+// and every connection. It returns the fault that restarts the backend, or nil.
+func serveUntil(ctx context.Context, ln net.Listener, h *handler) (restart *Fault, err error) {
+	conns := &connections{open: map[net.Conn]struct{}{}}
+	server := newServer(h.serve, conns)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	select {
 	case err := <-served:
+		_ = ln.Close()
 		conns.closeAll()
 		if err == nil {
 			err = net.ErrClosed
 		}
-		return errors.Join(fmt.Errorf("serve backend on %s: %w", ln.Addr(), err), server.Shutdown())
+		return nil, errors.Join(err, server.Shutdown())
+	case restart = <-h.control.restarts:
 	case <-ctx.Done():
 	}
 
@@ -96,7 +121,7 @@ func Serve(ctx context.Context, ln net.Listener, o Options) error {
 		conns.closeAll()
 		_ = server.Shutdown() // its only error is that the listener is closed already
 	}
-	return nil
+	return restart, nil
 }
 
 func newServer(handler fasthttp.RequestHandler, conns *connections) *fasthttp.Server {
@@ -110,82 +135,6 @@ func newServer(handler fasthttp.RequestHandler, conns *connections) *fasthttp.Se
 		ReadBufferSize:               32 << 10, // a backend should not be the one to reject a long header
 		Logger:                       silent{},
 	}
-}
-
-// handler answers requests. It is read-only after newHandler, so that connections can share it.
-type handler struct {
-	options Options
-	stop    <-chan struct{}
-	label   []byte // "backend NAME\n", the start of every body
-	body    []byte // the whole body, nil when it is streamed
-}
-
-func newHandler(ctx context.Context, o Options) *handler {
-	h := &handler{options: o, stop: ctx.Done(), label: []byte("backend " + o.Name + "\n")}
-	switch {
-	case o.BodySize == 0:
-		h.body = h.label
-	case o.BodySize <= streamAbove:
-		h.body = make([]byte, o.BodySize)
-		_, _ = io.ReadFull(newFiller(h.label, o.BodySize), h.body) // the filler is exactly that long
-	}
-	return h
-}
-
-func (h *handler) serve(ctx *fasthttp.RequestCtx) {
-	if stream := ctx.RequestBodyStream(); stream != nil {
-		if _, err := io.Copy(io.Discard, stream); err != nil {
-			ctx.SetConnectionClose() // the rest of the body cannot be told from the next request
-		}
-	}
-	ctx.Response.Header.SetContentType("text/plain")
-	ctx.Response.Header.Set("X-Backend", h.options.Name)
-
-	switch string(ctx.Path()) {
-	case "/healthz":
-		ctx.Response.SetBodyString("ok\n")
-		return
-	case "/stream":
-		h.wait()
-		h.stream(ctx)
-		return
-	}
-	h.wait()
-	if h.options.ErrorRate > 0 && rand.Float64() < h.options.ErrorRate {
-		ctx.Response.SetStatusCode(fasthttp.StatusInternalServerError)
-	}
-	h.respond(ctx)
-}
-
-// wait waits for the delay, or until the server stops.
-func (h *handler) wait() {
-	if h.options.Delay == 0 {
-		return
-	}
-	timer := time.NewTimer(h.options.Delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-h.stop:
-	}
-}
-
-func (h *handler) respond(ctx *fasthttp.RequestCtx) {
-	if h.body != nil {
-		ctx.Response.SetBodyRaw(h.body)
-		return
-	}
-	ctx.Response.SetBodyStream(newFiller(h.label, h.options.BodySize), int(h.options.BodySize))
-}
-
-func (h *handler) stream(ctx *fasthttp.RequestCtx) {
-	size, err := ctx.QueryArgs().GetUint("bytes")
-	if err != nil || size > MaxBodySize {
-		ctx.Response.SetStatusCode(fasthttp.StatusBadRequest)
-		ctx.Response.SetBodyString(fmt.Sprintf("bytes must be a whole number from 0 to %d\n", int64(MaxBodySize)))
-		return
-	}
-	ctx.Response.SetBodyStream(newFiller(h.label, int64(size)), size)
 }
 
 // connections tracks a server's open connections, to cut those that outlast the grace.

@@ -3,6 +3,7 @@ package main
 import (
 	"container/heap"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -66,8 +67,7 @@ type run struct {
 	backends [backends]backend
 	events   events
 	now      time.Duration
-	took     []time.Duration // of requests that were answered
-	failed   int
+	took     []time.Duration // of each request after the warm-up
 }
 
 // backend has the requests that wait for a worker, the first of which is next.
@@ -103,11 +103,15 @@ func (e *events) Pop() any {
 	return last
 }
 
-// outcome is what clients saw.
+// outcome is what clients saw. A request that failed counts as slower than any, since an error that
+// comes fast is no fast answer; never stands for its time.
 type outcome struct {
-	p50, p99 time.Duration // of requests that were answered
-	errors   float64       // share of all requests
+	p50, p99 time.Duration
+	errors   float64 // share of all requests
 }
+
+// never is the time of a request that failed.
+const never = time.Duration(math.MaxInt64)
 
 // simulate sends the requests of a seed, which are the same for every policy.
 func simulate(p balance.Policy, s scenario, seed uint64) outcome {
@@ -125,9 +129,15 @@ func simulate(p balance.Policy, s scenario, seed uint64) outcome {
 		r.begin(request{at, work}, r.set.Pick(balance.Request{Key: client, Now: at, Random: draws.Uint64()}))
 	}
 	r.endUntil(length)
+	r.giveUp()
+	return r.outcome()
+}
+
+func (r *run) outcome() (o outcome) {
 	slices.Sort(r.took)
 	n := len(r.took)
-	return outcome{r.took[n/2], r.took[n*99/100], float64(r.failed) / float64(n+r.failed)}
+	failed, _ := slices.BinarySearch(r.took, never)
+	return outcome{r.took[n/2], r.took[n*99/100], float64(n-failed) / float64(n)}
 }
 
 func exponential(r *rand.Rand, mean time.Duration) time.Duration {
@@ -181,12 +191,28 @@ func (r *run) endUntil(t time.Duration) {
 				r.work(e.backend, next)
 			}
 		}
-		switch {
-		case e.request.began < warmUp:
-		case e.failed:
-			r.failed++
-		default:
-			r.took = append(r.took, took)
+		r.note(e.request, took, e.failed)
+	}
+}
+
+// giveUp counts the requests that have not ended yet as having taken the time until now.
+func (r *run) giveUp() {
+	for i := range r.backends {
+		for _, q := range r.backends[i].waiting {
+			r.note(q, length-q.began, false)
 		}
+	}
+	for _, e := range r.events {
+		r.note(e.request, length-e.request.began, e.failed)
+	}
+}
+
+// note counts a request, unless it began in the warm-up.
+func (r *run) note(q request, took time.Duration, failed bool) {
+	if failed {
+		took = never
+	}
+	if q.began >= warmUp {
+		r.took = append(r.took, took)
 	}
 }

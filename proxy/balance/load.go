@@ -87,14 +87,30 @@ func (l *Load) failed(now time.Duration) int64 {
 	return int64(n)
 }
 
-// cost returns what another request would cost: the response time, times the requests with this
-// one. A member that was never measured gets one request, and no other before that has been
-// answered. The response time fades while none is measured, so that a slow member is tried again.
-func (l *Load) cost(now time.Duration) float64 {
-	n := l.requests(now)
-	average, since := unpack(l.response.word.Load())
-	if average == 0 {
-		return maxValue * float64(n)
+// standing returns what requests returns, and the response time in units of 1<<responseBits
+// nanoseconds. A member of which nothing is known takes for ever, but nothing while it is idle:
+// it gets one request, and no other before that has been answered. So that a slow member is tried
+// again, the time fades while none is measured, until nothing is known; with requests in flight it
+// does so slowly, since a member that hangs is not measured, either.
+func (l *Load) standing(now time.Duration) (n int64, took uint64) {
+	n = l.InFlight.Load() * oneRequest
+	if !l.failures.isZero() {
+		n += l.failed(now)
 	}
-	return float64(1+fade(average, elapsed(since, instantOf(now)))) * float64(n+oneRequest)
+	average, since := unpack(l.response.word.Load())
+	after := elapsed(since, instantOf(now))
+	if n > 0 {
+		after >>= slowBits
+	}
+	if average == 0 || after >= unknown {
+		return n, uint64(n) << unknownBits
+	}
+	return n, 1 + fade(average, after)
 }
+
+const (
+	unknownBits = valueBits - 8 // makes one request, in units of 1/oneRequest, take for ever
+
+	unknown  = 8 << halfBits // the time after which a response time says nothing any more, 8.6 s
+	slowBits = 3             // with requests in flight it takes eight times as long
+)

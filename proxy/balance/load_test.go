@@ -2,6 +2,7 @@ package balance
 
 import (
 	"container/heap"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -13,6 +14,7 @@ type ending struct {
 	at     time.Duration
 	member int
 	failed bool
+	took   time.Duration
 }
 
 // endings are the requests in flight, the next to end first.
@@ -35,8 +37,9 @@ type traffic struct {
 	policy Policy
 	every  time.Duration
 	takes  time.Duration
-	works  bool // member 0 does
-	broken int  // one of so many requests fails wherever it goes; 0: none
+	first  time.Duration // what member 0 takes; 0: as long as the others
+	works  bool          // member 0 does
+	broken int           // one of so many requests fails wherever it goes; 0: none
 	now    time.Duration
 	under  endings
 	counts []int // of requests, by member
@@ -53,15 +56,19 @@ func (r *traffic) run(d time.Duration) float64 {
 			if load.InFlight.Add(-1); e.failed {
 				load.Failed(e.at, 0)
 			} else {
-				load.Answered(e.at, r.takes)
+				load.Answered(e.at, e.took)
 			}
 		}
 		at := pickFrom(r.set, r.policy, 0, r.now)
 		r.set.members[at].Load.InFlight.Add(1)
-		e := ending{r.now + r.takes, at, r.broken > 0 && rand.IntN(r.broken) == 0}
-		if at == 0 && !r.works {
-			e.at, e.failed = r.now+r.every/2, true
+		e := ending{member: at, failed: r.broken > 0 && rand.IntN(r.broken) == 0, took: r.takes}
+		switch {
+		case at == 0 && !r.works:
+			e.took, e.failed = r.every/2, true
+		case at == 0 && r.first > 0:
+			e.took = r.first
 		}
+		e.at = r.now + e.took
 		heap.Push(&r.under, e)
 		counts[at]++
 		all++
@@ -136,7 +143,7 @@ func TestBrokenPage(t *testing.T) {
 			r := traffic{set: newTestSet(1, 1, 1, 1, 1, 1, 1, 1, 1, 1), policy: policy, every: time.Millisecond, takes: 17500 * time.Microsecond, works: true, broken: broken}
 			r.run(20 * time.Second)
 			for i, n := range r.counts {
-				if n < 1000 || n > 3000 {
+				if n < 600 || n > 4000 { // two choices give one at most 4,000
 					t.Errorf("%s, one of %d requests fails: member %d got %d of 20,000", policy, broken, i, n)
 				}
 			}
@@ -144,21 +151,21 @@ func TestBrokenPage(t *testing.T) {
 	}
 }
 
-// A response time that was long once counts at once, and for a while; requests in flight multiply it.
-func TestCost(t *testing.T) {
+// A response time that was long once counts at once, and for a while.
+func TestStanding(t *testing.T) {
 	const ms = time.Millisecond
-	near := func(got float64, want time.Duration) bool {
-		return math.Abs(got/oneRequest*(1<<responseBits)-float64(want)) < 0.07*float64(want)
-	}
 	var l Load
-	if l.cost(0) != 0 {
-		t.Error("an idle member of which nothing is known is not free")
+	mustBe := func(when string, inFlight int64, at, want time.Duration) {
+		t.Helper()
+		l.InFlight.Store(inFlight)
+		_, took := l.standing(at)
+		got := time.Duration(took << responseBits)
+		if math.Abs(float64(got-want)) > 0.07*float64(want) {
+			t.Errorf("%s: %s, want %s", when, got, want)
+		}
 	}
-	l.InFlight.Store(1)
-	if l.cost(0) < float64(time.Hour/time.Second) {
-		t.Error("another request is sent before the first was answered")
-	}
-	l.InFlight.Store(0)
+	mustBe("idle, and nothing is known", 0, 0, 0)
+	mustBe("in flight, and nothing is known", 1, 0, maxValue<<responseBits)
 	for _, step := range []struct {
 		at, took, want time.Duration
 	}{
@@ -170,29 +177,73 @@ func TestCost(t *testing.T) {
 		{2153 * ms, 30 * ms, 30 * ms},
 	} {
 		l.Answered(step.at, step.took)
-		if got := l.cost(step.at); !near(got, step.want) {
-			t.Errorf("at %s, after a response in %s: %.1f ms, want %s", step.at, step.took, got/oneRequest*(1<<responseBits)/1e6, step.want)
+		mustBe(fmt.Sprintf("at %s, after a response in %s", step.at, step.took), 0, step.at, step.want)
+	}
+	const halfLife = 1 << halfBits << unitBits
+	mustBe("a half-life without a response later", 0, 2153*ms+halfLife, 15*ms)
+	mustBe("the same with requests in flight", 1, 2153*ms+halfLife, 28*ms)
+	mustBe("ten seconds later", 0, 12*time.Second, 0)
+	mustBe("ten seconds later, with requests in flight", 1, 12*time.Second, 14*ms)
+	mustBe("a hundred seconds later, with requests in flight", 1, 100*time.Second, maxValue<<responseBits)
+	l.Answered(12*time.Second, 20*ms)
+	l.Failed(12*time.Second, 0)
+	l.Failed(12*time.Second, 0)
+	mustBe("two failures", 0, 12*time.Second, 80*ms)
+	l.Failed(12*time.Second, 5*time.Second)
+	mustBe("a failure that took long", 0, 12*time.Second, 5*time.Second)
+	l.Failed(12*time.Second, 0)
+	mustBe("another, at once", 0, 12*time.Second, 5*time.Second)
+}
+
+// By latency, with some response times in milliseconds (0: unknown) and requests in flight.
+func TestLatency(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		weights  []int
+		times    [2]time.Duration
+		inFlight [2]int64
+		want     float64 // share of the first
+	}{
+		{"nothing is known", []int{1, 1}, [2]time.Duration{0, 0}, [2]int64{0, 0}, 0.5},
+		{"the first is unknown", []int{1, 1}, [2]time.Duration{0, 10}, [2]int64{0, 0}, 1},
+		{"the first is unknown, and being asked", []int{1, 1}, [2]time.Duration{0, 10}, [2]int64{1, 50}, 0},
+		{"alike", []int{1, 1}, [2]time.Duration{10, 15}, [2]int64{0, 0}, 0.5},
+		{"alike, with other loads", []int{1, 1}, [2]time.Duration{10, 15}, [2]int64{2, 1}, 0},
+		{"alike, with other weights", []int{3, 1}, [2]time.Duration{10, 15}, [2]int64{0, 0}, 0.75},
+		{"alike, with other weights and loads", []int{3, 1}, [2]time.Duration{10, 15}, [2]int64{2, 1}, 1},
+		{"slower", []int{1, 1}, [2]time.Duration{30, 10}, [2]int64{0, 0}, 0},
+		{"slower, but not loaded", []int{1, 1}, [2]time.Duration{30, 10}, [2]int64{0, 3}, 1},
+		{"slower, and less loaded", []int{1, 1}, [2]time.Duration{30, 10}, [2]int64{1, 3}, 0},
+	} {
+		s := newTestSet(test.weights...)
+		for i := range s.members {
+			if s.members[i].Load.InFlight.Store(test.inFlight[i]); test.times[i] > 0 {
+				s.members[i].Load.Answered(0, test.times[i]*time.Millisecond)
+			}
 		}
-	}
-	if got := l.cost(2153*ms + 1074*ms); !near(got, 15*ms) {
-		t.Errorf("a half-life without a response later: %.1f ms", got/oneRequest*(1<<responseBits)/1e6)
-	}
-	l.InFlight.Store(4)
-	if got := l.cost(2153 * ms); !near(got, 150*ms) {
-		t.Errorf("with 4 in flight: %.1f ms", got/oneRequest*(1<<responseBits)/1e6)
+		if got := float64(shares(s, Latency, 10000)[0]) / 10000; math.Abs(got-test.want) > 0.05 {
+			t.Errorf("%s: the first gets %.3f, want %g", test.name, got, test.want)
+		}
 	}
 }
 
-// With weights, a heavy member may have more in flight.
-func TestLatencyWeighs(t *testing.T) {
-	s := newTestSet(9, 1)
-	for i, n := range []int64{5, 1} {
-		s.members[i].Load.Answered(0, time.Millisecond)
-		s.members[i].Load.InFlight.Store(n)
-	}
-	for range 100 {
-		if pickFrom(s, Latency, 0, 0) != 0 {
-			t.Fatal("6 of weight 9 beside 2 of weight 1: the light member is picked")
+// A member that hangs gets hardly any more requests, and one that is slow is tried again.
+func TestLatencyOfTheSilent(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		takes       time.Duration // at member 0
+		least, most int           // requests to member 0, of 20,000 in 20 seconds
+	}{
+		{"hangs", time.Hour, 1, 20},
+		{"slow", 300 * time.Millisecond, 2, 100},
+		{"like the others", 10 * time.Millisecond, 1500, 2500},
+	} {
+		s := newTestSet(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+		r := traffic{set: s, policy: Latency, every: time.Millisecond, takes: 10 * time.Millisecond, works: true}
+		r.run(2 * time.Second)
+		r.first = test.takes
+		if r.run(20 * time.Second); r.counts[0] < test.least || r.counts[0] > test.most {
+			t.Errorf("%s: it got %d requests, want %d to %d", test.name, r.counts[0], test.least, test.most)
 		}
 	}
 }

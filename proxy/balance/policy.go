@@ -117,12 +117,28 @@ func randomTwo(s *Set, r Request) int {
 	return a
 }
 
-// latency picks the member of two, drawn by weight, at which another request would cost less for
-// its weight: peak EWMA as in Finagle, over the two choices of randomTwo, see Load.Answered.
+// latency is randomTwo where the response times of the two are alike, and otherwise picks the one
+// at which another request would cost less: the response time, times the requests with this one for
+// the weight. This is peak EWMA as in Finagle, see Load.Answered. Alike are times of which neither
+// is twice the other: if a little counted, idle members that differ by a little would get very
+// different shares.
 func latency(s *Set, r Request) int {
 	a, b := s.drawTwo(r.Random)
 	x, y := &s.members[a], &s.members[b]
-	if y.Load.cost(r.Now)*float64(x.Weight) < x.Load.cost(r.Now)*float64(y.Weight) {
+	n, t := x.Load.standing(r.Now)
+	m, u := y.Load.standing(r.Now)
+	alike, one := max(t, u) < 2*min(t, u), int64(oneRequest)
+	// One variable at a time, so that the processor need not guess.
+	if alike {
+		one = 0
+	}
+	if alike {
+		t = 1
+	}
+	if alike {
+		u = 1
+	}
+	if float64(u)*float64(m+one)*float64(x.Weight) < float64(t)*float64(n+one)*float64(y.Weight) {
 		a = b
 	}
 	return a

@@ -32,6 +32,25 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
+// BenchmarkHashBounded picks where the loads of all members are bounded, and those of many exceed
+// their bounds.
+func BenchmarkHashBounded(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := busySet(Hash, n, true)
+			for i := range s.members {
+				s.members[i].Load.InFlight.Store(int64(14 + 4*(i%3)))
+			}
+			now, key := time.Duration(0), uint64(0)
+			for b.Loop() {
+				key += golden
+				now += time.Microsecond
+				s.Pick(Request{Key: key, Now: now})
+			}
+		})
+	}
+}
+
 // BenchmarkNewSet makes sets for each policy.
 func BenchmarkNewSet(b *testing.B) {
 	for _, p := range []Policy{RoundRobin, Hash} {

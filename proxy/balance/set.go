@@ -21,7 +21,7 @@ type Member struct {
 	Load   *Load  // counted by the caller
 }
 
-// Set holds the members that a policy chooses from, identified by index. It is immutable and safe
+// Set holds the members that a policy chooses from, identified by index. Its members do not change, and it is safe
 // for concurrent use. It takes at most 32 KiB in addition to the members and 8 bytes for each, and 128 KiB where the
 // policy goes by keys.
 type Set struct {
@@ -32,6 +32,7 @@ type Set struct {
 	inverse  []int64  // of each member's weight, times 1<<inverseBits
 	weight   int      // of all members
 	turn     *atomic.Uint64
+	total    atomic.Uint64 // the last sum of inFlight, packed
 }
 
 // NewSet returns a set of the members, which may be empty, for a policy. The caller owns turn, the

@@ -1,5 +1,7 @@
 package balance
 
+import "time"
+
 // The keys are divided into slots, each of which belongs to one member, so that finding the member
 // of a key takes one look into a table, however many members there are.
 const (
@@ -81,7 +83,7 @@ func hash(s *Set, r Request) int {
 	if s.belowAnyBound(at) {
 		return at
 	}
-	total := s.inFlight()
+	total := s.inFlight(r.Now)
 	for n := 0; !s.hasRoom(at, total); n++ {
 		if n == maxTries {
 			return s.nextWithRoom(at, total)
@@ -125,8 +127,22 @@ func (s *Set) nextWithRoom(at int, total int64) int {
 	return at
 }
 
-// inFlight returns the requests in flight at all members.
-func (s *Set) inFlight() (total int64) {
+// inFlight returns the requests in flight at all members. With many members it adds them up every 4
+// ms at most, and so may be as old as that.
+func (s *Set) inFlight(now time.Duration) int64 {
+	if len(s.members) <= maxCompared {
+		return s.addUp()
+	}
+	at := instantOf(now)
+	if total, of := unpack(s.total.Load()); total > 0 && of >= at {
+		return int64(total)
+	}
+	total := s.addUp()
+	s.total.Store(pack(uint64(min(total, maxValue)), at))
+	return total
+}
+
+func (s *Set) addUp() (total int64) {
 	for i := range s.members {
 		total += s.members[i].Load.InFlight.Load()
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 )
 
 // When one of ten members goes, its clients move, to all of the others, and no other client does.
@@ -121,7 +122,7 @@ func TestHashBoundsLoads(t *testing.T) {
 			if total%50 == 0 {
 				key = other
 			}
-			at := pickFrom(s, Hash, key, 0)
+			at := pickFrom(s, Hash, key, time.Duration(total)<<unitBits)
 			if total <= boundedFrom*len(weights) && at != s.owner(key) {
 				t.Fatalf("%v: with %d in flight a request moved", weights, total)
 			}
@@ -152,5 +153,27 @@ func TestHashMovesAlike(t *testing.T) {
 	}
 	if got := pickFrom(s, IPHash, key, 0); got != own {
 		t.Errorf("ip_hash moves it, from %d to %d", own, got)
+	}
+}
+
+// With many members the sum of their loads is made anew every 4 ms, and with few each time.
+func TestInFlightIsAddedUp(t *testing.T) {
+	const unit = 1 << unitBits
+	for _, test := range []struct {
+		members int
+		at      time.Duration
+		want    int64 // then
+	}{
+		{16, 5, 11}, {17, 5, 10}, {17, unit - 1, 10}, {17, unit, 11}, {17, 0, 10},
+	} {
+		s := newTestSet(slices.Repeat([]int{1}, test.members)...)
+		s.members[3].Load.InFlight.Store(10)
+		if got := s.inFlight(0); got != 10 {
+			t.Fatalf("%d in flight, want 10", got)
+		}
+		s.members[4].Load.InFlight.Store(1)
+		if got := s.inFlight(test.at); got != test.want {
+			t.Errorf("%d members, %d ns later: %d in flight, want %d", test.members, test.at, got, test.want)
+		}
 	}
 }

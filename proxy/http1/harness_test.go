@@ -158,7 +158,7 @@ func readResponse(conn net.Conn, request message.Request) (*Call, error) {
 
 // relay sends a response as the road does, without fields of its own.
 func relay(s *Stream, c *Call) reason.Code {
-	s.EndHeader(c.Response.AppendHeader(s.Begin(c.Response.Framing, c.Uploaded()), s.Chunks(), 0), c.Response.Status)
+	s.EndHeader(c.Response.AppendHeader(s.Begin(c.Response.Framing, c.Uploaded()), s.Chunks(), 0, nil), c.Response.Status)
 	next := func() (n int, err error) {
 		room := s.Room()
 		b, err := c.Next(room)

@@ -48,6 +48,22 @@ func (r *Request) Path() []byte {
 	return path
 }
 
+// Has reports whether one of the fields of this name, in lower case, has the value. The header must
+// have passed the guard.
+func (r *Request) Has(name, value string) bool {
+	for block := r.Header; len(block) > 0; {
+		f, rest := knownField(block)
+		if f.line == nil {
+			break
+		}
+		block = rest
+		if len(f.name) == len(name) && equalFold(f.name, name) && string(f.value) == value {
+			return true
+		}
+	}
+	return false
+}
+
 // maxUserAgent bounds what UserAgent returns, in bytes.
 const maxUserAgent = 256
 

@@ -56,6 +56,17 @@ func (p *Pool) drained(now time.Time) []*Backend {
 	return all
 }
 
+// firstEnd returns when the first of the clients that stay at drained backends move, or the zero
+// time if none do.
+func firstEnd(drained []*Backend) (first time.Time) {
+	for _, b := range drained {
+		if end := b.hand.Until; first.IsZero() || !end.IsZero() && end.Before(first) {
+			first = end
+		}
+	}
+	return first
+}
+
 // endStays has clients move whose time at a drained backend is over.
 func (p *Pool) endStays() {
 	p.marking.Lock()

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -17,13 +18,14 @@ type Backend struct {
 	weight    int       // that counts; guarded by the pool's marking
 	ofConfig  int       // the weight in the config; guarded by marking
 	hand      Setting   // guarded by marking
-	backup    bool      // guarded by the pool's marking
+	rank      int       // see place; guarded by marking
 	returned  time.Time // when it took requests again; zero: that is long ago. Guarded by marking
 	since     time.Time // when its state changed last; guarded by marking
 	ejectedBy string    // the cause of its last ejection; guarded by marking
 	hash      uint64    // for policies that go by keys
 	hostField []byte
-	labels    string // in metrics
+	labels    string          // in metrics
+	again     chan<- struct{} // asks for another look-up of its name; nil: it has none
 
 	conns     conns
 	state     atomic.Uint32                   // a State; see Pool.Mark
@@ -48,12 +50,20 @@ func newBackend(url URL, labels string) *Backend {
 	return b
 }
 
-// configure sets what a reload may change. It is called while the pool is marking.
-func (b *Backend) configure(c BackendConfig, pool *PoolConfig) {
-	b.ofConfig, b.backup = c.Weight, c.Backup
-	b.weight = b.hand.weight(c.Weight)
+// configure sets what a reload or a look-up may change. It is called while the pool is marking.
+func (b *Backend) configure(at place, pool *PoolConfig) {
+	b.ofConfig, b.rank = at.Weight, at.rank
+	b.weight = b.hand.weight(at.Weight)
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
-	b.conns.configure(c.MaxConnections, pool.Timeouts.Connect)
+	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect)
+}
+
+// lookAgain has the backend's name be looked up at once: it may have moved.
+func (b *Backend) lookAgain() {
+	select {
+	case b.again <- struct{}{}:
+	default: // it has no name, or that was asked already
+	}
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.
@@ -87,20 +97,31 @@ func (b *Backend) become(s State) {
 	}
 }
 
+// IsOut reports whether the backend takes no requests because it was found not to work. Requests
+// that wait there move to another: see Pool.Mark.
+func (b *Backend) IsOut() bool {
+	return !b.TakesRequests() && State(b.state.Load())&foundOut != 0
+}
+
 // isIn reports whether the backend has no reason to take no requests.
 func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 
 // Begin counts an attempt as in flight at the backend, until End is called.
 func (b *Backend) Begin() { b.load.InFlight.Add(1) }
 
-// HeaderCame notes that the header has come for which Pool.Await was called.
+// Await notes that a request of the client has been sent to the backend and waits for the
+// response's header, until HeaderCame or End is called. It is not called for a body that is still
+// being sent: the client decides how long that takes.
+func (b *Backend) Await(client uint64) { b.outlier.wait(client) }
+
+// HeaderCame notes that the header has come for which Await was called.
 func (b *Backend) HeaderCame() { b.outlier.headerCame() }
 
 // Heard notes another sign of life: the header of a response that was not awaited, an interim
 // response, or a part of a body that came late.
 func (b *Backend) Heard() { b.outlier.heard() }
 
-// End ends what Begin began. awaited reports whether Pool.Await was called, and not HeaderCame.
+// End ends what Begin began. awaited reports whether Await was called, and not HeaderCame.
 func (b *Backend) End(awaited bool) {
 	if awaited {
 		b.outlier.noHeader()
@@ -112,6 +133,16 @@ func (b *Backend) End(awaited bool) {
 // always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
 // until it calls Release or Discard. ConnectReason tells what an error means.
 func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh) }
+
+// reach reports whether the backend accepts connections.
+func (b *Backend) reach() error {
+	dialer := net.Dialer{Timeout: time.Duration(b.conns.timeout.Load())}
+	conn, err := dialer.Dial(b.url.network, b.url.address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
 
 // CloseIdle closes the idle connections. Those in use stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }

@@ -1,21 +1,25 @@
 package upstream
 
 import (
+	"errors"
+	"net"
 	"time"
 
+	"loadbalancer/healthz"
 	"loadbalancer/proxy/metrics"
 )
 
 // BackendState is how a backend stands now. Counts are those since the process knows the backend.
 type BackendState struct {
 	Pool          string    `json:"pool"`
-	Backend       string    `json:"backend"` // its URL
-	Address       string    `json:"address"` // which names it in metrics and in the log
-	State         string    `json:"state"`   // up, or why it takes no requests: down, ejected, draining, or several with commas
+	Backend       string    `json:"backend"`                 // its URL; of a name, that of an address
+	From          string    `json:"resolved_from,omitempty"` // the URL with the name that leads there
+	Address       string    `json:"address"`                 // which names it in metrics and in the log
+	State         string    `json:"state"`                   // up, or why it takes no requests: down, ejected, draining, or several with commas; or Unresolved
 	TakesRequests bool      `json:"takes_requests"`
-	Since         time.Time `json:"since"`            // the state
+	Since         time.Time `json:"since,omitzero"`   // the state; zero: it is Unresolved
 	Causes        []string  `json:"causes,omitempty"` // of the state, in words
-	Cause         string    `json:"cause,omitempty"`  // how its checks fail, as healthz.Cause says it; "": they do not
+	Cause         string    `json:"cause,omitempty"`  // how its checks fail, as healthz.Cause says it, or its look-ups; "": they do not
 	EjectedUntil  time.Time `json:"ejected_until,omitzero"`
 	StickyUntil   time.Time `json:"sticky_until,omitzero"` // of a drained backend: when the clients that are kept there move; zero: when it is resumed
 	LastError     string    `json:"last_error,omitempty"`  // of a request or check, in words
@@ -25,6 +29,7 @@ type BackendState struct {
 	Weight           int     `json:"weight"`
 	ConfiguredWeight int     `json:"configured_weight"` // another than Weight where that was set by hand
 	EffectiveWeight  float64 `json:"effective_weight"`  // what the policy goes by: 0 while it gets no new requests, less than the weight on the ramp
+	Rank             int     `json:"rank,omitempty"`    // it takes requests only while none of a lower rank does
 	Backup           bool    `json:"backup,omitempty"`
 
 	InFlight     int64     `json:"in_flight"`
@@ -42,13 +47,44 @@ type HeaderMS struct {
 	P99  float64 `json:"p99"`
 }
 
-// States returns how the pool's backends stand, in the order of the config.
+// Unresolved is the state of a URL of the config whose name leads to no address.
+const Unresolved = "unresolved"
+
+// States returns how the pool's backends stand, in the order of the config, and then the names that
+// lead to no address.
 func (p *Pool) States() []BackendState {
 	backends, states := p.marked()
 	for i, b := range backends {
 		b.report(&states[i])
 	}
-	return states
+	return append(states, p.unresolved()...)
+}
+
+// unresolved returns the backends of the config whose names lead to no address.
+func (p *Pool) unresolved() (all []BackendState) {
+	for _, c := range p.config.Load().Backends {
+		if c.URL.lookup == (question{}) {
+			continue
+		}
+		targets, err := p.names.found(c.URL.lookup)
+		if len(addresses(targets)) > 0 {
+			continue
+		}
+		s := BackendState{Pool: p.name, Backend: c.URL.text, Address: c.URL.address, State: Unresolved, Weight: c.Weight, ConfiguredWeight: c.Weight, Backup: c.Backup}
+		if err != nil {
+			s.Cause, s.Causes = lookupCause(err), []string{"look-up: " + err.Error()}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// lookupCause returns how a look-up has failed.
+func lookupCause(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return "no_such_name"
+	}
+	return healthz.NoAnswer.String()
 }
 
 // marked returns the backends, and of their states what is guarded by marking.
@@ -63,9 +99,9 @@ func (p *Pool) marked() ([]*Backend, []BackendState) {
 	states := make([]BackendState, len(p.backends))
 	for i, b := range p.backends {
 		states[i] = BackendState{
-			Pool: p.name, Backend: b.url.text, Address: b.url.address,
+			Pool: p.name, Backend: b.url.text, From: b.url.from, Address: b.url.address,
 			State: State(b.state.Load()).String(), TakesRequests: b.TakesRequests(), Since: b.since, Causes: b.causes(), StickyUntil: b.hand.Until,
-			Weight: b.weight, ConfiguredWeight: b.ofConfig, EffectiveWeight: effective[b], Backup: b.backup,
+			Weight: b.weight, ConfiguredWeight: b.ofConfig, EffectiveWeight: effective[b], Rank: b.rank % backupRank, Backup: b.rank >= backupRank,
 		}
 		if State(b.state.Load())&Ejected != 0 {
 			states[i].EjectedUntil = b.outlier.until()

@@ -35,6 +35,7 @@ func (p *Pool) set(name string, change func(*Backend) Setting) (BackendState, bo
 	}
 	b := p.backends[i]
 	b.hand = change(b)
+	b.hand.From = b.url.from
 	b.weight = b.hand.weight(b.ofConfig)
 	p.unsaved = true
 	p.mark(b, Draining, !b.hand.Drained.IsZero())
@@ -84,14 +85,18 @@ func (p *Pool) Settings() map[string]Setting {
 	return all
 }
 
-// Forget drops what was set of backends that the config has no more.
+// Forget drops what was set of backends that the config has no more. Those that a name of the config
+// has led to may come back.
 func (p *Pool) Forget() {
 	p.marking.Lock()
 	defer p.marking.Unlock()
-	for url := range p.absent {
+	maps.DeleteFunc(p.absent, func(url string, s Setting) bool {
+		if slices.ContainsFunc(p.config.Load().Backends, func(c BackendConfig) bool { return c.URL.text == s.From }) {
+			return false
+		}
 		p.log.Info().Str("pool", p.name).Str("backend", url).Msg("what was set by hand is dropped: the config no longer has the backend")
-	}
-	clear(p.absent)
+		return true
+	})
 }
 
 // TakeUnsaved reports whether what was set by hand has changed since the call before.

@@ -9,21 +9,27 @@ import (
 	"loadbalancer/healthz"
 )
 
-// Run checks and compares the backends until ctx ends, and returns once no check is running. It
+// Run checks and compares the backends, and looks up their names, until ctx ends, and returns once
+// none of that is running. It
 // marks and logs those that go down, are ejected or come back. It is called once, and says what its
 // checks cannot see.
 func (p *Pool) Run(ctx context.Context) {
 	p.noteChecks(nil, p.config.Load())
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watchOutliers(ctx) })
+	watch.Go(func() { p.names.run(ctx) })
 	p.checks.Run(ctx)
 	watch.Wait()
 }
 
 // target returns the backend as a target of the health checks.
 func (p *Pool) target(b *Backend) healthz.Target {
+	name := b.url.text
+	if b.url.from != "" {
+		name += " (" + b.url.from + ")"
+	}
 	return healthz.Target{
-		Name: b.url.text, Network: b.url.network, Address: b.url.address, Host: b.url.host,
+		Name: name, Network: b.url.network, Address: b.url.address, Host: b.url.host,
 		Report: func(v healthz.Verdict) { p.report(b, v) },
 	}
 }
@@ -43,6 +49,9 @@ func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	p.markChange(b, other|Unproven, false)
 	switch wasDown := before != nil && before.Down; {
 	case v.Down && !wasDown:
+		if bit == Down {
+			b.lookAgain()
+		}
 		p.log.Warn().Str("pool", p.name).Str("backend", b.url.text).AnErr("cause", v.Err).Msg("backend is out")
 	case wasDown && !v.Down:
 		p.log.Info().Str("pool", p.name).Str("backend", b.url.text).Msg("backend is up")

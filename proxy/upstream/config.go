@@ -14,10 +14,14 @@ import (
 // PoolConfig is one entry of the pools section of the configuration file. Start from
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
-	Balance  balance.Policy   `yaml:"balance"`
-	Hash     HashKey          `yaml:"hash"` // what balance.Hash goes by, and no other policy
-	Sticky   StickyConfig     `yaml:"sticky"`
-	Backends []BackendConfig  `yaml:"backends"` // at least one
+	Balance  balance.Policy  `yaml:"balance"`
+	Hash     HashKey         `yaml:"hash"` // what balance.Hash goes by, and no other policy
+	Sticky   StickyConfig    `yaml:"sticky"`
+	Host     Host            `yaml:"host"`
+	Backends []BackendConfig `yaml:"backends"` // at least one
+	// Resolve is how often the names in the URLs of backends are looked up, give or take 10 %; 100ms
+	// to 24h.
+	Resolve  time.Duration    `yaml:"resolve"`
 	Timeouts TimeoutConfig    `yaml:"timeouts"`
 	Queue    QueueConfig      `yaml:"queue"`
 	Retry    RetryConfig      `yaml:"retry"`
@@ -28,12 +32,13 @@ type PoolConfig struct {
 	SlowStart time.Duration `yaml:"slow_start"`
 }
 
-// BackendConfig is one backend of a pool.
+// BackendConfig is one backend of a pool or, where its URL has a name, one at each address that the
+// name leads to.
 type BackendConfig struct {
 	URL            URL  `yaml:"url"`
-	Weight         int  `yaml:"weight"`          // 0: no new requests; clients that are kept there stay
+	Weight         int  `yaml:"weight"`          // of each address, times that of its SRV record; 0: no new requests; clients that are kept there stay
 	Backup         bool `yaml:"backup"`          // takes requests while no other backend does
-	MaxConnections int  `yaml:"max_connections"` // 0 means no limit
+	MaxConnections int  `yaml:"max_connections"` // to each address; 0 means no limit
 }
 
 // TimeoutConfig holds a pool's timeouts, each from 1ms to 24h.
@@ -58,12 +63,25 @@ type RetryConfig struct {
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
+		Balance:  balance.Latency,
+		Host:     HostPreserve,
+		Resolve:  10 * time.Second,
 		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
 		Queue:    QueueConfig{Timeout: time.Second},
 		Retry:    RetryConfig{Attempts: 3},
 		Health:   healthz.DefaultConfig(),
 		Ejection: healthz.DefaultEjection(),
 	}
+}
+
+// questions returns what has to be looked up for the backends.
+func (c *PoolConfig) questions() (all []question) {
+	for _, b := range c.Backends {
+		if b.URL.lookup != (question{}) {
+			all = append(all, b.URL.lookup)
+		}
+	}
+	return all
 }
 
 // ramp returns how long a backend takes to its whole share once it is back.
@@ -90,8 +108,10 @@ func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
 
 // Bounds of the config.
 const (
-	maxWeight = 1000
-	maxQueue  = 1_000_000
+	maxWeight  = 1000
+	maxQueue   = 1_000_000
+	minResolve = 100 * time.Millisecond // a shorter one would flood the name servers
+	maxResolve = 24 * time.Hour
 )
 
 // Validate calls wrong once for each fault, with its path below the pool.
@@ -117,6 +137,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
 			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
 		}
+	}
+	if c.Resolve < minResolve || c.Resolve > maxResolve {
+		wrong("resolve", c.Resolve, "a time from 100ms to 24h, such as 10s")
 	}
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
 	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)

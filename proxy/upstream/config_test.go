@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -23,6 +24,10 @@ func TestPoolConfigValidate(t *testing.T) {
 		{"least and greatest weight", func(c *PoolConfig) { c.Backends[0].Weight, c.Backends[1].Weight = maxWeight, 0 }, nil},
 		{"connections", func(c *PoolConfig) { c.Backends[0].MaxConnections = -1 }, []string{"backends[0].max_connections"}},
 		{"timeouts", func(c *PoolConfig) { c.Timeouts = TimeoutConfig{} }, []string{"timeouts.connect", "timeouts.response_header", "timeouts.tunnel"}},
+		{"resolve of no unit", func(c *PoolConfig) { c.Resolve = 10 }, []string{"resolve"}},
+		{"slowest resolve", func(c *PoolConfig) { c.Resolve = 24 * time.Hour }, nil},
+		{"too slow a resolve", func(c *PoolConfig) { c.Resolve = 25 * time.Hour }, []string{"resolve"}},
+		{"a service twice", func(c *PoolConfig) { c.Backends[0].URL, c.Backends[1].URL = mustURL("srv://s"), mustURL("srv://S") }, []string{"backends[1].url"}},
 		{"no attempts", func(c *PoolConfig) { c.Retry.Attempts = 0 }, []string{"retry.attempts"}},
 		{"most attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts }, nil},
 		{"health", func(c *PoolConfig) { c.Health.Rise = 0 }, []string{"health.rise"}},

@@ -7,17 +7,11 @@ import (
 	"time"
 
 	"loadbalancer/healthz"
+	"loadbalancer/proxy/reason"
 )
 
 // time returns nanoseconds since the pool was made, which are never 0.
 func (p *Pool) time(t time.Time) int64 { return max(1, int64(t.Sub(p.budget.start))) }
-
-// Await notes that a request of the client, which began at this time, has been sent to the backend
-// and waits for the response's header, until HeaderCame or End is called. It is not called for a
-// body that is still being sent: the client decides how long that takes.
-func (p *Pool) Await(b *Backend, client uint64, began time.Time) {
-	b.outlier.wait(client, p.time(began))
-}
 
 // Count counts what an attempt met at the backend, and ejects the backend where that is the last of
 // too many failures.
@@ -28,6 +22,9 @@ func (p *Pool) Count(b *Backend, r *Result) {
 		p.failure(b, r)
 	case r.Status != 0:
 		b.outlier.success(r, p.time(r.Began))
+		if r.Status < 500 {
+			p.served.note(r.Client, p.time(r.Began))
+		}
 		if State(b.state.Load()) == Ejected && !p.TakesRequests() {
 			p.readmit(b, time.Now()) // a trial has passed, and no other backend is left
 		}
@@ -35,12 +32,49 @@ func (p *Pool) Count(b *Backend, r *Result) {
 }
 
 // failure notes that the backend has failed a request, and ejects it where that is the last of too
-// many.
+// many. One that could not be reached is tried again soon: a policy that heeds failures sends it
+// too few requests to show that it is gone.
 func (p *Pool) failure(b *Backend, r *Result) {
+	if r.Reason == reason.ConnectFailed || r.Reason == reason.ConnectTimeout {
+		b.lookAgain()
+	}
 	c := &p.config.Load().Ejection
-	if streak, eject := b.outlier.failure(c, r, p.time(r.Began)); eject {
+	if streak, eject := b.outlier.failure(c, r, p.othersServed(b, r.client(), p.time(r.Began))); eject {
 		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.error()))
 	}
+	if c.Failures > 0 && r.Reason == reason.ConnectFailed && b.isIn() && b.outlier.confirms.CompareAndSwap(false, true) {
+		go p.confirm(b)
+	}
+}
+
+// The dials that confirm that a backend cannot be reached.
+const (
+	confirmPause = 50 * time.Millisecond
+	confirmMost  = 20
+)
+
+// confirm dials a backend that could not be reached until it can be or is out. Each dial that fails
+// counts as a failure.
+func (p *Pool) confirm(b *Backend) {
+	defer b.outlier.confirms.Store(false)
+	for i := 0; i < confirmMost && b.isIn(); i++ {
+		time.Sleep(confirmPause)
+		began := time.Now()
+		err := p.reach(b)
+		if err == nil {
+			return
+		}
+		p.failure(b, &Result{Reason: reason.ConnectFailed, Cause: err, Began: began})
+	}
+}
+
+// othersServed reports whether another client than the one that may be the cause of a failure was
+// served lately: by the backend or, where the policy may send each client to each backend, by any
+// of the pool. Otherwise it might be the client's own doing.
+func (p *Pool) othersServed(b *Backend, suspect uint64, at int64) bool {
+	c := p.config.Load()
+	return b.outlier.served.other(suspect, at, lately) ||
+		!c.Balance.ByKey() && c.Sticky.Cookie == "" && p.served.other(suspect, at, lately)
 }
 
 // eject takes a backend out for a time, unless it is out already or too many of the pool's are.
@@ -104,6 +138,7 @@ func (p *Pool) watchOutliers(ctx context.Context) {
 // compare takes the n-th sample of all backends, and ejects those that stand out.
 func (p *Pool) compare(n int, now time.Time) {
 	backends := p.all()
+	p.suspect.Store(nil)
 	for _, b := range backends {
 		b.outlier.take(n, &b.codes)
 	}
@@ -111,38 +146,72 @@ func (p *Pool) compare(n int, now time.Time) {
 		return
 	}
 	for _, b := range backends {
-		w := &b.outlier.window
-		if !b.isIn() || w.waiting < 1 && w.answers.Failed == 0 {
+		if !b.isIn() || b.outlier.returned.Load() { // or what was sampled is of the time before
 			continue
 		}
-		median, answered := peers(backends, b)
-		at := p.time(now)
-		switch {
-		case healthz.Silent(w.waiting, w.silent < silenceTicks, answered, b.outlier.waitsForOne(at)):
-			p.eject(b, now, fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval))
-		case w.answers.StandOut(median, b.outlier.served.other(b.outlier.lastFailed.Load(), at, lately)):
-			p.eject(b, now, fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", w.answers.Share(), windowTicks*watchInterval, median))
+		if cause := p.standsOut(b, backends, p.time(now)); cause != "" {
+			p.eject(b, now, cause)
+		} else if b.outlier.isSuspect() && b.outlier.peersAnswered(backends) {
+			p.suspect.Store(newSuspect(b))
 		}
 	}
 }
 
-// peers returns the median share of 5xx of the backends beside b that have answered in the window,
-// and whether one has answered since silence counts.
-func peers(backends []*Backend, b *Backend) (median int, answered bool) {
-	var shares []int
-	for _, other := range backends {
-		w := &other.outlier.window
-		if other == b {
+// PickSuspect is Pick for a request that may be repeated, if a backend is suspected to be silent: it
+// gets as many requests as silence needs to count. Otherwise a policy that sees that requests wait
+// there would send it none, and those that wait would do so until their time is over; and a backend
+// that works gets something to answer. It returns nil if none is suspected.
+func (p *Pool) PickSuspect(began time.Time, tried *Tried) *Backend {
+	s := p.suspect.Load()
+	if s == nil || tried.has(s.backend) || s.backend.conns.full() || !s.backend.TakesRequests() {
+		return nil
+	}
+	if s.wants.Add(-1) < 0 {
+		p.suspect.CompareAndSwap(s, nil) // until the watch looks again
+		return nil
+	}
+	p.spend(began, tried)
+	tried.add(s.backend)
+	return s.backend
+}
+
+// HasSuspect reports whether PickSuspect may pick a backend.
+func (p *Pool) HasSuspect() bool { return p.suspect.Load() != nil }
+
+// standsOut returns why a backend does not work while the others do, or "".
+func (p *Pool) standsOut(b *Backend, backends []*Backend, at int64) (cause string) {
+	o, w := &b.outlier, &b.outlier.window
+	if w.silent >= silenceTicks && healthz.Silent(w.waiting, o.peersAnswered(backends), w.asks, p.othersServed(b, o.askers.suspect(w.asks), at)) {
+		return fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval)
+	}
+	for i, a := range w.answers {
+		if a.Failed == 0 {
 			continue
 		}
-		answered = answered || w.silent < silenceTicks
-		if w.answers.All > 0 {
-			shares = append(shares, w.answers.Share())
+		if median := o.peersShare(backends, i); a.StandOut(median, p.othersServed(b, o.failed.suspect(a.Turns), at)) {
+			return fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", a.Share(), time.Duration(spans[i])*watchInterval, median)
+		}
+	}
+	return ""
+}
+
+// peersAnswered reports whether another of the backends has answered since silence counts.
+func (o *outlier) peersAnswered(backends []*Backend) bool {
+	return slices.ContainsFunc(backends, func(b *Backend) bool { return &b.outlier != o && b.outlier.window.quiet < silenceTicks })
+}
+
+// peersShare returns the median share of 5xx of the other backends that have answered in the i-th
+// of the spans.
+func (o *outlier) peersShare(backends []*Backend, i int) (median int) {
+	var shares []int
+	for _, b := range backends {
+		if a := b.outlier.window.answers[i]; &b.outlier != o && a.All > 0 {
+			shares = append(shares, a.Share())
 		}
 	}
 	if len(shares) == 0 {
-		return 0, answered
+		return 0
 	}
 	slices.Sort(shares)
-	return shares[len(shares)/2], answered
+	return shares[len(shares)/2]
 }

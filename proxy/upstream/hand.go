@@ -9,6 +9,8 @@ type Setting struct {
 	// Until is when the clients that are kept at the drained backend move, too; zero: they stay.
 	Until  time.Time `json:"sticky_until,omitzero"`
 	Weight *Weight   `json:"weight,omitempty"` // nil: that of the config counts
+	// From is the URL of the config whose name has led to the backend, or "".
+	From string `json:"resolved_from,omitempty"`
 }
 
 // Weight is a weight that stands in for the one of the config, until the config has another.
@@ -18,7 +20,7 @@ type Weight struct {
 }
 
 // isZero reports whether nothing is set.
-func (s Setting) isZero() bool { return s == Setting{} }
+func (s Setting) isZero() bool { return s.Drained.IsZero() && s.Weight == nil }
 
 // keepsClients reports whether the clients that are kept at the drained backend stay there.
 func (s Setting) keepsClients(now time.Time) bool { return s.Until.IsZero() || now.Before(s.Until) }
@@ -59,15 +61,4 @@ func (s Setting) weigh(weight, configured int) Setting {
 		s.Weight = &Weight{weight, configured}
 	}
 	return s
-}
-
-// firstEnd returns when the first of the clients that stay at drained backends move, or the zero
-// time if none do.
-func firstEnd(drained []*Backend) (first time.Time) {
-	for _, b := range drained {
-		if end := b.hand.Until; first.IsZero() || !end.IsZero() && end.Before(first) {
-			first = end
-		}
-	}
-	return first
 }

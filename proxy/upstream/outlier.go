@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"loadbalancer/healthz"
-	"loadbalancer/proxy/metrics"
 	"loadbalancer/proxy/reason"
 )
 
@@ -49,13 +48,13 @@ func (r *Result) error() lastError {
 type outlier struct {
 	// asked has the requests that wait for a response's header in its low half, and in its high
 	// half the headers and other signs of life that have come.
-	asked   atomic.Uint64
-	failing atomic.Bool   // the streak of failures is not 0
-	served  recentClients // those that were answered
-	askers  recentClients // those whose requests waited for a header
-
-	lastFailed  atomic.Uint64 // the client of the last answer with a 5xx status, or of the last failure
-	failedTurns atomic.Uint64 // of these, those of another client than the one before
+	asked    atomic.Uint64
+	failing  atomic.Bool   // the streak of failures is not 0
+	confirms atomic.Bool   // see Pool.confirm
+	returned atomic.Bool   // the backend has come back since the watch looked
+	served   recentClients // those that were answered
+	askers   turns         // of requests that wait for a header
+	failed   turns         // of answers with a 5xx status, and failures
 
 	mu      sync.Mutex
 	ejector healthz.Ejector // guarded by mu
@@ -64,17 +63,9 @@ type outlier struct {
 }
 
 // wait counts a request of the client that waits for a response's header.
-func (o *outlier) wait(client uint64, at int64) {
+func (o *outlier) wait(client uint64) {
 	o.asked.Add(1)
-	o.askers.note(client, at)
-}
-
-// waitsForOne reports whether the requests that have come since the backend is silent are all of
-// one client, while others were served shortly before.
-func (o *outlier) waitsForOne(at int64) bool {
-	since := int64(o.window.silent+1) * int64(watchInterval)
-	last := o.askers.last()
-	return !o.askers.other(last, at, since) && o.served.other(last, at, lately)
+	o.askers.note(client)
 }
 
 // headerCame counts a header that has come for one of them.
@@ -96,7 +87,7 @@ func (o *outlier) waiting() (requests int, signs uint32) {
 // reports if that is reason to eject it.
 func (o *outlier) success(r *Result, at int64) {
 	if r.Status >= 500 {
-		o.noteFailed(r.Client)
+		o.failed.note(r.Client)
 		o.noteError(r.error())
 	} else {
 		o.served.note(r.Client, at)
@@ -109,14 +100,15 @@ func (o *outlier) success(r *Result, at int64) {
 	}
 }
 
-func (o *outlier) failure(c *healthz.Ejection, r *Result, at int64) (streak int, eject bool) {
+// othersServed reports whether another client was served lately.
+func (o *outlier) failure(c *healthz.Ejection, r *Result, othersServed bool) (streak int, eject bool) {
 	client := r.client()
-	o.noteFailed(client)
+	o.failed.note(client)
 	last := r.error()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.last = last
-	eject = o.ejector.Failure(c, client, r.Began, o.served.other(client, at, lately))
+	eject = o.ejector.Failure(c, client, r.Began, othersServed)
 	o.failing.Store(true)
 	return o.ejector.Streak(), eject
 }
@@ -147,10 +139,29 @@ func (o *outlier) noteError(e lastError) {
 	o.mu.Unlock()
 }
 
-// noteFailed notes the client of a request that counts as answered with a 5xx status.
-func (o *outlier) noteFailed(client uint64) {
-	if o.lastFailed.Swap(client) != client || client == healthz.AnyClient {
-		o.failedTurns.Add(1)
+// suspect returns the client that may be the cause of the events. Where they are of several, turns
+// counts those since, it is none.
+func (t *turns) suspect(since int) uint64 {
+	if since > 0 {
+		return healthz.AnyClient
+	}
+	return t.last.Load()
+}
+
+// turns counts how often the client changes in a row of events. At least half as many of the
+// events, rounded down, are not of any one client. Events that no client can cause each count as a
+// change. It is safe for concurrent use.
+type turns struct {
+	last atomic.Uint64 // the client of the last event; 0: there was none, or no client can have caused it
+	n    atomic.Uint64
+}
+
+func (t *turns) note(client uint64) {
+	if client != healthz.AnyClient && t.last.Load() == client {
+		return // Fast path: nothing is written
+	}
+	if before := t.last.Swap(client); before != healthz.AnyClient && before != client || client == healthz.AnyClient {
+		t.n.Add(1)
 	}
 }
 
@@ -196,52 +207,4 @@ func (s *recentClients) other(client uint64, at, within int64) bool {
 		}
 	}
 	return false
-}
-
-// last returns the client that was noted last.
-func (s *recentClients) last() uint64 {
-	if s[1].at.Load() > s[0].at.Load() {
-		return s[1].client.Load()
-	}
-	return s[0].client.Load()
-}
-
-// watchInterval is how often the backends are compared; silenceTicks and windowTicks are how long
-// silence lasts that counts, and the window of answers, in such intervals.
-const (
-	watchInterval = 250 * time.Millisecond
-	silenceTicks  = 8
-	windowTicks   = 40
-)
-
-// window holds samples of the counters of one backend, the oldest of which is next to be replaced.
-type window struct {
-	samples [windowTicks]sample
-	silent  int // intervals without a sign of life
-	signs   uint32
-	answers healthz.Answers
-	waiting int
-}
-
-// sample are counters at one time.
-type sample struct{ all, failed, turns uint64 }
-
-// take takes another sample, the n-th, from the counters of the backend's responses.
-func (o *outlier) take(n int, codes *metrics.Codes) {
-	w := &o.window
-	now := sample{turns: o.failedTurns.Load()}
-	codes.Each(func(status int, n uint64) {
-		now.all += n
-		if status >= 500 {
-			now.failed += n
-		}
-	})
-	oldest := &w.samples[n%windowTicks]
-	w.answers = healthz.Answers{All: int(now.all - oldest.all), Failed: int(now.failed - oldest.failed), Turns: int(now.turns - oldest.turns)}
-	*oldest = now
-	var signs uint32
-	w.waiting, signs = o.waiting()
-	if w.silent++; signs != w.signs {
-		w.silent, w.signs = 0, signs
-	}
 }

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/healthz"
+	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/reason"
 )
 
@@ -40,17 +43,20 @@ func (l *logText) String() string {
 // newOutlierPool returns a pool of this many backends, and what it logs.
 func newOutlierPool(backends int) (*Pool, *logText) {
 	c := DefaultPoolConfig()
+	c.Balance = balance.RoundRobin // the others draw
 	for i := range backends {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(fmt.Sprintf("http://127.0.0.1:%d", i+1)), Weight: 1})
 	}
 	log := &logText{}
-	return NewPool("main", c, zerolog.New(log)), log
+	p := NewPool("main", c, zerolog.New(log))
+	p.reach = func(*Backend) error { return nil }
+	return p, log
 }
 
 // met counts an attempt of the client, which begins and ends now.
 func (p *Pool) met(b *Backend, client uint64, status int, why reason.Code) {
 	b.Begin()
-	p.Await(b, client, time.Now())
+	b.Await(client)
 	if status != 0 {
 		b.HeaderCame()
 	}
@@ -192,7 +198,7 @@ func TestSilence(t *testing.T) {
 			b, peer := p.backends[0], p.backends[1]
 			for range test.waiting {
 				b.Begin()
-				p.Await(b, alice, time.Now())
+				b.Await(alice)
 			}
 			for n := range silenceTicks + 2 {
 				if test.peers {
@@ -216,7 +222,7 @@ func TestSilence(t *testing.T) {
 }
 
 // TestSilenceOfOneClient: what one client waits for, such as long polling, ejects no backend that
-// has served another shortly before; what two wait for does.
+// has served another shortly before; what many wait for does.
 func TestSilenceOfOneClient(t *testing.T) {
 	for _, several := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -226,13 +232,15 @@ func TestSilenceOfOneClient(t *testing.T) {
 			time.Sleep(time.Second)
 			for range 100 {
 				b.Begin()
-				p.Await(b, alice, time.Now())
+				b.Await(alice)
 			}
 			for n := range 2 * silenceTicks {
 				p.met(peer, bob, 200, reason.None)
 				if several && n == silenceTicks {
-					b.Begin()
-					p.Await(b, bob, time.Now())
+					for client := range uint64(8) {
+						b.Begin()
+						b.Await(100 + client)
+					}
 				}
 				time.Sleep(watchInterval)
 				p.compare(n, time.Now())
@@ -354,4 +362,140 @@ func TestRecentClients(t *testing.T) {
 	require(alice, false)
 	s.note(13, at)
 	require(alice, true)
+}
+
+// TestTurns: half of the turns is the least number of events that are not of any one client.
+func TestTurns(t *testing.T) {
+	for _, test := range []struct {
+		clients []uint64
+		want    uint64
+	}{
+		{nil, 0},
+		{[]uint64{alice, alice, alice}, 0},
+		{[]uint64{alice, alice, bob, bob}, 1},
+		{[]uint64{alice, bob, alice, bob}, 3},
+		{[]uint64{0, 0, 0}, 3},
+		{[]uint64{alice, 0, alice}, 1},
+	} {
+		var got turns
+		for _, client := range test.clients {
+			got.note(client)
+		}
+		if n := got.n.Load(); n != test.want {
+			t.Errorf("%v: %d turns, want %d", test.clients, n, test.want)
+		}
+	}
+}
+
+// TestSilenceBegins with the requests that wait: a backend that had none to answer was not silent.
+func TestSilenceBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, log := newOutlierPool(2)
+		b, peer := p.backends[0], p.backends[1]
+		out := func(n int) bool {
+			p.met(peer, alice, 200, reason.None)
+			time.Sleep(watchInterval)
+			p.compare(n, time.Now())
+			return !b.TakesRequests()
+		}
+		for n := range 2 * silenceTicks {
+			out(n)
+		}
+		for client := range uint64(9) {
+			b.Begin()
+			b.Await(1 + client)
+		}
+		for n := range silenceTicks {
+			if out(n) {
+				t.Fatalf("out after %s: %s", time.Duration(1+n)*watchInterval, log)
+			}
+		}
+		if !out(silenceTicks) && !out(silenceTicks+1) {
+			t.Error("it is in after two seconds of silence")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// TestConfirm: a backend that refuses a connection is tried again until it is out, or accepts one.
+func TestConfirm(t *testing.T) {
+	for _, refuses := range []int{0, 1, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			b, dials := p.backends[0], 0
+			p.reach = func(*Backend) error {
+				if dials++; dials > refuses {
+					return nil
+				}
+				return syscall.ECONNREFUSED
+			}
+			p.met(b, alice, 0, reason.ConnectFailed)
+			time.Sleep(2*confirmPause + 1)
+			synctest.Wait()
+			if out := !b.TakesRequests(); out != (refuses >= 2) || dials != min(refuses+1, 2) {
+				t.Errorf("it refuses %d dials: out is %v after %d: %s", refuses, out, dials, log)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestOthersServedElsewhere: failures of one client at one backend eject it only where no other
+// client is served, by any backend or, where clients belong to their backends, by that one.
+func TestOthersServedElsewhere(t *testing.T) {
+	for policy, want := range map[balance.Policy]bool{balance.RoundRobin: false, balance.Latency: false, balance.IPHash: true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			c := *p.config.Load()
+			c.Balance = policy
+			p.Apply(c)
+			b := p.backends[0]
+			for range 10 {
+				p.met(p.backends[1], bob, 200, reason.None)
+				p.met(b, alice, 0, reason.ResponseTimeout)
+			}
+			if out := !b.TakesRequests(); out != want {
+				t.Errorf("%s: out is %v, want %v: %s", policy, out, want, log)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestSuspect: a silent backend at which few requests wait gets more until silence counts, and one
+// that answers them none.
+func TestSuspect(t *testing.T) {
+	for _, works := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			b, peer := p.backends[0], p.backends[1]
+			b.Begin()
+			b.Await(alice)
+			picked, out := 0, 0
+			for n := range 5 * 4 {
+				p.met(peer, alice, 200, reason.None)
+				for range 20 {
+					if got := p.PickSuspect(time.Now(), &Tried{}); got == b {
+						picked++
+						if b.Begin(); works {
+							b.Heard()
+							b.End(false)
+						} else {
+							b.Await(alice)
+						}
+					} else if got != nil {
+						t.Fatalf("%s is suspected", got.Name())
+					}
+				}
+				time.Sleep(watchInterval)
+				if p.compare(n, time.Now()); out == 0 && !b.TakesRequests() {
+					out = n
+				}
+			}
+			if works && out > 0 || !works && (out == 0 || out > 12 || picked != healthz.MinWaiting-1) {
+				t.Errorf("works %v: out after %d intervals and %d requests: %s", works, out, picked, log)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
 }

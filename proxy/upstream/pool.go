@@ -11,6 +11,9 @@
 package upstream
 
 import (
+	"maps"
+	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,91 +31,99 @@ type Pool struct {
 	name   string
 	log    zerolog.Logger
 	checks *healthz.Watcher
+	reach  func(b *Backend) error // dials
+	names  *names
 
+	updating sync.Mutex         // held while the backends change, and what follows from that
 	marking  sync.Mutex         // held while a state or the backends change and the snapshot is rebuilt
 	backends []*Backend         // guarded by marking
 	ramping  bool               // a step of the ramps is due; guarded by marking
 	nextEnd  *time.Timer        // when clients move that are kept at a drained backend; nil: never so far. Guarded by marking
-	absent   map[string]Setting // set by hand, of backends that the config does not have, by URL; guarded by marking
+	absent   map[string]Setting // set by hand, of backends that the pool does not have now, by URL; guarded by marking
 	unsaved  bool               // see TakeUnsaved; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
+	suspect  atomic.Pointer[suspect] // see PickSuspect
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
 	queue         queue
+	served        recentClients // clients that any of the backends has answered
 	budget        retryBudget
 	requests      Requests
 	retries       atomic.Uint64
 	retriesDenied atomic.Uint64
 }
 
-// NewPool returns a pool whose backends all take requests. c must be valid. The log gets a line
-// when the health checks take a backend out or bring it back. NewPool starts nothing: see Run.
+// NewPool returns a pool whose backends all take requests. c must be valid. Names are looked up
+// once, which takes up to a second; a backend whose name is not found by then comes later. The log
+// gets a line when the health checks take a backend out or bring it back. NewPool starts nothing:
+// see Run.
 func NewPool(name string, c PoolConfig, log zerolog.Logger) *Pool {
+	return newPool(name, c, net.DefaultResolver, log)
+}
+
+func newPool(name string, c PoolConfig, r *net.Resolver, log zerolog.Logger) *Pool {
 	p := &Pool{
 		name:     name,
 		log:      log,
 		checks:   healthz.NewWatcher(c.Health, nil),
+		reach:    (*Backend).reach,
 		budget:   retryBudget{start: time.Now()},
 		requests: Requests{labels: metrics.Label("pool", name)},
 		absent:   map[string]Setting{},
 	}
+	p.names = newNames(r, log.With().Str("pool", name).Logger(), p.renew)
 	p.Apply(c)
 	return p
 }
 
-// Apply gives the pool another config, which must be valid. Backends that stay, by their URLs, keep
-// their connections, their state and their counters. Those that are added wait for their first
-// check: see Unproven. Those that go finish the requests that they have; then their connections are
-// closed.
+// Apply gives the pool another config, which must be valid. Backends that stay, by their URLs and,
+// where these have a name, their addresses, keep their connections, their state and their counters.
+// Those that are added wait for their first check: see Unproven. Those that go finish the requests
+// that they have; then their connections are closed. Names that are new are looked up first, which
+// takes up to a second.
 func (p *Pool) Apply(c PoolConfig) {
+	p.updating.Lock()
+	defer p.updating.Unlock()
 	was := p.config.Load() // nil: the pool is new
-	var added []*Backend
-	p.marking.Lock()
-	before := make(map[string]*Backend, len(p.backends))
-	for _, b := range p.backends {
-		before[b.url.text] = b
-	}
-	p.backends = make([]*Backend, len(c.Backends))
-	targets := make([]healthz.Target, len(c.Backends))
-	for i, bc := range c.Backends {
-		b := before[bc.URL.text]
-		delete(before, bc.URL.text)
-		if b == nil {
-			b = newBackend(bc.URL, p.requests.labels)
-			p.claim(b)
-			added = append(added, b)
-		}
-		b.configure(bc, &c)
-		p.heedHand(b)
-		p.backends[i], targets[i] = b, p.target(b)
-	}
-	if p.config.Store(&c); was != nil {
-		p.distrust(added, c.Health.Timeout)
-	}
-	for _, b := range before {
-		if !b.hand.isZero() {
-			p.absent[b.url.text] = b.hand
-		}
-	}
-	p.rebuild()
-	p.marking.Unlock()
+	p.names.set(c.questions(), c.Resolve)
+	p.update(&c)
 	if was != nil {
 		p.noteChecks(was, &c)
 	}
+}
+
+// renew has the pool go by other answers to its look-ups.
+func (p *Pool) renew() {
+	p.updating.Lock()
+	defer p.updating.Unlock()
+	p.update(p.config.Load())
+}
+
+// update gives the pool a config, and the backends that it has by the look-ups of now. It is called
+// while updating.
+func (p *Pool) update(c *PoolConfig) {
+	now := places(c.Backends, func(q question) []target {
+		targets, _ := p.names.found(q)
+		return targets
+	})
+	gone := p.replace(c, now)
+	targets := make([]healthz.Target, len(now))
+	for i, b := range p.all() {
+		targets[i] = p.target(b)
+	}
 	p.checks.Set(c.Health, targets) // not while marking: it waits for reports, which mark
-	for _, b := range before {
+	for _, b := range gone {
 		b.conns.retire()
 	}
 }
 
-// claim gives a backend that is new to the pool what was set of it by hand before. It is called while
-// marking.
+// claim gives a backend that the pool has what was set of it by hand. It is called while marking.
 func (p *Pool) claim(b *Backend) {
 	b.hand = p.absent[b.url.text]
 	delete(p.absent, b.url.text)
-	if !b.hand.Drained.IsZero() {
+	if !b.hand.Drained.IsZero() && State(b.state.Load())&Draining == 0 {
 		b.become(State(b.state.Load()) | Draining)
 		b.since = b.hand.Drained
 	}
@@ -124,10 +135,43 @@ func (p *Pool) heedHand(b *Backend) {
 	if b.hand.isOvertaken(b.ofConfig) {
 		p.log.Info().Str("pool", p.name).Str("backend", b.url.text).Int("by_hand", b.hand.Weight.Now).
 			Int("before", b.hand.Weight.Instead).Int("weight", b.ofConfig).
-			Msg("the config has another weight than before: it counts in place of the one that was set by hand")
+			Msg("the config, or its SRV record, has another weight than before: it counts in place of the one that was set by hand")
 		b.hand.Weight, p.unsaved = nil, true
 	}
 	b.weight = b.hand.weight(b.ofConfig)
+}
+
+// replace gives the pool a config and its backends, and returns those that it had and has no more.
+func (p *Pool) replace(c *PoolConfig, now []place) (gone []*Backend) {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	before := make(map[URL]*Backend, len(p.backends))
+	for _, b := range p.backends {
+		before[b.url] = b
+		if !b.hand.isZero() {
+			p.absent[b.url.text] = b.hand
+		}
+	}
+	var added []*Backend
+	p.backends = make([]*Backend, len(now))
+	for i, at := range now {
+		b := before[at.URL]
+		delete(before, at.URL)
+		if b == nil {
+			b = newBackend(at.URL, p.requests.labels)
+			b.again = p.names.asks(at.URL.lookup)
+			added = append(added, b)
+		}
+		p.claim(b)
+		b.configure(at, c)
+		p.heedHand(b)
+		p.backends[i] = b
+	}
+	if was := p.config.Swap(c); was != nil {
+		p.distrust(added, c.Health.Timeout)
+	}
+	p.rebuild()
+	return slices.Collect(maps.Values(before))
 }
 
 // Retire ends the use of a pool to which no route leads any more: as its requests end, the
@@ -138,11 +182,11 @@ func (p *Pool) Retire() {
 	}
 }
 
-// all returns the backends of the config.
+// all returns the backends of now.
 func (p *Pool) all() []*Backend {
 	p.marking.Lock()
 	defer p.marking.Unlock()
-	return p.backends // Apply replaces the slice and never changes it
+	return p.backends // replace makes another slice, and never changes one
 }
 
 // Name returns the pool's name in the config, as metrics and logs have it.
@@ -153,6 +197,10 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
+
+// Host returns the Host that the backend gets in place of the request's, or "" for that of the
+// request.
+func (p *Pool) Host(b *Backend) string { return p.config.Load().Host.of(b.url) }
 
 // Hash returns what the policy goes by in place of the client's address, or the zero value.
 func (p *Pool) Hash() HashKey { return p.config.Load().Hash }
@@ -178,6 +226,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	if s == 0 && b.state.Load() != 0 {
 		b.returned = time.Now()
+		b.outlier.returned.Store(true)
 	}
 	b.become(s)
 	p.rebuild()
@@ -185,7 +234,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 		return
 	}
 	b.CloseIdle()
-	if on && bit&(Down|Unfit|Ejected) != 0 && p.TakesRequests() {
+	if on && bit&foundOut != 0 && p.TakesRequests() {
 		b.conns.recall()
 	}
 }

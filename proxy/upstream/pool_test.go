@@ -18,7 +18,7 @@ import (
 // newTestPool makes a pool of three backends.
 func newTestPool() *Pool {
 	c := DefaultPoolConfig()
-	for _, url := range []string{"http://a", "http://b", "http://c"} {
+	for _, url := range []string{"http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"} {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(url), Weight: 1})
 	}
 	return NewPool("main", c, zerolog.Nop())
@@ -72,9 +72,10 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// withBackends returns the config of a pool with these backends.
+// withBackends returns the config of a pool with these backends, which have their turns.
 func withBackends(urls ...string) PoolConfig {
 	c := DefaultPoolConfig()
+	c.Balance = balance.RoundRobin
 	for _, u := range urls {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(u), Weight: 1})
 	}
@@ -151,39 +152,55 @@ func startChecked(t *testing.T, status int) string {
 	return s.URL
 }
 
+// usePool has four users pick backends, connect and give the connections back until it is stopped.
+// Each finds a backend that accepts.
+func usePool(t *testing.T, p *Pool) (stop func()) {
+	t.Helper()
+	var users sync.WaitGroup
+	stopped := make(chan struct{})
+	for range 4 {
+		users.Go(func() {
+			for {
+				select {
+				case <-stopped:
+					return
+				default:
+				}
+				b := p.Pick(0, time.Now(), &Tried{})
+				if b == nil {
+					t.Error("no backend takes requests")
+					return
+				}
+				b.Begin()
+				if conn, err := b.Connect(false); err != nil {
+					t.Errorf("%s: %v", b.Name(), err)
+				} else {
+					conn.Release()
+				}
+				b.End(false)
+			}
+		})
+	}
+	return func() {
+		close(stopped)
+		users.Wait()
+	}
+}
+
 // TestApplyUnderLoad changes the backends while others pick, connect and give back. Nothing is kept
 // of those that have gone.
 func TestApplyUnderLoad(t *testing.T) {
 	a, b := startChecked(t, 200), startChecked(t, 200)
 	p := NewPool("main", withBackends(a, b), zerolog.Nop())
 	gone := p.all()[1]
-	var users sync.WaitGroup
-	stop := make(chan struct{})
-	for range 4 {
-		users.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				backend := p.Pick(0, time.Now(), &Tried{})
-				backend.Begin()
-				if conn, err := backend.Connect(false); err == nil {
-					conn.Release()
-				}
-				backend.End(false)
-			}
-		})
-	}
+	stop := usePool(t, p)
 	for range 50 {
 		p.Apply(withBackends(a))
 		p.Apply(withBackends(a, b))
 	}
 	p.Apply(withBackends(a))
 	time.Sleep(10 * time.Millisecond) // for those that have picked before
-	close(stop)
-	users.Wait()
+	stop()
 	if n := gone.conns.client.ConnsCount(); n != 0 {
 		t.Errorf("%d connections to a backend that has gone are kept", n)
 	}

@@ -10,6 +10,12 @@ import (
 // Policy returns the policy that picks a backend.
 func (p *Pool) Policy() balance.Policy { return p.current.Load().policy }
 
+// HostOf is Host of the backend with this URL, which may be "".
+func (p *Pool) HostOf(url string) string {
+	u, _ := ParseURL(url)
+	return p.config.Load().Host.of(u)
+}
+
 // PreviewNamed returns the URL of the backend that a client is kept at whose cookie has this value,
 // or "".
 func (p *Pool) PreviewNamed(value []byte) string {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -15,30 +16,27 @@ type snapshot struct {
 	backends []*Backend       // those that take new requests
 	members  []balance.Member // the same, in the same order
 	set      *balance.Set     // of the members
-	spare    []*Backend       // backups, while others take requests
+	spare    []*Backend       // those of a higher rank, by rank
 	named    map[token]*Backend
 	trials   []*Backend // where there are no backends: those that may be tried, see trial
 	panics   bool       // see available
 }
 
 // choose returns which of the backends that are available serve which requests. New ones go to
-// those with a weight: to backups only while there are no others. Clients whose cookie names a
-// backend go on there, whatever its weight, and where it is drained.
+// those with a weight, and of these to the lowest rank. Clients whose cookie names a backend of rank
+// 0 go on there, whatever its weight, and where it is drained.
 func choose(available, drained []*Backend) *snapshot {
 	s := &snapshot{named: map[token]*Backend{}}
+	var serving []*Backend
 	for _, b := range available {
 		switch {
-		case b.backup && b.weight > 0:
-			s.spare = append(s.spare, b)
 		case b.weight > 0:
-			s.backends = append(s.backends, b)
-		case !b.backup:
+			serving = append(serving, b)
+		case b.rank == 0:
 			s.name(b)
 		}
 	}
-	if len(s.backends) == 0 {
-		s.backends, s.spare = s.spare, nil
-	}
+	s.backends, s.spare = firstRank(serving)
 	for _, b := range drained {
 		s.name(b)
 	}
@@ -46,6 +44,17 @@ func choose(available, drained []*Backend) *snapshot {
 		s.name(b)
 	}
 	return s
+}
+
+// firstRank returns the backends of the lowest rank, and the others by rank.
+func firstRank(backends []*Backend) (first, spare []*Backend) {
+	sorted := slices.Clone(backends)
+	slices.SortStableFunc(sorted, func(a, b *Backend) int { return cmp.Compare(a.rank, b.rank) })
+	n := 0
+	for n < len(sorted) && sorted[n].rank == sorted[0].rank {
+		n++
+	}
+	return sorted[:n], sorted[n:]
 }
 
 // name lets clients go on at a backend.
@@ -88,7 +97,7 @@ func (s *snapshot) pick(set *balance.Set, key uint64, now time.Time) int {
 }
 
 // next returns the first backend, starting with the picked one, that the request has not tried and
-// that is not full, then a backup, or nil if there is none.
+// that is not full, then one of a higher rank, or nil if there is none.
 func (s *snapshot) next(picked int, t *Tried) *Backend {
 	for i := range s.backends {
 		if b := s.backends[(picked+i)%len(s.backends)]; !t.has(b) && !b.conns.full() {

@@ -8,8 +8,8 @@ import (
 	"loadbalancer/proxy/balance"
 )
 
-// Backends are named by what they are: w has a weight, z has weight 0, b is a backup, o a backup of
-// weight 0.
+// Backends are named by what they are: w has a weight, z has weight 0, r and s are of rank 1 and 2, b
+// is a backup, o a backup of weight 0.
 func TestChoose(t *testing.T) {
 	for _, test := range []struct{ available, takes, spare, named string }{
 		{"", "", "", ""},
@@ -18,12 +18,16 @@ func TestChoose(t *testing.T) {
 		{"z1 b1 b2 o1", "b1 b2", "", "z1 b1 b2"},
 		{"b1", "b1", "", "b1"},
 		{"z1 o1", "", "", "z1"},
+		{"b1 s1 r1 w1 r2", "w1", "r1 r2 s1 b1", "w1"},
+		{"b1 s1 r1 r2", "r1 r2", "s1 b1", "r1 r2"},
+		{"b1 s1", "s1", "b1", "s1"},
 	} {
 		var available []*Backend
 		sticky := StickyConfig{Cookie: "lb", Secret: "a secret of the tests"}
 		for name := range strings.FieldsSeq(test.available) {
 			b := newBackend(mustURL("http://"+name), "")
-			b.configure(BackendConfig{Weight: map[byte]int{'w': 3, 'b': 1}[name[0]], Backup: name[0] == 'b' || name[0] == 'o'}, &PoolConfig{Sticky: sticky})
+			c := BackendConfig{Weight: map[byte]int{'w': 3, 'r': 2, 's': 2, 'b': 1}[name[0]]}
+			b.configure(place{c, map[byte]int{'r': 1, 's': 2, 'b': backupRank, 'o': backupRank}[name[0]]}, &PoolConfig{Sticky: sticky})
 			available = append(available, b)
 		}
 		s := choose(available, nil)

@@ -20,6 +20,9 @@ const (
 	Draining
 )
 
+// foundOut are the states of a backend that was found not to work.
+const foundOut = Down | Unfit | Ejected
+
 // String returns the state in words, with commas between them: up, or one or more of down, ejected
 // and draining.
 func (s State) String() string {

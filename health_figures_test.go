@@ -1,0 +1,78 @@
+package main
+
+import (
+	"syscall"
+	"testing"
+	"time"
+)
+
+// loadOf returns the rate and the number of clients of the load of a test.
+func loadOf() (rate, clients int) {
+	if *long {
+		return 2000, 32
+	}
+	return 400, 32
+}
+
+// testBackendKilledAtRate ends one of three backends with SIGKILL, without health checks that could
+// see it: no GET fails.
+func testBackendKilledAtRate(t *testing.T, built programs) {
+	addresses, backends := startBackends(t, built, 3)
+	lb, url := startPool(t, built, addresses, "")
+	rate, clients := loadOf()
+	load := startLoad(t, url, rate, clients)
+	time.Sleep(2 * time.Second)
+	killed := time.Now()
+	backends[0].signal(t, syscall.SIGKILL)
+	waitFor(t, "the backend to be out", func() bool { return lb.stdout.find("backend is ejected") != nil })
+	time.Sleep(time.Second)
+	got := summarize(load.end())
+	out := lb.loggedAt(t, "backend is ejected").Sub(killed)
+	t.Logf("out after %s; %s", out, got)
+	if got.failed > 0 || out > time.Second {
+		t.Error("want no failure, and the backend out within 1 s")
+	}
+}
+
+// testBackendFrozen stops one of three backends with SIGSTOP: the kernel still accepts connections
+// for it.
+func testBackendFrozen(t *testing.T, built programs) {
+	for name, test := range map[string]struct {
+		keys string
+		most time.Duration // that a GET may take
+	}{
+		"checks": {"    health: {path: /healthz, interval: 250ms, timeout: 250ms, fall: 2}\n", 1500 * time.Millisecond},
+		"URLs":   {"", 4 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !*long {
+				t.Parallel()
+			}
+			addresses, backends := startBackends(t, built, 3)
+			lb, url := startPool(t, built, addresses, test.keys)
+			rate, clients := loadOf()
+			load := startLoad(t, url, rate, clients)
+			time.Sleep(3 * time.Second)
+			frozen := time.Now()
+			backends[0].signal(t, syscall.SIGSTOP)
+			var message string
+			waitFor(t, "the backend to be out", func() bool {
+				for _, message = range []string{"backend is out", "backend is ejected"} {
+					if lb.stdout.find(message) != nil {
+						return true
+					}
+				}
+				return false
+			})
+			time.Sleep(3 * time.Second)
+			got := summarize(load.end())
+			t.Logf("out after %s; %s", lb.loggedAt(t, message).Sub(frozen), got)
+			if !*long {
+				test.most *= 2 // other tests run beside this one
+			}
+			if got.failed > 0 || got.longest > test.most {
+				t.Errorf("want no failure, and no GET over %s", test.most)
+			}
+		})
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"loadbalancer/proxy/upstream"
+)
+
+// policies returns the names of all policies, from the code's own list.
+func policies(t *testing.T) []string {
+	t.Helper()
+	c := upstream.DefaultPoolConfig()
+	err := yaml.Unmarshal([]byte("balance: none of them"), &c)
+	_, names, found := strings.Cut(fmt.Sprint(err), "one of ")
+	if !found {
+		t.Fatalf("the error of an unknown policy lists none: %v", err)
+	}
+	return strings.Split(strings.TrimSpace(names), ", ")
+}
+
+// balanceKeys returns the keys of a pool with the policy. The clients of a load differ in their
+// addresses alone.
+func balanceKeys(policy string) string {
+	keys := "    balance: " + policy + "\n"
+	if policy == "hash" {
+		keys += "    hash: header:X-Forwarded-For\n"
+	}
+	return keys
+}
+
+// testBackendFailsFast has one of three backends answer 500 at once, or reset every connection,
+// while its checks pass: two seconds later it gets hardly any requests.
+func testBackendFailsFast(t *testing.T, built programs) {
+	for _, policy := range policies(t) {
+		for _, fault := range []string{"fail", "reset"} {
+			t.Run(policy+" "+fault, func(t *testing.T) {
+				if !*long {
+					t.Parallel()
+				}
+				requireFailsFast(t, built, policy, fault)
+			})
+		}
+	}
+}
+
+func requireFailsFast(t *testing.T, built programs, policy, fault string) {
+	rate, before, after := 200, 3*time.Second, 2500*time.Millisecond // it ends before the ejection does
+	if *long {
+		rate, before, after = 2000, 12*time.Second, 20*time.Second
+	}
+	addresses, _ := startBackends(t, built, 3)
+	lb, url := startPool(t, built, addresses, balanceKeys(policy))
+	load := startLoad(t, url, rate, 32)
+	time.Sleep(before)
+	failing := time.Now()
+	setFault(t, addresses[0], `{"fault":"`+fault+`"}`)
+	time.Sleep(2 * time.Second)
+	from := requestsAtAll(t, addresses)
+	time.Sleep(after)
+	to := requestsAtAll(t, addresses)
+	got := summarize(load.end())
+	all := 0
+	for i := range to {
+		all += to[i] - from[i]
+	}
+	share := 100 * float64(to[0]-from[0]) / float64(all)
+	out := lb.loggedAt(t, "backend is ejected")
+	t.Logf("%.2f %% of %d requests after 2 s; ejected after %s; %s", share, all, out.Sub(failing).Round(time.Millisecond), got)
+	if share >= 2 {
+		t.Error("want less than 2 %")
+	}
+	byLoad := policy == "latency" || policy == "least_requests" || policy == "random_two"
+	if out.IsZero() && !byLoad { // which may send it too few requests for that
+		t.Error("it was not ejected")
+	}
+}
