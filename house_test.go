@@ -61,6 +61,7 @@ var mayNameFasthttp = []string{
 	"clients/rest/problem.go",
 	"management/access.go",
 	"management/api.go",
+	"management/backends.go",
 	"management/explain.go",
 	"management/hosts.go",
 	"management/profiles.go",

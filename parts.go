@@ -73,7 +73,12 @@ func newParts(ctx context.Context, c config, r *reloads, log zerolog.Logger, for
 		return nil, err
 	}
 	p.api = management.NewAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), p.service, r.management(), description, log)
-	p.balancer = proxy.New(c.proxyOptions(p.limits, p.api.OnProxy(c.Management), log))
+	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), log)
+	if o.ByHand, err = byHand(p.kept); err != nil {
+		p.close()
+		return nil, errors.Join(err, p.closeStore())
+	}
+	p.balancer = proxy.New(o)
 	return p, nil
 }
 

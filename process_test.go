@@ -77,8 +77,13 @@ func TestProcess(t *testing.T) {
 		"second instance on the file": testSecondInstance,
 		"out of file descriptors":     testOutOfDescriptors,
 		"first day":                   testFirstDay,
+		"backends by hand":            testBackendsByHand,
 		"explain":                     testExplain,
 		"cgroup":                      testCgroup,
+		"deploy under load":           testDeployUnderLoad,
+		"drain outlives kill -9":      testDrainOutlivesKill,
+		"drain before a takeover":     testDrainBeforeTakeover,
+		"sticky drain under load":     testStickyDrainUnderLoad,
 		"few file descriptors":        testFewDescriptors,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })

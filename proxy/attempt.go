@@ -52,8 +52,16 @@ func (x *exchange) attempt() reason.Code {
 	if why := x.stream.Prefetch(); why != reason.None {
 		return why
 	}
+	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client sent
+	// the body: once a drained backend has no request in flight, none comes.
+	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
+		x.tries.backend.End(false)
+		x.tries.tried.Undo()
+		if why := x.pick(); why != reason.None {
+			return why
+		}
+	}
 	b := x.tries.backend
-	b.Begin()
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
@@ -165,7 +173,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	b.End(x.tries.awaits)
 	x.pool.Count(b, &upstream.Result{
-		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,
+		Status: x.call.Response.Status, Reason: why, Cause: x.stream.Cause, Waited: x.call.Waited,
 		Client: x.caller.network(), Began: x.stream.Started,
 	})
 }

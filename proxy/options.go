@@ -19,6 +19,7 @@ type Options struct {
 	Exempt      ExemptConfig     // requests that take no token from Limiter
 	API         *API             // nil: /v1/api/ is a path like any other
 	Access      Access
-	Query       bool // the access log has the queries of targets
+	Query       bool   // the access log has the queries of targets
+	ByHand      ByHand // read by New alone
 	Log         zerolog.Logger
 }

@@ -13,10 +13,13 @@ import (
 
 // pools are the pools of the config, and the checks of each.
 type pools struct {
-	log zerolog.Logger
+	log  zerolog.Logger
+	keep func(Settings) error // see ByHand
 
 	mu       sync.Mutex
 	byName   map[string]*running
+	absent   Settings        // of pools that the config does not have
+	unsaved  bool            // settings have changed since they were kept
 	ctx      context.Context // of run; nil before
 	checking sync.WaitGroup
 }
@@ -42,9 +45,12 @@ func (p *pools) apply(configs map[string]upstream.PoolConfig) map[string]*upstre
 			pool = &running{}
 		}
 		p.byName[name] = pool
+		settings := p.absent[name]
+		delete(p.absent, name)
 		applied.Go(func() {
 			if pool.Pool == nil {
 				pool.Pool = upstream.NewPool(name, c, p.log)
+				pool.Restore(settings)
 			} else {
 				pool.Apply(c)
 			}
@@ -59,7 +65,10 @@ func (p *pools) apply(configs map[string]upstream.PoolConfig) map[string]*upstre
 		}
 		delete(before, name)
 	}
-	for _, gone := range before {
+	for name, gone := range before {
+		if settings := gone.Settings(); len(settings) > 0 {
+			p.absent[name] = settings
+		}
 		if gone.stop != nil {
 			gone.stop()
 		}
@@ -100,4 +109,42 @@ func (p *pools) check(pool *running) {
 	ctx, stop := context.WithCancel(p.ctx)
 	pool.stop = stop
 	p.checking.Go(func() { pool.Run(ctx) })
+}
+
+// save keeps what operators have set by hand, if that has changed. With forget it drops first what was
+// set of pools and backends that the config no longer has.
+func (p *pools) save(forget bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pool := range p.byName {
+		p.unsaved = pool.TakeUnsaved() || p.unsaved
+	}
+	if !p.unsaved || p.keep == nil {
+		return nil
+	}
+	if forget {
+		p.forget()
+	}
+	all := maps.Clone(p.absent)
+	for name, pool := range p.byName {
+		if settings := pool.Settings(); len(settings) > 0 {
+			all[name] = settings
+		}
+	}
+	if err := p.keep(all); err != nil {
+		return err
+	}
+	p.unsaved = false
+	return nil
+}
+
+// forget drops what was set of pools and backends that the config no longer has.
+func (p *pools) forget() {
+	for name := range p.absent {
+		p.log.Info().Str("pool", name).Msg("what was set by hand is dropped: the config no longer has the pool")
+	}
+	clear(p.absent)
+	for _, pool := range p.byName {
+		pool.Forget()
+	}
 }

@@ -37,16 +37,26 @@ type File struct {
 // no file, and what is set is lost when the process ends. An error says what to do about the file,
 // which Open does not change.
 func Open(path string) (*File, error) {
-	f := &File{path: path}
-	if path == "" {
-		f.sections = map[string]json.RawMessage{}
-		return f, nil
-	}
-	var err error
-	if f.sections, err = read(path); err != nil {
-		return nil, fmt.Errorf("read the state: %w; repair or remove the file, or name another one in server.state", err)
+	f := &File{path: path, sections: map[string]json.RawMessage{}}
+	if err := f.Refresh(); err != nil {
+		return nil, err
 	}
 	return f, nil
+}
+
+// Refresh reads the file again, which another process may have written since.
+func (f *File) Refresh() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.path == "" {
+		return nil
+	}
+	sections, err := read(f.path)
+	if err != nil {
+		return fmt.Errorf("read the state: %w; repair or remove the file, or name another one in server.state", err)
+	}
+	f.sections = sections
+	return nil
 }
 
 // Get reads a section into a value, and reports whether there is one.

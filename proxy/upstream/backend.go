@@ -15,9 +15,13 @@ import (
 // on until its last request has ended, even if the pool's config no longer has it.
 type Backend struct {
 	url       URL
-	weight    int       // guarded by the pool's marking
+	weight    int       // that counts; guarded by the pool's marking
+	ofConfig  int       // the weight in the config; guarded by marking
+	hand      Setting   // guarded by marking
 	rank      int       // see place; guarded by marking
 	returned  time.Time // when it took requests again; zero: that is long ago. Guarded by marking
+	since     time.Time // when its state changed last; guarded by marking
+	ejectedBy string    // the cause of its last ejection; guarded by marking
 	hash      uint64    // for policies that go by keys
 	hostField []byte
 	labels    string          // in metrics
@@ -42,14 +46,15 @@ type Backend struct {
 
 // newBackend returns a backend. labels are those of its pool in metrics.
 func newBackend(url URL, labels string) *Backend {
-	b := &Backend{url: url, labels: labels + "," + metrics.Label("backend", url.address), hash: balance.StringKey(url.text), hostField: []byte(url.host)}
+	b := &Backend{url: url, since: time.Now(), labels: labels + "," + metrics.Label("backend", url.address), hash: balance.StringKey(url.text), hostField: []byte(url.host)}
 	b.conns.init(url)
 	return b
 }
 
 // configure sets what a reload or a look-up may change. It is called while the pool is marking.
 func (b *Backend) configure(at place, pool *PoolConfig) {
-	b.weight, b.rank = at.Weight, at.rank
+	b.ofConfig, b.rank = at.Weight, at.rank
+	b.weight = b.hand.weight(at.Weight)
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
 	b.pending.limit(at.MaxPending)
 	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect, pool.Timeouts.Idle)
@@ -86,6 +91,13 @@ func (b *Backend) AppendCookie(dst []byte, known, secure bool) []byte {
 
 // TakesRequests reports whether the backend is sent requests.
 func (b *Backend) TakesRequests() bool { return b.takes.Load() }
+
+// become sets the state. It is called while the pool is marking.
+func (b *Backend) become(s State) {
+	if State(b.state.Swap(uint32(s))) != s {
+		b.since = time.Now()
+	}
+}
 
 // IsOut reports whether the backend takes no requests because it was found not to work. Requests
 // that wait there move to another: see Pool.Mark.

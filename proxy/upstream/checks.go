@@ -36,6 +36,9 @@ func (p *Pool) target(b *Backend) healthz.Target {
 // report keeps the verdict of a check. It takes a backend out, with the cause, or brings it back.
 func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	before := b.verdict.Swap(&v)
+	if v.Err != nil {
+		b.outlier.noteError(lastError{at: time.Now(), cause: v.Err})
+	}
 	// First what takes it out: it must not take requests in between.
 	bit, other := Down, Unfit
 	if v.Cause.Answered() {
@@ -68,7 +71,7 @@ func (p *Pool) distrust(added []*Backend, atMost time.Duration) {
 		return
 	}
 	for _, b := range added {
-		b.state.Store(uint32(Unproven))
+		b.become(State(b.state.Load()) | Unproven)
 	}
 	time.AfterFunc(atMost, func() {
 		for _, b := range added {
@@ -84,7 +87,7 @@ func (p *Pool) trustUnlessOthersTake() {
 		return
 	}
 	for _, b := range p.backends {
-		b.state.And(^uint32(Unproven))
+		b.become(State(b.state.Load()) &^ Unproven)
 	}
 }
 

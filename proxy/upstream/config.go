@@ -140,8 +140,8 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		} else {
 			seen[b.URL.Address()] = i
 		}
-		if b.Weight < 0 || b.Weight > maxWeight {
-			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 0 to %d", maxWeight))
+		if allowed, ok := CheckWeight(b.Weight); !ok {
+			wrong(at+"weight", b.Weight, allowed)
 		}
 		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
 			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
@@ -176,6 +176,11 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")
 	}
 	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
+}
+
+// CheckWeight reports whether a backend may have this weight, and says which are allowed.
+func CheckWeight(weight int) (allowed string, ok bool) {
+	return fmt.Sprintf("a whole number from 0 to %d", maxWeight), weight >= 0 && weight <= maxWeight
 }
 
 func (c QueueConfig) validate(wrong func(path string, value any, allowed string)) {

@@ -24,6 +24,7 @@ type conns struct {
 	timeout atomic.Int64 // of a dial, in nanoseconds
 	slots   slots        // of connections that are in use, being dialed, or private
 	retired atomic.Bool  // no connection is kept any more
+	drained atomic.Bool  // no connection is kept for now
 
 	mu   sync.Mutex
 	open map[*Conn]struct{} // guarded by mu
@@ -96,6 +97,14 @@ func (s *conns) configure(most int, timeout, keep time.Duration) {
 func (s *conns) retire() {
 	s.retired.Store(true)
 	s.closeUnused()
+}
+
+// drain closes the idle connections, and those in use once they are given back, until it is called
+// with false.
+func (s *conns) drain(on bool) {
+	if was := s.drained.Swap(on); on && !was {
+		s.closeUnused()
+	}
 }
 
 // take is Backend.Connect.
@@ -200,7 +209,7 @@ func (c *Conn) Release(said time.Duration) {
 	}
 	c.reused, c.said = true, said
 	c.release()
-	if s.retired.Load() || c.home != s.idle.Load() || s.slots.over() { // since just now
+	if s.retired.Load() || s.drained.Load() || c.home != s.idle.Load() || s.slots.over() { // since just now
 		c.home.CloseIdleConnections()
 	}
 	s.slots.free() // once it can be taken: until then there is no place for another

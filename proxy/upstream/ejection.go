@@ -40,7 +40,7 @@ func (p *Pool) failure(b *Backend, r *Result) {
 	}
 	c := &p.config.Load().Ejection
 	if streak, eject := b.outlier.failure(c, r, p.othersServed(b, r.client(), p.time(r.Began))); eject {
-		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.cause()))
+		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.error()))
 	}
 	if c.Failures > 0 && r.Reason == reason.ConnectFailed && b.isIn() && b.outlier.confirms.CompareAndSwap(false, true) {
 		go p.confirm(b)
@@ -60,10 +60,11 @@ func (p *Pool) confirm(b *Backend) {
 	for i := 0; i < confirmMost && b.isIn(); i++ {
 		time.Sleep(confirmPause)
 		began := time.Now()
-		if p.reach(b) == nil {
+		err := p.reach(b)
+		if err == nil {
 			return
 		}
-		p.failure(b, &Result{Reason: reason.ConnectFailed, Began: began})
+		p.failure(b, &Result{Reason: reason.ConnectFailed, Cause: err, Began: began})
 	}
 }
 
@@ -96,6 +97,7 @@ func (p *Pool) eject(b *Backend, now time.Time, cause string) {
 	b.outlier.mu.Lock()
 	out := b.outlier.ejector.Eject(c, now)
 	b.outlier.mu.Unlock()
+	b.ejectedBy = cause
 	p.mark(b, Ejected, true)
 	time.AfterFunc(out, func() {
 		if b.outlier.mayReturn(time.Now()) { // otherwise it has returned early, and was ejected again

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 type Result struct {
 	Status int         // of the response, or 0
 	Reason reason.Code // why the attempt failed; reason.None: it has not
+	Cause  error       // that, in words; may be nil
 	// Waited is the time from the request, once it was sent, to the response's header, or 0.
 	Waited time.Duration
 	Client uint64    // stands for the client, for one behind IPv6 for its network
@@ -38,12 +38,9 @@ func (r *Result) client() uint64 {
 	return r.Client
 }
 
-// cause puts a failure into words.
-func (r *Result) cause() string {
-	if r.Reason != reason.None {
-		return r.Reason.String()
-	}
-	return fmt.Sprintf("status %d", r.Status)
+// error returns what a failure was, as of now.
+func (r *Result) error() lastError {
+	return lastError{at: time.Now(), status: r.Status, why: r.Reason, cause: r.Cause}
 }
 
 // outlier is what the requests of one backend have met, for its ejection. It is safe for concurrent
@@ -61,6 +58,7 @@ type outlier struct {
 
 	mu      sync.Mutex
 	ejector healthz.Ejector // guarded by mu
+	last    lastError       // guarded by mu
 	window  window          // used by the watch alone
 }
 
@@ -90,6 +88,7 @@ func (o *outlier) waiting() (requests int, signs uint32) {
 func (o *outlier) success(r *Result, at int64) {
 	if r.Status >= 500 {
 		o.failed.note(r.Client)
+		o.noteError(r.error())
 	} else {
 		o.served.note(r.Client, at)
 	}
@@ -105,18 +104,39 @@ func (o *outlier) success(r *Result, at int64) {
 func (o *outlier) failure(c *healthz.Ejection, r *Result, othersServed bool) (streak int, eject bool) {
 	client := r.client()
 	o.failed.note(client)
+	last := r.error()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.last = last
 	eject = o.ejector.Failure(c, client, r.Began, othersServed)
 	o.failing.Store(true)
 	return o.ejector.Streak(), eject
 }
 
-// mayReturn reports whether the ejection is over.
-func (o *outlier) mayReturn(now time.Time) bool {
+// failures returns the last error, and how many requests have failed in a row.
+func (o *outlier) failures() (last lastError, streak int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !now.Before(o.ejector.Until())
+	return o.last, o.ejector.Streak()
+}
+
+// until returns when the last ejection ends or has ended.
+func (o *outlier) until() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ejector.Until()
+}
+
+// mayReturn reports whether the ejection is over.
+func (o *outlier) mayReturn(now time.Time) bool {
+	return !now.Before(o.until())
+}
+
+// noteError notes an error.
+func (o *outlier) noteError(e lastError) {
+	o.mu.Lock()
+	o.last = e
+	o.mu.Unlock()
 }
 
 // suspect returns the client that may be the cause of the events. Where they are of several, turns

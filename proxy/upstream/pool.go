@@ -34,10 +34,13 @@ type Pool struct {
 	reach  func(b *Backend) error // dials
 	names  *names
 
-	updating sync.Mutex // held while the backends change, and what follows from that
-	marking  sync.Mutex // held while a state or the backends change and the snapshot is rebuilt
-	backends []*Backend // guarded by marking
-	ramping  bool       // a step of the ramps is due; guarded by marking
+	updating sync.Mutex         // held while the backends change, and what follows from that
+	marking  sync.Mutex         // held while a state or the backends change and the snapshot is rebuilt
+	backends []*Backend         // guarded by marking
+	ramping  bool               // a step of the ramps is due; guarded by marking
+	nextEnd  *time.Timer        // when clients move that are kept at a drained backend; nil: never so far. Guarded by marking
+	absent   map[string]Setting // set by hand, of backends that the pool does not have now, by URL; guarded by marking
+	unsaved  bool               // see TakeUnsaved; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
 	suspect  atomic.Pointer[suspect] // see PickSuspect
@@ -68,6 +71,7 @@ func newPool(name string, c PoolConfig, r *net.Resolver, log zerolog.Logger) *Po
 		reach:    (*Backend).reach,
 		budget:   retryBudget{start: time.Now()},
 		requests: Requests{labels: metrics.Label("pool", name)},
+		absent:   map[string]Setting{},
 	}
 	p.names = newNames(r, log.With().Str("pool", name).Logger(), p.renew)
 	p.Apply(c)
@@ -115,6 +119,28 @@ func (p *Pool) update(c *PoolConfig) {
 	}
 }
 
+// claim gives a backend that the pool has what was set of it by hand. It is called while marking.
+func (p *Pool) claim(b *Backend) {
+	b.hand = p.absent[b.url.text]
+	delete(p.absent, b.url.text)
+	if !b.hand.Drained.IsZero() && State(b.state.Load())&Draining == 0 {
+		b.become(State(b.state.Load()) | Draining)
+		b.since = b.hand.Drained
+	}
+}
+
+// heedHand has a backend of this config go by what was set by hand, unless the config has been changed
+// since then. It is called while marking.
+func (p *Pool) heedHand(b *Backend) {
+	if b.hand.isOvertaken(b.ofConfig) {
+		p.log.Info().Str("pool", p.name).Str("backend", b.url.text).Int("by_hand", b.hand.Weight.Now).
+			Int("before", b.hand.Weight.Instead).Int("weight", b.ofConfig).
+			Msg("the config, or its SRV record, has another weight than before: it counts in place of the one that was set by hand")
+		b.hand.Weight, p.unsaved = nil, true
+	}
+	b.weight = b.hand.weight(b.ofConfig)
+}
+
 // replace gives the pool a config and its backends, and returns those that it had and has no more.
 func (p *Pool) replace(c *PoolConfig, now []place) (gone []*Backend) {
 	p.marking.Lock()
@@ -122,6 +148,9 @@ func (p *Pool) replace(c *PoolConfig, now []place) (gone []*Backend) {
 	before := make(map[URL]*Backend, len(p.backends))
 	for _, b := range p.backends {
 		before[b.url] = b
+		if !b.hand.isZero() {
+			p.absent[b.url.text] = b.hand
+		}
 	}
 	var added []*Backend
 	p.backends = make([]*Backend, len(now))
@@ -133,7 +162,9 @@ func (p *Pool) replace(c *PoolConfig, now []place) (gone []*Backend) {
 			b.again = p.names.asks(at.URL.lookup)
 			added = append(added, b)
 		}
+		p.claim(b)
 		b.configure(at, c)
+		p.heedHand(b)
 		p.backends[i] = b
 	}
 	if was := p.config.Swap(c); was != nil {
@@ -200,9 +231,9 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 		b.returned = time.Now()
 		b.outlier.returned.Store(true)
 	}
-	b.state.Store(uint32(s))
+	b.become(s)
 	p.rebuild()
-	if b.TakesRequests() {
+	if b.TakesRequests() || p.current.Load().keeps(b) {
 		return
 	}
 	b.conns.closeUnused()
@@ -216,12 +247,13 @@ func (p *Pool) rebuild() {
 	p.trustUnlessOthersTake()
 	c := p.config.Load()
 	available, panics := p.available()
-	s := choose(available, p.drained())
+	s := choose(available, p.drained(time.Now()))
 	if s.panics = panics; len(s.backends) == 0 {
 		s.trials = p.trials()
 	}
 	s.weigh(c.Balance, p.weights(c, s.backends), &p.turn)
 	before := p.current.Swap(s)
+	p.closeDrained(s)
 	p.notePanic(before != nil && before.panics, s)
 	p.queue.advance(2) // there may be room now
 }
@@ -314,6 +346,9 @@ func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
 
 // HasRoom reports whether a backend takes requests that is neither in tried nor full.
 func (p *Pool) HasRoom(tried *Tried) bool { return p.current.Load().next(0, tried) != nil }
+
+// Keeps reports whether clients whose cookie names the backend go on there.
+func (p *Pool) Keeps(b *Backend) bool { return p.current.Load().keeps(b) }
 
 // HasUntried reports whether a backend takes requests that is not in tried, be it full or not.
 func (p *Pool) HasUntried(tried *Tried) bool { return p.current.Load().hasUntried(tried) }

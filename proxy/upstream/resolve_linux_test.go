@@ -500,3 +500,49 @@ func TestMovesUnderLoad(t *testing.T) {
 		t.Errorf("%d connections to an address that has left are kept", n)
 	}
 }
+
+// What is set of an address by hand outlives that the name leads elsewhere for a while, also where
+// other settings are kept meanwhile, and that the config has the address in place of the name.
+func TestByHandOfNames(t *testing.T) {
+	z := openZone(t)
+	servers := startNamed(t, "127.0.0.2", "127.0.0.3")
+	set(t, z, "api.test", "127.0.0.2", "127.0.0.3")
+	c := withBackends("http://api.test:" + servers.port)
+	c.Resolve = minResolve
+	p, _ := runNamed(t, z, c)
+	awaitBackends(t, p, servers.port, "127.0.0.2", "127.0.0.3")
+	second, third := "127.0.0.2:"+servers.port, "127.0.0.3:"+servers.port
+	s, known := p.Drain(second, time.Time{})
+	if !known || s.State != "draining" || s.From != c.Backends[0].URL.text || s.Backend != "http://"+second {
+		t.Errorf("drained, it is %+v", s)
+	}
+	if _, known := p.Drain("api.test:"+servers.port, time.Time{}); known {
+		t.Error("a name was drained")
+	}
+	set(t, z, "api.test", "127.0.0.3")
+	awaitBackends(t, p, servers.port, "127.0.0.3")
+	p.SetWeight(third, 7)
+	p.Forget()
+	if got := p.Settings(); len(got) != 2 {
+		t.Errorf("the settings are %v", got)
+	}
+	set(t, z, "api.test", "127.0.0.2", "127.0.0.3")
+	awaitBackends(t, p, servers.port, "127.0.0.2", "127.0.0.3")
+	require := func(when string) {
+		t.Helper()
+		for _, s := range p.States() {
+			drained, weight := s.Address == second, map[string]int{second: 1, third: 7}[s.Address]
+			if strings.Contains(s.State, "draining") != drained || s.Weight != weight {
+				t.Errorf("%s: it is %+v", when, s)
+			}
+		}
+	}
+	require("when the name leads there again")
+	p.Apply(withBackends("http://"+second, "http://"+third))
+	require("by its address")
+	p.Apply(withBackends("http://" + third))
+	p.Forget()
+	if got := p.Settings(); len(got) != 1 {
+		t.Errorf("without the name, the settings are %v", got)
+	}
+}

@@ -64,6 +64,12 @@ func (s *snapshot) name(b *Backend) {
 	}
 }
 
+// keeps reports whether clients go on at a backend.
+func (s *snapshot) keeps(b *Backend) bool {
+	c := b.cookie.Load()
+	return c != nil && s.named[c.token] == b
+}
+
 // at returns the backend that a cookie names, or nil.
 func (s *snapshot) at(cookie []byte) *Backend {
 	if len(cookie) != len(token{}) {

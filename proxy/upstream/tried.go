@@ -41,6 +41,9 @@ func (t *Tried) Last() *Attempt {
 	return &t.attempts[t.n-1]
 }
 
+// Undo drops the last attempt, which was not begun.
+func (t *Tried) Undo() { t.n-- }
+
 // Taken returns the number of attempts in which a backend has taken something of the request.
 func (t *Tried) Taken() (n int) {
 	for i := range t.attempts[:t.n] {
