@@ -66,8 +66,8 @@ func (t *tries) unreserve() {
 	}
 }
 
-// outcome returns the reason that the client gets for the last attempt's. A trial that has not reached
-// its backend has only shown that none is available.
+// outcome returns the reason that the client gets for the last attempt's. A trial that has not
+// reached its backend has only shown that none is available.
 func (t *tries) outcome(why reason.Code) reason.Code {
 	if t.trial && (why == reason.ConnectFailed || why == reason.ConnectTimeout) {
 		return reason.NoBackend
