@@ -56,8 +56,8 @@ type trial struct {
 	limited atomic.Int64 // requests that it would have rejected
 }
 
-// Lease is an admitted request of a client whose requests in flight are counted. It is a plain value;
-// the zero value, of any other request, releases nothing.
+// Lease is an admitted request of a client whose requests in flight are counted. It is a plain
+// value; the zero value, of any other request, releases nothing.
 type Lease struct {
 	account  *account  // of a registered client
 	shadowed bool      // the request counts in account.shadowInFlight

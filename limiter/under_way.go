@@ -5,13 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// underWayShards is the number of parts of an underWay. With this many, requests seldom wait for one another.
+// underWayShards is the number of parts of an underWay. With this many, requests seldom wait for
+// one another.
 const underWayShards = 256
 
-// underWay counts the requests in flight of unregistered clients, by their keys, while these are bounded.
-// It holds those clients alone that have a request in flight. It is safe for concurrent use, and never
-// lets more in than the bound. Without a bound, which is the zero value, it counts nothing and takes no
-// lock; with one, it holds the lock of a shard for a few instructions.
+// underWay counts the requests in flight of unregistered clients, by their keys, while these are
+// bounded. It holds those clients alone that have a request in flight. It is safe for concurrent
+// use, and never lets more in than the bound. Without a bound, which is the zero value, it counts
+// nothing and takes no lock; with one, it holds the lock of a shard for a few instructions.
 type underWay struct {
 	most   atomic.Int64 // requests of a client; 0 means no bound
 	shards [underWayShards]struct {
@@ -21,8 +22,8 @@ type underWay struct {
 	}
 }
 
-// enter lets a request of the client with the key in, until its lease is released. ok is false if the
-// bound is reached. Without a bound, the lease is the zero value.
+// enter lets a request of the client with the key in, until its lease is released. ok is false if
+// the bound is reached. Without a bound, the lease is the zero value.
 func (u *underWay) enter(key uint64) (lease Lease, ok bool) {
 	most := u.most.Load()
 	if most == 0 {

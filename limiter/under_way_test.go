@@ -149,7 +149,8 @@ func TestUnderWayChanges(t *testing.T) {
 	}
 }
 
-// TestUnderWayIsExact has many requests of few clients come and go, while the bucket's limit changes.
+// TestUnderWayIsExact has many requests of few clients come and go, while the bucket's limit
+// changes.
 func TestUnderWayIsExact(t *testing.T) {
 	const most, clients, each = 3, 4, 2000
 	l := withBound(most, false)

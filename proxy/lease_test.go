@@ -88,8 +88,8 @@ var leases = []lease{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
 }
 
-// boundOf returns how to make limiters in which loopback may have this many requests under way: as a
-// registered client, or as any other.
+// boundOf returns how to make limiters in which loopback may have this many requests under way: as
+// a registered client, or as any other.
 func boundOf(most int64) map[string]func() *limiter.Limiter {
 	return map[string]func() *limiter.Limiter{
 		"registered": func() *limiter.Limiter { return limitsOf(limiter.Terms{Limit: ample, MaxInFlight: most}) },

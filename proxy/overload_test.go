@@ -182,7 +182,8 @@ func TestFullBackendsArePassedOver(t *testing.T) {
 	}
 }
 
-// TestClientConnectionsAreBounded: where a request is under way on each, none makes place for another.
+// TestClientConnectionsAreBounded: where a request is under way on each, none makes place for
+// another.
 func TestClientConnectionsAreBounded(t *testing.T) {
 	entered, release := make(chan bool), make(chan bool)
 	o := testOptions(startHoldingBackend(t, entered, release))
@@ -228,8 +229,8 @@ func TestClientConnectionsAreBounded(t *testing.T) {
 	first.mustEnd()
 }
 
-// TestIdleConnectionsMakePlace for new ones, and requests under way do not: neither one that waits for
-// its backend, nor one of whose header only a part has come, nor a tunnel.
+// TestIdleConnectionsMakePlace for new ones, and requests under way do not: neither one that waits
+// for its backend, nor one of whose header only a part has come, nor a tunnel.
 func TestIdleConnectionsMakePlace(t *testing.T) {
 	const most, later = 8, 30
 	entered, release := make(chan bool), make(chan bool)

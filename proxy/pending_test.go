@@ -34,8 +34,8 @@ func (g *gates) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, name)
 }
 
-// TestMaxPending bounds the requests that wait for a header. One whose header has come does not count,
-// nor does one that still sends its body.
+// TestMaxPending bounds the requests that wait for a header. One whose header has come does not
+// count, nor does one that still sends its body.
 func TestMaxPending(t *testing.T) {
 	g := newGates("a", "b", "c", "upload", "d", "e")
 	o := testOptions(startBackend(t, g.ServeHTTP))

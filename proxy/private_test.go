@@ -74,7 +74,8 @@ func say(w *rawClient, credentials string) string {
 	return string(w.receive("GET").body)
 }
 
-// TestConnectionAuthentication keeps the connection on which a client has authenticated from all others.
+// TestConnectionAuthentication keeps the connection on which a client has authenticated from all
+// others.
 func TestConnectionAuthentication(t *testing.T) {
 	const nobody, alice, bob = "who are you?", "you are alice", "you are bob"
 	for _, scheme := range []string{"NTLM", "Negotiate"} {
@@ -115,8 +116,8 @@ func TestConnectionAuthentication(t *testing.T) {
 	}
 }
 
-// TestConnectionAuthenticationEnds: once the client's own connection to the backend is closed, the client
-// has to authenticate again, and until then is nobody.
+// TestConnectionAuthenticationEnds: once the client's own connection to the backend is closed, the
+// client has to authenticate again, and until then is nobody.
 func TestConnectionAuthenticationEnds(t *testing.T) {
 	s := new(iis)
 	o := testOptions(startRawBackend(t, s.serve))
@@ -164,8 +165,8 @@ func TestConnectionAuthenticationAndTheQueue(t *testing.T) {
 	}
 }
 
-// TestConnectionAuthenticationBehindAProxy closes the connection after each such response, since the
-// next request on the proxy's connection may be another user's.
+// TestConnectionAuthenticationBehindAProxy closes the connection after each such response, since
+// the next request on the proxy's connection may be another user's.
 func TestConnectionAuthenticationBehindAProxy(t *testing.T) {
 	s := new(iis)
 	o := testOptions(startRawBackend(t, s.serve))
@@ -183,8 +184,8 @@ func TestConnectionAuthenticationBehindAProxy(t *testing.T) {
 	eventually(t, "the authenticated connections to end", func() bool { return s.open.Load() == 1 })
 }
 
-// TestRequestOnALostConnection goes to another connection where it may be repeated: the authenticated
-// one was closed by its backend just as the request was sent.
+// TestRequestOnALostConnection goes to another connection where it may be repeated: the
+// authenticated one was closed by its backend just as the request was sent.
 func TestRequestOnALostConnection(t *testing.T) {
 	var dials atomic.Int32
 	_, address := startProxy(t, testOptions(startUnixBackend(t, func(conn net.Conn) {

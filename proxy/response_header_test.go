@@ -124,8 +124,8 @@ func TestBadResponseAtOnce(t *testing.T) {
 	}
 }
 
-// TestLargeResponseHeaders pass whole within max_response_header, and get 502 above it. The connection to
-// the client serves on.
+// TestLargeResponseHeaders pass whole within max_response_header, and get 502 above it. The
+// connection to the client serves on.
 func TestLargeResponseHeaders(t *testing.T) {
 	for _, test := range []struct {
 		most   upstream.Size

@@ -9,8 +9,8 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// mayRetry reports whether a failed attempt may be repeated, at another backend if there is one. It may
-// if it failed before the first byte of a response.
+// mayRetry reports whether a failed attempt may be repeated, at another backend if there is one. It
+// may if it failed before the first byte of a response.
 //
 // An attempt that sent no byte (refused, connect timeout, overloaded) put no load on any backend
 // and may always be repeated. The others are limited by the pool's budget.
@@ -27,8 +27,8 @@ func (x *exchange) mayRetry(why reason.Code) bool {
 	return x.call.BytesSent == 0 || x.pool.SpendRetry(time.Now())
 }
 
-// mayRetryAnswered reports whether the attempt, whose response has come, is to be repeated because of
-// the response's status. Where there are other backends and all are full, the client gets the
+// mayRetryAnswered reports whether the attempt, whose response has come, is to be repeated because
+// of the response's status. Where there are other backends and all are full, the client gets the
 // response: it has come, and another may not.
 func (x *exchange) mayRetryAnswered() bool {
 	retry, t := x.pool.Retry(), &x.tries
@@ -38,8 +38,8 @@ func (x *exchange) mayRetryAnswered() bool {
 }
 
 // mayRepeat reports whether an attempt that has failed for this reason may be repeated as far as
-// the reason goes. A backend whose response is late is still working on it, unless it was taken out: to
-// have another work on it too is the operator's choice.
+// the reason goes. A backend whose response is late is still working on it, unless it was taken
+// out: to have another work on it too is the operator's choice.
 func mayRepeat(why reason.Code, late bool) bool {
 	switch why {
 	case reason.ConnectFailed, reason.ConnectTimeout, reason.Overloaded, reason.BackendReset, reason.BackendOut:
@@ -50,15 +50,15 @@ func mayRepeat(why reason.Code, late bool) bool {
 	return false
 }
 
-// repeatsHere reports whether an attempt that has failed for this reason may be repeated at the same
-// backend, where there is no other: one that has refused or closed may be about to restart. One that is
-// full, late or out will hardly be better in a moment.
+// repeatsHere reports whether an attempt that has failed for this reason may be repeated at the
+// same backend, where there is no other: one that has refused or closed may be about to restart.
+// One that is full, late or out will hardly be better in a moment.
 func repeatsHere(why reason.Code) bool {
 	return why == reason.ConnectFailed || why == reason.BackendReset || why == reason.StatusRefused
 }
 
-// mayRetry reports whether the request may be tried once more, after an attempt that has failed for this
-// reason, and notes where.
+// mayRetry reports whether the request may be tried once more, after an attempt that has failed for
+// this reason, and notes where.
 func (t *tries) mayRetry(p *upstream.Pool, why reason.Code, attempts int) bool {
 	if t.tried.Len() >= attempts {
 		return false
@@ -78,15 +78,16 @@ func (t *tries) pickAgain(p *upstream.Pool, key uint64, began time.Time) *upstre
 	return p.PickAgain(began, &t.tried)
 }
 
-// The pause before the first repetition at a backend, and the longest without what is added at random.
+// The pause before the first repetition at a backend, and the longest without what is added at
+// random.
 const (
 	firstPause   = 25 * time.Millisecond
 	longestPause = 800 * time.Millisecond
 )
 
-// pauseBefore returns how long to wait before another repetition at a backend, twice as long as before
-// the last one. Up to half of it is added at random, from 0 to 1: requests that fail together shall not
-// come back together.
+// pauseBefore returns how long to wait before another repetition at a backend, twice as long as
+// before the last one. Up to half of it is added at random, from 0 to 1: requests that fail
+// together shall not come back together.
 func pauseBefore(repeats int, random float64) time.Duration {
 	pause := min(firstPause<<min(repeats, 16), longestPause)
 	return pause + time.Duration(random*float64(pause)/2)

@@ -102,7 +102,8 @@ func TestOnlyBackendIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestOnlyBackendRestarts refuses connections for a while. A POST of which nothing was sent waits too.
+// TestOnlyBackendRestarts refuses connections for a while. A POST of which nothing was sent waits
+// too.
 func TestOnlyBackendRestarts(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		fd, port := bind(t)

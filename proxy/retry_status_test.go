@@ -30,7 +30,8 @@ func TestMayRepeat(t *testing.T) {
 	}
 }
 
-// sameAnswers are backends that all answer in the same way, and count the requests and the connections.
+// sameAnswers are backends that all answer in the same way, and count the requests and the
+// connections.
 type sameAnswers struct {
 	urls            []string
 	requests, dials atomic.Int32
@@ -60,7 +61,8 @@ func withRetry(o *Options, retry upstream.RetryConfig) {
 	o.Pools["main"] = pool
 }
 
-// TestRetriedStatuses has four backends answer with the same status, and counts those that are asked.
+// TestRetriedStatuses has four backends answer with the same status, and counts those that are
+// asked.
 func TestRetriedStatuses(t *testing.T) {
 	const unavailable = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nlast"
 	both := []int{502, 503}
@@ -115,8 +117,8 @@ func TestRetriedStatuses(t *testing.T) {
 	}
 }
 
-// TestRetriedStatusSucceeds elsewhere: the client hears nothing of the first backend, whose connection
-// serves on.
+// TestRetriedStatusSucceeds elsewhere: the client hears nothing of the first backend, whose
+// connection serves on.
 func TestRetriedStatusSucceeds(t *testing.T) {
 	failing := startSameAnswers(t, 1, "HTTP/1.1 503 No\r\nX-From: failing\r\nContent-Length: 3\r\n\r\nbad")
 	o := testOptions(failing.urls[0], startBackend(t, mirror))

@@ -96,8 +96,8 @@ func TestShutdownOfAnIdleProxy(t *testing.T) {
 	}
 }
 
-// TestShutdownWhileAClientSendsOn does not wait for a client that has its answer and sends the rest of
-// its body all the same.
+// TestShutdownWhileAClientSendsOn does not wait for a client that has its answer and sends the rest
+// of its body all the same.
 func TestShutdownWhileAClientSendsOn(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Server.MaxBodySize = 1000

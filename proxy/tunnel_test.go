@@ -375,8 +375,8 @@ func TestUpgradeRequests(t *testing.T) {
 	}
 }
 
-// TestUpgradeWithABody joins the connections behind the body, as docker exec needs it, whose client may
-// go on at once.
+// TestUpgradeWithABody joins the connections behind the body, as docker exec needs it, whose client
+// may go on at once.
 func TestUpgradeWithABody(t *testing.T) {
 	const body, prompt, typed = `{"Detach":false,"Tty":true}`, "prompt$ ", "ls\n"
 	request := withHost("POST /exec/84/start HTTP/1.1", "Content-Length: "+fmt.Sprint(len(body)), "Connection: Upgrade", "Upgrade: tcp")

@@ -131,8 +131,8 @@ func sendSteadily(w *rawClient, pieces int, pause time.Duration) error {
 	return nil
 }
 
-// TestEarlyAnswerToASlowUpload reaches a client that sends for longer than it may be silent, and reads
-// only then.
+// TestEarlyAnswerToASlowUpload reaches a client that sends for longer than it may be silent, and
+// reads only then.
 func TestEarlyAnswerToASlowUpload(t *testing.T) {
 	const pieces, pause = 100, 20 * time.Millisecond
 	for _, test := range []struct {

@@ -18,8 +18,8 @@ func newConnSet() connSet {
 	return connSet{left: make(chan struct{}, 1)}
 }
 
-// add adds a connection. If there are already this many, an idle one makes place; ok is false if none
-// is idle. 0 means no limit.
+// add adds a connection. If there are already this many, an idle one makes place; ok is false if
+// none is idle. 0 means no limit.
 func (s *connSet) add(c *clientConn, most int) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,8 +33,8 @@ func (s *connSet) add(c *clientConn, most int) (ok bool) {
 	return true
 }
 
-// makePlace closes a connection that is idle, and reports whether there was one. It is called while mu
-// is held.
+// makePlace closes a connection that is idle, and reports whether there was one. It is called while
+// mu is held.
 func (s *connSet) makePlace() (ok bool) {
 	sinceOf := func(at int) int64 { return s.conns[at].idle.since.Load() }
 	for {

@@ -137,7 +137,8 @@ func parsedRequest(conn net.Conn) (s *Stream, why reason.Code, parsed bool) {
 	return s, s.Guard(testLimits), true
 }
 
-// testMaxHeader is the largest response header of the tests: two doublings above the buffer of 64 KiB.
+// testMaxHeader is the largest response header of the tests: two doublings above the buffer of 64
+// KiB.
 const testMaxHeader = 200 << 10
 
 // readResponse reads the response up to its final header, as the answer to a request.

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// idleness is since when no exchange is under way on a client's connection: from its beginning or the
-// end of an exchange to the first byte of the next request. The goroutine that serves the connection
-// calls begin and end, and any other evict. The zero value is busy.
+// idleness is since when no exchange is under way on a client's connection: from its beginning or
+// the end of an exchange to the first byte of the next request. The goroutine that serves the
+// connection calls begin and end, and any other evict. The zero value is busy.
 type idleness struct{ since atomic.Int64 } // Unix nanoseconds, or one of:
 
 const (

@@ -105,8 +105,8 @@ func TestResponseHeaderRefuses(t *testing.T) {
 	}
 }
 
-// TestResponseHeaderSize reads headers around the sizes of the buffers and the limit, the body's first
-// bytes behind them.
+// TestResponseHeaderSize reads headers around the sizes of the buffers and the limit, the body's
+// first bytes behind them.
 func TestResponseHeaderSize(t *testing.T) {
 	for _, size := range []int{responseBufferSize - 1, responseBufferSize, responseBufferSize + 1, streamBufferSize - 1, streamBufferSize, streamBufferSize + 1, testMaxHeader, testMaxHeader + 1} {
 		for _, interim := range []string{"", lines("HTTP/1.1 100 Continue")} {

@@ -153,7 +153,8 @@ func (c *Call) headerCame() {
 	c.conn.ForgetRead()
 }
 
-// replayable reports whether the body, if there was an upload, has been read to its end and was kept.
+// replayable reports whether the body, if there was an upload, has been read to its end and was
+// kept.
 func (u *upload) replayable() bool {
 	if !u.started {
 		return !u.replay.lost
@@ -163,8 +164,8 @@ func (u *upload) replayable() bool {
 	return u.taken && !u.replay.lost // from taken on, that does not change before accept
 }
 
-// accept gives up what was kept of the body: the request will not be sent again. While the upload runs,
-// its goroutine will do that.
+// accept gives up what was kept of the body: the request will not be sent again. While the upload
+// runs, its goroutine will do that.
 func (u *upload) accept() {
 	if !u.started {
 		return

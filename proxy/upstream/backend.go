@@ -98,9 +98,9 @@ func (b *Backend) End(awaited bool) {
 	b.load.InFlight.Add(-1)
 }
 
-// Reserve takes a place among the requests that wait for a response's header, if those are bounded, until
-// Unreserve. ok is false if no place is left. A request that streams its body takes none, as its client
-// decides how long that lasts, but it needs one to be free.
+// Reserve takes a place among the requests that wait for a response's header, if those are bounded,
+// until Unreserve. ok is false if no place is left. A request that streams its body takes none, as
+// its client decides how long that lasts, but it needs one to be free.
 func (b *Backend) Reserve(streams bool) (taken, ok bool) {
 	switch {
 	case b.pending.most.Load() == 0:
@@ -115,13 +115,14 @@ func (b *Backend) Reserve(streams bool) (taken, ok bool) {
 // Unreserve gives back a place that Reserve has taken.
 func (b *Backend) Unreserve() { b.pending.free() }
 
-// full reports whether the backend has no connection left for another request, or too many wait there.
+// full reports whether the backend has no connection left for another request, or too many wait
+// there.
 func (b *Backend) full() bool { return b.conns.places.full() || b.pending.full() }
 
-// Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within the
-// pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot be lost
-// again. The caller owns the connection until it calls Release or Discard. ConnectReason tells what an
-// error means.
+// Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within
+// the pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot
+// be lost again. The caller owns the connection until it calls Release or Discard. ConnectReason
+// tells what an error means.
 func (b *Backend) Connect(now time.Time, fresh bool) (*Conn, error) { return b.conns.take(now, fresh) }
 
 // TakePrivate returns a private connection, which is in use then, or nil if it is not one to this

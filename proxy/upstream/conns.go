@@ -77,9 +77,9 @@ func (s *conns) recall() {
 }
 
 // configure allows at most this many connections, or any number if most is 0, each dialed within
-// the timeout and kept for a time while it is unused. If fewer are allowed than before, or those that
-// are idle were to be kept for another time, the idle ones are closed at once, and others that are
-// too many when they are given back.
+// the timeout and kept for a time while it is unused. If fewer are allowed than before, or those
+// that are idle were to be kept for another time, the idle ones are closed at once, and others that
+// are too many when they are given back.
 func (s *conns) configure(most int, timeout, keep time.Duration) {
 	s.timeout.Store(int64(timeout))
 	fewer := s.places.limit(most)
@@ -132,12 +132,12 @@ func (s *conns) acquire(now time.Time, fresh bool) (*Conn, error) {
 	}
 }
 
-// spare is how much earlier than its backend the balancer closes an unused connection: a request that
-// is sent as the backend closes it would be lost.
+// spare is how much earlier than its backend the balancer closes an unused connection: a request
+// that is sent as the backend closes it would be lost.
 const spare = time.Second
 
-// keepFor returns how long an unused connection is kept: for the pool's timeouts.idle, but not as long
-// as its backend says that it keeps it. said is 0 where the backend does not say.
+// keepFor returns how long an unused connection is kept: for the pool's timeouts.idle, but not as
+// long as its backend says that it keeps it. said is 0 where the backend does not say.
 func keepFor(most, said time.Duration) time.Duration {
 	if said > 0 {
 		return min(most, said-spare)
@@ -160,7 +160,8 @@ var ErrPending = errors.New("the backend has as many requests waiting for a resp
 var errConnections = errors.New("the backend has as many connections as its max_connections allows")
 
 // ConnectReason returns the reason for an error of Backend.Connect: Overloaded (the backend was not
-// asked, because it has as many connections as it may have, or requests that wait), ConnectTimeout or ConnectFailed.
+// asked, because it has as many connections as it may have, or requests that wait), ConnectTimeout
+// or ConnectFailed.
 func ConnectReason(err error) reason.Code {
 	switch {
 	case errors.Is(err, errConnections), errors.Is(err, ErrPending):

@@ -2,8 +2,8 @@ package upstream
 
 import "sync/atomic"
 
-// places counts what is taken of a bounded number. The bound may change at any time; 0 means none. It
-// is safe for concurrent use, and never gives out more than the bound.
+// places counts what is taken of a bounded number. The bound may change at any time; 0 means none.
+// It is safe for concurrent use, and never gives out more than the bound.
 type places struct{ taken, most atomic.Int64 }
 
 // limit sets the bound, and reports whether it is lower than before.

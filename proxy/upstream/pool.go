@@ -1,10 +1,10 @@
 // Package upstream holds pools and their backends: which of them take requests now, the connections
 // to them, and what was seen of them.
 //
-// A request gets a backend only while no bit of the backend's State is set, and the same one
-// twice only where it has tried all. Retries cannot multiply the load of a pool beyond its budget. A connection has one owner
-// at a time, and an idle one that its backend has closed, or on which it has sent something, is not
-// given out. Picking a backend takes no lock and allocates nothing.
+// A request gets a backend only while no bit of the backend's State is set, and the same one twice
+// only where it has tried all. Retries cannot multiply the load of a pool beyond its budget. A
+// connection has one owner at a time, and an idle one that its backend has closed, or on which it
+// has sent something, is not given out. Picking a backend takes no lock and allocates nothing.
 //
 // The package knows nothing of requests, responses and their protocol, of routes, or of what may be
 // retried: the caller sends the request, decides, and counts the result.
@@ -224,9 +224,9 @@ func (p *Pool) Pick(key uint64, began time.Time, tried *Tried) *Backend {
 	return b
 }
 
-// PickPrivate is Pick for the first attempt of a request that has to go over a private connection: it
-// returns the backend at its other end, or nil if that takes no requests of this pool, or the connection
-// was closed.
+// PickPrivate is Pick for the first attempt of a request that has to go over a private connection:
+// it returns the backend at its other end, or nil if that takes no requests of this pool, or the
+// connection was closed.
 func (p *Pool) PickPrivate(o *Private, began time.Time, tried *Tried) *Backend {
 	if !o.idle.Load() {
 		return nil

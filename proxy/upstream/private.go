@@ -5,17 +5,19 @@ import (
 	"time"
 )
 
-// Private is a connection to a backend that serves one owner alone, since what the owner sends on it
-// authenticates the connection, and with it all requests that follow. Between two exchanges it is idle,
-// and is closed by Close, after the pool's timeouts.idle, or once the backend takes no requests. It
-// counts as in use all the while, since no other request can have it. It is safe for concurrent use.
+// Private is a connection to a backend that serves one owner alone, since what the owner sends on
+// it authenticates the connection, and with it all requests that follow. Between two exchanges it
+// is idle, and is closed by Close, after the pool's timeouts.idle, or once the backend takes no
+// requests. It counts as in use all the while, since no other request can have it. It is safe for
+// concurrent use.
 type Private struct {
 	conn   *Conn
 	idle   atomic.Bool // whoever clears it owns the connection
 	expiry *time.Timer // of the idle connection
 }
 
-// Private returns the connection, which is in use, as one of an owner. A second call returns the same.
+// Private returns the connection, which is in use, as one of an owner. A second call returns the
+// same.
 func (c *Conn) Private() *Private {
 	if o := c.private.Load(); o != nil {
 		return o
