@@ -30,7 +30,11 @@ pools:
 		{"the order of backends", base, "\npools: {main: {backends: [{url: \"http://127.0.0.1:8101\"}, {url: \"http://127.0.0.1:8100\"}]}}\n",
 			[]string{"pools.main.backends: in another order"}},
 		{"a pool's settings", base, base + "    balance: ip_hash\n    timeouts: {connect: 1s}\n    retry: {idempotency_key: true}\n    health: {path: /up}\n",
-			[]string{"pools.main.balance: latency → ip_hash", "pools.main.timeouts.connect: 2s → 1s", "pools.main.retry.idempotency_key: false → true", `pools.main.health.path: "" → /up`}},
+			[]string{"pools.main.balance: round_robin → ip_hash", "pools.main.timeouts.connect: 2s → 1s", "pools.main.retry.idempotency_key: false → true", `pools.main.health.path: "" → /up`}},
+		{"connections and retries", base + "    retry: {statuses: [502, 503]}\n", "limiter: {default: {max_in_flight: 9}}\n" + strings.Replace(base, ":8101\"}", ":8101\", max_pending: 5}", 1) +
+			"    timeouts: {idle: 0s}\n    max_response_header: 16KiB\n    retry: {statuses: [503, 504], timeouts: true}\n",
+			[]string{"pools.main.backends: 127.0.0.1:8101 max_pending 0 → 5", "pools.main.timeouts.idle: 1m0s → 0s", "pools.main.max_response_header: 64KiB → 16KiB",
+				"pools.main.retry.statuses: + 504; - 502", "pools.main.retry.timeouts: false → true", "limiter.default.max_in_flight: 0 → 9"}},
 		{"a check's request and answer", base, base + "    health: {path: /up, method: HEAD, host: shop.example, status: \"204, 200-202\", max_concurrent: 5}\n",
 			[]string{`pools.main.health.path: "" → /up`, "pools.main.health.method: GET → HEAD", `pools.main.health.host: "" → shop.example`,
 				"pools.main.health.status: 200-399 → 200-202,204", "pools.main.health.max_concurrent: 16 → 5"}},

@@ -325,6 +325,7 @@ func TestLimiterDefault(t *testing.T) {
 		"{shadow: true}":                      {Limit: limit, Shadow: true},
 		"{capacity: 7, shadow: true}":         {Limit: limiter.Limit{Capacity: 7, RatePerSecond: limit.RatePerSecond}, Shadow: true},
 		"{capacity: 7, rate_per_second: 0.5}": {Limit: limiter.Limit{Capacity: 7, RatePerSecond: 0.5}},
+		"{max_in_flight: 3}":                  {Limit: limit, MaxInFlight: 3},
 		"{shadow: true, rate_per_second: 20}": {Limit: limiter.Limit{Capacity: limit.Capacity, RatePerSecond: 20}, Shadow: true},
 	} {
 		c, err := parseConfig("lb.yaml", []byte(smallest+"limiter: {default: "+text+"}\n"), environment(nil))

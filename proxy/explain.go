@@ -283,11 +283,18 @@ func explainRetry(r *message.Request, c upstream.RetryConfig) string {
 	if c.Attempts == 1 {
 		return "never: retry.attempts is 1"
 	}
-	always := fmt.Sprintf("up to %d attempts, each at another backend, while no byte of the request was sent", c.Attempts)
+	always := fmt.Sprintf("up to %d attempts, each at another backend as long as there is one, while no byte of the request was sent", c.Attempts)
 	if !r.Idempotent(c.IdempotencyKey) {
 		return always + "; not once one was, since a " + string(r.Method) + " may not be sent twice"
 	}
-	return always + ", or no byte of a response has come, within the pool's budget"
+	text := always + ", or no byte of a response has come"
+	if len(c.Statuses) > 0 {
+		text += ", or its status is one of " + strings.Trim(fmt.Sprint(c.Statuses), "[]")
+	}
+	if c.Timeouts {
+		text += ", or it is late"
+	}
+	return text + ", within the pool's budget"
 }
 
 // compareFields sets the lines of the request's header that the backend does not get, and those

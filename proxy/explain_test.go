@@ -214,7 +214,7 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 	}
 	retry := func(method string, attempts int, headers ...string) string {
 		config := o.Pools["main"]
-		config.Retry = upstream.RetryConfig{Attempts: attempts, IdempotencyKey: true}
+		config.Retry = upstream.RetryConfig{Attempts: attempts, IdempotencyKey: true, Statuses: []int{502, 503}, Timeouts: true}
 		o.Pools["main"] = config
 		return explained(t, o, method, "/", headers...).Retry
 	}
@@ -222,6 +222,7 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 		{retry("GET", 3), "no byte of a response has come"},
 		{retry("POST", 3), "a POST may not be sent twice"},
 		{retry("POST", 3, "Idempotency-Key: a"), "no byte of a response has come"},
+		{retry("GET", 3), "its status is one of 502 503, or it is late"},
 		{retry("GET", 1), "never"},
 	} {
 		if !strings.Contains(test.got, test.want) {

@@ -231,8 +231,7 @@ func allowed(t *testing.T, l *limiter.Limiter, id limiter.ID) int64 {
 
 // underWay returns the number of loopback's requests that the limiter counts as in flight.
 func underWay(l *limiter.Limiter) int64 {
-	u, _ := l.Usage(loopback)
-	return u.InFlight
+	return l.Standing(loopback.Prefix.Addr(), nil).InFlight
 }
 
 // apiOf returns an API that any caller may use.

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// noteKeepAlive records the timeout of a Keep-Alive field (RFC 2068, section 19.7.1.1), the shortest
-// if there are several. keeps is false if that is none at all. What is not a whole number of seconds
-// says nothing.
+// noteKeepAlive records the timeout of a Keep-Alive field (RFC 2068, section 19.7.1.1), the
+// shortest if there are several. keeps is false if that is none at all. What is not a whole number
+// of seconds says nothing.
 func (r *Response) noteKeepAlive(list []byte) (keeps bool) {
 	for len(list) > 0 {
 		var parameter []byte

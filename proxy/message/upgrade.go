@@ -15,9 +15,9 @@ var (
 )
 
 // mayUpgrade reports whether the request's Upgrade field is forwarded to the backend (RFC 9110,
-// section 7.8). It is not if the length of the request's body is unknown, as that may still be on its
-// way when the protocol changes, nor if it names HTTP itself: the tunnel would carry requests that are
-// neither limited nor routed.
+// section 7.8). It is not if the length of the request's body is unknown, as that may still be on
+// its way when the protocol changes, nor if it names HTTP itself: the tunnel would carry requests
+// that are neither limited nor routed.
 func (r *Request) mayUpgrade() bool {
 	if r.HTTP10 || r.Framing == Chunked || !r.hop.names(tokenUpgrade) {
 		return false

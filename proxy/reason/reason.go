@@ -69,7 +69,7 @@ var table = [Count]struct {
 	BackendAborted:    {"backend_aborted", 0, ""},
 	TunnelTimeout:     {"tunnel_timeout", 0, ""},
 	ClientGone:        {"client_gone", 499, ""},
-	Overloaded:        {"overloaded", 503, "Too many connections are open."},
+	Overloaded:        {"overloaded", 503, "Too many connections are open, or too many requests wait."},
 	InternalError:     {"internal_error", 500, "The load balancer failed; its log has the details."},
 }
 

@@ -27,8 +27,8 @@ func (e *Ending) RaiseIf(condition bool, to Ending) {
 	}
 }
 
-// The bounds of reading on after Linger: of the peer's silence, and of the whole. There is none of the
-// bytes: a peer that sends its whole request before it reads the answer has to get that far.
+// The bounds of reading on after Linger: of the peer's silence, and of the whole. There is none of
+// the bytes: a peer that sends its whole request before it reads the answer has to get that far.
 const (
 	lingerSilence = time.Second
 	lingerTime    = 30 * time.Second
@@ -69,8 +69,8 @@ func (c *Conn) readOn(hurry *atomic.Bool) {
 	}
 }
 
-// lingerWait returns how long to wait for more from the peer, given the time that reading on has taken
-// so far. If it is not above 0, that has been long enough.
+// lingerWait returns how long to wait for more from the peer, given the time that reading on has
+// taken so far. If it is not above 0, that has been long enough.
 func lingerWait(so time.Duration, hurry bool) time.Duration {
 	if hurry {
 		return lingerSilence - so
