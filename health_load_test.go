@@ -66,7 +66,7 @@ func requestsAtAll(t *testing.T, addresses []string) (counts []int) {
 func startPool(t *testing.T, built programs, addresses []string, keys string) (p *process, url string) {
 	t.Helper()
 	config := testConfig(t, addresses, "limiter: {enabled: false}\n")
-	return startLB(t, built, strings.Replace(config, "    balance: round_robin\n    health: {path: /healthz, interval: 50ms}\n", keys, 1))
+	return startLB(t, built, strings.Replace(config, "    health: {path: /healthz, interval: 50ms}\n", keys, 1))
 }
 
 // loggedAt returns the time of the first log line with this message, or the zero time.

@@ -137,8 +137,7 @@ func writeConfig(t *testing.T, text string) string {
 	return path
 }
 
-// testConfig is a config file on free ports, with a store of its own, whose backends get requests in
-// turn. Each of more is appended: a
+// testConfig is a config file on free ports, with a store of its own. Each of more is appended: a
 // section, whole.
 func testConfig(t *testing.T, backends []string, more ...string) string {
 	t.Helper()
@@ -154,7 +153,7 @@ func testConfig(t *testing.T, backends []string, more ...string) string {
 			text.WriteString(section)
 		}
 	}
-	text.WriteString(sections + "\npools:\n  main:\n    balance: round_robin\n    health: {path: /healthz, interval: 50ms}\n    backends:\n")
+	text.WriteString(sections + "\npools:\n  main:\n    health: {path: /healthz, interval: 50ms}\n    backends:\n")
 	for _, b := range backends {
 		fmt.Fprintf(&text, "      - url: http://%s\n", b)
 	}

@@ -40,7 +40,7 @@ func TestRestartKeepsClientsAtBackends(t *testing.T) {
 	first := startInstance(t, config, "--demo")
 	backend, cookie := meet(t, first)
 	mustStay(t, "at first", first, backend, cookie)
-	first.reload(t, "{cookie: lb}", "{cookie: lb, ttl: 1h}", "balance: round_robin", "balance: latency")
+	first.reload(t, "{cookie: lb}", "{cookie: lb, ttl: 1h}\n    balance: latency")
 	first.reload(t, "{cookie: lb, ttl: 1h}", "{cookie: lb}")
 	mustStay(t, "after a reload", first, backend, cookie)
 	first.stop(t)

@@ -84,7 +84,7 @@ func TestWaitingRequestsMove(t *testing.T) {
 }
 
 // TestRequestOnItsWayMoves: a request whose backend goes out after it was picked, but before the
-// request is sent, does not wait there.
+// request is sent, goes to another.
 func TestRequestOnItsWayMoves(t *testing.T) {
 	arrived, release := make(chan bool, 1), make(chan bool)
 	defer close(release)
@@ -103,10 +103,5 @@ func TestRequestOnItsWayMoves(t *testing.T) {
 	}
 	if took := time.Since(out); took > time.Second {
 		t.Errorf("took %s", took)
-	}
-	select {
-	case <-arrived:
-	case <-time.After(5 * time.Second):
-		t.Error("the request was not sent to the backend that had been picked")
 	}
 }

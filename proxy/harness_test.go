@@ -22,7 +22,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
-	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 	"loadbalancer/proxy/wire"
@@ -44,11 +43,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testOptions returns options for one pool of these backends, which get requests in turn, without
-// limits.
+// testOptions returns options for one pool of these backends, without limits.
 func testOptions(urls ...string) Options {
 	pool := upstream.DefaultPoolConfig()
-	pool.Balance = balance.RoundRobin
 	pool.Backends = backendConfigs(urls...)
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second

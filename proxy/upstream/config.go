@@ -71,7 +71,6 @@ type RetryConfig struct {
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
-		Balance:           balance.Latency,
 		Host:              HostPreserve,
 		Resolve:           10 * time.Second,
 		Timeouts:          TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
