@@ -122,8 +122,8 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	if c.MaxResponseHeader < 1<<10 || c.MaxResponseHeader > 1<<20 {
 		wrong("max_response_header", c.MaxResponseHeader, "a size from 1KiB to 1MiB")
 	}
-	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
-		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
+	if c.Retry.Attempts < 1 || c.Retry.Attempts > MaxTried {
+		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", MaxTried))
 	}
 	for i, status := range c.Retry.Statuses {
 		if status < 400 || status > 599 {
