@@ -90,6 +90,60 @@ func TestMaxPending(t *testing.T) {
 	}
 }
 
+// TestFullBackendsAreNoTries: a request gets to the only backend with a place, however many are full
+// and however few tries it has.
+func TestFullBackendsAreNoTries(t *testing.T) {
+	const full = 6
+	for _, bound := range []struct {
+		name string
+		set  func(*upstream.BackendConfig)
+	}{
+		{"max_pending", func(b *upstream.BackendConfig) { b.MaxPending = 1 }},
+		{"max_connections", func(b *upstream.BackendConfig) { b.MaxConnections = 1 }},
+	} {
+		t.Run(bound.name, func(t *testing.T) {
+			entered, release := make(chan bool, full), make(chan bool)
+			var urls []string
+			for range full {
+				urls = append(urls, startHoldingBackend(t, entered, release))
+			}
+			o := testOptions(append(urls, startBackend(t, mirror))...)
+			for i := range full {
+				bound.set(&o.Pools["main"].Backends[i])
+			}
+			withAttempts(&o, 1)
+			_, address := startProxy(t, o)
+			answers := make(chan answer, 100)
+			ask := func() {
+				w := newWire(t, address)
+				w.send(withHost("GET / HTTP/1.1"))
+				go func() {
+					got, _ := w.tryReceive("GET")
+					answers <- got
+				}()
+			}
+			for held := 0; held < full; { // round robin begins anywhere
+				ask()
+				select {
+				case <-entered:
+					held++
+				case <-answers:
+				}
+			}
+			for range 20 {
+				ask()
+				if got := <-answers; got.Response == nil || got.StatusCode != 200 {
+					t.Errorf("got %v", got.Response)
+				}
+			}
+			for range full {
+				release <- true
+				<-answers
+			}
+		})
+	}
+}
+
 // TestMaxPendingElsewhere sends what is over the bound to another backend.
 func TestMaxPendingElsewhere(t *testing.T) {
 	g := newGates("a")

@@ -58,9 +58,9 @@ func repeatsHere(why reason.Code) bool {
 }
 
 // mayRetry reports whether the request may be tried once more, after an attempt that has failed for
-// this reason, and notes where.
+// this reason, and notes where. A backend that was full has not tried it.
 func (t *tries) mayRetry(p *upstream.Pool, why reason.Code, attempts int) bool {
-	if t.tried.Len() >= attempts {
+	if n := t.tried.Len(); n-t.full >= attempts || n == upstream.MaxTried {
 		return false
 	}
 	t.again = !p.HasUntried(&t.tried)

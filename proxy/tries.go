@@ -15,6 +15,7 @@ type tries struct {
 	backend  *upstream.Backend // of the last attempt
 	began    time.Time         // the last attempt
 	conn     *upstream.Conn    // of the attempt under way; nil once it was given back
+	full     int               // attempts that a full backend did not take
 	again    bool              // no other backend is left for the next attempt
 	repeats  int               // attempts at backends that had been tried before
 	trial    bool              // no backend of the pool takes requests: see upstream.Pool.Pick
@@ -64,6 +65,9 @@ func (t *tries) respond(p *upstream.Pool) {
 func (t *tries) end(p *upstream.Pool, status int, why reason.Code) {
 	t.open = false
 	t.unreserve(p)
+	if why == reason.Overloaded {
+		t.full++
+	}
 	last := t.tried.Last()
 	last.Status, last.Reason = status, why
 	if why != reason.None {

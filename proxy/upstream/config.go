@@ -162,8 +162,8 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		wrong("max_response_header", c.MaxResponseHeader, "a size from 1KiB to 1MiB")
 	}
 	c.Queue.validate(func(path string, value any, allowed string) { wrong("queue."+path, value, allowed) })
-	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
-		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
+	if c.Retry.Attempts < 1 || c.Retry.Attempts > MaxTried {
+		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", MaxTried))
 	}
 	for i, status := range c.Retry.Statuses {
 		if status < 400 || status > 599 {

@@ -37,10 +37,10 @@ func TestPoolConfigValidate(t *testing.T) {
 		{"header too large", func(c *PoolConfig) { c.MaxResponseHeader = 1<<20 + 1 }, []string{"max_response_header"}},
 		{"largest header", func(c *PoolConfig) { c.MaxResponseHeader = 1 << 20 }, nil},
 		{"no attempts", func(c *PoolConfig) { c.Retry.Attempts = 0 }, []string{"retry.attempts"}},
-		{"most attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts }, nil},
+		{"most attempts", func(c *PoolConfig) { c.Retry.Attempts = MaxTried }, nil},
 		{"statuses", func(c *PoolConfig) { c.Retry.Statuses = []int{399, 400, 599, 600} }, []string{"retry.statuses[0]", "retry.statuses[3]"}},
 		{"health", func(c *PoolConfig) { c.Health.Rise = 0 }, []string{"health.rise"}},
-		{"too many attempts", func(c *PoolConfig) { c.Retry.Attempts = maxAttempts + 1 }, []string{"retry.attempts"}},
+		{"too many attempts", func(c *PoolConfig) { c.Retry.Attempts = MaxTried + 1 }, []string{"retry.attempts"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := DefaultPoolConfig()

@@ -7,8 +7,9 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// maxAttempts is the most attempts of one request, and so the most that Tried holds.
-const maxAttempts = 16
+// MaxTried is the most attempts that Tried holds, those among them that full backends did not take,
+// and so the most that the config allows.
+const MaxTried = 16
 
 // Attempt is one attempt of a request, at one backend.
 type Attempt struct {
@@ -21,7 +22,7 @@ type Attempt struct {
 // Tried holds the attempts of a request. The zero value is empty. It is not safe for concurrent
 // use.
 type Tried struct {
-	attempts [maxAttempts]Attempt
+	attempts [MaxTried]Attempt
 	n        int
 	from     int  // the first attempt whose backend may not be picked again
 	counted  bool // the request counts towards the retry budget
