@@ -93,7 +93,7 @@ func TestBackendsAPI(t *testing.T) {
 		{"POST", one + "/drain", "", "read", 403, ""},
 		{"POST", one + "/drain", "", "write", 200, `"state":"draining"`},
 		{"POST", one + "/drain/", `{"timeout":"30s"}`, "write", 200, `"sticky_until":"`},
-		{"POST", one + "/drain", `{"timeout":null}`, "write", 200, `"causes":["drained by an operator"],"streak"`},
+		{"POST", one + "/drain", `{"timeout":null}`, "write", 200, `"causes":["drained by an operator"],"last_error":"","streak"`},
 		{"POST", unix + "/drain", `{}`, "write", 200, `"state":"down,draining"`},
 		{"POST", one + "/drain", `{"timeout":30}`, "write", 422, `timeout is 30; allowed is a time from \"0s\" to \"24h\"`},
 		{"POST", one + "/drain", `{"timeout":"-1s"}`, "write", 422, `"field":"timeout"`},

@@ -22,7 +22,7 @@ type BackendState struct {
 	Cause         string    `json:"cause,omitempty"`  // how its checks fail, as healthz.Cause says it, or its look-ups; "": they do not
 	EjectedUntil  time.Time `json:"ejected_until,omitzero"`
 	StickyUntil   time.Time `json:"sticky_until,omitzero"` // of a drained backend: when the clients that are kept there move; zero: when it is resumed
-	LastError     string    `json:"last_error,omitempty"`  // of a request or check, in words
+	LastError     string    `json:"last_error"`            // of a request or check, in words; "": there was none
 	LastErrorAt   time.Time `json:"last_error_at,omitzero"`
 	Streak        int       `json:"streak"` // requests that failed in a row
 
