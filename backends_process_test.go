@@ -25,7 +25,7 @@ func managementOf(p *process) string {
 }
 
 // testDeployUnderLoad replaces three backends under load, one after the other: each is drained, killed
-// once it has no request in flight, started again and resumed. Of the POSTs that are sent meanwhile,
+// once it has no request in flight, started again and resumed; with -long ten times. Of the POSTs that are sent meanwhile,
 // which may not be repeated, none fails. A drained backend gets no request.
 func testDeployUnderLoad(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 3)
@@ -41,7 +41,13 @@ func testDeployUnderLoad(t *testing.T, built programs) {
 		before := sent.Load()
 		waitFor(t, "requests", func() bool { return sent.Load() > before+n })
 	}
-	for i, address := range addresses {
+	rounds := 1
+	if *long {
+		rounds = 10
+	}
+	for i := range rounds * len(addresses) {
+		i %= len(addresses)
+		address := addresses[i]
 		more(100)
 		b := setBackend(t, management, "POST", address, "drain", `{"timeout":"0s"}`)
 		if b.State != "draining" || b.Requests == 0 {
