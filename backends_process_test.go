@@ -24,9 +24,10 @@ func managementOf(p *process) string {
 	return "http://" + p.stdout.find("management")["listen"].(string)
 }
 
-// testDeployUnderLoad replaces three backends under load, one after the other: each is drained, killed
-// once it has no request in flight, started again and resumed; with -long ten times. Of the POSTs that are sent meanwhile,
-// which may not be repeated, none fails. A drained backend gets no request.
+// testDeployUnderLoad replaces three backends under load, one after the other: each is drained,
+// killed once it has no request in flight, started again and resumed; with -long ten times. Of the
+// POSTs that are sent meanwhile, which may not be repeated, none fails. A drained backend gets no
+// request.
 func testDeployUnderLoad(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 3)
 	var backends []*process
@@ -74,8 +75,8 @@ func testDeployUnderLoad(t *testing.T, built programs) {
 	t.Logf("%d requests were sent, and %d failed", sent.Load(), failed.Load())
 }
 
-// testDrainOutlivesKill kills the process as soon as a drain was answered, again and again: the next
-// process knows of each.
+// testDrainOutlivesKill kills the process as soon as a drain was answered, again and again: the
+// next process knows of each.
 func testDrainOutlivesKill(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 5)
 	section, _ := stateIn(t)
@@ -127,8 +128,8 @@ func testDrainBeforeTakeover(t *testing.T, built programs) {
 }
 
 // testStickyDrainUnderLoad drains a backend with a deadline under the load of clients that are kept
-// there and of new ones. The former stay until the deadline and then move, the latter go elsewhere at
-// once, and none fails.
+// there and of new ones. The former stay until the deadline and then move, the latter go elsewhere
+// at once, and none fails.
 func testStickyDrainUnderLoad(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 3)
 	for _, address := range addresses {

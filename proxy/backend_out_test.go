@@ -83,8 +83,9 @@ func TestWaitingRequestsMove(t *testing.T) {
 	}
 }
 
-// TestRequestOnItsWayMoves: a request whose backend goes out after its connection was taken, but before
-// the request is sent, does not wait there. The client sends its body once it is told to continue.
+// TestRequestOnItsWayMoves: a request whose backend goes out after its connection was taken, but
+// before the request is sent, does not wait there. The client sends its body once it is told to
+// continue.
 func TestRequestOnItsWayMoves(t *testing.T) {
 	arrived, release := make(chan bool, 1), make(chan bool)
 	defer close(release)

@@ -110,8 +110,8 @@ func (p *Pool) marked() ([]*Backend, []BackendState) {
 	return p.backends, states
 }
 
-// causes returns in words why the backend takes no requests, a text for each bit of its state. It is
-// called while marking.
+// causes returns in words why the backend takes no requests, a text for each bit of its state. It
+// is called while marking.
 func (b *Backend) causes() (all []string) {
 	s := State(b.state.Load())
 	if s&(Down|Unfit) != 0 {
