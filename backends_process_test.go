@@ -24,9 +24,10 @@ func managementOf(p *process) string {
 	return "http://" + p.stdout.find("management")["listen"].(string)
 }
 
-// testDeployUnderLoad replaces three backends under load, one after the other: each is drained, killed
-// once it has no request in flight, started again and resumed. Of the POSTs that are sent meanwhile,
-// which may not be repeated, none fails. A drained backend gets no request.
+// testDeployUnderLoad replaces three backends under load, one after the other: each is drained,
+// killed once it has no request in flight, started again and resumed; with -long ten times. Of the
+// POSTs that are sent meanwhile, which may not be repeated, none fails. A drained backend gets no
+// request.
 func testDeployUnderLoad(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 3)
 	var backends []*process
@@ -41,7 +42,13 @@ func testDeployUnderLoad(t *testing.T, built programs) {
 		before := sent.Load()
 		waitFor(t, "requests", func() bool { return sent.Load() > before+n })
 	}
-	for i, address := range addresses {
+	rounds := 1
+	if *long {
+		rounds = 10
+	}
+	for i := range rounds * len(addresses) {
+		i %= len(addresses)
+		address := addresses[i]
 		more(100)
 		b := setBackend(t, management, "POST", address, "drain", `{"timeout":"0s"}`)
 		if b.State != "draining" || b.Requests == 0 {
@@ -68,8 +75,8 @@ func testDeployUnderLoad(t *testing.T, built programs) {
 	t.Logf("%d requests were sent, and %d failed", sent.Load(), failed.Load())
 }
 
-// testDrainOutlivesKill kills the process as soon as a drain was answered, again and again: the next
-// process knows of each.
+// testDrainOutlivesKill kills the process as soon as a drain was answered, again and again: the
+// next process knows of each.
 func testDrainOutlivesKill(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 5)
 	section, _ := stateIn(t)
@@ -121,8 +128,8 @@ func testDrainBeforeTakeover(t *testing.T, built programs) {
 }
 
 // testStickyDrainUnderLoad drains a backend with a deadline under the load of clients that are kept
-// there and of new ones. The former stay until the deadline and then move, the latter go elsewhere at
-// once, and none fails.
+// there and of new ones. The former stay until the deadline and then move, the latter go elsewhere
+// at once, and none fails.
 func testStickyDrainUnderLoad(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 3)
 	for _, address := range addresses {

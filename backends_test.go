@@ -56,7 +56,8 @@ func backendsOf(t *testing.T, management string, fields ...string) map[string]up
 	return all
 }
 
-// TestBackendsAPI makes each call in right and wrong ways, and holds the answers to docs/swagger.yaml.
+// TestBackendsAPI makes each call in right and wrong ways, and holds the answers to
+// docs/swagger.yaml.
 func TestBackendsAPI(t *testing.T) {
 	section, _ := stateIn(t)
 	backends := freeAddresses(t, 2)
@@ -93,7 +94,7 @@ func TestBackendsAPI(t *testing.T) {
 		{"POST", one + "/drain", "", "read", 403, ""},
 		{"POST", one + "/drain", "", "write", 200, `"state":"draining"`},
 		{"POST", one + "/drain/", `{"timeout":"30s"}`, "write", 200, `"sticky_until":"`},
-		{"POST", one + "/drain", `{"timeout":null}`, "write", 200, `"causes":["drained by an operator"],"streak"`},
+		{"POST", one + "/drain", `{"timeout":null}`, "write", 200, `"causes":["drained by an operator"],"last_error":"","streak"`},
 		{"POST", unix + "/drain", `{}`, "write", 200, `"state":"down,draining"`},
 		{"POST", one + "/drain", `{"timeout":30}`, "write", 422, `timeout is 30; allowed is a time from \"0s\" to \"24h\"`},
 		{"POST", one + "/drain", `{"timeout":"-1s"}`, "write", 422, `"field":"timeout"`},
@@ -179,8 +180,9 @@ func checkDescribed(t *testing.T, document *openapi3.T, method, path, body strin
 	}
 }
 
-// A drain and a weight live through reloads and restarts. A weight ends when the config gets another,
-// also across a restart; what was set of a backend that is gone is dropped once more is set.
+// A drain and a weight live through reloads and restarts. A weight ends when the config gets
+// another, also across a restart; what was set of a backend that is gone is dropped once more is
+// set.
 func TestBackendsByHandAreKept(t *testing.T) {
 	section, path := stateIn(t)
 	backends := freeAddresses(t, 3)

@@ -11,8 +11,8 @@ import (
 // backendsSection is the section of the state that has what operators have set of backends by hand.
 const backendsSection = "backends"
 
-// byHand returns what the state has of that, and how it is kept there. A process that this one takes
-// over from may have written it until it let go of the management listener.
+// byHand returns what the state has of that, and how it is kept there. A process that this one
+// takes over from may have written it until it let go of the management listener.
 func byHand(kept *state.File) (h proxy.ByHand, err error) {
 	if err := kept.Refresh(); err != nil {
 		return h, err

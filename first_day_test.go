@@ -16,8 +16,8 @@ func testFirstDay(t *testing.T, built programs) { testSection(t, built, "A first
 
 func testBackendsByHand(t *testing.T, built programs) { testSection(t, built, "Backends by hand", 6) }
 
-// testSection runs the commands of a section of docs/operations.md, at addresses of its own, and finds
-// in what they print the pieces that stand there, at least so many, in that order.
+// testSection runs the commands of a section of docs/operations.md, at addresses of its own, and
+// finds in what they print the pieces that stand there, at least so many, in that order.
 func testSection(t *testing.T, built programs, title string, pieces int) {
 	_, day, _ := strings.Cut(readFile(t, "docs/operations.md"), "\n## "+title+"\n")
 	day, _, _ = strings.Cut(day, "\n## ")

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"loadbalancer/bench/zone"
 )
 
@@ -190,5 +192,54 @@ func testDies(t *testing.T, built programs, keys string, stay ...string) {
 	metrics, err := tryCall("GET", "http://"+p.stdout.find("management")["listen"].(string)+"/metrics", "")
 	if err != nil || strings.Contains(metrics.body, "127.0.0.2:") || !strings.Contains(metrics.body, `lb_backend_up{pool="main",backend="127.0.0.4:`+port+`"} 1`) {
 		t.Errorf("the metrics are %v\n%s", err, metrics.body)
+	}
+}
+
+// testDrainOfAddress drains one of a name's two addresses, and kills the process: the next knows of
+// the drain. A name that leads nowhere is shown, and cannot be drained.
+func testDrainOfAddress(t *testing.T, built programs) {
+	z, command := openNameServer(t, built)
+	_, port, _ := net.SplitHostPort(freeAddresses(t, 1)[0])
+	drained, other := startCounted(t, "127.0.0.2:"+port), startCounted(t, "127.0.0.3:"+port)
+	if err := z.Set("api.test", "127.0.0.2", "127.0.0.3"); err != nil {
+		t.Fatal(err)
+	}
+	section, _ := stateIn(t)
+	config := testConfig(t, []string{"api.test:" + port, "none.test:" + port}, section, "limiter: {enabled: false}\n")
+	document, err := openapi3.NewLoader().LoadFromFile("docs/swagger.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for start := range 2 {
+		p := startJournaled(t, command(config))
+		waitFor(t, "the log line of the proxy", func() bool { return p.stdout.find("proxy") != nil })
+		management := managementOf(p)
+		list := call(t, "GET", management+"/v1/api/backends", "")
+		checkDescribed(t, document, "GET", "/backends", "", list)
+		all := backendsOf(t, management)
+		if b := all["127.0.0.2:"+port]; b.From != "http://api.test:"+port || (b.State == "draining") != (start == 1) {
+			t.Errorf("start %d: it is %+v", start, b)
+		}
+		if b := all["none.test:"+port]; b.State != "unresolved" || b.Cause != "no_such_name" {
+			t.Errorf("start %d: a name that leads nowhere is %+v", start, b)
+		}
+		a := call(t, "POST", management+"/v1/api/backends/main/none.test:"+port+"/drain", "")
+		if a.status != 404 || !strings.Contains(a.body, "the pool main has 127.0.0.2:"+port+", 127.0.0.3:"+port+`"`) {
+			t.Errorf("the drain of a name got %+v", a)
+		}
+		setBackend(t, management, "POST", "127.0.0.2:"+port, "drain", "")
+		before := drained.requests.Load()
+		for range 20 {
+			if a := call(t, "GET", "http://"+p.stdout.find("proxy")["listen"].(string), ""); a.status != 200 {
+				t.Errorf("a request got %+v", a)
+			}
+		}
+		if drained.requests.Load() != before || other.requests.Load() < 20 {
+			t.Errorf("the drained one got %d requests", drained.requests.Load()-before)
+		}
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-p.ended
 	}
 }

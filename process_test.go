@@ -81,6 +81,7 @@ func TestProcess(t *testing.T) {
 		"explain":                     testExplain,
 		"cgroup":                      testCgroup,
 		"deploy under load":           testDeployUnderLoad,
+		"drain of an address":         testDrainOfAddress,
 		"drain outlives kill -9":      testDrainOutlivesKill,
 		"drain before a takeover":     testDrainBeforeTakeover,
 		"sticky drain under load":     testStickyDrainUnderLoad,

@@ -52,8 +52,8 @@ func (x *exchange) attempt() reason.Code {
 	if why := x.stream.Prefetch(); why != reason.None {
 		return why
 	}
-	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client sent
-	// the body: once a drained backend has no request in flight, none comes.
+	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client
+	// sent the body: once a drained backend has no request in flight, none comes.
 	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
 		x.tries.backend.End(false)
 		x.tries.tried.Undo()

@@ -12,8 +12,8 @@ type Settings map[string]map[string]upstream.Setting
 
 // ByHand is how settings outlive the process.
 type ByHand struct {
-	Before Settings             // of the process before; Settings of unknown pools and backends wait for these
-	Keep   func(Settings) error // keeps all; nil: they end with the process
+	Before Settings             // of the process before; those of pools and backends that are not there wait
+	Keep   func(Settings) error // replaces what is kept; nil: nothing is
 }
 
 // before returns Before for the caller to change.

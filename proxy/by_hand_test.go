@@ -68,8 +68,8 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 	}
 }
 
-// A request whose body is slow to come, and one that is under way, when their backend is drained: the
-// first goes elsewhere, and the second is answered there. Then its connection is closed.
+// A request whose body is slow to come, and one that is under way, when their backend is drained:
+// the first goes elsewhere, and the second is answered there. Then its connection is closed.
 func TestDrainUnderWay(t *testing.T) {
 	t.Parallel()
 	entered, release, closed := make(chan bool, 2), make(chan bool), make(chan bool, 2)
@@ -115,8 +115,8 @@ func TestDrainUnderWay(t *testing.T) {
 	}
 }
 
-// What is set by hand is kept when it changes, also by a reload, and dropped with its backend, but not
-// before something else is kept.
+// What is set by hand is kept when it changes, also by a reload, and dropped with its backend, but
+// not before something else is kept.
 func TestSaveSettings(t *testing.T) {
 	t.Parallel()
 	urls := startNamed(t, 3)

@@ -111,8 +111,8 @@ func (p *pools) check(pool *running) {
 	p.checking.Go(func() { pool.Run(ctx) })
 }
 
-// save keeps what operators have set by hand, if that has changed. With forget it drops first what was
-// set of pools and backends that the config no longer has.
+// save keeps what operators have set by hand, if that has changed. With forget it drops first what
+// was set of pools and backends that the config no longer has.
 func (p *pools) save(forget bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -51,9 +51,9 @@ func New(o Options) *Proxy {
 	return p
 }
 
-// Apply gives the proxy other options, except for Log, ByHand and Server.MaxHeaderSize. Requests under way
-// end by those they began with. What stays keeps its state: connections, pools and backends by
-// their names and URLs, counters.
+// Apply gives the proxy other options, except for Log, ByHand and Server.MaxHeaderSize. Requests
+// under way end by those they began with. What stays keeps its state: connections, pools and
+// backends by their names and URLs, counters.
 func (p *Proxy) Apply(o Options) {
 	before := p.settings.Load()
 	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
@@ -111,9 +111,9 @@ func (p *Proxy) Ready() error {
 // Pools returns the pools of the config, sorted by name.
 func (p *Proxy) Pools() []*upstream.Pool { return p.settings.Load().pools }
 
-// SaveSettings keeps what operators have set by hand, if that has changed. What was set of pools and
-// backends that the config has no more is dropped. After an error the settings still count, and the
-// next call tries again.
+// SaveSettings keeps what operators have set by hand, if that has changed. What was set of pools
+// and backends that the config has no more is dropped. After an error the settings still count, and
+// the next call tries again.
 func (p *Proxy) SaveSettings() error { return p.pools.save(true) }
 
 // noteSettings keeps that the config counts in place of what was set by hand. Otherwise that would

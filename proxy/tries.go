@@ -24,8 +24,8 @@ type tries struct {
 	awaits   bool              // the request was sent, and waits for the header of the final response
 }
 
-// mustLeave reports whether the picked backend does not serve the request any more. named is the one
-// that the client is kept at, or nil.
+// mustLeave reports whether the picked backend does not serve the request any more. named is the
+// one that the client is kept at, or nil.
 func (t *tries) mustLeave(pool *upstream.Pool, named *upstream.Backend) bool {
 	b := t.backend
 	return !b.TakesRequests() && !t.trial && (named != b || !pool.Keeps(b))

@@ -47,8 +47,9 @@ func Handler(log zerolog.Logger, call Call, parameters ...string) fasthttp.Reque
 }
 
 // WithoutSlash returns a handler that routes a request again without its trailing slash. It is
-// registered for any method at a path with the slash: a router cannot have a path both with and without
-// it for one method, but falls back to the routes for any method if none matches the request's.
+// registered for any method at a path with the slash: a router cannot have a path both with and
+// without it for one method, but falls back to the routes for any method if none matches the
+// request's.
 func WithoutSlash(r *router.Router) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		uri := ctx.URI()

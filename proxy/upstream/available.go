@@ -41,8 +41,8 @@ func (p *Pool) available() (taking []*Backend, panics bool) {
 	return taking, panics
 }
 
-// drained returns the backends that an operator drains, that would take requests otherwise, and whose
-// clients stay for now. It is called while marking, and again once clients of one must move.
+// drained returns the backends that an operator drains, that would take requests otherwise, and
+// whose clients stay for now. It is called while marking, and again once clients of one must move.
 func (p *Pool) drained(now time.Time) []*Backend {
 	all := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool {
 		return State(b.state.Load()) != Draining || !b.hand.keepsClients(now)
@@ -74,8 +74,8 @@ func (p *Pool) endStays() {
 	p.rebuild()
 }
 
-// closeDrained closes the idle connections of drained backends, and has none become idle there while
-// no client is kept there. It is called while marking.
+// closeDrained closes the idle connections of drained backends, and has none become idle there
+// while no client is kept there. It is called while marking.
 func (p *Pool) closeDrained(s *snapshot) {
 	for _, b := range p.backends {
 		b.conns.drain(State(b.state.Load())&Draining != 0 && !s.keeps(b))

@@ -22,7 +22,7 @@ type BackendState struct {
 	Cause         string    `json:"cause,omitempty"`  // how its checks fail, as healthz.Cause says it, or its look-ups; "": they do not
 	EjectedUntil  time.Time `json:"ejected_until,omitzero"`
 	StickyUntil   time.Time `json:"sticky_until,omitzero"` // of a drained backend: when the clients that are kept there move; zero: when it is resumed
-	LastError     string    `json:"last_error,omitempty"`  // of a request or check, in words
+	LastError     string    `json:"last_error"`            // of a request or check, in words; "": there was none
 	LastErrorAt   time.Time `json:"last_error_at,omitzero"`
 	Streak        int       `json:"streak"` // requests that failed in a row
 
@@ -110,8 +110,8 @@ func (p *Pool) marked() ([]*Backend, []BackendState) {
 	return p.backends, states
 }
 
-// causes returns in words why the backend takes no requests, a text for each bit of its state. It is
-// called while marking.
+// causes returns in words why the backend takes no requests, a text for each bit of its state. It
+// is called while marking.
 func (b *Backend) causes() (all []string) {
 	s := State(b.state.Load())
 	if s&(Down|Unfit) != 0 {

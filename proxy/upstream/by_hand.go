@@ -8,8 +8,8 @@ import (
 
 // Drain sends a backend, named by its address or URL, no new requests. Clients that are kept there
 // stay until a time or, with the zero time, until Resume; so do its idle connections, which are
-// closed at once where no client is kept. Requests under way go on. A second call sets another time.
-// It returns how the backend stands, and whether the pool has it.
+// closed at once where no client is kept. Requests under way go on. A second call sets another
+// time. It returns how the backend stands, and whether the pool has it.
 func (p *Pool) Drain(name string, until time.Time) (BackendState, bool) {
 	return p.set(name, func(b *Backend) Setting { return b.hand.drain(time.Now(), until) })
 }
@@ -19,8 +19,8 @@ func (p *Pool) Resume(name string) (BackendState, bool) {
 	return p.set(name, func(b *Backend) Setting { return b.hand.resume() })
 }
 
-// SetWeight gives a backend a weight that CheckWeight allows, which counts until the config gets another
-// for the backend.
+// SetWeight gives a backend a weight that CheckWeight allows, which counts until the config gets
+// another for the backend.
 func (p *Pool) SetWeight(name string, weight int) (BackendState, bool) {
 	return p.set(name, func(b *Backend) Setting { return b.hand.weigh(weight, b.ofConfig) })
 }
@@ -85,8 +85,8 @@ func (p *Pool) Settings() map[string]Setting {
 	return all
 }
 
-// Forget drops what was set of backends that the config has no more. Those that a name of the config
-// has led to may come back.
+// Forget drops what was set of backends that the config has no more. Those that a name of the
+// config has led to may come back.
 func (p *Pool) Forget() {
 	p.marking.Lock()
 	defer p.marking.Unlock()

@@ -39,8 +39,8 @@ func (s Setting) weight(configured int) int {
 	return s.Weight.Now
 }
 
-// drain returns the setting of a backend that is drained now, with clients that stay until a time. A
-// drain that has begun goes on.
+// drain returns the setting of a backend that is drained now, with clients that stay until a time.
+// A drain that has begun goes on.
 func (s Setting) drain(now, until time.Time) Setting {
 	if s.Drained.IsZero() {
 		s.Drained = now

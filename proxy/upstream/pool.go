@@ -129,8 +129,8 @@ func (p *Pool) claim(b *Backend) {
 	}
 }
 
-// heedHand has a backend of this config go by what was set by hand, unless the config has been changed
-// since then. It is called while marking.
+// heedHand has a backend of this config go by what was set by hand, unless the config has been
+// changed since then. It is called while marking.
 func (p *Pool) heedHand(b *Backend) {
 	if b.hand.isOvertaken(b.ofConfig) {
 		p.log.Info().Str("pool", p.name).Str("backend", b.url.text).Int("by_hand", b.hand.Weight.Now).
