@@ -65,7 +65,7 @@ func (r *round) watch(ctx context.Context, t Target, s state, delay time.Duratio
 		if ctx.Err() != nil {
 			return s // the check was interrupted and says nothing about the backend
 		}
-		if !ownFault(err) {
+		if !OwnFault(err) {
 			s = s.next(causeOf(err), r.cfg.Rise, r.cfg.Fall)
 			t.Report(Verdict{Down: s.down(), Cause: s.cause, Err: err})
 		}
@@ -88,11 +88,11 @@ func (r *round) checkInTurn(ctx context.Context, t Target, suspect bool) error {
 	return r.check(ctx, r.cfg, t)
 }
 
-// ownFault reports whether a check failed because this machine lacks file descriptors or memory.
-// That says nothing about the backend, and counting it as a failure would take out every backend at
+// OwnFault reports whether a check or a request failed because this machine lacks file descriptors or
+// memory. That says nothing about the backend, and counting it as a failure would take out every backend at
 // once, under the highest load. EADDRNOTAVAIL is not included: a backend in an address family that
 // this machine lacks causes it too.
-func ownFault(err error) bool {
+func OwnFault(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }

@@ -64,7 +64,9 @@ func (p *Pool) confirm(b *Backend) {
 		if err == nil {
 			return
 		}
-		p.failure(b, &Result{Reason: reason.ConnectFailed, Cause: err, Began: began})
+		if r := (&Result{Reason: reason.ConnectFailed, Cause: err, Began: began}); r.failed() {
+			p.failure(b, r)
+		}
 	}
 }
 

@@ -21,10 +21,10 @@ type Result struct {
 }
 
 // failed reports whether the backend has failed the request: it was not reached, gave no whole
-// response, or one that says that a server behind it has failed. Where it was not asked, or was
-// taken out before, it had no chance.
+// response, or one that says that a server behind it has failed. Where it was not asked, was taken
+// out before, or this machine could not ask it, it had no chance.
 func (r *Result) failed() bool {
-	if r.Reason == reason.Overloaded || r.Reason == reason.BackendOut {
+	if r.Reason == reason.Overloaded || r.Reason == reason.BackendOut || r.Reason == reason.ConnectFailed && healthz.OwnFault(r.Cause) {
 		return false
 	}
 	return ofBackend(r.Reason) || r.Status >= 502 && r.Status <= 504

@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -498,4 +500,23 @@ func TestSuspect(t *testing.T) {
 			time.Sleep(time.Minute)
 		})
 	}
+}
+
+// TestOwnFaultEjectsNone: that this machine has no descriptor left says nothing about a backend.
+func TestOwnFaultEjectsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, log := newOutlierPool(3)
+		b := p.backends[0]
+		shortage := &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+		p.reach = func(*Backend) error { return shortage }
+		for range 100 {
+			b.Begin()
+			b.End(false)
+			p.Count(b, &Result{Reason: reason.ConnectFailed, Cause: shortage, Client: alice, Began: time.Now()})
+		}
+		time.Sleep(time.Minute)
+		if !b.TakesRequests() {
+			t.Errorf("it is out: %s", log)
+		}
+	})
 }
