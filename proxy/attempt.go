@@ -49,7 +49,7 @@ func (x *exchange) pick() reason.Code {
 // race, which is no failure of the backend: the attempt goes on with a new connection, if the
 // request may be sent again.
 func (x *exchange) attempt() reason.Code {
-	if why := x.stream.Prefetch(); why != reason.None {
+	if why := x.call.Prefetch(x.stream, x.pool.RequestBuffer()); why != reason.None {
 		return why
 	}
 	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client

@@ -20,8 +20,8 @@ type ServerConfig struct {
 	// MaxBodySize bounds the data of a request's body; 0 means no limit. Chunk extensions and
 	// trailers have bounds of their own.
 	MaxBodySize Size `yaml:"max_body_size"`
-	// MaxConnections bounds the open connections of clients; 0 means no limit.
-	MaxConnections int `yaml:"max_connections"`
+
+	Share `yaml:",inline"`
 
 	TrustedProxies []Prefix `yaml:"trusted_proxies"`
 	// ClientIPHeader names the field in which trusted proxies give the client's address.
@@ -34,6 +34,15 @@ type ServerConfig struct {
 	EarlyHints bool `yaml:"early_hints"`
 
 	Shutdown `yaml:",inline"`
+}
+
+// Share is what clients, all together, may take of the machine.
+type Share struct {
+	// MaxConnections bounds the open connections of clients; 0 means no limit.
+	MaxConnections int `yaml:"max_connections"`
+	// Buffers bounds the memory of the bodies that pools buffer: see
+	// upstream.PoolConfig.RequestBuffer. Where it is spent, bodies are streamed. 0 to 1TiB.
+	Buffers Size `yaml:"buffers"`
 }
 
 // Shutdown says how a process ends.
@@ -52,6 +61,7 @@ func DefaultServerConfig() ServerConfig {
 		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderSize:     16 << 10,
+		Share:             Share{Buffers: 256 << 20},
 		ClientIPHeader:    "X-Forwarded-For",
 		Shutdown:          Shutdown{ShutdownTimeout: 30 * time.Second},
 	}
@@ -65,6 +75,7 @@ func (c ServerConfig) bounds() http1.Bounds {
 		ShutdownDelay:     c.ShutdownDelay,
 		ShutdownTimeout:   c.ShutdownTimeout,
 		MaxConnections:    c.MaxConnections,
+		Buffers:           int64(c.Buffers),
 	}
 }
 
@@ -87,6 +98,9 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	}
 	if c.MaxConnections < 0 || c.MaxConnections > math.MaxInt32 {
 		wrong("max_connections", c.MaxConnections, "a number of connections, or 0 for no limit")
+	}
+	if c.Buffers > 1<<40 {
+		wrong("buffers", c.Buffers, "a size up to 1TiB, such as 256MiB")
 	}
 	for i, p := range c.TrustedProxies {
 		if !p.IsValid() {

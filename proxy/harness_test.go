@@ -43,10 +43,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testOptions returns options for one pool of these backends, without limits.
+// testOptions returns options for one pool of these backends, without limits, which streams bodies.
 func testOptions(urls ...string) Options {
 	pool := upstream.DefaultPoolConfig()
 	pool.Backends = backendConfigs(urls...)
+	pool.RequestBuffer = 0 // tests of streams send little
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
 	return Options{

@@ -19,6 +19,7 @@ type activity struct {
 	draining   atomic.Bool  // from now on every response ends its connection
 	cutting    atomic.Bool  // the shutdown timeout is over and the remaining requests are being cut
 	departures wire.Departures
+	buffers    budget // of bodies that are read before or ahead of their use
 	log        zerolog.Logger
 }
 

@@ -19,15 +19,6 @@ const smallBody = 16 << 10
 // small reports whether the body is sent together with the header.
 func (b *body) small() bool { return b.framing == message.FixedLength && b.length <= smallBody }
 
-// Prefetch reads a small body, before a backend's connection is taken: a slow client must not hold
-// one. A client that waits for 100 Continue sends nothing until it gets one, and waits on.
-func (s *Stream) Prefetch() reason.Code {
-	if s.body.small() && !s.expects {
-		return s.readSmallBody()
-	}
-	return reason.None
-}
-
 // readSmallBody reads a small body of known length into s.small, where it stays for further
 // attempts.
 func (s *Stream) readSmallBody() reason.Code {

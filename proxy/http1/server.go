@@ -61,7 +61,10 @@ func NewServer(o Options) *Server {
 
 // SetBounds replaces the bounds. Open connections go by the new ones from their next wait on;
 // connections over a smaller MaxConnections stay open.
-func (s *Server) SetBounds(b Bounds) { s.bounds.Store(&b) }
+func (s *Server) SetBounds(b Bounds) {
+	s.bounds.Store(&b)
+	s.activity.buffers.most.Store(b.Buffers)
+}
 
 // writeBufferSize is the size of fasthttp's buffer for a connection's responses. Only those that
 // RequestCtx gives pass through it: all others are written directly.

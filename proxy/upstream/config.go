@@ -24,11 +24,14 @@ type PoolConfig struct {
 	Resolve  time.Duration `yaml:"resolve"`
 	Timeouts TimeoutConfig `yaml:"timeouts"`
 	// MaxResponseHeader bounds each header of a response, interim ones among them; 1KiB to 1MiB.
-	MaxResponseHeader Size             `yaml:"max_response_header"`
-	Queue             QueueConfig      `yaml:"queue"`
-	Retry             RetryConfig      `yaml:"retry"`
-	Health            healthz.Config   `yaml:"health"`
-	Ejection          healthz.Ejection `yaml:"ejection"`
+	MaxResponseHeader Size `yaml:"max_response_header"`
+	// RequestBuffer is the length of the longest request body that is read before a backend is
+	// asked, if it is known; 0 to 16MiB. Bodies up to 16KiB always are.
+	RequestBuffer Size             `yaml:"request_buffer"`
+	Queue         QueueConfig      `yaml:"queue"`
+	Retry         RetryConfig      `yaml:"retry"`
+	Health        healthz.Config   `yaml:"health"`
+	Ejection      healthz.Ejection `yaml:"ejection"`
 	// SlowStart is how long a backend that comes back takes to its whole share; 0 means 10s, up to
 	// 1h.
 	SlowStart time.Duration `yaml:"slow_start"`
@@ -75,6 +78,7 @@ func DefaultPoolConfig() PoolConfig {
 		Resolve:           10 * time.Second,
 		Timeouts:          TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
 		MaxResponseHeader: 64 << 10,
+		RequestBuffer:     64 << 10,
 		Queue:             QueueConfig{Timeout: time.Second},
 		Retry:             RetryConfig{Attempts: 3},
 		Health:            healthz.DefaultConfig(),
@@ -160,6 +164,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
 	if c.MaxResponseHeader < 1<<10 || c.MaxResponseHeader > 1<<20 {
 		wrong("max_response_header", c.MaxResponseHeader, "a size from 1KiB to 1MiB")
+	}
+	if c.RequestBuffer < 0 || c.RequestBuffer > 16<<20 {
+		wrong("request_buffer", c.RequestBuffer, "a size up to 16MiB, such as 64KiB")
 	}
 	c.Queue.validate(func(path string, value any, allowed string) { wrong("queue."+path, value, allowed) })
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > MaxTried {

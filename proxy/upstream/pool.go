@@ -198,6 +198,10 @@ func (p *Pool) Timeouts() TimeoutConfig { return p.config.Load().Timeouts }
 // MaxResponseHeader returns the most bytes of a response's header.
 func (p *Pool) MaxResponseHeader() int { return int(p.config.Load().MaxResponseHeader) }
 
+// RequestBuffer returns the length of the longest request body that is read before a backend is
+// asked.
+func (p *Pool) RequestBuffer() int64 { return int64(p.config.Load().RequestBuffer) }
+
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 
