@@ -24,14 +24,13 @@ func startBackend(t *testing.T, built programs, address string, flags ...string)
 	return p
 }
 
-// startBackends starts this many of them.
-func startBackends(t *testing.T, built programs, count int) (addresses []string, backends []*process) {
+// startBackends starts one at each address.
+func startBackends(t *testing.T, built programs, addresses []string, flags ...string) (backends []*process) {
 	t.Helper()
-	addresses = freeAddresses(t, count)
 	for _, address := range addresses {
-		backends = append(backends, startBackend(t, built, address))
+		backends = append(backends, startBackend(t, built, address, flags...))
 	}
-	return addresses, backends
+	return backends
 }
 
 // setFault has a fake backend fail: see bench servers --help.
@@ -192,4 +191,23 @@ func (s summary) String() string {
 		text += ", the first with " + s.first
 	}
 	return text
+}
+
+// together runs tests that mostly wait at once, however few cores there are, but in their long form
+// one after the other. All have ended once running.Wait returns.
+type together struct {
+	t       *testing.T
+	running sync.WaitGroup
+	free    []string // addresses that no test has yet
+}
+
+// run runs a test, to which it hands this many addresses.
+func (g *together) run(name string, addresses int, test func(t *testing.T, addresses []string)) {
+	own := g.free[:addresses]
+	g.free = g.free[addresses:]
+	if *long {
+		g.t.Run(name, func(t *testing.T) { test(t, own) })
+		return
+	}
+	g.running.Go(func() { g.t.Run(name, func(t *testing.T) { test(t, own) }) })
 }

@@ -36,26 +36,30 @@ func balanceKeys(policy string) string {
 // testBackendFailsFast has one of three backends answer 500 at once, or reset every connection,
 // while its checks pass: two seconds later it gets hardly any requests.
 func testBackendFailsFast(t *testing.T, built programs) {
-	for _, policy := range policies(t) {
-		for _, fault := range []string{"fail", "reset"} {
-			t.Run(policy+" "+fault, func(t *testing.T) {
-				if !*long {
-					t.Parallel()
-				}
-				requireFailsFast(t, built, policy, fault)
-			})
+	names := policies(t)
+	all := together{t: t, free: freeAddresses(t, 2*3*(len(names)+1))}
+	defer all.running.Wait()
+	run := func(name, policy, fault string, clients int) {
+		all.run(name, 3, func(t *testing.T, addresses []string) {
+			requireFailsFast(t, built, addresses, policy, fault, clients)
+		})
+	}
+	for _, fault := range []string{"fail", "reset"} {
+		for _, policy := range names {
+			run(policy+" "+fault, policy, fault, 32)
 		}
+		run("one client "+fault, "round_robin", fault, 1)
 	}
 }
 
-func requireFailsFast(t *testing.T, built programs, policy, fault string) {
+func requireFailsFast(t *testing.T, built programs, addresses []string, policy, fault string, clients int) {
 	rate, before, after := 200, 3*time.Second, 2500*time.Millisecond // it ends before the ejection does
 	if *long {
 		rate, before, after = 2000, 12*time.Second, 20*time.Second
 	}
-	addresses, _ := startBackends(t, built, 3)
+	startBackends(t, built, addresses)
 	lb, url := startPool(t, built, addresses, balanceKeys(policy))
-	load := startLoad(t, url, rate, 32)
+	load := startLoad(t, url, rate, clients)
 	time.Sleep(before)
 	failing := time.Now()
 	setFault(t, addresses[0], `{"fault":"`+fault+`"}`)

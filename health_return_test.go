@@ -108,7 +108,8 @@ func requireReturn(t *testing.T, built programs, policy string) {
 	if !*long {
 		keys, ramp, settled = keys+"    ejection: {base: 1s}\n    slow_start: 2s\n", 2*time.Second, 2*time.Second
 	}
-	addresses, _ := startBackends(t, built, 3)
+	addresses := freeAddresses(t, 3)
+	startBackends(t, built, addresses)
 	lb, url := startPool(t, built, addresses, keys)
 	rate, clients := loadOf()
 	load := startLoad(t, url, rate, clients)
@@ -164,10 +165,7 @@ func (r *record) write(t *testing.T, path string) {
 func testRollingRestart(t *testing.T, built programs) {
 	const delay = "--delay=10ms" // so that requests are under way
 	addresses := freeAddresses(t, 10)
-	var backends []*process
-	for _, address := range addresses {
-		backends = append(backends, startBackend(t, built, address, delay))
-	}
+	backends := startBackends(t, built, addresses, delay)
 	lb, url := startPool(t, built, addresses, "")
 	rate, clients := loadOf()
 	load := startLoad(t, url, rate, clients)
