@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -100,7 +101,7 @@ type sample struct {
 }
 
 // pacedLoad sends GETs at a steady rate, however long the responses take, from several addresses
-// in turn.
+// in turn, each with a header X-Client of its own.
 type pacedLoad struct {
 	url     string
 	clients []*http.Client
@@ -134,15 +135,20 @@ func (l *pacedLoad) pace(rate int) {
 		case <-tick.C:
 		}
 		for due := int(time.Since(begun) * time.Duration(rate) / time.Second); sent < due; sent++ {
-			c := l.clients[sent%len(l.clients)]
-			l.running.Go(func() { l.get(c) })
+			client := sent % len(l.clients)
+			l.running.Go(func() { l.get(client) })
 		}
 	}
 }
 
-func (l *pacedLoad) get(c *http.Client) {
+func (l *pacedLoad) get(client int) {
+	r, err := http.NewRequest(http.MethodGet, l.url, nil)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	r.Header.Set("X-Client", strconv.Itoa(client))
 	s := sample{sent: time.Now()}
-	res, err := c.Get(l.url)
+	res, err := l.clients[client].Do(r)
 	if s.err = err; err == nil {
 		s.status = res.StatusCode
 		_, s.err = io.Copy(io.Discard, res.Body)

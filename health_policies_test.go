@@ -23,12 +23,11 @@ func policies(t *testing.T) []string {
 	return strings.Split(strings.TrimSpace(names), ", ")
 }
 
-// balanceKeys returns the keys of a pool with the policy. The clients of a load differ in their
-// addresses alone.
+// balanceKeys returns the keys of a pool with the policy.
 func balanceKeys(policy string) string {
 	keys := "    balance: " + policy + "\n"
 	if policy == "hash" {
-		keys += "    hash: header:X-Forwarded-For\n"
+		keys += "    hash: header:X-Client\n"
 	}
 	return keys
 }

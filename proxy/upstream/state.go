@@ -20,9 +20,6 @@ const (
 	Draining
 )
 
-// foundOut are the states of a backend that was found not to work.
-const foundOut = Down | Unfit | Ejected
-
 // String returns the state in words, with commas between them: up, or one or more of down,
 // ejected and draining.
 func (s State) String() string {
@@ -40,3 +37,6 @@ func (s State) String() string {
 	}
 	return strings.Join(set, ",")
 }
+
+// foundOut are the states of a backend that was found not to work.
+const foundOut = Down | Unfit | Ejected
