@@ -20,7 +20,8 @@ type record struct {
 
 	began     time.Time
 	addresses []string
-	before    []int // requests at each backend at the last count
+	before    []int     // requests at each backend at the last count
+	due       time.Time // the next
 }
 
 // event is something that happened to the first backend.
@@ -57,19 +58,26 @@ func (r *record) share(from, to float64) (share, largest float64) {
 
 // startRecord starts a record of the backends.
 func startRecord(t *testing.T, rate int, addresses []string) *record {
-	return &record{Rate: rate, began: time.Now(), addresses: addresses, before: requestsAtAll(t, addresses)}
+	began := time.Now()
+	return &record{Rate: rate, began: began, addresses: addresses, before: requestsAtAll(t, addresses), due: began.Add(shareEvery)}
 }
 
-// countUntil counts in each interval, until something is so.
+// countUntil counts in each interval, until something is so. Where a backend takes long to tell, the
+// counts are not of one time: they count with the next.
 func (r *record) countUntil(t *testing.T, what string, is func() bool) {
 	t.Helper()
+	const exact = 20 * time.Millisecond
 	waitFor(t, what, func() bool {
-		due := r.began.Add(time.Duration(1+len(r.Counts)) * shareEvery)
-		if time.Now().Before(due) {
+		asked := time.Now()
+		if asked.Before(r.due) {
 			return is()
 		}
 		now := requestsAtAll(t, r.addresses)
-		c := shareCount{At: time.Since(r.began).Seconds()}
+		r.due = r.due.Add(shareEvery)
+		if time.Since(asked) > exact {
+			return is()
+		}
+		c := shareCount{At: asked.Sub(r.began).Seconds()}
 		for i := range now {
 			c.Requests = append(c.Requests, now[i]-r.before[i])
 		}

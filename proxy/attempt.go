@@ -63,8 +63,8 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 		return why
 	}
 	if !c.Uploads() && !x.tries.awaits {
-		x.tries.awaits = true
-		x.tries.backend.Await(x.caller.network())
+		x.tries.awaits, x.tries.client = true, x.caller.network()
+		x.tries.backend.Await(x.tries.client)
 	}
 	if !x.tries.trial && x.tries.backend.IsOut() {
 		conn.Recall() // it went out since it was picked, perhaps before there was a wait to interrupt
@@ -115,7 +115,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	}
 	x.tries.end(x.call.Response.Status, why)
 	b := x.tries.backend
-	b.End(x.tries.awaits)
+	b.End(x.tries.awaits, x.tries.client)
 	x.pool.Count(b, &upstream.Result{
 		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,
 		Client: x.caller.network(), Began: x.stream.Started,

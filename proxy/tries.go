@@ -18,6 +18,7 @@ type tries struct {
 	trial   bool              // the backend takes no requests: see upstream.Pool.Pick
 	open    bool              // the attempt counts as in flight at the backend
 	awaits  bool              // the request was sent, and waits for the header of the final response
+	client  uint64            // whose that request is
 }
 
 // begin begins the attempt at the picked backend. The time is that of the request where no time has
@@ -34,7 +35,7 @@ func (t *tries) begin(s *http1.Stream) {
 func (t *tries) respond() {
 	if t.awaits {
 		t.awaits = false
-		t.backend.HeaderCame()
+		t.backend.HeaderCame(t.client)
 	} else {
 		t.backend.Heard()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"loadbalancer/healthz"
+	"loadbalancer/proxy/balance"
 )
 
 // time returns nanoseconds since the pool was made, which are never 0.
@@ -21,17 +22,30 @@ func (p *Pool) Count(b *Backend, r *Result) {
 		p.failure(b, r)
 	case r.Status != 0:
 		b.outlier.success(r, p.time(r.Began))
+		if r.Status < 500 {
+			p.served.note(r.Client, p.time(r.Began))
+		}
 		if State(b.state.Load()) == Ejected && !p.TakesRequests() {
 			p.readmit(b, time.Now()) // a trial has passed, and no other backend is left
 		}
 	}
 }
 
+// servedBeside returns the clients that were served lately where the clients of the backend are served
+// too: anywhere in the pool or, where a client stays at a backend, at that one.
+func (p *Pool) servedBeside(b *Backend) *recentClients {
+	if p.config.Load().Balance == balance.IPHash {
+		return &b.outlier.served
+	}
+	return &p.served
+}
+
 // failure notes that the backend has failed a request, and ejects it where that is the last of too
 // many.
 func (p *Pool) failure(b *Backend, r *Result) {
 	c := &p.config.Load().Ejection
-	if streak, eject := b.outlier.failure(c, r, p.time(r.Began)); eject {
+	others := p.servedBeside(b).other(r.client(), p.time(r.Began))
+	if streak, eject := b.outlier.failure(c, r, others); eject {
 		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.cause()))
 	}
 }
@@ -106,23 +120,31 @@ func (p *Pool) compare(n int, now time.Time) {
 		if !b.isIn() {
 			continue
 		}
-		if cause := b.outlier.standsOut(backends, p.time(now)); cause != "" {
+		if cause := b.outlier.standsOut(backends, p.servedBeside(b), p.time(now)); cause != "" {
 			p.eject(b, now, cause)
 		}
 	}
 }
 
-// standsOut returns why the backend of the outlier does not work while the others do, or "".
-func (o *outlier) standsOut(backends []*Backend, at int64) (cause string) {
+// standsOut returns why the backend of the outlier does not work while the others do, or "". served
+// are the clients that were served lately.
+func (o *outlier) standsOut(backends []*Backend, served *recentClients, at int64) (cause string) {
 	w := &o.window
-	if w.silent >= silenceTicks && healthz.Silent(w.waiting, o.peersAnswered(backends), w.asks, o.othersServed(&o.askers, w.asks, at)) {
-		return fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval)
+	if w.silent >= silenceTicks {
+		client, others := o.waiters.most()
+		if healthz.Silent(w.waiting, o.peersAnswered(backends), others, served.otherCount(client, at)) {
+			return fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval)
+		}
 	}
 	for i, a := range w.answers {
 		if a.Failed == 0 {
 			continue
 		}
-		if median := o.peersShare(backends, i); a.StandOut(median, o.othersServed(&o.failed, a.Turns, at)) {
+		suspect := uint64(healthz.AnyClient) // of several it may be any
+		if a.Turns == 0 {
+			suspect = o.failed.last.Load()
+		}
+		if median := o.peersShare(backends, i); a.StandOut(median, served.other(suspect, at)) {
 			return fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", a.Share(), time.Duration(spans[i])*watchInterval, median)
 		}
 	}

@@ -36,6 +36,7 @@ type Pool struct {
 	ramping  bool       // a step of the ramps is due; guarded by marking
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
+	served   recentClients // by any of the backends
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
@@ -149,7 +150,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	if s == 0 && b.state.Load() != 0 {
 		b.returned = time.Now()
-		b.outlier.returned.Store(true)
+		b.outlier.returned.Store(b.outlier.sample(&b.codes))
 	}
 	b.state.Store(uint32(s))
 	p.rebuild()

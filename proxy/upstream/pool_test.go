@@ -172,7 +172,7 @@ func TestApplyUnderLoad(t *testing.T) {
 				if conn, err := backend.Connect(false); err == nil {
 					conn.Release()
 				}
-				backend.End(false)
+				backend.End(false, 0)
 			}
 		})
 	}
