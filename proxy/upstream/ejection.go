@@ -140,11 +140,11 @@ func (o *outlier) standsOut(backends []*Backend, served *recentClients, at int64
 		if a.Failed == 0 {
 			continue
 		}
-		suspect := uint64(healthz.AnyClient) // of several it may be any
-		if a.Turns == 0 {
-			suspect = o.failed.last.Load()
+		others := served.other(o.failed.last.Load(), at)
+		if a.Turns > 0 { // several have met failures: of these it may be any
+			others = o.served.other(healthz.AnyClient, at)
 		}
-		if median := o.peersShare(backends, i); a.StandOut(median, served.other(suspect, at)) {
+		if median := o.peersShare(backends, i); a.StandOut(median, others) {
 			return fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", a.Share(), time.Duration(spans[i])*watchInterval, median)
 		}
 	}

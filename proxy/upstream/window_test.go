@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,6 +95,35 @@ func TestTurns(t *testing.T) {
 		if n := got.n.Load(); n != test.want {
 			t.Errorf("%v: %d turns, want %d", test.clients, n, test.want)
 		}
+	}
+}
+
+// TestFailsForAll: where nearly all requests are of one client, the few of another that fail at the
+// backend, too, tell that it is not that client's doing.
+func TestFailsForAll(t *testing.T) {
+	for _, fails := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			b := p.backends[0]
+			for n := range 2 * windowTicks {
+				p.met(p.backends[1], bob, 200, reason.None)
+				for range 100 {
+					p.met(b, alice, 500, reason.None)
+				}
+				if n%4 == 0 && fails {
+					p.met(b, bob, 500, reason.None)
+				}
+				time.Sleep(watchInterval)
+				p.compare(n, time.Now())
+				if !fails && !b.TakesRequests() {
+					t.Fatalf("the failures of one client have ejected the backend: %s", log)
+				}
+			}
+			if fails && !strings.Contains(log.String(), "backend is ejected") {
+				t.Error("the backend is in, although it answers everything with 500")
+			}
+			time.Sleep(time.Minute)
+		})
 	}
 }
 
