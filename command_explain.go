@@ -45,7 +45,11 @@ func explain(path string, q proxy.Question, stdout io.Writer) error {
 	if err != nil {
 		return usageError{err}
 	}
-	balancer := proxy.New(c.proxyOptions(limiter.New(c.Limiter.Config), nil, zerolog.Nop()))
+	var api *proxy.API
+	if c.Management.APIOnProxy {
+		api = &proxy.API{} // is asked nothing
+	}
+	balancer := proxy.New(c.proxyOptions(limiter.New(c.Limiter.Config), api, zerolog.Nop()))
 	answer, err := balancer.Explain(q)
 	if err != nil {
 		return usageError{fmt.Errorf("lb explain: %w", err)}

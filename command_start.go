@@ -37,7 +37,9 @@ func serve(ctx context.Context, path string, o options, stdout io.Writer) error 
 		return usageError{err}
 	}
 	log, lines, format := newLogger(c.Log, stdout)
-	defer beside(lines.Run)()
+	endLog := beside(lines.Run)
+	defer endLog()
+	defer beside(func(ended context.Context) { logSecondSignal(ctx, ended, log, endLog) })()
 	r := newReloads(path, text, c, log)
 	r.supervisor = findSupervisor(log)
 	defer r.supervisor.close()

@@ -16,6 +16,7 @@ import (
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -24,7 +25,7 @@ type config struct {
 	Server     serverConfig                   `yaml:"server"`
 	Management management.Config              `yaml:"management"`
 	Pools      map[string]upstream.PoolConfig `yaml:"pools"`
-	Routes     []proxy.RouteConfig            `yaml:"routes"`
+	Routes     []routes.Config                `yaml:"routes"`
 	Limiter    limiterConfig                  `yaml:"limiter"`
 	Clients    clients.Config                 `yaml:"clients"`
 	Log        logConfig                      `yaml:"log"`
@@ -34,6 +35,7 @@ type config struct {
 type serverConfig struct {
 	proxy.ServerConfig `yaml:",inline"`
 	listen.Config      `yaml:",inline"`
+	State              string `yaml:"state"` // a file; "": what it keeps is lost at the end
 }
 
 // limiterConfig joins the limits and the requests that are exempt from them, which the proxy
@@ -68,7 +70,7 @@ func oneOf(wrong func(path string, value any, allowed string), path, value strin
 
 func defaultConfig() config {
 	return config{
-		Server:     serverConfig{proxy.DefaultServerConfig(), listen.DefaultConfig()},
+		Server:     serverConfig{proxy.DefaultServerConfig(), listen.DefaultConfig(), "lb.state"},
 		Management: management.DefaultConfig(),
 		Limiter:    limiterConfig{Config: limiter.DefaultConfig()},
 		Clients:    clients.DefaultConfig(),
@@ -106,19 +108,26 @@ func readConfig(path string) (text []byte, err error) {
 }
 
 func parseConfig(file string, text []byte, lookup func(string) (string, bool)) (config, error) {
+	c, _, err := parseDocument(file, text, lookup)
+	return c, err
+}
+
+// parseDocument returns the config with the document that it was read from, for faults of the file
+// that are none of the config.
+func parseDocument(file string, text []byte, lookup func(string) (string, bool)) (config, *document, error) {
 	doc, err := readDocument(file, text, lookup)
 	if err != nil {
-		return config{}, err
+		return config{}, nil, err
 	}
 	c := defaultConfig()
 	if err := doc.decode(&c); err != nil {
-		return config{}, err
+		return config{}, nil, err
 	}
 	c.validate(doc.wrong)
 	if err := doc.err(); err != nil {
-		return config{}, err
+		return config{}, nil, err
 	}
-	return c, nil
+	return c, doc, nil
 }
 
 // poolName matches valid pool names, which appear in metrics and in paths.
@@ -155,7 +164,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 		c.Pools[name].Validate(at("pools." + name))
 	}
 	c.validateLoops(wrong)
-	proxy.ValidateRoutes(c.Routes, names, wrong)
+	routes.Validate(c.Routes, names, string(c.Server.ClientIPHeader), wrong)
 	keyRefused := false
 	c.Limiter.Validate(func(path string, value any, allowed string) {
 		keyRefused = keyRefused || path == "api_key_header"

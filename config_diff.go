@@ -134,7 +134,11 @@ func (d *differ) list(before, after reflect.Value, path string) {
 			words = append(words, "- "+e)
 		}
 	}
-	if len(words) == 0 {
+	switch {
+	case len(words) > 0:
+	case slices.Equal(old, now):
+		words = append(words, "a value that is not shown has changed")
+	default:
 		words = append(words, "in another order")
 	}
 	d.note(path, strings.Join(words, "; "))
@@ -150,11 +154,13 @@ func elements(list reflect.Value) (all []string) {
 // inWords returns a value as the file would have it. A section is written on one line, without the
 // keys that have their zero value.
 func inWords(v reflect.Value) string {
-	if !isSection(v.Type()) {
-		if text := fmt.Sprint(v.Interface()); text != "" {
-			return text
-		}
+	switch text := fmt.Sprint(v.Interface()); {
+	case v.Kind() == reflect.Slice:
+		return "[" + strings.Join(elements(v), ", ") + "]"
+	case !isSection(v.Type()) && text == "":
 		return `""`
+	case !isSection(v.Type()):
+		return text
 	}
 	var fields []string
 	for i := range v.NumField() {

@@ -106,14 +106,22 @@ func (d *document) wrong(path string, value any, allowed string) {
 	if text, isText := value.(string); (!isText || text == "") && p.text != "" {
 		value = p.text // as spelled in the file: 24h, not 24h0m0s
 	}
-	for at := path; p.line == 0 && at != ""; p = d.places[at] {
-		at = at[:max(0, strings.LastIndexAny(at, ".["))]
-	}
+	p = d.near(path)
 	if value == "" && !inFile {
 		d.note(p, masked(path), " is missing: use "+allowed)
 		return
 	}
 	d.invalid(p, path, fmt.Sprint(value), allowed)
+}
+
+// near returns the place of the value at a path or, if the file does not contain it, of the nearest
+// enclosing section.
+func (d *document) near(path string) place {
+	p := d.places[path]
+	for at := path; p.line == 0 && at != ""; p = d.places[at] {
+		at = at[:max(0, strings.LastIndexAny(at, ".["))]
+	}
+	return p
 }
 
 // invalid records a fault, with the value in the file and what is allowed.
@@ -148,7 +156,7 @@ func (d *document) note(p place, path, words string) {
 var (
 	credentials = regexp.MustCompile(`://.*@`)
 	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
-	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store):).*`)
+	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store|secret):).*`)
 )
 
 // masked hides passwords and tokens, wherever they occur.

@@ -18,6 +18,7 @@ import (
 	"loadbalancer/healthz"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/proxy/routes"
 )
 
 // schemaFile describes the config file to editors. It is draft 7, which all of them know.
@@ -26,21 +27,45 @@ const schemaFile = "docs/config.schema.json"
 // schemaWords describe the keys that config.yaml does not explain on their own lines: the sections,
 // and the entries of lists that are empty there.
 var schemaWords = map[string]string{
-	"server":                      "The listener for clients, and their connections.",
-	"management":                  "The listener for operators: the API, the metrics and the state of health.",
-	"pools":                       "Backends that serve the same requests, by the name of their pool.",
-	"pools.main":                  "Backends that serve the same requests.",
-	"pools.main.backends":         "Where the requests go: at least one backend.",
-	"pools.main.backends[0]":      "One backend.",
-	"pools.main.timeouts":         "How long a backend may take.",
-	"pools.main.retry":            "When a request is tried at another backend.",
-	"pools.main.health":           "The checks that find out whether a backend works.",
-	"pools.main.ejection":         "When a backend goes out because of what requests meet there.",
-	"management.hosts[0]":         "A host name without port, such as lb.internal.",
-	"routes[0]":                   "Sends the requests of a host and path to a pool; the most specific route counts.",
-	"routes[0].host":              "host of the requests, without a port; none: any",
-	"routes[0].path":              "beginning of their paths; none: any",
-	"routes[0].pool":              "where they go",
+	"server":                       "The listener for clients, and their connections.",
+	"management":                   "The listener for operators: the API, the metrics and the state of health.",
+	"pools":                        "Backends that serve the same requests, by the name of their pool.",
+	"pools.main":                   "Backends that serve the same requests.",
+	"pools.main.backends":          "Where the requests go: at least one backend.",
+	"pools.main.backends[0]":       "One backend.",
+	"pools.main.sticky":            "How clients are kept at their backends.",
+	"pools.main.timeouts":          "How long a backend may take.",
+	"pools.main.retry":             "When a request is tried at another backend.",
+	"pools.main.retry.statuses[0]": "A status, such as 503.",
+	"pools.main.health":            "The checks that find out whether a backend works.",
+	"pools.main.queue":             "Where requests wait while every backend is full or out.",
+	"pools.main.ejection":          "When a backend goes out because of what requests meet there.",
+	"management.hosts[0]":          "A host name without port, such as lb.internal.",
+	"routes[0]":                    "Sends the requests of a host and path to a pool; the most specific route counts.",
+	"routes[0].host":               "host of the requests, without a port, or *.example.com for every name below example.com; none: any",
+	"routes[0].path":               "path of the requests: /a is /a and everything below it, /a/ only what is below; none: any",
+	"routes[0].methods":            "methods of the requests; none: any",
+	"routes[0].methods[0]":         "A method.",
+	"routes[0].headers":            "fields that the requests must have, with these values",
+	"routes[0].headers.main":       "A value.",
+	"routes[0].pool":               "where they go",
+	"routes[0].split":              "clients that go to other pools; each client stays in its share",
+	"routes[0].split[0]":           "A share of the clients.",
+	"routes[0].split[0].pool":      "where they go",
+	"routes[0].split[0].percent":   "how many of the clients",
+	"routes[0].strip_prefix":       "first segments of the path that the backend does not get",
+	"routes[0].request_headers":    "Changes of the fields that backends get.",
+	"routes[0].response_headers":   "Changes of the fields that clients get.",
+
+	"routes[0].request_headers.set":        "fields that take the place of all of the same names",
+	"routes[0].request_headers.set.main":   "A value.",
+	"routes[0].request_headers.remove":     "fields that do not go on",
+	"routes[0].request_headers.remove[0]":  "The name of a field.",
+	"routes[0].response_headers.set":       "fields that take the place of all of the same names",
+	"routes[0].response_headers.set.main":  "A value.",
+	"routes[0].response_headers.remove":    "fields that do not go on",
+	"routes[0].response_headers.remove[0]": "The name of a field.",
+
 	"limiter":                     "The rate limits of clients.",
 	"limiter.default":             "The limit of each address that is not registered.",
 	"limiter.exempt":              "Requests that take no token, by method or by path.",
@@ -90,6 +115,9 @@ func (m schemaMaker) value(of reflect.Type, n *yaml.Node, path string) object {
 	switch {
 	case isSection(of):
 		s = m.section(of, n, path)
+	case of == reflect.TypeFor[routes.Values]():
+		s = object{"type": []string{"object", "null"}, "propertyNames": object{"pattern": fieldName}, "additionalProperties": m.value(of.Elem(), nil, path+".main")}
+		s["additionalProperties"].(object)["type"] = []string{"string", "number", "boolean"}
 	case of.Kind() == reflect.Map:
 		var first *yaml.Node
 		if n != nil {
@@ -191,6 +219,7 @@ var (
 )
 
 const (
+	fieldName       = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 	timePattern     = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	statusesPattern = `^ *[2-9][0-9]{2} *(- *[2-9][0-9]{2} *)?(, *[2-9][0-9]{2} *(- *[2-9][0-9]{2} *)?)*$`
 	sizePattern     = `^(0|[1-9][0-9]*) *(KiB|MiB|GiB|TiB)$`
@@ -199,7 +228,7 @@ const (
 var (
 	oneOfWords  = regexp.MustCompile(`^one of ([a-z_, ]+)$`)
 	rolesWords  = regexp.MustCompile(`^([a-z]+) \([^()]*\) or ([a-z]+) \([^()]*\)$`)
-	boundsWords = regexp.MustCompile(`^a whole number from (\d+) to (\d+)$`)
+	boundsWords = regexp.MustCompile(`^a (?:whole )?number from (\d+) to (\d+)$`)
 )
 
 // scalar returns the schema of a single value.
@@ -227,6 +256,9 @@ func (m schemaMaker) scalar(of reflect.Type, path string) object {
 			s["minimum"], s["maximum"] = json.Number(bounds[1]), json.Number(bounds[2])
 		}
 		return anyOf(s)
+	case kind == reflect.Float64 && boundsWords.MatchString(allowed):
+		bounds := boundsWords.FindStringSubmatch(allowed)
+		return anyOf(object{"type": "number", "minimum": json.Number(bounds[1]), "maximum": json.Number(bounds[2])})
 	case kind == reflect.Float64:
 		return anyOf(object{"type": "number", "exclusiveMinimum": 0})
 	}
@@ -337,9 +369,11 @@ func TestSchemaTakesGoodConfigs(t *testing.T) {
 		"empty sections": smallest + "server:\nlimiter:\n  default:\nlog:\n  level:\n",
 		"variables":      smallest + "server:\n  idle_timeout: ${T:-1s}\n  max_body_size: ${S:-1MiB}\n  early_hints: ${B:-true}\n  max_connections: ${N:-0}\n",
 		"unix_mode":      smallest + "server: {unix_mode: 660}\n",
-		"tokens":         smallest + "management: {tokens: [{name: a, role: read, token: '0123456789abcdef'}]}\n",
+		"routes": smallest + "routes:\n  - {host: '*.a', path: /b, methods: [GET], headers: {X-A: 1, X-B: true, X.C: 0100}, pool: main, strip_prefix: /b,\n" +
+			"     split: [], request_headers: {set: {X-D: 1.50}, remove: [X-E]}, response_headers: {set: {}, remove: }}\n",
+		"tokens": smallest + "management: {tokens: [{name: a, role: read, token: '0123456789abcdef'}]}\n",
 	}
-	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md"} {
+	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md", "docs/routing.md"} {
 		for i, b := range blocksOf(t, page) {
 			if text := strings.Join(b.lines, "\n") + "\n"; b.language == "yaml" {
 				if !strings.Contains(text, "pools:") {

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestExplainOfTheRunningProcess asks by the API, also with a token that may only read, and finds
@@ -46,6 +50,73 @@ func TestExplainOfTheRunningProcess(t *testing.T) {
 	requireProblem(t, "without a token", call(t, "POST", url, `{"url":"/"}`), 401)
 }
 
+// testExplain sends requests, and wants the answer that lb explain and the API say they would get.
+func testExplain(t *testing.T, built programs) {
+	backend := freeAddresses(t, 1)
+	serveBackend(t, backend[0])
+	config := testConfig(t, backend, "server:\n  listen: 127.0.0.1:0\n  max_header_size: 1KiB\n  max_body_size: 10\n",
+		"routes: [{host: a.test, path: /a, pool: main}]\nlimiter: {enabled: false}\n")
+	p, url := startLB(t, built, config)
+	proxy, api := strings.TrimPrefix(url, "http://"), "http://"+p.stdout.find("management")["listen"].(string)+"/v1/api/explain"
+	path := writeConfig(t, config)
+	for _, test := range []struct {
+		method, target, field string
+		status                int
+	}{
+		{"GET", "/a", "A: 1", 200},
+		{"GET", "/b", "A: 1", 404},
+		{"GET", "/a", "A: " + strings.Repeat("a", 2<<10), 431},
+		{"GET", "/a", "A: " + strings.Repeat("a", 900), 200},
+		{"G(T", "/a", "A: 1", 400},
+		{"GET", "/a b", "A: 1", 400},
+		{"GET", "*", "A: 1", 400},
+		{"GET", "/a", "A : 1", 400},
+		{"GET", "/a", "Transfer-Encoding: gzip", 400},
+		{"POST", "/a", "Content-Length: 11", 413},
+		{"POST", "/a", "Expect: x", 417},
+		{"CONNECT", "/a", "A: 1", 405},
+		{"GET", "/v1/api/clients/", "A: 1", 403}, // by the API, for its Host
+	} {
+		conn, err := net.Dial("tcp", proxy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(deadline))
+		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: a.test\r\n%s\r\nConnection: close\r\n\r\n", test.method, test.target, test.field)
+		var status int
+		if _, err := fmt.Fscanf(conn, "HTTP/1.1 %d", &status); err != nil || status != test.status {
+			t.Errorf("%.80v: got %d, %v", test, status, err)
+		}
+		conn.Close()
+		name, value, _ := strings.Cut(test.field, ": ")
+		question, err := json.Marshal(map[string]any{"method": test.method, "url": test.target, "headers": map[string]string{"Host": "a.test", name: value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := exec.Command(built.lb, "explain", "--path="+path, "-H", "Host: a.test", "-H", test.field, test.method, test.target).Output()
+		if err != nil {
+			t.Errorf("%.80v: lb explain: %v", test, err)
+		}
+		for by, text := range map[string]string{"lb explain": string(said), "the API": call(t, "POST", api, string(question)).body} {
+			var e struct {
+				Refused struct{ Status int }
+				API     string
+				Pool    any
+			}
+			if err := json.Unmarshal([]byte(text), &e); err != nil {
+				t.Fatalf("%s: %v: %s", by, err, text)
+			}
+			want, isAPI := status, strings.HasPrefix(test.target, "/v1/api/")
+			if status == 200 || isAPI {
+				want = 0
+			}
+			if e.Refused.Status != want || (e.API != "") != isAPI || (e.Pool != nil) != (status == 200) {
+				t.Errorf("%.80v: got %d, and %s says %s", test, status, by, text)
+			}
+		}
+	}
+}
+
 func TestExplainOfAFile(t *testing.T) {
 	path := writeConfig(t, smallest)
 	for _, test := range []struct {
@@ -65,5 +136,18 @@ func TestExplainOfAFile(t *testing.T) {
 		if !strings.Contains(stdout.String(), test.want) || (err != nil) != (test.failure != "") || err != nil && (!errors.As(err, &usage) || !strings.Contains(err.Error(), test.failure)) {
 			t.Errorf("%s: %v, %s", test.name, err, stdout.String())
 		}
+	}
+}
+
+// The command names the route by its place in the file.
+func TestExplainRouteOfAFile(t *testing.T) {
+	path := writeConfig(t, smallest+"routes:\n  - {pool: main}\n  - {path: /v2, headers: {X-A: 1}, pool: main, strip_prefix: /v2}\n")
+	var stdout bytes.Buffer
+	if err := run(t.Context(), []string{"explain", "GET", "http://a.example/x/../v2/b?c", "--path=" + path, "-H", "X-A: 1"}, &stdout); err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Route, Target string }
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil || got.Route != "routes[1]: path /v2, headers {X-A: 1}" || got.Target != "/b?c" {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }

@@ -11,10 +11,16 @@ import (
 	"time"
 )
 
-// testFewDescriptors has 1,000 idle connections meet a process with 256 file descriptors. The
-// clients that it serves by then go on being served, since descriptors are kept for the backends;
-// the others wait, which costs next to nothing, and are served once there is room.
+// testFewDescriptors has 1,000 connections meet a process with 256 file descriptors: idle ones, or
+// with a request on each that nobody awaits once they have gone. The clients that it serves by then
+// go on being served, since descriptors are kept for the backends; the others wait, which costs
+// next to nothing, and are served once there is room.
 func testFewDescriptors(t *testing.T, built programs) {
+	t.Run("idle", func(t *testing.T) { meetFlood(t, built, "") })
+	t.Run("sending", func(t *testing.T) { meetFlood(t, built, "GET / HTTP/1.1\r\nHost: a\r\n\r\n") })
+}
+
+func meetFlood(t *testing.T, built programs, request string) {
 	const clients, flood = 60, 1000
 	backends := freeAddresses(t, 2)
 	for _, b := range backends {
@@ -61,13 +67,16 @@ func testFewDescriptors(t *testing.T, built programs) {
 	}
 	connected.Wait()
 
-	var idle []net.Conn
+	var flooding []net.Conn
 	for range flood {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		idle = append(idle, conn)
+		flooding = append(flooding, conn)
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
 	}
 	const watched = 3 * time.Second
 	before := cpuSeconds(t, management)
@@ -82,7 +91,7 @@ func testFewDescriptors(t *testing.T, built programs) {
 		t.Errorf("%d log lines, want 1 to %d", lines, most)
 	}
 
-	for _, conn := range idle {
+	for _, conn := range flooding {
 		conn.Close()
 	}
 	closed := time.Now()

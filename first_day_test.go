@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,15 +12,19 @@ import (
 	"time"
 )
 
-// testFirstDay runs the commands of "A first day" in docs/operations.md, at addresses of its own,
-// and finds in what they print the pieces that stand there, in that order.
-func testFirstDay(t *testing.T, built programs) {
-	_, day, _ := strings.Cut(readFile(t, "docs/operations.md"), "\n## A first day\n")
+func testFirstDay(t *testing.T, built programs) { testSection(t, built, "A first day", 10) }
+
+func testBackendsByHand(t *testing.T, built programs) { testSection(t, built, "Backends by hand", 6) }
+
+// testSection runs the commands of a section of docs/operations.md, at addresses of its own, and
+// finds in what they print the pieces that stand there, at least so many, in that order.
+func testSection(t *testing.T, built programs, title string, pieces int) {
+	_, day, _ := strings.Cut(readFile(t, "docs/operations.md"), "\n## "+title+"\n")
 	day, _, _ = strings.Cut(day, "\n## ")
-	addresses := freeAddresses(t, 3)
-	places := strings.NewReplacer("127.0.0.1:8080", addresses[0], "127.0.0.1:8081", addresses[1], "127.0.0.1:8100", addresses[2],
+	addresses := freeAddresses(t, 4)
+	places := strings.NewReplacer("127.0.0.1:8080", addresses[0], "127.0.0.1:8081", addresses[1], "127.0.0.1:8100", addresses[2], "127.0.0.1:8101", addresses[3],
 		"server:\n  listen", "management:\n  listen: "+addresses[1]+"\nserver:\n  listen",
-		"8100", portOf(addresses[2]), "lb.yaml:6:", "lb.yaml:8:")
+		"8100", portOf(addresses[2]), "8101", portOf(addresses[3]), "lb.yaml:6:", "lb.yaml:8:")
 	folder := t.TempDir()
 	for name, program := range map[string]string{"lb": built.lb, "bench": built.bench} {
 		if err := os.Symlink(program, filepath.Join(folder, name)); err != nil {
@@ -37,10 +42,12 @@ func testFirstDay(t *testing.T, built programs) {
 		}
 		want = append(want, strings.Split(strings.TrimSpace(text), "\n")...)
 	}
-	if len(want) < 10 {
+	if len(want) < pieces {
 		t.Fatalf("only %d lines to expect were found", len(want))
 	}
-	sh := exec.CommandContext(t.Context(), "/bin/sh", "-e")
+	bounded, cancel := context.WithTimeout(t.Context(), 2*deadline)
+	defer cancel()
+	sh := exec.CommandContext(bounded, "/bin/sh", "-e")
 	sh.Dir, sh.Env = folder, append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"))
 	sh.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	sh.WaitDelay = time.Second // a script that fails leaves its programs behind

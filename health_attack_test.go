@@ -169,7 +169,7 @@ func testAttackers(t *testing.T, built programs) {
 	defer all.running.Wait()
 	for _, a := range attacks[:3] {
 		all.run(a.name, 0, func(t *testing.T, _ []string) {
-			lb, url := startPool(t, built, startAttacked(t), "")
+			lb, url := startPool(t, built, startAttacked(t), balanceKeys("round_robin"))
 			ctx, cancel := context.WithCancel(t.Context())
 			var running sync.WaitGroup
 			for n := range 16 {

@@ -69,6 +69,9 @@ func testBackendFrozen(t *testing.T, built programs) {
 			time.Sleep(3 * time.Second)
 			got := summarize(load.end())
 			t.Logf("out after %s; %s", lb.loggedAt(t, message).Sub(frozen), got)
+			if !*long {
+				test.most *= 2 // other tests run beside this one
+			}
 			if got.failed > 0 || got.longest > test.most {
 				t.Errorf("want no failure, and no GET over %s", test.most)
 			}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // testCheckCauses has three backends that fail their checks each in its own way, one of which then
@@ -51,19 +52,21 @@ func testCheckCauses(t *testing.T, built programs) {
 	require("up", "down refused", "up", "down refused")
 }
 
-// TestReloadAddsBrokenBackend adds a backend that answers everything with 500 under load: no request
-// gets there before its first check.
+// TestReloadAddsBrokenBackend adds a backend under load that answers everything with 500, and its
+// checks late: no request gets there before its first check has ended.
 func TestReloadAddsBrokenBackend(t *testing.T) {
 	var requests atomic.Int64
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/healthz" {
+		if r.URL.Path == "/healthz" {
+			time.Sleep(200 * time.Millisecond)
+		} else {
 			requests.Add(1)
 		}
 		w.WriteHeader(500)
 	}))
 	t.Cleanup(broken.Close)
 	backends := freeAddresses(t, 2)
-	in := startInstance(t, testConfig(t, backends, "limiter: {enabled: false}"), "--demo")
+	in := startInstance(t, strings.Replace(testConfig(t, backends, "limiter: {enabled: false}"), "interval: 50ms", "interval: 50ms, timeout: 1m", 1), "--demo")
 	sent, _, end := sendUntilEnd(t, in.proxy)
 	waitFor(t, "requests", func() bool { return sent.Load() > 10 })
 	last := "      - url: http://" + backends[1] + "\n"

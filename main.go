@@ -30,23 +30,15 @@ const (
 type usageError struct{ error }
 
 func main() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	// Unless SIGPIPE is ignored, a write to stdout or stderr ends the process once the reader has
 	// gone.
 	signal.Ignore(syscall.SIGPIPE)
 	// SIGHUP must not end the process either. It reloads the config; this covers the time before
 	// and after.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		complain(hurry, "lb: a second signal: exiting at once")
-		os.Exit(exitFailed)
-	}()
+	heedSignals(cancel)
 	err := run(ctx, os.Args[1:], os.Stdout)
 	var usage usageError
 	switch {

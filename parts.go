@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -17,6 +16,7 @@ import (
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
+	"loadbalancer/state"
 )
 
 // parts are what the balancer is made of, and what a reload changes.
@@ -28,6 +28,7 @@ type parts struct {
 	service   *clients.Service // nil: clients are neither limited nor managed
 	api       *management.API
 	balancer  *proxy.Proxy
+	kept      *state.File
 	format    *logFormat
 	readsKeys atomic.Bool // requests are identified by an API key, too
 	log       zerolog.Logger
@@ -41,6 +42,13 @@ var description []byte
 // newParts makes the parts in one order. Nothing runs yet.
 func newParts(ctx context.Context, c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
 	p := &parts{path: r.path, format: format, log: log}
+	var err error
+	if p.kept, err = state.Open(c.Server.State); err != nil {
+		return nil, err
+	}
+	if c, err = c.withSecrets(p.kept); err != nil {
+		return nil, err
+	}
 	given, err := inherit(c)
 	if err != nil {
 		return nil, err
@@ -65,7 +73,12 @@ func newParts(ctx context.Context, c config, r *reloads, log zerolog.Logger, for
 		return nil, err
 	}
 	p.api = management.NewAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), p.service, r.management(), description, log)
-	p.balancer = proxy.New(c.proxyOptions(p.limits, p.api.OnProxy(c.Management), log))
+	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), log)
+	if o.ByHand, err = byHand(p.kept); err != nil {
+		p.close()
+		return nil, errors.Join(err, p.closeStore())
+	}
+	p.balancer = proxy.New(o)
 	return p, nil
 }
 
@@ -95,8 +108,9 @@ func (p *parts) logStart(c config) {
 // apply changes the parts from one config to another. What can fail comes first: then nothing is
 // changed, and the error says why.
 func (p *parts) apply(before, after config) error {
-	if after.needsClients() && p.service == nil {
-		return fmt.Errorf("%s: the client store is opened at the start alone, and nothing needed it then: restart to limit or manage clients", p.path)
+	after, err := after.withSecrets(p.kept)
+	if err != nil {
+		return err
 	}
 	front, back, err := p.openListeners(before, after)
 	if err != nil {
@@ -120,18 +134,13 @@ func (p *parts) apply(before, after config) error {
 // openListeners opens the listeners whose addresses have changed. back is nil where the management
 // listener is turned off.
 func (p *parts) openListeners(before, after config) (front, back net.Listener, err error) {
-	used := []listen.Address{before.Server.Listen, before.Management.Listen}
-	if a, b := before.Server.Listen, after.Server.Listen; a != b {
-		if front, err = p.openBeside(used, change{"server.listen", a.String() + " → " + b.String()}, b, func() (net.Listener, error) {
-			return listen.Open("server.listen", b, after.Server.UnixMode, p.log)
-		}); err != nil {
+	if before.Server.Listen != after.Server.Listen {
+		if front, err = listen.Open("server.listen", after.Server.Listen, after.Server.UnixMode, p.log); err != nil {
 			return nil, nil, err
 		}
 	}
-	if a, b := before.Management.Listen, after.Management.Listen; a != b {
-		if back, err = p.openBeside(used, change{"management.listen", a.String() + " → " + b.String()}, b, func() (net.Listener, error) {
-			return after.Management.Open(p.log)
-		}); err != nil {
+	if before.Management.Listen != after.Management.Listen {
+		if back, err = after.Management.Open(p.log); err != nil {
 			if front != nil {
 				err = errors.Join(err, front.Close())
 			}
@@ -139,15 +148,6 @@ func (p *parts) openListeners(before, after config) (front, back net.Listener, e
 		}
 	}
 	return front, back, nil
-}
-
-// openBeside opens a listener at an address while those at the addresses used are still open.
-func (p *parts) openBeside(used []listen.Address, c change, at listen.Address, open func() (net.Listener, error)) (net.Listener, error) {
-	if slices.ContainsFunc(used, at.Overlaps) {
-		c.what += " is an address that this process listens on"
-		return nil, restartError(p.path, c)
-	}
-	return open()
 }
 
 // openClients opens the client store. If clients are neither limited nor managed it returns nil: a

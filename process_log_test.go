@@ -185,9 +185,9 @@ func testHangup(t *testing.T, built programs) {
 	for range 2 {
 		p.signal(t, syscall.SIGHUP)
 	}
-	waitFor(t, "the reload", func() bool {
-		line := p.stdout.find("the config was reloaded")
-		return line != nil && line["cause"] == "SIGHUP" && line["changes"] == 0.
+	waitFor(t, "the line of SIGHUP", func() bool {
+		line := p.stdout.find("the config file is as it was: nothing is reloaded")
+		return line != nil && line["cause"] == "SIGHUP"
 	})
 	release()
 	if a := <-answered; a.status != 200 {
@@ -195,7 +195,7 @@ func testHangup(t *testing.T, built programs) {
 	}
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
-	if messages := p.stdout.messages(t); !slices.Equal(messages[len(messages)-3:], []string{"draining", "counters", "stopped"}) {
+	if messages := p.stdout.messages(t); !slices.Equal(messages[len(messages)-4:], []string{"shutting down", "draining", "counters", "stopped"}) {
 		t.Errorf("the messages are %q", messages)
 	}
 }
@@ -230,11 +230,11 @@ func testTunnelAtTheEnd(t *testing.T, built programs) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	messages := p.stdout.messages(t)
-	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped"}
+	want := []string{"shutting down", "draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped"}
 	if !slices.Equal(messages[len(messages)-len(want):], want) {
 		t.Errorf("the messages are %q, want %q at the end", messages, want)
 	}
-	for _, message := range want[:2] {
+	for _, message := range want[1:3] {
 		if line := p.stdout.find(message); line["requests"] != 0.0 || line["tunnels"] != 1.0 {
 			t.Errorf("the log has %v", line)
 		}

@@ -51,10 +51,13 @@ func TestProcess(t *testing.T) {
 		"log before a failure":        testLogBeforeFailure,
 		"hangup":                      testHangup,
 		"watch":                       testWatch,
+		"watch without inotify":       testWatchWithoutInotify,
 		"hangup at the start":         testHangupAtStart,
 		"reload while it ends":        testReloadWhileItEnds,
 		"reloads":                     testReloads,
 		"moves under load":            testMovesUnderLoad,
+		"name moves under load":       testNameMovesUnderLoad,
+		"address of a name dies":      testAddressDies,
 		"successor":                   testSuccessor,
 		"restart under load":          testRestartUnderLoad,
 		"tunnel at the end":           testTunnelAtTheEnd,
@@ -74,6 +77,14 @@ func TestProcess(t *testing.T) {
 		"second instance on the file": testSecondInstance,
 		"out of file descriptors":     testOutOfDescriptors,
 		"first day":                   testFirstDay,
+		"backends by hand":            testBackendsByHand,
+		"explain":                     testExplain,
+		"cgroup":                      testCgroup,
+		"deploy under load":           testDeployUnderLoad,
+		"drain of an address":         testDrainOfAddress,
+		"drain outlives kill -9":      testDrainOutlivesKill,
+		"drain before a takeover":     testDrainBeforeTakeover,
+		"sticky drain under load":     testStickyDrainUnderLoad,
 		"few file descriptors":        testFewDescriptors,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })
@@ -231,7 +242,7 @@ func testSignals(t *testing.T, built programs) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			address, arrived, release := slowBackend(t)
-			p, url := startLB(t, built, testConfig(t, []string{address}))
+			p, url := startLB(t, built, testConfig(t, []string{address}, "server:\n  listen: 127.0.0.1:0\n  shutdown_delay: 150ms\n"))
 			answered := getSlow(url, arrived)
 			p.signal(t, signal)
 			waitFor(t, "the listener to close", func() bool {
@@ -243,6 +254,10 @@ func testSignals(t *testing.T, built programs) {
 				t.Errorf("the request that was under way got %+v", a)
 			}
 			p.requireExit(t, 0)
+			want := map[syscall.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT"}[signal]
+			if line := p.stdout.find("shutting down"); line["cause"] != want || line["shutdown_delay"] != "150ms" {
+				t.Errorf("the log says of the signal %v", line)
+			}
 		})
 	}
 }
@@ -257,7 +272,10 @@ func testSecondSignal(t *testing.T, built programs) {
 		return err != nil
 	})
 	p.signal(t, syscall.SIGINT)
-	p.requireExit(t, 1, "a second signal")
+	p.requireExit(t, 1, secondSignal)
+	if line := p.stdout.find(secondSignal); line["level"] != "error" {
+		t.Errorf("the log has no line of the second signal:\n%s", p.stdout)
+	}
 	release()
 	<-answered
 }
@@ -270,11 +288,11 @@ func testShutdownTimeout(t *testing.T, built programs) {
 	const failure = "1 requests were still running after server.shutdown_timeout (100ms) and were cut"
 	p.requireExit(t, 1, "lb: "+failure)
 	messages := p.stdout.messages(t)
-	want := []string{"draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped", failure}
+	want := []string{"shutting down", "draining", "cut what was still running at the shutdown timeout", "request", "counters", "stopped", failure}
 	if n := len(messages) - len(want); n < 0 || !slices.Equal(messages[n:], want) {
 		t.Errorf("the messages are %q, want %q at the end", messages, want)
 	}
-	for _, message := range want[:2] {
+	for _, message := range want[1:3] {
 		if line := p.stdout.find(message); line["requests"] != 1.0 || line["tunnels"] != 0.0 || line["shutdown_timeout"] != "100ms" {
 			t.Errorf("the log has %v", line)
 		}
@@ -292,7 +310,7 @@ func testLog(t *testing.T, built programs) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	messages := p.stdout.messages(t)
-	want := []string{"clients loaded", "demo backends", "management", "proxy", "request", "draining", "counters", "stopped"}
+	want := []string{"clients loaded", "demo backends", "management", "proxy", "request", "shutting down", "draining", "counters", "stopped"}
 	if !slices.Equal(messages, want) {
 		t.Errorf("the messages are %q, want %q", messages, want)
 	}
@@ -323,6 +341,9 @@ func testEndedWhileAwaitingPostgres(t *testing.T, built programs) {
 	waitFor(t, "the first attempt", func() bool { return strings.Contains(p.stdout.String(), "trying again") })
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
+	if line := p.stdout.find("stopped before it served"); line["cause"] != "SIGTERM" {
+		t.Errorf("the log says of the end %v", line)
+	}
 }
 
 func testKilled(t *testing.T, built programs) {

@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,9 +27,10 @@ type reloads struct {
 	state atomic.Pointer[management.LastReload]
 
 	// The fields below belong to run.
-	config config // in use
-	text   []byte // the file that it was read from
-	apply  func(before, after config) error
+	config   config // in use
+	text     []byte // the file that it was read from
+	hasStore bool   // the client store was opened at the start
+	apply    func(before, after config) error
 }
 
 // reloaded is what became of a reload.
@@ -41,7 +40,7 @@ type reloaded struct {
 }
 
 func newReloads(path string, text []byte, c config, log zerolog.Logger) *reloads {
-	r := &reloads{path: path, log: log, asked: make(chan chan<- reloaded), ended: make(chan struct{}), config: c, text: text}
+	r := &reloads{path: path, log: log, asked: make(chan chan<- reloaded), ended: make(chan struct{}), config: c, text: text, hasStore: c.needsClients()}
 	r.state.Store(&management.LastReload{OK: true})
 	return r
 }
@@ -88,13 +87,20 @@ func (r *reloads) run(ctx context.Context, hangups <-chan os.Signal, saved <-cha
 	}
 }
 
-// reload reloads the config once. A reload of the same bytes does nothing, and counts as one that
-// succeeded.
+// reload reloads the config once. The same bytes as those in use do nothing, and are no reload,
+// except after one that failed: then they are one that succeeded.
 func (r *reloads) reload(cause string) (result reloaded) {
 	r.supervisor.reloading()
 	defer r.supervisor.ready()
 	began := time.Now()
-	result.changed, result.err = r.change()
+	text, err := reread(r.path)
+	if err == nil && bytes.Equal(text, r.text) && r.last().OK {
+		r.log.Info().Str("config", r.path).Str("cause", cause).Msg("the config file is as it was: nothing is reloaded")
+		return reloaded{}
+	}
+	if result.err = err; err == nil {
+		result.changed, result.err = r.change(text)
+	}
 	total := r.last().Total + 1
 	r.state.Store(&management.LastReload{OK: result.err == nil, At: began, Total: total})
 	if result.err != nil {
@@ -112,21 +118,17 @@ func (r *reloads) reload(cause string) (result reloaded) {
 	return result
 }
 
-// change reads the file and applies what differs from the config in use.
-func (r *reloads) change() (changed []string, err error) {
-	text, err := reread(r.path)
-	if err != nil {
-		return nil, err
-	}
+// change applies what differs in the text of the file from the config in use.
+func (r *reloads) change(text []byte) (changed []string, err error) {
 	if bytes.Equal(text, r.text) {
 		return nil, nil
 	}
-	after, err := parseConfig(r.path, text, os.LookupEnv)
+	after, document, err := parseDocument(r.path, text, os.LookupEnv)
 	if err != nil {
 		return nil, err
 	}
 	changes := compare(r.config, after)
-	if err := needRestart(r.path, changes); err != nil {
+	if err := needRestart(document, r.config, after, changes, r.hasStore); err != nil {
 		return nil, err
 	}
 	if len(changes) > 0 {
@@ -155,22 +157,4 @@ func checkRegular(path string) error {
 		return fmt.Errorf("read the config file: %s is no regular file; put one in its place, or restart", path)
 	}
 	return nil
-}
-
-// fixed are the keys that are read at the start alone.
-var fixed = []string{"clients.store", "limiter.ipv6_prefix", "limiter.max_tracked", "server.max_header_size", "server.unix_mode"}
-
-// needRestart returns an error for each change of a key that is read at the start alone.
-func needRestart(path string, changes []change) error {
-	var all []error
-	for _, c := range changes {
-		if slices.Contains(fixed, c.path) {
-			all = append(all, restartError(path, c))
-		}
-	}
-	return errors.Join(all...)
-}
-
-func restartError(path string, c change) error {
-	return fmt.Errorf("%s: %s: this change needs a restart; undo it, or restart", path, c)
 }

@@ -54,6 +54,50 @@ func TestReloadOfOddFiles(t *testing.T) {
 	}
 }
 
+// TestReloadOfTheSameBytes asks for reloads of a file that is as it was, in each way: none counts,
+// but for the one after a reload that failed, which makes good for it.
+func TestReloadOfTheSameBytes(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1)), "--watch")
+	good, err := os.ReadFile(in.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := func() int { return strings.Count(in.log.String(), "the config file is as it was") }
+	save := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(in.path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ways := []struct {
+		name string
+		ask  func()
+	}{
+		{"saved", func() { save(string(good)) }},
+		{"the API", func() { in.reload(t) }},
+		{"SIGHUP", func() {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, way := range ways {
+		before := same()
+		way.ask()
+		waitFor(t, way.name, func() bool { return same() > before })
+	}
+	if total := metricOf(t, in, "lb_config_reloads_total"); total != "0" || strings.Contains(in.log.String(), "was reloaded") {
+		t.Errorf("%s reloads of the same bytes count: %s", total, in.log)
+	}
+	save("pools: []")
+	waitFor(t, "the failure", func() bool { return metricOf(t, in, "lb_config_last_reload_success") == "0" })
+	save(string(good))
+	waitFor(t, "the success", func() bool { return metricOf(t, in, "lb_config_last_reload_success") == "1" })
+	if total := metricOf(t, in, "lb_config_reloads_total"); total != "2" {
+		t.Errorf("%s reloads count, want the one that failed and the one that made good for it", total)
+	}
+}
+
 // testHangupAtStart sends SIGHUP to a process that has read the file and still waits for its port:
 // it serves by what the file says in the end.
 func testHangupAtStart(t *testing.T, built programs) {

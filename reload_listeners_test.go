@@ -17,9 +17,9 @@ func TestReloadOfUsedAddresses(t *testing.T) {
 		want string
 	}{
 		{"exchanged", []string{"listen: " + front, "listen: new", "listen: " + back, "listen: " + front, "listen: new", "listen: " + back},
-			"server.listen: " + front + " → " + back + " is an address that this process listens on: this change needs a restart"},
+			".yaml:4: server.listen: " + front + " → " + back + " is an address that this process listens on: this change needs a restart"},
 		{"moved along", []string{"listen: " + front, "listen: " + addresses[3], "listen: " + back, "listen: " + front},
-			"management.listen: " + back + " → " + front + " is an address that this process listens on: this change needs a restart"},
+			".yaml:6: management.listen: " + back + " → " + front + " is an address that this process listens on: this change needs a restart"},
 		{"in another form", []string{"listen: " + front, "listen: '[::ffff:127.0.0.1]" + strings.TrimPrefix(front, "127.0.0.1") + "'"},
 			"is an address that this process listens on: this change needs a restart"},
 	} {

@@ -140,8 +140,8 @@ func TestReloadRefuses(t *testing.T) {
 		{"no YAML", []string{"server:", "server: ["}, []string{""}},
 		{"a secret", []string{"management:", "management:\n  token: 'a secret'"}, []string{": management.token: "}},
 		{"a key that is fixed", []string{"server:", "limiter: {max_tracked: 5, ipv6_prefix: 56}\nserver:\n  max_header_size: 8KiB"}, []string{
-			": server.max_header_size: 16384 → 8192: this change needs a restart", ": limiter.ipv6_prefix: 64 → 56: this", ": limiter.max_tracked: 1000000 → 5: this"}},
-		{"another store", []string{"store: file:", "store: postgres://user:hidden@127.0.0.1/db # file:"}, []string{": clients.store: changed: this change needs a restart"}},
+			":1: limiter.max_tracked: 1000000 → 5: this", ":1: limiter.ipv6_prefix: 64 → 56: this", ":3: server.max_header_size: 16KiB → 8KiB: this change needs a restart"}},
+		{"another store", []string{"store: file:", "store: postgres://user:hidden@127.0.0.1/db # file:"}, []string{".yaml:7: clients.store: changed: this change needs a restart"}},
 		{"a port that is held", []string{"server:\n  listen: 127.0.0.1:0", "server:\n  listen: " + addresses[1], "via: \"\"", "via: \"\""}, []string{"server.listen: " + addresses[1] + " is held by "}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,8 +14,9 @@ import (
 )
 
 // testRestartUnderLoad has processes take over from each other while clients send requests on kept
-// connections and on new ones. Between two of them the system refuses to connect; no request on a
-// connection fails.
+// connections and on new ones. Between two of them the system refuses to connect. No request on a
+// kept connection fails. On a new one, a client whose handshake takes longer than the listener waits
+// for it as it closes believes that it is connected, and is reset: that may happen once.
 func testRestartUnderLoad(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 3)
 	serveBackend(t, addresses[0])
@@ -26,7 +28,7 @@ func testRestartUnderLoad(t *testing.T, built programs) {
 	}
 	p := start()
 	serving(p)
-	var served, refused, failed atomic.Int64
+	var served, refused, reset, failed atomic.Int64
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	for i := range 8 {
@@ -39,14 +41,24 @@ func testRestartUnderLoad(t *testing.T, built programs) {
 					return
 				default:
 				}
-				a, err := c.Post("http://"+addresses[1], "text/plain", strings.NewReader("body"))
+				kept := false
+				trace := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { kept = got.Reused }})
+				request, err := http.NewRequestWithContext(trace, "POST", "http://"+addresses[1], strings.NewReader("body"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				a, err := c.Do(request)
 				var network *net.OpError
 				switch {
 				case errors.As(err, &network) && network.Op == "dial":
 					refused.Add(1)
+				case err != nil && !kept:
+					reset.Add(1)
+					t.Logf("a request on a new connection got %v", err)
 				case err != nil || a.StatusCode != 200:
 					failed.Add(1)
-					t.Logf("a request got %v, %v", a, err)
+					t.Errorf("a request got %v, %v", a, err)
 				default:
 					served.Add(1)
 					_, _ = io.Copy(io.Discard, a.Body)
@@ -71,9 +83,8 @@ func testRestartUnderLoad(t *testing.T, built programs) {
 	}
 	close(stop)
 	clients.Wait()
-	t.Logf("%d restarts: %d requests were served, %d refused, %d failed", rounds, served.Load(), refused.Load(), failed.Load())
-	// Between the last look at what waits and the end of the listener there is an instant.
-	if failed.Load() > int64(rounds) {
-		t.Error("requests were lost")
+	t.Logf("%d restarts: %d requests were served, %d refused, %d reset, %d failed", rounds, served.Load(), refused.Load(), reset.Load(), failed.Load())
+	if reset.Load() > 1 {
+		t.Error("more than one were reset")
 	}
 }

@@ -29,7 +29,7 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 	defer signal.Stop(hangups)
 	p, err := newParts(ctx, c, r, log, format)
 	if err != nil {
-		return unlessEnded(ctx, err)
+		return unlessEnded(ctx, err, log)
 	}
 	defer p.close()
 	m := management.New(management.Parts{
@@ -80,8 +80,9 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 
 // unlessEnded returns the error, or nil if it was caused by a shutdown while the store did not
 // answer yet.
-func unlessEnded(ctx context.Context, err error) error {
+func unlessEnded(ctx context.Context, err error, log zerolog.Logger) error {
 	if ctx.Err() != nil {
+		log.Info().Str("cause", context.Cause(ctx).Error()).Msg("stopped before it served")
 		return nil
 	}
 	return err

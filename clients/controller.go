@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -55,18 +54,7 @@ func (c *controller) register(r *router.Router) {
 		paths = append(paths, path, path+"/usage", path+"/reset")
 	}
 	for _, path := range paths {
-		r.ANY(path+"/", withoutSlash(r))
-	}
-}
-
-// withoutSlash routes a request again without its trailing slash. The router cannot have a path
-// both with and without the slash for one method, but it falls back to the routes for any method if
-// none matches the request's method.
-func withoutSlash(r *router.Router) fasthttp.RequestHandler {
-	return func(ctx *fasthttp.RequestCtx) {
-		uri := ctx.URI()
-		uri.SetPathBytes(bytes.TrimSuffix(uri.PathOriginal(), []byte("/")))
-		r.Handler(ctx)
+		r.ANY(path+"/", rest.WithoutSlash(r))
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 type Target struct {
 	Name    string // the backend's name in errors
 	Network string // "tcp" or "unix"
-	Address string // host:port, or the path of the socket; a host name is resolved for each check
+	Address string // host:port with an address or localhost as host, or the path of the socket
 	Host    string // Host field of the GET
 
 	// Report is called after each check, except one that was interrupted or failed for a reason of

@@ -56,16 +56,20 @@ type trial struct {
 	limited atomic.Int64 // requests that it would have rejected
 }
 
-// Lease is an admitted request of a registered client. It is a plain value; the zero value, of any
-// other request, releases nothing.
+// Lease is an admitted request of a client whose requests in flight are counted. It is a plain
+// value; the zero value, of any other request, releases nothing.
 type Lease struct {
-	account  *account
-	shadowed bool // the request counts in account.shadowInFlight
+	account  *account  // of a registered client
+	shadowed bool      // the request counts in account.shadowInFlight
+	underWay *underWay // of an unregistered client
+	key      uint64    // of that
 }
 
 // Release ends the request. It must be called exactly once, from any goroutine.
 func (s Lease) Release() {
 	switch {
+	case s.underWay != nil:
+		s.underWay.leave(s.key)
 	case s.account == nil:
 	case s.shadowed:
 		s.account.shadowInFlight.Add(-1)

@@ -10,7 +10,15 @@ func TestRequestsAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
+	for _, most := range []int64{0, 5} {
+		requestsAllocateNothing(t, most)
+	}
+}
+
+// requestsAllocateNothing, with this bound of an unregistered client's requests in flight.
+func requestsAllocateNothing(t *testing.T, most int64) {
 	cfg := DefaultConfig()
+	cfg.Default.MaxInFlight = most
 	cfg.Headers = "both"
 	l := New(cfg)
 	l.registerNow(netip.MustParsePrefix("192.0.2.1/32"), Limit{Capacity: 10, RatePerSecond: 1})

@@ -52,8 +52,9 @@ func roundedUp(x float64) string {
 
 // Default is the limit of each unregistered client.
 type Default struct {
-	Limit  `yaml:",inline"`
-	Shadow bool `yaml:"shadow"` // requests over the limit are admitted and counted
+	Limit       `yaml:",inline"`
+	Shadow      bool  `yaml:"shadow"`        // requests over the limit are admitted and counted
+	MaxInFlight int64 `yaml:"max_in_flight"` // concurrent requests, up to 1,000,000,000; 0 means no bound
 }
 
 // Config is the limiter section of the config file.
@@ -99,6 +100,9 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 				wrong("default."+field, rate.RatePerSecond, allowed)
 			}
 		}
+	}
+	if c.Default.MaxInFlight < 0 || c.Default.MaxInFlight > MaxInFlight {
+		wrong("default.max_in_flight", c.Default.MaxInFlight, allowedInFlight)
 	}
 	if _, ok := fieldsOf(c.Headers); !ok {
 		wrong("headers", c.Headers, "one of standard, legacy, both, off")

@@ -14,7 +14,8 @@ import (
 //
 // Requests do not wait. Those that meet a bucket on its way may allocate, to move it themselves.
 // Set, Delete, Reset and Usage wait: with a million clients, for some tenths of a second. A change
-// of Shadow alone takes no time, and an equal default changes nothing.
+// of Shadow or MaxInFlight alone takes no time, and an equal default changes nothing. With a lower
+// MaxInFlight, requests in flight go on; those that began without a bound are not counted.
 func (l *Limiter) SetDefault(d Default) {
 	l.setDefault(d, func() int64 { return l.since(time.Now()) })
 }
@@ -24,6 +25,7 @@ func (l *Limiter) setDefault(d Default, clock func() int64) {
 
 	l.registering.Lock()
 	defer l.registering.Unlock()
+	l.underWay.most.Store(d.MaxInFlight)
 	t := l.anonymous.Load()
 	if r == t.rates {
 		t.shadow.Store(d.Shadow)

@@ -87,21 +87,21 @@ func TestSetDefaultShadow(t *testing.T) {
 	ask()
 	ask()
 	before := l.anonymous.Load()
-	l.setDefault(Default{Limit{2, 1}, true}, clock)
+	l.setDefault(Default{Limit: Limit{2, 1}, Shadow: true}, clock)
 	if d := ask(); !d.Allowed || !d.Shadow || d.Exceeded != Rate {
 		t.Errorf("in shadow mode: %+v", d)
 	}
 	if all := l.limited(1, t0); len(all) != 1 || !all[0].Shadow {
 		t.Errorf("in shadow mode: %+v", all)
 	}
-	l.setDefault(Default{Limit{2, 1}, false}, clock)
+	l.setDefault(Default{Limit: Limit{2, 1}, Shadow: false}, clock)
 	if d := ask(); d.Allowed || d.Shadow {
 		t.Errorf("without: %+v", d)
 	}
 	if l.anonymous.Load() != before {
 		t.Error("the table was replaced")
 	}
-	l.setDefault(Default{Limit{3, 1}, true}, clock)
+	l.setDefault(Default{Limit: Limit{3, 1}, Shadow: true}, clock)
 	if d := ask(); !d.Allowed || !d.Shadow || d.Exceeded != Nothing || d.Capacity != 3 {
 		t.Errorf("in shadow mode, with a token more: %+v", d)
 	}

@@ -34,7 +34,8 @@
 //     TestAddressFlood)
 //   - Concurrency. A request that would exceed the bound of its client is refused. Only requests
 //     that began before the bound was set or lowered, or in shadow mode, can be in flight above it.
-//     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce)
+//     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce; of unregistered clients,
+//     TestUnderWay, TestUnderWayIsExact)
 //   - Decisions agree with a slow model in exact fractions, whatever the sequence of requests and
 //     changes. (TestLimiterAgreesWithOracle)
 //

@@ -23,7 +23,12 @@ func (l *Limiter) admitExempt(c Client, now int64, d *Decision) Lease {
 			c = l.identify(c.address)
 		}
 	}
-	return Lease{}
+	lease, ok := l.underWay.enter(key(c.hash))
+	if !ok && !l.anonymous.Load().shadow.Load() {
+		d.Allowed, d.Exceeded, d.RetryAfter = false, InFlight, untilOneEnds
+		l.rejected.add(key(c.hash), l.network(c.address), nil, now)
+	}
+	return lease
 }
 
 // admitExempt is admit without a token. It returns false if the bucket is closed.

@@ -23,6 +23,7 @@ type Limiter struct {
 	networkLo  uint64
 	ipv6Prefix int                                 // bits of that mask
 	anonymous  atomic.Pointer[table]               // replaced by SetDefault
+	underWay   underWay                            // of unregistered clients
 	exact      *index                              // by address
 	keyed      *index                              // by the first half of the digest of an API key
 	ranges     atomic.Pointer[bart.Table[*bucket]] // replaced, never changed
@@ -59,6 +60,16 @@ func (c Client) AppendName(dst []byte) []byte {
 	return n.id.Prefix.AppendTo(dst)
 }
 
+// Name returns the name of a client that is registered by one, or "".
+func (c Client) Name() string {
+	if c.bucket != nil {
+		if n := c.bucket.account.named.Load(); n != nil {
+			return n.id.Name
+		}
+	}
+	return ""
+}
+
 // New returns a limiter without registered clients. The config must have passed Validate; New
 // panics if its default limit has not.
 func New(cfg Config) *Limiter {
@@ -75,6 +86,7 @@ func New(cfg Config) *Limiter {
 	t := newTable(prepare(cfg.Default.Limit), cfg.MaxTracked)
 	t.shadow.Store(cfg.Default.Shadow)
 	l.anonymous.Store(t)
+	l.underWay.most.Store(cfg.Default.MaxInFlight)
 	l.exact, l.keyed = newIndex(l.secret.hash), newIndex(l.secret.hash)
 	l.ranges.Store(new(bart.Table[*bucket]))
 	return l
@@ -135,7 +147,7 @@ func (l *Limiter) identify(a address) Client {
 
 // Admit decides a request of the client and overwrites d. An admitted request is in flight until
 // its lease is released, which must happen exactly once. The lease of a rejected request, or of an
-// unregistered client, is the zero value.
+// unregistered client without Default.MaxInFlight, is the zero value.
 //
 // The time should carry a monotonic reading, or else steps of the wall clock give and take tokens.
 // Requests may come in any order of their times; one that is earlier than others finds less
@@ -155,8 +167,7 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 			in, c = nil, l.identify(c.address)
 		}
 	}
-	l.admitUnregistered(&c, now, d)
-	return Lease{}
+	return l.admitUnregistered(&c, now, d)
 }
 
 // settle records a rejection of a registered client, and returns the lease of an admitted request.
@@ -168,11 +179,29 @@ func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
 	if !d.Allowed {
 		return Lease{}
 	}
-	return Lease{a, d.Exceeded != Nothing}
+	return Lease{account: a, shadowed: d.Exceeded != Nothing}
 }
 
-func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) {
+func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) Lease {
 	key := key(c.hash)
+	lease, ok := l.underWay.enter(key)
+	if ok {
+		l.takeUnregistered(key, c, now, d)
+	} else {
+		l.anonymous.Load().refuse(key, now, d)
+	}
+	if d.Exceeded != Nothing {
+		l.rejected.add(key, l.network(c.address), nil, now)
+	}
+	if !d.Allowed {
+		lease.Release()
+		return Lease{}
+	}
+	return lease
+}
+
+// takeUnregistered decides a request by the bucket of an unregistered client.
+func (l *Limiter) takeUnregistered(key uint64, c *Client, now int64, d *Decision) {
 	for t := l.anonymous.Load(); ; t = t.next.Load().to {
 		if f := t.floors.Load(); f != nil {
 			t.raiseToFloor(f, c, now)
@@ -185,7 +214,6 @@ func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) {
 		d.Shadow = t.shadow.Load()
 		if !o.allowed {
 			d.exceed(Rate)
-			l.rejected.add(key, l.network(c.address), nil, now)
 		}
 		return
 	}

@@ -11,7 +11,7 @@ type Standing struct {
 	ByKey    bool    // the client was found by its API key
 	Terms    Terms   // for the default limit, its rate is that of the config only nearly
 	Tokens   float64 // in the bucket now
-	InFlight int64   // requests in flight; 0 for the default limit, which has no count
+	InFlight int64   // requests in flight; for the default limit, 0 unless they are bounded
 }
 
 // Standing returns what would count for a request of this address and API key, without counting
@@ -32,7 +32,10 @@ func (l *Limiter) Standing(addr netip.Addr, apiKey []byte) Standing {
 	t := l.anonymous.Load()
 	r := &t.rates
 	limit := Limit{Capacity: r.capacity, RatePerSecond: float64(r.capacity) / r.window.Seconds()}
-	return Standing{Terms: Terms{Limit: limit, Shadow: t.shadow.Load()}, Tokens: r.tokens(t.peek(key(c.hash)), now)}
+	return Standing{
+		Terms:  Terms{Limit: limit, MaxInFlight: l.underWay.most.Load(), Shadow: t.shadow.Load()},
+		Tokens: r.tokens(t.peek(key(c.hash)), now), InFlight: l.underWay.of(key(c.hash)),
+	}
 }
 
 // id returns the ID of the client, which the address has led to.

@@ -8,6 +8,8 @@ import (
 // MaxInFlight is the largest value of Terms.MaxInFlight, more than any machine can serve at once.
 const MaxInFlight = 1_000_000_000
 
+var allowedInFlight = fmt.Sprintf("a whole number from 0 to %d, where 0 means no bound", MaxInFlight)
+
 // Terms are the limits of a registered client.
 type Terms struct {
 	Limit
@@ -23,7 +25,7 @@ func (t Terms) Check() (field, allowed string, ok bool) {
 		return field, allowed, false
 	}
 	if t.MaxInFlight < 0 || t.MaxInFlight > MaxInFlight {
-		return "max_in_flight", fmt.Sprintf("a whole number from 0 to %d, where 0 means no bound", MaxInFlight), false
+		return "max_in_flight", allowedInFlight, false
 	}
 	if t.Trial != (Limit{}) {
 		if field, allowed, ok := t.Trial.Check(); !ok {

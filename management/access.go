@@ -45,8 +45,8 @@ var (
 		"Authorization: Bearer TOKEN, once, with management.token or one of management.tokens"}
 	refusedToken = &refusal{fasthttp.StatusUnauthorized, "the token is none of those configured: send " +
 		"Authorization: Bearer TOKEN with management.token or one of management.tokens"}
-	refusedWrite = &refusal{fasthttp.StatusForbidden, "the token has the role read, which allows GET and HEAD alone; " +
-		"use a token with the role write"}
+	refusedWrite = &refusal{fasthttp.StatusForbidden, "the token has the role read, which allows GET, HEAD and " +
+		"POST " + explainPath + " alone; use a token with the role write"}
 	refusedTooMany = &refusal{fasthttp.StatusTooManyRequests, "too many wrong tokens came from this address; " +
 		"send one of those configured, or try again in a second"}
 )
@@ -81,7 +81,7 @@ func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
 	if len(token) == 0 {
 		return refusedWithoutToken
 	}
-	role := roleOf(token, rules.tokens)
+	role := find(token, rules.tokens).role
 	switch {
 	case role == 0:
 		now := time.Now()
@@ -95,6 +95,18 @@ func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
 		return refusedWrite
 	}
 	return nil
+}
+
+// actor is who makes a call.
+type actor struct {
+	token   string // the name of its token; "": none is configured
+	address netip.Addr
+}
+
+// actor returns who makes a call that is allowed.
+func (a *access) actor(ctx *fasthttp.RequestCtx) actor {
+	rules := a.rules.Load()
+	return actor{find(bearerToken(&ctx.Request.Header), rules.tokens).name, rules.trust.ClientAddress(ctx)}
 }
 
 // bearerToken returns the token of a request, or nil. A request with two Authorization fields has

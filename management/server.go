@@ -45,6 +45,7 @@ func New(p Parts) *Server {
 	m.router.GET("/readyz", m.readyz)
 	m.router.GET("/metrics", p.API.page(m.metrics))
 	p.API.router.POST(explainPath, rest.Handler(p.Log, m.explain))
+	m.registerBackends(p.API.router)
 	m.router.GET(profilesPath, p.API.page(m.profiles))
 	return m
 }

@@ -27,7 +27,7 @@ type TokenConfigs []TokenConfig
 type tokenRole uint8
 
 const (
-	roleRead  tokenRole = iota + 1 // GET and HEAD
+	roleRead  tokenRole = iota + 1 // GET, HEAD and explainPath
 	roleWrite                      // every call
 )
 
@@ -155,6 +155,7 @@ func (c Config) warnOfShortTokens(log zerolog.Logger) {
 
 // credential is a token that the API takes, as its SHA-256.
 type credential struct {
+	name   string // in log lines
 	digest tokenDigest
 	role   tokenRole
 }
@@ -162,25 +163,27 @@ type credential struct {
 // credentials lists the tokens of the config.
 func (c Config) credentials() (all []credential) {
 	if c.Token != "" {
-		all = append(all, credential{sha256.Sum256([]byte(c.Token)), roleWrite})
+		all = append(all, credential{"management.token", sha256.Sum256([]byte(c.Token)), roleWrite})
 	}
 	for _, t := range c.Tokens {
 		if t.SHA256 != nil {
-			all = append(all, credential{*t.SHA256, t.Role})
+			all = append(all, credential{t.Name, *t.SHA256, t.Role})
 		} else {
-			all = append(all, credential{sha256.Sum256([]byte(*t.Token)), t.Role})
+			all = append(all, credential{t.Name, sha256.Sum256([]byte(*t.Token)), t.Role})
 		}
 	}
 	return all
 }
 
-// roleOf returns the role of a token, the highest where it is configured more than once, or 0 for
-// one that is not configured. How long it takes depends on the token's length alone.
-func roleOf(token []byte, all []credential) (role tokenRole) {
+// find returns the credential of a token, that of the highest role where it is configured more than
+// once, or one with role 0 for a token that is not configured. How long it takes tells nothing of a
+// token that is not configured but its length.
+func find(token []byte, all []credential) (found credential) {
 	digest := sha256.Sum256(token)
 	for _, c := range all {
-		same := subtle.ConstantTimeCompare(digest[:], c.digest[:])
-		role = max(role, tokenRole(same)*c.role)
+		if subtle.ConstantTimeCompare(digest[:], c.digest[:]) == 1 && c.role > found.role {
+			found = c
+		}
 	}
-	return role
+	return found
 }

@@ -32,7 +32,7 @@ func TestAccessLogCause(t *testing.T) {
 			})
 		}, "", "backend_reset", `read from the backend: .*connection reset by peer`},
 		{"closed within the header", rawAnswer("HTTP/1.1 200 OK\r\nA: "), "", "bad_response", `the backend closed the connection within the response header`},
-		{"large header", rawAnswer("HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 17<<10)), "", "bad_response", `the response header is larger than 16 KiB`},
+		{"large header", rawAnswer("HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 65<<10)), "", "bad_response", `the response header is larger than the pool's max_response_header`},
 		{"not HTTP", rawAnswer("220 smtp.example.com\r\n"), "", "bad_response", `the response header is not valid HTTP/1\.1`},
 		{"another protocol", rawAnswer(switched), "", "bad_response", `the backend switched to a protocol that the request did not ask for`},
 		{"many interim responses", rawAnswer(strings.Repeat("HTTP/1.1 103 A\r\n\r\n", maxInterim+1)), "", "bad_response", `the backend sent more than 64 interim responses`},
@@ -115,6 +115,7 @@ func TestAccessLogAttempts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			o := testOptions(test.backends...)
 			o.Access = test.access
+			withAttempts(&o, len(test.backends))
 			_, lines := logged(t, o, get("/"))
 			if test.access == AccessErrors && test.name == "retried" && len(lines) == 0 {
 				t.Fatal("a request that was retried has no line")

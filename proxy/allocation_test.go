@@ -14,7 +14,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
+	"loadbalancer/proxy/upstream"
 )
 
 // TestNoAllocations counts what the whole process allocates for a request, from the client's write
@@ -57,8 +60,35 @@ func TestNoAllocations(t *testing.T) {
 		{"an address that is believed", "GET //path HTTP/1.1\r\nHost: example.com.\r\nX-Real-IP: 203.0.113.1\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) {
 				o.Server.ClientIPHeader, o.Server.TrustedProxies = "X-Real-IP", prefixes("127.0.0.1")
-				o.Routes, o.Limiter = []RouteConfig{{Host: "example.com", Path: "//", Pool: "main"}}, plenty
+				o.Routes, o.Limiter = []routes.Config{{Host: "example.com", Path: "/path", Pool: "main"}}, plenty
 			}},
+		{"a route that changes much", "GET //v2/./a%2fb?query HTTP/1.1\r\nHost: A.Example.com.:80\r\nX-Beta: 1\r\nX_Debug: 1\r\nX-Api-Key: " + partnerKey + "\r\n\r\n", small, "HTTP/1.1 200 OK\r\nContent-Type",
+			func(o *Options) {
+				o.Limiter, o.KeyField = keyed, field
+				o.Routes = []routes.Config{{Pool: "main"}, {
+					Host: "*.example.com", Path: "/v2", Methods: []string{"POST", "GET"}, Headers: routes.Values{"X-Beta": "1"}, Pool: "main",
+					StripPrefix: "/v2", Split: []routes.SplitConfig{{Pool: "canary", Percent: 100}},
+					RequestHeaders:  routes.FieldsConfig{Set: routes.Values{"X-Team": "a"}, Remove: []string{"X-Debug"}},
+					ResponseHeaders: routes.FieldsConfig{Set: routes.Values{"X-Team": "a"}, Remove: []string{"Server"}},
+				}}
+				canary := o.Pools["main"]
+				canary.Host = "api.internal"
+				o.Pools["canary"] = canary
+			}},
+		{"a client that is kept at a backend", "GET / HTTP/1.1\r\nHost: example.com\r\nCookie: a=b; lb=AAAAAAAAAAAAAAAAAAAAAA\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) {
+				change(o, func(c *upstream.PoolConfig) {
+					c.Sticky = upstream.StickyConfig{Cookie: "lb", TTL: time.Hour, Secret: "a secret of the tests"}
+				})
+			}},
+		{"hash by a cookie", "GET / HTTP/1.1\r\nHost: example.com\r\nCookie: a=b; session=c\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) {
+				change(o, func(c *upstream.PoolConfig) {
+					c.Balance, c.Hash = balance.Hash, upstream.HashKey{From: upstream.HashCookie, Name: "session"}
+				})
+			}},
+		{"latency", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
+			func(o *Options) { change(o, func(c *upstream.PoolConfig) { c.Balance = balance.Latency }) }},
 		{"shadow mode", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) { o.Limiter = shadow }},
 		{"exempt by method", "OPTIONS /path HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",

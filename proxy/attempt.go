@@ -1,19 +1,45 @@
 package proxy
 
 import (
+	"errors"
+	"time"
+
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
 
-// pick chooses the backend of the next attempt by the pool's policy, among those that this request
-// has not tried.
+var errFull = errors.New("every backend has as many connections as its max_connections allows, or requests as its max_pending")
+
+// pick chooses the backend of the next attempt, among those that this request has not tried: the
+// one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
-	b := x.pool.Pick(x.caller.key, x.stream.Started, &x.tries.tried)
+	b := x.tries.pickOwn(ownOf(x.stream), x.pool, x.stream.Started)
+	if b == nil && x.queued.mustWait(x.pool, &x.tries) {
+		return reason.Overloaded
+	}
+	if b == nil {
+		b = x.sticky.pick(x.pool, &x.stream.Request, x.stream.Started, &x.tries.tried)
+	}
+	if b == nil && x.pool.HasSuspect() && x.idempotent() {
+		b = x.pool.PickSuspect(x.stream.Started, &x.tries.tried)
+	}
+	key := hashKey(x.pool.Hash(), &x.stream.Request, &x.caller)
+	if b == nil {
+		b = x.pool.Pick(key, x.stream.Started, &x.tries.tried)
+	}
+	if b == nil && x.pool.HasUntried(&x.tries.tried) {
+		x.stream.Cause = errFull
+		return reason.Overloaded
+	}
+	if b == nil && x.tries.again {
+		b = x.tries.pickAgain(x.pool, key, x.stream.Started)
+	}
 	if b == nil {
 		return reason.NoBackend
 	}
-	x.tries.backend, x.tries.trial = b, !b.TakesRequests()
+	x.tries.backend, x.tries.trial = b, !b.TakesRequests() && !x.pool.TakesRequests()
 	return reason.None
 }
 
@@ -26,12 +52,20 @@ func (x *exchange) attempt() reason.Code {
 	if why := x.stream.Prefetch(); why != reason.None {
 		return why
 	}
+	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client
+	// sent the body: once a drained backend has no request in flight, none comes.
+	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
+		x.tries.backend.End(false, 0)
+		x.tries.tried.Undo()
+		if why := x.pick(); why != reason.None {
+			return why
+		}
+	}
 	b := x.tries.backend
-	b.Begin()
 	x.tries.begin(x.stream)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
-		conn, err := b.Connect(fresh)
+		conn, err := x.tries.connect(x.stream, fresh)
 		if err != nil {
 			why := upstream.ConnectReason(err)
 			x.call.BytesSent, x.stream.Cause = 0, err
@@ -41,8 +75,9 @@ func (x *exchange) attempt() reason.Code {
 		x.tries.conn = conn
 		why := x.roundTrip(conn)
 		if why == reason.None {
-			x.tries.respond()
-			return reason.None
+			x.tries.respond(x.pool)
+			b.Answered(x.call.Response.Status, x.tries.began.Add(x.call.Waited), x.call.Waited)
+			return x.judge()
 		}
 		x.release()
 		if !x.call.LostRace(why) || !x.repeatable() {
@@ -54,11 +89,26 @@ func (x *exchange) attempt() reason.Code {
 	}
 }
 
+// judge ends the attempt with reason.StatusRefused where its response has one of the pool's
+// retry.statuses and the request may be repeated.
+func (x *exchange) judge() reason.Code {
+	if !x.mayRetryAnswered() {
+		return reason.None
+	}
+	x.call.Skip()
+	x.stream.Cause = errStatus
+	x.endAttempt(reason.None)
+	x.tries.tried.Last().Took = time.Since(x.tries.began)
+	return reason.StatusRefused
+}
+
+var errStatus = errors.New("the backend answered with one of the pool's retry.statuses")
+
 // roundTrip makes one call, up to the head of the final response. It returns reason.BackendOut
 // where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
-	c.Begin(x.stream, &conn.Conn, conn.Reused(), x.pool.Timeouts().ResponseHeader)
+	c.Begin(x.stream, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: x.pool.Timeouts().ResponseHeader, MaxHeader: x.pool.MaxResponseHeader()})
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why
 	}
@@ -88,7 +138,9 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 func (x *exchange) appendRequestHeader(dst []byte) []byte {
 	r := &x.stream.Request
 	from := message.Sender{Peer: x.stream.Peer(), Client: x.caller.addr, Trusted: x.caller.trusted, ID: x.id.bytes()}
-	return r.AppendHeader(dst, &from, x.tries.backend.HostField(), &x.settings.via)
+	b := x.tries.backend
+	changes := message.Changes{Path: x.match.Path(), Host: x.pool.Host(b), Fields: x.match.Route.Request}
+	return r.AppendHeader(dst, &from, &changes, b.HostField(), &x.settings.via)
 }
 
 // release ends the call, and returns its connection to the pool or closes it. A second call does
@@ -100,9 +152,12 @@ func (x *exchange) release() {
 	}
 	x.tries.conn = nil
 	if x.call.End() {
-		conn.Release()
+		x.tries.giveBack(conn, x.stream, x.caller.trusted, x.call.Response.KeepFor)
 	} else {
 		conn.Discard()
+	}
+	if x.pool.HasQueue() {
+		x.pool.Freed(x.call.Response.Status != 0)
 	}
 }
 
@@ -113,11 +168,12 @@ func (x *exchange) endAttempt(why reason.Code) {
 	if !x.tries.open {
 		return
 	}
-	x.tries.end(x.call.Response.Status, why)
+	x.tries.end(x.pool, x.call.Response.Status, why)
 	b := x.tries.backend
+	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
 	b.End(x.tries.awaits, x.tries.client)
 	x.pool.Count(b, &upstream.Result{
-		Status: x.call.Response.Status, Reason: why, Waited: x.call.Waited,
+		Status: x.call.Response.Status, Reason: why, Cause: x.stream.Cause, Waited: x.call.Waited,
 		Client: x.caller.network(), Began: x.stream.Started,
 	})
 }

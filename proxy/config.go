@@ -1,18 +1,13 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"gopkg.in/yaml.v3"
 
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/upstream"
 )
 
 // ServerConfig is the server section without its listener.
@@ -103,73 +98,8 @@ func (c ServerConfig) Validate(wrong func(path string, value any, allowed string
 	}
 }
 
-// RouteConfig sends the requests of a host and path to a pool.
-type RouteConfig struct {
-	Host string `yaml:"host"` // without port; "" means any
-	Path string `yaml:"path"` // prefix; "" means any
-	Pool string `yaml:"pool"`
-}
-
-// ValidateRoutes calls wrong once for each fault, with its path in the file. pools lists the names
-// that a route may refer to.
-func ValidateRoutes(routes []RouteConfig, pools []string, wrong func(path string, value any, allowed string)) {
-	if len(routes) == 0 && len(pools) > 1 {
-		wrong("routes", "", "routes that say which requests go to which pool")
-	}
-	type key struct{ host, path string }
-	seen := map[key]int{}
-	for i, r := range routes {
-		at := fmt.Sprintf("routes[%d].", i)
-		if len(pools) > 0 && !slices.Contains(pools, r.Pool) {
-			wrong(at+"pool", r.Pool, "the name of a pool: "+strings.Join(pools, ", "))
-		}
-		validPath := r.Path == "" || strings.HasPrefix(r.Path, "/")
-		if !validPath {
-			wrong(at+"path", r.Path, "a path that begins with /")
-		}
-		err := checkRouteHost(r.Host)
-		if err != nil {
-			wrong(at+"host", r.Host, err.Error())
-		}
-		if err != nil || !validPath {
-			continue
-		}
-		k := key{hostName(r.Host), r.Path}
-		first, twice := seen[k]
-		if !twice {
-			seen[k] = i
-			continue
-		}
-		once := fmt.Sprintf("each host and path once; routes[%d] has the same", first)
-		switch {
-		case r.Path != "":
-			wrong(at+"path", r.Path, once)
-		case r.Host != "":
-			wrong(at+"host", r.Host, once)
-		default:
-			wrong(fmt.Sprintf("routes[%d]", i), "a route of every request", once)
-		}
-	}
-}
-
-// Size is a number of bytes, written as 16KiB, 8MiB, 1GiB or a plain number.
-type Size int64
-
-// UnmarshalYAML parses a size.
-func (s *Size) UnmarshalYAML(n *yaml.Node) error {
-	text, factor := strings.TrimSpace(n.Value), int64(1)
-	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if rest, ok := strings.CutSuffix(text, unit); ok {
-			text, factor = strings.TrimSpace(rest), 1<<(10*(i+1))
-		}
-	}
-	v, err := strconv.ParseInt(text, 10, 64)
-	if n.Kind != yaml.ScalarNode || err != nil || v < 0 || v > math.MaxInt64/factor || len(text) > 1 && text[0] == '0' {
-		return errors.New("a size in decimal digits without a leading zero: 16KiB, 8MiB, 1GiB or a number of bytes")
-	}
-	*s = Size(v * factor)
-	return nil
-}
+// Size is a number of bytes.
+type Size = upstream.Size
 
 // checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML
 // reads as nanoseconds.

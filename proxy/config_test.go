@@ -3,11 +3,8 @@ package proxy
 import (
 	"math"
 	"slices"
-	"strings"
 	"testing"
 	"time"
-
-	"gopkg.in/yaml.v3"
 )
 
 // faults collects the paths that a Validate calls wrong.
@@ -56,52 +53,5 @@ func TestServerConfigValidate(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
-	}
-}
-
-func TestValidateRoutes(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		routes []RouteConfig
-		pools  []string
-		want   []string
-	}{
-		{"none, one pool", nil, []string{"a"}, nil},
-		{"none, two pools", nil, []string{"a", "b"}, []string{"routes"}},
-		{"good", []RouteConfig{{"", "", "a"}, {"h", "", "a"}, {"h", "/p", "b"}, {"i", "/p", "b"}}, []string{"a", "b"}, nil},
-		{"pool", []RouteConfig{{"", "", "c"}, {"h", "", ""}}, []string{"a"}, []string{"routes[0].pool", "routes[1].pool"}},
-		{"path", []RouteConfig{{"", "p", "a"}}, []string{"a"}, []string{"routes[0].path"}},
-		{"host", []RouteConfig{{"h:80", "", "a"}, {"*.h", "", "a"}, {"h/p", "", "a"}, {"h i", "", "a"}}, []string{"a"},
-			[]string{"routes[0].host", "routes[1].host", "routes[2].host", "routes[3].host"}},
-		{"twice", []RouteConfig{{"h", "/p", "a"}, {"H.", "/p", "a"}, {"h", "/q", "a"}}, []string{"a"}, []string{"routes[1].path"}},
-		{"host twice", []RouteConfig{{"h", "", "a"}, {"H", "", "a"}}, []string{"a"}, []string{"routes[1].host"}},
-		{"all twice", []RouteConfig{{"", "", "a"}, {"", "", "a"}}, []string{"a"}, []string{"routes[1]"}},
-		{"twice and faulty", []RouteConfig{{"h", "p", "a"}, {"h", "p", "a"}}, []string{"a"}, []string{"routes[0].path", "routes[1].path"}},
-		{"no pools", []RouteConfig{{"h", "", "a"}}, nil, nil}, // then that is the fault
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			got := faults(func(wrong func(string, any, string)) { ValidateRoutes(test.routes, test.pools, wrong) })
-			if !slices.Equal(got, test.want) {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
-}
-
-func TestSize(t *testing.T) {
-	for text, want := range map[string]Size{
-		"0": 0, "16384": 16384, "16KiB": 16 << 10, "16 KiB": 16 << 10, "8MiB": 8 << 20, "1GiB": 1 << 30, "2TiB": 2 << 40, `"16KiB"`: 16 << 10,
-		"9223372036854775807": math.MaxInt64, "8388607TiB": 8388607 << 40,
-	} {
-		var s Size
-		if err := yaml.Unmarshal([]byte(text), &s); err != nil || s != want {
-			t.Errorf("%s: got %d, %v, want %d", text, s, err, want)
-		}
-	}
-	for _, text := range []string{"-1", "-1KiB", "1KB", "1kib", "1.5MiB", "KiB", "1e3", "0x10", "9223372036854775808", "8388608TiB", "[1]", "{a: 1}", `""`, "true", "1KiBMiB", "0100", "010KiB", "00", "1_000", "0o10", "0b1", ".inf"} {
-		var s Size
-		if err := yaml.Unmarshal([]byte(text), &s); err == nil || !strings.Contains(err.Error(), "16KiB") {
-			t.Errorf("%s: got %d, %v", text, s, err)
-		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -16,7 +17,10 @@ type exchange struct {
 	caller    caller         // identify
 	id        requestID      // identify
 	admission admission      // admit
+	match     routes.Match   // route
 	pool      *upstream.Pool // route
+	sticky    sticky         // pick
+	queued    queued         // wait
 	tries     tries          // pick, attempt
 	call      http1.Call     // attempt: the backend's end
 	reason    reason.Code    // reject: why no backend's response was sent in full
@@ -40,7 +44,9 @@ func beginExchange(s *http1.Stream, settings *settings) *exchange {
 // the pool. The buffers of the call are kept.
 func endExchange(x *exchange) {
 	x.call.Reset()
+	x.match.Reset()
 	x.settings, x.stream, x.pool = nil, nil, nil
-	x.caller, x.id, x.admission, x.tries, x.reason = caller{}, requestID{}, admission{}, tries{}, reason.None
+	x.caller, x.id, x.admission = caller{}, requestID{}, admission{}
+	x.sticky, x.queued, x.tries, x.reason = sticky{}, queued{}, tries{}, reason.None
 	exchanges.Put(x)
 }

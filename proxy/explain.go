@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -27,12 +27,17 @@ type Question struct {
 type Explanation struct {
 	Refused *Refusal       `json:"refused,omitempty"`
 	Client  *ExplainClient `json:"client,omitempty"`
+	API     string         `json:"api,omitempty"` // why the API answers, and no backend
 	Limit   *ExplainLimit  `json:"limit,omitempty"`
 	Route   string         `json:"route,omitempty"`
+	Split   string         `json:"split,omitempty"`  // which share of the route the client is in
+	Target  string         `json:"target,omitempty"` // what the backend gets in place of the request's
 	Pool    *ExplainPool   `json:"pool,omitempty"`
 	Retry   string         `json:"retry,omitempty"`
 	Removed []string       `json:"fields_removed,omitempty"` // lines of the header that the backend does not get
 	Added   []string       `json:"fields_added,omitempty"`   // lines that it gets instead or in addition
+
+	Response []string `json:"response_fields,omitempty"` // what the route changes in those of the backend
 }
 
 // Refusal is the answer that the balancer itself would give.
@@ -77,17 +82,27 @@ type ExplainPool struct {
 // cannot be put as a request.
 func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 	s := p.settings.Load()
-	r, err := q.request()
+	text, err := q.request()
 	if err != nil {
 		return Explanation{}, err
 	}
-	if why := r.Guard(&s.limits.Rules); why != reason.None {
+	r, why, cause := p.server.Parse(text)
+	if why == reason.None {
+		why = r.Guard(&s.limits.Rules)
+		cause = r.Fault
+	}
+	if why != reason.None {
 		e.Refused = refusal(why)
-		e.Refused.Cause = r.Fault.Error()
+		e.Refused.Cause = cause.Error()
 		return e, nil
 	}
 	c := s.trust.identify(q.From, &r.Forwarded)
 	e.Client = s.explainClient(q.From, &c)
+	if s.api.isCall(r) {
+		e.Client.By = "no client is limited where the API answers"
+		e.API = "management.api_on_proxy is true: paths below " + string(apiPrefix) + " are the API's, and go to no backend"
+		return e, nil
+	}
 	if s.limiter != nil {
 		standing := s.limiter.Standing(c.addr, apiKey(r.Key))
 		e.Client.describe(standing)
@@ -96,54 +111,89 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 			e.Refused = refusal(e.Limit.exceeded())
 		}
 	}
-	route := s.routes.find(r)
-	if route == nil {
+	var m routes.Match
+	if fault := s.routes.Find(r, &m); fault != nil {
+		e.Refused = refusal(reason.BadRequest)
+		e.Refused.Cause = fault.Error()
+		return e, nil
+	}
+	if m.Route == nil {
 		e.Refused = refusal(reason.NoRoute)
 		return e, nil
 	}
-	e.Route = route.describe()
-	e.Pool = explainPool(route.pool, c.key)
-	if e.Pool.Pick == "" && e.Refused == nil {
+	if e.explainRoute(s, r, &m, q.From, &c); e.Pool.Pick == "" && e.Refused == nil {
 		e.Refused = refusal(reason.NoBackend)
 	}
-	e.Retry = explainRetry(r, route.pool.Retry())
-	from := message.Sender{Peer: q.From, Client: c.addr, Trusted: c.trusted}
-	e.compareFields(r, string(r.AppendHeader(nil, &from, []byte("BACKEND"), &s.via)))
 	return e, nil
 }
 
-// request returns the question as the guard gets it.
-func (q *Question) request() (*message.Request, error) {
-	u, err := url.Parse(q.URL)
-	if err != nil || u.Path == "" && u.Host == "" && q.URL != "*" {
-		return nil, fmt.Errorf("url: %q is invalid: use a URL such as http://example.com/path, or a path", q.URL)
+// explainRoute says where the request goes, and what it is then.
+func (e *Explanation) explainRoute(s *settings, r *message.Request, m *routes.Match, peer netip.Addr, c *caller) {
+	key := c.key
+	if s.limiter != nil {
+		key = splitKey(c, s.limiter.Identify(c.addr, apiKey(r.Key)))
 	}
-	if !q.From.IsValid() {
+	d, pool := m.Route.Describe(key), m.Route.Pool(key)
+	e.Route, e.Split, e.Response = d.Route, d.Split, d.Response
+	e.Pool = explainPool(pool, r, c)
+	e.Retry = explainRetry(r, pool.Retry())
+	from := message.Sender{Peer: peer, Client: c.addr, Trusted: c.trusted, ID: newID}
+	if c.trusted && r.Forwarded.ID != nil {
+		from.ID = r.Forwarded.ID
+	}
+	changes := message.Changes{Path: m.Path(), Host: pool.HostOf(e.Pool.Pick), Fields: d.Request}
+	sent := string(r.AppendHeader(nil, &from, &changes, []byte("BACKEND"), &s.via))
+	e.compareFields(r, sent)
+	if target := strings.Fields(sent)[1]; changes.Path != nil {
+		e.Target = target
+	}
+}
+
+// newID stands for the ID that a request would be given.
+var newID = []byte("(a new one)")
+
+// request returns the question as it would come over a connection.
+func (q *Question) request() ([]byte, error) {
+	switch {
+	case q.URL == "":
+		return nil, errors.New("url: missing: use a URL such as http://example.com/path, or a path")
+	case strings.ContainsAny(q.Method+q.URL, "\r\n"):
+		return nil, errors.New("method and url: a line break is invalid: use one line")
+	case !q.From.IsValid():
 		return nil, errors.New("from: missing or invalid: use an IP address, such as 192.0.2.1")
 	}
-	target := q.URL
-	header := slices.Clone(q.Headers)
-	isHost := func(line string) bool {
-		name, _, _ := strings.Cut(line, ":")
-		return strings.EqualFold(name, "Host")
-	}
-	if u.Host != "" {
-		target = u.RequestURI()
-		if !slices.ContainsFunc(header, isHost) {
-			header = append([]string{"Host: " + u.Host}, header...)
-		}
-	}
-	var block strings.Builder
-	for _, line := range header {
-		if strings.ContainsAny(line, "\r\n") || !strings.Contains(line, ":") {
+	host, target := splitURL(q.URL)
+	hasHost := false
+	var fields strings.Builder
+	for _, line := range q.Headers {
+		name, _, isField := strings.Cut(line, ":")
+		if strings.ContainsAny(line, "\r\n") || !isField {
 			return nil, fmt.Errorf("headers: %q is invalid: use lines such as Name: value", line)
 		}
-		block.WriteString(line + "\r\n")
+		hasHost = hasHost || strings.EqualFold(name, "Host")
+		fields.WriteString(line + "\r\n")
 	}
-	if !slices.ContainsFunc(header, isHost) {
-		block.WriteString("Host: localhost\r\n")
+	text := q.Method + " " + target + " HTTP/1.1\r\n"
+	if !hasHost {
+		text += "Host: " + host + "\r\n"
 	}
-	return &message.Request{Method: []byte(q.Method), Target: []byte(target), Proto: []byte("HTTP/1.1"), Header: []byte(block.String())}, nil
+	return []byte(text + fields.String() + "\r\n"), nil
+}
+
+// splitURL returns the Host and the target that a client sends for a URL, be they valid or not. The
+// Host is localhost for a URL that has none, such as a path.
+func splitURL(url string) (host, target string) {
+	scheme, rest, absolute := strings.Cut(url, "://")
+	if !absolute || strings.ContainsAny(scheme, "/?") {
+		return "localhost", url
+	}
+	rest, _, _ = strings.Cut(rest, "#")
+	end := strings.IndexAny(rest+"/", "/?")
+	host, target = rest[:end], rest[end:]
+	if !strings.HasPrefix(target, "/") {
+		target = "/" + target
+	}
+	return host[strings.LastIndex(host, "@")+1:], target
 }
 
 func refusal(why reason.Code) *Refusal {
@@ -200,8 +250,15 @@ func (e *ExplainLimit) exceeded() reason.Code {
 	return reason.None
 }
 
-func explainPool(pool *upstream.Pool, key uint64) *ExplainPool {
-	e := &ExplainPool{Name: pool.Name(), Balance: pool.Policy().String(), Backends: pool.States(), Pick: pool.Preview(key)}
+func explainPool(pool *upstream.Pool, r *message.Request, c *caller) *ExplainPool {
+	e := &ExplainPool{Name: pool.Name(), Balance: pool.Policy().String(), Backends: pool.States()}
+	if name := pool.StickyCookie(); name != "" {
+		if e.Pick = pool.PreviewNamed(r.Cookie(name)); e.Pick != "" {
+			e.Why = "the client's cookie " + name + " names it"
+			return e
+		}
+	}
+	e.Pick = pool.Preview(hashKey(pool.Hash(), r, c))
 	switch pool.Policy() {
 	case balance.RoundRobin:
 		e.Why = "the next in turn"
@@ -209,6 +266,10 @@ func explainPool(pool *upstream.Pool, key uint64) *ExplainPool {
 		e.Why = "the fewest requests in flight for its weight"
 	case balance.IPHash:
 		e.Why = "always the same for the client's address, while it is up"
+	case balance.Latency:
+		e.Why = "of two that are drawn, the one with the least response time, times its requests in flight: another request may get another"
+	case balance.Hash:
+		e.Why = "always the same for the " + pool.Hash().String() + " of the request, or else the client's address, while it is up and has no more than 1.25 of its share"
 	default:
 		e.Why = "drawn: another request may get another"
 	}
@@ -222,17 +283,24 @@ func explainRetry(r *message.Request, c upstream.RetryConfig) string {
 	if c.Attempts == 1 {
 		return "never: retry.attempts is 1"
 	}
-	always := fmt.Sprintf("up to %d attempts, each at another backend, while no byte of the request was sent", c.Attempts)
+	always := fmt.Sprintf("up to %d attempts, each at another backend as long as there is one, while no byte of the request was sent", c.Attempts)
 	if !r.Idempotent(c.IdempotencyKey) {
 		return always + "; not once one was, since a " + string(r.Method) + " may not be sent twice"
 	}
-	return always + ", or no byte of a response has come, within the pool's budget"
+	text := always + ", or no byte of a response has come"
+	if len(c.Statuses) > 0 {
+		text += ", or its status is one of " + strings.Trim(fmt.Sprint(c.Statuses), "[]")
+	}
+	if c.Timeouts {
+		text += ", or it is late"
+	}
+	return text + ", within the pool's budget"
 }
 
 // compareFields sets the lines of the request's header that the backend does not get, and those
 // that it gets in addition.
 func (e *Explanation) compareFields(r *message.Request, sent string) {
-	before := strings.Split(strings.TrimSuffix(string(r.Header), "\r\n"), "\r\n")
+	before := strings.Split(strings.TrimRight(string(r.Header), "\r\n"), "\r\n")
 	_, fields, _ := strings.Cut(strings.TrimSuffix(sent, "\r\n\r\n"), "\r\n")
 	after := strings.Split(fields, "\r\n")
 	without := func(lines, others []string) []string {

@@ -9,6 +9,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -24,8 +25,8 @@ func explained(t *testing.T, o Options, method, url string, headers ...string) E
 
 func TestExplainRefusals(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
-	o.Server.MaxBodySize = 10
-	o.Routes = []RouteConfig{{Host: "example.com", Path: "/a", Pool: "main"}}
+	o.Server.MaxBodySize, o.Server.MaxHeaderSize = 10, 1<<10
+	o.Routes = []routes.Config{{Host: "example.com", Path: "/a", Pool: "main"}}
 	for _, test := range []struct {
 		name, method, url string
 		headers           []string
@@ -38,6 +39,22 @@ func TestExplainRefusals(t *testing.T) {
 		{"a large body", "POST", "http://example.com/a", []string{"Content-Length: 11"}, "body_too_large"},
 		{"an expectation", "POST", "http://example.com/a", []string{"Expect: b"}, "bad_request"},
 		{"CONNECT", "CONNECT", "http://example.com/a", nil, "bad_request"},
+		{"a query and no path", "GET", "http://example.com?/a", nil, "no_route"},
+		{"a user and a fragment", "GET", "http://user:word@example.com/a#b", nil, ""},
+		{"two slashes are no host", "GET", "//a", []string{"Host: example.com"}, ""},
+		{"dots", "GET", "http://example.com/x/../%61", nil, ""},
+		{"an ambiguous path", "GET", "http://example.com/x/..%2fa", nil, "bad_request"},
+		{"a backslash", "GET", `http://example.com/x/..\a`, nil, "bad_request"},
+		{"a broken escape", "GET", "/%zz", []string{"Host: example.com"}, "bad_request"},
+		{"no path and no URL", "GET", "a/b", []string{"Host: example.com"}, "bad_request"},
+		{"a header as large as allowed", "GET", "/a", []string{"Host: example.com", "A: " + strings.Repeat("a", 1<<10-len("GET /a HTTP/1.1\r\nHost: example.com\r\nA: \r\n\r\n"))}, ""},
+		{"a larger header", "GET", "/a", []string{"Host: example.com", "A: " + strings.Repeat("a", 1<<10-len("GET /a HTTP/1.1\r\nHost: example.com\r\nA: \r\n\r\n")+1)}, "header_too_large"},
+		{"a method that is no token", "G(T", "http://example.com/a", nil, "bad_request"},
+		{"no method", "", "http://example.com/a", nil, "bad_request"},
+		{"a space in the method", "GET /", "http://example.com/a", nil, "bad_request"},
+		{"a space in the path", "GET", "http://example.com/a b", nil, "bad_request"},
+		{"a space in the host", "GET", "http://example .com/a", nil, "bad_request"},
+		{"a space in a field's name", "GET", "http://example.com/a", []string{"A : 1"}, "bad_request"},
 	} {
 		e := explained(t, o, test.method, test.url, test.headers...)
 		switch {
@@ -50,10 +67,28 @@ func TestExplainRefusals(t *testing.T) {
 	}
 	for _, q := range []Question{
 		{Method: "GET", URL: "/", From: netip.Addr{}}, {Method: "GET", URL: "", From: netip.IPv6Loopback()},
+		{Method: "GET", URL: "/ HTTP/1.1\r\nA: 1", From: netip.IPv6Loopback()}, {Method: "GET / HTTP/1.1\r\nA: 1\r\n\r\nGET", URL: "/", From: netip.IPv6Loopback()},
 		{Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A: 1\r\nB: 2"}}, {Method: "GET", URL: "/", From: netip.IPv6Loopback(), Headers: []string{"A"}},
 	} {
 		if e, err := New(o).Explain(q); err == nil {
 			t.Errorf("%+v is explained: %+v", q, e)
+		}
+	}
+}
+
+// TestExplainOfTheAPI wants the API's paths to go to no pool where it answers, and like others
+// where it does not.
+func TestExplainOfTheAPI(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	for _, served := range []bool{false, true} {
+		if o.API = nil; served {
+			o.API = &API{}
+		}
+		for path, isCall := range map[string]bool{"/v1/api/clients/": served, "/v1/api": false, "/": false} {
+			e := explained(t, o, "GET", path)
+			if (e.API != "") != isCall || (e.Pool == nil) != isCall || e.Client == nil || e.Refused != nil {
+				t.Errorf("%s, served %t: %+v", path, served, e)
+			}
 		}
 	}
 }
@@ -138,7 +173,7 @@ func TestExplainPick(t *testing.T) {
 	if e, _ := p.Explain(Question{Method: "GET", URL: "/", From: netip.IPv6Loopback()}); e.Refused == nil || e.Refused.Reason != "no_backend" {
 		t.Errorf("with all down: %+v", e.Refused)
 	}
-	for policy := range balance.IPHash + 1 {
+	for policy := range balance.Latency + 1 {
 		config := o.Pools["main"]
 		config.Balance = policy
 		o.Pools["main"] = config
@@ -157,9 +192,29 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 	if !slices.Contains(e.Added, "X-Forwarded-For: 192.0.2.1") || slices.Contains(e.Added, "A: 1") {
 		t.Errorf("added %q", e.Added)
 	}
+	o.Server.TrustedProxies = prefixes("192.0.2.1")
+	for _, test := range []struct {
+		name    string
+		options Options
+		headers []string
+		removed bool // the X-Request-Id of the request
+		added   bool // a new one
+	}{
+		{"no ID", o, nil, false, true},
+		{"a client's ID", testOptions("http://127.0.0.1:1"), []string{"X-Request-Id: a"}, true, true},
+		{"a trusted proxy's ID", o, []string{"X-Request-Id: a"}, false, false},
+		{"a trusted proxy's invalid ID", o, []string{"X-Request-Id: a b"}, true, true},
+	} {
+		e := explained(t, test.options, "GET", "/", test.headers...)
+		removed := slices.ContainsFunc(e.Removed, func(line string) bool { return strings.HasPrefix(line, "X-Request-Id: ") })
+		added := slices.ContainsFunc(e.Added, func(line string) bool { return strings.HasPrefix(line, "X-Request-Id: ") })
+		if removed != test.removed || added != test.added || added && !slices.Contains(e.Added, "X-Request-Id: (a new one)") {
+			t.Errorf("%s: removed %q, added %q", test.name, e.Removed, e.Added)
+		}
+	}
 	retry := func(method string, attempts int, headers ...string) string {
 		config := o.Pools["main"]
-		config.Retry = upstream.RetryConfig{Attempts: attempts, IdempotencyKey: true}
+		config.Retry = upstream.RetryConfig{Attempts: attempts, IdempotencyKey: true, Statuses: []int{502, 503}, Timeouts: true}
 		o.Pools["main"] = config
 		return explained(t, o, method, "/", headers...).Retry
 	}
@@ -167,10 +222,55 @@ func TestExplainFieldsAndRetry(t *testing.T) {
 		{retry("GET", 3), "no byte of a response has come"},
 		{retry("POST", 3), "a POST may not be sent twice"},
 		{retry("POST", 3, "Idempotency-Key: a"), "no byte of a response has come"},
+		{retry("GET", 3), "its status is one of 502 503, or it is late"},
 		{retry("GET", 1), "never"},
 	} {
 		if !strings.Contains(test.got, test.want) {
 			t.Errorf("got %q, want %q in it", test.got, test.want)
 		}
+	}
+}
+
+// TestExplainRoute wants the route by its place in the config, and what goes on by it. No value
+// that may be secret is shown.
+func TestExplainRoute(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	canary := testOptions("http://127.0.0.1:2").Pools["main"]
+	canary.Host = upstream.HostBackend
+	o.Pools["canary"] = canary
+	o.Routes = []routes.Config{{Pool: "main"}, {
+		Host: "*.example.com", Path: "/v2", Methods: []string{"GET", "HEAD"}, Headers: routes.Values{"X-Beta": "1"}, Pool: "main",
+		StripPrefix: "/v2", Split: []routes.SplitConfig{{Pool: "canary", Percent: 100}},
+		RequestHeaders:  routes.FieldsConfig{Set: routes.Values{"X-Team": "a", "Authorization": "Bearer hidden"}, Remove: []string{"X-Beta"}},
+		ResponseHeaders: routes.FieldsConfig{Set: routes.Values{"X-Team": "b"}, Remove: []string{"Server"}},
+	}}
+	e := explained(t, o, "GET", "http://a.example.com/x/..//v2/%61?b=c", "X-Beta: 1")
+	if want := "routes[1]: host *.example.com, path /v2, methods GET HEAD, headers {X-Beta: 1}"; e.Route != want {
+		t.Errorf("the route is %q, want %q", e.Route, want)
+	}
+	if e.Target != "/a?b=c" || e.Pool.Name != "canary" || e.Split != "in the share of canary, 100 % of the clients" {
+		t.Errorf("target %q, pool %q, split %q", e.Target, e.Pool.Name, e.Split)
+	}
+	if want := []string{"Host: a.example.com", "X-Beta: 1"}; !slices.Equal(e.Removed, want) {
+		t.Errorf("removed %q, want %q", e.Removed, want)
+	}
+	for _, line := range []string{"Host: 127.0.0.1:2", "X-Team: a", "Authorization: …", "X-Forwarded-Host: a.example.com"} {
+		if !slices.Contains(e.Added, line) {
+			t.Errorf("added %q, want %q among them", e.Added, line)
+		}
+	}
+	if want := []string{"set X-Team: b", "remove Server"}; !slices.Equal(e.Response, want) {
+		t.Errorf("response fields %q, want %q", e.Response, want)
+	}
+	e = explained(t, o, "POST", "http://a.example.com/v2", "X-Beta: 1")
+	if e.Route != "routes[0]: every request" || e.Target != "" || e.Split != "" || e.Response != nil || e.Pool.Name != "main" {
+		t.Errorf("another method: %+v", e)
+	}
+	e = explained(t, o, "GET", "/x/..%2fv2")
+	if e.Refused == nil || e.Refused.Reason != "bad_request" || !strings.Contains(e.Refused.Cause, "%2f") || e.Route != "" {
+		t.Errorf("an ambiguous path: %+v", e.Refused)
+	}
+	if e := explained(t, testOptions("http://127.0.0.1:1"), "GET", "/"); e.Route != "the only pool: the config has no routes" {
+		t.Errorf("without routes: %q", e.Route)
 	}
 }

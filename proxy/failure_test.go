@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -55,7 +56,7 @@ var failures = []failure{
 		})
 	}},
 	{name: "no route", reason: "no_route", status: 404,
-		change: func(o *Options) { o.Routes = []RouteConfig{{Host: "other.example.com", Pool: "main"}} }},
+		change: func(o *Options) { o.Routes = []routes.Config{{Host: "other.example.com", Pool: "main"}} }},
 	{name: "limited", reason: "limited", status: 429, before: get("/"),
 		change: func(o *Options) { o.Limiter = limits(1, 0.001) }},
 	{name: "body length", reason: "body_too_large", status: 413,
@@ -109,7 +110,7 @@ var badResponses = []string{
 	"HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nA: b\r\n", // ends within the header
-	"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 17<<10) + "\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 65<<10) + "\r\n\r\n",
 	"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
 }
 
@@ -211,7 +212,7 @@ func fieldNames(t *testing.T, response string) (names []string) {
 func TestOurErrorsSayWhatWeMean(t *testing.T) {
 	o := testOptions(startBackend(t, mirror))
 	o.Server.MaxBodySize = 10
-	o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}}
+	o.Routes = []routes.Config{{Path: "/a", Pool: "main"}}
 	o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") })
 	_, address := startProxy(t, o)
 	plain := []string{"Content-Type", "Content-Length", "Date", "X-Request-Id", "Connection"}
@@ -250,7 +251,7 @@ func TestDateOfOwnAnswers(t *testing.T) {
 		{"bad request", withHost("GET /a#b HTTP/1.1"), 400, open},
 		{"expectation", withHost("POST / HTTP/1.1", "Expect: b"), 417, open},
 		{"limited", get("/"), 429, func(o *Options) { o.Limiter = limits(1, 0.0001) }},
-		{"no route", get("/"), 404, func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }},
+		{"no route", get("/"), 404, func(o *Options) { o.Routes = []routes.Config{{Path: "/a", Pool: "main"}} }},
 		{"no PROXY header", get("/"), 400, func(o *Options) {
 			o.Server.ProxyProtocol, o.Server.TrustedProxies = true, prefixes("127.0.0.1")
 		}},
@@ -281,10 +282,14 @@ func TestDateOfOwnAnswers(t *testing.T) {
 				}
 			}))
 			test.change(&o)
-			_, address := startProxy(t, o)
+			p, address := startProxy(t, o)
 			first := newWire(t, address) // a limit, and a place, of 1
 			first.send(withHost("GET / HTTP/1.1"))
 			first.receive("GET")
+			if o.Server.MaxConnections > 0 { // an idle connection would make place
+				first.send(withHost("GET /slow HTTP/1.1"))
+				eventually(t, "the place to be taken", func() bool { return requestsUnderWay(p) == 1 })
+			}
 			w := newWire(t, address)
 			before := time.Now().Add(-2 * time.Second) // the API's is up to a second old
 			w.send(test.request)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalancer/proxy/routes"
+
 	"github.com/rs/zerolog"
 )
 
@@ -322,7 +324,7 @@ func TestOneAuthority(t *testing.T) {
 	}
 	o := testOptions(named("main"))
 	o.Pools["shop"] = testOptions(named("shop")).Pools["main"]
-	o.Routes = []RouteConfig{{Host: "shop.example", Pool: "shop"}, {Pool: "main"}}
+	o.Routes = []routes.Config{{Host: "shop.example", Pool: "shop"}, {Pool: "main"}}
 	_, address := startProxy(t, o)
 	for request, want := range map[string]string{
 		"GET http://shop.example/ HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n":       "shop shop.example shop.example",

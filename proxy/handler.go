@@ -50,20 +50,26 @@ func (r *road) serve(x *exchange) reason.Code {
 			return why
 		}
 	}
-	route := x.settings.routes.find(request)
-	if route == nil {
-		return reason.NoRoute
+	if why := x.route(); why != reason.None {
+		return why
 	}
-	x.pool = route.pool
 	for last := reason.None; ; {
-		if why := x.pick(); why != reason.None {
-			return firstOf(last, why) // no other backend is left: report the failure at the last one
+		why := x.pick()
+		picked := why == reason.None
+		if picked {
+			why = x.attempt() // up to the head of the final response
 		}
-		why := x.attempt() // up to the head of the final response
 		switch {
 		case why == reason.None:
 			return x.respond()
-		case why == reason.BackendOut: // the attempt has asked
+		case why == reason.BackendOut, why == reason.StatusRefused: // the attempt has asked
+		case x.mayWait(why):
+			if why := x.queued.wait(x.pool, x.stream, x.caller.network(), why == reason.Overloaded); why != reason.None {
+				return why
+			}
+			x.tries.forget() // waiting is no attempt
+		case !picked:
+			return firstOf(last, why) // no other backend is left: report the failure at the last one
 		case !x.mayRetry(why):
 			return x.tries.outcome(why)
 		}

@@ -85,10 +85,17 @@ func prefixes(texts ...string) []Prefix {
 // one that is not meant.
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
-	pool.Timeouts = upstream.TimeoutConfig{Connect: 100 * time.Millisecond, ResponseHeader: 250 * time.Millisecond}
+	pool.Timeouts.Connect, pool.Timeouts.ResponseHeader = 100*time.Millisecond, 250*time.Millisecond
 	o.Pools["main"] = pool
 	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
 	o.Server.BodyTimeout = 500 * time.Millisecond
+}
+
+// withAttempts lets a request be tried this often.
+func withAttempts(o *Options, attempts int) {
+	pool := o.Pools["main"]
+	pool.Retry.Attempts = attempts
+	o.Pools["main"] = pool
 }
 
 func setResponseHeader(o *Options, d time.Duration) {
@@ -221,8 +228,7 @@ func allowed(t *testing.T, l *limiter.Limiter, id limiter.ID) int64 {
 
 // underWay returns the number of loopback's requests that the limiter counts as in flight.
 func underWay(l *limiter.Limiter) int64 {
-	u, _ := l.Usage(loopback)
-	return u.InFlight
+	return l.Standing(loopback.Prefix.Addr(), nil).InFlight
 }
 
 // apiOf returns an API that any caller may use.

@@ -12,5 +12,5 @@ func (x *exchange) forwardInterim() reason.Code {
 	if !x.settings.earlyHints || r.Status == 100 || x.stream.Request.HTTP10 {
 		return reason.None
 	}
-	return x.stream.SendInterim(r.AppendHeader(x.stream.Buffer(), false, 0))
+	return x.stream.SendInterim(r.AppendHeader(x.stream.Buffer(), false, 0, x.match.Route.Response))
 }

@@ -153,6 +153,49 @@ func TestBackendThatCloses(t *testing.T) {
 	}
 }
 
+// TestIdleConnections counts the connections that two requests to a backend need which are a moment
+// apart.
+func TestIdleConnections(t *testing.T) {
+	for _, test := range []struct {
+		name, response string
+		idle           time.Duration
+		want           int32
+	}{
+		{"kept", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", time.Minute, 1},
+		{"kept, as the backend says", "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=60\r\nContent-Length: 2\r\n\r\nok", time.Minute, 1},
+		{"the backend is about to close it", "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 2\r\n\r\nok", time.Minute, 2},
+		{"timeouts.idle is over", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", time.Millisecond, 2},
+		{"none is kept", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 0, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var dials, ended atomic.Int32
+			o := testOptions(startRawBackend(t, func(conn net.Conn) {
+				dials.Add(1)
+				answerAll(test.response)(conn)
+				ended.Add(1)
+			}))
+			pool := o.Pools["main"]
+			pool.Timeouts.Idle = test.idle
+			o.Pools["main"] = pool
+			_, address := startProxy(t, o)
+			w := newWire(t, address)
+			for range 2 {
+				w.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+				if got := w.receive("POST"); got.StatusCode != 200 || got.Header.Get("Keep-Alive") != "" {
+					t.Errorf("got %d, %v", got.StatusCode, got.Header)
+				}
+				time.Sleep(10 * time.Millisecond) // what the row of a millisecond tests
+			}
+			if n := dials.Load(); n != test.want {
+				t.Errorf("%d connections, want %d", n, test.want)
+			}
+			if test.idle == 0 { // a backend that serves one connection at a time waits for that
+				eventually(t, "the end of both connections", func() bool { return ended.Load() == 2 })
+			}
+		})
+	}
+}
+
 // TestLastUsedConnectionIsUsedFirst checks that the other idle connections may age out of the pool.
 func TestLastUsedConnectionIsUsedFirst(t *testing.T) {
 	var dials atomic.Int32

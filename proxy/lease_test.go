@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -60,8 +61,8 @@ var leases = []lease{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + inChunks(make([]byte, 300_000))},
 	{name: "answer before the upload", status: 200, visits: 1, backend: func(v visit) { _, _ = io.WriteString(v, leaseOK) },
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
-	{name: "no route", status: 404, change: func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }},
-	{name: "no route for a large body", status: 404, change: func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} },
+	{name: "no route", status: 404, change: func(o *Options) { o.Routes = []routes.Config{{Path: "/a", Pool: "main"}} }},
+	{name: "no route for a large body", status: 404, change: func(o *Options) { o.Routes = []routes.Config{{Path: "/a", Pool: "main"}} },
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
 	{name: "connect failed", status: 502},
 	{name: "silent backend", backend: listening, change: shortTimeouts, status: 504, visits: 1},
@@ -88,13 +89,34 @@ var leases = []lease{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nu"},
 }
 
+// boundOf returns how to make limiters in which loopback may have this many requests under way: as
+// a registered client, or as any other.
+func boundOf(most int64) map[string]func() *limiter.Limiter {
+	return map[string]func() *limiter.Limiter{
+		"registered": func() *limiter.Limiter { return limitsOf(limiter.Terms{Limit: ample, MaxInFlight: most}) },
+		"unregistered": func() *limiter.Limiter {
+			c := limiter.DefaultConfig()
+			c.Default = limiter.Default{Limit: ample, MaxInFlight: most}
+			return limiter.New(c)
+		},
+	}
+}
+
+const mostInFlight = 5
+
 // TestLeases wants one request under way while a backend has it, and none after, whatever became of
 // it.
 func TestLeases(t *testing.T) {
+	for name, of := range boundOf(1) {
+		t.Run(name, func(t *testing.T) { eachLease(t, of) })
+	}
+}
+
+func eachLease(t *testing.T, bounded func() *limiter.Limiter) {
 	for _, test := range leases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			l := limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
+			l := bounded()
 			visits, arrived := make(chan int64, 10), make(chan bool, 10)
 			var n atomic.Int64
 			urls := []string{"http://" + closedPort(t)}
@@ -133,8 +155,10 @@ func TestLeases(t *testing.T) {
 				}
 			}
 			eventually(t, "nothing to be under way", func() bool { return underWay(l) == 0 })
-			if got := allowed(t, l, loopback); got != 1 {
-				t.Errorf("%d requests were allowed, want 1", got)
+			if l.Registered() > 0 {
+				if got := allowed(t, l, loopback); got != 1 {
+					t.Errorf("%d requests were allowed, want 1", got)
+				}
 			}
 			if got := len(visits); got != test.visits {
 				t.Errorf("%d requests came to backends, want %d", got, test.visits)
@@ -181,7 +205,7 @@ func TestLeaseOfAPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, address := New(o), ln.Addr().String()
-	p.settings.Load().routes[0].pool = &upstream.Pool{} // pick has nothing to look into: no request makes the road fault
+	p.settings.Load().routes = routes.New(nil, map[string]*upstream.Pool{"main": {}}) // pick has nothing to look into: no request makes the road fault
 	serveUntilEnd(t, p, ln)
 	for range 3 {
 		w := newWire(t, address)
@@ -222,10 +246,16 @@ func TestLimitedHasNoLease(t *testing.T) {
 // TestTooManyInFlight holds as many requests at the backend as may be there, of many more that come
 // at once.
 func TestTooManyInFlight(t *testing.T) {
-	const most, clients = 5, 50
+	for name, of := range boundOf(mostInFlight) {
+		t.Run(name, func(t *testing.T) { tooManyInFlight(t, of()) })
+	}
+}
+
+func tooManyInFlight(t *testing.T, bounded *limiter.Limiter) {
+	const most, clients = mostInFlight, 50
 	release, entered := make(chan bool), make(chan bool, clients)
 	o := testOptions(startHoldingBackend(t, entered, release))
-	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: most})
+	o.Limiter = bounded
 	p, address := startProxy(t, o)
 	answers := make(chan answer, clients)
 	for range clients {
@@ -264,9 +294,15 @@ func TestTooManyInFlight(t *testing.T) {
 // TestOneAfterTheOther checks that a client with one request at a time may send the next one, on
 // any connection, as soon as it has read a whole answer.
 func TestOneAfterTheOther(t *testing.T) {
+	for name, of := range boundOf(1) {
+		t.Run(name, func(t *testing.T) { oneAfterTheOther(t, of()) })
+	}
+}
+
+func oneAfterTheOther(t *testing.T, bounded *limiter.Limiter) {
 	o := testOptions(startBackend(t, mirror))
-	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}}
-	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: 1})
+	o.Routes = []routes.Config{{Path: "/ok", Pool: "main"}}
+	o.Limiter = bounded
 	_, address := startProxy(t, o)
 	for _, request := range []string{
 		"GET /ok HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -289,7 +325,13 @@ func TestOneAfterTheOther(t *testing.T) {
 
 // TestNeverMoreInFlight has clients come and go at the bound for a while.
 func TestNeverMoreInFlight(t *testing.T) {
-	const most, clients, requests = 5, 50, 40
+	for name, of := range boundOf(mostInFlight) {
+		t.Run(name, func(t *testing.T) { neverMoreInFlight(t, of()) })
+	}
+}
+
+func neverMoreInFlight(t *testing.T, bounded *limiter.Limiter) {
+	const most, clients, requests = mostInFlight, 50, 40
 	var now, peak, served atomic.Int64
 	o := testOptions(startBackend(t, func(w http.ResponseWriter, _ *http.Request) {
 		n := now.Add(1)
@@ -300,7 +342,7 @@ func TestNeverMoreInFlight(t *testing.T) {
 		now.Add(-1)
 		_, _ = io.WriteString(w, "ok")
 	}))
-	o.Limiter = limitsOf(limiter.Terms{Limit: ample, MaxInFlight: most})
+	o.Limiter = bounded
 	_, address := startProxy(t, o)
 	counts := make(chan [2]int64, clients)
 	for range clients {

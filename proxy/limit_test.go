@@ -358,7 +358,7 @@ func TestLimitFieldsAreReplaced(t *testing.T) {
 				if !r.Parse([]byte(lines("HTTP/1.1 200 OK", spelled+": 1")), false) {
 					t.Fatalf("%s is refused", spelled)
 				}
-				if got := !strings.Contains(string(r.AppendHeader(nil, false, limitFields(f))), spelled); got != want {
+				if got := !strings.Contains(string(r.AppendHeader(nil, false, limitFields(f), nil)), spelled); got != want {
 					t.Errorf("%s: %s is replaced: %v", headers, spelled, got)
 				}
 			}

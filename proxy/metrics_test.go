@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -129,8 +130,9 @@ func TestMetricsAddUp(t *testing.T) {
 	o := testOptions(url)
 	c := upstream.DefaultPoolConfig()
 	c.Backends = backendConfigs("http://127.0.0.1:1", "http://127.0.0.1:2")
+	c.Retry.Attempts = 2
 	o.Pools["dead"] = c
-	o.Routes = []RouteConfig{{Path: "/ok", Pool: "main"}, {Path: "/dead", Pool: "dead"}}
+	o.Routes = []routes.Config{{Path: "/ok", Pool: "main"}, {Path: "/dead", Pool: "dead"}}
 	o.Limiter = limits(14, 0.0001)
 	p, address := startProxy(t, o)
 	for _, step := range []struct {
@@ -162,7 +164,7 @@ func TestMetricsAddUp(t *testing.T) {
 		`lb_request_duration_seconds_count{pool="dead"}`:                              2,
 		`lb_request_duration_seconds_count{pool=""}`:                                  8,
 		`lb_retries_total{pool="main"}`:                                               0,
-		`lb_retries_total{pool="dead"}`:                                               2, // a third backend there is none
+		`lb_retries_total{pool="dead"}`:                                               2,
 		`lb_limited_total`:                                                            3,
 		`lb_errors_total{reason="limited"}`:                                           3,
 		`lb_errors_total{reason="no_route"}`:                                          2,

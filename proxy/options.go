@@ -4,6 +4,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -11,13 +12,14 @@ import (
 type Options struct {
 	Server      ServerConfig
 	Pools       map[string]upstream.PoolConfig
-	Routes      []RouteConfig
+	Routes      []routes.Config
 	Limiter     *limiter.Limiter // nil: no client is limited
 	LimitFields limiter.Fields   // tell clients of their limit
 	KeyField    string           // name of the field with the API key, in lower case; "": clients have none
 	Exempt      ExemptConfig     // requests that take no token from Limiter
 	API         *API             // nil: /v1/api/ is a path like any other
 	Access      Access
-	Query       bool // the access log has the queries of targets
+	Query       bool   // the access log has the queries of targets
+	ByHand      ByHand // read by New alone
 	Log         zerolog.Logger
 }

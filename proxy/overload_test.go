@@ -15,6 +15,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/routes"
+	"loadbalancer/proxy/upstream"
 )
 
 // customer is a client of TestOverload, behind a trusted proxy.
@@ -147,8 +149,45 @@ func TestBackendConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestFullBackendsArePassedOver: of five backends the only one that is not full gets the request,
+// although a request has three attempts.
+func TestFullBackendsArePassedOver(t *testing.T) {
+	entered, release := make(chan bool, 5), make(chan bool)
+	var urls []string
+	for range 5 {
+		urls = append(urls, startHoldingBackend(t, entered, release))
+	}
+	o := testOptions(urls...)
+	for i := range o.Pools["main"].Backends {
+		o.Pools["main"].Backends[i].MaxConnections = 1
+	}
+	p, address := startProxy(t, o)
+	var clients []*rawClient
+	for range 5 {
+		c := newWire(t, address)
+		c.send(get("/"))
+		clients = append(clients, c)
+		<-entered
+	}
+	over := newWire(t, address)
+	over.send(get("/"))
+	checkProblem(t, over.receive("GET"), 503, "overloaded", "http://-:-")
+	if n := metric(p, "lb_retries_total{pool=\"main\"}"); n != "0" {
+		t.Errorf("full backends count as %s retries", n)
+	}
+	close(release)
+	for _, c := range clients {
+		if got := c.receive("GET"); got.StatusCode != 200 {
+			t.Errorf("got %d", got.StatusCode)
+		}
+	}
+}
+
+// TestClientConnectionsAreBounded: where a request is under way on each, none makes place for
+// another.
 func TestClientConnectionsAreBounded(t *testing.T) {
-	o := testOptions(startBackend(t, mirror))
+	entered, release := make(chan bool), make(chan bool)
+	o := testOptions(startHoldingBackend(t, entered, release))
 	o.Server.MaxConnections = 2
 	var log logLines
 	o.Access, o.Log = AccessErrors, zerolog.New(&log)
@@ -156,7 +195,7 @@ func TestClientConnectionsAreBounded(t *testing.T) {
 	first, second := newWire(t, address), newWire(t, address)
 	for _, w := range []*rawClient{first, second} {
 		w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-		w.receive("GET")
+		<-entered
 	}
 	third := newWire(t, address)
 	checkProblem(t, third.receive("GET"), 503, "overloaded", "http://-:-")
@@ -165,12 +204,89 @@ func TestClientConnectionsAreBounded(t *testing.T) {
 	eventually(t, "the line of the access log", func() bool { return len(log.parsed(t)) == 1 })
 	checkLine(t, log.parsed(t)[0], map[string]any{"client": "127.0.0.1", "address": "127.0.0.1", "status": 503., "reason": "overloaded",
 		"level": "error", "method": nil, "path": nil, "pool": nil, "duration_ms": brief, "bytes_in": 0., "bytes_out": interval{200, 400}})
-	first.Close()
-	eventually(t, "the connection to be counted off", func() bool { return metric(p, "lb_connections") == "1" })
-	fourth := newWire(t, address)
-	fourth.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	if got := fourth.receive("GET"); got.StatusCode != 200 {
-		t.Errorf("got %d when a connection is free again", got.StatusCode)
+	release <- true
+	first.receive("GET")
+	fourth := third
+	for served := false; !served; { // turned away until the first one's goroutine reads on
+		away := errorsWith(p, "overloaded")
+		fourth = newWire(t, address)
+		fourth.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		eventually(t, "the fourth to be served or turned away", func() bool {
+			select {
+			case <-entered:
+				served = true
+			default:
+			}
+			return served || errorsWith(p, "overloaded") != away
+		})
+	}
+	release <- true
+	release <- true
+	for _, w := range []*rawClient{second, fourth} {
+		if got := w.receive("GET"); got.StatusCode != 200 {
+			t.Errorf("got %d", got.StatusCode)
+		}
+	}
+	first.mustEnd()
+}
+
+// TestIdleConnectionsMakePlace for new ones, and requests under way do not: neither one that waits
+// for its backend, nor one of whose header only a part has come, nor a tunnel.
+func TestIdleConnectionsMakePlace(t *testing.T) {
+	const most, later = 8, 30
+	entered, release := make(chan bool), make(chan bool)
+	o := testOptions(startHoldingBackend(t, entered, release), startRawBackend(t, func(conn net.Conn) {
+		if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n")
+			_, _ = io.Copy(conn, conn)
+		}
+	}), startBackend(t, mirror))
+	pools := map[string]upstream.PoolConfig{}
+	for i, name := range []string{"hold", "tunnel", "main"} {
+		pool := o.Pools["main"]
+		pool.Backends = pool.Backends[i : i+1]
+		pools[name] = pool
+	}
+	o.Pools, o.Routes = pools, []routes.Config{{Path: "/hold", Pool: "hold"}, {Path: "/tunnel", Pool: "tunnel"}, {Pool: "main"}}
+	o.Server.MaxConnections = most
+	p, address := startProxy(t, o)
+	waiting, tunnel, part := newWire(t, address), newWire(t, address), newWire(t, address)
+	waiting.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-entered
+	tunnel.send("GET /tunnel HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n")
+	tunnel.receive("GET")
+	part.send("GET / HTTP/1.1\r\nHost: h\r\n")
+	idle := newWire(t, address)
+	idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	idle.receive("GET")
+	var last *rawClient
+	for i := range later {
+		if i%3 == 0 {
+			newWire(t, address) // sends nothing
+		}
+		last = newWire(t, address)
+		last.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if got := last.receive("GET"); got.StatusCode != 200 {
+			t.Fatalf("connection %d got %d", i, got.StatusCode)
+		}
+	}
+	if n := metric(p, "lb_connections"); n != fmt.Sprint(most) {
+		t.Errorf("%s connections are open, want %d", n, most)
+	}
+	idle.mustEnd()
+	release <- true
+	part.send("\r\n")
+	tunnel.send("x")
+	if b, err := tunnel.in.ReadByte(); b != 'x' || err != nil {
+		t.Errorf("the tunnel gave %q, %v", b, err)
+	}
+	for _, w := range []*rawClient{waiting, part} {
+		if got := w.receive("GET"); got.StatusCode != 200 {
+			t.Errorf("got %d", got.StatusCode)
+		}
+	}
+	if n := errorsWith(p, "overloaded"); n != "0" {
+		t.Errorf("%s connections were turned away", n)
 	}
 }
 

@@ -13,10 +13,13 @@ import (
 
 // pools are the pools of the config, and the checks of each.
 type pools struct {
-	log zerolog.Logger
+	log  zerolog.Logger
+	keep func(Settings) error // see ByHand
 
 	mu       sync.Mutex
 	byName   map[string]*running
+	absent   Settings        // of pools that the config does not have
+	unsaved  bool            // settings have changed since they were kept
 	ctx      context.Context // of run; nil before
 	checking sync.WaitGroup
 }
@@ -28,25 +31,44 @@ type running struct {
 }
 
 // apply makes the pools that are new, gives those that stay their configs, and returns all by name.
-// Those that went are still used until retire.
+// Those that went are still used until retire. Each may wait for look-ups of names, so they do so
+// together.
 func (p *pools) apply(configs map[string]upstream.PoolConfig) map[string]*upstream.Pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.byName
 	p.byName = make(map[string]*running, len(configs))
-	all := make(map[string]*upstream.Pool, len(configs))
-	for _, name := range slices.Sorted(maps.Keys(configs)) {
+	var applied sync.WaitGroup
+	for name, c := range configs {
 		pool := before[name]
 		if pool == nil {
-			pool = &running{Pool: upstream.NewPool(name, configs[name], p.log)}
-			p.check(pool)
-		} else {
-			pool.Apply(configs[name])
+			pool = &running{}
 		}
-		p.byName[name], all[name] = pool, pool.Pool
+		p.byName[name] = pool
+		settings := p.absent[name]
+		delete(p.absent, name)
+		applied.Go(func() {
+			if pool.Pool == nil {
+				pool.Pool = upstream.NewPool(name, c, p.log)
+				pool.Restore(settings)
+			} else {
+				pool.Apply(c)
+			}
+		})
+	}
+	applied.Wait()
+	all := make(map[string]*upstream.Pool, len(configs))
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		all[name] = p.byName[name].Pool
+		if before[name] == nil {
+			p.check(p.byName[name])
+		}
 		delete(before, name)
 	}
-	for _, gone := range before {
+	for name, gone := range before {
+		if settings := gone.Settings(); len(settings) > 0 {
+			p.absent[name] = settings
+		}
 		if gone.stop != nil {
 			gone.stop()
 		}
@@ -87,4 +109,42 @@ func (p *pools) check(pool *running) {
 	ctx, stop := context.WithCancel(p.ctx)
 	pool.stop = stop
 	p.checking.Go(func() { pool.Run(ctx) })
+}
+
+// save keeps what operators have set by hand, if that has changed. With forget it drops first what
+// was set of pools and backends that the config no longer has.
+func (p *pools) save(forget bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pool := range p.byName {
+		p.unsaved = pool.TakeUnsaved() || p.unsaved
+	}
+	if !p.unsaved || p.keep == nil {
+		return nil
+	}
+	if forget {
+		p.forget()
+	}
+	all := maps.Clone(p.absent)
+	for name, pool := range p.byName {
+		if settings := pool.Settings(); len(settings) > 0 {
+			all[name] = settings
+		}
+	}
+	if err := p.keep(all); err != nil {
+		return err
+	}
+	p.unsaved = false
+	return nil
+}
+
+// forget drops what was set of pools and backends that the config no longer has.
+func (p *pools) forget() {
+	for name := range p.absent {
+		p.log.Info().Str("pool", name).Msg("what was set by hand is dropped: the config no longer has the pool")
+	}
+	clear(p.absent)
+	for _, pool := range p.byName {
+		pool.Forget()
+	}
 }

@@ -35,10 +35,11 @@ type Proxy struct {
 // New returns a Proxy. It starts nothing.
 func New(o Options) *Proxy {
 	p := &Proxy{
-		pools: pools{log: o.Log},
+		pools: pools{log: o.Log, keep: o.ByHand.Keep, absent: o.ByHand.before()},
 		road:  road{log: o.Log, access: newAccessLog(o.Log), noPool: upstream.NoPool()},
 	}
 	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
+	p.noteSettings()
 	p.server = http1.NewServer(http1.Options{
 		Bounds:        o.Server.bounds(),
 		MaxHeaderSize: int(o.Server.MaxHeaderSize),
@@ -50,14 +51,15 @@ func New(o Options) *Proxy {
 	return p
 }
 
-// Apply gives the proxy other options, except for Log and Server.MaxHeaderSize. Requests under way
-// end by those they began with. What stays keeps its state: connections, pools and backends by
-// their names and URLs, counters.
+// Apply gives the proxy other options, except for Log, ByHand and Server.MaxHeaderSize. Requests
+// under way end by those they began with. What stays keeps its state: connections, pools and
+// backends by their names and URLs, counters.
 func (p *Proxy) Apply(o Options) {
 	before := p.settings.Load()
 	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
 	p.server.SetBounds(o.Server.bounds())
 	p.pools.retire(before.pools)
+	p.noteSettings()
 }
 
 // isProxied reports whether the connections of this peer must begin with a PROXY header.
@@ -78,7 +80,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error { return p.ser
 func (p *Proxy) Drain() error {
 	defer func() {
 		for _, pool := range p.settings.Load().pools {
-			pool.CloseIdle()
+			pool.CloseUnused()
 		}
 	}()
 	return p.server.Drain()
@@ -104,4 +106,20 @@ func (p *Proxy) Ready() error {
 		}
 	}
 	return nil
+}
+
+// Pools returns the pools of the config, sorted by name.
+func (p *Proxy) Pools() []*upstream.Pool { return p.settings.Load().pools }
+
+// SaveSettings keeps what operators have set by hand, if that has changed. What was set of pools
+// and backends that the config has no more is dropped. After an error the settings still count, and
+// the next call tries again.
+func (p *Proxy) SaveSettings() error { return p.pools.save(true) }
+
+// noteSettings keeps that the config counts in place of what was set by hand. Otherwise that would
+// count again after a restart with the config of before.
+func (p *Proxy) noteSettings() {
+	if err := p.pools.save(false); err != nil {
+		p.road.log.Error().Err(err).Msg("what operators have set of backends could not be kept")
+	}
 }

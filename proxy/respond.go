@@ -9,6 +9,7 @@ import (
 // Switching Protocols. It ends the attempt.
 func (x *exchange) respond() reason.Code {
 	s, c := x.stream, &x.call
+	c.Accept()
 	s.EndHeader(x.appendResponseHeader(s.Begin(c.Response.Framing, c.Uploaded())), c.Response.Status)
 	var why reason.Code
 	if c.Response.Status == message.SwitchingProtocols {
@@ -76,18 +77,19 @@ func (x *exchange) releaseEarly() {
 }
 
 // appendResponseHeader appends the response's header as the client gets it: the backend's own, with
-// the client's rate limit fields, those of this hop, and the request's ID unless the backend has
-// given it one of its own. A 429 from a backend keeps only the backend's limit fields: the
-// balancer's would say that tokens are left.
+// the client's rate limit fields, its cookie, those of this hop and of the route, and the request's
+// ID unless the backend has given it one of its own. A 429 from a backend keeps only the backend's
+// limit fields: the balancer's would say that tokens are left.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
-	r, chunks := &x.call.Response, x.stream.Chunks()
+	r, chunks, edit := &x.call.Response, x.stream.Chunks(), x.match.Route.Response
 	if x.admission.told && r.Status != tooManyRequests {
-		dst = r.AppendHeader(dst, chunks, limitFields(x.admission.fields))
+		dst = r.AppendHeader(dst, chunks, limitFields(x.admission.fields), edit)
 		dst = x.admission.appendFields(dst)
 	} else {
-		dst = r.AppendHeader(dst, chunks, 0)
+		dst = r.AppendHeader(dst, chunks, 0, edit)
 	}
-	dst = x.settings.via.Append(dst, r.HTTP10)
+	dst = x.sticky.appendCookie(dst, x.tries.backend, x.caller.trusted && x.stream.Request.Forwarded.IsSecure())
+	dst = edit.Append(x.settings.via.Append(dst, r.HTTP10))
 	if r.HasID {
 		return dst
 	}

@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"loadbalancer/proxy/upstream"
 )
 
 func TestResponseHeaderToClient(t *testing.T) {
@@ -117,6 +120,49 @@ func TestBadResponseAtOnce(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 			eventually(t, "bad_response is counted", func() bool { return errorsWith(p, "bad_response") == "1" })
+		})
+	}
+}
+
+// TestLargeResponseHeaders pass whole within max_response_header, and get 502 above it. The
+// connection to the client serves on.
+func TestLargeResponseHeaders(t *testing.T) {
+	for _, test := range []struct {
+		most   upstream.Size
+		cookie int // bytes of each of 20
+		status int
+	}{
+		{64 << 10, 1000, 200},
+		{64 << 10, 3000, 200},
+		{64 << 10, 3300, 502},
+		{16 << 10, 1000, 502},
+		{1 << 20, 50_000, 200},
+		{1 << 20, 60_000, 502},
+	} {
+		t.Run(fmt.Sprintf("%d of %d", 20*test.cookie, test.most), func(t *testing.T) {
+			cookies := make([]string, 20)
+			for i := range cookies {
+				cookies[i] = fmt.Sprintf("Set-Cookie: c%d=%s", i, strings.Repeat("x", test.cookie))
+			}
+			header := lines(append([]string{"HTTP/1.1 200 OK", "Content-Length: 5"}, cookies...)...)
+			o := testOptions(startRawBackend(t, answerAll(header+"hello")))
+			pool := o.Pools["main"]
+			pool.MaxResponseHeader = test.most
+			o.Pools["main"] = pool
+			_, address := startProxy(t, o)
+			w := newWire(t, address)
+			for range 3 {
+				w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				got := w.receive("GET")
+				if got.StatusCode != test.status {
+					t.Fatalf("got %d, want %d", got.StatusCode, test.status)
+				}
+				if test.status == 502 {
+					checkProblem(t, got, 502, "bad_response", "http://-:-")
+				} else if all := got.Header["Set-Cookie"]; len(all) != len(cookies) || "Set-Cookie: "+all[19] != cookies[19] || string(got.body) != "hello" {
+					t.Errorf("got %d cookies and %q", len(all), got.body)
+				}
+			}
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"loadbalancer/limiter"
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -19,7 +20,7 @@ type settings struct {
 	limiter       *limiter.Limiter // nil: no client is limited
 	exempt        exemptions
 	pools         []*upstream.Pool // sorted by name
-	routes        routes
+	routes        *routes.Table
 	limitFields   limiter.Fields // tell clients of their limit
 	via           message.Via
 	earlyHints    bool // forward interim responses
@@ -35,7 +36,7 @@ func newSettings(o Options, pools map[string]*upstream.Pool) *settings {
 		limiter:       o.Limiter,
 		limitFields:   o.LimitFields,
 		exempt:        newExemptions(o.Exempt),
-		routes:        newRoutes(o.Routes, pools),
+		routes:        routes.New(o.Routes, pools),
 		via:           message.NewVia(o.Server.Via),
 		earlyHints:    o.Server.EarlyHints,
 		api:           o.API,

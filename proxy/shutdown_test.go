@@ -51,6 +51,7 @@ func TestShutdown(t *testing.T) {
 	busy.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
 	<-entered
 	eventually(t, "three connections", func() bool { return metric(s.Proxy, "lb_connections") == "3" })
+	eventually(t, "one request", func() bool { return requestsUnderWay(s.Proxy) == 1 })
 	s.stop()
 	eventually(t, "new connections to be refused", func() bool {
 		conn, err := net.Dial("tcp", s.address)
@@ -59,11 +60,10 @@ func TestShutdown(t *testing.T) {
 		}
 		return err != nil
 	})
-	if s.Ready() == nil {
-		t.Error("Ready says yes during shutdown")
-	}
-	eventually(t, "the log line", func() bool { return len(log.parsed(t)) == 1 })
-	checkLine(t, log.parsed(t)[0], map[string]any{"message": "draining", "level": "info", "requests": 1., "tunnels": 0., "shutdown_timeout": "5s"})
+	eventually(t, "Ready to say no", func() bool { return s.Ready() != nil }) // the handshakes under way end first
+	eventually(t, "the log lines", func() bool { return len(log.parsed(t)) == 2 })
+	checkLine(t, log.parsed(t)[0], map[string]any{"message": "shutting down", "level": "info", "cause": "context canceled", "shutdown_delay": "0s"})
+	checkLine(t, log.parsed(t)[1], map[string]any{"message": "draining", "level": "info", "requests": 1., "tunnels": 0., "shutdown_timeout": "5s"})
 	release <- true
 	if got := busy.receive("GET"); string(got.body) != "whole" || !got.Close {
 		t.Errorf("the request under way got %q, close: %v", got.body, got.Close)
@@ -74,7 +74,7 @@ func TestShutdown(t *testing.T) {
 	if err := s.ended(t, 2*time.Second); err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	requireMessages(t, &log, "draining")
+	requireMessages(t, &log, "shutting down", "draining")
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	// What is left is the backend's connection, which ended with Serve.
 	goleak.VerifyNone(t, ignoreFasthttp(before,
@@ -94,6 +94,28 @@ func TestShutdownOfAnIdleProxy(t *testing.T) {
 	if err := s.ended(t, time.Second); err != nil {
 		t.Errorf("Serve: %v", err)
 	}
+}
+
+// TestShutdownWhileAClientSendsOn does not wait for a client that has its answer and sends the rest
+// of its body all the same.
+func TestShutdownWhileAClientSendsOn(t *testing.T) {
+	o := testOptions(startBackend(t, mirror))
+	o.Server.MaxBodySize = 1000
+	s := serve(t, o)
+	w := newWire(t, s.address)
+	w.send(withHost("POST / HTTP/1.1", "Content-Length: 1099511627776"))
+	w.receive("POST")
+	over := make(chan bool)
+	go func() {
+		defer close(over)
+		_ = sendSteadily(w, 1000, 20*time.Millisecond)
+	}()
+	s.stop()
+	if err := s.ended(t, 3*time.Second); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	w.Close()
+	<-over
 }
 
 // atDraining is a log that calls a function when the drain begins.
@@ -160,8 +182,8 @@ func TestShutdownTimeout(t *testing.T) {
 		w.mustEnd()
 	}
 	// Every request has its line by then.
-	requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request", "request", "request")
-	for i, line := range log.parsed(t) {
+	requireMessages(t, &log, "shutting down", "draining", "cut what was still running at the shutdown timeout", "request", "request", "request")
+	for i, line := range log.parsed(t)[1:] {
 		if i < 2 {
 			checkLine(t, line, map[string]any{"requests": 3., "tunnels": 0., "shutdown_timeout": "50ms"})
 		} else {
@@ -195,8 +217,8 @@ func TestShutdownWithinABody(t *testing.T) {
 		t.Errorf("the body ended with %q, %v, want an error", got, err)
 	}
 	eventually(t, "the request to end", func() bool { return metric(s.Proxy, "lb_connections") == "0" })
-	requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request")
-	checkLine(t, log.parsed(t)[2], map[string]any{"status": 200., "level": "error"})
+	requireMessages(t, &log, "shutting down", "draining", "cut what was still running at the shutdown timeout", "request")
+	checkLine(t, log.parsed(t)[3], map[string]any{"status": 200., "level": "error"})
 }
 
 // TestServeTellsWhyItEnds covers a listener that fails.

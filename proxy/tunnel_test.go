@@ -297,11 +297,11 @@ func TestTunnelsAtShutdown(t *testing.T) {
 					t.Errorf("a tunnel that was cut is a failure: %v", err)
 				}
 				w.mustEnd()
-				requireMessages(t, &log, "draining", "cut what was still running at the shutdown timeout", "request")
-				for _, line := range log.parsed(t)[:2] {
+				requireMessages(t, &log, "shutting down", "draining", "cut what was still running at the shutdown timeout", "request")
+				for _, line := range log.parsed(t)[1:3] {
 					checkLine(t, line, map[string]any{"requests": 0., "tunnels": 1., "shutdown_timeout": "100ms"})
 				}
-				checkLine(t, log.parsed(t)[2], map[string]any{"status": 101., "duration_ms": interval{100, 5000}})
+				checkLine(t, log.parsed(t)[3], map[string]any{"status": 101., "duration_ms": interval{100, 5000}})
 				return
 			}
 			w.send("still here")
@@ -314,7 +314,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			if err := <-served; err != nil {
 				t.Error(err)
 			}
-			requireMessages(t, &log, "draining", "request")
+			requireMessages(t, &log, "shutting down", "draining", "request")
 		})
 	}
 }
@@ -353,7 +353,10 @@ func TestUpgradeRequests(t *testing.T) {
 		{"HTTP/2 among others", "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket, H2C\r\n\r\n", ""},
 		{"HTTP of another version", "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: HTTP/3.0\r\n\r\n", ""},
 		{"HTTP/1.0", "GET / HTTP/1.0\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", ""},
-		{"with a body", "POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi", ""},
+		{"with a small body", "POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\nhi", "tcp"},
+		{"with the largest small body", "POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 16384\r\n\r\n" + strings.Repeat("x", 16384), "tcp"},
+		{"with a body that streams", "POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 16385\r\n\r\n" + strings.Repeat("x", 16385), ""},
+		{"with a body of unknown length", "POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, address := startProxy(t, testOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -367,6 +370,51 @@ func TestUpgradeRequests(t *testing.T) {
 			}
 			if a := w.receive("GET"); string(a.body) != want {
 				t.Errorf("the backend saw %s, want %s", a.body, want)
+			}
+		})
+	}
+}
+
+// TestUpgradeWithABody joins the connections behind the body, as docker exec needs it, whose client
+// may go on at once.
+func TestUpgradeWithABody(t *testing.T) {
+	const body, prompt, typed = `{"Detach":false,"Tty":true}`, "prompt$ ", "ls\n"
+	request := withHost("POST /exec/84/start HTTP/1.1", "Content-Length: "+fmt.Sprint(len(body)), "Connection: Upgrade", "Upgrade: tcp")
+	for _, test := range []struct {
+		name   string
+		pieces []string
+	}{
+		{"after the 101", []string{request + body, typed}},
+		{"header and body apart", []string{request, body, typed}},
+		{"at once", []string{request + body + typed}},
+		{"100-continue", []string{strings.Replace(request, "Upgrade: tcp", "Upgrade: tcp\r\nExpect: 100-continue", 1), body, typed}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, address := startProxy(t, testOptions(startRawBackend(t, func(conn net.Conn) {
+				in := bufio.NewReader(conn)
+				if _, got, err := readRequest(in); err != nil || string(got) != body {
+					t.Errorf("the backend got %q, %v", got, err)
+				}
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"+prompt)
+				_, _ = io.CopyN(conn, in, int64(len(typed)))
+			})))
+			w := newWire(t, address)
+			for i, piece := range test.pieces {
+				if i == len(test.pieces)-1 && i > 0 {
+					if a := w.receive("POST"); a.StatusCode != 101 {
+						t.Fatalf("got %d", a.StatusCode)
+					}
+				}
+				w.send(piece)
+				if strings.Contains(piece, "100-continue") {
+					_, _ = readRequestHeader(w.in)
+				}
+			}
+			if len(test.pieces) == 1 {
+				w.receive("POST")
+			}
+			if got, err := io.ReadAll(w.in); string(got) != prompt+typed || err != nil {
+				t.Errorf("the tunnel gave %q, %v", got, err)
 			}
 		})
 	}

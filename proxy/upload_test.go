@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/limiter"
+	"loadbalancer/proxy/routes"
 )
 
 // TestEarlyAnswerIsWhole though its backend does not read the upload, for longer than it may be
@@ -94,7 +97,7 @@ func TestAnswerBeforeALargeBody(t *testing.T) {
 		{"413", "Content-Length: 10485760\r\n\r\n", func(o *Options) { o.Server.MaxBodySize = 1000 }, 413},
 		{"413 chunked", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Server.MaxBodySize = 1000 }, 413},
 		{"429", "Content-Length: 10485760\r\n\r\n", func(o *Options) { o.Limiter = limits(1, 0.001) }, 429},
-		{"404", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Routes = []RouteConfig{{Path: "/a", Pool: "main"}} }, 404},
+		{"404", "Transfer-Encoding: chunked\r\n\r\na00000\r\n", func(o *Options) { o.Routes = []routes.Config{{Path: "/a", Pool: "main"}} }, 404},
 		{"400", "Content-Length: 10485760\r\nContent-Length: 1\r\n\r\n", func(*Options) {}, 400},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -107,6 +110,61 @@ func TestAnswerBeforeALargeBody(t *testing.T) {
 			w := newWire(t, address)
 			w.send("POST / HTTP/1.1\r\nHost: h\r\n" + test.framing)
 			if _, err := io.Copy(w, io.LimitReader(zeros{}, 10<<20)); err != nil {
+				t.Fatalf("the body could not be sent: %v", err)
+			}
+			if got := w.receive("POST"); got.StatusCode != test.status || !got.Close {
+				t.Errorf("got %d, close: %v", got.StatusCode, got.Close)
+			}
+			w.mustEnd()
+		})
+	}
+}
+
+// sendSteadily sends a body piece by piece, as over a slow line, and then the answer is read.
+func sendSteadily(w *rawClient, pieces int, pause time.Duration) error {
+	piece := make([]byte, 16<<10)
+	for range pieces {
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+		time.Sleep(pause) // the pace is what is tested
+	}
+	return nil
+}
+
+// TestEarlyAnswerToASlowUpload reaches a client that sends for longer than it may be silent, and
+// reads only then.
+func TestEarlyAnswerToASlowUpload(t *testing.T) {
+	const pieces, pause = 100, 20 * time.Millisecond
+	for _, test := range []struct {
+		name   string
+		answer string // of the backend
+		change func(*Options)
+		status int
+	}{
+		{"413", "", func(o *Options) { o.Server.MaxBodySize = 1000 }, 413},
+		{"429", "", func(o *Options) {
+			o.Limiter = limits(1, 0.001)
+			o.Limiter.Admit(o.Limiter.Identify(loopback.Prefix.Addr(), nil), time.Now(), new(limiter.Decision))
+		}, 429},
+		{"401 of the backend", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", func(*Options) {}, 401},
+		{"401 of a backend that closes", "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", func(*Options) {}, 401},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			o := testOptions(startRawBackend(t, func(conn net.Conn) {
+				if _, err := readRequestHeader(bufio.NewReader(conn)); err == nil {
+					_, _ = io.WriteString(conn, test.answer)
+				}
+				if !strings.Contains(test.answer, "close") {
+					_, _ = io.Copy(io.Discard, conn)
+				}
+			}))
+			test.change(&o)
+			_, address := startProxy(t, o)
+			w := newWire(t, address)
+			w.send(withHost("POST / HTTP/1.1", fmt.Sprintf("Content-Length: %d", pieces*16<<10)))
+			if err := sendSteadily(w, pieces, pause); err != nil {
 				t.Fatalf("the body could not be sent: %v", err)
 			}
 			if got := w.receive("POST"); got.StatusCode != test.status || !got.Close {

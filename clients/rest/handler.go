@@ -9,10 +9,12 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
+	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 )
@@ -42,6 +44,18 @@ func Handler(log zerolog.Logger, call Call, parameters ...string) fasthttp.Reque
 		}
 		f.write(ctx)
 	}, parameters...)
+}
+
+// WithoutSlash returns a handler that routes a request again without its trailing slash. It is
+// registered for any method at a path with the slash: a router cannot have a path both with and
+// without it for one method, but falls back to the routes for any method if none matches the
+// request's.
+func WithoutSlash(r *router.Router) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		uri := ctx.URI()
+		uri.SetPathBytes(bytes.TrimSuffix(uri.PathOriginal(), []byte("/")))
+		r.Handler(ctx)
+	}
 }
 
 func (f *Fault) write(ctx *fasthttp.RequestCtx) {

@@ -14,8 +14,9 @@ func AddrKey(a netip.Addr) uint64 {
 	return mix(mix(hi) + lo)
 }
 
-// StringKey hashes a member's name into its Hash (FNV-1a, then mixed).
-func StringKey(s string) uint64 {
+// StringKey hashes a member's name into its Hash, or a text into a key (FNV-1a, then mixed). It has
+// no seed.
+func StringKey[T string | []byte](s T) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {
 		h = (h ^ uint64(s[i])) * 1099511628211
@@ -32,3 +33,6 @@ func mix(x uint64) uint64 {
 	x *= 0x94d049bb133111eb
 	return x ^ x>>31
 }
+
+// golden is the increment of splitmix64.
+const golden = 0x9e3779b97f4a7c15

@@ -3,8 +3,8 @@ package balance
 import (
 	"errors"
 	"math"
-	"math/rand/v2"
 	"strings"
+	"time"
 )
 
 // Policy is a way to choose a member. The zero value is RoundRobin.
@@ -13,22 +13,33 @@ type Policy uint8
 // The policies.
 const (
 	RoundRobin    Policy = iota // each in turn, by weight
-	LeastRequests               // the fewest requests in flight for its weight
+	LeastRequests               // the fewest requests in flight, or failed lately, for its weight
 	RandomTwo                   // the less loaded of two, drawn by weight
 	Random                      // drawn by weight
 	IPHash                      // always the same member for a key, while it is in the set
+	Latency                     // of two, drawn by weight, the one where response time and load are less
+	Hash                        // the same member for a key, unless it has more than its share in flight
 )
 
 // policies holds each policy's name in the config and its function.
 var policies = [...]struct {
 	name string
-	pick func(s *Set, key uint64) int
+	pick func(s *Set, r Request) int
 }{
 	RoundRobin:    {"round_robin", roundRobin},
 	LeastRequests: {"least_requests", leastRequests},
 	RandomTwo:     {"random_two", randomTwo},
 	Random:        {"random", random},
 	IPHash:        {"ip_hash", ipHash},
+	Latency:       {"latency", latency},
+	Hash:          {"hash", hash},
+}
+
+// Request is what policies go by beside the set.
+type Request struct {
+	Key    uint64        // stands for the client or for a part of the request: what IPHash and Hash go by
+	Now    time.Duration // the time of the set's loads, see Load; may be some milliseconds ago
+	Random uint64        // a random number that is used for nothing else, where the policy draws
 }
 
 // UnmarshalText parses the name of a policy. Its error lists the valid names.
@@ -47,73 +58,117 @@ func (p *Policy) UnmarshalText(name []byte) error {
 // String returns the policy's name in the config.
 func (p Policy) String() string { return policies[p].name }
 
-// Pick returns the index of a member of the set, which must not be empty. The key stands for the
-// client; only IPHash uses it.
-func (p Policy) Pick(s *Set, key uint64) int { return policies[p].pick(s, key) }
+// ByKey reports whether the policy goes by the request's key.
+func (p Policy) ByKey() bool { return p == IPHash || p == Hash }
+
+// Draws reports whether the policy needs a random number.
+func (p Policy) Draws() bool { return p == RandomTwo || p == Random || p == Latency }
 
 // roundRobin gives each member turns in proportion to its weight, spread evenly over the round.
-func roundRobin(s *Set, _ uint64) int {
+func roundRobin(s *Set, _ Request) int {
 	turn := s.turn.Add(1) - 1
 	return int(s.schedule[turn%uint64(len(s.schedule))])
 }
 
+// maxCompared is the most members that leastRequests compares: with more, it takes the least loaded
+// of the next ones, so that a pick takes the same time with any number.
+const (
+	maxCompared = 1 << comparedBits
+
+	comparedBits = 4
+)
+
 // leastRequests starts its search where round robin would pick, so that ties are shared by weight.
-func leastRequests(s *Set, _ uint64) int {
-	n := len(s.members)
-	start := roundRobin(s, 0)
-	best, load := start, s.members[start].InFlight.Load()
-	for i := 1; i < n; i++ {
-		at := start + i
-		if at >= n {
-			at -= n
+// It takes the least of numbers that are a member's load for its weight and, below that, its place
+// in the search, which a processor does without a branch.
+func leastRequests(s *Set, r Request) int {
+	start := roundRobin(s, r)
+	least, at := int64(math.MaxInt64), start
+	for place := range int64(min(len(s.members), maxCompared)) {
+		l := s.members[at].Load
+		load := l.InFlight.Load() * oneRequest
+		if !l.failures.isZero() {
+			load += l.failed(r.Now)
 		}
-		if l := s.members[at].InFlight.Load(); s.lighter(at, l, best, load) {
-			best, load = at, l
+		least = min(least, min(load, maxLoad)*s.inverse[at]<<comparedBits|place)
+		if at++; at == len(s.members) {
+			at = 0
 		}
 	}
-	return best
+	if at = start + int(least&(maxCompared-1)); at >= len(s.members) {
+		at -= len(s.members)
+	}
+	return at
 }
 
-// lighter reports whether member a is less loaded for its weight than b.
-func (s *Set) lighter(a int, aLoad int64, b int, bLoad int64) bool {
-	return aLoad*int64(s.members[b].Weight) < bLoad*int64(s.members[a].Weight)
-}
+// Loads times weights fit into 64 bits together with a place.
+const (
+	inverseBits = 24
+	maxLoad     = 1<<(63-inverseBits-comparedBits) - 1
+)
 
 // randomTwo follows Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
-func randomTwo(s *Set, key uint64) int {
-	a, b := random(s, key), random(s, key)
-	for tries := 0; a == b && tries < 4; tries++ {
-		b = random(s, key)
-	}
-	if s.lighter(b, s.members[b].InFlight.Load(), a, s.members[a].InFlight.Load()) {
-		return b
+func randomTwo(s *Set, r Request) int {
+	a, b := s.drawTwo(r.Random)
+	x, y := &s.members[a], &s.members[b]
+	if y.Load.requests(r.Now)*int64(x.Weight) < x.Load.requests(r.Now)*int64(y.Weight) {
+		a = b
 	}
 	return a
 }
 
-func random(s *Set, _ uint64) int {
-	return int(s.schedule[rand.Uint64N(uint64(len(s.schedule)))])
+// latency is randomTwo where the response times of the two are alike, and otherwise picks the one
+// at which another request would cost less: the response time, times the requests with this one for
+// the weight. This is peak EWMA as in Finagle, see Load.Answered. Alike are times of which neither
+// is twice the other: if a little counted, idle members that differ by a little would get very
+// different shares.
+func latency(s *Set, r Request) int {
+	a, b := s.drawTwo(r.Random)
+	x, y := &s.members[a], &s.members[b]
+	n, t := x.Load.standing(r.Now)
+	m, u := y.Load.standing(r.Now)
+	alike, one := max(t, u) < 2*min(t, u), int64(oneRequest)
+	// One variable at a time, so that the processor need not guess.
+	if alike {
+		one = 0
+	}
+	if alike {
+		t = 1
+	}
+	if alike {
+		u = 1
+	}
+	if float64(u)*float64(m+one)*float64(x.Weight) < float64(t)*float64(n+one)*float64(y.Weight) {
+		a = b
+	}
+	return a
 }
 
-// ipHash picks the member whose weighted score with the key is highest (rendezvous hashing; weights
-// as in Schindelhauer and Schomaker, 2005). When a member leaves, only its own keys move.
-func ipHash(s *Set, key uint64) int {
-	best, top := 0, math.Inf(-1)
-	if s.even {
-		most := uint64(0)
-		for i := range s.members {
-			if h := mix(key ^ s.members[i].Hash); h >= most {
-				best, most = i, h
-			}
+func random(s *Set, r Request) int { return s.scheduled(uint32(r.Random)) }
+
+// drawTwo returns two random members, by weight. They are different ones, unless hardly any other
+// than the first is ever drawn.
+func (s *Set) drawTwo(random uint64) (a, b int) {
+	n := uint64(len(s.schedule))
+	turn := random & lower32 * n >> 32
+	a = int(s.schedule[turn])
+	for range 5 {
+		other := turn + 1 + random>>32*(n-1)>>32 // another turn, whose member may be the same
+		if other >= n {
+			other -= n
 		}
-		return best
-	}
-	for i := range s.members {
-		m := &s.members[i]
-		u := (float64(mix(key^m.Hash)>>11) + 0.5) / (1 << 53) // in (0, 1)
-		if score := -float64(m.Weight) / math.Log(u); score > top {
-			best, top = i, score
+		if b = int(s.schedule[other]); b != a {
+			break
 		}
+		random = mix(random + golden)
 	}
-	return best
+	return a, b
+}
+
+const lower32 = 1<<32 - 1
+
+// scheduled returns the member of the turn that a random number stands for. With at most 32,000
+// turns, what a turn may be more likely than another does not matter.
+func (s *Set) scheduled(r uint32) int {
+	return int(s.schedule[uint64(r)*uint64(len(s.schedule))>>32])
 }

@@ -1,8 +1,9 @@
-// Package balance chooses one of several members by a policy, from their weights, their requests in
-// flight, and a key that stands for the client.
+// Package balance chooses one of several members by a policy, from their weights, their loads, and
+// a key that stands for the client.
 //
-// Picking takes no lock and allocates nothing; everything else may. Over time each member gets its
-// share by weight, and IPHash gives a key the same member in every process.
+// A pick is a function of the set, the request and the loads: it knows no clock and no dice. It
+// takes no lock and allocates nothing; everything else may. Over time each member gets its share by
+// weight, and IPHash gives a key the same member in every process.
 //
 // The package knows neither backends nor health: a Set holds the members that take requests now,
 // and is rebuilt when that changes.
@@ -15,32 +16,44 @@ import (
 
 // Member is one of the candidates of a policy.
 type Member struct {
-	Weight   int           // share of the requests, at least 1
-	Hash     uint64        // stands for the member in every process, see StringKey
-	InFlight *atomic.Int64 // requests in flight, counted by the caller
+	Weight int    // share of the requests, at least 1
+	Hash   uint64 // stands for the member in every process, see StringKey
+	Load   *Load  // counted by the caller
 }
 
-// Set holds the members that a policy chooses from, identified by index. It is immutable and safe
-// for concurrent use. It takes at most 32 KiB in addition to the members.
+// Set holds the members that a policy chooses from, identified by index. Its members do not change, and it is safe
+// for concurrent use. It takes at most 32 KiB in addition to the members and 8 bytes for each, and 128 KiB where the
+// policy goes by keys.
 type Set struct {
+	pick     func(s *Set, r Request) int
 	members  []Member
 	schedule []uint16 // indexes of members, in the order of their turns
-	even     bool     // all weights are equal
+	owners   []uint16 // indexes of members, by slot; nil unless the policy goes by keys
+	inverse  []int64  // of each member's weight, times 1<<inverseBits
+	weight   int      // of all members
 	turn     *atomic.Uint64
+	total    atomic.Uint64 // the last sum of inFlight, packed
 }
 
-// NewSet returns a set of the members, which may be empty. The caller owns turn, the position of
-// round robin, so that a new set continues where the previous one stopped.
-func NewSet(members []Member, turn *atomic.Uint64) *Set {
-	s := &Set{members: members, turn: turn, even: true}
+// NewSet returns a set of the members, which may be empty, for a policy. The caller owns turn, the
+// position of round robin, so that a new set continues where the previous one stopped.
+func NewSet(p Policy, members []Member, turn *atomic.Uint64) *Set {
+	s := &Set{pick: policies[p].pick, members: members, turn: turn}
 	weights := make([]int, len(members))
 	for i, m := range members {
 		weights[i] = m.Weight
-		s.even = s.even && m.Weight == members[0].Weight
+		s.weight += m.Weight
+		s.inverse = append(s.inverse, 1<<inverseBits/int64(m.Weight))
 	}
 	s.schedule = smoothSchedule(weights)
+	if p.ByKey() {
+		s.owners = assignSlots(members)
+	}
 	return s
 }
+
+// Pick returns the index of a member, by the policy. The set must not be empty.
+func (s *Set) Pick(r Request) int { return s.pick(s, r) }
 
 // maxSchedule is the most turns in a round, whatever the sum of the weights. Rounding may add one
 // turn per member.

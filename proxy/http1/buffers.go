@@ -7,7 +7,8 @@ const streamBufferSize = 64 << 10
 
 var streamBuffers = sync.Pool{New: func() any { return new([streamBufferSize]byte) }}
 
-// responseBufferSize is the size of the largest response header.
+// responseBufferSize is the size of the buffer for what a backend sends. A larger header gets a
+// larger buffer: see inbound.widen.
 const responseBufferSize = 16 << 10
 
 // outSize is the initial size of the buffer for what leaves: everything that was read along with a

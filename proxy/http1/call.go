@@ -21,21 +21,29 @@ type Call struct {
 	Waited    time.Duration    // from the request, once it was sent, to the final header; 0 if that came first
 
 	stream    *Stream
-	conn      *wire.Conn    // between Begin and End
-	reused    bool          // the connection had served before
-	attempted bool          // this is not the first attempt, so time has passed
-	interims  int           // interim responses so far
-	wait      time.Duration // longest time from the request to the header of the response
-	sentAt    time.Time     // when the request was sent, if it was not an upload
-	watch     wire.Watch    // watches the client while the backend is slow
+	conn      *wire.Conn // between Begin and End
+	reused    bool       // the connection had served before
+	attempted bool       // this is not the first attempt, so time has passed
+	interims  int        // interim responses so far
+	limits    CallLimits
+	sentAt    time.Time  // when the request was sent, if it was not an upload
+	watch     wire.Watch // watches the client while the backend is slow
+	buf       []byte     // backs in, unless a header was larger
 	in        inbound
 	body      body
 	upload    upload
 }
 
+// CallLimits are what a call goes by.
+type CallLimits struct {
+	Wait      time.Duration // longest time from the request, once it was sent, to the final header
+	MaxHeader int           // bytes of each header of the response
+}
+
 // Init gives a Call its buffers.
 func (c *Call) Init() {
-	c.in.buf = make([]byte, responseBufferSize)
+	c.buf = make([]byte, responseBufferSize)
+	c.in.buf = c.buf
 	c.upload.done = make(chan struct{}, 1)
 }
 
@@ -45,13 +53,13 @@ func (c *Call) Reset() {
 		return // no attempt has begun
 	}
 	c.upload.replay.release()
-	*c = Call{in: inbound{buf: c.in.buf}, upload: upload{done: c.upload.done}}
+	c.in.narrow(c.buf)
+	*c = Call{buf: c.buf, in: inbound{buf: c.buf}, upload: upload{done: c.upload.done}}
 }
 
-// Begin begins a call on a connection. reused reports whether it has served before; wait is the
-// longest time from the request, once it was sent, to the response's header.
-func (c *Call) Begin(s *Stream, conn *wire.Conn, reused bool, wait time.Duration) {
-	c.stream, c.conn, c.reused, c.wait = s, conn, reused, wait
+// Begin begins a call on a connection. reused reports whether it has served before.
+func (c *Call) Begin(s *Stream, conn *wire.Conn, reused bool, limits CallLimits) {
+	c.stream, c.conn, c.reused, c.limits = s, conn, reused, limits
 	c.watch.Begin(&s.activity.departures, &s.conn.Conn, conn)
 	c.in = inbound{conn: conn, watch: &c.watch, buf: c.in.buf}
 	c.Response, c.Waited, c.body, c.interims = message.Response{}, 0, body{}, 0
@@ -89,7 +97,7 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 		c.conn.HoldRecall()
 		c.conn.AllowRecall()
 	}
-	c.conn.ExpectRead(now, min(c.wait, wire.WatchAfter))
+	c.conn.ExpectRead(now, min(c.limits.Wait, wire.WatchAfter))
 	// Under load other goroutines are ready to run. By the time they have run, the response is
 	// likely to be here, and the read succeeds at once: this saves 3 % of the CPU time of a small
 	// request.
@@ -116,6 +124,23 @@ func (c *Call) appendSmallBody() reason.Code {
 // idempotent, no byte of a response has come, and the whole request is still available.
 func (c *Call) Repeatable(idempotent bool) bool {
 	return c.BytesSent == 0 || idempotent && !c.in.arrived && !c.upload.replay.lost
+}
+
+// RepeatableAnswered is Repeatable once ReadHead has returned the header of the final response: the
+// request must be idempotent, and the whole of it read from the client and still available.
+func (c *Call) RepeatableAnswered(idempotent bool) bool {
+	return idempotent && c.upload.replayable()
+}
+
+// Accept notes that the response which has come is the one that the client gets.
+func (c *Call) Accept() { c.upload.accept() }
+
+// Skip discards a body of known length that is at hand, so that the connection can serve on.
+func (c *Call) Skip() {
+	if b := &c.body; b.framing == message.FixedLength && b.left <= int64(len(c.in.buffered())) {
+		c.in.r += int(b.left)
+		b.left, b.ended = 0, true
+	}
 }
 
 // LostRace reports whether the call has failed because its connection, which had served before, was
@@ -201,7 +226,7 @@ func (c *Call) cause(err error) error {
 	if c.Response.Status >= 200 {
 		return broken(err, c.stream.limits.BodyTimeout)
 	}
-	return unanswered(err, c.wait, c.in.arrived)
+	return unanswered(err, c.limits.Wait, c.in.arrived)
 }
 
 // Break ends a response that has failed in the middle of its body with err, and returns the reason.

@@ -19,7 +19,7 @@ var (
 	errBackendOut     = errors.New("the backend was taken out while the request waited for a response")
 	errClosedInHeader = errors.New("the backend closed the connection within the response header")
 	errClosedInBody   = errors.New("the backend closed the connection within the response body")
-	errResponseSize   = errors.New("the response header is larger than 16 KiB")
+	errResponseSize   = errors.New("the response header is larger than the pool's max_response_header")
 	errInterims       = errors.New("the backend sent more than 64 interim responses")
 	errSwitch         = errors.New("the backend switched to a protocol that the request did not ask for")
 	errRequestBody    = errors.New("the chunked coding of the request body is invalid")

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -16,14 +17,18 @@ type clientConn struct {
 	wire.Conn
 	peer     netip.Addr // the other end's address, or the one in the PROXY header
 	set      *connSet
+	index    int // in set, which guards it
+	idle     idleness
 	bounds   *atomic.Pointer[Bounds]
+	draining *atomic.Bool
 	closed   atomic.Bool
 	used     atomic.Bool // a byte of a request has come
 	headerBy time.Time   // when the header that has begun must be complete
 	lastUse  time.Time   // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
-	answered bool    // the last request has its response: drop fasthttp's own
+	partner  partner
+	answered bool // the last request has its response: drop fasthttp's own
 	ending   wire.Ending
 
 	awaitsProxy bool // a PROXY header must come first
@@ -38,6 +43,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		}
 	}
 	if ahead := c.in.buffered(); len(ahead) > 0 {
+		if !c.idle.end() {
+			return 0, net.ErrClosed
+		}
 		n := copy(p, ahead)
 		n = c.scan.end(p[:n])
 		c.scan.size += n
@@ -47,6 +55,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	}
 	c.expectHeader()
 	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
+	if n > 0 && !c.idle.end() {
+		return 0, net.ErrClosed
+	}
 	if n > 0 && !c.used.Load() {
 		c.used.Store(true)
 	}
@@ -71,6 +82,7 @@ func (c *clientConn) expectHeader() {
 	case c.lastUse.IsZero():
 		c.ExpectRead(time.Now(), c.bounds.Load().ReadHeaderTimeout)
 	default:
+		c.idle.begin(c.lastUse)
 		c.ExpectRead(c.lastUse, c.bounds.Load().IdleTimeout)
 	}
 }
@@ -95,7 +107,8 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	return c.End(c.ending)
+	c.partner.end()
+	return c.End(c.ending, c.draining)
 }
 
 // abort makes Close reset the connection (RST), so that the client can tell a truncated response

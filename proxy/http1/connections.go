@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"math/rand/v2"
 	"sync"
 
 	"loadbalancer/proxy/wire"
@@ -9,24 +10,67 @@ import (
 // connSet holds the open connections of clients. It is safe for concurrent use.
 type connSet struct {
 	mu    sync.Mutex
-	conns map[*clientConn]struct{}
+	conns []*clientConn // each knows its index
+	left  chan struct{} // has one element if a connection was removed since it was last received
 }
 
-// add adds a connection. ok is false if there are already this many; 0 means no limit.
+func newConnSet() connSet {
+	return connSet{left: make(chan struct{}, 1)}
+}
+
+// add adds a connection. If there are already this many, an idle one makes place; ok is false if
+// none is idle. 0 means no limit.
 func (s *connSet) add(c *clientConn, most int) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if most > 0 && len(s.conns) >= most {
-		return false
+	for most > 0 && len(s.conns) >= most {
+		if !s.makePlace() {
+			return false
+		}
 	}
-	s.conns[c] = struct{}{}
+	c.index = len(s.conns)
+	s.conns = append(s.conns, c)
 	return true
+}
+
+// makePlace closes a connection that is idle, and reports whether there was one. It is called while
+// mu is held.
+func (s *connSet) makePlace() (ok bool) {
+	sinceOf := func(at int) int64 { return s.conns[at].idle.since.Load() }
+	for {
+		at := longestIdle(len(s.conns), sinceOf, rand.IntN)
+		if at < 0 {
+			return false
+		}
+		if c := s.conns[at]; c.idle.evict(max(1, sinceOf(at))) {
+			s.drop(c)
+			_ = c.Conn.Close() // the goroutine that serves it notices
+			return true
+		}
+	}
 }
 
 func (s *connSet) remove(c *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
+	s.drop(c)
+}
+
+// drop is remove while mu is held. A second call does nothing.
+func (s *connSet) drop(c *clientConn) {
+	if c.index < 0 {
+		return
+	}
+	last := len(s.conns) - 1
+	s.conns[c.index] = s.conns[last]
+	s.conns[c.index].index = c.index
+	s.conns[last] = nil
+	s.conns = s.conns[:last]
+	c.index = -1
+	select {
+	case s.left <- struct{}{}:
+	default:
+	}
 }
 
 func (s *connSet) len() int {
@@ -40,7 +84,7 @@ func (s *connSet) len() int {
 func (s *connSet) closeUnused() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.conns {
+	for _, c := range s.conns {
 		if !c.used.Load() {
 			_ = c.Conn.Close()
 		}
@@ -51,7 +95,7 @@ func (s *connSet) closeUnused() {
 func (s *connSet) cutAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.End(wire.Reset)
+	for _, c := range s.conns {
+		_ = c.End(wire.Reset, nil)
 	}
 }

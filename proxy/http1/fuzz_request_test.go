@@ -98,7 +98,7 @@ func FuzzRequestHeader(f *testing.F) {
 			return
 		}
 		from := message.Sender{Peer: s.Peer(), Client: s.Peer(), Trusted: trusted, ID: []byte("id")}
-		out := string(s.Request.AppendHeader(nil, &from, []byte("backend:80"), &message.Via{}))
+		out := string(s.Request.AppendHeader(nil, &from, &message.Changes{}, []byte("backend:80"), &message.Via{}))
 		checkRequest(t, &s.Request, trusted, out)
 		header, _, _ := strings.Cut(raw, "\r\n\r\n")
 		m, err := strictParse(strings.TrimPrefix(header, "\r\n") + "\r\n\r\n")
@@ -109,8 +109,20 @@ func FuzzRequestHeader(f *testing.F) {
 		if tail, ok := strings.CutPrefix(out, want+"\r\n"); !ok || !ourFields.MatchString(tail) {
 			t.Errorf("got %q, want %q and ours", out, want)
 		}
+		edit := message.NewEdit(map[string]string{"X-Team": "a"}, []string{"A", "Authorization"})
+		edited := string(s.Request.AppendHeader(nil, &from, &message.Changes{Fields: edit}, []byte("backend:80"), &message.Via{}))
+		checkRequest(t, &s.Request, trusted, edited)
+		if got := edits.FindAllString(edited, -1); len(got) != 1 || got[0] != "X-Team: a\r\n" {
+			t.Errorf("an edit leaves %q in %q", got, edited)
+		}
+		if edits.ReplaceAllString(edited, "") != edits.ReplaceAllString(out, "") {
+			t.Errorf("an edit makes %q of %q", edited, out)
+		}
 	})
 }
+
+// edits finds what the edit of FuzzRequestHeader sets or removes.
+var edits = regexp.MustCompile(`(?im)^(X[-_]Team|A|Authorization):[^\n]*\n`)
 
 // ourFields are what stands behind the client's own.
 var ourFields = regexp.MustCompile(`^(Host: [^\r\n]*\r\n)?(Transfer-Encoding: chunked\r\n)?(Connection: Upgrade\r\n)?(TE: trailers\r\nConnection: TE\r\n)?` +

@@ -114,7 +114,7 @@ func newTestServer() *Server {
 // newTestConn returns a client's connection of such a server.
 func newTestConn(conn net.Conn) *clientConn {
 	server := newTestServer()
-	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, bounds: &server.bounds}
+	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, bounds: &server.bounds, draining: &server.activity.draining}
 	c.in.conn = &c.Conn
 	return c
 }
@@ -137,11 +137,16 @@ func parsedRequest(conn net.Conn) (s *Stream, why reason.Code, parsed bool) {
 	return s, s.Guard(testLimits), true
 }
 
+// testMaxHeader is the largest response header of the tests: two doublings above the buffer of 64
+// KiB.
+const testMaxHeader = 200 << 10
+
 // readResponse reads the response up to its final header, as the answer to a request.
 func readResponse(conn net.Conn, request message.Request) (*Call, error) {
 	timed := wire.Over(conn)
 	c := &Call{stream: &Stream{Request: request, limits: testLimits}, conn: &timed}
 	c.Init()
+	c.limits.MaxHeader = testMaxHeader
 	c.in.conn = &timed
 	for {
 		if err := c.readHeader(); err != nil {
@@ -158,7 +163,7 @@ func readResponse(conn net.Conn, request message.Request) (*Call, error) {
 
 // relay sends a response as the road does, without fields of its own.
 func relay(s *Stream, c *Call) reason.Code {
-	s.EndHeader(c.Response.AppendHeader(s.Begin(c.Response.Framing, c.Uploaded()), s.Chunks(), 0), c.Response.Status)
+	s.EndHeader(c.Response.AppendHeader(s.Begin(c.Response.Framing, c.Uploaded()), s.Chunks(), 0, nil), c.Response.Status)
 	next := func() (n int, err error) {
 		room := s.Room()
 		b, err := c.Next(room)

@@ -44,6 +44,28 @@ func (in *inbound) settle() {
 	}
 }
 
+// widen makes room in a full buffer for a header of up to this size.
+func (in *inbound) widen(most int) {
+	full := in.buf
+	if len(full) < streamBufferSize {
+		in.buf = streamBuffers.Get().(*[streamBufferSize]byte)[:]
+	} else {
+		in.buf = make([]byte, min(2*len(full), most))
+	}
+	in.r, in.w = 0, copy(in.buf, full[in.r:in.w])
+	if len(full) == streamBufferSize {
+		streamBuffers.Put((*[streamBufferSize]byte)(full))
+	}
+}
+
+// narrow undoes widen. The buffer must not be used any more.
+func (in *inbound) narrow(to []byte) {
+	if len(in.buf) == streamBufferSize {
+		streamBuffers.Put((*[streamBufferSize]byte)(in.buf))
+	}
+	in.buf = to
+}
+
 // fill waits for more bytes and adds them to the buffer, which must not be full. timeout is that of
 // receive.
 func (in *inbound) fill(timeout time.Duration) error {

@@ -18,6 +18,7 @@ type listener struct {
 	room   int       // open connections; see awaitRoom
 	told   time.Time // when the lack of room was logged last
 	closed atomic.Bool
+	ends   chan struct{} // closed by Close
 }
 
 // Accept waits for the next connection. It is for one goroutine.
@@ -28,8 +29,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, bounds: &l.server.bounds}
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
 		c.in.conn = &c.Conn
+		c.idle.begin(time.Now())
 		c.awaitsProxy = l.server.options.Proxied(c.peer)
 		if l.server.conns.add(c, l.server.bounds.Load().MaxConnections) {
 			return c, nil
@@ -44,6 +46,7 @@ func (l *listener) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
+	close(l.ends)
 	return l.Listener.Close()
 }
 

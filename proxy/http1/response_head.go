@@ -83,14 +83,20 @@ func (c *Call) readHeader() error {
 func (c *Call) waitHeader() (lines headerLines, size int, err error) {
 	for {
 		have := c.in.buffered()
-		if size, err = lines.end(have); size > 0 || err != nil {
-			return lines, size, err
+		size, err = lines.end(have)
+		switch most := c.limits.MaxHeader; {
+		case err != nil:
+			return lines, 0, err
+		case size > most, size == 0 && len(have) >= most:
+			return lines, 0, errResponseSize
+		case size > 0:
+			return lines, size, nil
 		}
 		if !beginsLike(have, message.Protocol) {
 			return lines, 0, errResponseHeader
 		}
 		if len(have) == len(c.in.buf) {
-			return lines, 0, errResponseSize
+			c.in.widen(c.limits.MaxHeader)
 		}
 		if err := c.in.fill(0); err != nil { // Send has set the deadline
 			return lines, 0, err
@@ -118,7 +124,7 @@ func (c *Call) boundWait() {
 	if c.upload.started {
 		c.upload.waitOn(c)
 	} else {
-		_ = c.conn.SetReadDeadline(c.sentAt.Add(c.wait))
+		_ = c.conn.SetReadDeadline(c.sentAt.Add(c.limits.Wait))
 	}
 	if c.watch.Gone.Load() {
 		c.conn.Stop() // what ended the recall may have undone that

@@ -3,10 +3,12 @@ package http1
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
 	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/wire"
 )
 
 func TestResponseHeader(t *testing.T) {
@@ -103,16 +105,42 @@ func TestResponseHeaderRefuses(t *testing.T) {
 	}
 }
 
+// TestResponseHeaderSize reads headers around the sizes of the buffers and the limit, the body's
+// first bytes behind them.
 func TestResponseHeaderSize(t *testing.T) {
-	frame := len(lines("HTTP/1.1 204 No Content", "A: "))
-	for _, interim := range []string{"", lines("HTTP/1.1 100 Continue")} {
-		fits := interim + lines("HTTP/1.1 204 No Content", "A: "+strings.Repeat("a", responseBufferSize-frame))
-		if _, err := readResponse(newPieces(fits), message.Request{}); err != nil {
-			t.Errorf("a header of %d bytes: %v", responseBufferSize, err)
+	for _, size := range []int{responseBufferSize - 1, responseBufferSize, responseBufferSize + 1, streamBufferSize - 1, streamBufferSize, streamBufferSize + 1, testMaxHeader, testMaxHeader + 1} {
+		for _, interim := range []string{"", lines("HTTP/1.1 100 Continue")} {
+			header := lines("HTTP/1.1 200 OK", "Content-Length: 5", "A: ")
+			header = strings.Replace(header, "A: ", "A: "+strings.Repeat("a", size-len(header)), 1)
+			c, err := readResponse(newPieces(interim+header+"hello", 100, 200), message.Request{})
+			if large := size > testMaxHeader; large != errors.Is(err, errResponseSize) || !large && err != nil {
+				t.Errorf("a header of %d bytes: %v", size, err)
+			} else if !large {
+				var body []byte
+				for err == nil && !c.body.ended {
+					body, err = c.body.next(slices.Grow(body, 5))
+				}
+				if string(body) != "hello" || err != nil {
+					t.Errorf("a header of %d bytes: the body is %q, %v", size, body, err)
+				}
+			}
+			if c.Reset(); len(c.in.buf) != responseBufferSize {
+				t.Errorf("a buffer of %d bytes is kept", len(c.in.buf))
+			}
 		}
-		large := interim + lines("HTTP/1.1 204 No Content", "A: "+strings.Repeat("a", responseBufferSize-frame+1))
-		if _, err := readResponse(newPieces(large, 100, 200), message.Request{}); !errors.Is(err, errResponseSize) {
-			t.Errorf("a header of %d bytes: %v, want %v", responseBufferSize+1, err, errResponseSize)
+	}
+}
+
+// TestSmallResponseHeaderLimit holds also below the size of the buffer.
+func TestSmallResponseHeaderLimit(t *testing.T) {
+	header := lines("HTTP/1.1 204 No Content", "A: b")
+	for _, most := range []int{len(header) - 1, len(header), len(header) + 1} {
+		timed := wire.Over(newPieces(header + lines("HTTP/1.1 204 No Content")))
+		c := &Call{stream: &Stream{limits: testLimits}, conn: &timed}
+		c.Init()
+		c.limits.MaxHeader, c.in.conn = most, &timed
+		if err := c.readHeader(); errors.Is(err, errResponseSize) != (most < len(header)) {
+			t.Errorf("a header of %d bytes, where %d are allowed: %v", len(header), most, err)
 		}
 	}
 }

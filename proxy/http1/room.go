@@ -6,12 +6,8 @@ import "time"
 // the listeners, the store, the log, calls of the API and health checks.
 const keptBack = 64
 
-// roomPoll is how long a listener without room waits before it looks again, and roomSilence how
-// long before it logs that again.
-const (
-	roomPoll    = 20 * time.Millisecond
-	roomSilence = time.Second
-)
+// roomSilence is how long a listener that has logged that it has no room does not log it again.
+const roomSilence = time.Second
 
 // room returns how many connections of clients a process with this many file descriptors may have.
 // Each may need another one to a backend: were a descriptor missing there, a request of a client
@@ -21,7 +17,8 @@ func room(descriptors int) int {
 }
 
 // awaitRoom waits while there is no room for another connection. Those that come in the meantime
-// wait in the socket's queue.
+// wait in the socket's queue. It looks again at once when a connection has closed: after a flood
+// the queue is full of connections that end as soon as they are accepted.
 func (l *listener) awaitRoom() {
 	for open := l.server.conns.len(); open >= l.room && !l.closed.Load(); open = l.server.conns.len() {
 		if now := time.Now(); now.Sub(l.told) > roomSilence {
@@ -29,6 +26,10 @@ func (l *listener) awaitRoom() {
 			l.server.options.Log.Error().Int("connections", open).
 				Msg("no connection can be accepted until others close: the other file descriptors are kept for backends; see ulimit -n and server.max_connections")
 		}
-		time.Sleep(roomPoll)
+		select {
+		case <-l.server.conns.left:
+		case <-l.ends:
+		case <-time.After(roomSilence):
+		}
 	}
 }

@@ -51,7 +51,7 @@ type Server struct {
 func NewServer(o Options) *Server {
 	s := &Server{
 		options: o,
-		conns:   connSet{conns: map[*clientConn]struct{}{}},
+		conns:   newConnSet(),
 	}
 	s.SetBounds(o.Bounds)
 	s.activity.log = o.Log
@@ -106,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	if s.closeDepartures, err = s.activity.departures.Open(); err != nil {
 		return err
 	}
-	l := &listener{Listener: ln, server: s, room: room(descriptors())}
+	l := &listener{Listener: ln, server: s, room: room(descriptors()), ends: make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- s.fast.Serve(l) }()
 	context.AfterFunc(ctx, func() { s.ending.Store(true) })
@@ -115,17 +115,21 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 		return fmt.Errorf("accept connections on %s: %w", ln.Addr(), err)
 	case <-s.delayed(ctx):
 	}
+	s.ending.Store(true) // the call above may come later
 	s.activity.draining.Store(true)
 	_ = l.Close()
 	<-served
 	return nil
 }
 
-// delayed returns a channel that is closed the shutdown delay after the end of ctx.
+// delayed returns a channel that is closed the shutdown delay after the end of ctx, which it logs
+// with the cause.
 func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 	over := make(chan struct{})
 	context.AfterFunc(ctx, func() {
-		time.AfterFunc(s.bounds.Load().ShutdownDelay, func() { close(over) })
+		delay := s.bounds.Load().ShutdownDelay
+		s.options.Log.Info().Str("cause", context.Cause(ctx).Error()).Stringer("shutdown_delay", delay).Msg("shutting down")
+		time.AfterFunc(delay, func() { close(over) })
 	})
 	return over
 }
@@ -181,15 +185,15 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	stream := s.begin(ctx)
 	stream.Started = time.Now() // ctx may still hold the time of the previous request
-	stream.refused, stream.Cause = refusal(stream.conn, err)
+	stream.refused, stream.Cause = refusal(stream.conn.scan.faulty, err)
 	s.finish(stream)
 }
 
-// refusal returns why there is no request, and that in words.
-func refusal(c *clientConn, err error) (why reason.Code, cause error) {
+// refusal returns why there is no request, and that in words. faulty is that of the header's scan.
+func refusal(faulty bool, err error) (why reason.Code, cause error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
-	case c.scan.faulty: // whatever else went wrong
+	case faulty: // whatever else went wrong
 		return reason.BadRequest, errRequestLines
 	case errors.As(err, &small):
 		return reason.HeaderTooLarge, errHeaderSize

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"io"
 	"net/netip"
 	"sync"
 	"time"
@@ -83,14 +84,27 @@ func (s *Stream) Guard(l *Limits) (why reason.Code) {
 		s.body = newBody(&s.conn.in, s.Request.Framing, s.Request.Length, l.BodyTimeout)
 		s.expects = s.Request.Expect
 	}
+	if !s.body.ended && !s.body.small() {
+		s.Request.Upgrade = nil // the body would still be on its way when the protocol changes
+	}
 	return why
 }
 
 // Peer returns the address at the other end of the connection, or the one in its PROXY header.
 func (s *Stream) Peer() netip.Addr { return s.conn.peer }
 
+// Partner returns what SetPartner has set, or nil.
+func (s *Stream) Partner() io.Closer { return s.conn.partner.get() }
+
+// SetPartner gives the client's connection something that is closed with it. What was set before is
+// closed now.
+func (s *Stream) SetPartner(with io.Closer) { s.conn.partner.set(with) }
+
 // Received returns the number of bytes read from the client, without the framing of a chunked body.
 func (s *Stream) Received() int64 { return s.received + s.body.data }
+
+// Streams reports whether the request has a body that is sent while it comes.
+func (s *Stream) Streams() bool { return s.body.framing != message.NoBody && !s.body.small() }
 
 // Ends reports whether the client's connection ends with this stream.
 func (s *Stream) Ends() bool { return s.conn.ending != wire.KeepOpen }
@@ -117,6 +131,24 @@ func (s *Stream) End() {
 	}
 	s.conn.in.settle()
 	s.conn.lastUse = now
+}
+
+// Await waits for a value from done, at most for the timeout, and reports whether one came, and
+// whether the client has left meanwhile: then it calls Stop of the work, which has to make done
+// have a value.
+func (s *Stream) Await(done <-chan struct{}, work wire.Stopper, timeout time.Duration) (came, gone bool) {
+	var watch wire.Watch
+	watch.Begin(&s.activity.departures, &s.conn.Conn, work)
+	watch.Start()
+	defer watch.Stop()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+		came = true
+	case <-timer.C:
+	}
+	return came, watch.Gone.Load()
 }
 
 // BeingCut reports whether the shutdown timeout is over and the remaining requests are being cut.

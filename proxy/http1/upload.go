@@ -22,6 +22,7 @@ type upload struct {
 
 	mu       sync.Mutex
 	header   bool // the response's header has come: its deadline is set elsewhere
+	accepted bool // the response is the one that the client gets
 	watched  bool // the client is watched: so is the longer wait for the header
 	taken    bool // the whole body has been read from the client, in this attempt or before
 	finished bool // result and endedAt are valid
@@ -38,7 +39,7 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 		return why
 	}
 	u := &c.upload
-	u.started, u.header, u.watched, u.finished, u.result, u.cause, u.wasReset = true, false, false, false, reason.None, nil, false
+	u.started, u.header, u.accepted, u.watched, u.finished, u.result, u.cause, u.wasReset = true, false, false, false, false, reason.None, nil, false
 	if u.replay.rewind(); !repeatable {
 		u.replay.lose()
 	}
@@ -63,7 +64,7 @@ func (c *Call) runUpload(conn *wire.Conn) {
 		conn.Stop() // there will be no response, or no more of one
 	case !u.header:
 		u.endedAt = time.Now()
-		wait := c.wait
+		wait := c.limits.Wait
 		if !u.watched {
 			wait = min(wait, wire.WatchAfter)
 		}
@@ -72,7 +73,7 @@ func (c *Call) runUpload(conn *wire.Conn) {
 			conn.AllowRecall()
 		}
 	}
-	if u.header {
+	if u.accepted {
 		u.replay.lose() // the request will not be sent again
 	}
 	u.mu.Unlock()
@@ -135,7 +136,7 @@ func (u *upload) waitOn(c *Call) {
 	u.watched = true
 	until := time.Time{}
 	if u.finished {
-		until = u.endedAt.Add(c.wait)
+		until = u.endedAt.Add(c.limits.Wait)
 	}
 	c.conn.BoundRead(until)
 }
@@ -148,9 +149,32 @@ func (c *Call) headerCame() {
 	u.header = true
 	if u.finished {
 		c.Waited = time.Since(u.endedAt)
-		u.replay.lose() // the request will not be sent again
 	}
 	c.conn.ForgetRead()
+}
+
+// replayable reports whether the body, if there was an upload, has been read to its end and was
+// kept.
+func (u *upload) replayable() bool {
+	if !u.started {
+		return !u.replay.lost
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.taken && !u.replay.lost // from taken on, that does not change before accept
+}
+
+// accept gives up what was kept of the body: the request will not be sent again. While the upload
+// runs, its goroutine will do that.
+func (u *upload) accept() {
+	if !u.started {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.accepted = true; u.finished {
+		u.replay.lose()
+	}
 }
 
 // noteReset records whether a write has failed because the backend has reset the connection. The
@@ -210,8 +234,8 @@ func (c *Call) stopUpload() bool {
 	}
 	u.started = false
 	switch u.result {
-	case reason.None, reason.BackendReset:
-	case reason.RequestTimeout, reason.ResponseTimeout:
+	case reason.None, reason.BackendReset, reason.ResponseTimeout:
+	case reason.RequestTimeout:
 		if finished { // otherwise stopUpload ended the wait
 			u.replay.lose()
 		}

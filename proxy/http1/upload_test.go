@@ -5,6 +5,7 @@ import (
 	"net"
 	"testing"
 
+	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -20,7 +21,7 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 		{true, reason.None, false},
 		{true, reason.BackendReset, false},
 		{true, reason.RequestTimeout, true},
-		{true, reason.ResponseTimeout, true},
+		{true, reason.ResponseTimeout, false},
 		{true, reason.ClientGone, true},
 		{true, reason.BadRequest, true},
 		{true, reason.BodyTooLarge, true},
@@ -53,17 +54,48 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 	}
 }
 
-// TestBufferGoesWithTheResponse checks that the kept part of a body is released once a response has
-// come, which may last for hours.
+// TestBufferGoesWithTheResponse checks that the kept part of a body is released once a response is
+// accepted, which may last for hours, and that the request can be repeated until then.
 func TestBufferGoesWithTheResponse(t *testing.T) {
 	for _, finished := range []bool{false, true} {
 		c := &Call{upload: upload{started: true, finished: finished}, conn: new(wire.Conn)}
 		u := &c.upload
 		u.replay.keep([]byte("body"))
 		c.headerCame()
-		if got := u.replay.buf == nil; got != finished {
+		if c.RepeatableAnswered(true) {
+			t.Error("may be repeated before the body was read to its end")
+		}
+		if u.bodyTaken(); !c.RepeatableAnswered(true) || c.RepeatableAnswered(false) {
+			t.Error("may not be repeated, or is not idempotent and may")
+		}
+		c.Accept()
+		if got := u.replay.buf == nil; got != finished || finished && c.RepeatableAnswered(true) {
 			t.Errorf("finished: %v, the buffer was given back: %v", finished, got)
 		}
 		u.replay.release()
+	}
+}
+
+// TestSkip discards a body only where no more of it has to come.
+func TestSkip(t *testing.T) {
+	for _, test := range []struct {
+		response string
+		want     bool // the connection serves on
+	}{
+		{"HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nhello", true},
+		{"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", true},
+		{"HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nhell", false},
+		{"HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nhelloHTTP", false},
+		{"HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", false},
+		{"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", false},
+		{"HTTP/1.1 503 No\r\n\r\nhello", false},
+	} {
+		c, err := readResponse(newPieces(test.response), message.Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Skip(); c.reusable() != test.want {
+			t.Errorf("%q: the connection serves on: %v", test.response, c.reusable())
+		}
 	}
 }

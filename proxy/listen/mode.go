@@ -2,6 +2,7 @@ package listen
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 
 	"gopkg.in/yaml.v3"
@@ -9,6 +10,9 @@ import (
 
 // Mode holds the permissions of a unix socket's file.
 type Mode uint32
+
+// String returns the permissions in four octal digits.
+func (m Mode) String() string { return fmt.Sprintf("%04o", uint32(m)) }
 
 // UnmarshalYAML parses octal digits, with or without quotes: YAML would read 666 as a decimal
 // number.

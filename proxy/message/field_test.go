@@ -11,7 +11,7 @@ var kinds = map[string]kind{
 	"te":                    kindTE,
 	"trailer":               kindTrailer,
 	"upgrade":               kindUpgrade,
-	"keep-alive":            kindHopByHop,
+	"keep-alive":            kindKeepAlive,
 	"proxy-connection":      kindHopByHop,
 	"proxy-authenticate":    kindHopByHop,
 	"proxy-authorization":   kindHopByHop,

@@ -57,6 +57,11 @@ func (f *Forwarded) Lines(field string) [][]byte {
 	return f.clientIP[:]
 }
 
+// IsSecure reports whether the client speaks TLS, by X-Forwarded-Proto.
+func (f *Forwarded) IsSecure() bool {
+	return len(f.proto) == len("https") && equalFold(f.proto, "https")
+}
+
 // append appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are dropped.
 // Values from a trusted proxy are kept, and its own address is added. host is the authority of the
 // request.

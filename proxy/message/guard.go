@@ -99,6 +99,7 @@ func (r *Request) readFields() reason.Code {
 		case kindForwardedFor, kindForwardedProto, kindForwardedHost, kindRequestID:
 			ok = r.Forwarded.note(&f)
 		default:
+			r.Binds = r.Binds || f.kind == kindAuthorization && authenticatesConnection(f.value)
 			ok = r.noteKey(&f) && r.noteClientIP(&f) && !isDisguised(f.name)
 		}
 		if !ok {

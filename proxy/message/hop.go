@@ -22,6 +22,7 @@ type hop struct {
 	n           int
 	size        int      // bytes of all values
 	own         FieldSet // fields that this hop writes in place of the message's
+	edit        *Edit    // likewise, those that the route changes
 	key         string   // name of the API key field, in lower case; "" if there is none
 	clientField string   // likewise, of the client address field, if it is not X-Forwarded-For
 }
@@ -65,13 +66,13 @@ func (h *hop) names(name []byte) bool {
 	return false
 }
 
-// drops reports whether the field ends at this hop: a Connection field names it, or this hop writes
-// its own, so that the recipient gets only one. Connection cannot remove a field that frames,
-// routes or authorises a message, that identifies its sender, or that says it may be repeated: a
-// client must not be able to strip those.
+// drops reports whether the field ends at this hop: a Connection field names it, this hop writes
+// its own, so that the recipient gets only one, or the route removes it. Connection cannot remove a
+// field that frames, routes or authorises a message, that identifies its sender, or that says it may
+// be repeated: a client must not be able to strip those.
 func (h *hop) drops(f *field) bool {
 	return h.n > 0 && (f.kind.ordinary() || f.kind == kindTrailer) && h.names(f.name) && !h.keeps(f.name) ||
-		h.own.has(f.kind)
+		h.own.has(f.kind) || h.edit != nil && h.edit.drops(f.name)
 }
 
 // keeps reports whether the name is that of a field that identifies the client, or differs from it

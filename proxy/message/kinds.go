@@ -11,6 +11,7 @@ const (
 	kindTE
 	kindTrailer
 	kindConnection
+	kindKeepAlive
 	kindContentLength
 	kindTransferEncoding
 	kindHost
@@ -60,7 +61,7 @@ var knownNames = [...][]knownName{
 	6:  {{"expect", kindExpect}},
 	7:  {{"trailer", kindTrailer}, {"upgrade", kindUpgrade}},
 	9:  {{"forwarded", kindForwarded}, {"x-real-ip", kindRealIP}, {"ratelimit", kindRateLimit}},
-	10: {{"connection", kindConnection}, {"keep-alive", kindHopByHop}},
+	10: {{"connection", kindConnection}, {"keep-alive", kindKeepAlive}},
 	12: {{"x-request-id", kindRequestID}},
 	13: {{"authorization", kindAuthorization}},
 	14: {{"content-length", kindContentLength}},
@@ -94,7 +95,7 @@ func isDisguised(name []byte) bool {
 		return false
 	}
 	switch dashedKind(name) {
-	case kindOther, kindRateLimit, kindLegacyRateLimit, kindHopByHop, kindExpect, kindAuthorization, kindIdempotencyKey:
+	case kindOther, kindRateLimit, kindLegacyRateLimit, kindHopByHop, kindKeepAlive, kindExpect, kindAuthorization, kindIdempotencyKey:
 		return false
 	}
 	return true

@@ -17,6 +17,7 @@ type Request struct {
 	Length    int64     // of a FixedLength body, in bytes
 	Expect    bool      // the client waits for 100 Continue before it sends the body
 	Upgrade   []byte    // the protocol that the client asks to switch to; nil: none
+	Binds     bool      // its Authorization authenticates the connection, and so the requests after it
 	Key       []byte    // the value of the API key field; nil: there is none
 	Forwarded Forwarded // what a proxy in front of this one says
 	Fault     error     // what Guard has refused it for, in words; nil: nothing
@@ -46,6 +47,22 @@ func (r *Request) Path() []byte {
 	}
 	path, _, _ := bytes.Cut(r.Target, questionMark)
 	return path
+}
+
+// Has reports whether one of the fields of this name, in lower case, has the value. The header must
+// have passed the guard.
+func (r *Request) Has(name, value string) bool {
+	for block := r.Header; len(block) > 0; {
+		f, rest := knownField(block)
+		if f.line == nil {
+			break
+		}
+		block = rest
+		if len(f.name) == len(name) && equalFold(f.name, name) && string(f.value) == value {
+			return true
+		}
+	}
+	return false
 }
 
 // maxUserAgent bounds what UserAgent returns, in bytes.

@@ -1,19 +1,24 @@
 package message
 
+// Changes are what goes on in place of parts of a request. The zero value changes nothing.
+type Changes struct {
+	Path   []byte // in place of the target's path; nil: none
+	Host   string // "": the request's own
+	Fields *Edit
+}
+
 // AppendHeader appends the request's header as a backend gets it: the client's own fields, in order
 // and case, without those that end at this hop, and with those that tell the backend about the
 // client. host is the Host of a request that came without one. The empty line is included.
-func (r *Request) AppendHeader(dst []byte, s *Sender, host []byte, via *Via) []byte {
+func (r *Request) AppendHeader(dst []byte, s *Sender, c *Changes, host []byte, via *Via) []byte {
+	r.hop.edit = c.Fields // also for the trailers
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')
-	dst = append(dst, r.Target...)
+	dst = r.appendTarget(dst, c.Path)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	dst, hasHost := r.appendFields(dst, s)
+	dst, hasHost := r.appendFields(dst, s, c.Host)
 	if !hasHost {
-		if len(r.Authority) > 0 {
-			host = r.Authority
-		}
-		dst = appendField(dst, "Host: ", host)
+		dst = r.appendHost(dst, c.Host, host)
 	}
 	if r.Framing == Chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
@@ -27,13 +32,39 @@ func (r *Request) AppendHeader(dst []byte, s *Sender, host []byte, via *Via) []b
 	dst = r.Forwarded.append(dst, s, r.Authority)
 	dst = via.Append(dst, r.HTTP10)
 	dst = AppendID(dst, s.ID)
+	dst = c.Fields.Append(dst)
+	return append(dst, "\r\n"...)
+}
+
+// appendTarget appends the target or, if path is not nil, that path and the target's query.
+func (r *Request) appendTarget(dst, path []byte) []byte {
+	if path == nil {
+		return append(dst, r.Target...)
+	}
+	dst = append(dst, path...)
+	return append(dst, r.Target[len(r.Path()):]...)
+}
+
+// appendHost appends the Host of a request that came without one: the one in its place, that of the
+// target, or the backend's.
+func (r *Request) appendHost(dst []byte, changed string, backends []byte) []byte {
+	dst = append(dst, "Host: "...)
+	switch {
+	case changed != "":
+		dst = append(dst, changed...)
+	case len(r.Authority) > 0:
+		dst = append(dst, r.Authority...)
+	default:
+		dst = append(dst, backends...)
+	}
 	return append(dst, "\r\n"...)
 }
 
 // appendFields appends the client's own fields, in order and case, without those that end at this
-// hop. host reports whether a Host is among them. Fields in which an untrusted peer gives a client
-// address are replaced, each by a single line with the peer's address.
-func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
+// hop. hasHost reports whether a Host is among them. Fields in which an untrusted peer gives a
+// client address are replaced, each by a single line with the peer's address. host, unless it is
+// "", is the Host that goes on.
+func (r *Request) appendFields(dst []byte, s *Sender, host string) (_ []byte, hasHost bool) {
 	var replaced uint8
 	for block := r.Header; len(block) > 0; {
 		f, rest := knownField(block)
@@ -42,7 +73,7 @@ func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
+		case kindConnection, kindKeepAlive, kindHopByHop, kindTE, kindTransferEncoding, kindExpect,
 			kindForwardedFor, kindForwardedProto, kindForwardedHost, kindRequestID:
 			continue
 		case kindUpgrade:
@@ -54,14 +85,14 @@ func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
 				continue
 			}
 		case kindHost:
-			if host = len(f.value) > 0; !host {
+			if hasHost = len(f.value) > 0 && host == ""; !hasHost {
 				continue // an empty one says nothing: the target's authority may
 			}
 		case kindTrailer:
 			if r.Framing != Chunked || r.hop.drops(&f) {
 				continue
 			}
-		case kindOther, kindRealIP, kindRateLimit, kindLegacyRateLimit:
+		case kindOther, kindRealIP, kindRateLimit, kindLegacyRateLimit, kindAuthorization:
 			if r.hop.drops(&f) {
 				continue
 			}
@@ -75,7 +106,7 @@ func (r *Request) appendFields(dst []byte, s *Sender) (_ []byte, host bool) {
 		}
 		dst = append(dst, f.line...)
 	}
-	return dst, host
+	return dst, hasHost
 }
 
 // AppendTrailers appends the trailers of the request that go on, as lines. dst grows if they do not

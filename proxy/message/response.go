@@ -1,6 +1,9 @@
 package message
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // Response is the header of a backend's response. Its slices point into the header, and so are
 // valid only until the buffer that holds it is used again.
@@ -8,8 +11,11 @@ type Response struct {
 	Status  int
 	HTTP10  bool
 	Framing Framing
-	Length  int64  // of a FixedLength body, in bytes
-	Keep    bool   // the connection can serve another request after the body
+	Length  int64 // of a FixedLength body, in bytes
+	Keep    bool  // the connection can serve another request after the body
+	// KeepFor is how long the backend keeps the connection after the body, where its Keep-Alive field
+	// says so; 0: it says nothing.
+	KeepFor time.Duration
 	Upgrade []byte // the protocol that it switches to, or asks for; nil: none
 	HasID   bool   // it has an X-Request-Id, which goes on to the client
 
@@ -58,6 +64,8 @@ func (r *Response) readFields(head bool) (ok bool) {
 			ok = r.hop.add(f.value)
 			closes = closes || lists(f.value, tokenClose)
 			persists = persists || r.HTTP10 && lists(f.value, tokenKeepAlive)
+		case kindKeepAlive:
+			closes = !r.noteKeepAlive(f.value) || closes
 		case kindContentLength:
 			ok = framed.addLength(f.value)
 		case kindTransferEncoding:

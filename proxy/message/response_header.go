@@ -1,10 +1,11 @@
 package message
 
 // AppendHeader appends the response's status line and the backend's fields, in order and case,
-// without those that end at this hop and those in own, which the caller writes itself. chunks
-// reports whether trailers may follow. The empty line is left to the caller, which may add fields.
-func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet) []byte {
-	r.hop.own = own // also for the trailers
+// without those that end at this hop, those in own and those of the edit, which the caller writes
+// itself. chunks reports whether trailers may follow. The empty line is left to the caller, which
+// may add fields.
+func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet, e *Edit) []byte {
+	r.hop.own, r.hop.edit = own, e // also for the trailers
 	dst = r.appendStatusLine(dst)
 	bodiless := r.Status == 204 || r.Status < 200 // without Content-Length: RFC 9110, section 8.6
 	upgrade := r.Status == SwitchingProtocols || r.Status == UpgradeRequired
@@ -15,7 +16,7 @@ func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet) []byte {
 		}
 		block = rest
 		switch f.kind {
-		case kindConnection, kindHopByHop, kindTE, kindTransferEncoding:
+		case kindConnection, kindKeepAlive, kindHopByHop, kindTE, kindTransferEncoding:
 			continue
 		case kindUpgrade:
 			if !upgrade {
@@ -29,7 +30,7 @@ func (r *Response) AppendHeader(dst []byte, chunks bool, own FieldSet) []byte {
 			if !chunks || r.hop.drops(&f) {
 				continue
 			}
-		case kindOther, kindRateLimit, kindLegacyRateLimit:
+		case kindOther, kindRateLimit, kindLegacyRateLimit, kindAuthorization:
 			if r.hop.drops(&f) {
 				continue
 			}

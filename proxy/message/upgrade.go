@@ -15,10 +15,11 @@ var (
 )
 
 // mayUpgrade reports whether the request's Upgrade field is forwarded to the backend (RFC 9110,
-// section 7.8). It is not if the request has a body, which would still be on its way, nor if it
-// names HTTP itself: the tunnel would carry requests that are neither limited nor routed.
+// section 7.8). It is not if the length of the request's body is unknown, as that may still be on
+// its way when the protocol changes, nor if it names HTTP itself: the tunnel would carry requests
+// that are neither limited nor routed.
 func (r *Request) mayUpgrade() bool {
-	if r.HTTP10 || r.Framing != NoBody || !r.hop.names(tokenUpgrade) {
+	if r.HTTP10 || r.Framing == Chunked || !r.hop.names(tokenUpgrade) {
 		return false
 	}
 	for list := r.Upgrade; len(list) > 0; {

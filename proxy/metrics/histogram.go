@@ -32,6 +32,43 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.nanos.Add(int64(d))
 }
 
+// Mean returns the mean of what was counted, or 0 if nothing was.
+func (h *Histogram) Mean() time.Duration {
+	var total uint64
+	for i := range h.buckets {
+		total += h.buckets[i].Load()
+	}
+	if total == 0 {
+		return 0
+	}
+	return time.Duration(h.nanos.Load() / int64(total))
+}
+
+// Quantile estimates the quantile q, from 0 to 1, of what was counted, as Prometheus's
+// histogram_quantile does: durations are taken to be spread evenly over their bucket. It returns
+// 10s, the last bound, for a quantile above that, and 0 if nothing was counted.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	var counts [len(bounds) + 1]uint64
+	var total uint64
+	for i := range h.buckets {
+		counts[i] = h.buckets[i].Load()
+		total += counts[i]
+	}
+	rank := q * float64(total)
+	var below time.Duration
+	for i, bound := range bounds {
+		if n := float64(counts[i]); n > 0 && rank <= n {
+			return below + time.Duration(rank/n*float64(bound-below))
+		}
+		rank -= float64(counts[i])
+		below = bound
+	}
+	if total == 0 {
+		return 0
+	}
+	return below
+}
+
 // upTo are the labels of the buckets, with their upper bounds in seconds.
 var upTo = func() (labels [len(bounds) + 1]string) {
 	for i, bound := range bounds {

@@ -49,3 +49,24 @@ func TestHistogram(t *testing.T) {
 		t.Errorf("sum %v, want 70.042", sum)
 	}
 }
+
+func TestQuantile(t *testing.T) {
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		counted        []time.Duration
+		mean, p50, p99 time.Duration
+	}{
+		{nil, 0, 0, 0},
+		{[]time.Duration{20 * ms}, 20 * ms, 17500 * time.Microsecond, 24850 * time.Microsecond},
+		{[]time.Duration{20 * ms, 20 * ms, 20 * ms, 200 * ms}, 65 * ms, 20 * ms, 244 * ms},
+		{[]time.Duration{20 * ms, time.Minute}, 30010 * ms, 25 * ms, 10 * time.Second},
+	} {
+		var h Histogram
+		for _, d := range test.counted {
+			h.Observe(d)
+		}
+		if mean, p50, p99 := h.Mean(), h.Quantile(0.5), h.Quantile(0.99); mean != test.mean || p50.Round(time.Microsecond) != test.p50 || p99.Round(time.Microsecond) != test.p99 {
+			t.Errorf("%v: got %s, %s and %s, want %s, %s and %s", test.counted, mean, p50, p99, test.mean, test.p50, test.p99)
+		}
+	}
+}

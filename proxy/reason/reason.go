@@ -31,6 +31,7 @@ const (
 	ConnectTimeout
 	ResponseTimeout
 	BackendOut
+	StatusRefused
 	BadResponse
 	BackendReset
 	BackendAborted
@@ -62,12 +63,13 @@ var table = [Count]struct {
 	ConnectTimeout:    {"connect_timeout", 504, "The backend could not be reached in time."},
 	ResponseTimeout:   {"response_timeout", 504, "The backend did not answer in time."},
 	BackendOut:        {"response_timeout", 504, "The backend was taken out before it answered."},
+	StatusRefused:     {"no_backend", 503, "No other backend is available."},
 	BadResponse:       {"bad_response", 502, "The backend's answer is not valid HTTP/1.1."},
 	BackendReset:      {"backend_reset", 502, "The backend closed the connection before it answered."},
 	BackendAborted:    {"backend_aborted", 0, ""},
 	TunnelTimeout:     {"tunnel_timeout", 0, ""},
 	ClientGone:        {"client_gone", 499, ""},
-	Overloaded:        {"overloaded", 503, "Too many connections are open."},
+	Overloaded:        {"overloaded", 503, "Too many connections are open, or too many requests wait."},
 	InternalError:     {"internal_error", 500, "The load balancer failed; its log has the details."},
 }
 

@@ -1,11 +1,14 @@
 package upstream
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // available returns which of a pool's backends take requests, given their states. In a panic fewer
-// than half of those that should be in are, but at least one: then those that are ejected, or answer
-// their checks but not as they should, take requests as well, since the few that are in would not
-// bear the load of all. Those that do not answer or that an operator drains never do.
+// than half of those that should be in are, but at least one: then those that are ejected, or
+// answer their checks but not as they should, take requests as well, since the few that are in
+// would not bear the load of all. Those that do not answer or that an operator drains never do.
 func available(states []State) (takes []bool, panics bool) {
 	in, all := 0, 0
 	for _, s := range states {
@@ -36,6 +39,54 @@ func (p *Pool) available() (taking []*Backend, panics bool) {
 		}
 	}
 	return taking, panics
+}
+
+// drained returns the backends that an operator drains, that would take requests otherwise, and
+// whose clients stay for now. It is called while marking, and again once clients of one must move.
+func (p *Pool) drained(now time.Time) []*Backend {
+	all := slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool {
+		return State(b.state.Load()) != Draining || !b.hand.keepsClients(now)
+	})
+	if p.nextEnd != nil {
+		p.nextEnd.Stop()
+	}
+	if end := firstEnd(all); !end.IsZero() {
+		p.nextEnd = time.AfterFunc(end.Sub(now), p.endStays)
+	}
+	return all
+}
+
+// firstEnd returns when the first of the clients that stay at drained backends move, or the zero
+// time if none do.
+func firstEnd(drained []*Backend) (first time.Time) {
+	for _, b := range drained {
+		if end := b.hand.Until; first.IsZero() || !end.IsZero() && end.Before(first) {
+			first = end
+		}
+	}
+	return first
+}
+
+// endStays has clients move whose time at a drained backend is over.
+func (p *Pool) endStays() {
+	p.marking.Lock()
+	defer p.marking.Unlock()
+	p.rebuild()
+}
+
+// closeDrained closes the idle connections of drained backends, and has none become idle there
+// while no client is kept there. It is called while marking.
+func (p *Pool) closeDrained(s *snapshot) {
+	for _, b := range p.backends {
+		b.conns.drain(State(b.state.Load())&Draining != 0 && !s.keeps(b))
+	}
+}
+
+// trials returns the backends that get a trial where none is in. It is called while marking.
+func (p *Pool) trials() []*Backend {
+	return slices.DeleteFunc(slices.Clone(p.backends), func(b *Backend) bool {
+		return State(b.state.Load())&Draining != 0 || b.weight == 0
+	})
 }
 
 // notePanic logs that a panic begins or ends.

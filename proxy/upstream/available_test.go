@@ -96,8 +96,8 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-// TestTrials: while none is in, each backend gets one request a second, and a trial that passes ends
-// an ejection.
+// TestTrials: while none is in, each backend gets one request a second, and a trial that passes
+// ends an ejection.
 func TestTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, log := newOutlierPool(3)

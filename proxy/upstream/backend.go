@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -14,11 +15,17 @@ import (
 // on until its last request has ended, even if the pool's config no longer has it.
 type Backend struct {
 	url       URL
-	weight    int       // guarded by the pool's marking
+	weight    int       // that counts; guarded by the pool's marking
+	ofConfig  int       // the weight in the config; guarded by marking
+	hand      Setting   // guarded by marking
+	rank      int       // see place; guarded by marking
 	returned  time.Time // when it took requests again; zero: that is long ago. Guarded by marking
-	hash      uint64    // for balance.IPHash
+	since     time.Time // when its state changed last; guarded by marking
+	ejectedBy string    // the cause of its last ejection; guarded by marking
+	hash      uint64    // for policies that go by keys
 	hostField []byte
-	labels    string // in metrics
+	labels    string          // in metrics
+	again     chan<- struct{} // asks for another look-up of its name; nil: it has none
 
 	conns     conns
 	state     atomic.Uint32                   // a State; see Pool.Mark
@@ -26,8 +33,11 @@ type Backend struct {
 	lastTrial atomic.Int64                    // the pool's time; 0: never
 	verdict   atomic.Pointer[healthz.Verdict] // of its latest check; nil: none has ended
 
+	cookie atomic.Pointer[cookie] // nil: clients are not kept at their backends
+
 	_        [64]byte // the fields below change with every request
-	inFlight atomic.Int64
+	load     balance.Load
+	pending  slots // of requests that wait for a response's header; not counted without a bound
 	outlier  outlier
 	codes    metrics.Codes
 	errors   [reason.Count]atomic.Uint64 // attempts that failed
@@ -36,15 +46,26 @@ type Backend struct {
 
 // newBackend returns a backend. labels are those of its pool in metrics.
 func newBackend(url URL, labels string) *Backend {
-	b := &Backend{url: url, labels: labels + "," + metrics.Label("backend", url.address), hash: balance.StringKey(url.text), hostField: []byte(url.host)}
+	b := &Backend{url: url, since: time.Now(), labels: labels + "," + metrics.Label("backend", url.address), hash: balance.StringKey(url.text), hostField: []byte(url.host)}
 	b.conns.init(url)
 	return b
 }
 
-// configure sets what a reload may change. It is called while the pool is marking.
-func (b *Backend) configure(c BackendConfig, connect time.Duration) {
-	b.weight = c.Weight
-	b.conns.configure(c.MaxConnections, connect)
+// configure sets what a reload or a look-up may change. It is called while the pool is marking.
+func (b *Backend) configure(at place, pool *PoolConfig) {
+	b.ofConfig, b.rank = at.Weight, at.rank
+	b.weight = b.hand.weight(at.Weight)
+	b.cookie.Store(pool.Sticky.newCookie(b.url))
+	b.pending.limit(at.MaxPending)
+	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect, pool.Timeouts.Idle)
+}
+
+// lookAgain has the backend's name be looked up at once: it may have moved.
+func (b *Backend) lookAgain() {
+	select {
+	case b.again <- struct{}{}:
+	default: // it has no name, or that was asked already
+	}
 }
 
 // Name returns the backend's address, which names it in metrics and in the access log.
@@ -53,12 +74,33 @@ func (b *Backend) Name() string { return b.url.address }
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
 
-// TakesRequests reports whether the backend is sent requests. One that is picked and takes none is on
-// trial.
+// AppendCookie appends a Set-Cookie field that keeps the client at the backend, if the pool keeps
+// clients. A client whose cookie names the backend needs none, unless its time begins anew. secure
+// is for clients that speak TLS.
+func (b *Backend) AppendCookie(dst []byte, known, secure bool) []byte {
+	c := b.cookie.Load()
+	if c == nil || known && !c.renew {
+		return dst
+	}
+	dst = append(dst, c.field...)
+	if secure {
+		dst = append(dst, "; Secure"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// TakesRequests reports whether the backend is sent requests.
 func (b *Backend) TakesRequests() bool { return b.takes.Load() }
 
-// IsOut reports whether the backend takes no requests because it was found not to work. Requests that
-// wait there move to another: see Pool.Mark.
+// become sets the state. It is called while the pool is marking.
+func (b *Backend) become(s State) {
+	if State(b.state.Swap(uint32(s))) != s {
+		b.since = time.Now()
+	}
+}
+
+// IsOut reports whether the backend takes no requests because it was found not to work. Requests
+// that wait there move to another: see Pool.Mark.
 func (b *Backend) IsOut() bool {
 	return !b.TakesRequests() && State(b.state.Load())&foundOut != 0
 }
@@ -67,11 +109,11 @@ func (b *Backend) IsOut() bool {
 func (b *Backend) isIn() bool { return b.state.Load() == 0 }
 
 // Begin counts an attempt as in flight at the backend, until End is called.
-func (b *Backend) Begin() { b.inFlight.Add(1) }
+func (b *Backend) Begin() { b.load.InFlight.Add(1) }
 
-// Await notes that a request of the client has been sent to the backend and waits for the response's
-// header, until HeaderCame or End is called. It is not called for a body that is still being sent:
-// the client decides how long that takes.
+// Await notes that a request of the client has been sent to the backend and waits for the
+// response's header, until HeaderCame or End is called. It is not called for a body that is still
+// being sent: the client decides how long that takes.
 func (b *Backend) Await(client uint64) { b.outlier.wait(client) }
 
 // HeaderCame notes that the header has come for which Await was called with the client.
@@ -87,15 +129,51 @@ func (b *Backend) End(awaited bool, client uint64) {
 	if awaited {
 		b.outlier.noHeader(client)
 	}
-	b.inFlight.Add(-1)
+	b.load.InFlight.Add(-1)
 }
 
-// Connect takes an idle connection, or dials within the pool's connect timeout. If fresh is true it
-// always dials, so that the keep-alive race cannot be lost again. The caller owns the connection
-// until it calls Release or Discard. ConnectReason tells what an error means.
-func (b *Backend) Connect(fresh bool) (*Conn, error) { return b.conns.take(fresh) }
+// Reserve takes a place among the requests that wait for a response's header, if those are bounded,
+// until Unreserve. ok is false if no place is left. A request that streams its body takes none, as
+// its client decides how long that lasts, but it needs one to be free.
+func (b *Backend) Reserve(streams bool) (taken, ok bool) {
+	switch {
+	case b.pending.most.Load() == 0:
+		return false, true
+	case streams:
+		return false, !b.pending.full()
+	}
+	ok = b.pending.take()
+	return ok, ok
+}
 
-// CloseIdle closes the idle connections. Those in use stay open.
+// reach reports whether the backend accepts connections.
+func (b *Backend) reach() error {
+	dialer := net.Dialer{Timeout: time.Duration(b.conns.timeout.Load())}
+	conn, err := dialer.Dial(b.url.network, b.url.address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// Unreserve gives back a place that Reserve has taken.
+func (b *Backend) Unreserve() { b.pending.free() }
+
+// full reports whether the backend has no connection left for another request, or too many wait
+// there.
+func (b *Backend) full() bool { return b.conns.slots.full() || b.pending.full() }
+
+// Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within
+// the pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot
+// be lost again. The caller owns the connection until it calls Release or Discard. ConnectReason
+// tells what an error means.
+func (b *Backend) Connect(now time.Time, fresh bool) (*Conn, error) { return b.conns.take(now, fresh) }
+
+// TakePrivate returns a private connection, which is in use then, or nil if it is not one to this
+// backend or was closed.
+func (b *Backend) TakePrivate(o *Private) *Conn { return o.take(&b.conns) }
+
+// CloseIdle closes the idle connections. Those in use, and private ones, stay open.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
 
 // count counts an attempt by the status that the backend sent or, if it sent none (0), by the

@@ -9,21 +9,26 @@ import (
 	"loadbalancer/healthz"
 )
 
-// Run checks and compares the backends until ctx ends, and returns once no check is running. It
-// marks and logs those that go down, are ejected or come back. It is called once, and says what its
-// checks cannot see.
+// Run checks and compares the backends, and looks up their names, until ctx ends, and returns once
+// none of that is running. It marks and logs those that go down, are ejected or come back. It is
+// called once, and says what its checks cannot see.
 func (p *Pool) Run(ctx context.Context) {
 	p.noteChecks(nil, p.config.Load())
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watchOutliers(ctx) })
+	watch.Go(func() { p.names.run(ctx) })
 	p.checks.Run(ctx)
 	watch.Wait()
 }
 
 // target returns the backend as a target of the health checks.
 func (p *Pool) target(b *Backend) healthz.Target {
+	name := b.url.text
+	if b.url.from != "" {
+		name += " (" + b.url.from + ")"
+	}
 	return healthz.Target{
-		Name: b.url.text, Network: b.url.network, Address: b.url.address, Host: b.url.host,
+		Name: name, Network: b.url.network, Address: b.url.address, Host: b.url.host,
 		Report: func(v healthz.Verdict) { p.report(b, v) },
 	}
 }
@@ -31,6 +36,9 @@ func (p *Pool) target(b *Backend) healthz.Target {
 // report keeps the verdict of a check. It takes a backend out, with the cause, or brings it back.
 func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	before := b.verdict.Swap(&v)
+	if v.Err != nil {
+		b.outlier.noteError(lastError{at: time.Now(), cause: v.Err})
+	}
 	// First what takes it out: it must not take requests in between.
 	bit, other := Down, Unfit
 	if v.Cause.Answered() {
@@ -40,6 +48,9 @@ func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	p.markChange(b, other|Unproven, false)
 	switch wasDown := before != nil && before.Down; {
 	case v.Down && !wasDown:
+		if bit == Down {
+			b.lookAgain()
+		}
 		p.log.Warn().Str("pool", p.name).Str("backend", b.url.text).AnErr("cause", v.Err).Msg("backend is out")
 	case wasDown && !v.Down:
 		p.log.Info().Str("pool", p.name).Str("backend", b.url.text).Msg("backend is up")
@@ -60,7 +71,7 @@ func (p *Pool) distrust(added []*Backend, atMost time.Duration) {
 		return
 	}
 	for _, b := range added {
-		b.state.Store(uint32(Unproven))
+		b.become(State(b.state.Load()) | Unproven)
 	}
 	time.AfterFunc(atMost, func() {
 		for _, b := range added {
@@ -69,14 +80,14 @@ func (p *Pool) distrust(added []*Backend, atMost time.Duration) {
 	})
 }
 
-// trustUnlessOthersTake ends the wait for first checks where no other backend takes requests: one that
-// may work is better than none. It is called while marking.
+// trustUnlessOthersTake ends the wait for first checks where no other backend takes requests: one
+// that may work is better than none. It is called while marking.
 func (p *Pool) trustUnlessOthersTake() {
 	if slices.ContainsFunc(p.backends, (*Backend).isIn) {
 		return
 	}
 	for _, b := range p.backends {
-		b.state.And(^uint32(Unproven))
+		b.become(State(b.state.Load()) &^ Unproven)
 	}
 }
 

@@ -109,8 +109,8 @@ func TestNoteChecks(t *testing.T) {
 	}
 }
 
-// TestUnproven: backends of a new pool take requests at once, and those that a reload adds once their
-// first check has ended, the time is over or no other takes requests.
+// TestUnproven: backends of a new pool take requests at once, and those that a reload adds once
+// their first check has ended, the time is over or no other takes requests.
 func TestUnproven(t *testing.T) {
 	failed := healthz.Verdict{Down: true, Cause: healthz.WrongStatus, Err: errors.New("status 503")}
 	tests := []struct {

@@ -14,45 +14,82 @@ import (
 // PoolConfig is one entry of the pools section of the configuration file. Start from
 // DefaultPoolConfig: the zero value is not valid.
 type PoolConfig struct {
-	Balance  balance.Policy   `yaml:"balance"`
-	Backends []BackendConfig  `yaml:"backends"` // at least one
-	Timeouts TimeoutConfig    `yaml:"timeouts"`
-	Retry    RetryConfig      `yaml:"retry"`
-	Health   healthz.Config   `yaml:"health"`
-	Ejection healthz.Ejection `yaml:"ejection"`
+	Balance  balance.Policy  `yaml:"balance"`
+	Hash     HashKey         `yaml:"hash"` // what balance.Hash goes by, and no other policy
+	Sticky   StickyConfig    `yaml:"sticky"`
+	Host     Host            `yaml:"host"`
+	Backends []BackendConfig `yaml:"backends"` // at least one
+	// Resolve is how often the names in the URLs of backends are looked up, give or take 10 %;
+	// 100ms to 24h.
+	Resolve  time.Duration `yaml:"resolve"`
+	Timeouts TimeoutConfig `yaml:"timeouts"`
+	// MaxResponseHeader bounds each header of a response, interim ones among them; 1KiB to 1MiB.
+	MaxResponseHeader Size             `yaml:"max_response_header"`
+	Queue             QueueConfig      `yaml:"queue"`
+	Retry             RetryConfig      `yaml:"retry"`
+	Health            healthz.Config   `yaml:"health"`
+	Ejection          healthz.Ejection `yaml:"ejection"`
 	// SlowStart is how long a backend that comes back takes to its whole share; 0 means 10s, up to
 	// 1h.
 	SlowStart time.Duration `yaml:"slow_start"`
 }
 
-// BackendConfig is one backend of a pool.
+// BackendConfig is one backend of a pool or, where its URL has a name, one at each address that the
+// name leads to.
 type BackendConfig struct {
-	URL            URL `yaml:"url"`
-	Weight         int `yaml:"weight"`
-	MaxConnections int `yaml:"max_connections"` // 0 means no limit
+	URL            URL  `yaml:"url"`
+	Weight         int  `yaml:"weight"`          // of each address, times that of its SRV record; 0: no new requests; clients that are kept there stay
+	Backup         bool `yaml:"backup"`          // takes requests while no other backend does
+	MaxConnections int  `yaml:"max_connections"` // to each address; 0 means no limit
+	MaxPending     int  `yaml:"max_pending"`     // requests that may wait for a response's header at once; 0 means no limit
 }
 
-// TimeoutConfig holds a pool's timeouts, each from 1ms to 24h.
+// TimeoutConfig holds a pool's timeouts, each from 1ms to 24h. Idle may also be 0.
 type TimeoutConfig struct {
 	Connect        time.Duration `yaml:"connect"`
 	ResponseHeader time.Duration `yaml:"response_header"` // from the request's end to that of the response's header
+	Idle           time.Duration `yaml:"idle"`            // how long an unused connection is kept; 0: it is closed after each response
 	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
+}
+
+// QueueConfig bounds the queue of a pool.
+type QueueConfig struct {
+	Size    int           `yaml:"size"`    // requests that may wait; 0: none, up to 1,000,000
+	Timeout time.Duration `yaml:"timeout"` // the longest wait of a request, 1ms to 1h
 }
 
 // RetryConfig says which requests may be retried, and how often.
 type RetryConfig struct {
-	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend; 1 to 16
+	Attempts       int  `yaml:"attempts"`        // attempts in all, each at another backend as long as there is one; 1 to 16
 	IdempotencyKey bool `yaml:"idempotency_key"` // a request with an Idempotency-Key is idempotent, whatever its method
+	// Statuses are those of responses that count as a failed attempt where the request may be
+	// repeated; 400 to 599.
+	Statuses []int `yaml:"statuses"`
+	Timeouts bool  `yaml:"timeouts"` // a request whose response is late may be repeated
 }
 
 // DefaultPoolConfig returns the values of keys that a pool's section leaves out.
 func DefaultPoolConfig() PoolConfig {
 	return PoolConfig{
-		Timeouts: TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Tunnel: time.Hour},
-		Retry:    RetryConfig{Attempts: 3},
-		Health:   healthz.DefaultConfig(),
-		Ejection: healthz.DefaultEjection(),
+		Host:              HostPreserve,
+		Resolve:           10 * time.Second,
+		Timeouts:          TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
+		MaxResponseHeader: 64 << 10,
+		Queue:             QueueConfig{Timeout: time.Second},
+		Retry:             RetryConfig{Attempts: 3},
+		Health:            healthz.DefaultConfig(),
+		Ejection:          healthz.DefaultEjection(),
 	}
+}
+
+// questions returns what has to be looked up for the backends.
+func (c *PoolConfig) questions() (all []question) {
+	for _, b := range c.Backends {
+		if b.URL.lookup != (question{}) {
+			all = append(all, b.URL.lookup)
+		}
+	}
+	return all
 }
 
 // ramp returns how long a backend takes to its whole share once it is back.
@@ -77,10 +114,18 @@ func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*plain)(c))
 }
 
-const maxWeight = 1000
+// Bounds of the config.
+const (
+	maxWeight  = 1000
+	maxQueue   = 1_000_000
+	minResolve = 100 * time.Millisecond // a shorter one would flood the name servers
+	maxResolve = 24 * time.Hour
+)
 
 // Validate calls wrong once for each fault, with its path below the pool.
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
+	c.Hash.validate(c.Balance, wrong)
+	c.Sticky.validate(func(path string, value any, allowed string) { wrong("sticky."+path, value, allowed) })
 	if len(c.Backends) == 0 {
 		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
 	}
@@ -94,24 +139,56 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 		} else {
 			seen[b.URL.Address()] = i
 		}
-		if b.Weight < 1 || b.Weight > maxWeight {
-			wrong(at+"weight", b.Weight, fmt.Sprintf("a whole number from 1 to %d", maxWeight))
+		if allowed, ok := CheckWeight(b.Weight); !ok {
+			wrong(at+"weight", b.Weight, allowed)
 		}
 		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
 			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
 		}
+		if b.MaxPending < 0 || b.MaxPending > math.MaxInt32 {
+			wrong(at+"max_pending", b.MaxPending, "a number of requests, or 0 for no limit")
+		}
+	}
+	if c.Resolve < minResolve || c.Resolve > maxResolve {
+		wrong("resolve", c.Resolve, "a time from 100ms to 24h, such as 10s")
 	}
 	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
 	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
+	if c.Timeouts.Idle < 0 || c.Timeouts.Idle > 24*time.Hour || 0 < c.Timeouts.Idle && c.Timeouts.Idle < time.Millisecond {
+		wrong("timeouts.idle", c.Timeouts.Idle, "a time from 1ms to 24h, such as 5s, or 0s to close connections after each response")
+	}
 	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
-	if c.Retry.Attempts < 1 || c.Retry.Attempts > maxAttempts {
-		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", maxAttempts))
+	if c.MaxResponseHeader < 1<<10 || c.MaxResponseHeader > 1<<20 {
+		wrong("max_response_header", c.MaxResponseHeader, "a size from 1KiB to 1MiB")
+	}
+	c.Queue.validate(func(path string, value any, allowed string) { wrong("queue."+path, value, allowed) })
+	if c.Retry.Attempts < 1 || c.Retry.Attempts > MaxTried {
+		wrong("retry.attempts", c.Retry.Attempts, fmt.Sprintf("a whole number from 1 to %d", MaxTried))
+	}
+	for i, status := range c.Retry.Statuses {
+		if status < 400 || status > 599 {
+			wrong(fmt.Sprintf("retry.statuses[%d]", i), status, "a status from 400 to 599, such as 503")
+		}
 	}
 	c.Health.Validate(func(path string, value any, allowed string) { wrong("health."+path, value, allowed) })
 	if c.SlowStart < 0 || c.SlowStart > time.Hour {
 		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")
 	}
 	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
+}
+
+// CheckWeight reports whether a backend may have this weight, and says which are allowed.
+func CheckWeight(weight int) (allowed string, ok bool) {
+	return fmt.Sprintf("a whole number from 0 to %d", maxWeight), weight >= 0 && weight <= maxWeight
+}
+
+func (c QueueConfig) validate(wrong func(path string, value any, allowed string)) {
+	if c.Size < 0 || c.Size > maxQueue {
+		wrong("size", c.Size, fmt.Sprintf("a number of requests up to %d, or 0 for no queue", maxQueue))
+	}
+	if c.Timeout < time.Millisecond || c.Timeout > time.Hour {
+		wrong("timeout", c.Timeout, "a time from 1ms to 1h, such as 5s")
+	}
 }
 
 // checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML

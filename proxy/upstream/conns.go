@@ -15,40 +15,56 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// maxIdle is how long an unused connection to a backend is kept.
-const maxIdle = 60 * time.Second
-
-// conns are the connections to one backend: a stack of idle ones, and a bound on all. It is safe
-// for concurrent use. Of fasthttp's client only the connection pool is used.
+// conns are the connections to one backend: a stack of idle ones, and those in use. No more are
+// open than there are slots: a request takes a slot first, then an idle connection, and dials only
+// where there is none. It is safe for concurrent use. Of fasthttp's client only the stack is used.
 type conns struct {
-	client  fasthttp.HostClient
+	url     URL
+	idle    atomic.Pointer[stack]
 	timeout atomic.Int64 // of a dial, in nanoseconds
-	most    atomic.Int64 // connections
-	tooMany atomic.Bool  // there may be more, since most was lowered
+	slots   slots        // of connections that are in use, being dialed, or private
 	retired atomic.Bool  // no connection is kept any more
+	drained atomic.Bool  // no connection is kept for now
 
 	mu   sync.Mutex
 	open map[*Conn]struct{} // guarded by mu
 }
 
+// stack holds idle connections for a time that never changes: fasthttp reads it without a lock.
+type stack struct {
+	fasthttp.HostClient
+	keep time.Duration // 0: none is kept
+}
+
 // init sets up the connections to a URL.
 func (s *conns) init(url URL) {
+	s.url = url
 	s.open = make(map[*Conn]struct{})
-	s.client.Addr = url.address
-	s.client.MaxIdleConnDuration = maxIdle
-	s.client.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
-	s.client.Dial = func(string) (net.Conn, error) {
-		dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
-		conn, err := dialer.DialContext(context.Background(), url.network, url.address)
-		if err != nil {
-			return nil, err
-		}
-		c := &Conn{Conn: wire.Over(conn), pool: s}
-		s.mu.Lock()
-		s.open[c] = struct{}{}
-		s.mu.Unlock()
-		return c, nil
+}
+
+// newStack returns a stack that closes the connections which nothing has used for keep.
+func (s *conns) newStack(keep time.Duration) *stack {
+	of := &stack{keep: keep}
+	of.Addr = s.url.address
+	of.MaxConns = math.MaxInt32 // slots bound them
+	of.MaxIdleConnDuration = keep
+	of.ConnPoolStrategy = fasthttp.LIFO // the connection used last is the least likely to be stale
+	of.Dial = func(string) (net.Conn, error) { return s.dial(of) }
+	return of
+}
+
+// dial makes a connection.
+func (s *conns) dial(home *stack) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
+	conn, err := dialer.DialContext(context.Background(), s.url.network, s.url.address)
+	if err != nil {
+		return nil, err
 	}
+	c := &Conn{Conn: wire.Over(conn), pool: s, home: home}
+	s.mu.Lock()
+	s.open[c] = struct{}{}
+	s.mu.Unlock()
+	return c, nil
 }
 
 // recall interrupts the requests that wait for the first byte of a response, and may be sent to
@@ -62,73 +78,102 @@ func (s *conns) recall() {
 }
 
 // configure allows at most this many connections, or any number if most is 0, each dialed within
-// the timeout. If more are open, idle ones are closed at once, and others when they are given back.
-func (s *conns) configure(most int, timeout time.Duration) {
-	if most == 0 {
-		most = math.MaxInt32
-	}
-	s.client.SetMaxConns(most)
+// the timeout and kept for a time while it is unused. If fewer are allowed than before, or those
+// that are idle were to be kept for another time, the idle ones are closed at once, and others that
+// are too many when they are given back.
+func (s *conns) configure(most int, timeout, keep time.Duration) {
 	s.timeout.Store(int64(timeout))
-	s.most.Store(int64(most))
-	if s.client.ConnsCount() > most {
-		s.closeIdle()
-		s.tooMany.Store(true)
+	fewer := s.slots.limit(most)
+	before := s.idle.Load()
+	if before == nil || before.keep != keep {
+		s.idle.Store(s.newStack(keep))
 	}
-}
-
-// hasTooMany reports whether more connections are open than are allowed now.
-func (s *conns) hasTooMany() bool {
-	if !s.tooMany.Load() {
-		return false
+	if before != nil && (before.keep != keep || fewer) {
+		before.CloseIdleConnections()
 	}
-	s.tooMany.Store(false) // before the look at most, which configure may be lowering again
-	has := int64(s.client.ConnsCount()) > s.most.Load()
-	if has {
-		s.tooMany.Store(true)
-	}
-	return has
 }
 
 // retire closes the idle connections, and those in use once they are given back.
 func (s *conns) retire() {
 	s.retired.Store(true)
-	s.closeIdle()
+	s.closeUnused()
+}
+
+// drain closes the idle connections, and those in use once they are given back, until it is called
+// with false.
+func (s *conns) drain(on bool) {
+	if was := s.drained.Swap(on); on && !was {
+		s.closeUnused()
+	}
 }
 
 // take is Backend.Connect.
-func (s *conns) take(fresh bool) (*Conn, error) {
+func (s *conns) take(now time.Time, fresh bool) (*Conn, error) {
+	if !s.slots.take() {
+		return nil, errConnections
+	}
+	c, err := s.acquire(now, fresh)
+	if err != nil {
+		s.slots.free()
+	}
+	return c, err
+}
+
+// acquire takes an idle connection or dials.
+func (s *conns) acquire(now time.Time, fresh bool) (*Conn, error) {
 	for {
-		pooled, err := s.client.AcquireConn(0, false)
+		home := s.idle.Load()
+		pooled, err := home.AcquireConn(0, false)
 		if err != nil {
-			if errors.Is(err, fasthttp.ErrNoFreeConns) {
-				err = errConnections
-			}
 			return nil, err
 		}
 		c := pooled.Conn().(*Conn)
 		if c.release == nil { // newly dialed
 			// fasthttp's handle of the connection has a type without a name, so closures keep it.
-			c.release = func() { s.client.ReleaseConn(pooled) }
-			c.discard = func() { s.client.CloseConn(pooled) }
+			c.release = func() { home.ReleaseConn(pooled) }
+			c.discard = func() { home.CloseConn(pooled) }
 			return c, nil
 		}
-		if !fresh && c.Quiet() {
+		if !fresh && now.Sub(pooled.LastUseTime()) < keepFor(home.keep, c.said) && c.Quiet() {
 			return c, nil
 		}
-		c.Discard()
+		c.discard()
 	}
 }
 
+// spare is how much earlier than its backend the balancer closes an unused connection: a request
+// that is sent as the backend closes it would be lost.
+const spare = time.Second
+
+// keepFor returns how long an unused connection is kept: for the pool's timeouts.idle, but not as
+// long as its backend says that it keeps it. said is 0 where the backend does not say.
+func keepFor(most, said time.Duration) time.Duration {
+	if said > 0 {
+		return min(most, said-spare)
+	}
+	return most
+}
+
 // closeIdle is Backend.CloseIdle.
-func (s *conns) closeIdle() { s.client.CloseIdleConnections() }
+func (s *conns) closeIdle() { s.idle.Load().CloseIdleConnections() }
+
+// closeUnused closes the connections that are not in use, private ones among them.
+func (s *conns) closeUnused() {
+	s.closeIdle()
+	s.endPrivate()
+}
+
+// ErrPending is for a backend at which as many requests wait as may: see Backend.Reserve.
+var ErrPending = errors.New("the backend has as many requests waiting for a response as its max_pending allows")
 
 var errConnections = errors.New("the backend has as many connections as its max_connections allows")
 
 // ConnectReason returns the reason for an error of Backend.Connect: Overloaded (the backend was not
-// asked, because it has as many connections as it may have), ConnectTimeout or ConnectFailed.
+// asked, because it has as many connections as it may have, or requests that wait), ConnectTimeout
+// or ConnectFailed.
 func ConnectReason(err error) reason.Code {
 	switch {
-	case errors.Is(err, errConnections):
+	case errors.Is(err, errConnections), errors.Is(err, ErrPending):
 		return reason.Overloaded
 	case wire.TimedOut(err):
 		return reason.ConnectTimeout
@@ -141,6 +186,9 @@ func ConnectReason(err error) reason.Code {
 type Conn struct {
 	wire.Conn
 	pool    *conns
+	home    *stack
+	said    time.Duration // see Release
+	private atomic.Pointer[Private]
 	reused  bool
 	release func()
 	discard func()
@@ -150,18 +198,21 @@ type Conn struct {
 // be about to close it.
 func (c *Conn) Reused() bool { return c.reused }
 
-// Release makes the connection idle, or closes it where there are too many. It must be at the start
-// of a next request.
-func (c *Conn) Release() {
-	if c.pool.hasTooMany() {
-		c.discard()
+// Release makes the connection idle, or closes it where it would not be used again or there are too
+// many. It must be at the start of a next request. said is how long its backend says that it keeps
+// it, or 0.
+func (c *Conn) Release(said time.Duration) {
+	s := c.pool
+	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.slots.over() {
+		c.Discard()
 		return
 	}
-	c.reused = true
+	c.reused, c.said = true, said
 	c.release()
-	if c.pool.retired.Load() {
-		c.pool.closeIdle()
+	if s.retired.Load() || s.drained.Load() || c.home != s.idle.Load() || s.slots.over() { // since just now
+		c.home.CloseIdleConnections()
 	}
+	s.slots.free() // once it can be taken: until then there is no place for another
 }
 
 // Close is how fasthttp closes the connection.
@@ -173,4 +224,7 @@ func (c *Conn) Close() error {
 }
 
 // Discard closes the connection.
-func (c *Conn) Discard() { c.discard() }
+func (c *Conn) Discard() {
+	c.discard()
+	c.pool.slots.free()
+}

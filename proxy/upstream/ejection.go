@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"loadbalancer/healthz"
-	"loadbalancer/proxy/balance"
+	"loadbalancer/proxy/reason"
 )
 
 // time returns nanoseconds since the pool was made, which are never 0.
@@ -31,22 +31,50 @@ func (p *Pool) Count(b *Backend, r *Result) {
 	}
 }
 
-// servedBeside returns the clients that were served lately where the clients of the backend are served
-// too: anywhere in the pool or, where a client stays at a backend, at that one.
+// servedBeside returns the clients that were served lately where the clients of the backend are
+// served too: anywhere in the pool or, where clients belong to their backends, at that one.
 func (p *Pool) servedBeside(b *Backend) *recentClients {
-	if p.config.Load().Balance == balance.IPHash {
+	if c := p.config.Load(); c.Balance.ByKey() || c.Sticky.Cookie != "" {
 		return &b.outlier.served
 	}
 	return &p.served
 }
 
 // failure notes that the backend has failed a request, and ejects it where that is the last of too
-// many.
+// many. One that could not be reached is tried again soon: a policy that heeds failures sends it
+// too few requests to show that it is gone.
 func (p *Pool) failure(b *Backend, r *Result) {
+	if r.Reason == reason.ConnectFailed || r.Reason == reason.ConnectTimeout {
+		b.lookAgain()
+	}
 	c := &p.config.Load().Ejection
 	others := p.servedBeside(b).other(r.client(), p.time(r.Began))
 	if streak, eject := b.outlier.failure(c, r, others); eject {
-		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.cause()))
+		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.error()))
+	}
+	if c.Failures > 0 && r.Reason == reason.ConnectFailed && b.isIn() && b.outlier.confirms.CompareAndSwap(false, true) {
+		go p.confirm(b)
+	}
+}
+
+// The dials that confirm that a backend cannot be reached.
+const (
+	confirmPause = 50 * time.Millisecond
+	confirmMost  = 20
+)
+
+// confirm dials a backend that could not be reached until it can be or is out. Each dial that fails
+// counts as a failure.
+func (p *Pool) confirm(b *Backend) {
+	defer b.outlier.confirms.Store(false)
+	for i := 0; i < confirmMost && b.isIn(); i++ {
+		time.Sleep(confirmPause)
+		began := time.Now()
+		err := p.reach(b)
+		if err == nil {
+			return
+		}
+		p.failure(b, &Result{Reason: reason.ConnectFailed, Cause: err, Began: began})
 	}
 }
 
@@ -70,6 +98,7 @@ func (p *Pool) eject(b *Backend, now time.Time, cause string) {
 	b.outlier.mu.Lock()
 	out := b.outlier.ejector.Eject(c, now)
 	b.outlier.mu.Unlock()
+	b.ejectedBy = cause
 	p.mark(b, Ejected, true)
 	time.AfterFunc(out, func() {
 		if b.outlier.mayReturn(time.Now()) { // otherwise it has returned early, and was ejected again
@@ -110,6 +139,7 @@ func (p *Pool) watchOutliers(ctx context.Context) {
 // compare takes the n-th sample of all backends, and ejects those that stand out.
 func (p *Pool) compare(n int, now time.Time) {
 	backends := p.all()
+	p.suspect.Store(nil)
 	for _, b := range backends {
 		b.outlier.take(n, &b.codes)
 	}
@@ -117,14 +147,36 @@ func (p *Pool) compare(n int, now time.Time) {
 		return
 	}
 	for _, b := range backends {
-		if !b.isIn() {
+		if !b.isIn() || b.outlier.returned.Load() != nil { // or what was sampled is of the time before
 			continue
 		}
 		if cause := b.outlier.standsOut(backends, p.servedBeside(b), p.time(now)); cause != "" {
 			p.eject(b, now, cause)
+		} else if b.outlier.isSuspect() && b.outlier.peersAnswered(backends) {
+			p.suspect.Store(newSuspect(b))
 		}
 	}
 }
+
+// PickSuspect is Pick for a request that may be repeated, if a backend is suspected to be silent:
+// it gets as many requests as silence needs to count. Otherwise a policy that sees that requests
+// wait there would send it none, and those that wait would do so until their time is over; and a
+// backend that works gets something to answer. It returns nil if none is suspected.
+func (p *Pool) PickSuspect(began time.Time, tried *Tried) *Backend {
+	s := p.suspect.Load()
+	if s == nil || tried.has(s.backend) || s.backend.full() || !s.backend.TakesRequests() {
+		return nil
+	}
+	if s.wants.Add(-1) < 0 {
+		p.suspect.CompareAndSwap(s, nil) // until the watch looks again
+		return nil
+	}
+	p.note(s.backend, began, tried)
+	return s.backend
+}
+
+// HasSuspect reports whether PickSuspect may pick a backend.
+func (p *Pool) HasSuspect() bool { return p.suspect.Load() != nil }
 
 // standsOut returns why the backend of the outlier does not work while the others do, or "". served
 // are the clients that were served lately.

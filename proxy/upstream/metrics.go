@@ -51,13 +51,17 @@ func WriteRequests(w io.Writer, none *Requests, pools []*Pool) {
 	for _, r := range all {
 		r.duration.Write(w, "lb_request_duration_seconds", r.labels)
 	}
-	metrics.Family(w, "lb_retries_total", "counter", "Attempts made at another backend after one failed.")
+	metrics.Family(w, "lb_retries_total", "counter", "Attempts made after one failed.")
 	for _, p := range pools {
 		fmt.Fprintf(w, "lb_retries_total{%s} %d\n", p.requests.labels, p.retries.Load())
 	}
-	metrics.Family(w, "lb_retries_denied_total", "counter", "Attempts at another backend that were denied because the pool's retry budget was spent.")
+	metrics.Family(w, "lb_retries_denied_total", "counter", "Attempts that were denied because the pool's retry budget was spent.")
 	for _, p := range pools {
 		fmt.Fprintf(w, "lb_retries_denied_total{%s} %d\n", p.requests.labels, p.retriesDenied.Load())
+	}
+	metrics.Family(w, "lb_queued_requests", "gauge", "Requests that wait because every backend is full or out.")
+	for _, p := range pools {
+		fmt.Fprintf(w, "lb_queued_requests{%s} %d\n", p.requests.labels, p.queue.waiting.Load())
 	}
 	metrics.Family(w, "lb_pool_panic", "gauge", "1 if so few backends are in that some of those that are out take requests.")
 	for _, p := range pools {
@@ -92,7 +96,7 @@ func WriteBackends(w io.Writer, pools []*Pool) {
 	})
 	metrics.Family(w, "lb_backend_in_flight", "gauge", "Requests in flight at the backend.")
 	backends.each(func(b *Backend, dst []byte) []byte {
-		return metrics.AppendSample(dst, "lb_backend_in_flight", b.labels, uint64(max(0, b.inFlight.Load())))
+		return metrics.AppendSample(dst, "lb_backend_in_flight", b.labels, uint64(max(0, b.load.InFlight.Load())))
 	})
 }
 

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 type Result struct {
 	Status int         // of the response, or 0
 	Reason reason.Code // why the attempt failed; reason.None: it has not
+	Cause  error       // that, in words; may be nil
 	// Waited is the time from the request, once it was sent, to the response's header, or 0.
 	Waited time.Duration
 	Client uint64    // stands for the client, for one behind IPv6 for its network
@@ -38,12 +38,9 @@ func (r *Result) client() uint64 {
 	return r.Client
 }
 
-// cause puts a failure into words.
-func (r *Result) cause() string {
-	if r.Reason != reason.None {
-		return r.Reason.String()
-	}
-	return fmt.Sprintf("status %d", r.Status)
+// error returns what a failure was, as of now.
+func (r *Result) error() lastError {
+	return lastError{at: time.Now(), status: r.Status, why: r.Reason, cause: r.Cause}
 }
 
 // outlier is what the requests of one backend have met, for its ejection. It is safe for concurrent
@@ -53,6 +50,7 @@ type outlier struct {
 	// half the headers and other signs of life that have come.
 	asked    atomic.Uint64
 	failing  atomic.Bool            // the streak of failures is not 0
+	confirms atomic.Bool            // see Pool.confirm
 	returned atomic.Pointer[sample] // of when the backend has come back, since the watch looked; or nil
 	served   recentClients          // those that were answered
 	waiters  waiters                // those whose requests wait for a header
@@ -60,6 +58,7 @@ type outlier struct {
 
 	mu      sync.Mutex
 	ejector healthz.Ejector // guarded by mu
+	last    lastError       // guarded by mu
 	window  window          // used by the watch alone
 }
 
@@ -95,6 +94,7 @@ func (o *outlier) waiting() (requests int, signs uint32) {
 func (o *outlier) success(r *Result, at int64) {
 	if r.Status >= 500 {
 		o.failed.note(r.Client)
+		o.noteError(r.error())
 	} else {
 		o.served.note(r.Client, at)
 	}
@@ -109,18 +109,37 @@ func (o *outlier) success(r *Result, at int64) {
 func (o *outlier) failure(c *healthz.Ejection, r *Result, othersServed bool) (streak int, eject bool) {
 	client := r.client()
 	o.failed.note(client)
+	last := r.error()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.last = last
 	eject = o.ejector.Failure(c, client, r.Began, othersServed)
 	o.failing.Store(true)
 	return o.ejector.Streak(), eject
 }
 
-// mayReturn reports whether the ejection is over.
-func (o *outlier) mayReturn(now time.Time) bool {
+// failures returns the last error, and how many requests have failed in a row.
+func (o *outlier) failures() (last lastError, streak int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !now.Before(o.ejector.Until())
+	return o.last, o.ejector.Streak()
+}
+
+// until returns when the last ejection ends or has ended.
+func (o *outlier) until() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ejector.Until()
+}
+
+// mayReturn reports whether the ejection is over.
+func (o *outlier) mayReturn(now time.Time) bool { return !now.Before(o.until()) }
+
+// noteError notes an error.
+func (o *outlier) noteError(e lastError) {
+	o.mu.Lock()
+	o.last = e
+	o.mu.Unlock()
 }
 
 // waiters are how many requests of each client wait. Clients share a few counts, so that some count
@@ -143,9 +162,9 @@ func (w *waiters) most() (client uint64, others int) {
 	return client, all - most
 }
 
-// turns counts how often the client changes in a row of events. At least half as many of the events,
-// rounded down, are not of any one client. Events that no client can cause each count as a change.
-// It is safe for concurrent use.
+// turns counts how often the client changes in a row of events. At least half as many of the
+// events, rounded down, are not of any one client. Events that no client can cause each count as a
+// change. It is safe for concurrent use.
 type turns struct {
 	last atomic.Uint64 // the client of the last event; 0: there was none, or no client can have caused it
 	n    atomic.Uint64

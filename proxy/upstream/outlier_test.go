@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/healthz"
+	"loadbalancer/proxy/balance"
 	"loadbalancer/proxy/reason"
 )
 
@@ -40,11 +43,14 @@ func (l *logText) String() string {
 // newOutlierPool returns a pool of this many backends, and what it logs.
 func newOutlierPool(backends int) (*Pool, *logText) {
 	c := DefaultPoolConfig()
+	c.Balance = balance.RoundRobin // the others draw
 	for i := range backends {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(fmt.Sprintf("http://127.0.0.1:%d", i+1)), Weight: 1})
 	}
 	log := &logText{}
-	return NewPool("main", c, zerolog.New(log)), log
+	p := NewPool("main", c, zerolog.New(log))
+	p.reach = func(*Backend) error { return nil }
+	return p, log
 }
 
 // met counts an attempt of the client, which begins and ends now.
@@ -356,4 +362,87 @@ func TestRecentClients(t *testing.T) {
 	require(alice, false)
 	s.note(13, at)
 	require(alice, true)
+}
+
+// TestConfirm: a backend that refuses a connection is tried again until it is out, or accepts one.
+func TestConfirm(t *testing.T) {
+	for _, refuses := range []int{0, 1, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			b, dials := p.backends[0], 0
+			p.reach = func(*Backend) error {
+				if dials++; dials > refuses {
+					return nil
+				}
+				return syscall.ECONNREFUSED
+			}
+			p.met(b, alice, 0, reason.ConnectFailed)
+			time.Sleep(2*confirmPause + 1)
+			synctest.Wait()
+			if out := !b.TakesRequests(); out != (refuses >= 2) || dials != min(refuses+1, 2) {
+				t.Errorf("it refuses %d dials: out is %v after %d: %s", refuses, out, dials, log)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestOthersServedElsewhere: failures of one client at one backend eject it only where no other
+// client is served, by any backend or, where clients belong to their backends, by that one.
+func TestOthersServedElsewhere(t *testing.T) {
+	for policy, want := range map[balance.Policy]bool{balance.RoundRobin: false, balance.Latency: false, balance.IPHash: true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			c := *p.config.Load()
+			c.Balance = policy
+			p.Apply(c)
+			b := p.backends[0]
+			for range 10 {
+				p.met(p.backends[1], bob, 200, reason.None)
+				p.met(b, alice, 0, reason.ResponseTimeout)
+			}
+			if out := !b.TakesRequests(); out != want {
+				t.Errorf("%s: out is %v, want %v: %s", policy, out, want, log)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestSuspect: a silent backend at which few requests wait gets more until silence counts, and one
+// that answers them none.
+func TestSuspect(t *testing.T) {
+	for _, works := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, log := newOutlierPool(3)
+			b, peer := p.backends[0], p.backends[1]
+			b.Begin()
+			b.Await(alice)
+			picked, out := 0, 0
+			for n := range 5 * 4 {
+				p.met(peer, alice, 200, reason.None)
+				for range 20 {
+					if got := p.PickSuspect(time.Now(), &Tried{}); got == b {
+						picked++
+						if b.Begin(); works {
+							b.Heard()
+							b.End(false, alice)
+						} else {
+							b.Await(alice)
+						}
+					} else if got != nil {
+						t.Fatalf("%s is suspected", got.Name())
+					}
+				}
+				time.Sleep(watchInterval)
+				if p.compare(n, time.Now()); out == 0 && !b.TakesRequests() {
+					out = n
+				}
+			}
+			if works && out > 0 || !works && (out == 0 || out > 12 || picked != healthz.MinWaiting-1) {
+				t.Errorf("works %v: out after %d intervals and %d requests: %s", works, out, picked, log)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
 }

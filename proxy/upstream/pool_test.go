@@ -18,7 +18,7 @@ import (
 // newTestPool makes a pool of three backends.
 func newTestPool() *Pool {
 	c := DefaultPoolConfig()
-	for _, url := range []string{"http://a", "http://b", "http://c"} {
+	for _, url := range []string{"http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"} {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(url), Weight: 1})
 	}
 	return NewPool("main", c, zerolog.Nop())
@@ -43,7 +43,7 @@ func TestUntried(t *testing.T) {
 		for _, b := range test.tried {
 			tried.add(b)
 		}
-		if got := s.untried(test.picked, &tried); got != test.want {
+		if got := s.next(test.picked, &tried); got != test.want {
 			t.Errorf("after %d tries: got %v, want %v", len(test.tried), got, test.want)
 		}
 	}
@@ -64,7 +64,7 @@ func TestMark(t *testing.T) {
 		p.Mark(b, step.bit, step.on)
 		s, picked := p.current.Load(), map[int]bool{}
 		for range 2 * rampSteps * len(p.backends) { // one that is back takes few requests at first
-			picked[s.policy.Pick(s.set, 0)] = true
+			picked[s.pick(s.set, 0, time.Now())] = true
 		}
 		if len(s.backends) != step.want || len(picked) != step.want || b.TakesRequests() != (step.want == 3) {
 			t.Fatalf("after bit %d is %v: %d backends take requests, want %d", step.bit, step.on, len(s.backends), step.want)
@@ -72,9 +72,10 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// withBackends returns the config of a pool with these backends.
+// withBackends returns the config of a pool with these backends, which have their turns.
 func withBackends(urls ...string) PoolConfig {
 	c := DefaultPoolConfig()
+	c.Balance = balance.RoundRobin
 	for _, u := range urls {
 		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(u), Weight: 1})
 	}
@@ -94,7 +95,7 @@ func TestApply(t *testing.T) {
 	next.Backends[1].Weight = 7
 	next.Retry.Attempts, next.Timeouts.Tunnel, next.Balance = 5, time.Minute, balance.IPHash
 	p.Apply(next)
-	if got := p.all(); len(got) != 2 || got[1] != stays || stays.TakesRequests() || stays.inFlight.Load() != 1 || stays.weight != 7 {
+	if got := p.all(); len(got) != 2 || got[1] != stays || stays.TakesRequests() || stays.load.InFlight.Load() != 1 || stays.weight != 7 {
 		t.Errorf("the backend that stays has lost its state: %+v", got)
 	}
 	if p.Retry().Attempts != 5 || p.Timeouts().Tunnel != time.Minute {
@@ -151,44 +152,60 @@ func startChecked(t *testing.T, status int) string {
 	return s.URL
 }
 
+// usePool has four users pick backends, connect and give the connections back until it is stopped.
+// Each finds a backend that accepts.
+func usePool(t *testing.T, p *Pool) (stop func()) {
+	t.Helper()
+	var users sync.WaitGroup
+	stopped := make(chan struct{})
+	for range 4 {
+		users.Go(func() {
+			for {
+				select {
+				case <-stopped:
+					return
+				default:
+				}
+				b := p.Pick(0, time.Now(), &Tried{})
+				if b == nil {
+					t.Error("no backend takes requests")
+					return
+				}
+				b.Begin()
+				if conn, err := b.Connect(time.Now(), false); err != nil {
+					t.Errorf("%s: %v", b.Name(), err)
+				} else {
+					conn.Release(0)
+				}
+				b.End(false, 0)
+			}
+		})
+	}
+	return func() {
+		close(stopped)
+		users.Wait()
+	}
+}
+
 // TestApplyUnderLoad changes the backends while others pick, connect and give back. Nothing is kept
 // of those that have gone.
 func TestApplyUnderLoad(t *testing.T) {
 	a, b := startChecked(t, 200), startChecked(t, 200)
 	p := NewPool("main", withBackends(a, b), zerolog.Nop())
 	gone := p.all()[1]
-	var users sync.WaitGroup
-	stop := make(chan struct{})
-	for range 4 {
-		users.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				backend := p.Pick(0, time.Now(), &Tried{})
-				backend.Begin()
-				if conn, err := backend.Connect(false); err == nil {
-					conn.Release()
-				}
-				backend.End(false, 0)
-			}
-		})
-	}
+	stop := usePool(t, p)
 	for range 50 {
 		p.Apply(withBackends(a))
 		p.Apply(withBackends(a, b))
 	}
 	p.Apply(withBackends(a))
 	time.Sleep(10 * time.Millisecond) // for those that have picked before
-	close(stop)
-	users.Wait()
-	if n := gone.conns.client.ConnsCount(); n != 0 {
+	stop()
+	if n := gone.conns.opened(); n != 0 {
 		t.Errorf("%d connections to a backend that has gone are kept", n)
 	}
 	p.Retire()
-	if n := p.all()[0].conns.client.ConnsCount(); n != 0 {
+	if n := p.all()[0].conns.opened(); n != 0 {
 		t.Errorf("%d connections of a pool that has gone are kept", n)
 	}
 }

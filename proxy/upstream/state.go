@@ -20,8 +20,11 @@ const (
 	Draining
 )
 
-// String returns the state in words, with commas between them: up, or one or more of down,
-// ejected and draining.
+// foundOut are the states of a backend that was found not to work.
+const foundOut = Down | Unfit | Ejected
+
+// String returns the state in words, with commas between them: up, or one or more of down, ejected
+// and draining.
 func (s State) String() string {
 	var set []string
 	for _, word := range []struct {
@@ -37,6 +40,3 @@ func (s State) String() string {
 	}
 	return strings.Join(set, ",")
 }
-
-// foundOut are the states of a backend that was found not to work.
-const foundOut = Down | Unfit | Ejected

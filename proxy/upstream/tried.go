@@ -1,13 +1,15 @@
 package upstream
 
 import (
+	"slices"
 	"time"
 
 	"loadbalancer/proxy/reason"
 )
 
-// maxAttempts is the most attempts of one request, and so the most that Tried holds.
-const maxAttempts = 16
+// MaxTried is the most attempts that Tried holds, those among them that full backends did not take,
+// and so the most that the config allows.
+const MaxTried = 16
 
 // Attempt is one attempt of a request, at one backend.
 type Attempt struct {
@@ -17,11 +19,13 @@ type Attempt struct {
 	Took    time.Duration // to the failure or, behind a failed attempt, to the response's header
 }
 
-// Tried holds the attempts of a request, each at another backend. The zero value is empty. It is
-// not safe for concurrent use.
+// Tried holds the attempts of a request. The zero value is empty. It is not safe for concurrent
+// use.
 type Tried struct {
-	attempts [maxAttempts]Attempt
+	attempts [MaxTried]Attempt
 	n        int
+	from     int  // the first attempt whose backend may not be picked again
+	counted  bool // the request counts towards the retry budget
 }
 
 // Len returns the number of attempts.
@@ -38,16 +42,46 @@ func (t *Tried) Last() *Attempt {
 	return &t.attempts[t.n-1]
 }
 
+// Undo drops the last attempt, which was not begun.
+func (t *Tried) Undo() { t.n-- }
+
+// Taken returns the number of attempts in which a backend has taken something of the request.
+func (t *Tried) Taken() (n int) {
+	for i := range t.attempts[:t.n] {
+		if !tookNothing(t.attempts[i].Reason) {
+			n++
+		}
+	}
+	return n
+}
+
+// Forget lets all backends be picked again, and drops the attempts in which a backend has taken
+// nothing.
+func (t *Tried) Forget() {
+	kept := slices.DeleteFunc(t.attempts[:t.n], func(a Attempt) bool { return tookNothing(a.Reason) })
+	t.n = len(kept)
+	t.from = t.n
+}
+
+// tookNothing reports whether a failure means that the backend was not reached.
+func tookNothing(why reason.Code) bool {
+	return why == reason.ConnectFailed || why == reason.ConnectTimeout || why == reason.Overloaded
+}
+
 func (t *Tried) add(b *Backend) {
 	t.attempts[t.n].Backend = b
 	t.n++
 }
 
-func (t *Tried) has(b *Backend) bool {
-	for i := range t.attempts[:t.n] {
+// has reports whether the backend may not be picked again.
+func (t *Tried) has(b *Backend) bool { return t.last(b) >= t.from }
+
+// last returns the index of the last attempt at the backend, or -1.
+func (t *Tried) last(b *Backend) int {
+	for i := t.n - 1; i >= 0; i-- {
 		if t.attempts[i].Backend == b {
-			return true
+			return i
 		}
 	}
-	return false
+	return -1
 }

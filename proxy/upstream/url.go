@@ -4,21 +4,27 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 )
 
 // allowedURL describes valid URLs, for error messages.
-const allowedURL = "http://host:port or unix:/path"
+const allowedURL = "http://host:port, srv://name or unix:/path"
 
-// URL says where a backend listens: http://host:port or unix:/path. The zero value means that no
-// URL was given. URLs can be compared, but several may lead to the same address.
+// URL says where a backend listens: http://host:port, srv://name or unix:/path. One with a host
+// name, and srv://name, stands for a backend at each address that the name leads to: see URL.at.
+// The zero value means that no URL was given. URLs can be compared, but several may lead to the
+// same address.
 type URL struct {
 	text    string
-	network string // tcp or unix
-	address string // host:port, or the path of the socket
-	host    string // the Host field of requests that have none of their own
+	network string   // tcp or unix
+	address string   // host:port, the name of srv://name, or the path of the socket
+	port    uint16   // of host:port
+	host    string   // the Host field of requests that have none of their own
+	lookup  question // what finds its addresses, or the zero value: it is one itself
+	from    string   // the URL with the name that has led here, or ""
 }
 
 // ParseURL parses a URL. "" is the zero value. Its error says what is allowed.
@@ -34,13 +40,16 @@ func ParseURL(text string) (URL, error) {
 	}
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Scheme != "http" || u.Hostname() == "":
+	case err != nil || u.Scheme != "http" && u.Scheme != "srv" || u.Hostname() == "":
 		return URL{}, errors.New(allowedURL)
 	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
 		return URL{}, errors.New(allowedURL + ", without user, path or query")
 	}
 	if err := checkBackendHost(u.Hostname()); err != nil {
 		return URL{}, fmt.Errorf("%s with %w", allowedURL, err)
+	}
+	if u.Scheme == "srv" {
+		return serviceURL(text, u)
 	}
 	port := u.Port()
 	if port == "" {
@@ -49,7 +58,49 @@ func ParseURL(text string) (URL, error) {
 	if !isPort(port) || port == "0" {
 		return URL{}, errors.New(allowedURL + " with a port from 1 to 65535, without a leading zero")
 	}
-	return URL{text: text, network: "tcp", address: net.JoinHostPort(u.Hostname(), port), host: u.Host}, nil
+	n, _ := strconv.ParseUint(port, 10, 16) // a port
+	return URL{
+		text: text, network: "tcp", address: net.JoinHostPort(u.Hostname(), port), port: uint16(n), host: u.Host,
+		lookup: question{name: lookupName(u.Hostname())},
+	}, nil
+}
+
+// serviceURL returns the URL of a service that SRV records lead to. Its Host is the name without
+// the labels of the service and its protocol, which no Host has.
+func serviceURL(text string, u *url.URL) (URL, error) {
+	name := strings.ToLower(u.Hostname())
+	if _, err := netip.ParseAddr(name); err == nil || u.Port() != "" || strings.HasSuffix(u.Host, ":") {
+		return URL{}, errors.New(allowedURL + ", where SRV records say the addresses and ports")
+	}
+	host := name
+	for strings.HasPrefix(host, "_") && strings.Contains(host, ".") {
+		_, host, _ = strings.Cut(host, ".")
+	}
+	return URL{
+		text: text, network: "tcp", address: name, host: strings.TrimSuffix(host, "."),
+		lookup: question{name: name, service: true},
+	}, nil
+}
+
+// lookupName returns the name by which a host is looked up, or "" if it is not. An address needs no
+// look-up. localhost is this machine, in IPv4 and IPv6: where a server listens in one of them, the
+// other would be a backend that is always down, so the dialer tries both.
+func lookupName(host string) string {
+	name := strings.ToLower(host)
+	short := strings.TrimSuffix(name, ".")
+	if _, err := netip.ParseAddr(host); err == nil || short == "localhost" || strings.HasSuffix(short, ".localhost") {
+		return ""
+	}
+	return name
+}
+
+// at returns the URL of an address that the name in u has led to. Requests and checks have the name
+// as Host. It hashes as the same address without a name.
+func (u URL) at(a netip.AddrPort) URL {
+	return URL{
+		text: "http://" + a.String(), network: u.network, address: a.String(), port: a.Port(), host: u.host,
+		lookup: u.lookup, from: u.text,
+	}
 }
 
 // isPort reports whether s is a port in decimal digits. A leading zero is refused because it may

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"sync/atomic"
 	"time"
 
 	"loadbalancer/healthz"
@@ -67,6 +68,27 @@ func (o *outlier) take(n int, codes *metrics.Codes) {
 	}
 	w.samples[n%windowTicks] = now
 	w.listen(o)
+}
+
+// suspectTicks is how long a backend at which requests wait is silent before it is suspected.
+const suspectTicks = 2
+
+// isSuspect reports whether requests wait at a silent backend, but too few for silence to count.
+func (o *outlier) isSuspect() bool {
+	w := &o.window
+	return w.quiet >= suspectTicks && w.waiting > 0 && !w.enough
+}
+
+// suspect is a backend that may be silent, and how many requests it takes to know.
+type suspect struct {
+	backend *Backend
+	wants   atomic.Int64
+}
+
+func newSuspect(b *Backend) *suspect {
+	s := &suspect{backend: b}
+	s.wants.Store(int64(healthz.MinWaiting - b.outlier.window.waiting))
+	return s
 }
 
 // listen notes whether a sign of life has come.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,21 +27,22 @@ func (e *Ending) RaiseIf(condition bool, to Ending) {
 	}
 }
 
-// The bounds of reading on after Linger.
+// The bounds of reading on after Linger: of the peer's silence, and of the whole. There is none of
+// the bytes: a peer that sends its whole request before it reads the answer has to get that far.
 const (
-	lingerTime  = time.Second
-	lingerBytes = 16 << 20
-	// lingerBuffer is small: bad requests are cheap to send, and each holds one for lingerTime.
+	lingerSilence = time.Second
+	lingerTime    = 30 * time.Second
+	// lingerBuffer is small: bad requests are cheap to send, and each may hold one for lingerTime.
 	lingerBuffer = 4 << 10
 )
 
 // End closes the connection. With Linger it first sends FIN and reads on for a while: unread data
 // would make the kernel send RST, which can destroy the response before the peer has read it (RFC
-// 9112, section 9.6).
-func (c *Conn) End(how Ending) error {
+// 9112, section 9.6). It reads on for a second in all once hurry is true.
+func (c *Conn) End(how Ending, hurry *atomic.Bool) error {
 	switch how {
 	case Linger:
-		c.readOn()
+		c.readOn(hurry)
 	case Reset:
 		c.ResetOnClose()
 	}
@@ -48,20 +50,32 @@ func (c *Conn) End(how Ending) error {
 }
 
 // readOn sends FIN and discards what the peer still sends, within bounds.
-func (c *Conn) readOn() {
+func (c *Conn) readOn(hurry *atomic.Bool) {
 	half, ok := c.netConn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.netConn.SetReadDeadline(time.Now().Add(lingerTime))
 	scratch := make([]byte, lingerBuffer)
-	for left := lingerBytes; left > 0; {
-		n, err := c.netConn.Read(scratch)
-		if err != nil {
+	began := time.Now()
+	for now := began; ; now = time.Now() {
+		wait := lingerWait(now.Sub(began), hurry.Load())
+		if wait <= 0 {
 			return
 		}
-		left -= n
+		c.ExpectRead(now, wait)
+		if n, err := c.Read(scratch); n == 0 || err != nil {
+			return
+		}
 	}
+}
+
+// lingerWait returns how long to wait for more from the peer, given the time that reading on has
+// taken so far. If it is not above 0, that has been long enough.
+func lingerWait(so time.Duration, hurry bool) time.Duration {
+	if hurry {
+		return lingerSilence - so
+	}
+	return min(lingerSilence, lingerTime-so)
 }
 
 // ResetOnClose makes closing the connection send RST, if it is a TCP connection.

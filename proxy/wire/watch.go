@@ -9,19 +9,24 @@ import (
 // client still waits. Few requests take that long, so few pay for it.
 const WatchAfter = time.Second
 
-// Watch ends the work for a client that has gone. It belongs to one round trip, and only that
-// goroutine calls its methods; Begin prepares it for another. Any goroutine may read Gone.
+// Watch ends the work for a client that has gone. It belongs to one round trip or wait, and only
+// that goroutine calls its methods; Begin prepares it for another. Any goroutine may read Gone.
 type Watch struct {
-	departures      *Departures
-	client, backend *Conn
-	number          uint64 // its key in departures
-	started         bool
-	Gone            atomic.Bool // the client has closed its connection, or its sending half
+	departures *Departures
+	client     *Conn
+	work       Stopper
+	number     uint64 // its key in departures
+	started    bool
+	Gone       atomic.Bool // the client has closed its connection, or its sending half
 }
 
-// Begin prepares to watch the client that backend works for.
-func (w *Watch) Begin(d *Departures, client, backend *Conn) {
-	w.departures, w.client, w.backend = d, client, backend
+// Stopper is work for a client, such as a backend's connection. Any goroutine may call Stop, which
+// ends it soon.
+type Stopper interface{ Stop() }
+
+// Begin prepares to watch the client that work is done for.
+func (w *Watch) Begin(d *Departures, client *Conn, work Stopper) {
+	w.departures, w.client, w.work = d, client, work
 	w.number, w.started = 0, false
 	w.Gone.Store(false)
 }
@@ -36,10 +41,10 @@ func (w *Watch) Start() bool {
 	return true
 }
 
-// left stops the backend's connection.
+// left stops the work.
 func (w *Watch) left() {
 	w.Gone.Store(true)
-	w.backend.Stop()
+	w.work.Stop()
 }
 
 // Started reports whether Start was called since Begin.

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"slices"
+
+	"loadbalancer/proxy/listen"
+)
+
+// fixed are the keys that are read at the start alone.
+var fixed = []string{"clients.store", "limiter.ipv6_prefix", "limiter.max_tracked", "server.max_header_size", "server.state", "server.unix_mode"}
+
+// storeKeys are the keys that may make the client store needed, which is opened at the start alone.
+var storeKeys = []string{"limiter.enabled", "management.listen", "management.api_on_proxy"}
+
+// needRestart returns a fault of the file for each change from one config to another that needs a
+// restart. hasStore reports whether the client store is open.
+func needRestart(d *document, before, after config, changes []change, hasStore bool) error {
+	for _, c := range changes {
+		switch {
+		case slices.Contains(fixed, c.path):
+			d.needsRestart(c.path, c.what)
+		case slices.Contains(storeKeys, c.path) && after.needsClients() && !hasStore:
+			d.needsRestart(c.path, c.what+" needs the client store, which is opened at the start alone")
+		case c.path == "server.listen" && isUsed(after.Server.Listen, before),
+			c.path == "management.listen" && isUsed(after.Management.Listen, before):
+			d.needsRestart(c.path, c.what+" is an address that this process listens on")
+		}
+	}
+	return d.err()
+}
+
+// isUsed reports whether a listener of the config is in the way of one at the address.
+func isUsed(at listen.Address, by config) bool {
+	return at.Overlaps(by.Server.Listen) || at.Overlaps(by.Management.Listen)
+}
+
+// needsRestart records that what has changed at a path needs a restart.
+func (d *document) needsRestart(path, what string) {
+	d.note(d.near(path), path+": ", what+": this change needs a restart; undo it, or restart")
+}
