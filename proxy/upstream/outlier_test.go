@@ -390,19 +390,30 @@ func TestConfirm(t *testing.T) {
 // TestOthersServedElsewhere: failures of one client at one backend eject it only where no other
 // client is served, by any backend or, where clients belong to their backends, by that one.
 func TestOthersServedElsewhere(t *testing.T) {
-	for policy, want := range map[balance.Policy]bool{balance.RoundRobin: false, balance.Latency: false, balance.IPHash: true} {
+	sticky := StickyConfig{Cookie: "backend", Secret: "secret"}
+	for _, test := range []struct {
+		policy balance.Policy
+		sticky StickyConfig
+		want   bool
+	}{
+		{balance.RoundRobin, StickyConfig{}, false},
+		{balance.Latency, StickyConfig{}, false},
+		{balance.IPHash, StickyConfig{}, true},
+		{balance.Hash, StickyConfig{}, true},
+		{balance.RoundRobin, sticky, true},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, log := newOutlierPool(3)
 			c := *p.config.Load()
-			c.Balance = policy
+			c.Balance, c.Sticky = test.policy, test.sticky
 			p.Apply(c)
 			b := p.backends[0]
 			for range 10 {
 				p.met(p.backends[1], bob, 200, reason.None)
 				p.met(b, alice, 0, reason.ResponseTimeout)
 			}
-			if out := !b.TakesRequests(); out != want {
-				t.Errorf("%s: out is %v, want %v: %s", policy, out, want, log)
+			if out := !b.TakesRequests(); out != test.want {
+				t.Errorf("%s, sticky %t: out is %v: %s", test.policy, test.sticky.Cookie != "", out, log)
 			}
 			time.Sleep(time.Minute)
 		})
