@@ -117,19 +117,16 @@ func (a *attack) send(ctx context.Context, c *http.Client, url string) {
 // testAttacker has one client do all it can for the ejection of backends that serve another: none
 // is ejected, and the other is served.
 func testAttacker(t *testing.T, built programs) {
+	all := together{t: t}
+	defer all.running.Wait()
 	for _, a := range attacks {
-		t.Run(a.name, func(t *testing.T) {
-			t.Parallel()
-			requireNoEjection(t, built, "", true, a)
-		})
+		all.run(a.name, 0, func(t *testing.T, _ []string) { requireNoEjection(t, built, "", true, a) })
 	}
 	timesOut := attack{name: "requests that time out", method: "GET", path: "/poll", atOnce: 50}
-	t.Run(timesOut.name, func(t *testing.T) {
-		t.Parallel()
+	all.run(timesOut.name, 0, func(t *testing.T, _ []string) {
 		requireNoEjection(t, built, "    timeouts: {response_header: 500ms}\n", false, timesOut)
 	})
-	t.Run("all of these", func(t *testing.T) {
-		t.Parallel()
+	all.run("all of these", 0, func(t *testing.T, _ []string) {
 		requireNoEjection(t, built, "    timeouts: {response_header: 5s}\n", true, attacks...)
 	})
 }
@@ -168,9 +165,10 @@ func requireNoEjection(t *testing.T, built programs, keys string, otherPolls boo
 // testAttackers is the same with several clients: what they meet is the backend's doing, as far as
 // the balancer can know.
 func testAttackers(t *testing.T, built programs) {
+	all := together{t: t}
+	defer all.running.Wait()
 	for _, a := range attacks[:3] {
-		t.Run(a.name, func(t *testing.T) {
-			t.Parallel()
+		all.run(a.name, 0, func(t *testing.T, _ []string) {
 			lb, url := startPool(t, built, startAttacked(t), balanceKeys("round_robin"))
 			ctx, cancel := context.WithCancel(t.Context())
 			var running sync.WaitGroup

@@ -17,7 +17,8 @@ func loadOf() (rate, clients int) {
 // testBackendKilledAtRate ends one of three backends with SIGKILL, without health checks that could
 // see it: no GET fails.
 func testBackendKilledAtRate(t *testing.T, built programs) {
-	addresses, backends := startBackends(t, built, 3)
+	addresses := freeAddresses(t, 3)
+	backends := startBackends(t, built, addresses)
 	lb, url := startPool(t, built, addresses, "")
 	rate, clients := loadOf()
 	load := startLoad(t, url, rate, clients)
@@ -37,21 +38,22 @@ func testBackendKilledAtRate(t *testing.T, built programs) {
 // testBackendFrozen stops one of three backends with SIGSTOP: the kernel still accepts connections
 // for it.
 func testBackendFrozen(t *testing.T, built programs) {
+	all := together{t: t, free: freeAddresses(t, 9)}
+	defer all.running.Wait()
 	for name, test := range map[string]struct {
-		keys string
-		most time.Duration // that a GET may take
+		keys    string
+		clients int
+		most    time.Duration // that a GET may take
 	}{
-		"checks": {"    health: {path: /healthz, interval: 250ms, timeout: 250ms, fall: 2}\n", 1500 * time.Millisecond},
-		"URLs":   {"", 4 * time.Second},
+		"checks":           {"    health: {path: /healthz, interval: 250ms, timeout: 250ms, fall: 2}\n", 32, 1500 * time.Millisecond},
+		"URLs":             {"", 32, 4 * time.Second},
+		"URLs, one client": {"", 1, 4 * time.Second},
 	} {
-		t.Run(name, func(t *testing.T) {
-			if !*long {
-				t.Parallel()
-			}
-			addresses, backends := startBackends(t, built, 3)
+		all.run(name, 3, func(t *testing.T, addresses []string) {
+			backends := startBackends(t, built, addresses)
 			lb, url := startPool(t, built, addresses, test.keys)
-			rate, clients := loadOf()
-			load := startLoad(t, url, rate, clients)
+			rate, _ := loadOf()
+			load := startLoad(t, url, rate, test.clients)
 			time.Sleep(3 * time.Second)
 			frozen := time.Now()
 			backends[0].signal(t, syscall.SIGSTOP)

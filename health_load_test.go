@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,14 +25,13 @@ func startBackend(t *testing.T, built programs, address string, flags ...string)
 	return p
 }
 
-// startBackends starts this many of them.
-func startBackends(t *testing.T, built programs, count int) (addresses []string, backends []*process) {
+// startBackends starts one at each address.
+func startBackends(t *testing.T, built programs, addresses []string, flags ...string) (backends []*process) {
 	t.Helper()
-	addresses = freeAddresses(t, count)
 	for _, address := range addresses {
-		backends = append(backends, startBackend(t, built, address))
+		backends = append(backends, startBackend(t, built, address, flags...))
 	}
-	return addresses, backends
+	return backends
 }
 
 // setFault has a fake backend fail: see bench servers --help.
@@ -46,18 +46,25 @@ func setFault(t *testing.T, address, fault string) {
 func requestsAt(t *testing.T, address string) int {
 	t.Helper()
 	var state struct{ Requests int }
-	if err := json.Unmarshal([]byte(call(t, "GET", "http://"+address+"/control", "").body), &state); err != nil {
-		t.Fatal(err)
+	a, err := tryCall("GET", "http://"+address+"/control", "")
+	if err == nil {
+		err = json.Unmarshal([]byte(a.body), &state)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 	return state.Requests
 }
 
-// requestsAtAll returns how many have come to each.
-func requestsAtAll(t *testing.T, addresses []string) (counts []int) {
+// requestsAtAll returns how many have come to each, all at about the same time.
+func requestsAtAll(t *testing.T, addresses []string) []int {
 	t.Helper()
-	for _, address := range addresses {
-		counts = append(counts, requestsAt(t, address))
+	counts := make([]int, len(addresses))
+	var asking sync.WaitGroup
+	for i, address := range addresses {
+		asking.Go(func() { counts[i] = requestsAt(t, address) })
 	}
+	asking.Wait()
 	return counts
 }
 
@@ -101,7 +108,7 @@ type sample struct {
 }
 
 // pacedLoad sends GETs at a steady rate, however long the responses take, from several addresses
-// in turn.
+// in turn, each with a header X-Client of its own.
 type pacedLoad struct {
 	url     string
 	clients []*http.Client
@@ -135,15 +142,20 @@ func (l *pacedLoad) pace(rate int) {
 		case <-tick.C:
 		}
 		for due := int(time.Since(begun) * time.Duration(rate) / time.Second); sent < due; sent++ {
-			c := l.clients[sent%len(l.clients)]
-			l.running.Go(func() { l.get(c) })
+			client := sent % len(l.clients)
+			l.running.Go(func() { l.get(client) })
 		}
 	}
 }
 
-func (l *pacedLoad) get(c *http.Client) {
+func (l *pacedLoad) get(client int) {
+	r, err := http.NewRequest(http.MethodGet, l.url, nil)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	r.Header.Set("X-Client", strconv.Itoa(client))
 	s := sample{sent: time.Now()}
-	res, err := c.Get(l.url)
+	res, err := l.clients[client].Do(r)
 	if s.err = err; err == nil {
 		s.status = res.StatusCode
 		_, s.err = io.Copy(io.Discard, res.Body)
@@ -192,4 +204,23 @@ func (s summary) String() string {
 		text += ", the first with " + s.first
 	}
 	return text
+}
+
+// together runs tests that mostly wait at once, however few cores there are, but in their long form
+// one after the other. All have ended once running.Wait returns.
+type together struct {
+	t       *testing.T
+	running sync.WaitGroup
+	free    []string // addresses that no test has yet
+}
+
+// run runs a test, to which it hands this many addresses.
+func (g *together) run(name string, addresses int, test func(t *testing.T, addresses []string)) {
+	own := g.free[:addresses]
+	g.free = g.free[addresses:]
+	if *long {
+		g.t.Run(name, func(t *testing.T) { test(t, own) })
+		return
+	}
+	g.running.Go(func() { g.t.Run(name, func(t *testing.T) { test(t, own) }) })
 }

@@ -16,7 +16,8 @@ import (
 // testCheckCauses has three backends that fail their checks each in its own way, one of which then
 // fails in another.
 func testCheckCauses(t *testing.T, built programs) {
-	addresses, backends := startBackends(t, built, 3)
+	addresses := freeAddresses(t, 3)
+	backends := startBackends(t, built, addresses)
 	unwell := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	t.Cleanup(unwell.Close)
 	config := testConfig(t, append(addresses, strings.TrimPrefix(unwell.URL, "http://")))

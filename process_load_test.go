@@ -15,7 +15,8 @@ import (
 
 func testBackendKilled(t *testing.T, built programs) {
 	const requests, connections = 3000, 8
-	addresses, backends := startBackends(t, built, 10)
+	addresses := freeAddresses(t, 10)
+	backends := startBackends(t, built, addresses)
 	victim := backends[len(backends)-1]
 	config := testConfig(t, addresses, "management:\n  listen: ''\nlimiter:\n  enabled: false\n")
 	// Health checks that come too late leave it to the retries.

@@ -95,8 +95,8 @@ func (a Answers) Share() int {
 }
 
 // StandOut reports whether the share of 5xx is reason to eject the backend, where the median share
-// of its peers is median. Where the backend has served another client lately, a quarter of its
-// answers must be 5xx of changing clients: one client at one broken page is none.
+// of its peers is median. Where another client was served lately, a quarter of the backend's answers
+// must be 5xx of changing clients: one client at one broken page is none.
 func (a Answers) StandOut(median int, othersServed bool) bool {
 	if a.All < minAnswers || a.Share() < minShare || a.Share() < median+minAbove {
 		return false
@@ -104,14 +104,17 @@ func (a Answers) StandOut(median int, othersServed bool) bool {
 	return !othersServed || a.Turns*4 >= a.All
 }
 
-// MinWaiting is how many requests must wait at a backend whose silence is reason to eject it.
-const MinWaiting = 8
+// MinWaiting is how many requests must wait at a backend whose silence is reason to eject it, and
+// minOthers how many of them must not be of one client, where others were served.
+const (
+	MinWaiting = 8
+	minOthers  = 6
+)
 
 // Silent reports whether silence that has lasted long enough is reason to eject a backend: so many
-// requests wait there, and a peer has answered in that time. turns is how often the client changed
-// from one of the requests that came since the last byte to the next. Where the backend has served
-// another client lately, it must have changed as often as among MinWaiting requests of a client each:
-// otherwise one client may ask for what takes its time.
-func Silent(waiting int, peersAnswered bool, turns int, othersServed bool) bool {
-	return waiting >= MinWaiting && peersAnswered && (!othersServed || turns >= MinWaiting-1)
+// requests wait there, and a peer has answered in that time. others is how many of them are not of
+// the client of which most are. Where another client than that was served lately, enough must be:
+// otherwise it may be what one client asks for that takes its time.
+func Silent(waiting int, peersAnswered bool, others int, othersServed bool) bool {
+	return waiting >= MinWaiting && peersAnswered && (!othersServed || others >= minOthers)
 }

@@ -128,18 +128,18 @@ func TestSilent(t *testing.T) {
 	for _, test := range []struct {
 		waiting int
 		peers   bool
-		turns   int
-		others  bool
+		others  int
+		served  bool // others
 		want    bool
 	}{
 		{8, true, 0, false, true},
 		{7, true, 7, false, false},
 		{100, false, 99, false, false},
 		{100, true, 0, true, false},
-		{100, true, 6, true, false},
-		{8, true, 7, true, true},
+		{100, true, 5, true, false},
+		{8, true, 6, true, true},
 	} {
-		if got := Silent(test.waiting, test.peers, test.turns, test.others); got != test.want {
+		if got := Silent(test.waiting, test.peers, test.others, test.served); got != test.want {
 			t.Errorf("%+v: got %v", test, got)
 		}
 	}

@@ -55,7 +55,7 @@ func (x *exchange) attempt() reason.Code {
 	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client
 	// sent the body: once a drained backend has no request in flight, none comes.
 	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
-		x.tries.backend.End(false)
+		x.tries.backend.End(false, 0)
 		x.tries.tried.Undo()
 		if why := x.pick(); why != reason.None {
 			return why
@@ -113,8 +113,8 @@ func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 		return why
 	}
 	if !c.Uploads() && !x.tries.awaits {
-		x.tries.awaits = true
-		x.tries.backend.Await(x.caller.network())
+		x.tries.awaits, x.tries.client = true, x.caller.network()
+		x.tries.backend.Await(x.tries.client)
 	}
 	if !x.tries.trial && x.tries.backend.IsOut() {
 		conn.Recall() // it went out since it was picked, perhaps before there was a wait to interrupt
@@ -171,7 +171,7 @@ func (x *exchange) endAttempt(why reason.Code) {
 	x.tries.end(x.pool, x.call.Response.Status, why)
 	b := x.tries.backend
 	b.Failed(why, x.tries.began, x.tries.tried.Last().Took)
-	b.End(x.tries.awaits)
+	b.End(x.tries.awaits, x.tries.client)
 	x.pool.Count(b, &upstream.Result{
 		Status: x.call.Response.Status, Reason: why, Cause: x.stream.Cause, Waited: x.call.Waited,
 		Client: x.caller.network(), Began: x.stream.Started,

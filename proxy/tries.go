@@ -22,6 +22,7 @@ type tries struct {
 	open     bool              // the attempt counts as in flight at the backend
 	reserved bool              // the attempt has a place among the requests that wait at the backend
 	awaits   bool              // the request was sent, and waits for the header of the final response
+	client   uint64            // whose that request is
 }
 
 // mustLeave reports whether the picked backend does not serve the request any more. named is the
@@ -52,7 +53,7 @@ func (t *tries) respond(p *upstream.Pool) {
 	t.unreserve(p)
 	if t.awaits {
 		t.awaits = false
-		t.backend.HeaderCame()
+		t.backend.HeaderCame(t.client)
 	} else {
 		t.backend.Heard()
 	}

@@ -53,7 +53,16 @@ func start(t *testing.T, o Options) (url string, stop func() error) {
 
 func get(t *testing.T, url string) (*http.Response, string) {
 	t.Helper()
-	resp, err := http.Get(url)
+	return do(t, http.MethodGet, url, "")
+}
+
+func do(t *testing.T, method, url, request string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequest(method, url, strings.NewReader(request))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

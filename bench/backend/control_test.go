@@ -11,29 +11,11 @@ import (
 	"time"
 )
 
-// put changes the fault of the backend, and returns the status and the body.
-func put(t *testing.T, url, fault string) (int, string) {
-	t.Helper()
-	r, err := http.NewRequest(http.MethodPut, url+"/control", strings.NewReader(fault))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
-}
-
+// mustPut changes the fault of the backend.
 func mustPut(t *testing.T, url, fault string) {
 	t.Helper()
-	if status, body := put(t, url, fault); status != 200 {
-		t.Fatalf("PUT %s: %d, %s", fault, status, body)
+	if resp, body := do(t, http.MethodPut, url+"/control", fault); resp.StatusCode != 200 {
+		t.Fatalf("PUT %s: %d, %s", fault, resp.StatusCode, body)
 	}
 }
 
@@ -235,16 +217,12 @@ func TestControlRefuses(t *testing.T) {
 		`{"fault":"fail","for":"-1s"}`:     "such as 10s",
 		`{"fault":"fail","howlong":"10s"}`: "howlong",
 	} {
-		status, body := put(t, url, fault)
-		if status != 400 || !strings.Contains(body, want) {
-			t.Errorf("%s: got %d, %s, want 400 and %s", fault, status, body, want)
+		resp, body := do(t, http.MethodPut, url+"/control", fault)
+		if resp.StatusCode != 400 || !strings.Contains(body, want) {
+			t.Errorf("%s: got %d, %s, want 400 and %s", fault, resp.StatusCode, body, want)
 		}
 	}
-	resp, err := http.Post(url+"/control", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp.Body.Close(); resp.StatusCode != 405 {
+	if resp, _ := do(t, http.MethodPost, url+"/control", ""); resp.StatusCode != 405 {
 		t.Errorf("POST: got %d, want 405", resp.StatusCode)
 	}
 }

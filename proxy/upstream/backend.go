@@ -116,17 +116,18 @@ func (b *Backend) Begin() { b.load.InFlight.Add(1) }
 // being sent: the client decides how long that takes.
 func (b *Backend) Await(client uint64) { b.outlier.wait(client) }
 
-// HeaderCame notes that the header has come for which Await was called.
-func (b *Backend) HeaderCame() { b.outlier.headerCame() }
+// HeaderCame notes that the header has come for which Await was called with the client.
+func (b *Backend) HeaderCame(client uint64) { b.outlier.headerCame(client) }
 
 // Heard notes another sign of life: the header of a response that was not awaited, an interim
 // response, or a part of a body that came late.
 func (b *Backend) Heard() { b.outlier.heard() }
 
-// End ends what Begin began. awaited reports whether Await was called, and not HeaderCame.
-func (b *Backend) End(awaited bool) {
+// End ends what Begin began. awaited reports whether Await was called with the client, and not
+// HeaderCame.
+func (b *Backend) End(awaited bool, client uint64) {
 	if awaited {
-		b.outlier.noHeader()
+		b.outlier.noHeader(client)
 	}
 	b.load.InFlight.Add(-1)
 }

@@ -29,14 +29,14 @@ func TestStates(t *testing.T) {
 	fail := func(client uint64, status int, why reason.Code, cause error) {
 		b.Begin()
 		p.Count(b, &Result{Status: status, Reason: why, Cause: cause, Client: client, Began: time.Now()})
-		b.End(false)
+		b.End(false, 0)
 	}
 	b.Begin()
 	p.Count(b, &Result{Status: 200, Waited: 20 * time.Millisecond, Client: 9, Began: time.Now()})
 	if got := require("after a response", "up", "", 0); got.InFlight != 1 || got.Requests != 1 || got.TimeToHeader == nil || got.TimeToHeader.Mean != 20 {
 		t.Errorf("with a request in flight it is %+v", got)
 	}
-	b.End(false)
+	b.End(false, 0)
 	fail(1, 500, reason.None, nil)
 	require("after a 500, which is no failure in a row", "up", "status 500", 0)
 	fail(1, 503, reason.None, errors.New("of another backend"))

@@ -31,6 +31,15 @@ func (p *Pool) Count(b *Backend, r *Result) {
 	}
 }
 
+// servedBeside returns the clients that were served lately where the clients of the backend are
+// served too: anywhere in the pool or, where clients belong to their backends, at that one.
+func (p *Pool) servedBeside(b *Backend) *recentClients {
+	if c := p.config.Load(); c.Balance.ByKey() || c.Sticky.Cookie != "" {
+		return &b.outlier.served
+	}
+	return &p.served
+}
+
 // failure notes that the backend has failed a request, and ejects it where that is the last of too
 // many. One that could not be reached is tried again soon: a policy that heeds failures sends it
 // too few requests to show that it is gone.
@@ -39,7 +48,8 @@ func (p *Pool) failure(b *Backend, r *Result) {
 		b.lookAgain()
 	}
 	c := &p.config.Load().Ejection
-	if streak, eject := b.outlier.failure(c, r, p.othersServed(b, r.client(), p.time(r.Began))); eject {
+	others := p.servedBeside(b).other(r.client(), p.time(r.Began))
+	if streak, eject := b.outlier.failure(c, r, others); eject {
 		p.eject(b, time.Now(), fmt.Sprintf("%d failures in a row, the last: %s", streak, r.error()))
 	}
 	if c.Failures > 0 && r.Reason == reason.ConnectFailed && b.isIn() && b.outlier.confirms.CompareAndSwap(false, true) {
@@ -68,15 +78,6 @@ func (p *Pool) confirm(b *Backend) {
 			p.failure(b, r)
 		}
 	}
-}
-
-// othersServed reports whether another client than the one that may be the cause of a failure was
-// served lately: by the backend or, where the policy may send each client to each backend, by any
-// of the pool. Otherwise it might be the client's own doing.
-func (p *Pool) othersServed(b *Backend, suspect uint64, at int64) bool {
-	c := p.config.Load()
-	return b.outlier.served.other(suspect, at, lately) ||
-		!c.Balance.ByKey() && c.Sticky.Cookie == "" && p.served.other(suspect, at, lately)
 }
 
 // eject takes a backend out for a time, unless it is out already or too many of the pool's are.
@@ -148,10 +149,10 @@ func (p *Pool) compare(n int, now time.Time) {
 		return
 	}
 	for _, b := range backends {
-		if !b.isIn() || b.outlier.returned.Load() { // or what was sampled is of the time before
+		if !b.isIn() || b.outlier.returned.Load() != nil { // or what was sampled is of the time before
 			continue
 		}
-		if cause := p.standsOut(b, backends, p.time(now)); cause != "" {
+		if cause := b.outlier.standsOut(backends, p.servedBeside(b), p.time(now)); cause != "" {
 			p.eject(b, now, cause)
 		} else if b.outlier.isSuspect() && b.outlier.peersAnswered(backends) {
 			p.suspect.Store(newSuspect(b))
@@ -179,17 +180,25 @@ func (p *Pool) PickSuspect(began time.Time, tried *Tried) *Backend {
 // HasSuspect reports whether PickSuspect may pick a backend.
 func (p *Pool) HasSuspect() bool { return p.suspect.Load() != nil }
 
-// standsOut returns why a backend does not work while the others do, or "".
-func (p *Pool) standsOut(b *Backend, backends []*Backend, at int64) (cause string) {
-	o, w := &b.outlier, &b.outlier.window
-	if w.silent >= silenceTicks && healthz.Silent(w.waiting, o.peersAnswered(backends), w.asks, p.othersServed(b, o.askers.suspect(w.asks), at)) {
-		return fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval)
+// standsOut returns why the backend of the outlier does not work while the others do, or "". served
+// are the clients that were served lately.
+func (o *outlier) standsOut(backends []*Backend, served *recentClients, at int64) (cause string) {
+	w := &o.window
+	if w.silent >= silenceTicks {
+		client, others := o.waiters.most()
+		if healthz.Silent(w.waiting, o.peersAnswered(backends), others, served.otherCount(client, at)) {
+			return fmt.Sprintf("%d requests wait, and no byte has come for %s", w.waiting, silenceTicks*watchInterval)
+		}
 	}
 	for i, a := range w.answers {
 		if a.Failed == 0 {
 			continue
 		}
-		if median := o.peersShare(backends, i); a.StandOut(median, p.othersServed(b, o.failed.suspect(a.Turns), at)) {
+		others := served.other(o.failed.last.Load(), at)
+		if a.Turns > 0 { // several have met failures: of these it may be any
+			others = o.served.other(healthz.AnyClient, at)
+		}
+		if median := o.peersShare(backends, i); a.StandOut(median, others) {
 			return fmt.Sprintf("%d %% of its answers in the last %s have a 5xx status, of its peers' %d %%", a.Share(), time.Duration(spans[i])*watchInterval, median)
 		}
 	}

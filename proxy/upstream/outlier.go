@@ -49,12 +49,12 @@ type outlier struct {
 	// asked has the requests that wait for a response's header in its low half, and in its high
 	// half the headers and other signs of life that have come.
 	asked    atomic.Uint64
-	failing  atomic.Bool   // the streak of failures is not 0
-	confirms atomic.Bool   // see Pool.confirm
-	returned atomic.Bool   // the backend has come back since the watch looked
-	served   recentClients // those that were answered
-	askers   turns         // of requests that wait for a header
-	failed   turns         // of answers with a 5xx status, and failures
+	failing  atomic.Bool            // the streak of failures is not 0
+	confirms atomic.Bool            // see Pool.confirm
+	returned atomic.Pointer[sample] // of when the backend has come back, since the watch looked; or nil
+	served   recentClients          // those that were answered
+	waiters  waiters                // those whose requests wait for a header
+	failed   turns                  // of answers with a 5xx status, and failures
 
 	mu      sync.Mutex
 	ejector healthz.Ejector // guarded by mu
@@ -65,17 +65,23 @@ type outlier struct {
 // wait counts a request of the client that waits for a response's header.
 func (o *outlier) wait(client uint64) {
 	o.asked.Add(1)
-	o.askers.note(client)
+	o.waiters.of(client).Add(1)
 }
 
 // headerCame counts a header that has come for one of them.
-func (o *outlier) headerCame() { o.asked.Add(1<<32 - 1) }
+func (o *outlier) headerCame(client uint64) {
+	o.asked.Add(1<<32 - 1)
+	o.waiters.of(client).Add(-1)
+}
 
 // heard counts another sign of life.
 func (o *outlier) heard() { o.asked.Add(1 << 32) }
 
 // noHeader counts one of them for which none came.
-func (o *outlier) noHeader() { o.asked.Add(^uint64(0)) }
+func (o *outlier) noHeader(client uint64) {
+	o.asked.Add(^uint64(0))
+	o.waiters.of(client).Add(-1)
+}
 
 // waiting returns how many requests wait, and how many signs of life there were.
 func (o *outlier) waiting() (requests int, signs uint32) {
@@ -100,7 +106,6 @@ func (o *outlier) success(r *Result, at int64) {
 	}
 }
 
-// othersServed reports whether another client was served lately.
 func (o *outlier) failure(c *healthz.Ejection, r *Result, othersServed bool) (streak int, eject bool) {
 	client := r.client()
 	o.failed.note(client)
@@ -128,9 +133,7 @@ func (o *outlier) until() time.Time {
 }
 
 // mayReturn reports whether the ejection is over.
-func (o *outlier) mayReturn(now time.Time) bool {
-	return !now.Before(o.until())
-}
+func (o *outlier) mayReturn(now time.Time) bool { return !now.Before(o.until()) }
 
 // noteError notes an error.
 func (o *outlier) noteError(e lastError) {
@@ -139,13 +142,24 @@ func (o *outlier) noteError(e lastError) {
 	o.mu.Unlock()
 }
 
-// suspect returns the client that may be the cause of the events. Where they are of several, turns
-// counts those since, it is none.
-func (t *turns) suspect(since int) uint64 {
-	if since > 0 {
-		return healthz.AnyClient
+// waiters are how many requests of each client wait. Clients share a few counts, so that some count
+// as one. It is safe for concurrent use.
+type waiters [64]atomic.Int32
+
+// of returns the count of a client.
+func (w *waiters) of(client uint64) *atomic.Int32 { return &w[client%uint64(len(w))] }
+
+// most returns a client, or one that counts as the same, of which most requests wait, and how many
+// wait that are not its.
+func (w *waiters) most() (client uint64, others int) {
+	all, most := 0, 0
+	for i := range w {
+		n := int(w[i].Load())
+		if all += n; n > most {
+			client, most = uint64(i), n
+		}
 	}
-	return t.last.Load()
+	return client, all - most
 }
 
 // turns counts how often the client changes in a row of events. At least half as many of the
@@ -199,10 +213,21 @@ func (s *recentClients) note(client uint64, at int64) {
 	}
 }
 
-// other reports whether another client was seen within this time.
-func (s *recentClients) other(client uint64, at, within int64) bool {
+// other reports whether another client was seen lately.
+func (s *recentClients) other(client uint64, at int64) bool {
+	return s.seen(at, func(c uint64) bool { return c != client })
+}
+
+// otherCount reports whether a client was seen lately that does not share its count of waiters with
+// this one.
+func (s *recentClients) otherCount(client uint64, at int64) bool {
+	const counts = uint64(len(waiters{}))
+	return s.seen(at, func(c uint64) bool { return c%counts != client%counts })
+}
+
+func (s *recentClients) seen(at int64, is func(client uint64) bool) bool {
 	for i := range s {
-		if seen := s[i].at.Load(); seen != 0 && at-seen < within && s[i].client.Load() != client {
+		if seen := s[i].at.Load(); seen != 0 && at-seen < lately && is(s[i].client.Load()) {
 			return true
 		}
 	}

@@ -60,9 +60,9 @@ func (p *Pool) met(b *Backend, client uint64, status int, why reason.Code) {
 	b.Begin()
 	b.Await(client)
 	if status != 0 {
-		b.HeaderCame()
+		b.HeaderCame(client)
 	}
-	b.End(status == 0)
+	b.End(status == 0, client)
 	p.Count(b, &Result{Status: status, Reason: why, Client: client, Began: time.Now()})
 }
 
@@ -344,7 +344,7 @@ func TestRecentClients(t *testing.T) {
 	at := int64(1)
 	require := func(client uint64, want bool) {
 		t.Helper()
-		if got := s.other(client, at, lately); got != want {
+		if got := s.other(client, at); got != want {
 			t.Errorf("at %d another than %d was served is %v, want %v", at, client, got, want)
 		}
 	}
@@ -364,59 +364,6 @@ func TestRecentClients(t *testing.T) {
 	require(alice, false)
 	s.note(13, at)
 	require(alice, true)
-}
-
-// TestTurns: half of the turns is the least number of events that are not of any one client.
-func TestTurns(t *testing.T) {
-	for _, test := range []struct {
-		clients []uint64
-		want    uint64
-	}{
-		{nil, 0},
-		{[]uint64{alice, alice, alice}, 0},
-		{[]uint64{alice, alice, bob, bob}, 1},
-		{[]uint64{alice, bob, alice, bob}, 3},
-		{[]uint64{0, 0, 0}, 3},
-		{[]uint64{alice, 0, alice}, 1},
-	} {
-		var got turns
-		for _, client := range test.clients {
-			got.note(client)
-		}
-		if n := got.n.Load(); n != test.want {
-			t.Errorf("%v: %d turns, want %d", test.clients, n, test.want)
-		}
-	}
-}
-
-// TestSilenceBegins with the requests that wait: a backend that had none to answer was not silent.
-func TestSilenceBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, log := newOutlierPool(2)
-		b, peer := p.backends[0], p.backends[1]
-		out := func(n int) bool {
-			p.met(peer, alice, 200, reason.None)
-			time.Sleep(watchInterval)
-			p.compare(n, time.Now())
-			return !b.TakesRequests()
-		}
-		for n := range 2 * silenceTicks {
-			out(n)
-		}
-		for client := range uint64(9) {
-			b.Begin()
-			b.Await(1 + client)
-		}
-		for n := range silenceTicks {
-			if out(n) {
-				t.Fatalf("out after %s: %s", time.Duration(1+n)*watchInterval, log)
-			}
-		}
-		if !out(silenceTicks) && !out(silenceTicks+1) {
-			t.Error("it is in after two seconds of silence")
-		}
-		time.Sleep(time.Minute)
-	})
 }
 
 // TestConfirm: a backend that refuses a connection is tried again until it is out, or accepts one.
@@ -445,19 +392,30 @@ func TestConfirm(t *testing.T) {
 // TestOthersServedElsewhere: failures of one client at one backend eject it only where no other
 // client is served, by any backend or, where clients belong to their backends, by that one.
 func TestOthersServedElsewhere(t *testing.T) {
-	for policy, want := range map[balance.Policy]bool{balance.RoundRobin: false, balance.Latency: false, balance.IPHash: true} {
+	sticky := StickyConfig{Cookie: "backend", Secret: "secret"}
+	for _, test := range []struct {
+		policy balance.Policy
+		sticky StickyConfig
+		want   bool
+	}{
+		{balance.RoundRobin, StickyConfig{}, false},
+		{balance.Latency, StickyConfig{}, false},
+		{balance.IPHash, StickyConfig{}, true},
+		{balance.Hash, StickyConfig{}, true},
+		{balance.RoundRobin, sticky, true},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, log := newOutlierPool(3)
 			c := *p.config.Load()
-			c.Balance = policy
+			c.Balance, c.Sticky = test.policy, test.sticky
 			p.Apply(c)
 			b := p.backends[0]
 			for range 10 {
 				p.met(p.backends[1], bob, 200, reason.None)
 				p.met(b, alice, 0, reason.ResponseTimeout)
 			}
-			if out := !b.TakesRequests(); out != want {
-				t.Errorf("%s: out is %v, want %v: %s", policy, out, want, log)
+			if out := !b.TakesRequests(); out != test.want {
+				t.Errorf("%s, sticky %t: out is %v: %s", test.policy, test.sticky.Cookie != "", out, log)
 			}
 			time.Sleep(time.Minute)
 		})
@@ -481,7 +439,7 @@ func TestSuspect(t *testing.T) {
 						picked++
 						if b.Begin(); works {
 							b.Heard()
-							b.End(false)
+							b.End(false, alice)
 						} else {
 							b.Await(alice)
 						}

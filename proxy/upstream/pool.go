@@ -44,11 +44,11 @@ type Pool struct {
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
 	suspect  atomic.Pointer[suspect] // see PickSuspect
+	served   recentClients           // by any of the backends
 
 	_             [64]byte // the fields below change with every request
 	turn          atomic.Uint64
 	queue         queue
-	served        recentClients // clients that any of the backends has answered
 	budget        retryBudget
 	requests      Requests
 	retries       atomic.Uint64
@@ -233,7 +233,7 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	if s == 0 && b.state.Load() != 0 {
 		b.returned = time.Now()
-		b.outlier.returned.Store(true)
+		b.outlier.returned.Store(b.outlier.sample(&b.codes))
 	}
 	b.become(s)
 	p.rebuild()

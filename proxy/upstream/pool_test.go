@@ -135,11 +135,12 @@ func TestApplyWhileChecking(t *testing.T) {
 		}
 	}
 	await("at first", 1)
-	worse := startChecked(t, 500)
-	c.Backends = append(c.Backends, BackendConfig{URL: mustURL(worse), Weight: 1})
+	for _, status := range []int{200, 500} { // half of them work: with fewer, those that answer would take requests
+		c.Backends = append(c.Backends, BackendConfig{URL: mustURL(startChecked(t, status)), Weight: 1})
+	}
 	c.Health.Rise = 3 // another config of the checks
 	p.Apply(c)
-	await("with a third that is down", 1)
+	await("with two more, one of which is down", 2)
 	p.Apply(withBackends(good))
 	await("with the good one alone", 1)
 }
@@ -177,7 +178,7 @@ func usePool(t *testing.T, p *Pool) (stop func()) {
 				} else {
 					conn.Release(0)
 				}
-				b.End(false)
+				b.End(false, 0)
 			}
 		})
 	}

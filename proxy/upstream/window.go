@@ -26,12 +26,10 @@ const windowTicks = 40
 type window struct {
 	samples [windowTicks]sample
 	answers [len(spans)]healthz.Answers
-	waiting int    // requests that wait for a header
-	enough  bool   // so many wait that silence counts
-	quiet   int    // intervals without a sign of life
-	silent  int    // of these the last, as long as enough waited
-	asks    int    // turns of those that asked since the last sign of life
-	asked   uint64 // turns until then
+	waiting int  // requests that wait for a header
+	enough  bool // so many wait that silence counts
+	quiet   int  // intervals without a sign of life
+	silent  int  // of these the last, as long as enough waited
 	signs   uint32
 }
 
@@ -43,19 +41,25 @@ func (s sample) since(before sample) healthz.Answers {
 	return healthz.Answers{All: int(s.all - before.all), Failed: int(s.failed - before.failed), Turns: int(s.turns - before.turns)}
 }
 
-// take takes another sample, the n-th, from the counters of the backend's responses.
-func (o *outlier) take(n int, codes *metrics.Codes) {
-	w := &o.window
-	now := sample{turns: o.failed.n.Load()}
+// sample returns the counters of now, which codes has in part.
+func (o *outlier) sample(codes *metrics.Codes) *sample {
+	s := &sample{turns: o.failed.n.Load()}
 	codes.Each(func(status int, n uint64) {
-		now.all += n
+		s.all += n
 		if status >= 500 {
-			now.failed += n
+			s.failed += n
 		}
 	})
-	if o.returned.Swap(false) { // what it did before counts for nothing
+	return s
+}
+
+// take takes another sample, the n-th.
+func (o *outlier) take(n int, codes *metrics.Codes) {
+	w := &o.window
+	now := *o.sample(codes)
+	if back := o.returned.Swap(nil); back != nil { // what it did before counts for nothing
 		for i := range w.samples {
-			w.samples[i] = now
+			w.samples[i] = *back
 		}
 		w.silent = 0
 	}
@@ -91,14 +95,12 @@ func newSuspect(b *Backend) *suspect {
 func (w *window) listen(o *outlier) {
 	var signs uint32
 	w.waiting, signs = o.waiting()
-	asked := o.askers.n.Load()
 	if w.quiet++; signs != w.signs {
-		w.signs, w.asked, w.quiet, w.silent = signs, asked, 0, 0
+		w.signs, w.quiet = signs, 0
 	}
 	before := w.enough
 	w.enough = w.waiting >= healthz.MinWaiting
 	if w.silent++; w.quiet == 0 || !w.enough || !before {
 		w.silent = 0
 	}
-	w.asks = int(asked - w.asked)
 }
