@@ -469,7 +469,7 @@ func TestOwnFaultEjectsNone(t *testing.T) {
 		p.reach = func(*Backend) error { return shortage }
 		for range 100 {
 			b.Begin()
-			b.End(false)
+			b.End(false, 0)
 			p.Count(b, &Result{Reason: reason.ConnectFailed, Cause: shortage, Client: alice, Began: time.Now()})
 		}
 		time.Sleep(time.Minute)
