@@ -22,7 +22,8 @@ func (x *exchange) respond() reason.Code {
 }
 
 // relayBody sends the header and the body. Bytes at hand go out before it waits for more, so that
-// slow bodies flow as they come. A small response leaves in one write.
+// slow bodies flow as they come. A small response leaves in one write. For a slow client it reads
+// ahead, so that the backend is free.
 func (x *exchange) relayBody() reason.Code {
 	s, c := x.stream, &x.call
 	var err error
@@ -34,19 +35,23 @@ func (x *exchange) relayBody() reason.Code {
 	}
 	for {
 		x.releaseEarly()
-		if why := s.Flush(); why != reason.None {
+		if why := s.FlushAhead(x.pool.ResponseBuffer(), !c.Uploads()); why != reason.None {
 			return why
 		}
-		switch {
-		case err != nil:
-			return c.Break(err)
-		case c.Ended():
-			return reason.None
+		if err != nil || c.Ended() {
+			break
 		}
 		if _, err = x.relay(); err == nil {
 			x.tries.backend.Heard()
 		}
 	}
+	if err == nil {
+		x.endAttempt(reason.None) // the backend has done its part
+	}
+	if why := s.AwaitAhead(); why != reason.None || err == nil {
+		return why
+	}
+	return c.Break(err)
 }
 
 // relay takes the next part of the body from the backend's end to the client's, where it waits for
@@ -63,12 +68,13 @@ func (x *exchange) relay() (n int, err error) {
 }
 
 // releaseEarly releases the backend's connection and the client's lease before the last write: the
-// client may react to that write with a request that needs them.
+// client may react to that write with a request that needs them. The lease of a client that is slow
+// lasts until it has its response.
 func (x *exchange) releaseEarly() {
 	if !x.call.Ended() {
 		return
 	}
-	if x.call.Uploaded() {
+	if x.call.Uploaded() && !x.stream.IsAhead() {
 		x.admission.leave()
 	}
 	if !x.call.Uploads() {

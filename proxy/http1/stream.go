@@ -41,6 +41,9 @@ type Stream struct {
 	framing message.Framing         // of its body, as the backend sends it
 	large   *[streamBufferSize]byte // backs out after widen, unless out has grown; nil before
 	first   []byte                  // out before widen
+
+	ahead   *ahead // what waits for a slow client; nil: nothing does
+	aheadOf int64  // bytes that it has of the budget
 }
 
 // Limits are what a stream goes by. They must not change while a stream uses them.
@@ -114,6 +117,7 @@ func (s *Stream) closeIf(condition bool) { s.conn.ending.RaiseIf(condition, wire
 // End ends the stream: what the client still sends of the body is discarded, so that the connection
 // is at the start of the next request, or the connection ends.
 func (s *Stream) End() {
+	s.AwaitAhead() // only after a panic is there anything to await
 	now := time.Now()
 	s.conn.answered = !s.byFasthttp
 	s.Finished = now // reading the rest of the body may take long, and is not part of the answer

@@ -27,11 +27,14 @@ type PoolConfig struct {
 	MaxResponseHeader Size `yaml:"max_response_header"`
 	// RequestBuffer is the length of the longest request body that is read before a backend is
 	// asked, if it is known; 0 to 16MiB. Bodies up to 16KiB always are.
-	RequestBuffer Size             `yaml:"request_buffer"`
-	Queue         QueueConfig      `yaml:"queue"`
-	Retry         RetryConfig      `yaml:"retry"`
-	Health        healthz.Config   `yaml:"health"`
-	Ejection      healthz.Ejection `yaml:"ejection"`
+	RequestBuffer Size `yaml:"request_buffer"`
+	// ResponseBuffer is how far ahead of a slow client a response is read, so that its backend is
+	// free; 0 to 16MiB.
+	ResponseBuffer Size             `yaml:"response_buffer"`
+	Queue          QueueConfig      `yaml:"queue"`
+	Retry          RetryConfig      `yaml:"retry"`
+	Health         healthz.Config   `yaml:"health"`
+	Ejection       healthz.Ejection `yaml:"ejection"`
 	// SlowStart is how long a backend that comes back takes to its whole share; 0 means 10s, up to
 	// 1h.
 	SlowStart time.Duration `yaml:"slow_start"`
@@ -79,6 +82,7 @@ func DefaultPoolConfig() PoolConfig {
 		Timeouts:          TimeoutConfig{Connect: 2 * time.Second, ResponseHeader: 30 * time.Second, Idle: time.Minute, Tunnel: time.Hour},
 		MaxResponseHeader: 64 << 10,
 		RequestBuffer:     64 << 10,
+		ResponseBuffer:    64 << 10,
 		Queue:             QueueConfig{Timeout: time.Second},
 		Retry:             RetryConfig{Attempts: 3},
 		Health:            healthz.DefaultConfig(),
@@ -167,6 +171,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	}
 	if c.RequestBuffer < 0 || c.RequestBuffer > 16<<20 {
 		wrong("request_buffer", c.RequestBuffer, "a size up to 16MiB, such as 64KiB")
+	}
+	if c.ResponseBuffer < 0 || c.ResponseBuffer > 16<<20 {
+		wrong("response_buffer", c.ResponseBuffer, "a size up to 16MiB, such as 64KiB")
 	}
 	c.Queue.validate(func(path string, value any, allowed string) { wrong("queue."+path, value, allowed) })
 	if c.Retry.Attempts < 1 || c.Retry.Attempts > MaxTried {

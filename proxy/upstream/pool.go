@@ -202,6 +202,9 @@ func (p *Pool) MaxResponseHeader() int { return int(p.config.Load().MaxResponseH
 // asked.
 func (p *Pool) RequestBuffer() int64 { return int64(p.config.Load().RequestBuffer) }
 
+// ResponseBuffer returns how many bytes of a response are read ahead of a slow client.
+func (p *Pool) ResponseBuffer() int64 { return int64(p.config.Load().ResponseBuffer) }
+
 // Retry returns which requests may be retried, and how often.
 func (p *Pool) Retry() RetryConfig { return p.config.Load().Retry }
 

@@ -26,8 +26,8 @@ type socket struct {
 
 	silent bool // what the last peek found: nothing has arrived
 
-	recv, send func(fd uintptr) bool // made once: a closure for each call would be allocated
-	peek       func(fd uintptr)
+	recv, send, offer func(fd uintptr) bool // made once: a closure for each call would be allocated
+	peek              func(fd uintptr)
 }
 
 func newSocket(conn net.Conn) *socket {
@@ -35,7 +35,7 @@ func newSocket(conn net.Conn) *socket {
 	if c, ok := conn.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn()
 	}
-	s.recv, s.send, s.peek = s.recvfrom, s.sendto, s.lookAt
+	s.recv, s.send, s.offer, s.peek = s.recvfrom, s.sendto, s.sendNow, s.lookAt
 	return s
 }
 
@@ -118,6 +118,24 @@ func (s *socket) sendto(fd uintptr) (done bool) {
 			return true
 		}
 	}
+	return true
+}
+
+// Offer writes what the system takes of p without waiting, and reports whether that is not all
+// because the peer is slow. What was not written otherwise, such as after a failure, is for Write.
+func (s *socket) Offer(p []byte) (n int, slow bool) {
+	if s.raw == nil {
+		return 0, false
+	}
+	s.out, s.put, s.outErr = p, 0, 0
+	err := s.raw.Write(s.offer)
+	slow = err == nil && s.outErr == 0 && s.put < len(p)
+	s.out = nil
+	return s.put, slow
+}
+
+func (s *socket) sendNow(fd uintptr) (done bool) {
+	s.sendto(fd)
 	return true
 }
 

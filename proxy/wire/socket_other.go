@@ -14,3 +14,6 @@ func (*socket) Quiet() bool { return true }
 
 // UnderWay returns 0: only Linux can tell.
 func (*socket) UnderWay() int { return 0 }
+
+// Offer writes nothing: only Linux can without waiting.
+func (*socket) Offer([]byte) (n int, slow bool) { return 0, false }
