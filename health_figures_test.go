@@ -11,7 +11,7 @@ func loadOf() (rate, clients int) {
 	if *long {
 		return 2000, 32
 	}
-	return 400, 32
+	return 200, 32
 }
 
 // testBackendKilledAtRate ends one of three backends with SIGKILL, without health checks that could
@@ -30,8 +30,12 @@ func testBackendKilledAtRate(t *testing.T, built programs) {
 	got := summarize(load.end())
 	out := lb.loggedAt(t, "backend is ejected").Sub(killed)
 	t.Logf("out after %s; %s", out, got)
-	if got.failed > 0 || out > time.Second {
-		t.Error("want no failure, and the backend out within 1 s")
+	most := time.Second
+	if !*long {
+		most *= 3 // other tests run beside this one
+	}
+	if got.failed > 0 || out > most {
+		t.Errorf("want no failure, and the backend out within %s", most)
 	}
 }
 
@@ -70,7 +74,7 @@ func testBackendFrozen(t *testing.T, built programs) {
 			got := summarize(load.end())
 			t.Logf("out after %s; %s", lb.loggedAt(t, message).Sub(frozen), got)
 			if !*long {
-				test.most *= 2 // other tests run beside this one
+				test.most *= 3 // other tests run beside this one
 			}
 			if got.failed > 0 || got.longest > test.most {
 				t.Errorf("want no failure, and no GET over %s", test.most)

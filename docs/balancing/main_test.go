@@ -11,7 +11,7 @@ import (
 
 // The page and the picture are those that the simulation makes.
 func TestPageIsUpToDate(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		t.Skip("simulates for some seconds")
 	}
 	all := simulateAll(seeds)
