@@ -82,6 +82,7 @@ type ExplainPool struct {
 // cannot be put as a request.
 func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 	s := p.settings.Load()
+	q.From = q.From.Unmap().WithZone("") // as peers' addresses are
 	text, err := q.request()
 	if err != nil {
 		return Explanation{}, err
@@ -113,18 +114,25 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 	}
 	var m routes.Match
 	if fault := s.routes.Find(r, &m); fault != nil {
-		e.Refused = refusal(reason.BadRequest)
-		e.Refused.Cause = fault.Error()
+		e.refuse(reason.BadRequest, fault.Error())
 		return e, nil
 	}
 	if m.Route == nil {
-		e.Refused = refusal(reason.NoRoute)
+		e.refuse(reason.NoRoute, "")
 		return e, nil
 	}
-	if e.explainRoute(s, r, &m, q.From, &c); e.Pool.Pick == "" && e.Refused == nil {
-		e.Refused = refusal(reason.NoBackend)
+	if e.explainRoute(s, r, &m, q.From, &c); e.Pool.Pick == "" {
+		e.refuse(reason.NoBackend, "")
 	}
 	return e, nil
+}
+
+// refuse notes the answer that the balancer itself would give, unless an earlier step gives one.
+func (e *Explanation) refuse(why reason.Code, cause string) {
+	if e.Refused == nil {
+		e.Refused = refusal(why)
+		e.Refused.Cause = cause
+	}
 }
 
 // explainRoute says where the request goes, and what it is then.

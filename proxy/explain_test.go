@@ -274,3 +274,22 @@ func TestExplainRoute(t *testing.T) {
 		t.Errorf("without routes: %q", e.Route)
 	}
 }
+
+// TestExplainFirstRefusal: of two reasons the first on the road counts. An address that stands for one
+// of IPv4 is that.
+func TestExplainFirstRefusal(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	o.Routes = []routes.Config{{Path: "/a", Pool: "main"}}
+	o.Limiter = limits(1, 0.0001)
+	o.Server.TrustedProxies = prefixes("10.0.0.0/8")
+	p, address := startProxy(t, o)
+	talk(t, address, get("/a")) // spends the only token of the address
+	e, err := p.Explain(Question{Method: "GET", URL: "/b", Headers: []string{"Host: h"}, From: netip.MustParseAddr("::ffff:127.0.0.1")})
+	if err != nil || e.Refused == nil || e.Refused.Reason != "limited" {
+		t.Errorf("got %+v, %v, want limited and not no_route", e.Refused, err)
+	}
+	e, err = p.Explain(Question{Method: "GET", URL: "/a", Headers: []string{"Host: h", "X-Forwarded-For: 192.0.2.7"}, From: netip.MustParseAddr("::ffff:10.0.0.1")})
+	if err != nil || e.Client.Address != "192.0.2.7" {
+		t.Errorf("the client is %+v, %v", e.Client, err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -89,6 +90,9 @@ func (f *File) Set(section string, value any) error {
 	}
 	sections, err := read(f.path)
 	if err == nil {
+		if len(sections) == 0 { // it was removed
+			sections = maps.Clone(f.sections)
+		}
 		sections[section] = text
 		err = write(f.path, sections)
 	}
@@ -102,6 +106,9 @@ func (f *File) Set(section string, value any) error {
 // read returns the sections of a file. One that does not exist, or is empty, has none.
 func read(path string) (map[string]json.RawMessage, error) {
 	sections := map[string]json.RawMessage{}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a pipe would block, a device be replaced
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return sections, nil

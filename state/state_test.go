@@ -162,3 +162,30 @@ func TestConcurrentSets(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovedFile: what another has removed is written again with the next change.
+func TestRemovedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lb.state")
+	f := open(t, path)
+	mustSet(t, f, "a", "one")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	mustSet(t, f, "b", "two")
+	if again := open(t, path); get(t, again, "a") != "one" || get(t, again, "b") != "two" {
+		t.Error("a section has gone with the file")
+	}
+}
+
+// TestNoRegularFile: a pipe would block the start, and a device would be replaced.
+func TestNoRegularFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lb.state")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{path, os.DevNull} {
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), path+" is no regular file") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+}

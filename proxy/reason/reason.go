@@ -57,7 +57,7 @@ var table = [Count]struct {
 	RequestTimeout:    {"request_timeout", 408, "The request did not arrive in time."},
 	Limited:           {"limited", 429, "The rate limit is reached; Retry-After says when to try again."},
 	TooManyInFlight:   {"too_many_in_flight", 429, "Too many concurrent requests; try again when one has ended."},
-	NoRoute:           {"no_route", 404, "No route serves this host and path."},
+	NoRoute:           {"no_route", 404, "No route serves this request."},
 	NoBackend:         {"no_backend", 503, "No backend is available."},
 	ConnectFailed:     {"connect_failed", 502, "The backend could not be reached."},
 	ConnectTimeout:    {"connect_timeout", 504, "The backend could not be reached in time."},

@@ -12,8 +12,12 @@ func (p *Pool) Policy() balance.Policy { return p.current.Load().policy }
 
 // HostOf is Host of the backend with this URL, which may be "".
 func (p *Pool) HostOf(url string) string {
-	u, _ := ParseURL(url)
-	return p.config.Load().Host.of(u)
+	for _, b := range p.all() {
+		if b.url.text == url {
+			return p.Host(b)
+		}
+	}
+	return p.config.Load().Host.of(URL{})
 }
 
 // PreviewNamed returns the URL of the backend that a client is kept at whose cookie has this value,
