@@ -48,6 +48,7 @@ func ParseURL(text string) (URL, error) {
 	if err := checkBackendHost(u.Hostname()); err != nil {
 		return URL{}, fmt.Errorf("%s with %w", allowedURL, err)
 	}
+	text = strings.TrimSuffix(text, "/") // two ways to write one backend
 	if u.Scheme == "srv" {
 		return serviceURL(text, u)
 	}
@@ -116,7 +117,7 @@ func (u *URL) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// String returns the URL as it was written.
+// String returns the URL as it was written, without a slash at the end.
 func (u URL) String() string { return u.text }
 
 // IsZero reports whether the URL is the zero value.
