@@ -22,6 +22,7 @@ func (x *exchange) pick() reason.Code {
 	if b == nil {
 		b = x.sticky.pick(x.pool, &x.stream.Request, x.stream.Started, &x.tries.tried)
 	}
+	x.sticky.kept = b
 	if b == nil && x.pool.HasSuspect() && x.idempotent() {
 		b = x.pool.PickSuspect(x.stream.Started, &x.tries.tried)
 	}
@@ -34,7 +35,10 @@ func (x *exchange) pick() reason.Code {
 		return reason.Overloaded
 	}
 	if b == nil && x.tries.again {
-		b = x.tries.pickAgain(x.pool, key, x.stream.Started)
+		var gone bool
+		if b, gone = x.tries.pickAgain(x.pool, x.stream, key); gone {
+			return reason.ClientGone
+		}
 	}
 	if b == nil {
 		return reason.NoBackend
@@ -54,7 +58,7 @@ func (x *exchange) attempt() reason.Code {
 	}
 	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client
 	// sent the body: once a drained backend has no request in flight, none comes.
-	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.named); x.tries.backend.Begin() {
+	for x.tries.backend.Begin(); x.tries.mustLeave(x.pool, x.sticky.kept); x.tries.backend.Begin() {
 		x.tries.backend.End(false, 0)
 		x.tries.tried.Undo()
 		if why := x.pick(); why != reason.None {
@@ -73,6 +77,9 @@ func (x *exchange) attempt() reason.Code {
 			return why
 		}
 		x.tries.conn = conn
+		if x.queued.passed {
+			x.pool.PassOn(b)
+		}
 		why := x.roundTrip(conn)
 		if why == reason.None {
 			x.tries.respond(x.pool)
@@ -152,7 +159,7 @@ func (x *exchange) release() {
 	}
 	x.tries.conn = nil
 	if x.call.End() {
-		x.tries.giveBack(conn, x.stream, x.caller.trusted, x.call.Response.KeepFor)
+		x.tries.giveBack(conn, x.stream, !x.caller.trusted && x.tries.serves(x.pool, x.sticky.kept), x.call.Response.KeepFor)
 	} else {
 		conn.Discard()
 	}

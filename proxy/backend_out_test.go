@@ -109,3 +109,55 @@ func TestRequestOnItsWayMoves(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 }
+
+// TestUploadMovesWhenItEnds: a PUT whose body was still on its way when its backend went out moves
+// once the body is sent.
+func TestUploadMovesWhenItEnds(t *testing.T) {
+	arrived, release := make(chan bool, 1), make(chan bool)
+	defer close(release)
+	first := lateBackend(t, arrived, release, "")
+	other := startRawBackend(t, answerAll("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"))
+	p, address := startProxy(t, testOptions(first, other))
+	pool := p.pools.byName["main"].Pool
+	client := newWire(t, address)
+	client.send(uploadOf("PUT", 40<<10, 20<<10))
+	time.Sleep(100 * time.Millisecond)
+	pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "http://")), upstream.Down, true)
+	time.Sleep(50 * time.Millisecond)
+	client.send(strings.Repeat("b", 20<<10))
+	sent := time.Now()
+	if answer := client.receive("GET"); string(answer.body) != "other" || time.Since(sent) > 2*time.Second {
+		t.Errorf("got %d %q after %s", answer.StatusCode, answer.body, time.Since(sent))
+	}
+}
+
+// TestEndOfPanicMoves: the end of a panic takes out a backend that was out all the time; what waits
+// there moves.
+func TestEndOfPanicMoves(t *testing.T) {
+	arrived, release := make(chan bool, 1), make(chan bool)
+	defer close(release)
+	hangs := lateBackend(t, arrived, release, "")
+	good := answerAll("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
+	a, b := startRawBackend(t, good), startRawBackend(t, good)
+	p, address := startProxy(t, testOptions(hangs, a, b))
+	pool := p.pools.byName["main"].Pool
+	second := backendOf(t, pool, strings.TrimPrefix(a, "http://"))
+	pool.Mark(backendOf(t, pool, strings.TrimPrefix(hangs, "http://")), upstream.Unfit, true)
+	pool.Mark(second, upstream.Unfit, true) // one of three is in: all take requests
+	for range 3 {
+		client := newWire(t, address)
+		client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		select {
+		case <-arrived:
+			pool.Mark(second, upstream.Unfit, false)
+			out := time.Now()
+			if answer := client.receive("GET"); string(answer.body) != "other" || time.Since(out) > 2*time.Second {
+				t.Errorf("got %d %q after %s", answer.StatusCode, answer.body, time.Since(out))
+			}
+			return
+		case <-time.After(300 * time.Millisecond):
+			client.receive("GET")
+		}
+	}
+	t.Error("no request got to the backend that hangs")
+}

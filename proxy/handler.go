@@ -64,10 +64,12 @@ func (r *road) serve(x *exchange) reason.Code {
 			return x.respond()
 		case why == reason.BackendOut, why == reason.StatusRefused: // the attempt has asked
 		case x.mayWait(why):
-			if why := x.queued.wait(x.pool, x.stream, x.caller.network(), why == reason.Overloaded); why != reason.None {
+			if why := x.queued.wait(x.pool, x.stream, &x.call, x.caller.network()); why != reason.None {
 				return why
 			}
 			x.tries.forget() // waiting is no attempt
+		case why == reason.ClientGone:
+			return why
 		case !picked:
 			return firstOf(last, why) // no other backend is left: report the failure at the last one
 		case !x.mayRetry(why):

@@ -68,9 +68,9 @@ func fateOf(isOwned, binds, mayOwn bool) fate {
 }
 
 // giveBack returns a connection to the pool, keeps it for the client's connection, or closes it.
-// trusted reports whether the peer is a trusted proxy, and said is that of upstream.Conn.Release.
-func (t *tries) giveBack(conn *upstream.Conn, s *http1.Stream, trusted bool, said time.Duration) {
-	switch fateOf(conn.IsPrivate(), s.Request.Binds, !trusted && t.backend.TakesRequests()) {
+// mayOwn is that of fateOf, and said is that of upstream.Conn.Release.
+func (t *tries) giveBack(conn *upstream.Conn, s *http1.Stream, mayOwn bool, said time.Duration) {
+	switch fateOf(conn.IsPrivate(), s.Request.Binds, mayOwn) {
 	case shared:
 		conn.Release(said)
 	case closed:

@@ -208,3 +208,31 @@ func TestRequestOnALostConnection(t *testing.T) {
 		t.Errorf("%d connections, want 2", n)
 	}
 }
+
+// TestPrivateAtADrainedBackend: a client that is kept at a drained backend by its cookie, and whose
+// connection there is its own, goes on there; one that authenticates anew can.
+func TestPrivateAtADrainedBackend(t *testing.T) {
+	urls := startNamed(t, 2)
+	o := stickyOptions(urls...)
+	p, address := startProxy(t, o)
+	pool := p.pools.byName["main"].Pool
+	backend := backendOf(t, pool, strings.TrimPrefix(urls[0], "http://"))
+	cookie, _, _ := strings.Cut(strings.TrimPrefix(string(backend.AppendCookie(nil, false, false)), "Set-Cookie: "), ";")
+	request := withHost("GET / HTTP/1.1", "Cookie: "+cookie, "Authorization: NTLM TlRMTVNTUAAB")
+	old := newWire(t, address)
+	ask := func(w *rawClient, when string) {
+		t.Helper()
+		_ = w.SetDeadline(time.Now().Add(5 * time.Second))
+		w.send(request)
+		if got, err := w.tryReceive("GET"); err != nil || got.StatusCode != 200 || string(got.body) != "0" {
+			t.Fatalf("%s: got %+v, %v", when, got, err)
+		}
+	}
+	ask(old, "before")
+	pool.Mark(backend, upstream.Draining, true)
+	ask(old, "drained")
+	ask(old, "drained, once more")
+	fresh := newWire(t, address)
+	ask(fresh, "another connection")
+	ask(fresh, "another connection, once more")
+}

@@ -17,7 +17,7 @@ type queued struct {
 
 // mustWait reports whether a request has to wait before its first attempt, because others do.
 func (q *queued) mustWait(p *upstream.Pool, t *tries) bool {
-	return p.HasQueue() && !q.passed && t.tried.Len() == 0
+	return p.HasQueue() && p.Queue().Size > 0 && !q.passed && t.tried.Len() == 0
 }
 
 // mayWait reports whether the request waits for a backend after what it met: all are full or out,
@@ -35,14 +35,18 @@ func (x *exchange) mayWait(why reason.Code) bool {
 	return false
 }
 
-// wait returns reason.None once it is the request's turn to be sent to a backend of the pool. full
-// reports whether it waits because the backends are full, and client stands for its client.
-func (q *queued) wait(p *upstream.Pool, s *http1.Stream, client uint64, full bool) reason.Code {
+// wait returns reason.None once it is the request's turn to be sent to a backend of the pool.
+// client stands for its client. A body that is to be read before a backend is asked is read first:
+// a turn must not pass while a slow client sends.
+func (q *queued) wait(p *upstream.Pool, s *http1.Stream, call *http1.Call, client uint64) reason.Code {
+	if why := call.Prefetch(s, p.RequestBuffer()); why != reason.None {
+		return why
+	}
 	c, now := p.Queue(), time.Now()
 	if q.until.IsZero() {
 		q.until = now.Add(c.Timeout)
 	}
-	w := upstream.NewWaiter(full)
+	w := upstream.NewWaiter(p.IsFull())
 	if !p.Enter(w, client, q.passed) {
 		s.Cause = fmt.Errorf("every backend is full or out, and %d requests wait already", c.Size)
 		return reason.Overloaded

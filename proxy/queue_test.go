@@ -125,13 +125,13 @@ func TestQueueWhileTheBackendIsAway(t *testing.T) {
 			fd, backend := bind(t)
 			o := testOptions("http://" + backend)
 			pool := o.Pools["main"]
-			pool.Queue = upstream.QueueConfig{Size: 100, Timeout: 10 * time.Second}
+			pool.Queue = upstream.QueueConfig{Size: 200, Timeout: 10 * time.Second}
 			o.Pools["main"] = pool
 			p, address := startProxy(t, o)
 			main := p.pools.byName["main"].Pool
 			b := backendOf(t, main, backend)
 			main.Mark(b, upstream.Down, down)
-			const requests = 60
+			const requests = 150 // which would take 3 s one after the other
 			failed := make(chan string, requests)
 			var clients sync.WaitGroup
 			for i := range requests {
@@ -143,7 +143,15 @@ func TestQueueWhileTheBackendIsAway(t *testing.T) {
 				})
 			}
 			time.Sleep(300 * time.Millisecond)
-			listenOn(t, fd, answerAll(leaseOK))
+			listenOn(t, fd, func(conn net.Conn) {
+				for in := bufio.NewReader(conn); ; {
+					if _, _, err := readRequest(in); err != nil {
+						return
+					}
+					time.Sleep(20 * time.Millisecond)
+					_, _ = io.WriteString(conn, leaseOK)
+				}
+			})
 			main.Mark(b, upstream.Down, false)
 			back := time.Now()
 			clients.Wait()

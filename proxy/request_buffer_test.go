@@ -31,7 +31,7 @@ func TestRequestBuffer(t *testing.T) {
 	}{
 		{"by default", size, 64 << 10, 256 << 20, false, true},
 		{"100 Continue", size, 64 << 10, 256 << 20, true, true},
-		{"as long as allowed", size, size, size, false, true},
+		{"as long as allowed", size, size, 2 * size, false, true},
 		{"larger than a buffer", 200 << 10, 1 << 20, 1 << 20, false, true},
 		{"too long", size + 1, size, 256 << 20, false, false},
 		{"no memory left", size, 64 << 10, size - 1, false, false},

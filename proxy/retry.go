@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
@@ -68,14 +69,17 @@ func (t *tries) mayRetry(p *upstream.Pool, why reason.Code, attempts int) bool {
 }
 
 // pickAgain waits, and returns a backend that the request has tried before, if no other has come up
-// meanwhile.
-func (t *tries) pickAgain(p *upstream.Pool, key uint64, began time.Time) *upstream.Backend {
-	time.Sleep(pauseBefore(t.repeats, rand.Float64()))
-	t.repeats++
-	if b := p.Pick(key, began, &t.tried); b != nil {
-		return b
+// meanwhile. gone reports whether the client has left instead.
+func (t *tries) pickAgain(p *upstream.Pool, s *http1.Stream, key uint64) (b *upstream.Backend, gone bool) {
+	w := upstream.NewWaiter(false)
+	if _, gone = s.Await(w.Turn, w, pauseBefore(t.repeats, rand.Float64())); gone {
+		return nil, true
 	}
-	return p.PickAgain(began, &t.tried)
+	t.repeats++
+	if b = p.Pick(key, s.Started, &t.tried); b == nil {
+		b = p.PickAgain(s.Started, &t.tried)
+	}
+	return b, false
 }
 
 // The pause before the first repetition at a backend, and the longest without what is added at

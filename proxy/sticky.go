@@ -10,6 +10,7 @@ import (
 // sticky is how a client is kept at a backend by a cookie. The zero value is one that is not.
 type sticky struct {
 	on    bool              // the pool keeps clients
+	kept  *upstream.Backend // at which the client is kept, by its cookie or a connection of its own; nil: none
 	named *upstream.Backend // that the client's cookie names, and that it was sent to; nil: none
 }
 

@@ -25,11 +25,15 @@ type tries struct {
 	client   uint64            // whose that request is
 }
 
-// mustLeave reports whether the picked backend does not serve the request any more. named is the
-// one that the client is kept at, or nil.
-func (t *tries) mustLeave(pool *upstream.Pool, named *upstream.Backend) bool {
-	b := t.backend
-	return !b.TakesRequests() && !t.trial && (named != b || !pool.Keeps(b))
+// mustLeave reports whether the picked backend does not serve the request any more.
+func (t *tries) mustLeave(pool *upstream.Pool, kept *upstream.Backend) bool {
+	return !t.trial && !t.serves(pool, kept)
+}
+
+// serves reports whether the picked backend takes requests or, if it is drained, those of the
+// client. kept is the one that the client is kept at, or nil.
+func (t *tries) serves(pool *upstream.Pool, kept *upstream.Backend) bool {
+	return t.backend.TakesRequests() || kept == t.backend && pool.Keeps(t.backend)
 }
 
 // begin begins the attempt at the picked backend. The time is that of the request where no time has

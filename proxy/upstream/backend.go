@@ -163,6 +163,11 @@ func (b *Backend) Unreserve() { b.pending.free() }
 // there.
 func (b *Backend) full() bool { return b.conns.slots.full() || b.pending.full() }
 
+// isBounded reports whether the requests that the backend may have are bounded.
+func (b *Backend) isBounded() bool {
+	return b.conns.slots.most.Load() > 0 || b.pending.most.Load() > 0
+}
+
 // Connect takes a connection that was not idle for longer than timeouts.idle now, or dials within
 // the pool's connect timeout. If fresh is true it always dials, so that the keep-alive race cannot
 // be lost again. The caller owns the connection until it calls Release or Discard. ConnectReason

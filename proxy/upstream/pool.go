@@ -240,12 +240,14 @@ func (p *Pool) mark(b *Backend, bit State, on bool) {
 	}
 	b.become(s)
 	p.rebuild()
-	if b.TakesRequests() || p.current.Load().keeps(b) {
-		return
-	}
-	b.conns.closeUnused()
-	if on && bit&foundOut != 0 && p.TakesRequests() {
-		b.conns.recall()
+	for _, b := range p.backends { // the end of a panic takes out others
+		if b.TakesRequests() || p.current.Load().keeps(b) {
+			continue
+		}
+		b.conns.closeUnused()
+		if b.IsOut() && p.TakesRequests() {
+			b.conns.recall()
+		}
 	}
 }
 
@@ -353,6 +355,12 @@ func (p *Pool) PickNamed(value []byte, began time.Time, tried *Tried) *Backend {
 
 // HasRoom reports whether a backend takes requests that is neither in tried nor full.
 func (p *Pool) HasRoom(tried *Tried) bool { return p.current.Load().next(0, tried) != nil }
+
+// IsFull reports whether backends take requests, and none of them has room for another.
+func (p *Pool) IsFull() bool {
+	none := Tried{}
+	return p.HasUntried(&none) && !p.HasRoom(&none)
+}
 
 // Keeps reports whether clients whose cookie names the backend go on there.
 func (p *Pool) Keeps(b *Backend) bool { return p.current.Load().keeps(b) }

@@ -180,3 +180,12 @@ func (p *Pool) Freed(answered bool) {
 		p.queue.advance(1)
 	}
 }
+
+// PassOn gives another request its turn where one that has waited has got its connection, and there
+// is room for more: a reload, or a backend that is back, makes room for many at once. Where nothing
+// bounds the backend, Freed decides how many go on.
+func (p *Pool) PassOn(b *Backend) {
+	if p.HasQueue() && b.isBounded() && p.HasRoom(&Tried{}) {
+		p.queue.advance(1)
+	}
+}

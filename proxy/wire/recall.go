@@ -5,13 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// recall is the wait for the first byte from a peer, which other goroutines may interrupt. Its state
-// moves from each step below to the next, and from any back to settled.
+// recall is the wait for the first byte from a peer, which other goroutines may interrupt. Its
+// state moves from each step below to the next, and from any back to settled.
 type recall struct{ state atomic.Uint32 }
 
 const (
 	settled   uint32 = iota // nothing waits that may be interrupted
 	held                    // not yet: see HoldRecall
+	called                  // Recall has come meanwhile
 	waiting                 // Recall may interrupt
 	recalling               // Recall is about to stop the connection
 	recalled                // it has
@@ -21,12 +22,19 @@ const (
 func (c *Conn) HoldRecall() { c.recall.state.Store(held) }
 
 // AllowRecall lets Recall interrupt the wait for the first byte, unless it was settled since
-// HoldRecall.
-func (c *Conn) AllowRecall() { c.recall.state.CompareAndSwap(held, waiting) }
+// HoldRecall. A Recall since then takes effect now.
+func (c *Conn) AllowRecall() {
+	if !c.recall.state.CompareAndSwap(held, waiting) && c.recall.state.CompareAndSwap(called, waiting) {
+		c.Recall()
+	}
+}
 
-// Recall interrupts a wait that allows it, as Stop does, and otherwise does nothing. Any goroutine
-// may call it.
+// Recall interrupts a wait that allows it, as Stop does, or once it does, and otherwise does
+// nothing. Any goroutine may call it.
 func (c *Conn) Recall() {
+	if c.recall.state.CompareAndSwap(held, called) {
+		return
+	}
 	if c.recall.state.CompareAndSwap(waiting, recalling) {
 		c.Stop()
 		c.recall.state.Store(recalled)

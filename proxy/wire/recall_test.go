@@ -16,6 +16,8 @@ func TestRecall(t *testing.T) {
 		{"none", func(*Conn) {}, false},
 		{"held", func(c *Conn) { c.HoldRecall() }, false},
 		{"allowed", func(c *Conn) { c.HoldRecall(); c.AllowRecall() }, true},
+		{"called before it was allowed", func(c *Conn) { c.HoldRecall(); c.Recall(); c.AllowRecall() }, true},
+		{"called and settled", func(c *Conn) { c.HoldRecall(); c.Recall(); c.Settle(); c.AllowRecall() }, false},
 		{"settled", func(c *Conn) { c.HoldRecall(); c.AllowRecall(); c.Settle() }, false},
 		{"settled before it was allowed", func(c *Conn) { c.HoldRecall(); c.Settle(); c.AllowRecall() }, false},
 	} {
