@@ -68,13 +68,12 @@ func (x *exchange) relay() (n int, err error) {
 }
 
 // releaseEarly releases the backend's connection and the client's lease before the last write: the
-// client may react to that write with a request that needs them. The lease of a client that is slow
-// lasts until it has its response.
+// client may react to that write with a request that needs them.
 func (x *exchange) releaseEarly() {
 	if !x.call.Ended() {
 		return
 	}
-	if x.call.Uploaded() && !x.stream.IsAhead() {
+	if x.call.Uploaded() {
 		x.admission.leave()
 	}
 	if !x.call.Uploads() {

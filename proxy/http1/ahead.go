@@ -62,9 +62,6 @@ func (s *Stream) begin(most int64, rest []byte) {
 	}()
 }
 
-// IsAhead reports whether a part of the response waits for the client beside.
-func (s *Stream) IsAhead() bool { return s.ahead != nil }
-
 // AwaitAhead waits until the client has taken all that was flushed, or does not take more, which
 // resets its connection: then it returns ClientGone.
 func (s *Stream) AwaitAhead() reason.Code {
