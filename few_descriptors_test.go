@@ -12,7 +12,7 @@ import (
 )
 
 // testFewDescriptors has 1,000 connections meet a process with 256 file descriptors: idle ones, or
-// with a request on each that nobody awaits once they have gone. The clients that it serves by then
+// with a request on each whose client leaves before the response. The clients that it serves by then
 // go on being served, since descriptors are kept for the backends; the others wait, which costs
 // next to nothing, and are served once there is room.
 func testFewDescriptors(t *testing.T, built programs) {

@@ -53,7 +53,7 @@ func (s *iis) serve(conn net.Conn) {
 		if _, name, ok := strings.Cut(credentials, " user="); ok {
 			user = name
 		}
-		status, body := "401 Unauthorized\r\nWWW-Authenticate: NTLM", "who are you?"
+		status, body := "401 Unauthorized\r\nWWW-Authenticate: NTLM", "not authenticated"
 		if user != "" {
 			status, body = "200 OK", "you are "+user
 		}
@@ -77,7 +77,7 @@ func say(w *rawClient, credentials string) string {
 // TestConnectionAuthentication keeps the connection on which a client has authenticated from all
 // others.
 func TestConnectionAuthentication(t *testing.T) {
-	const nobody, alice, bob = "who are you?", "you are alice", "you are bob"
+	const anonymous, alice, bob = "not authenticated", "you are alice", "you are bob"
 	for _, scheme := range []string{"NTLM", "Negotiate"} {
 		t.Run(scheme, func(t *testing.T) {
 			first, second := new(iis), new(iis)
@@ -87,10 +87,10 @@ func TestConnectionAuthentication(t *testing.T) {
 				client            *rawClient
 				credentials, want string
 			}{
-				{a, "", nobody},
-				{a, scheme + " hello", nobody}, // from here on a has a connection of its own
+				{a, "", anonymous},
+				{a, scheme + " hello", anonymous}, // from here on a has a connection of its own
 				{a, scheme + " user=alice", alice},
-				{b, "", nobody},
+				{b, "", anonymous},
 				{a, "", alice},
 				{b, scheme + " user=bob", bob},
 				{a, "", alice},
@@ -100,7 +100,7 @@ func TestConnectionAuthentication(t *testing.T) {
 					if got := say(step.client, step.credentials); got != step.want {
 						t.Errorf("%q: got %q, want %q", step.credentials, got, step.want)
 					}
-					if got := say(newWire(t, address), ""); got != nobody {
+					if got := say(newWire(t, address), ""); got != anonymous {
 						t.Errorf("another client without credentials got %q", got)
 					}
 				}
@@ -117,7 +117,7 @@ func TestConnectionAuthentication(t *testing.T) {
 }
 
 // TestConnectionAuthenticationEnds: once the client's own connection to the backend is closed, the
-// client has to authenticate again, and until then is nobody.
+// client has to authenticate again, and until then is anonymous.
 func TestConnectionAuthenticationEnds(t *testing.T) {
 	s := new(iis)
 	o := testOptions(startRawBackend(t, s.serve))
@@ -130,7 +130,7 @@ func TestConnectionAuthenticationEnds(t *testing.T) {
 		t.Fatalf("got %q", got)
 	}
 	eventually(t, "timeouts.idle", func() bool { return s.open.Load() == 0 })
-	if got := say(w, ""); got != "who are you?" {
+	if got := say(w, ""); got != "not authenticated" {
 		t.Errorf("got %q", got)
 	}
 	if got := say(w, "NTLM user=alice"); got != "you are alice" {
@@ -157,7 +157,7 @@ func TestConnectionAuthenticationAndTheQueue(t *testing.T) {
 		}
 	}
 	owner.Close()
-	if got := string(other.receive("GET").body); got != "who are you?" {
+	if got := string(other.receive("GET").body); got != "not authenticated" {
 		t.Errorf("the other client got %q", got)
 	}
 	if n := s.dials.Load(); n != 2 {
@@ -177,7 +177,7 @@ func TestConnectionAuthenticationBehindAProxy(t *testing.T) {
 		if got := say(w, "Negotiate user=alice"); got != "you are alice" {
 			t.Errorf("got %q", got)
 		}
-		if got := say(w, ""); got != "who are you?" {
+		if got := say(w, ""); got != "not authenticated" {
 			t.Errorf("the next user got %q", got)
 		}
 	}
