@@ -116,10 +116,11 @@ var errStatus = errors.New("the backend answered with one of the pool's retry.st
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
 	c.Begin(x.stream, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: x.pool.Timeouts().ResponseHeader, MaxHeader: x.pool.MaxResponseHeader()})
+	streams := x.stream.Streams()
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why
 	}
-	if !c.Uploads() && !x.tries.awaits {
+	if !streams && !x.tries.awaits {
 		x.tries.awaits, x.tries.client = true, x.caller.network()
 		x.tries.backend.Await(x.tries.client)
 	}

@@ -141,3 +141,25 @@ func TestBufferedBodyIsSentAgain(t *testing.T) {
 		t.Errorf("POST: got %v", statuses)
 	}
 }
+
+// TestBufferedBodyIsPending: a request whose body was read before counts as one that waits for a
+// header, as one without a body does: its client holds up nothing.
+func TestBufferedBodyIsPending(t *testing.T) {
+	entered, release := make(chan bool, 1), make(chan bool)
+	o := bufferingOptions(startBackend(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		entered <- true
+		<-release
+	}))
+	o.Pools["main"].Backends[0].MaxPending = 1
+	_, address := startProxy(t, o)
+	first, second := newWire(t, address), newWire(t, address)
+	first.send(uploadOf("POST", 48<<10, 48<<10))
+	<-entered
+	second.send(uploadOf("POST", 48<<10, 48<<10))
+	checkProblem(t, second.receive("POST"), 503, "overloaded", "http://-:-")
+	close(release)
+	if got := first.receive("POST"); got.StatusCode != 200 {
+		t.Errorf("the first got %d", got.StatusCode)
+	}
+}

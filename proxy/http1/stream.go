@@ -106,8 +106,11 @@ func (s *Stream) SetPartner(with io.Closer) { s.conn.partner.set(with) }
 // Received returns the number of bytes read from the client, without the framing of a chunked body.
 func (s *Stream) Received() int64 { return s.received + s.body.data }
 
-// Streams reports whether the request has a body that is sent while it comes.
-func (s *Stream) Streams() bool { return s.body.framing != message.NoBody && !s.body.small() }
+// Streams reports whether the request has a body that is sent while it comes: the client decides how
+// long that takes. It is called between two attempts: while one runs, the body is another goroutine's.
+func (s *Stream) Streams() bool {
+	return s.body.framing != message.NoBody && !s.body.small() && !s.body.ended
+}
 
 // Ends reports whether the client's connection ends with this stream.
 func (s *Stream) Ends() bool { return s.conn.ending != wire.KeepOpen }
