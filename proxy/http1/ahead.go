@@ -17,6 +17,7 @@ type ahead struct {
 	n      int         // bytes held
 	ended  bool        // no more will be added
 	failed reason.Code // why the client does not take more
+	cause  error       // that, in words
 	done   chan struct{}
 }
 
@@ -76,6 +77,10 @@ func (s *Stream) AwaitAhead() reason.Code {
 	<-a.done
 	s.ahead = nil
 	s.activity.buffers.give(s.aheadOf)
+	if a.failed != reason.None {
+		s.Cause = a.cause
+		s.conn.abort() // as in write
+	}
 	return a.failed
 }
 
@@ -114,9 +119,7 @@ func (a *ahead) deliver(s *Stream) {
 		s.Sent += int64(n)
 		a.first, a.n = (a.first+len(part))%len(a.ring), a.n-len(part)
 		if err != nil {
-			s.Cause = untaken(err, s.limits.BodyTimeout)
-			s.conn.abort() // as in write
-			a.failed = reason.ClientGone
+			a.failed, a.cause = reason.ClientGone, untaken(err, s.limits.BodyTimeout)
 		}
 		a.moved.Signal()
 		if err != nil {

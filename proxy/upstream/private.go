@@ -54,9 +54,9 @@ func (o *Private) Release(said time.Duration) {
 		return
 	}
 	o.conn.reused = true
-	o.expiry.Reset(keep)
 	o.idle.Store(true)
-	if s.retired.Load() {
+	o.expiry.Reset(keep) // after that, or it might pass while the connection counts as in use
+	if s.retired.Load() || s.drained.Load() {
 		o.end()
 	}
 }
