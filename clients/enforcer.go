@@ -141,7 +141,6 @@ func (e *enforcer) left() (n int, example string) {
 	return len(ids), ids[0].String() + ": " + e.refused[ids[0]]
 }
 
-
 // limiterKeys are the digests of a client's keys, as the limiter has them.
 type limiterKeys [limiter.MaxKeys]limiter.KeyDigest
 
