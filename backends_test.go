@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -347,5 +348,44 @@ func TestDrainOfStickyClients(t *testing.T) {
 	}
 	if b := backendsOf(t, in.management)[backend]; b.State != "draining" {
 		t.Errorf("after the deadline it is %+v", b)
+	}
+}
+
+// TestCallerOfAChange: the log tells by which token a change was made and from where, on both
+// listeners. The address is the client's where a trusted proxy has passed the call on.
+func TestCallerOfAChange(t *testing.T) {
+	backends := freeAddresses(t, 1)
+	const trusting = "server:\n  listen: 127.0.0.1:0\n  trusted_proxies: [127.0.0.1]\n"
+	for _, test := range []struct {
+		name, config   string
+		fields         []string
+		token, address any
+	}{
+		{"management.token", apiOnBoth + "  token: s3cret\n", []string{"Authorization: Bearer s3cret"}, "token", "127.0.0.1"},
+		{"one of the tokens", apiOnBoth + "  tokens: [{name: ci, role: write, token: s3cret}]\n", []string{"Authorization: Bearer s3cret"}, "ci", "127.0.0.1"},
+		{"no token", apiOnBoth, nil, nil, "127.0.0.1"},
+		{"behind a proxy", trusting + apiOnBoth + "  token: s3cret\n", []string{"Authorization: Bearer s3cret", "X-Forwarded-For: 203.0.113.9, 192.0.2.7"}, "token", "192.0.2.7"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			in := startInstance(t, testConfig(t, backends, test.config))
+			for weight, base := range in.listeners() {
+				body := fmt.Sprintf(`{"weight":%d}`, weight+2)
+				if a := call(t, "PUT", base+"/v1/api/backends/main/"+backends[0]+"/weight", body, test.fields...); a.status != 200 {
+					t.Fatalf("%s: got %+v", base, a)
+				}
+				var line map[string]any
+				waitFor(t, "the log line", func() bool {
+					for text := range strings.Lines(in.log.String()) {
+						if strings.Contains(text, "set by hand") && strings.Contains(text, body[1:len(body)-1]) {
+							return json.Unmarshal([]byte(text), &line) == nil
+						}
+					}
+					return false
+				})
+				if line["token"] != test.token || line["address"] != test.address {
+					t.Errorf("%s: logged %v", base, line)
+				}
+			}
+		})
 	}
 }

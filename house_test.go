@@ -56,6 +56,8 @@ var mayNameFasthttp = []string{
 	"bench/load/client.go",
 	"clients/controller.go",
 	"clients/rest/body.go",
+	"clients/rest/caller.go",
+	"clients/rest/conditions.go",
 	"clients/rest/handler.go",
 	"clients/rest/parameters.go",
 	"clients/rest/problem.go",

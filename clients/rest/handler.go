@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
@@ -58,6 +59,10 @@ func WithoutSlash(r *router.Router) fasthttp.RequestHandler {
 	}
 }
 
+// write makes the response the problem of f.
 func (f *Fault) write(ctx *fasthttp.RequestCtx) {
-	WriteProblem(ctx, f.Code.status(), f.Field, f.Message)
+	if f.RetryAfter > 0 {
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(f.RetryAfter))
+	}
+	writeProblem(ctx, f.Code.status(), f.Field, f.Message, f.Members)
 }
