@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"loadbalancer/clients/rest"
 	"loadbalancer/clients/store"
@@ -296,34 +295,31 @@ func decodeTime(o rest.Object, field string) (time.Time, error) {
 
 // decodeLabels decodes the labels, or returns nil without any.
 func decodeLabels(o rest.Object) (map[string]string, error) {
-	value, found := o.Value(fieldLabels)
-	if !found {
+	if _, found := o.Value(fieldLabels); !found {
 		return nil, nil
 	}
-	var labels map[string]*string
-	if err := rest.Unmarshal(value, &labels); err != nil {
-		return nil, o.Wrong(fieldLabels, "an object whose values are strings")
-	}
-	if len(labels) == 0 {
-		return nil, nil
+	labels, err := o.Texts(fieldLabels)
+	if err != nil || len(labels) == 0 {
+		return nil, err
 	}
 	if len(labels) > store.MaxLabels {
 		return nil, rest.Wrong(fieldLabels, fmt.Sprintf("an object with %d fields", len(labels)), fmt.Sprintf("at most %d", store.MaxLabels))
 	}
-	all := make(map[string]string, len(labels))
 	for name, value := range labels {
 		if !isLabelName(name) {
 			return nil, rest.Wrong(fieldLabels, "an object with the field "+rest.Quote(name), allowedLabelName)
 		}
-		if value == nil || len(*value) > store.MaxLabel || !utf8.ValidString(*value) || hasControl(*value) {
-			return nil, rest.Wrong(fieldLabels+"."+name, "not such a text", fmt.Sprintf("a string of at most %d bytes without control characters", store.MaxLabel))
+		if len(value) > store.MaxLabel || hasControl(value) {
+			return nil, rest.Wrong(fieldLabels+"."+name, rest.Quote(value), allowedLabel)
 		}
-		all[name] = *value
 	}
-	return all, nil
+	return labels, nil
 }
 
-var allowedLabelName = fmt.Sprintf("names of 1 to %d letters, digits and characters of ._/-", store.MaxLabel)
+var (
+	allowedLabelName = fmt.Sprintf("names of 1 to %d letters, digits and characters of ._/-", store.MaxLabel)
+	allowedLabel     = fmt.Sprintf("a string of at most %d bytes without control characters", store.MaxLabel)
+)
 
 func isLabelName(name string) bool {
 	if len(name) == 0 || len(name) > store.MaxLabel {

@@ -1,0 +1,342 @@
+package clients
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/fasthttp/router"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients/rest"
+	"loadbalancer/clients/store"
+	"loadbalancer/limiter"
+)
+
+const (
+	root        = "/v1/api"
+	collection  = root + "/clients"
+	limitedPath = root + "/limited"
+
+	// The size of a page of the list, in clients.
+	defaultPage = 100
+	maxPage     = 1000
+
+	maxLimited = 100 // clients
+)
+
+// controller decodes requests into values and encodes the results.
+type controller struct {
+	usecase   *usecase
+	readsKeys func() bool // API keys are read from requests
+	log       zerolog.Logger
+}
+
+func (c *controller) register(r *router.Router) {
+	// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
+	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
+	r.POST(collection, c.handler(c.create))
+	r.GET(collection, c.handler(c.list, "limit", "after", "label"))
+	r.GET(limitedPath, c.handler(c.limited, "limit"))
+	paths := []string{collection, limitedPath}
+	for _, path := range []string{item, itemRange} {
+		r.GET(path, c.handler(c.get))
+		r.PUT(path, c.handler(c.change, "create"))
+		r.PATCH(path, c.handler(c.patch))
+		r.DELETE(path, c.handler(c.remove))
+		r.GET(path+"/usage", c.handler(c.usage))
+		r.POST(path+"/reset", c.handler(c.reset))
+		paths = append(paths, path, path+"/usage", path+"/reset")
+	}
+	for _, path := range paths {
+		r.ANY(path+"/", rest.WithoutSlash(r))
+	}
+}
+
+// handler returns the handler of a call, whose response tells of which version of the store it is.
+func (c *controller) handler(call rest.Call, parameters ...string) fasthttp.RequestHandler {
+	return rest.Handler(c.log, func(ctx context.Context, r *fasthttp.RequestCtx) error {
+		at := c.usecase.keeper.Position() // before the call reads: what it shows is not older
+		err := call(ctx, r)
+		if r.Method(); !r.IsGet() {
+			at = c.usecase.keeper.Position() // with what it has written
+		}
+		tellVersion(r, at, c.usecase.keeper.state())
+		return err
+	}, parameters...)
+}
+
+// tellVersion adds Lb-Version and, while the store is away, Lb-Stale.
+func tellVersion(r *fasthttp.RequestCtx, at store.Position, s state) {
+	if s.loaded {
+		r.Response.Header.Set("Lb-Version", strconv.FormatInt(at.Version, 10))
+	}
+	if s.away {
+		r.Response.Header.Set("Lb-Stale", strconv.Itoa(int(s.stale.Seconds())))
+	}
+}
+
+func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
+	body, err := rest.ReadBody(r)
+	if err != nil {
+		return err
+	}
+	key, err := rest.IdempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	d, err := decodeClient(body)
+	if err != nil {
+		return err
+	}
+	if err := checkNew(d); err != nil {
+		return err
+	}
+	by := rest.CallerOf(r)
+	created, err := c.usecase.create(ctx, call{by: by, once: newOnce(by, key, body)}, d)
+	if before, ok := errors.AsType[*replay](err); ok {
+		r.Response.Header.Set("Location", collection+"/"+d.id.String())
+		rest.WriteJSON(r, before.status, before.body)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.warnOfKey(created)
+	c.answer(r, http.StatusCreated, created)
+	return nil
+}
+
+// warnOfKey logs that no request counts as those of a client with a key, if that is so.
+func (c *controller) warnOfKey(created store.Client) {
+	if created.ID.Name != "" && !c.readsKeys() {
+		c.log.Warn().Str("client", created.ID.Name).Msg(keysNotRead)
+	}
+}
+
+// answer shows a client, with its entity tag, and with its path if it is new.
+func (c *controller) answer(r *fasthttp.RequestCtx, status int, shown store.Client) {
+	if status == http.StatusCreated {
+		r.Response.Header.Set("Location", collection+"/"+shown.ID.String())
+	}
+	r.Response.Header.Set("ETag", tag(shown.Version))
+	rest.WriteJSON(r, status, show(shown))
+}
+
+func (c *controller) list(_ context.Context, r *fasthttp.RequestCtx) error {
+	query := r.QueryArgs()
+	limit, after, err := readPage(query)
+	if err != nil {
+		return err
+	}
+	has, err := readLabel(query)
+	if err != nil {
+		return err
+	}
+	page, more, err := c.usecase.list(after, limit, has)
+	if err != nil {
+		return err
+	}
+	if more {
+		next := url.Values{"limit": {strconv.Itoa(limit)}, "after": {page[len(page)-1].ID.String()}}
+		if has.name != "" {
+			next.Set("label", has.name+"="+has.value)
+		}
+		r.Response.Header.Set("Link", fmt.Sprintf(`<%s/?%s>; rel="next"`, collection, next.Encode()))
+	}
+	shown := make([]clientJSON, 0, len(page)) // not nil: an empty list is [], not null
+	for _, one := range page {
+		shown = append(shown, show(one))
+	}
+	rest.WriteJSON(r, http.StatusOK, shown)
+	return nil
+}
+
+func (c *controller) get(_ context.Context, r *fasthttp.RequestCtx) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	found, err := c.usecase.get(id)
+	if err != nil {
+		return err
+	}
+	c.answer(r, http.StatusOK, found)
+	return nil
+}
+
+func (c *controller) change(ctx context.Context, r *fasthttp.RequestCtx) error {
+	body, err := rest.ReadBody(r)
+	if err != nil {
+		return err
+	}
+	d, err := decodeClient(body)
+	if err != nil {
+		return err
+	}
+	create, err := readBool(r.QueryArgs(), "create")
+	if err != nil {
+		return err
+	}
+	return c.edit(ctx, r, create, func(*store.Client) (draft, error) { return d, nil })
+}
+
+func (c *controller) patch(ctx context.Context, r *fasthttp.RequestCtx) error {
+	body, err := rest.ReadBody(r)
+	if err != nil {
+		return err
+	}
+	if _, err := rest.ParseObject(body, clientFields...); err != nil {
+		return err
+	}
+	return c.edit(ctx, r, false, func(old *store.Client) (draft, error) { return patched(old, body) })
+}
+
+// edit changes the client of the path.
+func (c *controller) edit(ctx context.Context, r *fasthttp.RequestCtx, create bool, edit func(old *store.Client) (draft, error)) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	match, err := rest.IfMatch(r)
+	if err != nil {
+		return err
+	}
+	changed, created, err := c.usecase.change(ctx, call{by: rest.CallerOf(r), match: match}, id, create, edit)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+		c.warnOfKey(changed)
+	}
+	c.answer(r, status, changed)
+	return nil
+}
+
+func (c *controller) remove(ctx context.Context, r *fasthttp.RequestCtx) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	match, err := rest.IfMatch(r)
+	if err != nil {
+		return err
+	}
+	if err := c.usecase.remove(ctx, call{by: rest.CallerOf(r), match: match}, id); err != nil {
+		return err
+	}
+	r.SetStatusCode(http.StatusNoContent)
+	return nil
+}
+
+func (c *controller) usage(_ context.Context, r *fasthttp.RequestCtx) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	usage, err := c.usecase.usage(id)
+	if err != nil {
+		return err
+	}
+	rest.WriteJSON(r, http.StatusOK, showUsage(usage))
+	return nil
+}
+
+func (c *controller) reset(_ context.Context, r *fasthttp.RequestCtx) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	body, err := rest.ReadBody(r)
+	if err != nil {
+		return err
+	}
+	if len(body) > 0 { // a caller that sends a body expects it to say what to reset
+		return &rest.Fault{Code: rest.Invalid,
+			Message: fmt.Sprintf("the body has %d bytes; allowed is none", len(body))}
+	}
+	if err := c.usecase.reset(id); err != nil {
+		return err
+	}
+	r.SetStatusCode(http.StatusNoContent)
+	return nil
+}
+
+func (c *controller) limited(_ context.Context, r *fasthttp.RequestCtx) error {
+	most, err := readLimit(r.QueryArgs(), maxLimited, maxLimited)
+	if err != nil {
+		return err
+	}
+	rest.WriteJSON(r, http.StatusOK, showLimited(c.usecase.limited(most)))
+	return nil
+}
+
+// pathID returns the ID of the client in the path, which the router leaves percent-encoded.
+func pathID(r *fasthttp.RequestCtx) (limiter.ID, error) {
+	raw := r.UserValue("client").(string)
+	text, err := url.PathUnescape(raw)
+	if err != nil {
+		return limiter.ID{}, rest.Wrong("client", rest.Quote(raw), allowedClient)
+	}
+	if bits, ok := r.UserValue("bits").(string); ok {
+		text += "/" + bits
+	}
+	return parseClient("client", text)
+}
+
+func readPage(query *fasthttp.Args) (limit int, after limiter.ID, err error) {
+	if limit, err = readLimit(query, defaultPage, maxPage); err != nil {
+		return 0, limiter.ID{}, err
+	}
+	if query.Has("after") {
+		after, err = parseClient("after", string(query.Peek("after")))
+	}
+	return limit, after, err
+}
+
+// readLimit returns the parameter limit, which may be from 1 to most, or standard without it.
+func readLimit(query *fasthttp.Args, standard, most int) (int, error) {
+	if !query.Has("limit") {
+		return standard, nil
+	}
+	text := string(query.Peek("limit"))
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > most {
+		return 0, rest.Wrong("limit", rest.Quote(text), fmt.Sprintf("a whole number from 1 to %d", most))
+	}
+	return limit, nil
+}
+
+// readLabel returns the parameter label, or the zero label without it.
+func readLabel(query *fasthttp.Args) (label, error) {
+	if !query.Has("label") {
+		return label{}, nil
+	}
+	text := string(query.Peek("label"))
+	name, value, found := strings.Cut(text, "=")
+	if !found || !isLabelName(name) {
+		return label{}, rest.Wrong("label", rest.Quote(text), "name=value, with the name and the value of a label")
+	}
+	return label{name, value}, nil
+}
+
+func readBool(query *fasthttp.Args, name string) (bool, error) {
+	if !query.Has(name) {
+		return false, nil
+	}
+	switch text := string(query.Peek(name)); text {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	default:
+		return false, rest.Wrong(name, rest.Quote(text), "true or false")
+	}
+}
