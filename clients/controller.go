@@ -61,12 +61,12 @@ func (c *controller) register(r *router.Router) {
 // handler returns the handler of a call, whose response tells of which version of the store it is.
 func (c *controller) handler(call rest.Call, parameters ...string) fasthttp.RequestHandler {
 	return rest.Handler(c.log, func(ctx context.Context, r *fasthttp.RequestCtx) error {
-		at := c.usecase.keeper.Position() // before the call reads: what it shows is not older
+		at := c.usecase.keeper().Position() // before the call reads: what it shows is not older
 		err := call(ctx, r)
-		if r.Method(); !r.IsGet() {
-			at = c.usecase.keeper.Position() // with what it has written
+		if !r.IsGet() {
+			at = c.usecase.keeper().Position() // with what it has written
 		}
-		tellVersion(r, at, c.usecase.keeper.state())
+		tellVersion(r, at, c.usecase.keeper().state())
 		return err
 	}, parameters...)
 }

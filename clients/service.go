@@ -35,7 +35,7 @@ const memoryStore = "memory"
 type Service struct {
 	cfg        Config
 	enforcer   *enforcer
-	keeper     *lateKeeper
+	usecase    *usecase
 	controller *controller
 	log        zerolog.Logger
 }
@@ -43,12 +43,13 @@ type Service struct {
 // New returns a service that has not opened its store: until Start has, calls get 503. cfg must be
 // valid. readsKeys reports whether API keys are read from requests at present.
 func New(cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) *Service {
-	keeper := new(lateKeeper)
+	u := &usecase{limiter: lim}
+	u.use(absent{store.OpenMemory(store.Bounds{})})
 	return &Service{
 		cfg:        cfg,
 		enforcer:   newEnforcer(lim, log),
-		keeper:     keeper,
-		controller: &controller{usecase: &usecase{keeper: keeper, limiter: lim}, readsKeys: readsKeys, log: log},
+		usecase:    u,
+		controller: &controller{usecase: u, readsKeys: readsKeys, log: log},
 		log:        log,
 	}
 }
@@ -62,7 +63,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.keeper.use(k)
+	s.usecase.use(k)
 	if err := k.start(ctx); err != nil {
 		return fmt.Errorf("load the clients from %s: %w", place, err)
 	}
@@ -107,19 +108,19 @@ func (s *Service) openPostgres(bounds store.Bounds) (k keeper, place string, err
 
 // Run follows the store until ctx ends, after Start has returned. It returns an error if the store
 // has failed for good, as a damaged file has; then the process has to end.
-func (s *Service) Run(ctx context.Context) error { return s.keeper.run(ctx) }
+func (s *Service) Run(ctx context.Context) error { return s.usecase.keeper().run(ctx) }
 
 // Register adds the calls to r, under /v1/api, each with and without a trailing slash.
 func (s *Service) Register(r *router.Router) { s.controller.register(r) }
 
 // Up reports whether the store answers.
-func (s *Service) Up() bool { return !s.keeper.state().away }
+func (s *Service) Up() bool { return !s.usecase.keeper().state().away }
 
 // Warning returns lines for the text of /readyz, each with its line break, or "": what is not
 // enforced although it should be.
 func (s *Service) Warning() string {
 	var text strings.Builder
-	if !s.keeper.state().loaded {
+	if !s.usecase.keeper().state().loaded {
 		text.WriteString("warning: the client store has not answered yet: no registered limit or block holds\n")
 	}
 	if n, example := s.enforcer.left(); n > 0 {
@@ -129,4 +130,4 @@ func (s *Service) Warning() string {
 }
 
 // Close waits for calls in progress and releases the store. Later calls get 503.
-func (s *Service) Close() error { return s.keeper.close() }
+func (s *Service) Close() error { return s.usecase.keeper().close() }

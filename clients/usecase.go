@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"loadbalancer/clients/rest"
@@ -20,9 +21,13 @@ const storeTimeout = 3 * time.Second
 // usecase has the rules: what a write needs, what it changes, and what is noted of it. It is safe
 // for concurrent use.
 type usecase struct {
-	keeper  keeper
+	kept    atomic.Pointer[keeper] // another one when the store is open
 	limiter *limiter.Limiter
 }
+
+func (u *usecase) keeper() keeper { return *u.kept.Load() }
+
+func (u *usecase) use(k keeper) { u.kept.Store(&k) }
 
 // call is a write as its caller asked for it.
 type call struct {
@@ -97,12 +102,12 @@ func (u *usecase) remove(ctx context.Context, k call, id limiter.ID) error {
 
 // write runs decide in a transaction, unless the call was made before.
 func (u *usecase) write(ctx context.Context, k call, decide func(store.Tx) error) error {
-	if !u.keeper.state().loaded {
+	if !u.keeper().state().loaded {
 		return errNotLoaded
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return u.keeper.write(ctx, func(tx store.Tx) error {
+	return u.keeper().write(ctx, func(tx store.Tx) error {
 		if err := k.once.check(tx); err != nil {
 			return err
 		}
@@ -215,21 +220,21 @@ func mustJSON(value any) []byte {
 }
 
 func (u *usecase) get(id limiter.ID) (store.Client, error) {
-	if !u.keeper.state().loaded {
+	if !u.keeper().state().loaded {
 		return store.Client{}, u.fault(id, errNotLoaded)
 	}
-	c, err := u.keeper.Client(id)
+	c, err := u.keeper().Client(id)
 	return c, u.fault(id, err)
 }
 
 // list returns at most limit clients behind after that have the label, and whether there may be
 // more. The zero label is on all.
 func (u *usecase) list(after limiter.ID, limit int, has label) (page []store.Client, more bool, err error) {
-	if !u.keeper.state().loaded {
+	if !u.keeper().state().loaded {
 		return nil, false, u.fault(after, errNotLoaded)
 	}
 	for {
-		found, err := u.keeper.Clients(after, limit+1)
+		found, err := u.keeper().Clients(after, limit+1)
 		if err != nil {
 			return nil, false, u.fault(after, err)
 		}
