@@ -45,7 +45,7 @@ func decodeClient(body []byte) (limiter.Registration, error) {
 	if r.ID, err = decodeID(o); err != nil {
 		return limiter.Registration{}, err
 	}
-	if r.Key, err = decodeKey(o); err != nil {
+	if r.Keys[0], err = decodeKey(o); err != nil {
 		return limiter.Registration{}, err
 	}
 	r.Terms, err = decodeTerms(o)
@@ -55,7 +55,7 @@ func decodeClient(body []byte) (limiter.Registration, error) {
 // checkNew returns a fault unless the body of a POST identifies a client, and has a key if and only
 // if it has a name.
 func checkNew(r limiter.Registration) error {
-	hasKey := r.Key != (limiter.KeyDigest{})
+	hasKey := r.Keys[0] != (limiter.KeyDigest{})
 	switch {
 	case hasKey && r.ID.Name == "":
 		return keyWithoutName()
@@ -73,7 +73,7 @@ func checkChange(r limiter.Registration, path limiter.ID) error {
 	switch {
 	case r.ID != (limiter.ID{}) && r.ID != path:
 		return rest.Wrong(identityField(r.ID), rest.Quote(r.ID.String()), fmt.Sprintf("the client of the path, %s", path))
-	case r.Key != (limiter.KeyDigest{}) && path.Name == "":
+	case r.Keys[0] != (limiter.KeyDigest{}) && path.Name == "":
 		return keyWithoutName()
 	}
 	return nil

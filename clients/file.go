@@ -108,10 +108,10 @@ func (f *file) update(_ context.Context, c client) (client, error) {
 			return err
 		}
 		c.createdAt = stored.createdAt
-		if c.Key == (limiter.KeyDigest{}) {
-			c.Key = stored.Key
+		if c.Keys[0] == (limiter.KeyDigest{}) {
+			c.Keys[0] = stored.Keys[0]
 		}
-		if c.Key != stored.Key {
+		if c.Keys[0] != stored.Keys[0] {
 			if err := takeKey(tx, c); err != nil {
 				return err
 			}

@@ -57,9 +57,9 @@ func decodeRecord(id limiter.ID, value []byte) (client, error) {
 	c := client{createdAt: record.CreatedAt, updatedAt: record.UpdatedAt}
 	want := 0
 	if c.ID = id; id.Name != "" {
-		want = len(c.Key)
+		want = len(c.Keys[0])
 	}
-	if copied := copy(c.Key[:], record.APIKeySHA256); copied != want || copied != len(record.APIKeySHA256) {
+	if copied := copy(c.Keys[0][:], record.APIKeySHA256); copied != want || copied != len(record.APIKeySHA256) {
 		return client{}, fmt.Errorf("decode the client %s: its api_key_sha256 has %d bytes and not %d",
 			id, len(record.APIKeySHA256), want)
 	}
@@ -75,22 +75,22 @@ func decodeRecord(id limiter.ID, value []byte) (client, error) {
 // takeKey records that the client has its key. It returns errKeyTaken if another client has it, and
 // does nothing for the zero key.
 func takeKey(tx *bbolt.Tx, c client) error {
-	if c.Key == (limiter.KeyDigest{}) {
+	if c.Keys[0] == (limiter.KeyDigest{}) {
 		return nil
 	}
 	keys := tx.Bucket([]byte(keysBucket))
-	if keys.Get(c.Key[:]) != nil {
+	if keys.Get(c.Keys[0][:]) != nil {
 		return errKeyTaken
 	}
-	return keys.Put(c.Key[:], idKey(c.ID))
+	return keys.Put(c.Keys[0][:], idKey(c.ID))
 }
 
 // returnKey reverses takeKey.
 func returnKey(tx *bbolt.Tx, c client) error {
-	if c.Key == (limiter.KeyDigest{}) {
+	if c.Keys[0] == (limiter.KeyDigest{}) {
 		return nil
 	}
-	return tx.Bucket([]byte(keysBucket)).Delete(c.Key[:])
+	return tx.Bucket([]byte(keysBucket)).Delete(c.Keys[0][:])
 }
 
 // The first byte of an idKey.

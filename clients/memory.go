@@ -115,14 +115,14 @@ func (m *memory) update(_ context.Context, c client) (client, error) {
 	}
 	stored := m.records[at]
 	c.createdAt = stored.createdAt
-	if c.Key == (limiter.KeyDigest{}) {
-		c.Key = stored.Key
+	if c.Keys[0] == (limiter.KeyDigest{}) {
+		c.Keys[0] = stored.Keys[0]
 	}
-	if c.Key != stored.Key {
+	if c.Keys[0] != stored.Keys[0] {
 		if err := m.takeKey(c); err != nil {
 			return client{}, err
 		}
-		delete(m.keys, stored.Key)
+		delete(m.keys, stored.Keys[0])
 	}
 	m.records[at] = &memoryRecord{key: stored.key, client: c}
 	return c, nil
@@ -131,13 +131,13 @@ func (m *memory) update(_ context.Context, c client) (client, error) {
 // takeKey records that the client has its key. It returns errKeyTaken if another client has it, and
 // does nothing for the zero key.
 func (m *memory) takeKey(c client) error {
-	if c.Key == (limiter.KeyDigest{}) {
+	if c.Keys[0] == (limiter.KeyDigest{}) {
 		return nil
 	}
-	if m.keys[c.Key] {
+	if m.keys[c.Keys[0]] {
 		return errKeyTaken
 	}
-	m.keys[c.Key] = true
+	m.keys[c.Keys[0]] = true
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (m *memory) remove(_ context.Context, id limiter.ID) error {
 	if !found {
 		return errNotFound
 	}
-	delete(m.keys, m.records[at].Key)
+	delete(m.keys, m.records[at].Keys[0])
 	m.records = slices.Delete(m.records, at, at+1)
 	return nil
 }

@@ -125,7 +125,7 @@ func (p *postgres) update(ctx context.Context, c client) (client, error) {
 	if err != nil {
 		return client{}, keyTaken(err)
 	}
-	copy(c.Key[:], digest)
+	copy(c.Keys[0][:], digest)
 	c.createdAt = c.createdAt.UTC()
 	return c, nil
 }
@@ -165,10 +165,10 @@ func keyTaken(err error) error {
 
 // digestOf returns the value of the column api_key_sha256, which is nil (NULL) for the zero key.
 func digestOf(c client) []byte {
-	if c.Key == (limiter.KeyDigest{}) {
+	if c.Keys[0] == (limiter.KeyDigest{}) {
 		return nil
 	}
-	return c.Key[:]
+	return c.Keys[0][:]
 }
 
 func scanClient(row pgx.Row) (client, error) {
@@ -177,7 +177,7 @@ func scanClient(row pgx.Row) (client, error) {
 	t := &c.Terms
 	err := row.Scan(&c.ID.Prefix, &c.ID.Name, &digest, &t.Capacity, &t.RatePerSecond,
 		&t.MaxInFlight, &t.Shadow, &t.Trial.Capacity, &t.Trial.RatePerSecond, &c.createdAt, &c.updatedAt)
-	copy(c.Key[:], digest)
+	copy(c.Keys[0][:], digest)
 	c.createdAt, c.updatedAt = c.createdAt.UTC(), c.updatedAt.UTC()
 	return c, err
 }
