@@ -57,7 +57,7 @@ func TestKeyOfALostWrite(t *testing.T) {
 }
 
 func withKey(c client, key string) client {
-	c.Key = limiter.DigestKey([]byte(key))
+	c.Keys[0] = limiter.DigestKey([]byte(key))
 	return c
 }
 
@@ -90,7 +90,7 @@ func TestKeysChangeHands(t *testing.T) {
 	wg.Wait()
 	want := map[limiter.KeyDigest]int64{}
 	for _, c := range store.clients {
-		want[c.Key] = c.Terms.Capacity
+		want[c.Keys[0]] = c.Terms.Capacity
 	}
 	for i := range 5 {
 		key := fmt.Sprintf("the key %d", i)

@@ -43,7 +43,7 @@ func namedClient(name, key string) client {
 	return client{
 		Registration: limiter.Registration{
 			ID:    limiter.ID{Name: name},
-			Key:   limiter.DigestKey([]byte(key)),
+			Keys:  [limiter.MaxKeys]limiter.KeyDigest{limiter.DigestKey([]byte(key))},
 			Terms: limiter.Terms{Limit: limiter.Limit{Capacity: 5, RatePerSecond: 0.5}},
 		},
 		createdAt: at,
@@ -107,7 +107,7 @@ func testLifeCycle(t *testing.T, store storage, c client, terms limiter.Terms) {
 	}
 	changed := client{Registration: limiter.Registration{ID: c.ID, Terms: terms}, updatedAt: c.updatedAt.Add(time.Hour)}
 	want := changed
-	want.Key, want.createdAt = c.Key, c.createdAt
+	want.Keys[0], want.createdAt = c.Keys[0], c.createdAt
 	if got, err := store.update(ctx, changed); err != nil || got != want {
 		t.Errorf("update returned %+v, %v, want %+v", got, err, want)
 	}
@@ -130,7 +130,7 @@ func TestStorageOfKeys(t *testing.T) {
 		insert := func(name, key string) error { return store.insert(ctx, namedClient(name, key)) }
 		update := func(name, key string) error {
 			got, err := store.update(ctx, namedClient(name, key))
-			if err == nil && got.Key != limiter.DigestKey([]byte(key)) {
+			if err == nil && got.Keys[0] != limiter.DigestKey([]byte(key)) {
 				t.Errorf("update of %s returned another key", name)
 			}
 			return err
@@ -157,9 +157,9 @@ func TestStorageOfKeys(t *testing.T) {
 			}
 		}
 		kept := namedClient("b", "")
-		kept.Key = limiter.KeyDigest{}
-		if got, err := store.update(ctx, kept); err != nil || got.Key != limiter.DigestKey([]byte("first")) {
-			t.Errorf("an update without key returned the key %x, %v", got.Key, err)
+		kept.Keys[0] = limiter.KeyDigest{}
+		if got, err := store.update(ctx, kept); err != nil || got.Keys[0] != limiter.DigestKey([]byte("first")) {
+			t.Errorf("an update without key returned the key %x, %v", got.Keys[0], err)
 		}
 		if err := insert("d", "first"); !errors.Is(err, errKeyTaken) {
 			t.Errorf("a key that was kept is free: %v", err)
@@ -179,7 +179,7 @@ func TestStorageScan(t *testing.T) {
 		for i, at := range rand.Perm(len(ids)) {
 			c := namedClient("", fmt.Sprintf("the key %d", i))
 			if c.ID = ids[at]; c.ID.Name == "" {
-				c.Key = limiter.KeyDigest{}
+				c.Keys[0] = limiter.KeyDigest{}
 			}
 			if err := store.insert(t.Context(), c); err != nil {
 				t.Fatal(err)
@@ -232,10 +232,10 @@ func TestStorageAtOnce(t *testing.T) {
 					}
 					last, keys := limiter.ID{}, map[limiter.KeyDigest]bool{}
 					err = store.scan(ctx, limiter.ID{}, 0, func(c client) error {
-						if c.ID.Name <= last.Name || keys[c.Key] {
+						if c.ID.Name <= last.Name || keys[c.Keys[0]] {
 							t.Errorf("%s comes behind %s, or with its key", c.ID, last)
 						}
-						last, keys[c.Key] = c.ID, true
+						last, keys[c.Keys[0]] = c.ID, true
 						return nil
 					})
 					if err != nil {

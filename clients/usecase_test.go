@@ -90,8 +90,8 @@ func (m *fake) update(_ context.Context, c client) (client, error) {
 			return errKeyTaken
 		}
 		c.createdAt = m.clients[c.ID].createdAt
-		if c.Key == (limiter.KeyDigest{}) {
-			c.Key = m.clients[c.ID].Key
+		if c.Keys[0] == (limiter.KeyDigest{}) {
+			c.Keys[0] = m.clients[c.ID].Keys[0]
 		}
 		m.clients[c.ID] = c
 		return nil
@@ -101,7 +101,7 @@ func (m *fake) update(_ context.Context, c client) (client, error) {
 
 func (m *fake) keyTaken(c client) bool {
 	for _, other := range m.clients {
-		if other.ID != c.ID && other.Key == c.Key && c.Key != (limiter.KeyDigest{}) {
+		if other.ID != c.ID && other.Keys[0] == c.Keys[0] && c.Keys[0] != (limiter.KeyDigest{}) {
 			return true
 		}
 	}

@@ -41,12 +41,24 @@ type account struct {
 // counts are numbers of requests by their outcome.
 type counts struct{ allowed, limited, shadowed int64 }
 
-// named identifies a registered client that is not an address: a range, or a name with a key. It
+// named identifies a registered client that is not an address: a range, or a name with its keys. It
 // never changes.
 type named struct {
 	id   ID
-	key  KeyDigest // of the API key, if the client has a name
-	mark uint64    // random; takes the place of the hash of an address in rejections
+	keys keyring // if the client has a name
+	mark uint64  // random; takes the place of the hash of an address in rejections
+}
+
+// several reports whether the client has several keys.
+func (a *account) several() bool {
+	n := a.named.Load()
+	return n != nil && n.keys.more != nil
+}
+
+// has reports whether requests that found the client by a key with the word still belong to it.
+func (a *account) has(word uint64) bool {
+	n := a.named.Load()
+	return n == nil || n.id.Name == "" || n.keys.leads(word)
 }
 
 // trial is the second bucket of a client. It rejects nothing.

@@ -3,8 +3,8 @@
 //
 // # Clients
 //
-// A registered client is an API key, an address or a range of addresses, and has the terms given to
-// Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
+// A registered client is a name with up to MaxKeys API keys, an address or a range of addresses, and
+// has the terms given to Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
 // network. Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release
 // ends the request. Set, Delete and Reset change registered clients; Usage, Limited, Registered,
 // Tracked and Overflowed report. SetDefault changes the default limit.
@@ -56,6 +56,8 @@
 //	default.go     a change of the default limit           a second table while it runs
 //	group.go       16 cells or more of that table          288 bytes or more; copied when full
 //	index.go       registered addresses and keys           128 to 192 bytes each
+//	names.go       the accounts of named clients           11 to 22 bytes each
+//	keyring.go     the keys of a named client              96 bytes if there are several
 //	account.go     a registered client's bucket, counters  112 bytes, and 48 after a change
 //	plan.go        terms prepared for requests             176 bytes for each distinct Terms
 //	debts.go       what deleted clients still owe          until repaid, with nothing in flight
@@ -69,7 +71,7 @@
 // # Who writes what
 //
 // Limiter.registering serializes Set, SetDefault, Delete, Reset and Usage, and the descriptions of
-// Limited. Only its holder writes the indexes, the ranges, plans, keys, debts and floors, a
+// Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
 // bucket's next, a table's next and shadow, and an account's named, trial, owed and base. Only its
 // holder closes the bucket of a registered client.
 //
@@ -88,9 +90,13 @@
 //   - Index entries: write the address, then store the state, which is 0 while the entry is free.
 //     An address is never overwritten. Readers load the state, then read the address, and so never
 //     take from another client's bucket. (TestIndexReadersAndWritersAtOnce)
-//   - Deletion and a change of key: remove the bucket from the index, then close it. A request that
-//     finds it closed, with no next, identifies its client again and does not find it again.
-//     (TestDeleteAndTakeAtOnce, TestKeyThatChangesLeavesNoWayIn)
+//   - Deletion: remove the bucket from the index, then close it. A request that finds it closed, with
+//     no next, identifies its client again and does not find it again. (TestDeleteAndTakeAtOnce)
+//   - A change of keys (Limiter.rekey): store the keys, move the bucket, then change the index. A
+//     request that finds the bucket closed looks for its own key among those of the account before
+//     it goes on, so no key that was removed leads to the next bucket, and each that is left does.
+//     The same look at each lookup makes entries of removed keys harmless.
+//     (TestKeysChangeBetweenIdentifyAndAdmit, TestKeyRotatedAtOnce)
 //   - Deletion charges the unregistered buckets once before requests can get there, and again when
 //     the old state is final. Registration of an address reads the unregistered debt before the new
 //     bucket is published, and again after. (TestDeleteAndTakeAtOnce; the sums,

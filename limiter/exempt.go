@@ -19,9 +19,7 @@ func (l *Limiter) admitExempt(c Client, now int64, d *Decision) Lease {
 			}
 			return lease
 		}
-		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted after Identify
-			c = l.identify(c.address)
-		}
+		l.follow(&c)
 	}
 	lease, ok := l.underWay.enter(key(c.hash))
 	if !ok && !l.anonymous.Load().shadow.Load() {

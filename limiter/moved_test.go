@@ -69,22 +69,6 @@ func TestBoundHoldsInANewBucket(t *testing.T) {
 	}
 }
 
-// While a bucket moves to the entry of another key it has one way in. With two, a token taken
-// through one would still be there for the other.
-func TestKeyThatChangesLeavesNoWayIn(t *testing.T) {
-	l, id := newLimiter(), ID{Name: "acme"}
-	l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-	for range 2 { // the bucket lies in the entry, then beside it
-		c := l.by("192.0.2.1", "the key of acme")
-		l.set(Registration{id, DigestKey([]byte("another")), Terms{Limit: Limit{100, 1}}}, t0)
-		if next := c.bucket.next.Load(); next != nil {
-			t.Errorf("from the key's old place, one comes to %+v", next)
-		}
-		l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-		l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-	}
-}
-
 // A reset that comes between a request's entry and its rejection leaves no count below 0.
 func TestResetBeforeRejection(t *testing.T) {
 	l, id := newLimiter(), client("192.0.2.1")
