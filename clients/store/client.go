@@ -16,7 +16,7 @@ import (
 // and its readers may share the slices and maps in it.
 type Client struct {
 	ID        limiter.ID        // canonical, as ParseID returns it
-	Keys      []Key             // 1 to MaxKeys of a client with a name, none of others; oldest first
+	Keys      []Key             // 1 to limiter.MaxKeys of a client with a name, none of others; oldest first
 	Plan      string            // name of the Plan whose terms it has; "": none
 	Own       limiter.Terms     // terms of its own; a zero field is the plan's
 	Labels    map[string]string // nil without any
@@ -99,8 +99,8 @@ func (c *Client) Check(p *Plan) error {
 		return fmt.Errorf("ip_address %s: it is stored as %s", id.Prefix, Canonical(id.Prefix))
 	case id.Name == "" && len(c.Keys) > 0:
 		return errors.New("an API key without a name")
-	case len(c.Keys) > MaxKeys:
-		return fmt.Errorf("%d API keys: a client has at most %d", len(c.Keys), MaxKeys)
+	case len(c.Keys) > limiter.MaxKeys:
+		return fmt.Errorf("%d API keys: a client has at most %d", len(c.Keys), limiter.MaxKeys)
 	case c.Plan != "" && p == nil:
 		return fmt.Errorf("plan %q: there is no such plan", c.Plan)
 	}
