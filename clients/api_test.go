@@ -3,6 +3,7 @@ package clients
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -65,19 +66,34 @@ func fileConfig(t *testing.T) Config {
 func startAPI(t *testing.T, cfg Config) (a *api, stop func()) {
 	t.Helper()
 	lim := limiter.New(limiter.DefaultConfig())
-	service, err := Open(t.Context(), cfg, lim, keysAreRead, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
+	service, stopService := startService(t, cfg, lim, keysAreRead, zerolog.Nop())
 	base, stopServer := serve(t, service.Register, true)
 	stop = sync.OnceFunc(func() {
 		stopServer()
-		if err := service.Close(); err != nil {
+		stopService()
+	})
+	t.Cleanup(stop)
+	return &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}, stop
+}
+
+// startService starts a service and runs it until the test ends, or until stop.
+func startService(t *testing.T, cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (s *Service, stop func()) {
+	t.Helper()
+	s = New(cfg, lim, readsKeys, log)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := errors.Join(<-ran, s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Cleanup(stop)
-	return &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}, stop
+	return s, stop
 }
 
 // serve starts a server with the settings of the load balancer, with bodies streamed or not, and

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -70,23 +69,10 @@ func TestConfigValidate(t *testing.T) {
 }
 
 func TestDefaultConfig(t *testing.T) {
-	if got, want := DefaultConfig(), (Config{Store: "file:clients.db", ConnectTimeout: 30 * time.Second}); got != want {
+	if got, want := DefaultConfig(), (Config{
+		Store: "file:clients.db", ConnectTimeout: 30 * time.Second, Snapshot: "clients.snapshot",
+		Audit: Audit{MaxAge: 720 * time.Hour, MaxCount: 100_000},
+	}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
-func TestHosts(t *testing.T) {
-	for store, want := range map[string]string{
-		"postgres://u:p@db/clients":                              "db:5432",
-		"postgres://u:p@db1:1,db2:2/clients":                     "db1:1, db2:2",
-		"postgres://u:p@[::1]:5433/clients":                      "[::1]:5433",
-		"postgres:///clients?host=" + url.QueryEscape("/run/pg"): "/run/pg/.s.PGSQL.5432",
-	} {
-		config, err := parsePostgresURL(store)
-		if err != nil {
-			t.Errorf("%s: %v", store, err)
-		} else if got := hosts(&config.ConnConfig.Config); got != want {
-			t.Errorf("%s: got %q, want %q", store, got, want)
-		}
 	}
 }

@@ -143,11 +143,11 @@ func (c *controller) list(_ context.Context, r *fasthttp.RequestCtx) error {
 		return err
 	}
 	if more {
-		next := url.Values{"limit": {strconv.Itoa(limit)}, "after": {page[len(page)-1].ID.String()}}
+		next := fmt.Sprintf("limit=%d&after=%s", limit, url.QueryEscape(page[len(page)-1].ID.String()))
 		if has.name != "" {
-			next.Set("label", has.name+"="+has.value)
+			next += "&label=" + url.QueryEscape(has.name+"="+has.value)
 		}
-		r.Response.Header.Set("Link", fmt.Sprintf(`<%s/?%s>; rel="next"`, collection, next.Encode()))
+		r.Response.Header.Set("Link", fmt.Sprintf(`<%s/?%s>; rel="next"`, collection, next))
 	}
 	shown := make([]clientJSON, 0, len(page)) // not nil: an empty list is [], not null
 	for _, one := range page {

@@ -67,9 +67,14 @@ func (l *local) audit(ctx context.Context, before int64, limit int) ([]store.Ent
 func (l *local) start(context.Context) error { return l.enforcer.enforceAll(l.localStore) }
 
 func (l *local) run(ctx context.Context) error {
-	expired := l.enforcer.run(ctx, l.localStore)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	expired := make(chan error, 1)
+	go func() { expired <- l.enforcer.run(ctx, l.localStore) }()
 	select {
 	case err := <-l.failed:
+		cancel()
+		<-expired
 		return err
 	case err := <-expired:
 		return err

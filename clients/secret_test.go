@@ -19,16 +19,11 @@ import (
 func TestKeysAreNeverTold(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		log := &bytes.Buffer{}
-		service, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.New(log).Level(zerolog.TraceLevel))
-		if err != nil {
-			t.Fatal(err)
-		}
+		service, stopService := startService(t, cfg, testLimiter(), keysAreRead, zerolog.New(log).Level(zerolog.TraceLevel))
 		base, stop := serve(t, service.Register, true)
 		defer stop()
 		told := tellKeys(t, base)
-		if err := service.Close(); err != nil { // then every call fails, and logs why
-			t.Fatal(err)
-		}
+		stopService() // then every call fails, and logs why
 		told += tellKeys(t, base)
 		if !strings.Contains(log.String(), "call failed") {
 			t.Errorf("the log holds no failed call: %s", log)
@@ -41,11 +36,7 @@ func TestKeysAreNeverTold(t *testing.T) {
 func TestKeysAreNotInErrorsOfTheStore(t *testing.T) {
 	cfg := Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second}
 	log := &bytes.Buffer{}
-	service, err := Open(t.Context(), cfg, testLimiter(), keysAreRead, zerolog.New(log).Level(zerolog.TraceLevel))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer service.Close()
+	service, _ := startService(t, cfg, testLimiter(), keysAreRead, zerolog.New(log).Level(zerolog.TraceLevel))
 	base, stop := serve(t, service.Register, true)
 	defer stop()
 	execSQL(t, cfg.Store, "ALTER TABLE clients ADD CHECK (capacity <> 77)")

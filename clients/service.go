@@ -14,6 +14,7 @@ package clients
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/fasthttp/router"
@@ -67,12 +68,18 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := k.start(ctx); err != nil {
 		return fmt.Errorf("load the clients from %s: %w", place, err)
 	}
-	n, named := s.enforcer.limiter.Registered(), s.enforcer.limiter.RegisteredKeys()
-	s.log.Info().Str("store", place).Int("clients", n).Msg("clients loaded")
-	if named > 0 && !s.controller.readsKeys() {
-		s.log.Warn().Int("clients", named).Msg(keysNotRead)
+	s.log.Info().Str("store", place).Int("clients", s.usecase.limiter.Registered()).Msg("clients loaded")
+	if hasNames(k) && !s.controller.readsKeys() {
+		s.log.Warn().Msg(keysNotRead)
 	}
 	return nil
+}
+
+// hasNames reports whether a client has a name, and so an API key.
+func hasNames(records store.Records) bool {
+	last := netip.MustParsePrefix("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128") // names come behind all ranges
+	named, err := records.Clients(limiter.ID{Prefix: last}, 1)
+	return err == nil && len(named) > 0
 }
 
 // open returns the keeper of the configured store, and where that is, in words without a password.

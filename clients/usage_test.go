@@ -3,6 +3,7 @@ package clients
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -119,7 +120,7 @@ func TestUsageAndResetRefused(t *testing.T) {
 func TestNamesOfCalls(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	for _, name := range []string{"usage", "reset", "limited", "clients"} {
-		if created := a.createNamed(name, "the key of "+name, 5); a.get("/"+name) != created || a.get("/"+name+"/") != created {
+		if created := a.createNamed(name, "the key of "+name, 5); !reflect.DeepEqual(a.get("/"+name), created) || !reflect.DeepEqual(a.get("/"+name+"/"), created) {
 			t.Errorf("the client %s is not found", name)
 		}
 	}

@@ -16,6 +16,8 @@ type Terms struct {
 	MaxInFlight int64 // concurrent requests, up to 1,000,000,000; 0 means no bound
 	Shadow      bool  // requests over a limit are admitted and counted
 	Trial       Limit // of a second bucket that only counts; the zero Limit: none
+	Blocked     bool
+	Each        bool
 }
 
 // Check reports whether the terms are valid. If they are not, field is the name of the invalid key,

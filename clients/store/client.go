@@ -46,7 +46,6 @@ type Plan struct {
 // Bounds of a client.
 const (
 	MaxName   = 128 // bytes
-	MaxKeys   = 4
 	MaxLabels = 16
 	MaxLabel  = 63 // bytes of a name and of a value
 )
