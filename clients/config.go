@@ -2,6 +2,7 @@ package clients
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -11,6 +12,10 @@ const (
 
 	minConnectTimeout = 100 * time.Millisecond
 	maxConnectTimeout = time.Hour
+
+	minAuditAge   = time.Hour
+	maxAuditAge   = 10 * 365 * 24 * time.Hour
+	maxAuditCount = 10_000_000
 )
 
 // Config is the clients section of the config file.
@@ -22,12 +27,28 @@ type Config struct {
 	// ConnectTimeout is how long Open keeps trying to reach PostgreSQL, from 100ms to 1h. The other
 	// stores ignore it.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
+	// Snapshot is the file that the last state of PostgreSQL is kept in, for a start without it,
+	// relative to the working directory. "" means none. The other stores ignore it.
+	Snapshot string `yaml:"snapshot"`
+	Audit    Audit  `yaml:"audit"`
 }
 
-// DefaultConfig returns a configuration with the embedded store in clients.db and a timeout of 30
-// seconds.
+// Audit bounds the records of who changed what: those that are older, or that more recent ones
+// outnumber, are deleted.
+type Audit struct {
+	MaxAge   time.Duration `yaml:"max_age"`   // from 1h to 87600h
+	MaxCount int           `yaml:"max_count"` // up to 10,000,000; 0 means that none is kept
+}
+
+// DefaultConfig returns a configuration with the embedded store in clients.db, a timeout of 30
+// seconds, a snapshot in clients.snapshot, and an audit of 30 days and 100,000 records.
 func DefaultConfig() Config {
-	return Config{Store: "file:clients.db", ConnectTimeout: 30 * time.Second}
+	return Config{
+		Store:          "file:clients.db",
+		ConnectTimeout: 30 * time.Second,
+		Snapshot:       "clients.snapshot",
+		Audit:          Audit{MaxAge: 30 * 24 * time.Hour, MaxCount: 100_000},
+	}
 }
 
 // Validate calls wrong once for each invalid field. The path is relative to the clients section.
@@ -47,6 +68,19 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	}
 	if c.ConnectTimeout < minConnectTimeout || c.ConnectTimeout > maxConnectTimeout {
 		wrong("connect_timeout", c.ConnectTimeout, "a duration from 100ms to 1h")
+	}
+	if strings.ContainsAny(c.Snapshot, "\r\n\x00") || strings.HasSuffix(c.Snapshot, "/") {
+		wrong("snapshot", strconv.Quote(c.Snapshot), `the path of a file, or "" for none`)
+	}
+	c.Audit.validate(wrong)
+}
+
+func (a Audit) validate(wrong func(path string, value any, allowed string)) {
+	if a.MaxAge < minAuditAge || a.MaxAge > maxAuditAge {
+		wrong("audit.max_age", a.MaxAge, "a duration from 1h to 87600h")
+	}
+	if a.MaxCount < 0 || a.MaxCount > maxAuditCount {
+		wrong("audit.max_count", a.MaxCount, "a whole number from 0 to 10000000; 0 keeps none")
 	}
 }
 
