@@ -30,6 +30,7 @@ const (
 // controller decodes requests into values and encodes the results.
 type controller struct {
 	usecase   *usecase
+	started   func() bool // the usecase has its store
 	readsKeys func() bool // API keys are read from requests
 	log       zerolog.Logger
 }
@@ -38,7 +39,7 @@ func (c *controller) register(r *router.Router) {
 	// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
 	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
 	answer := func(call rest.Call, parameters ...string) fasthttp.RequestHandler {
-		return rest.Handler(c.log, call, parameters...)
+		return rest.Handler(c.log, c.onceStarted(call), parameters...)
 	}
 
 	r.POST(collection, answer(c.create))
@@ -55,6 +56,16 @@ func (c *controller) register(r *router.Router) {
 	}
 	for _, path := range paths {
 		r.ANY(path+"/", rest.WithoutSlash(r))
+	}
+}
+
+// onceStarted returns a call that fails until there is a store to ask.
+func (c *controller) onceStarted(call rest.Call) rest.Call {
+	return func(ctx context.Context, r *fasthttp.RequestCtx) error {
+		if !c.started() {
+			return &rest.Fault{Code: rest.Unavailable, Message: "the clients are not loaded yet; try again later"}
+		}
+		return call(ctx, r)
 	}
 }
 

@@ -258,7 +258,7 @@ func TestBodyTooLarge(t *testing.T) {
 	for _, streaming := range []bool{true, false} {
 		t.Run(fmt.Sprintf("streaming=%t", streaming), func(t *testing.T) {
 			u := &usecase{store: newFake(), limiter: testLimiter(), locks: newStripedLocks()}
-			base, stop := serve(t, (&controller{usecase: u}).register, streaming)
+			base, stop := serve(t, (&controller{usecase: u, started: isStarted}).register, streaming)
 			defer stop()
 			for name, body := range map[string]io.Reader{
 				"sized":   strings.NewReader(client + strings.Repeat(" ", 6*rest.MaxBody)),

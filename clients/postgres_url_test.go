@@ -14,7 +14,9 @@ import (
 // told returns all that is told of a store, "" if nothing is wrong with it.
 func told(store string) string {
 	var text strings.Builder
-	Config{Store: store, ConnectTimeout: minConnectTimeout}.Validate(func(path string, value any, allowed string) {
+	cfg := DefaultConfig()
+	cfg.Store = store
+	cfg.Validate(func(path string, value any, allowed string) {
 		fmt.Fprintf(&text, "%s: %v: %s\n", path, value, allowed)
 	})
 	return text.String()

@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
@@ -26,34 +27,58 @@ import (
 const keysNotRead = "clients with an API key are registered, but limiter.api_key_header is empty: " +
 	"no request counts as theirs"
 
-// Service is the API over an open store. It is safe for concurrent use.
+// Service is the API over the store. Calls get 503 until Start has returned. It is safe for
+// concurrent use, except that Close must follow the return of Start and Run.
 type Service struct {
+	config     Config
+	usecase    *usecase // without a store until Start
 	controller *controller
-	store      storage
+	started    atomic.Bool
 	up         up
+	log        zerolog.Logger
 }
 
-// Open opens the store of cfg, which must be valid, and loads every client into lim. It tries to
-// reach PostgreSQL until cfg.ConnectTimeout has passed, and updates its schema. readsKeys reports
-// whether API keys are read from requests at present. Errors name the host or the file, never the
-// password. Close the service to release the store.
-func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (*Service, error) {
-	store, place, err := openStorage(ctx, cfg, log)
-	if err != nil {
-		return nil, err
-	}
-	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
-	n, err := u.load(ctx)
-	if err != nil {
-		_ = store.close() // the first error is the one to return
-		return nil, fmt.Errorf("load the clients from %s: %w", place, err)
-	}
-	log.Info().Str("store", place).Int("clients", n.all).Msg("clients loaded")
-	if n.named > 0 && !readsKeys() {
-		log.Warn().Int("clients", n.named).Msg(keysNotRead)
-	}
-	return &Service{controller: &controller{usecase: u, readsKeys: readsKeys, log: log}, store: store}, nil
+// New returns a service for the store of cfg, which must be valid, and does not touch it. readsKeys
+// reports whether API keys are read from requests at present.
+func New(cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (*Service, error) {
+	s := &Service{config: cfg, usecase: &usecase{limiter: lim, locks: newStripedLocks()}, log: log}
+	s.controller = &controller{usecase: s.usecase, started: s.started.Load, readsKeys: readsKeys, log: log}
+	return s, nil
 }
+
+// Start opens the store and loads every client into the limiter, and returns once this instance may
+// serve. It tries to reach PostgreSQL until the ConnectTimeout has passed or ctx ends, and updates
+// its schema. Errors name the host or the file, never the password. Close the service to release
+// the store.
+func (s *Service) Start(ctx context.Context) error {
+	store, place, err := openStorage(ctx, s.config, s.log)
+	if err != nil {
+		return err
+	}
+	s.usecase.store = store
+	n, err := s.usecase.load(ctx)
+	if err != nil {
+		s.usecase.store = nil
+		_ = store.close() // the first error is the one to return
+		return fmt.Errorf("load the clients from %s: %w", place, err)
+	}
+	s.log.Info().Str("store", place).Int("clients", n.all).Msg("clients loaded")
+	if n.named > 0 && !s.controller.readsKeys() {
+		s.log.Warn().Int("clients", n.named).Msg(keysNotRead)
+	}
+	s.started.Store(true)
+	return nil
+}
+
+// Run follows the store until ctx ends. It returns an error if the store has failed for good.
+func (s *Service) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// Warning returns what an operator should know of the clients that are in force, as a line with its
+// line break, or "".
+func (s *Service) Warning() string { return "" }
 
 // openStorage also returns where the clients are stored, in words without a password.
 func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store storage, place string, err error) {
@@ -74,4 +99,9 @@ func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store sto
 func (s *Service) Register(r *router.Router) { s.controller.register(r) }
 
 // Close waits for calls in progress and releases the store. Later calls get 503.
-func (s *Service) Close() error { return s.store.close() }
+func (s *Service) Close() error {
+	if !s.started.Load() {
+		return nil
+	}
+	return s.usecase.store.close()
+}

@@ -26,7 +26,10 @@ type up struct {
 
 // Up reports whether the store answers: whether it could read a client now, or could a second ago.
 // It waits for PostgreSQL for a second at most. A file and memory answer until they are closed.
-func (s *Service) Up(ctx context.Context) bool { return s.up.check(ctx, s.store, time.Now()) }
+// Before Start has returned, none does.
+func (s *Service) Up(ctx context.Context) bool {
+	return s.started.Load() && s.up.check(ctx, s.usecase.store, time.Now())
+}
 
 func (u *up) check(ctx context.Context, store storage, now time.Time) bool {
 	u.mu.Lock()

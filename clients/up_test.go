@@ -65,7 +65,7 @@ func TestUpOfStores(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if s.up.check(t.Context(), s.store, time.Now().Add(upAge)) {
+		if s.up.check(t.Context(), s.usecase.store, time.Now().Add(upAge)) {
 			t.Errorf("%s answers when it is closed", store)
 		}
 	}

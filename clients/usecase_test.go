@@ -41,6 +41,17 @@ func registration(prefix string, capacity int64, rate float64) limiter.Registrat
 
 func keysAreRead() bool { return true }
 
+func isStarted() bool { return true }
+
+// Open returns a service that has started.
+func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (*Service, error) {
+	s, err := New(cfg, lim, readsKeys, log)
+	if err == nil {
+		err = s.Start(ctx)
+	}
+	return s, err
+}
+
 func testLimiter() *limiter.Limiter { return limiter.New(limiter.DefaultConfig()) }
 
 // write changes the map in the middle of a stretch in which others may run.
@@ -145,7 +156,7 @@ func (m *fake) close() error { return nil }
 func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 	store, lim, log := newFake(), testLimiter(), &bytes.Buffer{}
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
-	base, stop := serve(t, (&controller{usecase: u, log: zerolog.New(log)}).register, true)
+	base, stop := serve(t, (&controller{usecase: u, started: isStarted, log: zerolog.New(log)}).register, true)
 	defer stop()
 	a := &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}
 	standard := limiter.DefaultConfig().Default.Capacity

@@ -33,6 +33,7 @@ type Parts struct {
 	Limits     *limiter.Limiter
 	Clients    *clients.Service // nil: there is no store
 	Reload     Reload
+	Starting   func() error  // what the start still waits for; nil once requests are served
 	LogDropped func() uint64 // log lines not written
 	Version    string        // of the binary
 	Log        zerolog.Logger
@@ -55,7 +56,7 @@ func (m *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer drainBody(ctx)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
-		m.API.serve(ctx)
+		m.API.serve(ctx, m.Starting)
 		return
 	}
 	route(ctx, m.router)
@@ -73,12 +74,24 @@ func drainBody(ctx *fasthttp.RequestCtx) {
 }
 
 func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
-	if err := m.Balancer.Ready(); err != nil {
+	err := m.Starting()
+	if err == nil {
+		err = m.Balancer.Ready()
+	}
+	if err != nil {
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		ctx.SetBodyString("not ready: " + err.Error() + "\n")
 		return
 	}
-	ctx.SetBodyString("ready\n" + m.Reload.Last().warning())
+	ctx.SetBodyString("ready\n" + m.Reload.Last().warning() + m.clientsWarning())
+}
+
+// clientsWarning is what /readyz says of the clients.
+func (m *Server) clientsWarning() string {
+	if m.Clients == nil {
+		return ""
+	}
+	return m.Clients.Warning()
 }
 
 func (m *Server) metrics(ctx *fasthttp.RequestCtx) {

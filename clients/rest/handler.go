@@ -59,5 +59,8 @@ func WithoutSlash(r *router.Router) fasthttp.RequestHandler {
 }
 
 func (f *Fault) write(ctx *fasthttp.RequestCtx) {
+	if f.Code == Unavailable {
+		ctx.Response.Header.Set("Retry-After", "1")
+	}
 	WriteProblem(ctx, f.Code.status(), f.Field, f.Message)
 }
