@@ -34,15 +34,16 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 	if err := l.begin(p, c, r, o, lines); err != nil {
 		return unlessEnded(ctx, l.abandon(err), log)
 	}
+	l.serve(p)
+	close(p.stages.served)
+	p.logStart(c)
+	r.supervisor.ready()
 	saved := make(chan struct{}, 1)
 	if o.watch {
 		text := r.text
 		l.run(l.serving, func(ctx context.Context) { watchFile(ctx, r.path, text, log, saved) })
 	}
 	l.run(l.serving, func(ctx context.Context) { r.run(ctx, hangups, saved, p.apply) })
-	l.serve(p)
-	close(p.stages.served)
-	p.logStart(c)
 	defer beside(func(ended context.Context) { r.supervisor.run(l.serving, ended, p.alive) })()
 	err = l.group.Wait()
 	p.balancer.LogCounters()
