@@ -17,7 +17,6 @@ type Terms struct {
 	Shadow      bool  // requests over a limit are admitted and counted
 	Blocked     bool  // all requests are rejected, whatever Shadow is
 	Trial       Limit // of a second bucket that only counts; the zero Limit: none
-	Blocked     bool
 	Each        bool
 }
 
