@@ -39,10 +39,9 @@ type reloading struct {
 }
 
 // Begin implements store.Sink.
-func (r *reloading) Begin(at store.Position, plans []store.Plan) (err error) {
-	if r.builder, err = r.f.Copy.Build(at, plans); err != nil {
-		return fmt.Errorf("write the snapshot of the clients: %w", err)
-	}
+func (r *reloading) Begin(at store.Position, plans []store.Plan) error {
+	r.builder = r.f.Copy.Build(at)
+	r.builder.Plans(plans)
 	r.renewed = map[string]bool{}
 	for _, p := range plans {
 		if old, err := r.f.Copy.Plan(p.Name); err != nil || old != p {

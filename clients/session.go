@@ -31,7 +31,9 @@ func (f *followed) run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { return f.enforcer.run(ctx, f.Copy) })
 	group.Go(func() error {
-		f.Copy.Run(ctx)
+		f.Copy.Run(ctx, func(err error) {
+			f.log.Error().Err(err).Msg("the snapshot of the clients cannot be written: trying again, a start without PostgreSQL has an old one or none")
+		})
 		return nil
 	})
 	group.Go(func() error {

@@ -30,13 +30,4 @@ func (l *Listener) Wait(ctx context.Context, d time.Duration) (bool, error) { re
 func (l *Listener) Ping(ctx context.Context, d time.Duration) error { return nil }
 func (l *Listener) Close() {}
 func Permanent(err error) bool { return false }
-type Copy struct{ *Memory }
-func OpenCopy(path string) (*Copy, error) { return nil, nil }
-func (c *Copy) Loaded() bool { return true }
-func (c *Copy) Run(ctx context.Context) {}
-func (c *Copy) Build(at Position, plans []Plan) (*Builder, error) { return nil, nil }
-type Builder struct{}
-func (b *Builder) Add(c Client) error { return nil }
-func (b *Builder) Commit() error { return nil }
-func (b *Builder) Abort() {}
 func ParsePostgresURL(s string) (any, error) { return nil, nil }
