@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 
+	"loadbalancer/clients/store/pgtest"
+
 	"go.uber.org/goleak"
 )
 
@@ -13,7 +15,7 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) int {
-	stop := startTestPostgres()
+	stop := pgtest.Start()
 	defer stop()
 	status := m.Run()
 	stop()
