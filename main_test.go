@@ -376,7 +376,7 @@ func TestUnixSockets(t *testing.T) {
 		}
 	}
 	err := run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "server.listen: unix:"+dir+"/a is held by ") {
+	if err == nil || !strings.Contains(err.Error(), "management.listen: unix:"+dir+"/b is held by ") {
 		t.Errorf("a second instance on the socket: %v", err)
 	}
 }

@@ -53,6 +53,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// IsShared reports whether several processes can have the store open at a time.
+func (c Config) IsShared() bool { return !strings.HasPrefix(c.Store, filePrefix) }
+
 // Validate calls wrong once for each invalid field. The path is relative to the clients section.
 // The value of an invalid store is redacted where it could contain a password.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {

@@ -49,6 +49,16 @@ func TestConfigValidate(t *testing.T) {
 		{"connect_timeout: 0s", "connect_timeout: a duration from"},
 		{"connect_timeout: 99ms", "connect_timeout: a duration from"},
 		{"connect_timeout: 61m", "connect_timeout: a duration from"},
+		{`snapshot: ""`, ""},
+		{"snapshot: /var/lib/lb/clients.snapshot", ""},
+		{"snapshot: /var/lib/lb/", "snapshot: the path of a file"},
+		{`snapshot: "a\nb"`, "snapshot: the path of a file"},
+		{"audit: {max_age: 1h, max_count: 0}", ""},
+		{"audit: {max_age: 87600h, max_count: 10000000}", ""},
+		{"audit: {max_age: 0s}", "audit.max_age: a duration from 1h"},
+		{"audit: {max_age: 87601h}", "audit.max_age: a duration from 1h"},
+		{"audit: {max_count: -1}", "audit.max_count: a whole number from 0"},
+		{"audit: {max_count: 10000001}", "audit.max_count: a whole number from 0"},
 	} {
 		cfg := DefaultConfig()
 		if err := yaml.Unmarshal([]byte(c.text), &cfg); err != nil {

@@ -7,15 +7,18 @@ import (
 	"time"
 )
 
-// contact is whether a store that is elsewhere answers. The zero value is lost, since ever. It is
-// safe for concurrent use.
+// contact is whether a store that is elsewhere answers. It is safe for concurrent use.
 type contact struct {
-	up   atomic.Bool
-	last atomic.Int64 // Unix nanoseconds of the last answer; 0: there was none
+	began time.Time
+	up    atomic.Bool
+	last  atomic.Int64 // when it answered last, as time since began
 }
 
+// newContact returns a contact that is lost, since now.
+func newContact() *contact { return &contact{began: time.Now()} }
+
 func (c *contact) found() {
-	c.last.Store(time.Now().UnixNano())
+	c.last.Store(int64(time.Since(c.began)))
 	c.up.Store(true)
 }
 
@@ -24,16 +27,28 @@ func (c *contact) lost() (news bool) { return c.up.Swap(false) }
 
 func (c *contact) isLost() bool { return !c.up.Load() }
 
-func (c *contact) state(now time.Time) (s state) {
+func (c *contact) state() state {
 	if c.up.Load() {
-		return s
+		return state{}
 	}
-	s.away = true
-	if last := c.last.Load(); last != 0 {
-		s.stale = now.Sub(time.Unix(0, last))
-	}
-	return s
+	return state{away: true, stale: time.Since(c.began) - time.Duration(c.last.Load())}
 }
+
+// lock is a mutex that is waited for until a context ends.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+func (l lock) take(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l lock) give() { <-l }
 
 // The pause between two attempts to reach a store doubles from firstPause to longestPause, each
 // half of it at random, so that instances do not come all at once.

@@ -20,12 +20,12 @@ type followed struct {
 	truth    *store.Postgres
 	enforcer *enforcer
 	patience time.Duration // of start, with PostgreSQL
-	contact  contact
+	contact  *contact
 	polling  sync.Once // told that no notifications arrive
 	log      zerolog.Logger
 
-	applying sync.Mutex // held while changes are read and applied, in the order of their versions
-	prepared bool       // the schema is up to date; written by start and then run
+	applying lock // held while changes are read and applied, in the order of their versions
+	prepared bool // the schema is up to date; written by start and then run
 }
 
 // errAway is the error of a write while PostgreSQL is known to be away.
@@ -40,9 +40,7 @@ func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error
 		return err
 	}
 	if f.catchUp(ctx, changes.Version) != nil {
-		// PostgreSQL has gone away since. The write counts here already; what came before it follows
-		// with the next changes, which may bring it once more.
-		f.take(changes)
+		f.take(ctx, changes)
 	}
 	return nil
 }
@@ -50,8 +48,10 @@ func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error
 // catchUp applies what has changed since the position of the copy, unless that has the version
 // already. Version 0 stands for the latest.
 func (f *followed) catchUp(ctx context.Context, version int64) error {
-	f.applying.Lock()
-	defer f.applying.Unlock()
+	if err := f.applying.take(ctx); err != nil {
+		return err
+	}
+	defer f.applying.give()
 	at := f.Position()
 	if version != 0 && at.Version >= version {
 		return nil
@@ -69,10 +69,14 @@ func (f *followed) catchUp(ctx context.Context, version int64) error {
 	return f.apply(changes)
 }
 
-// take applies what this instance has written, ahead of what other instances wrote before.
-func (f *followed) take(c store.Changes) {
-	f.applying.Lock()
-	defer f.applying.Unlock()
+// take applies what this instance has written where PostgreSQL has gone away since: the write counts
+// here already. What other instances wrote before it follows with the next changes, which bring it
+// once more.
+func (f *followed) take(ctx context.Context, c store.Changes) {
+	if f.applying.take(ctx) != nil {
+		return // the changes are being read
+	}
+	defer f.applying.give()
 	c.Position = f.Position()
 	_ = f.apply(c) // the error is one of the copy; the changes come again
 }
@@ -155,7 +159,7 @@ func (f *followed) prepare(ctx context.Context) error {
 }
 
 func (f *followed) state() state {
-	s := f.contact.state(time.Now())
+	s := f.contact.state()
 	s.loaded = f.Loaded()
 	return s
 }

@@ -110,7 +110,10 @@ func (s *Service) openPostgres(bounds store.Bounds) (k keeper, place string, err
 	if err != nil {
 		log.Warn().Err(err).Msg("the snapshot of the clients is not used: without PostgreSQL, a start has no clients")
 	}
-	return &followed{Copy: copied, truth: truth, enforcer: s.enforcer, patience: s.cfg.ConnectTimeout, log: log}, truth.Place(), nil
+	return &followed{
+		Copy: copied, truth: truth, enforcer: s.enforcer, patience: s.cfg.ConnectTimeout,
+		contact: newContact(), applying: newLock(), log: log,
+	}, truth.Place(), nil
 }
 
 // Run follows the store until ctx ends, after Start has returned. It returns an error if the store

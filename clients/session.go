@@ -150,26 +150,26 @@ func (f *followed) look(ctx context.Context) error {
 
 // verify compares all that the copy has with what PostgreSQL has, and loads it anew if they differ:
 // changes with the triggers off, a restored backup or a failover that lost commits leave no trace
-// in the versions.
+// in the versions. If changes come meanwhile, it tells nothing, and the next time has to do.
 func (f *followed) verify(ctx context.Context) error {
-	f.applying.Lock()
-	defer f.applying.Unlock()
-	at, want, err := f.truth.Checksum(ctx)
-	if err != nil {
-		return err
-	}
-	if at != f.Position() { // changed meanwhile; the next time will do
-		return nil
-	}
+	at := f.Position()
 	var have store.Sum
 	if err := each(f.Copy, have.Add); err != nil {
 		return fmt.Errorf("read the copy of the clients: %w", err)
 	}
-	if have == want {
+	there, want, err := f.truth.Checksum(ctx)
+	if err != nil {
+		return err
+	}
+	if at != there || at != f.Position() || have == want {
 		return f.truth.Prune(ctx)
 	}
 	f.log.Warn().Int64("version", at.Version).
 		Msg("the clients in PostgreSQL have changed without a new version: loading all of them")
+	if err := f.applying.take(ctx); err != nil {
+		return err
+	}
+	defer f.applying.give()
 	return f.reload(ctx)
 }
 

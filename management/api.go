@@ -64,14 +64,25 @@ func (a *API) OnProxy(c Config) *proxy.API {
 // answer answers a call that may use the API.
 func (a *API) answer(ctx *fasthttp.RequestCtx) { route(ctx, a.router) }
 
-// serve answers any call on the management listener, where the description is open to all.
-func (a *API) serve(ctx *fasthttp.RequestCtx) {
+// serve answers any call on the management listener, where the description is open to all. While
+// starting returns an error, the other calls get 503.
+func (a *API) serve(ctx *fasthttp.RequestCtx, starting func() error) {
 	path := string(ctx.URI().PathOriginal())
 	describes := (ctx.IsGet() || ctx.IsHead()) && (path == apiPrefix || path == swaggerPath)
-	if describes || a.access.allows(ctx) {
+	switch err := starting(); {
+	case !describes && !a.access.allows(ctx): // it is answered
+	case !describes && err != nil:
+		writeStarting(ctx, err)
+	default:
 		a.answer(ctx)
 	}
 	a.codes.Add(ctx.Response.StatusCode())
+}
+
+// writeStarting answers a call that comes before requests are served.
+func writeStarting(ctx *fasthttp.RequestCtx, waits error) {
+	ctx.Response.Header.Set("Retry-After", "1")
+	rest.WriteProblem(ctx, fasthttp.StatusServiceUnavailable, "", "the load balancer does not serve yet: it is "+waits.Error())
 }
 
 // Run logs, until ctx ends, the refusals that no later one brings into the log.

@@ -33,6 +33,7 @@ type Parts struct {
 	Limits     *limiter.Limiter
 	Clients    *clients.Service // nil: there is no store
 	Reload     Reload
+	Starting   func() error  // what the start still waits for; nil once requests are served
 	LogDropped func() uint64 // log lines not written
 	Version    string        // of the binary
 	Log        zerolog.Logger
@@ -55,7 +56,7 @@ func (m *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer drainBody(ctx)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
-		m.API.serve(ctx)
+		m.API.serve(ctx, m.Starting)
 		return
 	}
 	route(ctx, m.router)
@@ -73,12 +74,24 @@ func drainBody(ctx *fasthttp.RequestCtx) {
 }
 
 func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
-	if err := m.Balancer.Ready(); err != nil {
+	err := m.Starting()
+	if err == nil {
+		err = m.Balancer.Ready()
+	}
+	if err != nil {
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		ctx.SetBodyString("not ready: " + err.Error() + "\n")
 		return
 	}
-	ctx.SetBodyString("ready\n" + m.Reload.Last().warning())
+	ctx.SetBodyString("ready\n" + m.Reload.Last().warning() + m.clientsWarning())
+}
+
+// clientsWarning is what /readyz says of the clients.
+func (m *Server) clientsWarning() string {
+	if m.Clients == nil {
+		return ""
+	}
+	return m.Clients.Warning()
 }
 
 func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
@@ -88,7 +101,7 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	metrics.Single(w, "lb_tracked_clients", "gauge", "Unregistered clients with a bucket.", m.Limits.Tracked())
 	metrics.Single(w, "lb_overflow_requests_total", "counter", "Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.", m.Limits.Overflowed())
 	metrics.Single(w, "lb_clients", "gauge", "Registered clients.", m.Limits.Registered())
-	m.writeStore(ctx, w)
+	m.writeStore(w)
 	metrics.Family(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
 	m.API.codes.Write(w, "lb_api_requests_total", "")
 	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.API.access.denied.Load())
@@ -100,12 +113,12 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 }
 
 // writeStore writes whether the store of the clients answers, where there is one.
-func (m *Server) writeStore(ctx context.Context, w io.Writer) {
+func (m *Server) writeStore(w io.Writer) {
 	if m.Clients == nil {
 		return
 	}
 	up := 0
-	if m.Clients.Up(ctx) {
+	if m.Clients.Up() {
 		up = 1
 	}
 	metrics.Single(w, "lb_store_up", "gauge", "1 if the store of the clients answers.", up)

@@ -30,9 +30,6 @@ func (l *Listener) Wait(ctx context.Context, d time.Duration) (bool, error) { re
 func (l *Listener) Ping(ctx context.Context, d time.Duration) error { return nil }
 func (l *Listener) Close() {}
 func Permanent(err error) bool { return false }
-type File struct{ *Memory }
-func OpenFile(path string, b Bounds) (*File, error) { return &File{OpenMemory(b)}, nil }
-func (f *File) Failed() <-chan error { return nil }
 type Copy struct{ *Memory }
 func OpenCopy(path string) (*Copy, error) { return nil, nil }
 func (c *Copy) Loaded() bool { return true }
