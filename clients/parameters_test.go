@@ -12,13 +12,13 @@ func TestParametersRefused(t *testing.T) {
 	a.create("10.0.0.1", 7)
 	a.create("10.0.0.0/8", 7)
 	const client = `{"ip_address":"10.0.0.2","capacity":1,"rate_per_second":1}`
-	calls := 0
+	made := 0
 	for method, paths := range testRouter((&controller{}).register).List() {
 		for _, path := range paths {
 			if method == "*" { // with a trailing slash: the call is tried with one below
 				continue
 			}
-			calls++
+			made++
 			path = strings.Replace(path, "{client}/{bits:[0-9]+}", "10.0.0.0/8", 1)
 			path = strings.Replace(path, "{client}", "10.0.0.1", 1)
 			for _, slash := range []string{"", "/"} {
@@ -34,8 +34,8 @@ func TestParametersRefused(t *testing.T) {
 			}
 		}
 	}
-	if calls != 13 {
-		t.Errorf("%d calls were made, want 13", calls)
+	if made != 13 {
+		t.Errorf("%d calls were made, want 13", made)
 	}
 	if ids, _ := a.listAll(10); len(ids) != 2 || a.get("/10.0.0.1").Capacity != 7 {
 		t.Errorf("refused calls left %v", ids)

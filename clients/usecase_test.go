@@ -147,7 +147,7 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
 	base, stop := serve(t, (&controller{usecase: u, log: zerolog.New(log)}).register, true)
 	defer stop()
-	a := &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}
+	a := &api{t: t, base: base, limiter: lim}
 	standard := limiter.DefaultConfig().Default.Capacity
 	a.create("10.0.0.1", 7)
 
