@@ -1,7 +1,12 @@
 package main
 
 import (
+	"html"
+	"os"
+	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -56,5 +61,56 @@ func TestEveryCallRefuses(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestPageOfTheAPI makes the calls that the page shows, as a shell reads them.
+func TestPageOfTheAPI(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), apiOnBoth+"  token: a-token-for-the-page\n"), "--demo")
+	page := call(t, "GET", in.management+"/v1/api/", "")
+	if page.status != 200 || page.header.Get("Content-Type") != "text/html; charset=utf-8" ||
+		!strings.HasPrefix(page.header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'sha256-") {
+		t.Fatalf("got %d %v", page.status, page.header)
+	}
+	if head := call(t, "HEAD", in.management+"/v1/api/", ""); head.status != 200 || head.header.Get("Content-Length") != strconv.Itoa(len(page.body)) {
+		t.Errorf("HEAD got %d %v", head.status, head.header)
+	}
+	if onProxy := call(t, "GET", in.proxy+"/v1/api/", "", "Authorization: Bearer a-token-for-the-page"); onProxy.status != 200 ||
+		!strings.Contains(onProxy.body, in.proxy+"/v1/api/clients/") {
+		t.Errorf("on the proxy's listener, got %d", onProxy.status)
+	}
+	lines := regexp.MustCompile(`<pre><code>(curl .*)</code></pre>`).FindAllStringSubmatch(page.body, -1)
+	for _, line := range lines {
+		text := html.UnescapeString(line[1])
+		shell := exec.Command("sh", "-c", "curl() { printf '%s\\n' \"$@\"; }; "+text)
+		shell.Env = append(os.Environ(), "LB_TOKEN=a-token-for-the-page")
+		words, err := shell.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		method, url, body, fields := "GET", "", "", []string(nil)
+		for words := strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"); len(words) > 0; words = words[1:] {
+			switch flag := words[0]; flag {
+			case "-X", "-H", "-d":
+				words = words[1:]
+				switch flag {
+				case "-X":
+					method = words[0]
+				case "-H":
+					fields = append(fields, words[0])
+				case "-d":
+					body = words[0]
+				}
+			default:
+				url = flag
+			}
+		}
+		// A name or a backend of an example does not exist here, and an example may be there twice.
+		if a := call(t, method, url, body, fields...); !slices.Contains([]int{200, 201, 204, 404, 409}, a.status) || !strings.HasPrefix(url, in.management) {
+			t.Errorf("%s: got %d %s", text, a.status, a.body)
+		}
+	}
+	if len(lines) < len(apiCalls.Operations()) {
+		t.Errorf("the page shows %d calls", len(lines))
 	}
 }

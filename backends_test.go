@@ -93,6 +93,7 @@ func TestBackendsAPI(t *testing.T) {
 		{"GET", one + "/drain", "", "read", 405, ""},
 		{"POST", one + "/resume", "", "read", 403, ""},
 		{"POST", one + "/resume", `{"timeout":"1s"}`, "write", 422, `"field":"timeout"`},
+		{"POST", "/backends/main/a/resume", "", "write", 404, `"field":"address"`},
 		{"POST", one + "/resume", "", "write", 200, `"state":"up"`},
 		{"POST", unix + "/resume", "", "write", 200, `"state":"down"`},
 		{"PUT", one + "/weight", `{"weight":3}`, "read", 403, ""},
@@ -105,6 +106,7 @@ func TestBackendsAPI(t *testing.T) {
 		{"PUT", one + "/weight", `{"weight":null}`, "write", 422, `the field \"weight\" is missing`},
 		{"PUT", one + "/weight", ``, "write", 422, `the field \"weight\" is missing`},
 		{"PUT", one + "/weight", `{"weight":1,"w":1}`, "write", 422, `"field":"w"`},
+		{"PUT", "/backends/main/a/weight", `{"weight":1}`, "write", 404, `"field":"address"`},
 		{"POST", one + "/weight", `{"weight":1}`, "write", 405, ""},
 	} {
 		for _, base := range in.listeners() {

@@ -113,42 +113,51 @@ func quoteJSON(text string) string {
 // curl is a call that can be copied into a shell.
 type curl struct{ Summary, Line string }
 
-// curls are the calls that the examples of an operation make.
+// curls are the calls that the examples of an operation make. An example of a body is for the
+// example of the path's parameter that has the same key, if there is one.
 func (d *description) curls(o *operation) (all []curl) {
-	path := regexp.MustCompile(`\{\w+\}`).ReplaceAllStringFunc(o.Path, func(name string) string {
-		for _, p := range o.Parameters {
-			if "{"+p.Name+"}" == name {
-				return url.PathEscape(p.example())
-			}
-		}
-		return name
-	})
-	line := "curl "
-	if o.Method != "GET" {
-		line += "-X " + o.Method + " "
-	}
-	line += anyToken + anyServer + d.Servers[0].URL + path
 	for _, content := range o.RequestBody.Content {
 		for _, e := range content.Value.all() {
 			field := ""
 			if content.Key != "application/json" {
 				field = " -H 'Content-Type: " + content.Key + "'"
 			}
-			body := jsonOf(e.Value.Node, "")
-			if !strings.HasSuffix(content.Key, "/json") && e.Value.Kind == yaml.ScalarNode {
-				body = e.Value.Value // lines of text
+			body := jsonOf(e.Value.Value.Node, "")
+			if !strings.HasSuffix(content.Key, "/json") && e.Value.Value.Kind == yaml.ScalarNode {
+				body = e.Value.Value.Value // lines of text
 			}
-			all = append(all, curl{e.Summary, line + field + " -d " + quoteShell(body)})
+			all = append(all, curl{e.Value.Summary, d.curl(o, e.Key) + field + " -d " + quoteShell(body)})
 		}
 	}
 	if len(all) == 0 {
-		all = append(all, curl{Line: line})
+		all = append(all, curl{Line: d.curl(o, "")})
 	}
 	return all
 }
 
-// example is the value of a parameter in examples.
-func (p parameter) example() string {
+var pathParameters = regexp.MustCompile(`\{\w+\}`)
+
+// curl is a call without its body.
+func (d *description) curl(o *operation, key string) string {
+	method := ""
+	if o.Method != "GET" {
+		method = "-X " + o.Method + " "
+	}
+	return "curl " + method + anyToken + anyServer + d.Servers[0].URL + pathParameters.ReplaceAllStringFunc(o.Path, func(name string) string {
+		for _, p := range o.Parameters {
+			if "{"+p.Name+"}" == name {
+				return url.PathEscape(p.example(key))
+			}
+		}
+		return name
+	})
+}
+
+// example is the value of a parameter in examples: the one with this key, or the first.
+func (p parameter) example(key string) string {
+	if same := p.Examples.get(key).Value; same.Node != nil {
+		return same.Node.Value
+	}
 	switch {
 	case p.Example.Node != nil:
 		return p.Example.Value
@@ -159,14 +168,11 @@ func (p parameter) example() string {
 }
 
 // all are the examples of a body.
-func (m media) all() (all []example) {
+func (m media) all() named[example] {
 	if m.Example.Node != nil {
-		all = append(all, example{Value: m.Example})
+		return append(named[example]{{Value: example{Value: m.Example}}}, m.Examples...)
 	}
-	for _, e := range m.Examples {
-		all = append(all, e.Value)
-	}
-	return all
+	return m.Examples
 }
 
 func quoteShell(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
