@@ -221,6 +221,7 @@ func newDescriptionPage(text []byte) (*descriptionPage, error) {
 		"json":       func(v value) string { return jsonOf(v.Node, "\n") },
 		"words":      inWords,
 		"sorted":     sorted,
+		"breakable":  breakable,
 		"anchor":     func(name string) string { return strings.ToLower(name) },
 		"class":      func(status string) string { return "s" + status[:1] },
 		"style":      func() template.CSS { return template.CSS(pageStyle) },

@@ -2,6 +2,7 @@ package management
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -150,6 +151,9 @@ func (d *description) bounds(s *schema) (all []string) {
 	if s.Default.Node != nil {
 		all = append(all, "default "+jsonOf(s.Default.Node, ""))
 	}
+	if len(s.Examples) > 0 && s.Examples[0].Kind == yaml.ScalarNode && len(s.Enum) == 0 {
+		all = append(all, "such as "+s.Examples[0].Value)
+	}
 	return all
 }
 
@@ -182,19 +186,11 @@ func (d *description) fields(s *schema) (all []field) {
 	if s.Items != nil {
 		return nil
 	}
-	required := func(name string) bool {
-		for _, one := range s.Required {
-			if one == name {
-				return true
-			}
-		}
-		return false
-	}
 	for _, part := range s.AllOf {
 		all = append(all, d.fields(part)...)
 	}
 	for _, p := range s.Properties {
-		all = append(all, field{p.Key, required(p.Key), p.Value})
+		all = append(all, field{p.Key, slices.Contains(s.Required, p.Key), p.Value})
 	}
 	return all
 }

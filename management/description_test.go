@@ -17,7 +17,7 @@ import (
 func readPage(t *testing.T, page string) (ids []string) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(strings.Replace(page, "<!doctype html>", "", 1)))
-	d.Strict, d.AutoClose, d.Entity = false, []string{"meta"}, xml.HTMLEntity
+	d.Strict, d.AutoClose, d.Entity = false, []string{"meta", "wbr"}, xml.HTMLEntity
 	var targets []string
 	var depth, last int
 	for {

@@ -45,10 +45,14 @@ func inlineMarkdown(text string) string {
 
 // inWords returns a name such as TooManyRequests as words: Too many requests.
 func inWords(name string) string {
-	words := regexp.MustCompile("[a-z][A-Z]").ReplaceAllStringFunc(name, func(edge string) string {
+	return regexp.MustCompile("[a-z][A-Z]").ReplaceAllStringFunc(name, func(edge string) string {
 		return edge[:1] + " " + strings.ToLower(edge[1:])
 	})
-	return words
+}
+
+// breakable is a path that a narrow page may break before a slash.
+func breakable(path string) template.HTML {
+	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(path), "/", "<wbr>/"))
 }
 
 // jsonOf writes a YAML value as JSON, on one line or, with an indent of "\n", on several. A string
