@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"docs/architecture": {},
 	"docs/balancing":    {"proxy/balance"},
 	"docs/bucket":       {"limiter"},
+	"docs/described":    {},
 	"docs/health":       {},
 	"healthz":           {},
 	"limiter":           {},
