@@ -79,17 +79,17 @@ func TestPageOfTheAPI(t *testing.T) {
 		!strings.Contains(onProxy.body, in.proxy+"/v1/api/clients/") {
 		t.Errorf("on the proxy's listener, got %d", onProxy.status)
 	}
-	lines := regexp.MustCompile(`<pre><code>(curl .*)</code></pre>`).FindAllStringSubmatch(page.body, -1)
+	lines := regexp.MustCompile(`(?s)<pre><code>(curl .*?)</code></pre>`).FindAllStringSubmatch(page.body, -1)
 	for _, line := range lines {
 		text := html.UnescapeString(line[1])
-		shell := exec.Command("sh", "-c", "curl() { printf '%s\\n' \"$@\"; }; "+text)
+		shell := exec.Command("sh", "-c", "curl() { printf '%s\\000' \"$@\"; }; "+text)
 		shell.Env = append(os.Environ(), "LB_TOKEN=a-token-for-the-page")
 		words, err := shell.Output()
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
 		method, url, body, fields := "GET", "", "", []string(nil)
-		for words := strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"); len(words) > 0; words = words[1:] {
+		for words := strings.Split(strings.TrimSuffix(string(words), "\x00"), "\x00"); len(words) > 0; words = words[1:] {
 			switch flag := words[0]; flag {
 			case "-X", "-H", "-d":
 				words = words[1:]

@@ -163,14 +163,17 @@ func (o *Operation) checkSent(header http.Header, body []byte) error {
 	case !described.exists():
 		return errors.New("a body of the request is not described")
 	}
-	media := described.get("content", mediaType(header))
-	if !media.exists() {
-		media = described.get("content", "application/json")
+	for _, name := range []string{mediaType(header), "application/json", "application/merge-patch+json"} {
+		media := described.get("content", name)
+		switch {
+		case !media.exists():
+		case name == "application/x-ndjson" || !strings.HasSuffix(name, "json"):
+			return nil // lines of an import may be wrong: the response says which
+		default:
+			return checkJSON(media.get("schema"), body)
+		}
 	}
-	if media.exists() && strings.HasSuffix(media.at, "json") && !strings.HasSuffix(media.at, "ndjson") {
-		return checkJSON(media.get("schema"), body)
-	}
-	return nil // lines of an import may be wrong: the response says which
+	return nil
 }
 
 func mediaType(header http.Header) string {

@@ -37,8 +37,8 @@ func (r *Recorder) Operations() []*Operation { return r.operations }
 
 // Transport returns a RoundTripper over next that checks each call below /v1/api/. Where the
 // request was accepted or the response has a header that is not as described, RoundTrip fails; where
-// the body is not, its last Read. Faults returns both, too. Bodies stream; of one longer than 16 MiB
-// only the header is checked.
+// the body is not, its last Read. Report returns both, too. Bodies stream; of one longer than 16 MiB
+// only the header is checked. A response with X-Backend is a fake backend's and not checked.
 func (r *Recorder) Transport(next http.RoundTripper) http.RoundTripper { return &transport{r, next} }
 
 type transport struct {
@@ -56,7 +56,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		sent.ReadCloser, request.Body = request.Body, sent
 	}
 	response, err := t.next.RoundTrip(request)
-	if err != nil || response.Header.Get("X-Backend") != "" { // a backend's response: the API is off
+	if err != nil || response.Header.Get("X-Backend") != "" {
 		return response, err
 	}
 	described, err := t.checkCall(request, sent, response)
