@@ -18,14 +18,19 @@ import (
 
 	"go.uber.org/goleak"
 
+	"loadbalancer/docs/described"
 	"loadbalancer/proxy/listen"
 )
 
 // deadline bounds whatever a test waits for.
 const deadline = 15 * time.Second
 
+// apiCalls holds the calls by client to the API's description.
+var apiCalls = described.NewRecorder("docs/swagger.yaml")
+
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(status int) { os.Exit(apiCalls.Conclude(status, isGotHere)) }),
 		// fasthttp's own: one for the process, and those that end some seconds after their server
 		// or host client.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -206,7 +211,7 @@ type answer struct {
 // client follows no redirects and keeps no connections, so that none outlives a test.
 var client = &http.Client{
 	Timeout:       deadline,
-	Transport:     &http.Transport{DisableKeepAlives: true},
+	Transport:     apiCalls.Transport(&http.Transport{DisableKeepAlives: true}),
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

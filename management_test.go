@@ -113,7 +113,7 @@ func TestManagementProblems(t *testing.T) {
 	}{
 		{"GET", "/", 404, ""},
 		{"GET", "/metrics/", 404, ""},
-		{"GET", "/v1/api/", 404, ""},
+		{"GET", "/v1/api", 404, ""},
 		{"GET", "/v1/api/client", 404, ""},
 		{"GET", "/v1/api/../../metrics", 404, ""},
 		{"GET", "//healthz", 404, ""},

@@ -2,10 +2,12 @@ package clients
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,15 +21,12 @@ import (
 )
 
 const (
-	root        = "/v1/api"
-	collection  = root + "/clients"
-	limitedPath = root + "/limited"
+	root       = "/v1/api"
+	collection = root + "/clients"
 
 	// The size of a page of the list, in clients.
 	defaultPage = 100
 	maxPage     = 1000
-
-	maxLimited = 100 // clients
 )
 
 // controller decodes requests into values and encodes the results.
@@ -38,23 +37,45 @@ type controller struct {
 }
 
 func (c *controller) register(r *router.Router) {
-	// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
-	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
-	r.POST(collection, c.handler(c.create))
-	r.GET(collection, c.handler(c.list, "limit", "after", "label"))
-	r.GET(limitedPath, c.handler(c.limited, "limit"))
-	paths := []string{collection, limitedPath}
-	for _, path := range []string{item, itemRange} {
-		r.GET(path, c.handler(c.get))
-		r.PUT(path, c.handler(c.change, "create"))
-		r.PATCH(path, c.handler(c.patch))
-		r.DELETE(path, c.handler(c.remove))
-		r.GET(path+"/usage", c.handler(c.usage))
-		r.POST(path+"/reset", c.handler(c.reset))
-		paths = append(paths, path, path+"/usage", path+"/reset")
+	to := &routes{controller: c, router: r}
+	registerClients(to)
+	registerKeys(to)
+	registerPlans(to)
+	registerUsage(to)
+	registerAudit(to)
+	registerExport(to)
+	registerImport(to)
+}
+
+// routes registers calls, each with and without a trailing slash.
+type routes struct {
+	*controller
+	router  *router.Router
+	slashed []string // paths that have a route with the slash
+}
+
+func (r *routes) add(method, path string, call rest.Call, parameters ...string) {
+	r.router.Handle(method, path, r.handler(call, parameters...))
+	if !slices.Contains(r.slashed, path) {
+		r.slashed = append(r.slashed, path)
+		r.router.ANY(path+"/", rest.WithoutSlash(r.router))
 	}
-	for _, path := range paths {
-		r.ANY(path+"/", rest.WithoutSlash(r))
+}
+
+// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
+const (
+	item      = collection + "/{client}"
+	itemRange = collection + "/{client}/{bits:[0-9]+}"
+)
+
+func registerClients(r *routes) {
+	r.add(http.MethodPost, collection, r.create)
+	r.add(http.MethodGet, collection, r.list, "limit", "after", "label")
+	for _, path := range []string{item, itemRange} {
+		r.add(http.MethodGet, path, r.get)
+		r.add(http.MethodPut, path, r.change, "create")
+		r.add(http.MethodPatch, path, r.patch)
+		r.add(http.MethodDelete, path, r.remove)
 	}
 }
 
@@ -86,7 +107,7 @@ func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	key, err := rest.IdempotencyKey(r)
+	asked, err := readCall(r, body)
 	if err != nil {
 		return err
 	}
@@ -97,11 +118,10 @@ func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err := checkNew(d); err != nil {
 		return err
 	}
-	by := rest.CallerOf(r)
-	created, err := c.usecase.create(ctx, call{by: by, once: newOnce(by, key, body)}, d)
+	created, err := c.usecase.create(ctx, asked, d)
 	if before, ok := errors.AsType[*replay](err); ok {
-		r.Response.Header.Set("Location", collection+"/"+d.id.String())
-		rest.WriteJSON(r, before.status, before.body)
+		r.Response.Header.Set("Location", clientPath(d.id))
+		rest.WriteJSON(r, before.status, json.RawMessage(before.body))
 		return nil
 	}
 	if err != nil {
@@ -122,7 +142,7 @@ func (c *controller) warnOfKey(created store.Client) {
 // answer shows a client, with its entity tag, and with its path if it is new.
 func (c *controller) answer(r *fasthttp.RequestCtx, status int, shown store.Client) {
 	if status == http.StatusCreated {
-		r.Response.Header.Set("Location", collection+"/"+shown.ID.String())
+		r.Response.Header.Set("Location", clientPath(shown.ID))
 	}
 	r.Response.Header.Set("ETag", tag(shown.Version))
 	rest.WriteJSON(r, status, show(shown))
@@ -147,7 +167,7 @@ func (c *controller) list(_ context.Context, r *fasthttp.RequestCtx) error {
 		if has.name != "" {
 			next += "&label=" + url.QueryEscape(has.name+"="+has.value)
 		}
-		r.Response.Header.Set("Link", fmt.Sprintf(`<%s/?%s>; rel="next"`, collection, next))
+		linkNext(r, collection+"/", next)
 	}
 	shown := make([]clientJSON, 0, len(page)) // not nil: an empty list is [], not null
 	for _, one := range page {
@@ -155,6 +175,11 @@ func (c *controller) list(_ context.Context, r *fasthttp.RequestCtx) error {
 	}
 	rest.WriteJSON(r, http.StatusOK, shown)
 	return nil
+}
+
+// linkNext tells where the next page of a list is.
+func linkNext(r *fasthttp.RequestCtx, path, query string) {
+	r.Response.Header.Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, path, query))
 }
 
 func (c *controller) get(_ context.Context, r *fasthttp.RequestCtx) error {
@@ -203,11 +228,11 @@ func (c *controller) edit(ctx context.Context, r *fasthttp.RequestCtx, create bo
 	if err != nil {
 		return err
 	}
-	match, err := rest.IfMatch(r)
+	asked, err := readCall(r, nil)
 	if err != nil {
 		return err
 	}
-	changed, created, err := c.usecase.change(ctx, call{by: rest.CallerOf(r), match: match}, id, create, edit)
+	changed, created, err := c.usecase.change(ctx, asked, id, create, edit)
 	if err != nil {
 		return err
 	}
@@ -225,70 +250,51 @@ func (c *controller) remove(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	match, err := rest.IfMatch(r)
+	asked, err := readCall(r, nil)
 	if err != nil {
 		return err
 	}
-	if err := c.usecase.remove(ctx, call{by: rest.CallerOf(r), match: match}, id); err != nil {
+	if err := c.usecase.remove(ctx, asked, id); err != nil {
 		return err
 	}
 	r.SetStatusCode(http.StatusNoContent)
 	return nil
 }
 
-func (c *controller) usage(_ context.Context, r *fasthttp.RequestCtx) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
+// readCall returns a write as its caller asked for it. once is what an Idempotency-Key stands for, and
+// nil where there can be none.
+func readCall(r *fasthttp.RequestCtx, once []byte) (k call, err error) {
+	k.by = rest.CallerOf(r)
+	if k.match, err = rest.IfMatch(r); err != nil || once == nil {
+		return k, err
 	}
-	usage, err := c.usecase.usage(id)
-	if err != nil {
-		return err
-	}
-	rest.WriteJSON(r, http.StatusOK, showUsage(usage))
-	return nil
+	key, err := rest.IdempotencyKey(r)
+	k.once = newOnce(k.by, key, once)
+	return k, err
 }
 
-func (c *controller) reset(_ context.Context, r *fasthttp.RequestCtx) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	body, err := rest.ReadBody(r)
-	if err != nil {
-		return err
-	}
-	if len(body) > 0 { // a caller that sends a body expects it to say what to reset
-		return &rest.Fault{Code: rest.Invalid,
-			Message: fmt.Sprintf("the body has %d bytes; allowed is none", len(body))}
-	}
-	if err := c.usecase.reset(id); err != nil {
-		return err
-	}
-	r.SetStatusCode(http.StatusNoContent)
-	return nil
-}
+func clientPath(id limiter.ID) string { return collection + "/" + id.String() }
 
-func (c *controller) limited(_ context.Context, r *fasthttp.RequestCtx) error {
-	most, err := readLimit(r.QueryArgs(), maxLimited, maxLimited)
-	if err != nil {
-		return err
-	}
-	rest.WriteJSON(r, http.StatusOK, showLimited(c.usecase.limited(most)))
-	return nil
-}
-
-// pathID returns the ID of the client in the path, which the router leaves percent-encoded.
+// pathID returns the ID of the client in the path.
 func pathID(r *fasthttp.RequestCtx) (limiter.ID, error) {
-	raw := r.UserValue("client").(string)
-	text, err := url.PathUnescape(raw)
+	text, err := pathText(r, "client", allowedClient)
 	if err != nil {
-		return limiter.ID{}, rest.Wrong("client", rest.Quote(raw), allowedClient)
+		return limiter.ID{}, err
 	}
 	if bits, ok := r.UserValue("bits").(string); ok {
 		text += "/" + bits
 	}
 	return parseClient("client", text)
+}
+
+// pathText returns a part of the path, which the router leaves percent-encoded.
+func pathText(r *fasthttp.RequestCtx, name, allowed string) (string, error) {
+	raw := r.UserValue(name).(string)
+	text, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", rest.Wrong(name, rest.Quote(raw), allowed)
+	}
+	return text, nil
 }
 
 func readPage(query *fasthttp.Args) (limit int, after limiter.ID, err error) {

@@ -21,6 +21,8 @@ const minKey = 8
 var allowedKey = fmt.Sprintf("a string of %d to %d visible ASCII characters, inside which there may be single spaces",
 	minKey, limiter.MaxKeySize)
 
+const allowedKeyID = "1 to 32 letters, digits and '-'"
+
 // decodeKeys decodes api_key, the short form, or api_keys. It returns nil if the body has neither.
 // Its errors never contain a key.
 func decodeKeys(o rest.Object) (*[]draftKey, error) {
@@ -65,7 +67,7 @@ func decodeKeyEntry(o rest.Object) (k draftKey, err error) {
 	if _, found := o.Value(fieldKeyID); found {
 		var ok bool
 		if k.id, ok = o.Text(fieldKeyID); !ok || !isKeyID(k.id) {
-			return draftKey{}, o.Wrong(fieldKeyID, "1 to 32 letters, digits and '-'")
+			return draftKey{}, o.Wrong(fieldKeyID, allowedKeyID)
 		}
 	}
 	if k.expiresAt, err = decodeTime(o, fieldExpires); err != nil {

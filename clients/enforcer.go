@@ -158,6 +158,14 @@ func inForce(keys []store.Key, now time.Time) (all limiterKeys) {
 
 // each visits all records, page by page.
 func each(records store.Records, visit func(*store.Client)) error {
+	return eachUntil(records, func(c *store.Client) error {
+		visit(c)
+		return nil
+	})
+}
+
+// eachUntil visits all records, page by page, until visit returns an error, which it returns.
+func eachUntil(records store.Records, visit func(*store.Client) error) error {
 	const page = 1000
 	for after := (limiter.ID{}); ; {
 		clients, err := records.Clients(after, page)
@@ -165,7 +173,9 @@ func each(records store.Records, visit func(*store.Client)) error {
 			return err
 		}
 		for i := range clients {
-			visit(&clients[i])
+			if err := visit(&clients[i]); err != nil {
+				return err
+			}
 		}
 		if len(clients) < page {
 			return nil

@@ -31,9 +31,7 @@ func (u *usecase) fault(id limiter.ID, err error) error {
 	case errors.Is(err, store.ErrNotFound):
 		return notFoundFault(id)
 	case errors.Is(err, store.ErrKeyTaken):
-		// The message does not name the client: the caller may have guessed the key.
-		return &rest.Fault{Code: rest.Exists, Field: fieldKey,
-			Message: "another client has this api_key already; each needs one of its own"}
+		return keyTakenFault()
 	case errors.Is(err, store.ErrUnknown):
 		unavailable.Message = "the client store went away during the call: whether it was written is unknown, and shows when the store is back"
 		unavailable.Members = map[string]any{"outcome": "unknown"}
@@ -53,4 +51,10 @@ func notFoundFault(id limiter.ID) *rest.Fault {
 func existsFault(id limiter.ID) *rest.Fault {
 	return &rest.Fault{Code: rest.Exists, Field: identityField(id),
 		Message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
+}
+
+// keyTakenFault does not name the client that has the key: the caller may have guessed it.
+func keyTakenFault() *rest.Fault {
+	return &rest.Fault{Code: rest.Exists, Field: fieldKey,
+		Message: "another client has this api_key already; each needs one of its own"}
 }

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,17 +153,10 @@ func put(tx store.Tx, c *store.Client) error {
 	if err != nil {
 		return err
 	}
-	if f := checkTerms(c.Terms(plan)); f != nil {
-		return f
+	if err := checkClient(c, plan); err != nil {
+		return err
 	}
-	if f := checkEach(c); f != nil {
-		return f
-	}
-	digests := make([]limiter.KeyDigest, len(c.Keys))
-	for i := range c.Keys {
-		digests[i] = c.Keys[i].Digest
-	}
-	holders, err := tx.Holders(digests)
+	holders, err := tx.Holders(digestsOf(c))
 	if err != nil {
 		return err
 	}
@@ -189,34 +183,60 @@ func planOf(tx store.Tx, c *store.Client) (*store.Plan, error) {
 	return &plan, err
 }
 
-func checkEach(c *store.Client) error {
+// checkClient returns a fault unless the limiter can have the client with its plan.
+func checkClient(c *store.Client, plan *store.Plan) error {
+	if f := checkTerms(c.Terms(plan)); f != nil {
+		return f
+	}
 	if c.Own.Each && (c.ID.Name != "" || c.ID.Prefix.IsSingleIP()) {
 		return rest.Wrong(fieldEach, "true", "false for a client that is no range")
 	}
 	return nil
 }
 
-// note appends a change to the audit.
-func note(tx store.Tx, k call, action string, id limiter.ID, before, after *store.Client) error {
-	return tx.Note(store.Entry{
-		At: store.Now(), Who: k.by.Name(), From: k.by.Address.String(), Action: action, Target: id.String(),
-		Before: showOrNull(before), After: showOrNull(after),
-	})
+func digestsOf(c *store.Client) []limiter.KeyDigest {
+	if len(c.Keys) == 0 {
+		return nil
+	}
+	digests := make([]limiter.KeyDigest, len(c.Keys))
+	for i := range c.Keys {
+		digests[i] = c.Keys[i].Digest
+	}
+	return digests
 }
+
+// note appends a change of a client to the audit.
+func note(tx store.Tx, k call, action string, id limiter.ID, before, after *store.Client) error {
+	return tx.Note(entry(k, action, id.String(), showOrNull(before), showOrNull(after)))
+}
+
+// entry returns an entry of the audit, of this moment.
+func entry(k call, action, target string, before, after json.RawMessage) store.Entry {
+	e := store.Entry{At: store.Now(), Who: k.by.Name(), Action: action, Target: target, Before: before, After: after}
+	if k.by.Address.IsValid() { // a caller on a unix socket has none
+		e.From = k.by.Address.String()
+	}
+	return e
+}
+
+var null = json.RawMessage("null")
 
 func showOrNull(c *store.Client) json.RawMessage {
 	if c == nil {
-		return json.RawMessage("null")
+		return null
 	}
 	return mustJSON(show(*c))
 }
 
+// mustJSON returns the JSON of a value, as rest.WriteJSON writes it but for the line break.
 func mustJSON(value any) []byte {
-	text, err := json.Marshal(value)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
 		panic(fmt.Sprintf("BUG: encode %T: %v", value, err))
 	}
-	return text
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 }
 
 func (u *usecase) get(id limiter.ID) (store.Client, error) {
@@ -261,28 +281,6 @@ func (l label) on(c *store.Client) bool {
 	value, has := c.Labels[l.name]
 	return l.name == "" || has && value == l.value
 }
-
-// usage returns the usage of a client. Like reset it needs only the limiter, and works while the
-// store is unavailable. A client that has expired has none.
-func (u *usecase) usage(id limiter.ID) (limiter.Usage, error) {
-	usage, ok := u.limiter.Usage(id)
-	if ok {
-		return usage, nil
-	}
-	_, err := u.get(id)
-	return limiter.Usage{}, err
-}
-
-func (u *usecase) reset(id limiter.ID) error {
-	if u.limiter.Reset(id) {
-		return nil
-	}
-	_, err := u.get(id)
-	return err
-}
-
-// limited returns at most the given number of clients that were rejected recently.
-func (u *usecase) limited(most int) []limiter.Limited { return u.limiter.Limited(most) }
 
 func checkTerms(t limiter.Terms) *rest.Fault {
 	field, allowed, ok := t.Check()

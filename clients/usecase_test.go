@@ -58,7 +58,7 @@ func TestStoreFailureLeavesTheLimiter(t *testing.T) {
 	u := testUsecase(s, lim)
 	base, stop := serve(t, (&controller{usecase: u, log: zerolog.New(log), readsKeys: keysAreRead}).register, true)
 	defer stop()
-	a := &api{t: t, base: base, limiter: lim, spec: loadSpecification(t)}
+	a := &api{t: t, base: base, limiter: lim}
 	standard := limiter.DefaultConfig().Default.Capacity
 	a.create("10.0.0.1", 7)
 

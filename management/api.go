@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
@@ -45,7 +46,25 @@ func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, reload Reloa
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(description)
 	}))
+	a.router.GET(apiPrefix, rest.Parameters(a.showDescription(description)))
 	return a
+}
+
+// showDescription returns a handler that shows the description as a page. It is rendered when it is
+// asked for first.
+func (a *API) showDescription(description []byte) fasthttp.RequestHandler {
+	render := sync.OnceValues(func() (*descriptionPage, error) { return newDescriptionPage(description) })
+	return func(ctx *fasthttp.RequestCtx) {
+		page, err := render()
+		if err != nil {
+			panic(fmt.Sprintf("BUG: the description cannot be shown: %v", err))
+		}
+		ctx.SetContentType("text/html; charset=utf-8")
+		ctx.Response.Header.Set("Content-Security-Policy", page.policy)
+		ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
+		ctx.Response.Header.Set("Referrer-Policy", "no-referrer")
+		ctx.SetBody(page.to(string(ctx.Request.Header.Host()), len(a.access.rules.Load().tokens) > 0))
+	}
 }
 
 // Apply gives the API other tokens and another trust. Calls under way end by those they began with.

@@ -33,6 +33,9 @@ func Handler(log zerolog.Logger, call Call, parameters ...string) fasthttp.Reque
 	return Parameters(func(ctx *fasthttp.RequestCtx) {
 		err := call(context.Background(), ctx)
 		if err == nil {
+			if s, ok := ctx.Response.BodyStream().(*streamed); ok {
+				s.log = log
+			}
 			return
 		}
 		f, ok := errors.AsType[*Fault](err)
