@@ -22,14 +22,17 @@ type callers struct {
 	end  time.Time // zero: not yet
 }
 
-// caller is a connection of a client. One goroutine uses it.
+// caller is a connection of a client. One goroutine uses it; any may close it while it waits for a
+// request.
 type caller struct {
 	wire.Conn
 	of *callers
 	// Each wait for the client to send or take something is bounded, until the next deadline is set.
 	patientReads, patientWrites bool
 
-	sends, uploads bool // the last request had a body, which was read without a bound of the whole
+	// Guarded by of.mu, because the server closes idle connections from another goroutine.
+	lingers bool // the client may still be sending when this exchange ends the connection
+	closed  bool
 }
 
 func newCallers(ln net.Listener, timeout time.Duration) *callers {
@@ -73,15 +76,25 @@ func (l *callers) cut() {
 // callers.timeout, both when it reads and when it writes, until the server sets the next deadline.
 func (c *caller) BoundSilence() { c.patientReads, c.patientWrites = true, true }
 
-// endUpload bounds again what is read from now on, as a whole.
-func (c *caller) endUpload() {
-	if c.uploads = c.patientReads; c.uploads {
-		_ = c.SetReadDeadline(time.Now().Add(c.of.timeout)) // fails on a closed connection, of no use any more
+// endCall ends a call whose request had a body if sends is true. What is left of the body is bounded as
+// a whole. Where the connection ends now, Close lingers; at the end, for which a successor waits, it
+// does so after an upload alone.
+func (c *caller) endCall(sends bool) {
+	uploads := c.patientReads
+	if c.patientReads = false; uploads {
+		_ = c.boundRead(time.Now().Add(c.of.timeout)) // fails on a closed connection, of no use any more
 	}
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.lingers = uploads || sends && !c.of.hurry.Load()
 }
 
-// SetReadDeadline sets the deadline, which is not after that of endReads.
+// SetReadDeadline sets the deadline, which is not after that of endReads. The server calls it before it
+// waits for a request, and reads none where it fails.
 func (c *caller) SetReadDeadline(t time.Time) error {
+	c.of.mu.Lock()
+	c.lingers = false
+	c.of.mu.Unlock()
 	c.patientReads = false
 	return c.boundRead(t)
 }
@@ -89,6 +102,9 @@ func (c *caller) SetReadDeadline(t time.Time) error {
 func (c *caller) boundRead(t time.Time) error {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
 	if end := c.of.end; !end.IsZero() && (t.IsZero() || end.Before(t)) {
 		t = end
 	}
@@ -123,12 +139,16 @@ func (c *caller) Write(p []byte) (int, error) {
 }
 
 // Close closes the connection. Where the client may still be sending it reads on for a while first:
-// a reset could destroy the answer before the client has read it. At the end, for which a successor
-// waits, it does so after an upload alone.
+// a reset could destroy the answer before the client has read it.
 func (c *caller) Close() error {
-	how := wire.Close
-	if c.uploads || c.sends && !c.of.hurry.Load() {
+	c.of.mu.Lock()
+	closed, how := c.closed, wire.Close
+	if c.closed = true; c.lingers {
 		how = wire.Linger
+	}
+	c.of.mu.Unlock()
+	if closed {
+		return nil
 	}
 	err := c.End(how, &c.of.hurry)
 	c.of.mu.Lock()

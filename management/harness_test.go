@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,8 +34,26 @@ type apiListener struct {
 
 // testCalls are calls of the API that streams are tested with.
 type testCalls struct {
-	download func(w *bufio.Writer) error
+	download atomic.Pointer[func(w *bufio.Writer) error]
 	ended    chan error // gets the result of each download
+}
+
+// journal takes log lines while they are read.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // eachListener runs a test on the management listener and on the proxy's, in parallel, with a
@@ -138,12 +158,15 @@ func (c *testCalls) register(api *API) {
 	})
 	add("GET", "download", func(_ context.Context, r *fasthttp.RequestCtx) error {
 		return rest.Stream(r, "text/csv", func(w *bufio.Writer) error {
-			err := c.download(w)
+			err := (*c.download.Load())(w)
 			c.ended <- err
 			return err
 		})
 	})
 }
+
+// downloads sets what a download writes.
+func (on *apiListener) downloads(write func(w *bufio.Writer) error) { on.calls.download.Store(&write) }
 
 // dial opens a connection, which is closed at the end of the test.
 func (on *apiListener) dial(t *testing.T) net.Conn {

@@ -52,9 +52,7 @@ func New(p Parts) *Server {
 
 // handle answers any request on the management listener.
 func (m *Server) handle(ctx *fasthttp.RequestCtx) {
-	c := ctx.Conn().(*caller)
-	c.sends = ctx.RequestBodyStream() != nil
-	defer c.endUpload()
+	defer ctx.Conn().(*caller).endCall(ctx.RequestBodyStream() != nil)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
 		m.API.serve(ctx)

@@ -20,9 +20,9 @@ func TestUploadTakesAnyTime(t *testing.T) {
 	t.Parallel()
 	const parts, pause = 25, silence / 10
 	for name, c := range map[string]struct{ fields, part, last string }{
-		"chunked":       {"Transfer-Encoding: chunked\r\n", "5\r\n1234\n\r\n", "0\r\n\r\n"},
-		"expecting":     {fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n", 5*parts), "1234\n", ""},
-		"byte by byte":  {fmt.Sprintf("Content-Length: %d\r\n", parts), "x", ""},
+		"chunked":      {"Transfer-Encoding: chunked\r\n", "5\r\n1234\n\r\n", "0\r\n\r\n"},
+		"expecting":    {fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n", 5*parts), "1234\n", ""},
+		"byte by byte": {fmt.Sprintf("Content-Length: %d\r\n", parts), "x", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,10 +164,10 @@ func TestDownloadTakesAnyTime(t *testing.T) {
 	t.Parallel()
 	const size, step = 24 << 20, 1 << 20
 	eachListener(t, silence, func(t *testing.T, on *apiListener) {
-		on.calls.download = func(w *bufio.Writer) error {
+		on.downloads(func(w *bufio.Writer) error {
 			_, err := io.CopyN(w, zeros{}, size)
 			return err
-		}
+		})
 		r, err := http.ReadResponse(bufio.NewReader(on.get(t, "download")), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -198,7 +198,7 @@ func TestDownloadToNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachListener(t, silence, func(t *testing.T, on *apiListener) {
-				on.calls.download = func(w *bufio.Writer) error { _, err := io.Copy(w, zeros{}); return err }
+				on.downloads(func(w *bufio.Writer) error { _, err := io.Copy(w, zeros{}); return err })
 				conn := on.get(t, "download")
 				if _, err := conn.Read(make([]byte, 100)); err != nil {
 					t.Fatal(err)
@@ -222,11 +222,11 @@ func TestDownloadThatFails(t *testing.T) {
 	t.Parallel()
 	eachListener(t, silence, func(t *testing.T, on *apiListener) {
 		for name, fail := range map[string]func() error{"error": func() error { return errTest }, "panic": func() error { panic(errTest) }} {
-			on.calls.download = func(w *bufio.Writer) error {
+			on.downloads(func(w *bufio.Writer) error {
 				_, _ = w.WriteString("a\n")
 				_ = w.Flush()
 				return fail()
-			}
+			})
 			in := bufio.NewReader(on.get(t, "download"))
 			r, err := http.ReadResponse(in, nil)
 			if err != nil || r.StatusCode != 200 || r.Header.Get("Content-Type") != "text/csv" || r.Header.Get("Date") == "" {
@@ -246,7 +246,7 @@ func TestDownloadThatFails(t *testing.T) {
 func TestDownloadKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	eachListener(t, silence, func(t *testing.T, on *apiListener) {
-		on.calls.download = func(w *bufio.Writer) error { _, err := w.WriteString(strings.Repeat("x", 100_000)); return err }
+		on.downloads(func(w *bufio.Writer) error { _, err := w.WriteString(strings.Repeat("x", 100_000)); return err })
 		conn := on.dial(t)
 		in := bufio.NewReader(conn)
 		for _, method := range []string{"GET", "HEAD", "GET"} {
@@ -300,7 +300,7 @@ func TestUploadAtTheEnd(t *testing.T) {
 func TestDownloadAtTheEnd(t *testing.T) {
 	t.Parallel()
 	eachListener(t, silence, func(t *testing.T, on *apiListener) {
-		on.calls.download = func(w *bufio.Writer) error { _, err := io.Copy(w, zeros{}); return err }
+		on.downloads(func(w *bufio.Writer) error { _, err := io.Copy(w, zeros{}); return err })
 		r, err := http.ReadResponse(bufio.NewReader(on.get(t, "download")), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -329,7 +329,7 @@ func TestStreamsTakeLittleMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			on := serve(t)
-			on.calls.download = func(w *bufio.Writer) error { _, err := io.CopyN(w, zeros{}, size); return err }
+			on.downloads(func(w *bufio.Writer) error { _, err := io.CopyN(w, zeros{}, size); return err })
 			grown := heapGrowth(func() {
 				conn := on.post(t, "upload", fmt.Sprintf("Content-Length: %d\r\n", size/len(line)*len(line)))
 				send(conn, strings.Repeat(line, 100), size/len(line)/100, 0)
