@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"loadbalancer/proxy/listen"
 )
@@ -37,6 +38,21 @@ func (s stages) awaits() error {
 		return errAwaitsFront
 	default:
 		return errAwaitsStore
+	}
+}
+
+// settleTime is how long the management side waits for clients to be accepted before it answers.
+const settleTime = time.Second
+
+// settle waits until clients are accepted, for settleTime at most: most starts take less, and then
+// what finds /healthz finds the listener of clients, too.
+func (s stages) settle(ctx context.Context) {
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	select {
+	case <-s.served:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
