@@ -1,6 +1,10 @@
 package limiter
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
 
 // bucket is the token bucket of a registered client, with all that a request reads or writes of it.
 // Its plan never changes: new terms are a new bucket, to which the old one, closed, leads. Together
@@ -11,7 +15,7 @@ type bucket struct {
 	account *account
 	next    atomic.Pointer[bucket] // of a closed bucket; nil if the client was deleted
 	entered atomic.Int64           // requests that entered without a bound; closed as state is
-	seen    atomic.Uint32          // second of the last request since base, from 1; 0 if none
+	seen    atomic.Int32           // second of the last request; see secondOf
 }
 
 // account is the part of a registered client that survives changes of its terms.
@@ -206,9 +210,26 @@ func (b *bucket) refuse(now int64, d *Decision) {
 
 // see records the time of a request. Most requests find their second recorded already.
 func (b *bucket) see(now int64) {
-	if second := uint32(now/1e9) + 1; b.seen.Load() < second {
+	if second := secondOf(now); b.seen.Load() < second {
 		b.seen.Store(second)
 	}
+}
+
+// secondOf returns the second, counted from 1 at base and from -1 before it. 0 stands for none, and
+// for a moment before what restored counts can tell.
+func secondOf(now int64) int32 {
+	if now >= 0 {
+		return int32(now/1e9) + 1
+	}
+	return int32(max(-math.MaxInt32, (now+1)/1e9-1))
+}
+
+// timeOf returns the time of a second that is not 0.
+func (l *Limiter) timeOf(second int32) time.Time {
+	if second > 0 {
+		second--
+	}
+	return l.base.Add(time.Duration(second) * time.Second)
 }
 
 // try takes a token from the trial bucket, if there is one.
@@ -287,6 +308,15 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 		}
 	}
 	next.entered.Add(b.entered.Or(closed) - entered)
+}
+
+// latest returns the bucket to which this one leads in the end, or nil if the client was deleted.
+// Limiter.registering is held.
+func (b *bucket) latest() *bucket {
+	for b != nil && b.state.Load() < 0 {
+		b = b.next.Load()
+	}
+	return b
 }
 
 // shut closes the bucket, which leads nowhere, and returns its final state and entered.

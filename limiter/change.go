@@ -64,7 +64,7 @@ func (l *Limiter) takeAway(key KeyDigest, name string, now int64) {
 		return
 	}
 	if rest, ok := holder.keys.without(key); ok {
-		l.rekey(keyringOf(holder.name, rest), b, newBucket(b.plan, b.account), now)
+		l.rekey(keyringOf(holder.name, rest), b, &bucket{account: b.account}, now)
 		return
 	}
 	l.remove(holder.id(), now)
@@ -129,14 +129,18 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 
 // rekey replaces the bucket and the keys of a named client. Requests that found old by a key which
 // the client no longer has are decided by their address: they follow old to next, and find that the
-// key is gone.
+// key is gone. If next has no plan, it becomes a copy of old.
 func (l *Limiter) rekey(keys keyring, old, next *bucket, now int64) {
 	a := next.account
 	before := a.named.Load()
 	if keys != before.keys {
 		a.named.Store(&named{name: before.name, keys: keys})
 	}
-	old.replace(next, now)
+	if next.plan == nil {
+		old.move(next)
+	} else {
+		old.replace(next, now)
+	}
 	for key := range before.keys.all {
 		if keys.has(key) {
 			l.keyed.replace(key.place(), old, next)

@@ -6,8 +6,9 @@
 // A registered client is a name with up to MaxKeys API keys, an address or a range of addresses, and
 // has the terms given to Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
 // network. Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release
-// ends the request. Set, Delete and Reset change registered clients; Usage, Limited, Registered,
-// Tracked and Overflowed report. SetDefault changes the default limit.
+// ends the request. Set, Delete and Reset change registered clients; Usage, Used, Limited,
+// Registered, Tracked and Overflowed report. Restore adds the counts of an earlier process.
+// SetDefault changes the default limit.
 //
 // # Guarantees
 //
@@ -73,8 +74,8 @@
 //
 // # Who writes what
 //
-// Limiter.registering serializes Set, SetDefault, Delete, Reset and Usage, and the descriptions of
-// Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
+// Limiter.registering serializes Set, SetDefault, Delete, Reset, Restore and Usage, each client of
+// Used, and the descriptions of Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
 // bucket's next, a table's next and shadow, and an account's named, extra, trial and owed. Only its
 // holder closes the bucket of a registered client.
 //
@@ -109,7 +110,8 @@
 //     load of left. (TestMaxInFlightAtOnce, TestBoundHoldsInANewBucket)
 //   - Counts (account.counts): a request adds to entered or bounded before it adds to limited,
 //     shadowLimited or uncounted; readers load in reverse order. A reset adds what has been counted
-//     to uncounted, and takes it from refused. (TestCountsAtOnce, TestResetBeforeRejection)
+//     to uncounted, and takes it from refused; Restore does the reverse. (TestCountsAtOnce,
+//     TestResetBeforeRejection, TestUsedAtOnce)
 //   - Cells of the table: raise tracked, then claim the key, then open the state. Closing a group
 //     takes the state first, then the key; both are final from then on, and any number of
 //     goroutines may copy them. The first to store heirs wins, and slots are changed only after

@@ -82,6 +82,21 @@ func (e *entry) current() *bucket {
 	return &e.bucket
 }
 
+// owned returns the current bucket of the entry's client, and its address. It returns nil if there is
+// no client, or another entry is the first that leads to it. The table may have been replaced.
+func (e *entry) owned() (*bucket, address) {
+	if e.bucket.state.Load() == 0 {
+		return nil, address{}
+	}
+	b := e.bucket.latest()
+	if b != nil {
+		if n := b.account.named.Load(); n != nil && n.keys.first.place() != e.address {
+			return nil, address{}
+		}
+	}
+	return b, e.address
+}
+
 // get returns the bucket of the address, or nil if it is not registered.
 func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
 

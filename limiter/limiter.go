@@ -13,7 +13,8 @@ import (
 //
 // All methods are safe for concurrent use. Identify, Admit, AdmitExempt and Release take no lock,
 // and allocate only when the table of unregistered clients has to grow for a newcomer, or
-// SetDefault is running. Set, SetDefault, Delete, Reset, Usage and Limited wait for one another. A
+// SetDefault is running. Set, SetDefault, Delete, Reset, Restore, Usage and Limited wait for one
+// another. A
 // registered address costs 192 to 256 bytes (see index), an unregistered client at most 32 when the
 // table is full. Nothing has to be closed.
 type Limiter struct {
