@@ -58,10 +58,8 @@ func (p *parts) openBack(ctx context.Context, c config) error {
 // them. They wait only at a socket of systemd, which is open before. Another process may hold the
 // address for takeoverWait.
 func (p *parts) openFront(ctx context.Context, c config) error {
-	select {
-	case <-p.stages.loaded:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := p.awaitLoaded(ctx, c); err != nil {
+		return err
 	}
 	front, err := p.given.openListener(ctx, "server.listen", p.log, func() (net.Listener, error) {
 		return listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, p.log)
@@ -71,6 +69,25 @@ func (p *parts) openFront(ctx context.Context, c config) error {
 	}
 	p.front.Use(front)
 	return nil
+}
+
+// awaitLoaded waits for the store. A port that another process holds is told before: the wait can
+// be long.
+func (p *parts) awaitLoaded(ctx context.Context, c config) error {
+	select {
+	case <-p.stages.loaded:
+		return nil
+	default:
+	}
+	if held := listen.Held("server.listen", c.Server.Listen); held != nil && p.given["server.listen"] == nil {
+		p.log.Warn().Str("held", held.Error()).Msg("another process holds the port of clients, and has to give it up when the client store is there")
+	}
+	select {
+	case <-p.stages.loaded:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // keepStore starts the client store, which ctx ends, and follows it until accepting ends. A store

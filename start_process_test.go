@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,6 +130,22 @@ func testAwaitsFront(t *testing.T, built programs) {
 		t.Errorf("/readyz answers %+v", a)
 	}
 	p.requireExit(t, 1, "lb: server.listen: "+held+" is held by ")
+}
+
+// testHeldIsToldEarly: a port that is taken is told before the store, which may not come for long.
+func testHeldIsToldEarly(t *testing.T, built programs) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the holder of a port is known on Linux alone")
+	}
+	held := listenLoopback(t).Addr().String()
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), silentStore(t), "server:\n  listen: "+held+"\n")))
+	const message = "another process holds the port of clients, and has to give it up when the client store is there"
+	waitFor(t, "the warning", func() bool { return p.stdout.find(message) != nil })
+	if line := p.stdout.find(message); !strings.Contains(line["held"].(string), "server.listen: "+held+" is held by ") {
+		t.Errorf("the log says %v", line)
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 0)
 }
 
 // testSuccessorIsLoaded: where several processes can have the store open, a successor has loaded it
