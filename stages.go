@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"loadbalancer/proxy/listen"
 )
@@ -37,6 +38,21 @@ func (s stages) awaits() error {
 		return errAwaitsFront
 	default:
 		return errAwaitsStore
+	}
+}
+
+// headStart is how long the management side leaves its callers waiting in the listener's queue, so
+// that what waits for /healthz, or for the port, finds a balancer that serves, unless the start takes
+// longer. It is less than a liveness probe bears.
+const headStart = time.Second
+
+// headStart returns once clients are accepted, at the latest after headStart or when ctx has ended.
+func (s stages) headStart(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, headStart)
+	defer cancel()
+	select {
+	case <-s.served:
+	case <-ctx.Done():
 	}
 }
 
