@@ -41,13 +41,13 @@ func (s stages) awaits() error {
 	}
 }
 
-// headStart is how long the management side leaves its callers waiting in the listener's queue, so
-// that what waits for /healthz, or for the port, finds a balancer that serves, unless the start takes
-// longer. It is less than a liveness probe bears.
+// headStart is how long a start may take before it shows its stages: until then the callers of the
+// management side wait in the listener's queue, so that what waits for /healthz, or for the port,
+// finds a balancer that serves. It is less than a liveness probe bears.
 const headStart = time.Second
 
-// headStart returns once clients are accepted, at the latest after headStart or when ctx has ended.
-func (s stages) headStart(ctx context.Context) {
+// leaveHeadStart returns once clients are accepted, at the latest after headStart or when ctx has ended.
+func (s stages) leaveHeadStart(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, headStart)
 	defer cancel()
 	select {
@@ -87,13 +87,15 @@ func (p *parts) openFront(ctx context.Context, c config) error {
 	return nil
 }
 
-// awaitLoaded waits for the store. A port that another process holds is told before: the wait can
-// be long.
+// awaitLoaded waits for the store. Where that takes long, a port that another process holds is told
+// meanwhile.
 func (p *parts) awaitLoaded(ctx context.Context, c config) error {
 	select {
 	case <-p.stages.loaded:
 		return nil
-	default:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(headStart): // to look for the holder takes its time, too
 	}
 	if held := listen.Held("server.listen", c.Server.Listen); held != nil && p.given["server.listen"] == nil {
 		p.log.Warn().Str("held", held.Error()).Msg("another process holds the port of clients, and has to give it up when the client store is there")
