@@ -75,7 +75,7 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 		Starting: p.stages.awaits, LogDropped: lines.Dropped, Version: currentBuild().version, Log: p.log,
 	})
 	l.ask(func() error {
-		p.stages.settle(l.accepting)
+		p.stages.leaveHeadStart(l.accepting)
 		return m.Serve(l.accepting, p.back)
 	})
 	l.run(l.accepting, p.api.Run)
