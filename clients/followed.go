@@ -22,6 +22,7 @@ type followed struct {
 	patience time.Duration // of start, with PostgreSQL
 	contact  *contact
 	polling  sync.Once // told that no notifications arrive
+	bad      badRows
 	log      zerolog.Logger
 
 	applying lock // held while changes are read and applied, in the order of their versions
@@ -83,6 +84,7 @@ func (f *followed) take(ctx context.Context, c store.Changes) {
 
 // apply brings changes to the copy and the limiter. f.applying is held.
 func (f *followed) apply(c store.Changes) error {
+	c.Deleted = append(c.Deleted, f.bad.apply(&c)...)
 	f.Copy.Apply(c)
 	return f.enforcer.apply(c, f.Copy)
 }

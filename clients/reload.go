@@ -35,14 +35,14 @@ type reloading struct {
 	old     walk
 	renewed map[string]bool // plans that differ from those of the copy
 	batch   store.Changes   // differences that are not enforced yet
+	bad     []store.Bad
 	clients int
 }
 
 // Begin implements store.Sink.
-func (r *reloading) Begin(at store.Position, plans []store.Plan) (err error) {
-	if r.builder, err = r.f.Copy.Build(at, plans); err != nil {
-		return fmt.Errorf("write the snapshot of the clients: %w", err)
-	}
+func (r *reloading) Begin(at store.Position, plans []store.Plan) error {
+	r.builder = r.f.Copy.Build(at)
+	r.builder.Plans(plans)
 	r.renewed = map[string]bool{}
 	for _, p := range plans {
 		if old, err := r.f.Copy.Plan(p.Name); err != nil || old != p {
@@ -68,9 +68,9 @@ func (r *reloading) Client(c store.Client) error {
 }
 
 // Bad implements store.Sink.
-func (r *reloading) Bad(b store.Bad) error {
+func (r *reloading) Bad(b store.Bad) {
+	r.bad = append(r.bad, b)
 	r.batch.Bad = append(r.batch.Bad, b)
-	return nil
 }
 
 // pass goes on in the old clients to the new one. Those before it are gone. It reports whether the
@@ -96,7 +96,7 @@ func (r *reloading) pass(c *store.Client) (same bool, err error) {
 
 // enforce enforces the differences, once there are enough of them.
 func (r *reloading) enforce(enough int) error {
-	if len(r.batch.Clients)+len(r.batch.Deleted) < enough {
+	if len(r.batch.Clients)+len(r.batch.Deleted)+len(r.batch.Bad) < enough {
 		return nil
 	}
 	err := r.f.enforcer.apply(r.batch, r.f.Copy)
@@ -113,6 +113,7 @@ func (r *reloading) finish() error {
 	if err := r.enforce(0); err != nil {
 		return err
 	}
+	r.f.bad.replace(r.bad)
 	return r.builder.Commit()
 }
 

@@ -31,7 +31,9 @@ func (f *followed) run(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { return f.enforcer.run(ctx, f.Copy) })
 	group.Go(func() error {
-		f.Copy.Run(ctx)
+		f.Copy.Run(ctx, func(err error) {
+			f.log.Error().Err(err).Msg("the snapshot of the clients cannot be written: trying again, a start without PostgreSQL has an old one or none")
+		})
 		return nil
 	})
 	group.Go(func() error {
@@ -69,7 +71,7 @@ func (f *followed) session(ctx context.Context) error {
 	if err := f.prepare(ctx); err != nil {
 		return err
 	}
-	listener, err := f.listen(ctx)
+	listener, hears, err := f.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,20 +85,29 @@ func (f *followed) session(ctx context.Context) error {
 			return err
 		}
 	}
-	if wasLost := f.contact.isLost(); wasLost {
+	if f.contact.isLost() {
 		f.log.Info().Int64("version", f.Position().Version).Msg("PostgreSQL answers")
 	}
 	f.contact.found()
-	if !listener.Hears() {
+	if !hears {
 		f.tellPolling()
+		return f.poll(ctx)
 	}
 	return f.attend(ctx, listener)
 }
 
-func (f *followed) listen(ctx context.Context) (*store.Listener, error) {
+// listen also reports whether notifications arrive.
+func (f *followed) listen(ctx context.Context) (l *store.Listener, hears bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	return f.truth.Listen(ctx)
+	if l, err = f.truth.Listen(ctx); err != nil {
+		return nil, false, err
+	}
+	if hears, err = l.Hears(ctx); err != nil {
+		l.Close()
+		return nil, false, err
+	}
+	return l, hears, nil
 }
 
 // attend looks for changes when a notification comes and when it is time.
@@ -104,39 +115,61 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 	looked, verified := time.Now(), time.Now()
 	for {
 		heard, err := f.await(ctx, l)
-		if err != nil {
-			return err
-		}
-		if now := time.Now(); heard || !l.Hears() || now.Sub(looked) >= reconcileEvery {
-			looked = now
+		switch {
+		case err != nil:
+		case heard || time.Since(looked) >= reconcileEvery:
+			looked = time.Now()
 			err = f.look(ctx)
-		} else {
-			err = l.Ping(ctx, answerTimeout)
+		default:
+			err = f.ping(ctx, l)
+		}
+		if err == nil && time.Since(verified) >= verifyEvery {
+			verified = time.Now()
+			err = f.verify(ctx)
+		}
+		if err == nil && heard {
+			err = pause(ctx, leastPause-time.Since(looked))
 		}
 		if err != nil {
 			return err
 		}
 		f.contact.found()
-		if time.Since(verified) >= verifyEvery {
+	}
+}
+
+// poll looks for changes at every beat.
+func (f *followed) poll(ctx context.Context) error {
+	for verified := time.Now(); ; {
+		err := pause(ctx, beat)
+		if err == nil {
+			err = f.look(ctx)
+		}
+		if err == nil && time.Since(verified) >= verifyEvery {
 			verified = time.Now()
-			if err := f.verify(ctx); err != nil {
-				return err
-			}
+			err = f.verify(ctx)
 		}
-		if heard {
-			if err := pause(ctx, leastPause-time.Since(looked)); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
+		f.contact.found()
 	}
 }
 
 // await waits for a notification, for a beat at most.
 func (f *followed) await(ctx context.Context, l *store.Listener) (heard bool, err error) {
-	if !l.Hears() {
-		return false, pause(ctx, beat)
+	waiting, cancel := context.WithTimeout(ctx, beat)
+	defer cancel()
+	err = l.Wait(waiting)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return false, nil
 	}
-	return l.Wait(ctx, beat)
+	return err == nil, err
+}
+
+func (f *followed) ping(ctx context.Context, l *store.Listener) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return l.Ping(ctx)
 }
 
 func (f *followed) look(ctx context.Context) error {
@@ -154,7 +187,7 @@ func (f *followed) look(ctx context.Context) error {
 func (f *followed) verify(ctx context.Context) error {
 	at := f.Position()
 	var have store.Sum
-	if err := each(f.Copy, have.Add); err != nil {
+	if err := f.sum(&have); err != nil {
 		return fmt.Errorf("read the copy of the clients: %w", err)
 	}
 	there, want, err := f.truth.Checksum(ctx)
@@ -171,6 +204,19 @@ func (f *followed) verify(ctx context.Context) error {
 	}
 	defer f.applying.give()
 	return f.reload(ctx)
+}
+
+// sum adds up all that the instance has.
+func (f *followed) sum(have *store.Sum) error {
+	plans, err := f.Copy.Plans()
+	if err != nil {
+		return err
+	}
+	for i := range plans {
+		have.AddPlan(&plans[i])
+	}
+	f.bad.sum(have)
+	return each(f.Copy, have.Add)
 }
 
 func (f *followed) tellPolling() {

@@ -89,6 +89,7 @@ type usageJSON struct {
 	Limited       int64      `json:"limited"`
 	ShadowLimited int64      `json:"shadow_limited"`
 	TrialLimited  int64      `json:"trial_limited"`
+	Blocked       int64      `json:"blocked"`
 	InFlight      int64      `json:"in_flight"`
 	LastSeen      *time.Time `json:"last_seen"` // null without requests
 }
@@ -100,6 +101,7 @@ func showUsage(u limiter.Usage) usageJSON {
 		Limited:       u.Limited,
 		ShadowLimited: u.ShadowLimited,
 		TrialLimited:  u.TrialLimited,
+		Blocked:       u.Blocked,
 		InFlight:      u.InFlight,
 	}
 	if !u.LastSeen.IsZero() {

@@ -22,43 +22,34 @@ type bucket struct {
 // what has entered, then left, and then adds to bounded by a compare-and-swap knows the exact
 // number.
 type account struct {
-	bounded        atomic.Int64 // requests that entered under a bound; bucket.entered has the others
-	left           atomic.Int64 // requests that entered and ended
-	limited        atomic.Int64 // requests that entered and found no token
-	refused        atomic.Int64 // requests rejected because of the bound
-	uncounted      atomic.Int64 // requests that entered, but were exempt or went to another client
-	shadowLimited  atomic.Int64 // as limited, but admitted because of Terms.Shadow
-	shadowRefused  atomic.Int64 // as refused, but admitted because of Terms.Shadow
+	bounded   atomic.Int64          // requests that entered under a bound; bucket.entered has the others
+	left      atomic.Int64          // requests that entered and ended
+	limited   atomic.Int64          // requests that entered and found no token
+	refused   atomic.Int64          // requests rejected because of the bound; see counts
+	uncounted atomic.Int64          // requests that entered, but were exempt or went to another client; see counts
+	named     atomic.Pointer[named] // nil if the client is an address
+	extra     atomic.Pointer[extra] // nil unless a plan of the client has asked for it
+	owed      int64                 // see carry; guarded by Limiter.registering
+}
+
+// extra is the part of an account that few clients need. It is there before a bucket with a plan
+// that needs it can be found, and stays.
+type extra struct {
+	shadowLimited  atomic.Int64 // as account.limited, but admitted because of Terms.Shadow
+	shadowRefused  atomic.Int64 // as account.refused, but admitted because of Terms.Shadow
 	shadowInFlight atomic.Int64 // in flight because of Terms.Shadow alone; not counted by the bound
+	blocked        atomic.Int64 // requests rejected because of Terms.Blocked
 	trial          atomic.Pointer[trial]
-	named          atomic.Pointer[named] // nil if the client is an address
-
-	// Guarded by Limiter.registering.
-	owed int64  // see carry
-	base counts // at the last reset
 }
 
-// counts are numbers of requests by their outcome.
-type counts struct{ allowed, limited, shadowed int64 }
-
-// named identifies a registered client that is not an address: a range, or a name with its keys. It
-// never changes.
-type named struct {
-	id   ID
-	keys keyring // if the client has a name
-	mark uint64  // random; takes the place of the hash of an address in rejections
-}
-
-// several reports whether the client has several keys.
-func (a *account) several() bool {
-	n := a.named.Load()
-	return n != nil && n.keys.more != nil
-}
-
-// has reports whether requests that found the client by a key with the word still belong to it.
-func (a *account) has(word uint64) bool {
-	n := a.named.Load()
-	return n == nil || n.id.Name == "" || n.keys.leads(word)
+// extras returns the extra of the account, and makes it if it has none. Limiter.registering is held.
+func (a *account) extras() *extra {
+	x := a.extra.Load()
+	if x == nil {
+		x = new(extra)
+		a.extra.Store(x)
+	}
+	return x
 }
 
 // trial is the second bucket of a client. It rejects nothing.
@@ -84,7 +75,7 @@ func (s Lease) Release() {
 		s.underWay.leave(s.key)
 	case s.account == nil:
 	case s.shadowed:
-		s.account.shadowInFlight.Add(-1)
+		s.account.extra.Load().shadowInFlight.Add(-1)
 	default:
 		s.account.left.Add(1)
 	}
@@ -135,6 +126,11 @@ func (a *account) abandon() {
 // admit returns false if the bucket is closed.
 func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	p := b.plan
+	if p.terms.Blocked {
+		(*in).abandon()
+		*in = nil
+		return b.block(now, d)
+	}
 	if *in != b.account {
 		(*in).abandon()
 		*in = nil
@@ -155,7 +151,7 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	d.Shadow = p.terms.Shadow
 	if !o.allowed {
 		d.exceed(Rate)
-		b.account.reject(d, &b.account.limited, &b.account.shadowLimited)
+		b.account.reject(d)
 		b.account.left.Add(1)
 	}
 	if p.onTrial {
@@ -165,15 +161,31 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	return true
 }
 
-// reject counts a request that exceeds a limit: in passed if shadow mode admits it, else in
-// rejected.
-func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
-	if !d.Allowed {
-		rejected.Add(1)
-		return
+// reject counts a request that exceeds a limit, be it rejected or admitted by shadow mode.
+func (a *account) reject(d *Decision) {
+	limited, refused := &a.limited, &a.refused
+	if d.Allowed {
+		x := a.extra.Load()
+		limited, refused = &x.shadowLimited, &x.shadowRefused
+		x.shadowInFlight.Add(1)
 	}
-	passed.Add(1)
-	a.shadowInFlight.Add(1)
+	if d.Exceeded == InFlight {
+		refused.Add(1)
+	} else {
+		limited.Add(1)
+	}
+}
+
+// block rejects a request of a blocked client. It takes no token, and the request does not enter.
+// block returns false if the bucket is closed.
+func (b *bucket) block(now int64, d *Decision) (open bool) {
+	if b.state.Load() < 0 {
+		return false
+	}
+	b.account.extra.Load().blocked.Add(1)
+	b.see(now)
+	*d = Decision{Exceeded: Blocked}
+	return true
 }
 
 // refuse decides a request of a client whose bound is reached. It takes no token.
@@ -185,7 +197,7 @@ func (b *bucket) refuse(now int64, d *Decision) {
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)
-	a.reject(d, &a.refused, &a.shadowRefused)
+	a.reject(d)
 	if p.onTrial && d.Allowed { // if rejected, no rate would have admitted it
 		a.try(now)
 	}
@@ -201,7 +213,7 @@ func (b *bucket) see(now int64) {
 
 // try takes a token from the trial bucket, if there is one.
 func (a *account) try(now int64) {
-	if t := a.trial.Load(); t != nil {
+	if t := a.extra.Load().trial.Load(); t != nil {
 		if o, _ := takeFrom(&t.state, now, t.rates); !o.allowed {
 			t.limited.Add(1)
 		}
@@ -211,12 +223,16 @@ func (a *account) try(now int64) {
 // setTrial gives the client the trial bucket of its plan, a full one. A trial with the same limit
 // is kept.
 func (a *account) setTrial(p *plan) {
-	old := a.trial.Load()
+	x := a.extra.Load()
+	if x == nil { // it has no trial, and needs none
+		return
+	}
+	old := x.trial.Load()
 	switch {
 	case !p.onTrial:
-		a.trial.Store(nil)
+		x.trial.Store(nil)
 	case old == nil || *old.rates != p.trial:
-		a.trial.Store(newTrial(&p.trial))
+		x.trial.Store(newTrial(&p.trial))
 	}
 }
 

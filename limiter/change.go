@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -41,6 +40,7 @@ func (l *Limiter) enrol(r Registration, now int64) {
 		return
 	}
 	l.plans.drop(old.plan)
+	p.prepare(old.account)
 	next := newBucket(p, old.account)
 	if id.Name != "" {
 		l.rekey(keys, old, next, now)
@@ -60,14 +60,14 @@ func (l *Limiter) takeAway(key KeyDigest, name string, now int64) {
 		return
 	}
 	holder := b.account.named.Load()
-	if holder.id.Name == name {
+	if holder.name == name {
 		return
 	}
 	if rest, ok := holder.keys.without(key); ok {
-		l.rekey(keyringOf(holder.id.Name, rest), b, newBucket(b.plan, b.account), now)
+		l.rekey(keyringOf(holder.name, rest), b, newBucket(b.plan, b.account), now)
 		return
 	}
-	l.remove(holder.id, now)
+	l.remove(holder.id(), now)
 }
 
 // open registers a client that is not registered.
@@ -76,13 +76,14 @@ func (l *Limiter) open(id ID, keys keyring, p *plan, now int64) {
 	tat, a := d.tat, d.account
 	b := newBucket(p, a)
 	b.entered.Store(d.entered)
-	a.owed, a.base = d.owed, a.counts(b)
-	a.trial.Store(nil)
+	a.owed = d.owed
+	a.restart(b)
+	p.prepare(a)
 	a.setTrial(p)
 	switch {
 	case id.Name != "":
 		b.state.Store(tat)
-		a.named.Store(&named{id, keys, rand.Uint64()})
+		a.named.Store(newNamed(id, keys))
 		l.names.add(a)
 		l.openKeyed(b)
 	case id.Prefix.IsSingleIP():
@@ -93,7 +94,7 @@ func (l *Limiter) open(id ID, keys keyring, p *plan, now int64) {
 		raise(&l.exact.get(addr).state, l.spentUnregistered(addr, &p.rates, now))
 	default:
 		b.state.Store(tat)
-		a.named.Store(&named{id: id, mark: rand.Uint64()})
+		a.named.Store(newNamed(id, keyring{}))
 		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, b))
 	}
 }
@@ -133,7 +134,7 @@ func (l *Limiter) rekey(keys keyring, old, next *bucket, now int64) {
 	a := next.account
 	before := a.named.Load()
 	if keys != before.keys {
-		a.named.Store(&named{before.id, keys, before.mark})
+		a.named.Store(&named{name: before.name, keys: keys})
 	}
 	old.replace(next, now)
 	for key := range before.keys.all {
@@ -225,11 +226,9 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	next := newBucket(old.plan, a)
 	old.refill(next)
 	a.owed = 0
-	a.base = a.counts(next) // before next can move
+	a.restart(next) // before next can move
+	a.setTrial(next.plan)
 	l.replaced(id, old, next)
-	if next.plan.onTrial {
-		a.trial.Store(newTrial(&next.plan.trial))
-	}
 	return true
 }
 

@@ -32,6 +32,8 @@
 //     client in debt, newcomers share buckets: they may get less than their limit, never more.
 //     (TestEvictionLosesNothing, TestFloodKeepsHotDebtor, TestOverflowDebtIsTakenAlong,
 //     TestAddressFlood)
+//   - Blocked. A request that begins after Set has blocked its client is rejected, be it exempt or in
+//     shadow mode. (TestBlocked, TestBlockedAtOnce)
 //   - Concurrency. A request that would exceed the bound of its client is refused. Only requests
 //     that began before the bound was set or lowered, or in shadow mode, can be in flight above it.
 //     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce; of unregistered clients,
@@ -58,7 +60,8 @@
 //	index.go       registered addresses and keys           128 to 192 bytes each
 //	names.go       the accounts of named clients           11 to 22 bytes each
 //	keyring.go     the keys of a named client              96 bytes if there are several
-//	account.go     a registered client's bucket, counters  112 bytes, and 48 after a change
+//	account.go     a registered client's bucket, counters  64 bytes, and 48 after a change; 48 for some
+//	named.go       what names a client or its range        64 bytes, 32 more for a range
 //	plan.go        terms prepared for requests             176 bytes for each distinct Terms
 //	debts.go       what deleted clients still owe          until repaid, with nothing in flight
 //	rejections.go  the clients rejected most               272 KiB
@@ -72,7 +75,7 @@
 //
 // Limiter.registering serializes Set, SetDefault, Delete, Reset and Usage, and the descriptions of
 // Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
-// bucket's next, a table's next and shadow, and an account's named, trial, owed and base. Only its
+// bucket's next, a table's next and shadow, and an account's named, extra, trial and owed. Only its
 // holder closes the bucket of a registered client.
 //
 // Requests take no lock. They write the state, entered and seen of a bucket, the state of a trial,
@@ -105,8 +108,8 @@
 //     swap bounded. As left only grows and a failed swap starts over, the count is exact at the
 //     load of left. (TestMaxInFlightAtOnce, TestBoundHoldsInANewBucket)
 //   - Counts (account.counts): a request adds to entered or bounded before it adds to limited,
-//     shadowLimited or uncounted; readers load in reverse order. (TestCountsAtOnce,
-//     TestResetBeforeRejection)
+//     shadowLimited or uncounted; readers load in reverse order. A reset adds what has been counted
+//     to uncounted, and takes it from refused. (TestCountsAtOnce, TestResetBeforeRejection)
 //   - Cells of the table: raise tracked, then claim the key, then open the state. Closing a group
 //     takes the state first, then the key; both are final from then on, and any number of
 //     goroutines may copy them. The first to store heirs wins, and slots are changed only after

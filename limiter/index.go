@@ -18,7 +18,7 @@ import (
 // If a client has several keys, its bucket is elsewhere, and the entries of the keys, closed from the
 // beginning, lead to it. A bucket in one of the entries could not lead on once that key is removed.
 //
-// Memory is 128 to 192 bytes per address once there are many, 112 for its account, and 48 more for
+// Memory is 128 to 192 bytes per address once there are many, 64 for its account, and 48 more for
 // an address whose terms changed lately. During a move both tables exist.
 type index struct {
 	hash    func(address) uint64 // the hash that find expects

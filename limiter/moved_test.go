@@ -76,7 +76,7 @@ func TestResetBeforeRejection(t *testing.T) {
 	b := l.by("192.0.2.1", "").bucket
 	b.enter()
 	l.Reset(id)
-	b.account.reject(&Decision{}, &b.account.limited, &b.account.shadowLimited)
+	b.account.reject(&Decision{Exceeded: Rate})
 	b.account.left.Add(1)
 	if u, _ := l.usage(id, t0); u.Allowed != 0 || u.Limited != 1 || u.InFlight != 0 {
 		t.Errorf("%+v, want one rejected", u)
@@ -108,7 +108,10 @@ func TestSizesAreAsDocumented(t *testing.T) {
 	if n := unsafe.Sizeof(group{}); n != 288 {
 		t.Errorf("a group has %d bytes, want the 288 that the allocator has a size for", n)
 	}
-	if n := unsafe.Sizeof(account{}); n > 112 {
-		t.Errorf("%d bytes, want the 112 that index tells of", n)
+	if n := unsafe.Sizeof(account{}); n != 64 {
+		t.Errorf("an account has %d bytes, want a line of the cache", n)
+	}
+	if n := unsafe.Sizeof(named{}); n != 64 {
+		t.Errorf("%d bytes name a client, want 64", n)
 	}
 }

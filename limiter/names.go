@@ -31,11 +31,11 @@ func (s *names) add(a *account) {
 		s.slots = make([]*account, 2*len(old))
 		for _, a := range old {
 			if a != nil {
-				s.slots[s.find(a.named.Load().id.Name)] = a
+				s.slots[s.find(a.named.Load().name)] = a
 			}
 		}
 	}
-	s.slots[s.find(a.named.Load().id.Name)] = a
+	s.slots[s.find(a.named.Load().name)] = a
 }
 
 // remove removes the account of the client. Those behind it move up, so that no gap hides them.
@@ -46,14 +46,14 @@ func (s *names) remove(name string) {
 	for i := s.after(gap); s.slots[i] != nil; i = s.after(i) {
 		a := s.slots[i]
 		s.slots[i] = nil
-		s.slots[s.find(a.named.Load().id.Name)] = a
+		s.slots[s.find(a.named.Load().name)] = a
 	}
 }
 
 // find returns the slot of the client or, if it has none, the free one to use for it.
 func (s *names) find(name string) int {
 	i := int(maphash.String(s.seed, name)) & (len(s.slots) - 1)
-	for s.slots[i] != nil && s.slots[i].named.Load().id.Name != name {
+	for s.slots[i] != nil && s.slots[i].named.Load().name != name {
 		i = s.after(i)
 	}
 	return i

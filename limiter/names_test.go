@@ -17,7 +17,7 @@ func TestNamesAreLikeAMap(t *testing.T) {
 			switch a := want[name]; {
 			case a == nil:
 				a = &account{}
-				a.named.Store(&named{id: ID{Name: name}})
+				a.named.Store(&named{name: name})
 				want[name] = a
 				s.add(a)
 			case rapid.Bool().Draw(t, "removed"):

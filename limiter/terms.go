@@ -15,8 +15,8 @@ type Terms struct {
 	Limit
 	MaxInFlight int64 // concurrent requests, up to 1,000,000,000; 0 means no bound
 	Shadow      bool  // requests over a limit are admitted and counted
+	Blocked     bool  // all requests are rejected, whatever Shadow is
 	Trial       Limit // of a second bucket that only counts; the zero Limit: none
-	Blocked     bool
 	Each        bool
 }
 

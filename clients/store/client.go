@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -62,17 +63,13 @@ func passed(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
 // plan is nil for a client without one.
 func (c *Client) Terms(p *Plan) limiter.Terms {
 	t := c.Own
-	if p == nil {
-		return t
+	if p != nil {
+		t.Capacity = cmp.Or(t.Capacity, p.Terms.Capacity)
+		t.RatePerSecond = cmp.Or(t.RatePerSecond, p.Terms.RatePerSecond)
+		t.MaxInFlight = cmp.Or(t.MaxInFlight, p.Terms.MaxInFlight)
 	}
-	if t.Capacity == 0 {
-		t.Capacity = p.Terms.Capacity
-	}
-	if t.RatePerSecond == 0 {
-		t.RatePerSecond = p.Terms.RatePerSecond
-	}
-	if t.MaxInFlight == 0 {
-		t.MaxInFlight = p.Terms.MaxInFlight
+	if t.Blocked { // a client that is only blocked has no limit: no request meets it
+		t.Capacity, t.RatePerSecond = cmp.Or(t.Capacity, 1), cmp.Or(t.RatePerSecond, 1)
 	}
 	return t
 }

@@ -5,5 +5,5 @@ package store
 type Sink interface {
 	Begin(at Position, plans []Plan) error // first, once
 	Client(c Client) error                 // in the order of Records.Clients
-	Bad(b Bad) error                       // a row that is no client, at any place
+	Bad(b Bad)                             // a row that is no client, at any place
 }
