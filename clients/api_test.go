@@ -139,8 +139,9 @@ func testRouter(register func(*router.Router)) *router.Router {
 	return r
 }
 
-// send makes a call on a connection of its own, so that none outlives the test.
-func send(t *testing.T, method, url, body string) answer {
+// send makes a call on a connection of its own, so that none outlives the test. Fields are lines of
+// the header.
+func send(t *testing.T, method, url, body string, fields ...string) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -153,6 +154,10 @@ func send(t *testing.T, method, url, body string) answer {
 		t.Fatal(err)
 	}
 	request.Close = true
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ": ")
+		request.Header.Set(name, value)
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, url, err)
@@ -166,12 +171,12 @@ func send(t *testing.T, method, url, body string) answer {
 }
 
 // call makes a call below /v1/api/clients, or to a path below /v1/api, and checks its status.
-func (a *api) call(status int, method, path, body string) answer {
+func (a *api) call(status int, method, path, body string, fields ...string) answer {
 	a.t.Helper()
 	if !strings.HasPrefix(path, root) {
 		path = collection + path
 	}
-	got := send(a.t, method, a.base+path, body)
+	got := send(a.t, method, a.base+path, body, fields...)
 	if got.status != status {
 		a.t.Fatalf("%s %s %s: got %d %s, want %d", method, path, body, got.status, got.body, status)
 	}
@@ -179,9 +184,9 @@ func (a *api) call(status int, method, path, body string) answer {
 }
 
 // refuse makes a call that must fail with a problem that names the field and holds the text.
-func (a *api) refuse(status int, field, text, method, path, body string) {
+func (a *api) refuse(status int, field, text, method, path, body string, fields ...string) {
 	a.t.Helper()
-	got := a.call(status, method, path, body)
+	got := a.call(status, method, path, body, fields...)
 	if got.header.Get("Content-Type") != "application/problem+json" {
 		a.t.Errorf("%s %s: Content-Type is %q", method, path, got.header.Get("Content-Type"))
 	}

@@ -43,9 +43,6 @@ const (
 // newCSVSource reads the first line. The error is a fault.
 func newCSVSource(lines *rest.Lines) (*csvSource, error) {
 	line, bad, err := nextLine(lines)
-	if bad != nil {
-		return nil, bad
-	}
 	if err == io.EOF {
 		return nil, &rest.Fault{Code: rest.Invalid, Message: "the body is empty; allowed is CSV whose first line names the fields"}
 	}
@@ -53,9 +50,12 @@ func newCSVSource(lines *rest.Lines) (*csvSource, error) {
 		return nil, err
 	}
 	s := &csvSource{lines: lines}
-	names, bad := splitRow(nil, line)
+	var names []string
+	if bad == nil {
+		names, bad = splitRow(nil, line)
+	}
 	if bad != nil {
-		return nil, bad
+		return nil, &rest.Fault{Code: rest.Invalid, Message: "the line that names the fields: " + bad.Message}
 	}
 	s.width = len(names)
 	for i, name := range names {

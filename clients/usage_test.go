@@ -99,7 +99,7 @@ func TestUsageAndResetRefused(t *testing.T) {
 			a.refuse(http.StatusNotFound, "", "there is no client", "POST", path+"/reset"+slash, "")
 		}
 	}
-	for path, text := range map[string]string{"/10.0.0.1/8": "10.0.0.0/8", "/1st": "letter", "/acme/8": "CIDR"} {
+	for path, text := range map[string]string{"/10.0.0.1/8": "10.0.0.0/8", "/..": "letters", "/acme/8": "CIDR"} {
 		a.refuse(http.StatusUnprocessableEntity, "client", text, "GET", path+"/usage", "")
 		a.refuse(http.StatusUnprocessableEntity, "client", text, "POST", path+"/reset", "")
 	}
@@ -180,10 +180,10 @@ func TestShow(t *testing.T) {
 		want  string
 		value any
 	}{
-		{`{"tokens":3.5,"allowed":1,"limited":2,"shadow_limited":3,"trial_limited":4,` +
+		{`{"tokens":3.5,"allowed":1,"limited":2,"shadow_limited":3,"trial_limited":4,"blocked":6,` +
 			`"in_flight":5,"last_seen":"2026-02-01T12:00:00Z"}`,
-			showUsage(limiter.Usage{Tokens: 3.5, Allowed: 1, Limited: 2, ShadowLimited: 3, TrialLimited: 4, InFlight: 5, LastSeen: seen})},
-		{`{"tokens":0,"allowed":0,"limited":0,"shadow_limited":0,"trial_limited":0,"in_flight":0,"last_seen":null}`,
+			showUsage(limiter.Usage{Tokens: 3.5, Allowed: 1, Limited: 2, ShadowLimited: 3, TrialLimited: 4, Blocked: 6, InFlight: 5, LastSeen: seen})},
+		{`{"tokens":0,"allowed":0,"limited":0,"shadow_limited":0,"trial_limited":0,"blocked":0,"in_flight":0,"last_seen":null}`,
 			showUsage(limiter.Usage{})},
 		{`[{"client":"acme","registered":true,"shadow":false,"rejections":532}]`,
 			showLimited([]limiter.Limited{{Client: "acme", Registered: true, Rejections: 532}})},
