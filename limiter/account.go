@@ -316,6 +316,15 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 	next.entered.Add(b.entered.Or(closed) - entered)
 }
 
+// current returns the bucket to which lookups lead by this one, the first that they found: that one
+// or, if it is closed, its next. It returns nil if the client was deleted.
+func (b *bucket) current() *bucket {
+	if b.state.Load() < 0 {
+		return b.next.Load()
+	}
+	return b
+}
+
 // latest returns the bucket to which this one leads in the end, or nil if the client was deleted.
 // Limiter.registering is held.
 func (b *bucket) latest() *bucket {

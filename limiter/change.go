@@ -129,8 +129,10 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 	case id.Prefix.IsSingleIP():
 		l.exact.replace(addressOf(id.Prefix.Addr()), old, next)
 		l.exact.tidy()
-	default:
-		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, next))
+	default: // the table stays: to change it takes some microseconds
+		if first, _ := l.ranges.Load().Get(id.Prefix); first != old {
+			first.next.Store(next)
+		}
 	}
 }
 
@@ -175,8 +177,10 @@ func (l *Limiter) current(id ID) *bucket {
 	case id.Prefix.IsSingleIP():
 		return l.exact.get(addressOf(id.Prefix.Addr()))
 	}
-	b, _ := l.ranges.Load().Get(id.Prefix)
-	return b
+	if first, ok := l.ranges.Load().Get(id.Prefix); ok {
+		return first.current()
+	}
+	return nil
 }
 
 // Delete unregisters the client, if it is registered. What it has spent stays spent: the debt of an
@@ -213,7 +217,9 @@ func (l *Limiter) remove(id ID, now int64) {
 	case id.Prefix.IsSingleIP():
 		l.exact.unlink(addressOf(id.Prefix.Addr()), old)
 	default:
+		first, _ := l.ranges.Load().Get(id.Prefix)
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
+		first.next.Store(nil)
 	}
 	// A request that finds the bucket closed identifies its client again, and no longer finds it.
 	d.tat, d.entered = old.shut()

@@ -78,10 +78,11 @@
 //	debts.go       what deleted clients still owe          until repaid, with nothing in flight
 //	rejections.go  the clients rejected most               272 KiB
 //
-// Ranges are in a bart.Table. A request looks in the key index if it has a key, in the address
+// Ranges are in a bart.Table, which takes microseconds to change, and so has the first bucket of each
+// as an index has: once that is closed, it leads to the present one. A request looks in the key index if it has a key, in the address
 // index, in the ranges if there are any, and in the table, and stops at the first match. It
 // allocates only when a group has to be replaced, for a newcomer or by SetDefault.
-// (TestRequestsAllocateNothing, TestMemory, TestSizesAreAsDocumented)
+// (TestRequestsAllocateNothing, TestMemory, TestSizesAreAsDocumented, TestMillion)
 //
 // # Who writes what
 //

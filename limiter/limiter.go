@@ -27,7 +27,7 @@ type Limiter struct {
 	underWay   underWay                            // of unregistered clients
 	exact      *index                              // by address
 	keyed      *index                              // by the first half of the digest of an API key
-	ranges     atomic.Pointer[bart.Table[*bucket]] // replaced, never changed
+	ranges     atomic.Pointer[bart.Table[*bucket]] // the first bucket of each; replaced, never changed
 	rejected   rejections
 
 	registering sync.Mutex // serializes changes of the above; guards the fields below
@@ -140,8 +140,12 @@ func (l *Limiter) identify(a address) Client {
 	if network := l.network(a); network != a {
 		hash = l.secret.hash(network)
 	}
-	if ranges := l.ranges.Load(); ranges.Size() > 0 {
-		if b, ok := ranges.Lookup(a.addr()); ok {
+	for ranges := l.ranges.Load(); ranges.Size() > 0; ranges = l.ranges.Load() {
+		first, ok := ranges.Lookup(a.addr())
+		if !ok {
+			break
+		}
+		if b := first.current(); b != nil { // else deleted, and no longer in the next table
 			return Client{address: a, bucket: b, hash: hash}
 		}
 	}
