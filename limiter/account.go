@@ -44,6 +44,7 @@ type extra struct {
 	shadowInFlight atomic.Int64 // in flight because of Terms.Shadow alone; not counted by the bound
 	blocked        atomic.Int64 // requests rejected because of Terms.Blocked
 	trial          atomic.Pointer[trial]
+	table          atomic.Pointer[table] // of a range with Terms.Each; see each.go
 }
 
 // extras returns the extra of the account, and makes it if it has none. Limiter.registering is held.
@@ -67,16 +68,17 @@ type trial struct {
 // value; the zero value, of any other request, releases nothing.
 type Lease struct {
 	account  *account  // of a registered client
-	shadowed bool      // the request counts in account.shadowInFlight
-	underWay *underWay // of an unregistered client
+	shadowed bool      // the request counts in extra.shadowInFlight
+	underWay *underWay // of an unregistered client, or an address in a range with Terms.Each
 	key      uint64    // of that
 }
 
 // Release ends the request. It must be called exactly once, from any goroutine.
 func (s Lease) Release() {
-	switch {
-	case s.underWay != nil:
+	if s.underWay != nil {
 		s.underWay.leave(s.key)
+	}
+	switch {
 	case s.account == nil:
 	case s.shadowed:
 		s.account.extra.Load().shadowInFlight.Add(-1)
@@ -96,7 +98,7 @@ const (
 
 // enter adds a request to those in flight, if Terms.MaxInFlight permits it.
 func (b *bucket) enter() entrance {
-	a, most := b.account, b.plan.terms.MaxInFlight
+	a, most := b.account, b.plan.bound
 	if most == 0 {
 		if b.entered.Add(1) < 0 {
 			return moved
@@ -272,10 +274,14 @@ func newBucket(p *plan, a *account) *bucket {
 
 // replace makes next the client's bucket, translating the state from the old plan to that of next,
 // and closes the old one.
-func (b *bucket) replace(next *bucket, now int64) {
+func (b *bucket) replace(next *bucket, now int64) { b.replaceBy(next, now, func(int64) {}) }
+
+// replaceBy is replace, and calls first with the state of next before requests can find that.
+func (b *bucket) replaceBy(next *bucket, now int64, first func(tat int64)) {
 	var owed int64
 	b.moveTo(next, func(tat int64) (moved int64) {
 		moved, owed = carry(&b.plan.rates, tat, b.account.owed, now, &next.plan.rates)
+		first(moved)
 		return moved
 	})
 	b.account.owed = owed
@@ -308,6 +314,15 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 		}
 	}
 	next.entered.Add(b.entered.Or(closed) - entered)
+}
+
+// current returns the bucket to which lookups lead by this one, the first that they found: that one
+// or, if it is closed, its next. It returns nil if the client was deleted.
+func (b *bucket) current() *bucket {
+	if b.state.Load() < 0 {
+		return b.next.Load()
+	}
+	return b
 }
 
 // latest returns the bucket to which this one leads in the end, or nil if the client was deleted.

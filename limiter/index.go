@@ -54,7 +54,7 @@ func (x *index) find(hash uint64, a address) *bucket {
 	if !known {
 		return nil
 	}
-	return e.current()
+	return e.bucket.current()
 }
 
 // probe returns the entry of the address or, if it has none, the free entry to use for it.
@@ -72,14 +72,6 @@ func probe(entries []entry, hash uint64, a address) (e *entry, known bool) {
 			i = 0
 		}
 	}
-}
-
-// current returns the bucket of the entry's address, or nil if it is no longer registered.
-func (e *entry) current() *bucket {
-	if e.bucket.state.Load() < 0 {
-		return e.bucket.next.Load()
-	}
-	return &e.bucket
 }
 
 // owned returns the current bucket of the entry's client, and its address. It returns nil if there is
@@ -157,7 +149,7 @@ func (x *index) unlink(a address, old *bucket) {
 
 // tidy rebuilds the table if too many entries are stale. All live buckets must be open.
 func (x *index) tidy() {
-	if x.stale > len(*x.entries.Load())/8 {
+	if x.stale > len(*x.entries.Load())/4 {
 		x.rebuild()
 	}
 }
@@ -172,10 +164,10 @@ func (x *index) rebuild() {
 		if from.bucket.state.Load() == 0 {
 			continue
 		}
-		if b := from.current(); b != nil {
+		if b := from.bucket.current(); b != nil {
 			to, _ := probe(entries, x.hash(from.address), from.address)
 			to.address = from.address
-			if b.account.several() {
+			if b != &from.bucket && b.account.several() {
 				to.bucket.next.Store(b)
 				to.bucket.state.Store(closed | full)
 			} else {

@@ -17,6 +17,7 @@ type Usage struct {
 	Blocked       int64     // requests rejected because of Terms.Blocked
 	TrialLimited  int64     // requests that Terms.Trial would have rejected, since it was set
 	InFlight      int64     // requests in flight now
+	Addresses     int64     // with Terms.Each: addresses or IPv6 networks with a bucket; the rest is their sum, Tokens that of a new one
 	LastSeen      time.Time // time of the last request, to the second; zero if there was none
 }
 
@@ -47,6 +48,9 @@ func (l *Limiter) usageOf(b *bucket, now int64) (u Usage) {
 	u.Tokens = b.plan.rates.tokens(b.state.Load(), now)
 	if x := a.extra.Load(); x != nil {
 		u.InFlight += x.shadowInFlight.Load()
+		if b.plan.terms.Each {
+			u.Addresses = max(0, x.table.Load().held.Load())
+		}
 		if t := x.trial.Load(); t != nil {
 			u.TrialLimited = t.limited.Load()
 		}
