@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
 )
 
 // connectionParameters are the parameters that pgx handles itself. It passes all others to

@@ -33,7 +33,13 @@ const (
 		" FROM clients c LEFT JOIN client_keys k ON k.name = c.name WHERE c.name IS NOT NULL"
 	byName = " ORDER BY c.name"
 
-	changed = " AND c.version > $1::bigint"
+	// What was changed is found by its version, whatever the statistics of a table say that has grown
+	// a moment ago.
+	byVersion     = "SET LOCAL enable_seqscan = off"
+	changedOnly   = "WITH c AS MATERIALIZED (SELECT * FROM clients WHERE version > $1::bigint) "
+	changedRanges = changedOnly + "SELECT " + clientColumns + noKey + " FROM c WHERE c.ip_address IS NOT NULL"
+	changedNames  = changedOnly + "SELECT " + clientColumns + ", " + keyColumns +
+		" FROM c LEFT JOIN client_keys k ON k.name = c.name WHERE c.name IS NOT NULL" + byName
 
 	// What was deleted and is there again is not deleted.
 	selectDeleted = "SELECT DISTINCT d.ip_address, d.name, d.plan FROM clients_deleted d WHERE d.version > $1::bigint" +
@@ -144,6 +150,9 @@ func position(ctx context.Context, conn *pgx.Conn) (at Position, pruned int64, e
 
 // read fills in what was changed after since.
 func (c *Changes) read(ctx context.Context, conn *pgx.Conn, since Position) error {
+	if err := simple(ctx, conn, byVersion); err != nil {
+		return err
+	}
 	version := number(since.Version)
 	bad := func(b Bad) { c.Bad = append(c.Bad, b) }
 	reader, err := readPlans(ctx, conn, bad, selectPlans+changedPlans+byPlan, version)
@@ -152,10 +161,10 @@ func (c *Changes) read(ctx context.Context, conn *pgx.Conn, since Position) erro
 	}
 	c.Plans = slices.DeleteFunc(reader.sorted, func(p Plan) bool { return p.Version <= since.Version })
 	reader.visit = func(one Client) error { c.Clients = append(c.Clients, one); return nil }
-	if err := reader.clients(ctx, conn, selectRanges+changed+byRange, version); err != nil {
+	if err := reader.clients(ctx, conn, changedRanges, version); err != nil {
 		return err
 	}
-	if err := reader.clients(ctx, conn, selectNames+changed+byName, version); err != nil {
+	if err := reader.clients(ctx, conn, changedNames, version); err != nil {
 		return err
 	}
 	return query(ctx, conn, func(columns [][]byte) error {

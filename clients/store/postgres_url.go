@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-
 )
 
 // Errors about the URL are logged, so they must not contain any part of a password. The errors of
