@@ -16,6 +16,8 @@ import (
 const (
 	// connectTimeout bounds an attempt to connect to one address, unless the URL does.
 	connectTimeout = 3 * time.Second
+	// otherHostTimeout is connectTimeout where there are several: the next one may answer.
+	otherHostTimeout = time.Second
 	// hangUpTimeout bounds the farewell to a server that may be gone.
 	hangUpTimeout = time.Second
 )
@@ -55,13 +57,14 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 	}
 	conn := config.ConnConfig
 	conn.DialFunc = dialer.DialContext
+	several := len(addresses(&conn.Config)) > 1
 	if conn.ConnectTimeout == 0 {
-		conn.ConnectTimeout = connectTimeout
+		conn.ConnectTimeout = map[bool]time.Duration{true: otherHostTimeout, false: connectTimeout}[several]
 	}
 	if !sets("default_query_exec_mode") {
 		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
-	if len(addresses(&conn.Config)) > 1 && !sets("target_session_attrs") {
+	if several && !sets("target_session_attrs") {
 		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	// A password or certificate may be another than at the start.

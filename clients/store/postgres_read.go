@@ -196,7 +196,7 @@ type rowReader struct {
 func readPlans(ctx context.Context, conn *pgx.Conn, bad func(Bad), sql string, args ...[]byte) (*rowReader, error) {
 	r := &rowReader{plans: map[string]*Plan{}, bad: bad}
 	err := query(ctx, conn, func(columns [][]byte) error {
-		f := fields{columns: columns}
+		f := fields{columns: columns, names: planNames}
 		p, err := f.plan()
 		if err != nil {
 			bad(Bad{Err: fmt.Errorf("plan %q: %w", p.Name, err), sum: sumRow(columns, planTypes)})
@@ -219,7 +219,7 @@ func (r *rowReader) clients(ctx context.Context, conn *pgx.Conn, sql string, arg
 
 // row takes a client with at most one of its keys.
 func (r *rowReader) row(columns [][]byte) error {
-	f := fields{columns: columns[:columnsOfClient]}
+	f := fields{columns: columns[:columnsOfClient], names: clientNames}
 	name := columns[nameColumn]
 	if !r.open || name == nil || string(name) != r.client.ID.Name {
 		if err := r.flush(); err != nil {
@@ -237,7 +237,7 @@ func (r *rowReader) row(columns [][]byte) error {
 }
 
 func (r *rowReader) key(columns [][]byte) {
-	f := fields{columns: columns}
+	f := fields{columns: columns, names: keyNames}
 	k, err := f.key()
 	if err != nil && r.fault == nil {
 		r.fault, r.sum = err, 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"loadbalancer/limiter"
@@ -47,13 +48,34 @@ const columnsOfKey = 5
 // fields decodes columns in the binary format. NULL is the zero value. The first error counts.
 type fields struct {
 	columns [][]byte
+	names   []string // of the columns; nil where none can be wrong
 	err     error
 }
 
-func (f *fields) fail(column int, why string) {
-	if f.err == nil {
-		f.err = fmt.Errorf("column %d: %s", column+1, why)
+// The names of columns, for errors.
+var (
+	clientNames = columnNames(clientColumns)
+	keyNames    = columnNames(keyColumns)
+	planNames   = columnNames(planColumns)
+)
+
+func columnNames(columns string) []string {
+	names := strings.Split(columns, ", ")
+	for i := range names {
+		_, names[i], _ = strings.Cut(names[i], ".")
 	}
+	return names
+}
+
+func (f *fields) fail(column int, why string) {
+	if f.err != nil {
+		return
+	}
+	name := fmt.Sprint("column ", column+1)
+	if f.names != nil {
+		name = f.names[column]
+	}
+	f.err = errors.New(name + " " + why)
 }
 
 // fixed returns a column of the given size.
@@ -73,11 +95,26 @@ func (f *fields) number(column int) int64 {
 	return 0
 }
 
-func (f *fields) float(column int) float64 {
-	if value, set := f.fixed(column, 8); set {
-		return math.Float64frombits(binary.BigEndian.Uint64(value))
+// positive is number for one that is above zero where it is not NULL.
+func (f *fields) positive(column int) int64 {
+	n := f.number(column)
+	if n <= 0 && f.columns[column] != nil {
+		f.fail(column, "is not above 0")
 	}
-	return 0
+	return n
+}
+
+// rate is positive for a column with a fraction.
+func (f *fields) rate(column int) float64 {
+	value, set := f.fixed(column, 8)
+	if !set {
+		return 0
+	}
+	rate := math.Float64frombits(binary.BigEndian.Uint64(value))
+	if !(rate > 0) { // the negation catches NaN
+		f.fail(column, "is not above 0")
+	}
+	return rate
 }
 
 func (f *fields) bool(column int) bool {
@@ -85,7 +122,12 @@ func (f *fields) bool(column int) bool {
 	return set && value[0] != 0
 }
 
-func (f *fields) text(column int) string { return string(f.columns[column]) }
+func (f *fields) text(column int) string {
+	if value := f.columns[column]; value != nil && len(value) == 0 && f.names != nil {
+		f.fail(column, "is empty")
+	}
+	return string(f.columns[column])
+}
 
 // epoch is the zero of PostgreSQL's times, in microseconds of Unix time.
 const epoch = 946_684_800_000_000
@@ -147,10 +189,10 @@ func (f *fields) client() (Client, error) {
 		ID:   f.clientID(),
 		Plan: f.text(planColumn),
 		Own: termsOf(limiter.Terms{
-			Limit:       limiter.Limit{Capacity: f.number(capacityColumn), RatePerSecond: f.float(rateColumn)},
-			MaxInFlight: f.number(inFlightColumn),
+			Limit:       limiter.Limit{Capacity: f.positive(capacityColumn), RatePerSecond: f.rate(rateColumn)},
+			MaxInFlight: f.positive(inFlightColumn),
 			Shadow:      f.bool(shadowColumn),
-			Trial:       limiter.Limit{Capacity: f.number(trialCapacityColumn), RatePerSecond: f.float(trialRateColumn)},
+			Trial:       limiter.Limit{Capacity: f.positive(trialCapacityColumn), RatePerSecond: f.rate(trialRateColumn)},
 		}, f.bool(blockedColumn), f.bool(eachColumn)),
 		Labels:    f.labels(labelsColumn),
 		ExpiresAt: f.time(expiresColumn),
@@ -178,8 +220,8 @@ func (f *fields) plan() (Plan, error) {
 	p := Plan{
 		Name: f.text(0),
 		Terms: limiter.Terms{
-			Limit:       limiter.Limit{Capacity: f.number(1), RatePerSecond: f.float(2)},
-			MaxInFlight: f.number(3),
+			Limit:       limiter.Limit{Capacity: f.positive(1), RatePerSecond: f.rate(2)},
+			MaxInFlight: f.positive(3),
 		},
 		CreatedAt: f.time(4),
 		UpdatedAt: f.time(5),
