@@ -109,12 +109,6 @@ type notSent struct{ error }
 
 func (e notSent) Unwrap() error { return e.error }
 
-// isUnsent reports whether no statement was sent.
-func isUnsent(err error) bool {
-	_, ok := errors.AsType[notSent](err)
-	return ok || pgconn.SafeToRetry(err)
-}
-
 // isBroken reports whether the connection did not bring an answer, or brought the server's last
 // words.
 func isBroken(err error) bool {
