@@ -30,8 +30,8 @@ func (p *Postgres) Write(ctx context.Context, decide func(Tx) error) (Changes, e
 		if err == nil {
 			return w.changes, nil
 		}
-		if w.decided {
-			return Changes{}, err
+		if w.refusal != nil {
+			return Changes{}, w.refusal
 		}
 		if attempt == maxAttempts || !w.mayRepeat(ctx, err) {
 			return Changes{}, p.whoLocks(ctx, w.outcome(err))
@@ -51,8 +51,8 @@ var errNoCommit = errors.New("PostgreSQL answers COMMIT with")
 type write struct {
 	bounds     Bounds
 	changes    Changes
-	committing bool // COMMIT was sent
-	decided    bool // the error is that of decide
+	committing bool  // COMMIT was sent
+	refusal    error // of decide
 }
 
 func (w *write) run(ctx context.Context, conn *pgx.Conn, decide func(Tx) error) error {
@@ -67,7 +67,7 @@ func (w *write) run(ctx context.Context, conn *pgx.Conn, decide func(Tx) error) 
 	case tx.failed != nil:
 		err = tx.failed
 	case err != nil:
-		w.decided = true
+		w.refusal = err
 	}
 	if err != nil {
 		rollback(ctx, conn)
@@ -116,11 +116,11 @@ func (w *write) mayRepeat(ctx context.Context, err error) bool {
 	return !w.committing && worthFresh(ctx, err)
 }
 
-// outcome returns the error with what is known of the write.
+// outcome returns the error with what is known of the write: whatever came before COMMIT has no
+// effect, but the caller is told of a statement without an answer in any case.
 func (w *write) outcome(err error) error {
-	_, unsent := errors.AsType[notSent](err)
-	if unsent || errors.Is(err, ErrClosed) || errors.Is(err, errNoCommit) || !isBroken(err) || isAnswer(err) && !w.committing {
-		return err
+	if isBroken(err) && (w.committing || !isAnswer(err)) {
+		return fmt.Errorf("%w: %w", ErrUnknown, plain(err))
 	}
-	return fmt.Errorf("%w: %w", ErrUnknown, err)
+	return plain(err)
 }
