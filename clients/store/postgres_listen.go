@@ -46,7 +46,7 @@ func (p *Postgres) Listen(ctx context.Context) (*Listener, error) {
 // between transactions they do not.
 func (l *Listener) Hears(ctx context.Context) (bool, error) {
 	err := l.store.read(ctx, new(bool), func(conn *pgx.Conn) error {
-		return exec(ctx, conn, "SELECT pg_notify($1::text, '')", []byte(l.channel))
+		return execute(ctx, conn, "SELECT pg_notify($1::text, '')", []byte(l.channel))
 	})
 	if err != nil {
 		return false, err

@@ -72,7 +72,7 @@ func (p *Postgres) migrate(ctx context.Context, conn *pgx.Conn) error {
 
 // applyMigrations runs the files that are missing, in order, in a transaction.
 func applyMigrations(ctx context.Context, conn *pgx.Conn) ([]migration, error) {
-	if err := exec(ctx, conn, "SELECT pg_advisory_xact_lock($1::bigint)", number(migrationLock)); err != nil {
+	if err := execute(ctx, conn, "SELECT pg_advisory_xact_lock($1::bigint)", number(migrationLock)); err != nil {
 		return nil, fmt.Errorf("take the lock for migrations: %w", err)
 	}
 	err := run(ctx, conn, "CREATE TABLE IF NOT EXISTS clients_migrations ("+
@@ -92,7 +92,7 @@ func applyMigrations(ctx context.Context, conn *pgx.Conn) ([]migration, error) {
 		if err := run(ctx, conn, string(statements)); err != nil {
 			return nil, fmt.Errorf("apply %s: %w", m.name, err)
 		}
-		err = exec(ctx, conn, "INSERT INTO clients_migrations (version) VALUES ($1::integer)", number(m.number))
+		err = execute(ctx, conn, "INSERT INTO clients_migrations (version) VALUES ($1::integer)", number(m.number))
 		if err != nil {
 			return nil, fmt.Errorf("record %s: %w", m.name, err)
 		}
@@ -188,7 +188,7 @@ const tombstoneAge = 24 * time.Hour
 // all clients anew.
 func (p *Postgres) Prune(ctx context.Context) error {
 	return p.read(ctx, new(bool), func(conn *pgx.Conn) error {
-		return exec(ctx, conn, "WITH gone AS (DELETE FROM clients_deleted WHERE deleted_at < now() - "+
+		return execute(ctx, conn, "WITH gone AS (DELETE FROM clients_deleted WHERE deleted_at < now() - "+
 			"make_interval(secs => $1::bigint) RETURNING version) UPDATE clients_version SET pruned = "+
 			"greatest(pruned, (SELECT max(version) FROM gone)) WHERE EXISTS (SELECT FROM gone)", number(int64(tombstoneAge/time.Second)))
 	})

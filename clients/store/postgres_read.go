@@ -73,27 +73,32 @@ func rollback(ctx context.Context, conn *pgx.Conn) {
 	_ = run(ctx, conn, "ROLLBACK")
 }
 
-// Load visits all clients in the order of Records.Clients, and returns the plans by name. It gives
-// rows that are no clients to bad. An error of visit ends it and is returned as it is.
-func (p *Postgres) Load(ctx context.Context, visit func(Client) error, bad func(Bad)) (at Position, plans []Plan, err error) {
+// Load gives all plans and clients of one position to the sink.
+func (p *Postgres) Load(ctx context.Context, to Sink) error {
 	begun := false
-	err = p.snapshot(ctx, &begun, func(conn *pgx.Conn) error {
-		if at, _, err = position(ctx, conn); err != nil {
-			return err
-		}
-		tell := func(b Bad) { begun = true; bad(b) }
-		reader, err := readPlans(ctx, conn, tell, selectPlans+byPlan)
+	return p.snapshot(ctx, &begun, func(conn *pgx.Conn) error {
+		at, _, err := position(ctx, conn)
 		if err != nil {
 			return err
 		}
-		plans = reader.sorted
-		reader.visit = func(c Client) error { begun = true; return visit(c) }
+		var bad []Bad // of the plans, before the sink has begun
+		reader, err := readPlans(ctx, conn, func(b Bad) { bad = append(bad, b) }, selectPlans+byPlan)
+		if err != nil {
+			return err
+		}
+		begun = true
+		if err := to.Begin(at, reader.sorted); err != nil {
+			return err
+		}
+		for _, b := range bad {
+			to.Bad(b)
+		}
+		reader.bad, reader.visit = to.Bad, to.Client
 		if err := reader.clients(ctx, conn, selectRanges+byRange); err != nil {
 			return err
 		}
 		return reader.clients(ctx, conn, selectNames+byName)
 	})
-	return at, plans, err
 }
 
 // Changes returns what was changed since a position, at one later position. It returns ErrTooOld if

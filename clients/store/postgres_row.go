@@ -88,33 +88,30 @@ func (f *fields) fixed(column, size int) (value []byte, set bool) {
 	return value, value != nil
 }
 
+// number decodes a number, which is above zero where a column is named.
 func (f *fields) number(column int) int64 {
-	if value, set := f.fixed(column, 8); set {
-		return int64(binary.BigEndian.Uint64(value))
+	value, set := f.fixed(column, 8)
+	if !set {
+		return 0
 	}
-	return 0
-}
-
-// positive is number for one that is above zero where it is not NULL.
-func (f *fields) positive(column int) int64 {
-	n := f.number(column)
-	if n <= 0 && f.columns[column] != nil {
+	n := int64(binary.BigEndian.Uint64(value))
+	if n <= 0 && f.names != nil {
 		f.fail(column, "is not above 0")
 	}
 	return n
 }
 
-// rate is positive for a column with a fraction.
-func (f *fields) rate(column int) float64 {
+// float is number for one with a fraction.
+func (f *fields) float(column int) float64 {
 	value, set := f.fixed(column, 8)
 	if !set {
 		return 0
 	}
-	rate := math.Float64frombits(binary.BigEndian.Uint64(value))
-	if !(rate > 0) { // the negation catches NaN
+	n := math.Float64frombits(binary.BigEndian.Uint64(value))
+	if !(n > 0) && f.names != nil { // the negation catches NaN
 		f.fail(column, "is not above 0")
 	}
-	return rate
+	return n
 }
 
 func (f *fields) bool(column int) bool {
@@ -189,10 +186,10 @@ func (f *fields) client() (Client, error) {
 		ID:   f.clientID(),
 		Plan: f.text(planColumn),
 		Own: termsOf(limiter.Terms{
-			Limit:       limiter.Limit{Capacity: f.positive(capacityColumn), RatePerSecond: f.rate(rateColumn)},
-			MaxInFlight: f.positive(inFlightColumn),
+			Limit:       limiter.Limit{Capacity: f.number(capacityColumn), RatePerSecond: f.float(rateColumn)},
+			MaxInFlight: f.number(inFlightColumn),
 			Shadow:      f.bool(shadowColumn),
-			Trial:       limiter.Limit{Capacity: f.positive(trialCapacityColumn), RatePerSecond: f.rate(trialRateColumn)},
+			Trial:       limiter.Limit{Capacity: f.number(trialCapacityColumn), RatePerSecond: f.float(trialRateColumn)},
 		}, f.bool(blockedColumn), f.bool(eachColumn)),
 		Labels:    f.labels(labelsColumn),
 		ExpiresAt: f.time(expiresColumn),
@@ -220,8 +217,8 @@ func (f *fields) plan() (Plan, error) {
 	p := Plan{
 		Name: f.text(0),
 		Terms: limiter.Terms{
-			Limit:       limiter.Limit{Capacity: f.positive(1), RatePerSecond: f.rate(2)},
-			MaxInFlight: f.positive(3),
+			Limit:       limiter.Limit{Capacity: f.number(1), RatePerSecond: f.float(2)},
+			MaxInFlight: f.number(3),
 		},
 		CreatedAt: f.time(4),
 		UpdatedAt: f.time(5),

@@ -202,7 +202,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"name, api_key_sha256, max_in_flight, trial_capacity, trial_rate_per_second", "'a', sha256('x'), 1, 1, 1"},
 		{"name, api_key_sha256", "'0b4e7a46-5c1d-4a7a-8f5e-0a3c6a2f9b11', sha256('u')"},
 		{"name", "'me+you@example.com'"}, {"name", "repeat('b', 128)"}, {"name", "'1.2.3'"}, {"name", "'1.2.3.x'"},
-		{"ip_address, capacity, plan", "'10.0.0.9', NULL, 'gold'"},
+		{"ip_address, capacity, plan", "'10.0.0.9', NULL, 'gold'"}, {"ip_address, capacity, blocked", "'10.0.0.5', NULL, true"},
 		{"ip_address, each", "'10.0.0.0/31', true"}, {"ip_address, each", "'2001:db8::/127', true"},
 		{"ip_address, labels", `'10.0.0.8', '{"a": ""}'`},
 		{"ip_address, capacity, rate_per_second", "'10.0.0.7', 999999999999999, 1e9"},
@@ -369,10 +369,7 @@ func TestLockedTables(t *testing.T) {
 	if err := p.Prepare(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	locked("a load", "LOCK TABLE clients", func() error {
-		_, _, err := p.Load(within(t), func(Client) error { return nil }, func(Bad) {})
-		return err
-	})
+	locked("a load", "LOCK TABLE clients", func() error { return p.Load(within(t), &countingSink{b: t}) })
 	locked("a write", "UPDATE clients_version SET version = version", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

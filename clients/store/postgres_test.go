@@ -46,26 +46,40 @@ func loadAll(t testing.TB, p *Postgres) *Memory {
 	return m
 }
 
+// testSink collects what is loaded.
+type testSink struct {
+	all *Changes
+	sum *Sum
+}
+
+func (s *testSink) Begin(at Position, plans []Plan) error {
+	s.all.Position, s.all.Plans = at, plans
+	for i := range plans {
+		s.sum.AddPlan(&plans[i])
+	}
+	return nil
+}
+
+func (s *testSink) Client(c Client) error {
+	s.all.Clients = append(s.all.Clients, c)
+	s.sum.Add(&c)
+	return nil
+}
+
+func (s *testSink) Bad(b Bad) {
+	s.all.Bad = append(s.all.Bad, b)
+	s.sum.AddBad(&b)
+}
+
 // loadSome also returns the bad rows.
 func loadSome(t testing.TB, p *Postgres) (*Memory, []Bad) {
 	t.Helper()
 	var all Changes
 	var sum Sum
-	at, plans, err := p.Load(within(t), func(c Client) error {
-		all.Clients = append(all.Clients, c)
-		sum.Add(&c)
-		return nil
-	}, func(b Bad) {
-		all.Bad = append(all.Bad, b)
-		sum.AddBad(&b)
-	})
-	if err != nil {
+	if err := p.Load(within(t), &testSink{&all, &sum}); err != nil {
 		t.Fatal(err)
 	}
-	for _, plan := range plans {
-		sum.AddPlan(&plan)
-	}
-	all.Position, all.Plans = at, plans
+	at := all.Position
 	checkedAt, checked, err := p.Checksum(within(t))
 	if err != nil || checkedAt != at || checked != sum {
 		t.Errorf("the sum is %x at %v, %v; that of the records is %x at %v", checked, checkedAt, err, sum, at)

@@ -30,8 +30,8 @@ func query(ctx context.Context, conn *pgx.Conn, row func(columns [][]byte) error
 	return err
 }
 
-// exec is query for a statement without a result.
-func exec(ctx context.Context, conn *pgx.Conn, sql string, args ...[]byte) error {
+// execute is query for a statement without a result.
+func execute(ctx context.Context, conn *pgx.Conn, sql string, args ...[]byte) error {
 	return query(ctx, conn, func([][]byte) error { return nil }, sql, args...)
 }
 

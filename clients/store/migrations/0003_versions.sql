@@ -56,8 +56,8 @@ ALTER TABLE clients
     DROP CONSTRAINT clients_name_check,
     DROP CONSTRAINT clients_api_key_check,
     DROP CONSTRAINT clients_api_key_sha256_key,
-    ALTER COLUMN capacity        DROP NOT NULL, -- NULL: the plan's
-    ALTER COLUMN rate_per_second DROP NOT NULL, -- NULL: the plan's
+    ALTER COLUMN capacity        DROP NOT NULL, -- NULL: the plan's, or of no account for a client that is blocked
+    ALTER COLUMN rate_per_second DROP NOT NULL, -- NULL: as for capacity
     ALTER COLUMN created_at      SET DEFAULT now(),
     ALTER COLUMN updated_at      SET DEFAULT now(),
     ADD COLUMN plan       text        COLLATE "C" REFERENCES plans (name) ON UPDATE CASCADE,
@@ -72,7 +72,7 @@ ALTER TABLE clients
     ADD CONSTRAINT clients_mapped_check CHECK (NOT ip_address <<= '::ffff:0:0/96') NOT VALID,
     ADD CONSTRAINT clients_key_of_name_check CHECK (name IS NOT NULL OR api_key_sha256 IS NULL) NOT VALID,
     ADD CONSTRAINT clients_plan_check CHECK
-        (plan IS NOT NULL OR capacity IS NOT NULL AND rate_per_second IS NOT NULL) NOT VALID,
+        (plan IS NOT NULL OR blocked OR capacity IS NOT NULL AND rate_per_second IS NOT NULL) NOT VALID,
     ADD CONSTRAINT clients_limit_check CHECK
         (capacity BETWEEN 1 AND 999999999999999 AND rate_per_second > 0 AND rate_per_second <= 1e9
             AND capacity / rate_per_second <= 2592000) NOT VALID, -- seconds, 30 days
