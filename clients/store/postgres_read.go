@@ -54,7 +54,7 @@ const lockTimeout = 3 * time.Second
 // snapshot runs use in a transaction that sees one state of the database. begun is as for read.
 func (p *Postgres) snapshot(ctx context.Context, begun *bool, use func(*pgx.Conn) error) error {
 	err := p.read(ctx, begun, func(conn *pgx.Conn) error {
-		err := run(ctx, conn, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "+
+		err := send(ctx, conn, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "+
 			"SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds()))
 		if err != nil {
 			return err
@@ -70,7 +70,7 @@ func (p *Postgres) snapshot(ctx context.Context, begun *bool, use func(*pgx.Conn
 func rollback(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 	defer cancel()
-	_ = run(ctx, conn, "ROLLBACK")
+	_ = send(ctx, conn, "ROLLBACK")
 }
 
 // Load gives all plans and clients of one position to the sink.
@@ -155,7 +155,7 @@ func position(ctx context.Context, conn *pgx.Conn) (at Position, pruned int64, e
 
 // read fills in what was changed after since.
 func (c *Changes) read(ctx context.Context, conn *pgx.Conn, since Position) error {
-	if err := run(ctx, conn, byVersion); err != nil {
+	if err := send(ctx, conn, byVersion); err != nil {
 		return err
 	}
 	version := number(since.Version)

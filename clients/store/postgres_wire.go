@@ -45,8 +45,8 @@ func simple(ctx context.Context, conn *pgx.Conn, statements string) ([]*pgconn.R
 	return results, err
 }
 
-// run is simple without the results.
-func run(ctx context.Context, conn *pgx.Conn, statements string) error {
+// send is simple without the results.
+func send(ctx context.Context, conn *pgx.Conn, statements string) error {
 	_, err := simple(ctx, conn, statements)
 	return err
 }
