@@ -40,6 +40,7 @@ var schemaWords = map[string]string{
 	"pools.main.health":            "The checks that find out whether a backend works.",
 	"pools.main.queue":             "Where requests wait while every backend is full or out.",
 	"pools.main.ejection":          "When a backend goes out because of what requests meet there.",
+	"clients.audit":                "How long it is kept who changed what.",
 	"management.hosts[0]":          "A host name without port, such as lb.internal.",
 	"routes[0]":                    "Sends the requests of a host and path to a pool; the most specific route counts.",
 	"routes[0].host":               "host of the requests, without a port, or *.example.com for every name below example.com; none: any",

@@ -18,14 +18,19 @@ import (
 
 	"go.uber.org/goleak"
 
+	"loadbalancer/docs/described"
 	"loadbalancer/proxy/listen"
 )
 
 // deadline bounds whatever a test waits for.
 const deadline = 15 * time.Second
 
+// apiCalls holds the calls by client to the API's description.
+var apiCalls = described.NewRecorder("docs/swagger.yaml")
+
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(status int) { os.Exit(apiCalls.Conclude(status, isGotHere)) }),
 		// fasthttp's own: one for the process, and those that end some seconds after their server
 		// or host client.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -206,7 +211,7 @@ type answer struct {
 // client follows no redirects and keeps no connections, so that none outlives a test.
 var client = &http.Client{
 	Timeout:       deadline,
-	Transport:     &http.Transport{DisableKeepAlives: true},
+	Transport:     apiCalls.Transport(&http.Transport{DisableKeepAlives: true}),
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -376,7 +381,7 @@ func TestUnixSockets(t *testing.T) {
 		}
 	}
 	err := run(t.Context(), []string{"--path=" + writeConfig(t, config)}, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "server.listen: unix:"+dir+"/a is held by ") {
+	if err == nil || !strings.Contains(err.Error(), "management.listen: unix:"+dir+"/b is held by ") {
 		t.Errorf("a second instance on the socket: %v", err)
 	}
 }

@@ -113,7 +113,7 @@ func TestManagementProblems(t *testing.T) {
 	}{
 		{"GET", "/", 404, ""},
 		{"GET", "/metrics/", 404, ""},
-		{"GET", "/v1/api/", 404, ""},
+		{"GET", "/v1/api", 404, ""},
 		{"GET", "/v1/api/client", 404, ""},
 		{"GET", "/v1/api/../../metrics", 404, ""},
 		{"GET", "//healthz", 404, ""},
@@ -122,7 +122,7 @@ func TestManagementProblems(t *testing.T) {
 		{"OPTIONS", "/readyz", 405, "GET, HEAD"},
 		{"PATCH", "/v1/api/clients/", 405, "GET, HEAD, POST"},
 		{"PATCH", "/v1/api/clients", 405, "GET, HEAD, POST"},
-		{"POST", "/v1/api/clients/10.0.0.1", 405, "DELETE, GET, HEAD, PUT"},
+		{"POST", "/v1/api/clients/10.0.0.1", 405, "DELETE, GET, HEAD, PATCH, PUT"},
 	}
 	for _, tt := range tests {
 		base := in.management

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -22,8 +21,10 @@ import (
 // parts are what the balancer is made of, and what a reload changes.
 type parts struct {
 	path      string // of the config file
-	front     *listen.Swap
+	given     inherited
+	front     *listen.Swap // accepts nothing until openFront, and back until openBack
 	back      *listen.Swap
+	stages    stages
 	limits    *limiter.Limiter
 	service   *clients.Service // nil: clients are neither limited nor managed
 	api       *management.API
@@ -39,53 +40,46 @@ type parts struct {
 //go:embed docs/swagger.yaml
 var description []byte
 
-// newParts makes the parts in one order. Nothing runs yet.
-func newParts(ctx context.Context, c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
-	p := &parts{path: r.path, format: format, log: log}
+// newParts makes the parts in one order, except for the balancer. Nothing is opened but the sockets
+// that systemd passes on, and nothing runs.
+func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
+	p := &parts{
+		path: r.path, front: listen.NewSwap(nil), back: listen.NewSwap(nil),
+		stages: newStages(), format: format, log: log,
+	}
 	var err error
 	if p.kept, err = state.Open(c.Server.State); err != nil {
 		return nil, err
 	}
-	if c, err = c.withSecrets(p.kept); err != nil {
-		return nil, err
-	}
-	given, err := inherit(c)
-	if err != nil {
-		return nil, err
-	}
-	defer given.close()
-	front, err := given.openListener(ctx, "server.listen", log, func() (net.Listener, error) {
-		return listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, log)
-	})
-	if err != nil {
-		return nil, err
-	}
-	p.front = listen.NewSwap(front)
-	back, err := given.openListener(ctx, "management.listen", log, func() (net.Listener, error) { return c.Management.Open(log) })
-	if err != nil {
-		return nil, errors.Join(err, front.Close())
-	}
-	p.back = listen.NewSwap(back)
 	p.limits = limiter.New(c.Limiter.Config)
 	p.readsKeys.Store(c.Limiter.KeyField() != "")
-	if p.service, err = c.openClients(ctx, p.limits, p.readsKeys.Load, log); err != nil {
-		p.close()
+	p.service = c.newClients(p.limits, p.readsKeys.Load, log)
+	p.api = management.NewAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), p.service, r.management(), description, log)
+	if p.given, err = inherit(c); err != nil {
 		return nil, err
 	}
-	p.api = management.NewAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), p.service, r.management(), description, log)
-	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), log)
+	return p, nil
+}
+
+// makeBalancer makes the balancer, once the management listener is open: until then, a predecessor
+// may write to the state.
+func (p *parts) makeBalancer(c config) (err error) {
+	if c, err = c.withSecrets(p.kept); err != nil {
+		return err
+	}
+	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), p.log)
 	if o.ByHand, err = byHand(p.kept); err != nil {
-		p.close()
-		return nil, errors.Join(err, p.closeStore())
+		return err
 	}
 	p.balancer = proxy.New(o)
-	return p, nil
+	return nil
 }
 
 // close closes the listeners.
 func (p *parts) close() {
 	_ = p.front.Close()
 	_ = p.back.Close()
+	p.given.close()
 }
 
 // alive returns soon, unless a lock that requests or their counters need is held for good.
@@ -95,12 +89,9 @@ func (p *parts) alive() {
 	_ = p.balancer.Ready() // a balancer without a backend lives, too
 }
 
-// logStart logs where the balancer listens, and what it does.
+// logStart logs where clients are accepted, and what is done with their requests.
 func (p *parts) logStart(c config) {
 	c.Management.Warn(p.front.Addr(), p.log)
-	if !c.Management.Listen.IsZero() {
-		p.log.Info().Str("listen", p.back.Addr().String()).Bool("api_on_proxy", c.Management.APIOnProxy).Msg("management")
-	}
 	p.log.Info().Str("config", p.path).Str("listen", p.front.Addr().String()).Int("pools", len(c.Pools)).
 		Str("limits", c.limitsInWords()).Msg("proxy")
 }
@@ -150,26 +141,18 @@ func (p *parts) openListeners(before, after config) (front, back net.Listener, e
 	return front, back, nil
 }
 
-// openClients opens the client store. If clients are neither limited nor managed it returns nil: a
-// bare proxy needs neither a file nor a database.
-func (c *config) openClients(ctx context.Context, limits *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (*clients.Service, error) {
+// newClients returns the clients' side. If clients are neither limited nor managed it returns nil:
+// a bare proxy needs neither a file nor a database.
+func (c *config) newClients(limits *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) *clients.Service {
 	if !c.needsClients() {
-		return nil, nil
+		return nil
 	}
-	return clients.Open(ctx, c.Clients, limits, readsKeys, log)
+	return clients.New(c.Clients, limits, readsKeys, log)
 }
 
 // needsClients reports whether clients are limited or managed.
 func (c *config) needsClients() bool {
 	return c.Limiter.Enabled || !c.Management.Listen.IsZero() || c.Management.APIOnProxy
-}
-
-// closeStore waits for the calls under way and releases the store. Later calls get 503.
-func (p *parts) closeStore() error {
-	if p.service == nil {
-		return nil
-	}
-	return p.service.Close()
 }
 
 // proxyOptions returns the proxy's part of the config.

@@ -7,7 +7,11 @@ import (
 )
 
 // fixed are the keys that are read at the start alone.
-var fixed = []string{"clients.store", "limiter.ipv6_prefix", "limiter.max_tracked", "server.max_header_size", "server.state", "server.unix_mode"}
+var fixed = []string{
+	"clients.audit.max_age", "clients.audit.max_count", "clients.snapshot", "clients.store",
+	"limiter.ipv6_prefix", "limiter.max_tracked",
+	"server.max_header_size", "server.state", "server.unix_mode",
+}
 
 // storeKeys are the keys that may make the client store needed, which is opened at the start alone.
 var storeKeys = []string{"limiter.enabled", "management.listen", "management.api_on_proxy"}

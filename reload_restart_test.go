@@ -15,6 +15,8 @@ func TestNeedRestart(t *testing.T) {
 		{"a size", pools, pools + "server:\n  max_header_size: 32768\n", "lb.yaml:3: server.max_header_size: 16KiB → 32KiB" + rest},
 		{"a size that is gone", pools + "server: {max_header_size: 1025}\n", pools, "lb.yaml:1: server.max_header_size: 1025 → 16KiB" + rest},
 		{"a key that is gone", pools + "server:\n  listen: :1\n  unix_mode: '0600'\n", pools + "server:\n  listen: :1\n", "lb.yaml:2: server.unix_mode: 0600 → 0666" + rest},
+		{"the snapshot and the audit", pools, pools + "clients:\n  snapshot: ''\n  audit: {max_count: 0}\n",
+			"lb.yaml:3: clients.snapshot: clients.snapshot → \"\"" + rest + "\nlb.yaml:4: clients.audit.max_count: 100000 → 0" + rest},
 		{"limits where there were none", bare, pools + "limiter: {enabled: true}\nmanagement: {listen: ''}\n", "lb.yaml:2: limiter.enabled: false → true" + store + rest},
 		{"management where there was none", bare, pools + "limiter: {enabled: false}\nmanagement: {listen: ':18101'}\n", `lb.yaml:3: management.listen: "" → :18101` + store + rest},
 		{"another address", held, pools + "server: {listen: 127.0.0.1:18102}\nmanagement: {listen: 127.0.0.1:18101}\n", ""},

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	_ "embed"
-	"errors"
 	"maps"
 	"net"
 	"os"
@@ -15,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"loadbalancer/bench/backend"
-	"loadbalancer/management"
 	"loadbalancer/proxy/listen"
 	"loadbalancer/proxy/upstream"
 )
@@ -27,59 +24,34 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 	hangups := make(chan os.Signal, 1) // one that comes before all runs counts, too
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	p, err := newParts(ctx, c, r, log, format)
+	p, err := newParts(c, r, log, format)
 	if err != nil {
-		return unlessEnded(ctx, err, log)
+		return err
 	}
 	defer p.close()
-	m := management.New(management.Parts{
-		API: p.api, Balancer: p.balancer, Limits: p.limits, Clients: p.service, Reload: r.management(),
-		LogDropped: lines.Dropped, Version: currentBuild().version, Log: log,
-	})
-
-	group, ctx := errgroup.WithContext(ctx)
-	run := func(ctx context.Context, f func(context.Context)) {
-		group.Go(func() error {
-			f(ctx)
-			return nil
-		})
+	l := newLife(ctx)
+	l.keepStore(p, c.Clients.IsShared())
+	if err := l.begin(p, c, r, o, lines); err != nil {
+		return unlessEnded(ctx, l.abandon(err), log)
 	}
+	l.serve(p)
+	close(p.stages.served)
+	p.logStart(c)
+	r.supervisor.ready()
 	saved := make(chan struct{}, 1)
 	if o.watch {
 		text := r.text
-		run(ctx, func(ctx context.Context) { watchFile(ctx, r.path, text, log, saved) })
+		l.run(l.serving, func(ctx context.Context) { watchFile(ctx, r.path, text, log, saved) })
 	}
-	run(ctx, func(ctx context.Context) { r.run(ctx, hangups, saved, p.apply) })
-	// The management side outlives the signal that ends the process: /readyz must tell of it. It
-	// ends with the listener, and the store with it, so that a successor finds both free while this
-	// process still drains. The fake backends answer the last requests.
-	accepting, closed := context.WithCancel(context.WithoutCancel(ctx))
-	draining, drained := context.WithCancel(context.WithoutCancel(ctx))
-	if o.demo {
-		startDemo(draining, group, demoListeners(c.Pools, log))
-	}
-	run(ctx, p.balancer.RunChecks)
-	run(accepting, p.api.Run)
-	group.Go(func() error { return errors.Join(m.Serve(accepting, p.back), p.closeStore()) })
-	group.Go(func() error {
-		defer drained()
-		err := p.balancer.Serve(ctx, p.front)
-		closed()
-		if err != nil {
-			return err
-		}
-		return p.balancer.Drain()
-	})
-	p.logStart(c)
-	defer beside(func(ended context.Context) { r.supervisor.run(ctx, ended, p.alive) })()
-	err = group.Wait()
+	l.run(l.serving, func(ctx context.Context) { r.run(ctx, hangups, saved, p.apply) })
+	defer beside(func(ended context.Context) { r.supervisor.run(l.serving, ended, p.alive) })()
+	err = l.group.Wait()
 	p.balancer.LogCounters()
 	log.Info().Msg("stopped")
 	return err
 }
 
-// unlessEnded returns the error, or nil if it was caused by a shutdown while the store did not
-// answer yet.
+// unlessEnded returns the error, or nil if it was caused by a shutdown before clients were accepted.
 func unlessEnded(ctx context.Context, err error, log zerolog.Logger) error {
 	if ctx.Err() != nil {
 		log.Info().Str("cause", context.Cause(ctx).Error()).Msg("stopped before it served")

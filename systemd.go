@@ -72,13 +72,12 @@ func (s *supervisor) reloading() {
 	}
 }
 
-// run tells that the process serves, that it stops once ctx has ended, and until ended has ended
-// that it lives: twice in the time after which it would count as hung, as long as alive returns.
+// run tells that the process stops once ctx has ended, and until ended has ended that it lives:
+// twice in the time after which it would count as hung, as long as alive returns.
 func (s *supervisor) run(ctx, ended context.Context, alive func()) {
 	if s == nil {
 		return
 	}
-	s.ready()
 	var tick <-chan time.Time
 	if s.watchdog > 0 {
 		ticker := time.NewTicker(s.watchdog / 2)

@@ -141,6 +141,7 @@ func TestSupervisorOfAHungPart(t *testing.T) {
 	defer s.close()
 	ctx, cancel := context.WithCancel(t.Context())
 	hung, called := make(chan bool), make(chan bool)
+	s.ready()
 	end := beside(func(ended context.Context) {
 		s.run(ctx, ended, func() { called <- true; <-hung })
 	})

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +49,16 @@ func TestConfigValidate(t *testing.T) {
 		{"connect_timeout: 0s", "connect_timeout: a duration from"},
 		{"connect_timeout: 99ms", "connect_timeout: a duration from"},
 		{"connect_timeout: 61m", "connect_timeout: a duration from"},
+		{`snapshot: ""`, ""},
+		{"snapshot: /var/lib/lb/clients.snapshot", ""},
+		{"snapshot: /var/lib/lb/", "snapshot: the path of a file"},
+		{`snapshot: "a\nb"`, "snapshot: the path of a file"},
+		{"audit: {max_age: 1h, max_count: 0}", ""},
+		{"audit: {max_age: 87600h, max_count: 10000000}", ""},
+		{"audit: {max_age: 0s}", "audit.max_age: a duration from 1h"},
+		{"audit: {max_age: 87601h}", "audit.max_age: a duration from 1h"},
+		{"audit: {max_count: -1}", "audit.max_count: a whole number from 0"},
+		{"audit: {max_count: 10000001}", "audit.max_count: a whole number from 0"},
 	} {
 		cfg := DefaultConfig()
 		if err := yaml.Unmarshal([]byte(c.text), &cfg); err != nil {
@@ -70,23 +79,10 @@ func TestConfigValidate(t *testing.T) {
 }
 
 func TestDefaultConfig(t *testing.T) {
-	if got, want := DefaultConfig(), (Config{Store: "file:clients.db", ConnectTimeout: 30 * time.Second}); got != want {
+	if got, want := DefaultConfig(), (Config{
+		Store: "file:clients.db", ConnectTimeout: 30 * time.Second, Snapshot: "clients.snapshot",
+		Audit: Audit{MaxAge: 720 * time.Hour, MaxCount: 100_000},
+	}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
-func TestHosts(t *testing.T) {
-	for store, want := range map[string]string{
-		"postgres://u:p@db/clients":                              "db:5432",
-		"postgres://u:p@db1:1,db2:2/clients":                     "db1:1, db2:2",
-		"postgres://u:p@[::1]:5433/clients":                      "[::1]:5433",
-		"postgres:///clients?host=" + url.QueryEscape("/run/pg"): "/run/pg/.s.PGSQL.5432",
-	} {
-		config, err := parsePostgresURL(store)
-		if err != nil {
-			t.Errorf("%s: %v", store, err)
-		} else if got := hosts(&config.ConnConfig.Config); got != want {
-			t.Errorf("%s: got %q, want %q", store, got, want)
-		}
 	}
 }

@@ -2,29 +2,31 @@ package clients
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/clients/rest"
+	"loadbalancer/clients/store"
 	"loadbalancer/limiter"
 )
 
 const (
-	root        = "/v1/api"
-	collection  = root + "/clients"
-	limitedPath = root + "/limited"
+	root       = "/v1/api"
+	collection = root + "/clients"
 
 	// The size of a page of the list, in clients.
 	defaultPage = 100
 	maxPage     = 1000
-
-	maxLimited = 100 // clients
 )
 
 // controller decodes requests into values and encodes the results.
@@ -35,62 +37,137 @@ type controller struct {
 }
 
 func (c *controller) register(r *router.Router) {
-	// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
-	const item, itemRange = collection + "/{client}", collection + "/{client}/{bits:[0-9]+}"
-	answer := func(call rest.Call, parameters ...string) fasthttp.RequestHandler {
-		return rest.Handler(c.log, call, parameters...)
-	}
+	to := &routes{controller: c, router: r}
+	registerClients(to)
+	registerKeys(to)
+	registerPlans(to)
+	registerUsage(to)
+	registerAudit(to)
+	registerExport(to)
+	registerImport(to)
+}
 
-	r.POST(collection, answer(c.create))
-	r.GET(collection, answer(c.list, "limit", "after"))
-	r.GET(limitedPath, answer(c.limited, "limit"))
-	paths := []string{collection, limitedPath}
-	for _, path := range []string{item, itemRange} {
-		r.GET(path, answer(c.get))
-		r.PUT(path, answer(c.change))
-		r.DELETE(path, answer(c.remove))
-		r.GET(path+"/usage", answer(c.usage))
-		r.POST(path+"/reset", answer(c.reset))
-		paths = append(paths, path, path+"/usage", path+"/reset")
+// routes registers calls, each with and without a trailing slash.
+type routes struct {
+	*controller
+	router  *router.Router
+	slashed []string // paths that have a route with the slash
+}
+
+func (r *routes) add(method, path string, call rest.Call, parameters ...string) {
+	r.router.Handle(method, path, r.handler(call, parameters...))
+	if !slices.Contains(r.slashed, path) {
+		r.slashed = append(r.slashed, path)
+		r.router.ANY(path+"/", rest.WithoutSlash(r.router))
 	}
-	for _, path := range paths {
-		r.ANY(path+"/", rest.WithoutSlash(r))
+}
+
+// A range appears in a path as one segment with %2F, or as two segments with a plain slash.
+const (
+	item      = collection + "/{client}"
+	itemRange = collection + "/{client}/{bits:[0-9]+}"
+)
+
+func registerClients(r *routes) {
+	r.add(http.MethodPost, collection, r.create)
+	r.add(http.MethodGet, collection, r.list, "limit", "after", "label")
+	for _, path := range []string{item, itemRange} {
+		r.add(http.MethodGet, path, r.get)
+		r.add(http.MethodPut, path, r.change, "create")
+		r.add(http.MethodPatch, path, r.patch)
+		r.add(http.MethodDelete, path, r.remove)
+	}
+}
+
+// handler returns the handler of a call, whose response tells of which version of the store it is.
+func (c *controller) handler(call rest.Call, parameters ...string) fasthttp.RequestHandler {
+	return rest.Handler(c.log, func(ctx context.Context, r *fasthttp.RequestCtx) error {
+		at := c.usecase.keeper().Position() // before the call reads: what it shows is not older
+		err := call(ctx, r)
+		if !r.IsGet() {
+			at = c.usecase.keeper().Position() // with what it has written
+		}
+		tellVersion(r, at, c.usecase.keeper().state())
+		return err
+	}, parameters...)
+}
+
+// tellVersion adds Lb-Version and, while the store is away, Lb-Stale.
+func tellVersion(r *fasthttp.RequestCtx, at store.Position, s state) {
+	if s.loaded {
+		r.Response.Header.Set("Lb-Version", strconv.FormatInt(at.Version, 10))
+	}
+	if s.away {
+		r.Response.Header.Set("Lb-Stale", strconv.Itoa(int(s.stale.Seconds())))
 	}
 }
 
 func (c *controller) create(ctx context.Context, r *fasthttp.RequestCtx) error {
-	request, err := readClient(r)
+	body, err := rest.ReadBody(r)
 	if err != nil {
 		return err
 	}
-	if err := checkNew(request); err != nil {
-		return err
-	}
-	created, err := c.usecase.create(ctx, request)
+	asked, err := readCall(r, body)
 	if err != nil {
 		return err
 	}
-	if created.ID.Name != "" && !c.readsKeys() {
-		c.log.Warn().Str("client", created.ID.Name).Msg(keysNotRead)
+	d, err := decodeClient(body)
+	if err != nil {
+		return err
 	}
-	r.Response.Header.Set("Location", collection+"/"+created.ID.String())
-	rest.WriteJSON(r, http.StatusCreated, show(created))
+	if err := checkNew(d); err != nil {
+		return err
+	}
+	created, err := c.usecase.create(ctx, asked, d)
+	if before, ok := errors.AsType[*replay](err); ok {
+		r.Response.Header.Set("Location", clientPath(d.id))
+		rest.WriteJSON(r, before.status, json.RawMessage(before.body))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.warnOfKey(created)
+	c.answer(r, http.StatusCreated, created)
 	return nil
 }
 
-func (c *controller) list(ctx context.Context, r *fasthttp.RequestCtx) error {
-	limit, after, err := readPage(r.QueryArgs())
+// warnOfKey logs that no request counts as those of a client with a key, if that is so.
+func (c *controller) warnOfKey(created store.Client) {
+	if created.ID.Name != "" && !c.readsKeys() {
+		c.log.Warn().Str("client", created.ID.Name).Msg(keysNotRead)
+	}
+}
+
+// answer shows a client, with its entity tag, and with its path if it is new.
+func (c *controller) answer(r *fasthttp.RequestCtx, status int, shown store.Client) {
+	if status == http.StatusCreated {
+		r.Response.Header.Set("Location", clientPath(shown.ID))
+	}
+	r.Response.Header.Set("ETag", tag(shown.Version))
+	rest.WriteJSON(r, status, show(shown))
+}
+
+func (c *controller) list(_ context.Context, r *fasthttp.RequestCtx) error {
+	query := r.QueryArgs()
+	limit, after, err := readPage(query)
 	if err != nil {
 		return err
 	}
-	page, more, err := c.usecase.list(ctx, after, limit)
+	has, err := readLabel(query)
+	if err != nil {
+		return err
+	}
+	page, more, err := c.usecase.list(after, limit, has)
 	if err != nil {
 		return err
 	}
 	if more {
-		last := page[len(page)-1].ID.String()
-		r.Response.Header.Set("Link", fmt.Sprintf(`<%s/?limit=%d&after=%s>; rel="next"`,
-			collection, limit, url.QueryEscape(last)))
+		next := fmt.Sprintf("limit=%d&after=%s", limit, url.QueryEscape(page[len(page)-1].ID.String()))
+		if has.name != "" {
+			next += "&label=" + url.QueryEscape(has.name+"="+has.value)
+		}
+		linkNext(r, collection+"/", next)
 	}
 	shown := make([]clientJSON, 0, len(page)) // not nil: an empty list is [], not null
 	for _, one := range page {
@@ -100,37 +177,71 @@ func (c *controller) list(ctx context.Context, r *fasthttp.RequestCtx) error {
 	return nil
 }
 
-func (c *controller) get(ctx context.Context, r *fasthttp.RequestCtx) error {
+// linkNext tells where the next page of a list is.
+func linkNext(r *fasthttp.RequestCtx, path, query string) {
+	r.Response.Header.Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, path, query))
+}
+
+func (c *controller) get(_ context.Context, r *fasthttp.RequestCtx) error {
 	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
-	found, err := c.usecase.get(ctx, id)
+	found, err := c.usecase.get(id)
 	if err != nil {
 		return err
 	}
-	rest.WriteJSON(r, http.StatusOK, show(found))
+	c.answer(r, http.StatusOK, found)
 	return nil
 }
 
 func (c *controller) change(ctx context.Context, r *fasthttp.RequestCtx) error {
+	body, err := rest.ReadBody(r)
+	if err != nil {
+		return err
+	}
+	d, err := decodeClient(body)
+	if err != nil {
+		return err
+	}
+	create, err := readBool(r.QueryArgs(), "create")
+	if err != nil {
+		return err
+	}
+	return c.edit(ctx, r, create, func(*store.Client) (draft, error) { return d, nil })
+}
+
+func (c *controller) patch(ctx context.Context, r *fasthttp.RequestCtx) error {
+	body, err := rest.ReadBody(r)
+	if err != nil {
+		return err
+	}
+	if _, err := rest.ParseObject(body, clientFields...); err != nil {
+		return err
+	}
+	return c.edit(ctx, r, false, func(old *store.Client) (draft, error) { return patched(old, body) })
+}
+
+// edit changes the client of the path.
+func (c *controller) edit(ctx context.Context, r *fasthttp.RequestCtx, create bool, edit func(old *store.Client) (draft, error)) error {
 	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
-	request, err := readClient(r)
+	asked, err := readCall(r, nil)
 	if err != nil {
 		return err
 	}
-	if err := checkChange(request, id); err != nil {
-		return err
-	}
-	request.ID = id
-	changed, err := c.usecase.change(ctx, request)
+	changed, created, err := c.usecase.change(ctx, asked, id, create, edit)
 	if err != nil {
 		return err
 	}
-	rest.WriteJSON(r, http.StatusOK, show(changed))
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+		c.warnOfKey(changed)
+	}
+	c.answer(r, status, changed)
 	return nil
 }
 
@@ -139,74 +250,51 @@ func (c *controller) remove(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	if err := c.usecase.remove(ctx, id); err != nil {
+	asked, err := readCall(r, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.usecase.remove(ctx, asked, id); err != nil {
 		return err
 	}
 	r.SetStatusCode(http.StatusNoContent)
 	return nil
 }
 
-func (c *controller) usage(_ context.Context, r *fasthttp.RequestCtx) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
+// readCall returns a write as its caller asked for it. once is what an Idempotency-Key stands for, and
+// nil where there can be none.
+func readCall(r *fasthttp.RequestCtx, once []byte) (k call, err error) {
+	k.by = rest.CallerOf(r)
+	if k.match, err = rest.IfMatch(r); err != nil || once == nil {
+		return k, err
 	}
-	usage, err := c.usecase.usage(id)
-	if err != nil {
-		return err
-	}
-	rest.WriteJSON(r, http.StatusOK, showUsage(usage))
-	return nil
+	key, err := rest.IdempotencyKey(r)
+	k.once = newOnce(k.by, key, once)
+	return k, err
 }
 
-func (c *controller) reset(_ context.Context, r *fasthttp.RequestCtx) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	body, err := rest.ReadBody(r)
-	if err != nil {
-		return err
-	}
-	if len(body) > 0 { // a caller that sends a body expects it to say what to reset
-		return &rest.Fault{Code: rest.Invalid,
-			Message: fmt.Sprintf("the body has %d bytes; allowed is none", len(body))}
-	}
-	if err := c.usecase.reset(id); err != nil {
-		return err
-	}
-	r.SetStatusCode(http.StatusNoContent)
-	return nil
-}
+func clientPath(id limiter.ID) string { return collection + "/" + id.String() }
 
-func (c *controller) limited(_ context.Context, r *fasthttp.RequestCtx) error {
-	most, err := readLimit(r.QueryArgs(), maxLimited, maxLimited)
-	if err != nil {
-		return err
-	}
-	rest.WriteJSON(r, http.StatusOK, showLimited(c.usecase.limited(most)))
-	return nil
-}
-
-func readClient(r *fasthttp.RequestCtx) (limiter.Registration, error) {
-	body, err := rest.ReadBody(r)
-	if err != nil {
-		return limiter.Registration{}, err
-	}
-	return decodeClient(body)
-}
-
-// pathID returns the ID of the client in the path, which the router leaves percent-encoded.
+// pathID returns the ID of the client in the path.
 func pathID(r *fasthttp.RequestCtx) (limiter.ID, error) {
-	raw := r.UserValue("client").(string)
-	text, err := url.PathUnescape(raw)
+	text, err := pathText(r, "client", allowedClient)
 	if err != nil {
-		return limiter.ID{}, rest.Wrong("client", rest.Quote(raw), allowedClient)
+		return limiter.ID{}, err
 	}
 	if bits, ok := r.UserValue("bits").(string); ok {
 		text += "/" + bits
 	}
 	return parseClient("client", text)
+}
+
+// pathText returns a part of the path, which the router leaves percent-encoded.
+func pathText(r *fasthttp.RequestCtx, name, allowed string) (string, error) {
+	raw := r.UserValue(name).(string)
+	text, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", rest.Wrong(name, rest.Quote(raw), allowed)
+	}
+	return text, nil
 }
 
 func readPage(query *fasthttp.Args) (limit int, after limiter.ID, err error) {
@@ -230,4 +318,31 @@ func readLimit(query *fasthttp.Args, standard, most int) (int, error) {
 		return 0, rest.Wrong("limit", rest.Quote(text), fmt.Sprintf("a whole number from 1 to %d", most))
 	}
 	return limit, nil
+}
+
+// readLabel returns the parameter label, or the zero label without it.
+func readLabel(query *fasthttp.Args) (label, error) {
+	if !query.Has("label") {
+		return label{}, nil
+	}
+	text := string(query.Peek("label"))
+	name, value, found := strings.Cut(text, "=")
+	if !found || !isLabelName(name) {
+		return label{}, rest.Wrong("label", rest.Quote(text), "name=value, with the name and the value of a label")
+	}
+	return label{name, value}, nil
+}
+
+func readBool(query *fasthttp.Args, name string) (bool, error) {
+	if !query.Has(name) {
+		return false, nil
+	}
+	switch text := string(query.Peek(name)); text {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	default:
+		return false, rest.Wrong(name, rest.Quote(text), "true or false")
+	}
 }

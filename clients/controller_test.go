@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ func TestClientLifeCycle(t *testing.T) {
 			t.Errorf("created %+v", created)
 		}
 		a.limited("127.0.0.1", 7)
-		if found := a.get("/127.0.0.1"); found != created {
+		if found := a.get("/127.0.0.1"); !reflect.DeepEqual(found, created) {
 			t.Errorf("got %+v, want %+v", found, created)
 		}
 		a.refuse(http.StatusConflict, "ip_address", "127.0.0.1", "POST", "/",
@@ -51,7 +52,7 @@ func TestClientLifeCycle(t *testing.T) {
 
 		stop() // what follows comes from the store
 		a, _ = startAPI(t, cfg)
-		if found := a.get("/127.0.0.1"); found != changed {
+		if found := a.get("/127.0.0.1"); !reflect.DeepEqual(found, changed) {
 			t.Errorf("after a restart got %+v, want %+v", found, changed)
 		}
 		a.limited("127.0.0.1", 200)
@@ -87,7 +88,7 @@ func TestPathsOfAClient(t *testing.T) {
 			t.Errorf("created %s as %s", id, created.IPAddress)
 		}
 		for _, path := range paths {
-			if found := a.get(path); found != created {
+			if found := a.get(path); !reflect.DeepEqual(found, created) {
 				t.Errorf("GET %s is %+v, want %+v", path, found, created)
 			}
 		}
@@ -105,7 +106,7 @@ func TestPathsOfAClient(t *testing.T) {
 		"/10.0.0.0/33":      "CIDR",
 		"/10.0.0.0/08":      "CIDR",
 		"/nobody/8":         "CIDR",
-		"/1st":              "first of them a letter",
+		"/a:b":              "letters, digits",
 		"/10.0.0.1%20":      "CIDR",
 	} {
 		a.refuse(http.StatusUnprocessableEntity, "client", text, "GET", path, "")
@@ -142,7 +143,7 @@ func TestMethodsAndSlashes(t *testing.T) {
 	for _, slash := range []string{"", "/"} {
 		a.call(http.StatusCreated, "POST", slash, fmt.Sprintf(`{"ip_address":"10.0.0.%d","capacity":1,"rate_per_second":1}`, len(slash)))
 		a.call(http.StatusOK, "GET", slash, "")
-		for method, path := range map[string]string{"PUT": "", "DELETE": "", "POST": "/10.0.0.0", "PATCH": "/10.0.0.0/8"} {
+		for method, path := range map[string]string{"PUT": "", "DELETE": "", "POST": "/10.0.0.0", "PATCH": ""} {
 			if got := send(t, method, a.base+collection+path+slash, "{}"); got.status != http.StatusMethodNotAllowed {
 				t.Errorf("%s %s is %d, want 405", method, path+slash, got.status)
 			}

@@ -1,13 +1,16 @@
 package clients
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"loadbalancer/clients/rest"
+	"loadbalancer/clients/store"
 	"loadbalancer/limiter"
 )
 
@@ -16,65 +19,76 @@ const (
 	fieldAddress     = "ip_address"
 	fieldName        = "name"
 	fieldKey         = "api_key"
+	fieldKeys        = "api_keys"
 	fieldCapacity    = "capacity"
 	fieldRate        = "rate_per_second"
 	fieldMaxInFlight = "max_in_flight"
 	fieldShadow      = "shadow"
 	fieldTrial       = "trial"
+	fieldPlan        = "plan"
+	fieldLabels      = "labels"
+	fieldExpires     = "expires_at"
+	fieldEach        = "each"
+	fieldBlocked     = "blocked"
 	fieldCreated     = "created_at"
 	fieldUpdated     = "updated_at"
 )
 
 var (
 	// optionalFields may be null, which means the same as leaving them out.
-	optionalFields = []string{fieldAddress, fieldName, fieldKey, fieldMaxInFlight, fieldShadow, fieldTrial}
+	optionalFields = []string{fieldAddress, fieldName, fieldKey, fieldKeys, fieldMaxInFlight, fieldShadow, fieldTrial,
+		fieldPlan, fieldLabels, fieldExpires, fieldEach, fieldBlocked}
 	// clientFields includes the read-only fields, which are ignored, so that the response to a GET
 	// can be sent back.
 	clientFields = slices.Concat([]string{fieldCapacity, fieldRate}, optionalFields, []string{fieldCreated, fieldUpdated})
 )
 
-// decodeClient decodes the body of a POST or a PUT. The ID and the key are zero if the body lacks
-// them.
-func decodeClient(body []byte) (limiter.Registration, error) {
+// decodeClient decodes the body of a POST or a PUT.
+func decodeClient(body []byte) (draft, error) {
 	o, err := rest.ParseObject(body, clientFields...)
 	if err != nil {
-		return limiter.Registration{}, err
+		return draft{}, err
 	}
-	o.DropNulls(optionalFields...)
-	var r limiter.Registration
-	if r.ID, err = decodeID(o); err != nil {
-		return limiter.Registration{}, err
-	}
-	if r.Key, err = decodeKey(o); err != nil {
-		return limiter.Registration{}, err
-	}
-	r.Terms, err = decodeTerms(o)
-	return r, err
+	return decodeDraft(o)
 }
 
-// checkNew returns a fault unless the body of a POST identifies a client, and has a key if and only
-// if it has a name.
-func checkNew(r limiter.Registration) error {
-	hasKey := r.Key != (limiter.KeyDigest{})
+func decodeDraft(o rest.Object) (d draft, err error) {
+	o.DropNulls(optionalFields...)
+	if d.id, err = decodeID(o); err != nil {
+		return draft{}, err
+	}
+	if d.keys, err = decodeKeys(o); err != nil {
+		return draft{}, err
+	}
+	if d.plan, err = decodePlan(o); err != nil {
+		return draft{}, err
+	}
+	if d.own, err = decodeTerms(o, d.plan != ""); err != nil {
+		return draft{}, err
+	}
+	if d.labels, err = decodeLabels(o); err != nil {
+		return draft{}, err
+	}
+	d.expiresAt, err = decodeTime(o, fieldExpires)
+	return d, err
+}
+
+// checkNew returns a fault unless the body of a POST identifies a client.
+func checkNew(d draft) error {
 	switch {
-	case hasKey && r.ID.Name == "":
+	case d.keys != nil && d.id.Name == "":
 		return keyWithoutName()
-	case r.ID == (limiter.ID{}):
+	case d.id == (limiter.ID{}):
 		return &rest.Fault{Code: rest.Invalid, Field: fieldAddress,
 			Message: fmt.Sprintf("the field %q is missing, and so is %q; allowed is one of the two", fieldAddress, fieldName)}
-	case !hasKey && r.ID.Name != "":
-		return rest.Missing(fieldKey)
 	}
 	return nil
 }
 
-// checkChange returns a fault if the body of a PUT does not match the client in the path.
-func checkChange(r limiter.Registration, path limiter.ID) error {
-	switch {
-	case r.ID != (limiter.ID{}) && r.ID != path:
-		return rest.Wrong(identityField(r.ID), rest.Quote(r.ID.String()), fmt.Sprintf("the client of the path, %s", path))
-	case r.Key != (limiter.KeyDigest{}) && path.Name == "":
-		return keyWithoutName()
+// checkChange returns a fault if the body of a PUT or PATCH does not match the client in the path.
+func checkChange(d draft, path limiter.ID) error {
+	if d.id != (limiter.ID{}) && d.id != path {
+		return rest.Wrong(identityField(d.id), rest.Quote(d.id.String()), fmt.Sprintf("the client of the path, %s", path))
 	}
 	return nil
 }
@@ -104,7 +118,7 @@ func decodeID(o rest.Object) (limiter.ID, error) {
 		return limiter.ID{Prefix: prefix}, err
 	case hasName:
 		text, ok := o.Text(fieldName)
-		if !ok || !isName(text) {
+		if !ok || !store.IsName(text) {
 			return limiter.ID{}, o.Wrong(fieldName, "a string of "+allowedName)
 		}
 		return limiter.ID{Name: text}, nil
@@ -120,33 +134,52 @@ func decodeAddress(o rest.Object) (netip.Prefix, error) {
 	return parseAddress(fieldAddress, text, allowedAddress)
 }
 
-// decodeKey decodes the API key. Its errors never contain the key.
-func decodeKey(o rest.Object) (limiter.KeyDigest, error) {
-	if _, found := o.Value(fieldKey); !found {
-		return limiter.KeyDigest{}, nil
+// decodeTerms decodes the terms of a client. With a plan, the limit may be left out or be partly
+// the client's own.
+func decodeTerms(o rest.Object, planned bool) (t limiter.Terms, err error) {
+	if t.Blocked, err = decodeBool(o, fieldBlocked); err != nil {
+		return limiter.Terms{}, err
 	}
-	text, ok := o.Text(fieldKey)
-	if !ok {
-		return limiter.KeyDigest{}, rest.Wrong(fieldKey, "no string", allowedKey)
-	}
-	if !isKey(text) {
-		return limiter.KeyDigest{}, rest.Wrong(fieldKey, fmt.Sprintf("a string of %d bytes that cannot be a key", len(text)), allowedKey)
-	}
-	return limiter.DigestKey([]byte(text)), nil
-}
-
-func decodeTerms(o rest.Object) (t limiter.Terms, err error) {
-	if t.Limit, err = decodeLimit(o); err != nil {
+	if t.Limit, err = decodeOwnLimit(o, planned || t.Blocked); err != nil {
 		return limiter.Terms{}, err
 	}
 	if t.MaxInFlight, err = decodeMaxInFlight(o); err != nil {
 		return limiter.Terms{}, err
 	}
-	if t.Shadow, err = decodeShadow(o); err != nil {
+	if t.Shadow, err = decodeBool(o, fieldShadow); err != nil {
+		return limiter.Terms{}, err
+	}
+	if t.Each, err = decodeBool(o, fieldEach); err != nil {
 		return limiter.Terms{}, err
 	}
 	t.Trial, err = decodeTrial(o)
 	return t, err
+}
+
+// decodeOwnLimit decodes the limit of a client, both of whose parts may be left out or null if
+// optional.
+func decodeOwnLimit(o rest.Object, optional bool) (l limiter.Limit, err error) {
+	if !optional {
+		return decodeLimit(o)
+	}
+	o.DropNulls(fieldCapacity, fieldRate)
+	if _, found := o.Value(fieldCapacity); found {
+		if l.Capacity, err = decodeCapacity(o); err != nil {
+			return limiter.Limit{}, err
+		}
+		if l.Capacity == 0 { // zero stands for the plan's
+			return limiter.Limit{}, o.Wrong(fieldCapacity, allowedCapacity())
+		}
+	}
+	if _, found := o.Value(fieldRate); found {
+		if l.RatePerSecond, err = decodeRate(o); err != nil {
+			return limiter.Limit{}, err
+		}
+		if l.RatePerSecond == 0 {
+			return limiter.Limit{}, rest.Wrong(o.Path(fieldRate), "0", allowedRate())
+		}
+	}
+	return l, nil
 }
 
 func decodeLimit(o rest.Object) (l limiter.Limit, err error) {
@@ -155,6 +188,16 @@ func decodeLimit(o rest.Object) (l limiter.Limit, err error) {
 	}
 	l.RatePerSecond, err = decodeRate(o)
 	return l, err
+}
+
+func allowedCapacity() string {
+	_, allowed, _ := limiter.Limit{}.Check()
+	return allowed
+}
+
+func allowedRate() string {
+	_, allowed, _ := limiter.Limit{Capacity: 1}.Check()
+	return allowed
 }
 
 // decodeCapacity accepts digits only: it refuses 1e2 and 100.0, because a fraction or an exponent
@@ -166,8 +209,7 @@ func decodeCapacity(o rest.Object) (int64, error) {
 	}
 	capacity, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
-		_, allowed, _ := limiter.Limit{}.Check()
-		return 0, o.Wrong(fieldCapacity, allowed+", in digits without fraction or exponent")
+		return 0, o.Wrong(fieldCapacity, allowedCapacity()+", in digits without fraction or exponent")
 	}
 	return capacity, nil
 }
@@ -179,8 +221,7 @@ func decodeRate(o rest.Object) (float64, error) {
 	}
 	var rate *float64
 	if err := json.Unmarshal(value, &rate); err != nil || rate == nil {
-		_, allowed, _ := limiter.Limit{Capacity: 1}.Check()
-		return 0, o.Wrong(fieldRate, allowed)
+		return 0, o.Wrong(fieldRate, allowedRate())
 	}
 	return *rate, nil
 }
@@ -200,16 +241,16 @@ func decodeMaxInFlight(o rest.Object) (int64, error) {
 	return most, nil
 }
 
-func decodeShadow(o rest.Object) (bool, error) {
-	value, found := o.Value(fieldShadow)
+func decodeBool(o rest.Object, field string) (bool, error) {
+	value, found := o.Value(field)
 	if !found {
 		return false, nil
 	}
-	shadow, err := strconv.ParseBool(string(value))
-	if err != nil || string(value) != strconv.FormatBool(shadow) { // ParseBool accepts 1 and 0
-		return false, o.Wrong(fieldShadow, "true or false")
+	decoded, err := strconv.ParseBool(string(value))
+	if err != nil || string(value) != strconv.FormatBool(decoded) { // ParseBool accepts 1 and 0
+		return false, o.Wrong(field, "true or false")
 	}
-	return shadow, nil
+	return decoded, nil
 }
 
 func decodeTrial(o rest.Object) (limiter.Limit, error) {
@@ -226,4 +267,79 @@ func decodeTrial(o rest.Object) (limiter.Limit, error) {
 		err = rest.Wrong(trial.Path(field), "0", allowed)
 	}
 	return limit, err
+}
+
+func decodePlan(o rest.Object) (string, error) {
+	if _, found := o.Value(fieldPlan); !found {
+		return "", nil
+	}
+	name, ok := o.Text(fieldPlan)
+	if !ok || !store.IsName(name) {
+		return "", o.Wrong(fieldPlan, "the name of a plan, which has "+allowedName)
+	}
+	return name, nil
+}
+
+// decodeTime decodes an optional time.
+func decodeTime(o rest.Object, field string) (time.Time, error) {
+	if _, found := o.Value(field); !found {
+		return time.Time{}, nil
+	}
+	text, ok := o.Text(field)
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if !ok || err != nil || at.Year() < 1970 || at.Year() > 9999 {
+		return time.Time{}, o.Wrong(field, "a time of RFC 3339 from 1970 on, such as 2027-01-31T12:00:00Z")
+	}
+	return at.UTC().Truncate(time.Microsecond), nil
+}
+
+// decodeLabels decodes the labels, or returns nil without any.
+func decodeLabels(o rest.Object) (map[string]string, error) {
+	if _, found := o.Value(fieldLabels); !found {
+		return nil, nil
+	}
+	labels, err := o.Texts(fieldLabels)
+	if err != nil || len(labels) == 0 {
+		return nil, err
+	}
+	if len(labels) > store.MaxLabels {
+		return nil, rest.Wrong(fieldLabels, fmt.Sprintf("an object with %d fields", len(labels)), fmt.Sprintf("at most %d", store.MaxLabels))
+	}
+	for name, value := range labels {
+		if !isLabelName(name) {
+			return nil, rest.Wrong(fieldLabels, "an object with the field "+rest.Quote(name), allowedLabelName)
+		}
+		if len(value) > store.MaxLabel || hasControl(value) {
+			return nil, rest.Wrong(fieldLabels+"."+name, rest.Quote(value), allowedLabel)
+		}
+	}
+	return labels, nil
+}
+
+var (
+	allowedLabelName = fmt.Sprintf("names of 1 to %d letters, digits and characters of ._/-", store.MaxLabel)
+	allowedLabel     = fmt.Sprintf("a string of at most %d bytes without control characters", store.MaxLabel)
+)
+
+func isLabelName(name string) bool {
+	if len(name) == 0 || len(name) > store.MaxLabel {
+		return false
+	}
+	return !slices.ContainsFunc([]byte(name), func(b byte) bool {
+		switch {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', b == '.', b == '_', b == '/', b == '-':
+			return false
+		}
+		return true
+	})
+}
+
+func hasControl(text string) bool {
+	return slices.ContainsFunc([]byte(text), func(b byte) bool { return b < ' ' || b == 0x7f })
+}
+
+// parseDigest parses the SHA-256 of a key in hexadecimal.
+func parseDigest(text string) (d limiter.KeyDigest, ok bool) {
+	decoded, err := hex.DecodeString(text)
+	return limiter.KeyDigest(append(decoded, make([]byte, len(d))...)), err == nil && len(decoded) == len(d) && limiter.KeyDigest(decoded) != limiter.KeyDigest{}
 }

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
 	"loadbalancer/clients/rest"
+	"loadbalancer/clients/store"
 	"loadbalancer/limiter"
 )
 
@@ -135,10 +138,10 @@ func TestTermsRefused(t *testing.T) {
 		a.refuse(http.StatusUnprocessableEntity, c.field, c.text, "POST", "/", `{"capacity":1,"rate_per_second":1,`+c.fields+`}`)
 	}
 	for _, name := range []string{
-		`""`, `5`, `"1st"`, `"-a"`, `"a b"`, `"a/8"`, `"a:b"`, `"ü"`, `"aü"`, `"10.0.0.1"`, `"a\n"`,
-		`"` + strings.Repeat("n", 64) + `"`,
+		`""`, `5`, `"."`, `".."`, `"a b"`, `"a/8"`, `"a:b"`, `"ü"`, `"aü"`, `"10.0.0.1"`, `"010.0.0.1"`, `"1.2.3.999"`, `"a\n"`,
+		`"` + strings.Repeat("n", 129) + `"`,
 	} {
-		a.refuse(http.StatusUnprocessableEntity, "name", "1 to 63 letters", "POST", "/",
+		a.refuse(http.StatusUnprocessableEntity, "name", "1 to 128 letters", "POST", "/",
 			`{"name":`+name+`,"api_key":"the key of acme","capacity":1,"rate_per_second":1}`)
 	}
 	for _, key := range []string{`12345678`, `true`, `["12345678"]`} {
@@ -160,10 +163,10 @@ func TestTermsRefused(t *testing.T) {
 func TestNamesAndKeysAccepted(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	for name, key := range map[string]string{
-		"a": "12345678", "Z": "Bearer abc", "fe80": "!~!~!~!~", "a.b_c-D9": "a b c d e f", "a..": "Basic dXNlcjpwYXNzd29yZA==",
-		strings.Repeat("n", 63): strings.Repeat("k", limiter.MaxKeySize),
+		"a": "12345678", "Z": "Bearer abc", "fe80": "!~!~!~!~", "a.b_c-D9": "a b c d e f", "1st": "one two three", "-a": "@+@+@+@+", "jane+eu@example.com": "for an e-mail address", "5f1c0e9a-1b9d-4c0f-8f0b-0a1b2c3d4e5f": "for a UUID", "42": "for a number", "a..": "Basic dXNlcjpwYXNzd29yZA==",
+		strings.Repeat("n", 128): strings.Repeat("k", limiter.MaxKeySize),
 	} {
-		if created := a.createNamed(name, key, 5); created != a.get("/"+name) || created.Name != name {
+		if created := a.createNamed(name, key, 5); !reflect.DeepEqual(created, a.get("/"+name)) || created.Name != name {
 			t.Errorf("created %+v as %s", created, name)
 		}
 	}
@@ -237,18 +240,30 @@ func FuzzDecodeClient(f *testing.F) {
 			return
 		}
 		var want struct {
-			clientJSON
-			APIKey *string `json:"api_key"`
+			Name          string            `json:"name"`
+			Plan          string            `json:"plan"`
+			Capacity      int64             `json:"capacity"`
+			RatePerSecond float64           `json:"rate_per_second"`
+			MaxInFlight   int64             `json:"max_in_flight"`
+			Shadow        bool              `json:"shadow"`
+			Each          bool              `json:"each"`
+			Blocked       bool              `json:"blocked"`
+			Trial         limitJSON         `json:"trial"`
+			Labels        map[string]string `json:"labels"`
+			APIKey        *string           `json:"api_key"`
 		}
 		if err := json.Unmarshal(body, &want); err != nil {
 			t.Fatalf("accepted, but %v", err)
 		}
-		shown := show(client{Registration: got})
-		if shown.IPAddress = want.IPAddress; shown != want.clientJSON { // an address has many spellings
-			t.Fatalf("got %+v, want %+v", shown, want.clientJSON)
+		own := limiter.Terms{
+			Limit:       limiter.Limit{Capacity: want.Capacity, RatePerSecond: want.RatePerSecond},
+			MaxInFlight: want.MaxInFlight, Shadow: want.Shadow, Each: want.Each, Blocked: want.Blocked, Trial: limiter.Limit(want.Trial),
 		}
-		if want.APIKey != nil && got.Key != limiter.DigestKey([]byte(*want.APIKey)) || want.APIKey == nil && got.Key != (limiter.KeyDigest{}) {
-			t.Fatalf("got the digest %x of another key", got.Key)
+		if got.id.Name != want.Name || got.plan != want.Plan || got.own != own || !maps.Equal(got.labels, want.Labels) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+		if want.APIKey != nil && (*got.keys)[0].digest != limiter.DigestKey([]byte(*want.APIKey)) {
+			t.Fatalf("got the digest %x of another key", (*got.keys)[0].digest)
 		}
 	})
 }
@@ -257,8 +272,8 @@ func TestBodyTooLarge(t *testing.T) {
 	const client = `{"ip_address":"10.0.0.1","capacity":1,"rate_per_second":1}`
 	for _, streaming := range []bool{true, false} {
 		t.Run(fmt.Sprintf("streaming=%t", streaming), func(t *testing.T) {
-			u := &usecase{store: newFake(), limiter: testLimiter(), locks: newStripedLocks()}
-			base, stop := serve(t, (&controller{usecase: u}).register, streaming)
+			u := testUsecase(store.OpenMemory(store.Bounds{}), testLimiter())
+			base, stop := serve(t, (&controller{usecase: u, readsKeys: keysAreRead}).register, streaming)
 			defer stop()
 			for name, body := range map[string]io.Reader{
 				"sized":   strings.NewReader(client + strings.Repeat(" ", 6*rest.MaxBody)),

@@ -17,11 +17,8 @@ func TestKeysNotRead(t *testing.T) {
 		readsKeys := func() bool { return header != "" }
 		open := func(when, body string, want int) {
 			var log bytes.Buffer
-			service, err := Open(t.Context(), cfg, testLimiter(), readsKeys, zerolog.New(&log))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer service.Close()
+			service, stopService := startService(t, cfg, testLimiter(), readsKeys, zerolog.New(&log))
+			defer stopService()
 			if body != "" {
 				base, stop := serve(t, service.Register, true)
 				defer stop()

@@ -2,23 +2,40 @@ package clients
 
 import (
 	"fmt"
+	"net/http"
 	"os"
+	"slices"
 	"testing"
+
+	"loadbalancer/clients/store/pgtest"
+	"loadbalancer/docs/described"
 
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(writeAndDieEnv); path != "" {
-		writeAndDie(path)
-	}
 	os.Exit(runTests(m))
 }
 
+// calls holds every call of the tests, by http.DefaultClient, to the API's description.
+var calls = described.NewRecorder("../docs/swagger.yaml")
+
+// counts tells which described responses the tests here have to get. Those that all calls have alike
+// are got by the root's TestEveryCallRefuses.
+func counts(o *described.Operation, status string) bool {
+	return isOurs(o) && !slices.Contains([]string{"400", "401", "403", "413", "429"}, status)
+}
+
+// isOurs tells a call of this package from those of package management.
+func isOurs(o *described.Operation) bool {
+	return !slices.Contains([]string{"backends", "config", "description"}, o.Tag)
+}
+
 func runTests(m *testing.M) int {
-	stop := startTestPostgres()
+	http.DefaultTransport = calls.Transport(http.DefaultTransport)
+	stop := pgtest.Start()
 	defer stop()
-	status := m.Run()
+	status := calls.Conclude(m.Run(), counts)
 	stop()
 	err := goleak.Find(
 		// fasthttp's own: one for the process, one that ends up to ten seconds after its server.

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"loadbalancer/clients/store"
 	"loadbalancer/limiter"
 )
 
@@ -24,12 +26,12 @@ func TestNamedClientLifeCycle(t *testing.T) {
 		}
 		var created clientJSON
 		a.decode(got, &created)
-		want := clientJSON{Name: "acme", Capacity: 7, RatePerSecond: 0.5, CreatedAt: created.CreatedAt, UpdatedAt: created.CreatedAt}
-		if created != want {
+		want := clientJSON{Name: "acme", Keys: created.Keys, Capacity: 7, RatePerSecond: 0.5, CreatedAt: created.CreatedAt, UpdatedAt: created.CreatedAt}
+		if !reflect.DeepEqual(created, want) {
 			t.Errorf("created %+v, want %+v", created, want)
 		}
 		for _, path := range []string{"/acme", "/acme/", "/%61cme"} {
-			if found := a.get(path); found != created {
+			if found := a.get(path); !reflect.DeepEqual(found, created) {
 				t.Errorf("GET %s is %+v, want %+v", path, found, created)
 			}
 		}
@@ -52,7 +54,7 @@ func TestNamedClientLifeCycle(t *testing.T) {
 
 		stop() // what follows comes from the store
 		a, _ = startAPI(t, cfg)
-		if found := a.get("/acme"); found != changed {
+		if found := a.get("/acme"); !reflect.DeepEqual(found, changed) {
 			t.Errorf("after a restart got %+v, want %+v", found, changed)
 		}
 		a.limitedByKey(first, standard)
@@ -85,7 +87,7 @@ func TestKeysAreUnique(t *testing.T) {
 			}
 		}
 		a.refuse(http.StatusNotFound, "", "third", "GET", "/third", "")
-		if found := a.get("/other"); found != other {
+		if found := a.get("/other"); !reflect.DeepEqual(found, other) {
 			t.Errorf("a refused change left %+v of %+v", found, other)
 		}
 		// A repeated call is told that the client exists, and not that the key is taken.
@@ -143,17 +145,17 @@ func TestOptionalTerms(t *testing.T) {
 			want := plain
 			want.MaxInFlight, want.Shadow, want.Trial = 1e9, true, limitJSON{Capacity: 999999999999999, RatePerSecond: 1e9}
 			want.UpdatedAt = full.UpdatedAt
-			if full != want {
+			if !reflect.DeepEqual(full, want) {
 				t.Errorf("changed to %+v, want %+v", full, want)
 			}
 			stop()
 			a, stop = startAPI(t, cfg)
-			if found := a.get(path); found != want {
+			if found := a.get(path); !reflect.DeepEqual(found, want) {
 				t.Errorf("after a restart got %+v, want %+v", found, want)
 			}
 			var again clientJSON // a PUT replaces what it leaves out
 			a.decode(a.call(http.StatusOK, "PUT", path, `{"capacity":5,"rate_per_second":1}`), &again)
-			if plain.UpdatedAt = again.UpdatedAt; again != plain || a.get(path) != plain {
+			if plain.UpdatedAt = again.UpdatedAt; !reflect.DeepEqual(again, plain) || !reflect.DeepEqual(a.get(path), plain) {
 				t.Errorf("changed to %+v, want %+v", again, plain)
 			}
 			a.call(http.StatusNoContent, "DELETE", path, "")
@@ -172,7 +174,7 @@ func TestListWithNames(t *testing.T) {
 		want := []string{"0.0.0.0/0", "10.0.0.1", "::/0", "fe80::/10",
 			"A", "A-b", "A.b", "A0", "AB", "A_b", "Zeta", "a", "a-", "aa", "zeta"}
 		for i, name := range rand.Perm(len(want)) {
-			if id := want[name]; isName(id) {
+			if id := want[name]; store.IsName(id) {
 				a.createNamed(id, fmt.Sprintf("the key %d", i), 5)
 			} else {
 				a.create(id, 5)
@@ -218,7 +220,7 @@ func TestChangesOfIdentityRefused(t *testing.T) {
 	}
 	a.limited("10.0.0.1", 7)
 	a.limitedByKey("another key", limiter.DefaultConfig().Default.Capacity)
-	if found := a.get("/acme"); found != acme {
+	if found := a.get("/acme"); !reflect.DeepEqual(found, acme) {
 		t.Errorf("refused changes left %+v of %+v", found, acme)
 	}
 }

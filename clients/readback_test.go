@@ -39,7 +39,7 @@ func TestShownCanBeSentBack(t *testing.T) {
 				if id == "acme" { // the key has stayed, and a new client needs one
 					a.limitedByKey("the key of acme", a.get(path).Capacity)
 					a.call(http.StatusNoContent, "DELETE", path, "")
-					a.refuse(http.StatusUnprocessableEntity, "api_key", "missing", "POST", "/", shown)
+					a.refuse(http.StatusUnprocessableEntity, "api_keys", "or a new key in api_key", "POST", "/", shown)
 					continue
 				}
 				a.call(http.StatusNoContent, "DELETE", path, "")
@@ -63,6 +63,10 @@ func (a *api) sameButForTimes(want, got string) {
 		}
 		delete(both[i], "created_at")
 		delete(both[i], "updated_at")
+		if keys, _ := both[i]["api_keys"].([]any); len(keys) == 1 {
+			delete(keys[0].(map[string]any), "created_at")
+			delete(keys[0].(map[string]any), "id")
+		}
 	}
 	if !reflect.DeepEqual(both[0], both[1]) {
 		a.t.Errorf("got %v, want %v", both[1], both[0])

@@ -1,11 +1,12 @@
-// Package clients stores the clients that have limits of their own, and serves the REST API that
-// manages them.
+// Package clients manages the clients that have limits of their own: it serves the REST API, and
+// has the limiter enforce what the store has.
 //
-// The package has three layers: the controller decodes and encodes HTTP, the usecase enforces the
-// rules, and the storage keeps the clients in PostgreSQL, in an embedded file, or in memory until
-// the process ends. Every write updates the limiter before the call returns, so the request path of
-// the proxy reads the limiter alone and never this package. A write that has returned is durable
-// unless the store is memory.
+// The package has three layers: the controller decodes and encodes HTTP, the usecase has the rules,
+// and the keeper brings what package store keeps to the limiter. Every write is enforced by this
+// instance before the call returns, so the request path of the proxy reads the limiter alone and
+// never this package. A write that has returned is durable unless the store is memory. With
+// PostgreSQL, the keeper follows what other instances write, and goes on from its copy while
+// PostgreSQL is away.
 //
 // The package knows nothing of how limits are enforced, of the proxy, or of who may call the API.
 package clients
@@ -13,11 +14,13 @@ package clients
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
 
+	"loadbalancer/clients/store"
 	"loadbalancer/limiter"
 )
 
@@ -26,52 +29,115 @@ import (
 const keysNotRead = "clients with an API key are registered, but limiter.api_key_header is empty: " +
 	"no request counts as theirs"
 
-// Service is the API over an open store. It is safe for concurrent use.
+// memoryStore is the value of clients.store for clients that are lost when the process ends.
+const memoryStore = "memory"
+
+// Service is the API and the enforcement of the clients in a store. It is safe for concurrent use.
 type Service struct {
+	cfg        Config
+	enforcer   *enforcer
+	usecase    *usecase
 	controller *controller
-	store      storage
-	up         up
+	log        zerolog.Logger
 }
 
-// Open opens the store of cfg, which must be valid, and loads every client into lim. It tries to
-// reach PostgreSQL until cfg.ConnectTimeout has passed, and updates its schema. readsKeys reports
-// whether API keys are read from requests at present. Errors name the host or the file, never the
-// password. Close the service to release the store.
-func Open(ctx context.Context, cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (*Service, error) {
-	store, place, err := openStorage(ctx, cfg, log)
-	if err != nil {
-		return nil, err
+// New returns a service that has not opened its store: until Start has, calls get 503. cfg must be
+// valid. readsKeys reports whether API keys are read from requests at present.
+func New(cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) *Service {
+	u := &usecase{limiter: lim}
+	u.use(absent{store.OpenMemory(store.Bounds{})})
+	return &Service{
+		cfg:        cfg,
+		enforcer:   newEnforcer(lim, log),
+		usecase:    u,
+		controller: &controller{usecase: u, readsKeys: readsKeys, log: log},
+		log:        log,
 	}
-	u := &usecase{store: store, limiter: lim, locks: newStripedLocks()}
-	n, err := u.load(ctx)
-	if err != nil {
-		_ = store.close() // the first error is the one to return
-		return nil, fmt.Errorf("load the clients from %s: %w", place, err)
-	}
-	log.Info().Str("store", place).Int("clients", n.all).Msg("clients loaded")
-	if n.named > 0 && !readsKeys() {
-		log.Warn().Int("clients", n.named).Msg(keysNotRead)
-	}
-	return &Service{controller: &controller{usecase: u, readsKeys: readsKeys, log: log}, store: store}, nil
 }
 
-// openStorage also returns where the clients are stored, in words without a password.
-func openStorage(ctx context.Context, cfg Config, log zerolog.Logger) (store storage, place string, err error) {
+// Start opens the store and has the limiter enforce its clients. It returns when this instance may
+// serve, or an error, which ends the process. With PostgreSQL that does not answer, it returns
+// after the first attempt if there is a snapshot, and else after cfg.ConnectTimeout. Errors name the
+// host or the file, never the password. Close the service to release the store.
+func (s *Service) Start(ctx context.Context) error {
+	k, place, err := s.open()
+	if err != nil {
+		return err
+	}
+	s.usecase.use(k)
+	if err := k.start(ctx); err != nil {
+		return fmt.Errorf("load the clients from %s: %w", place, err)
+	}
+	s.log.Info().Str("store", place).Int("clients", s.usecase.limiter.Registered()).Msg("clients loaded")
+	if hasNames(k) && !s.controller.readsKeys() {
+		s.log.Warn().Msg(keysNotRead)
+	}
+	return nil
+}
+
+// hasNames reports whether a client has a name, and so an API key.
+func hasNames(records store.Records) bool {
+	last := netip.MustParsePrefix("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128") // names come behind all ranges
+	named, err := records.Clients(limiter.ID{Prefix: last}, 1)
+	return err == nil && len(named) > 0
+}
+
+// open returns the keeper of the configured store, and where that is, in words without a password.
+func (s *Service) open() (k keeper, place string, err error) {
+	bounds := store.Bounds{MaxAge: s.cfg.Audit.MaxAge, MaxCount: s.cfg.Audit.MaxCount}
 	switch {
-	case isPostgres(cfg.Store):
-		return openPostgres(ctx, cfg, log)
-	case cfg.Store == memoryStore:
-		log.Warn().Str("store", memoryStore).Msg("clients are not kept: those that are registered are gone when the process ends")
-		return openMemory(), memoryStore, nil
+	case store.IsPostgres(s.cfg.Store):
+		return s.openPostgres(bounds)
+	case s.cfg.Store == memoryStore:
+		s.log.Warn().Str("store", memoryStore).Msg("clients are not kept: those that are registered are gone when the process ends")
+		return &local{localStore: store.OpenMemory(bounds), enforcer: s.enforcer}, memoryStore, nil
 	}
-	path := strings.TrimPrefix(cfg.Store, filePrefix)
-	store, err = openFile(path)
-	return store, "the file " + path, err
+	path := strings.TrimPrefix(s.cfg.Store, filePrefix)
+	file, err := store.OpenFile(path, bounds)
+	if err != nil {
+		return nil, "", err
+	}
+	return &local{localStore: file, enforcer: s.enforcer, failed: file.Failed()}, "the file " + path, nil
 }
 
-// Register adds the calls to r, under /v1/api/clients and at /v1/api/limited, each with and without
-// a trailing slash.
+func (s *Service) openPostgres(bounds store.Bounds) (k keeper, place string, err error) {
+	truth, err := store.OpenPostgres(store.PostgresConfig{URL: s.cfg.Store, Bounds: bounds}, s.log)
+	if err != nil {
+		return nil, "", err
+	}
+	log := s.log.With().Str("store", truth.Place()).Logger()
+	copied, err := store.OpenCopy(s.cfg.Snapshot)
+	if err != nil {
+		log.Warn().Err(err).Msg("the snapshot of the clients is not used: without PostgreSQL, a start has no clients")
+	}
+	return &followed{
+		Copy: copied, truth: truth, enforcer: s.enforcer, patience: s.cfg.ConnectTimeout,
+		contact: newContact(), applying: newLock(), log: log,
+	}, truth.Place(), nil
+}
+
+// Run follows the store until ctx ends, after Start has returned. It returns an error if the store
+// has failed for good, as a damaged file has; then the process has to end.
+func (s *Service) Run(ctx context.Context) error { return s.usecase.keeper().run(ctx) }
+
+// Register adds the calls to r, under /v1/api, each with and without a trailing slash.
 func (s *Service) Register(r *router.Router) { s.controller.register(r) }
 
+// Up reports whether the store answers.
+func (s *Service) Up() bool { return !s.usecase.keeper().state().away }
+
+// Warning returns lines for the text of /readyz, each with its line break, or "": what is not
+// enforced although it should be.
+func (s *Service) Warning() string {
+	var text strings.Builder
+	if !s.usecase.keeper().state().loaded {
+		text.WriteString("warning: the client store has not answered yet: no registered limit or block holds\n")
+	}
+	if n, example := s.enforcer.left(); n > 0 {
+		fmt.Fprintf(&text, "warning: %d clients in the store are not enforced, such as %s\n", n, example)
+	}
+	return text.String()
+}
+
 // Close waits for calls in progress and releases the store. Later calls get 503.
-func (s *Service) Close() error { return s.store.close() }
+func (s *Service) Close() error { return s.usecase.keeper().close() }

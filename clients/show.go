@@ -1,22 +1,31 @@
 package clients
 
 import (
+	"fmt"
 	"time"
 
+	"loadbalancer/clients/store"
 	"loadbalancer/limiter"
 )
 
-// clientJSON is a client in a response. It has either IPAddress or Name, and never the key.
+// clientJSON is a client in a response. It has either IPAddress or Name, and never a key. Capacity
+// and RatePerSecond are absent where they are the plan's.
 type clientJSON struct {
-	IPAddress     string    `json:"ip_address,omitempty"`
-	Name          string    `json:"name,omitempty"`
-	Capacity      int64     `json:"capacity"`
-	RatePerSecond float64   `json:"rate_per_second"`
-	MaxInFlight   int64     `json:"max_in_flight,omitempty"`
-	Shadow        bool      `json:"shadow,omitempty"`
-	Trial         limitJSON `json:"trial,omitzero"`
-	CreatedAt     time.Time `json:"created_at"`
-	UpdatedAt     time.Time `json:"updated_at"`
+	IPAddress     string            `json:"ip_address,omitempty"`
+	Name          string            `json:"name,omitempty"`
+	Keys          []keyJSON         `json:"api_keys,omitempty"`
+	Plan          string            `json:"plan,omitempty"`
+	Capacity      int64             `json:"capacity,omitempty"`
+	RatePerSecond float64           `json:"rate_per_second,omitempty"`
+	MaxInFlight   int64             `json:"max_in_flight,omitempty"`
+	Shadow        bool              `json:"shadow,omitempty"`
+	Trial         limitJSON         `json:"trial,omitzero"`
+	Each          bool              `json:"each,omitempty"`
+	Blocked       bool              `json:"blocked,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
+	ExpiresAt     *time.Time        `json:"expires_at,omitempty"`
+	CreatedAt     time.Time         `json:"created_at"`
+	UpdatedAt     time.Time         `json:"updated_at"`
 }
 
 // limitJSON is a limiter.Limit in a response.
@@ -25,22 +34,53 @@ type limitJSON struct {
 	RatePerSecond float64 `json:"rate_per_second"`
 }
 
-func show(c client) clientJSON {
+// keyJSON is a key in a response. SHA256 is in exports alone.
+type keyJSON struct {
+	ID        string     `json:"id"`
+	SHA256    string     `json:"sha256,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+}
+
+func show(c store.Client) clientJSON {
 	shown := clientJSON{
 		Name:          c.ID.Name,
-		Capacity:      c.Terms.Capacity,
-		RatePerSecond: c.Terms.RatePerSecond,
-		MaxInFlight:   c.Terms.MaxInFlight,
-		Shadow:        c.Terms.Shadow,
-		Trial:         limitJSON(c.Terms.Trial),
-		CreatedAt:     c.createdAt,
-		UpdatedAt:     c.updatedAt,
+		Plan:          c.Plan,
+		Capacity:      c.Own.Capacity,
+		RatePerSecond: c.Own.RatePerSecond,
+		MaxInFlight:   c.Own.MaxInFlight,
+		Shadow:        c.Own.Shadow,
+		Trial:         limitJSON(c.Own.Trial),
+		Each:          c.Own.Each,
+		Blocked:       c.Own.Blocked,
+		Labels:        c.Labels,
+		ExpiresAt:     optional(c.ExpiresAt),
+		CreatedAt:     c.CreatedAt,
+		UpdatedAt:     c.UpdatedAt,
 	}
 	if shown.Name == "" {
 		shown.IPAddress = c.ID.String()
 	}
+	for _, k := range c.Keys {
+		shown.Keys = append(shown.Keys, showKey(k))
+	}
 	return shown
 }
+
+func showKey(k store.Key) keyJSON {
+	return keyJSON{ID: k.ID, CreatedAt: k.CreatedAt, ExpiresAt: optional(k.ExpiresAt)}
+}
+
+// optional returns the time, or nil for the zero time.
+func optional(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
+}
+
+// tag returns the entity tag of what was last changed at a version of the store, quotes included.
+func tag(version int64) string { return fmt.Sprintf(`"%d"`, version) }
 
 // usageJSON is a limiter.Usage in a response.
 type usageJSON struct {
@@ -49,6 +89,7 @@ type usageJSON struct {
 	Limited       int64      `json:"limited"`
 	ShadowLimited int64      `json:"shadow_limited"`
 	TrialLimited  int64      `json:"trial_limited"`
+	Blocked       int64      `json:"blocked"`
 	InFlight      int64      `json:"in_flight"`
 	LastSeen      *time.Time `json:"last_seen"` // null without requests
 }
@@ -60,6 +101,7 @@ func showUsage(u limiter.Usage) usageJSON {
 		Limited:       u.Limited,
 		ShadowLimited: u.ShadowLimited,
 		TrialLimited:  u.TrialLimited,
+		Blocked:       u.Blocked,
 		InFlight:      u.InFlight,
 	}
 	if !u.LastSeen.IsZero() {

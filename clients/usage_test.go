@@ -3,6 +3,7 @@ package clients
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -119,7 +120,7 @@ func TestUsageAndResetRefused(t *testing.T) {
 func TestNamesOfCalls(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	for _, name := range []string{"usage", "reset", "limited", "clients"} {
-		if created := a.createNamed(name, "the key of "+name, 5); a.get("/"+name) != created || a.get("/"+name+"/") != created {
+		if created := a.createNamed(name, "the key of "+name, 5); !reflect.DeepEqual(a.get("/"+name), created) || !reflect.DeepEqual(a.get("/"+name+"/"), created) {
 			t.Errorf("the client %s is not found", name)
 		}
 	}
@@ -175,26 +176,23 @@ func TestLimitedListHoldsClients(t *testing.T) {
 // TestShow covers the JSON of what the limiter returns.
 func TestShow(t *testing.T) {
 	seen := time.Date(2026, 2, 1, 13, 0, 0, 0, time.FixedZone("CET", 3600))
-	spec := loadSpecification(t)
 	for _, c := range []struct {
-		path, want string
-		value      any
+		want  string
+		value any
 	}{
-		{collection + "/acme/usage", `{"tokens":3.5,"allowed":1,"limited":2,"shadow_limited":3,"trial_limited":4,` +
+		{`{"tokens":3.5,"allowed":1,"limited":2,"shadow_limited":3,"trial_limited":4,` +
 			`"in_flight":5,"last_seen":"2026-02-01T12:00:00Z"}`,
 			showUsage(limiter.Usage{Tokens: 3.5, Allowed: 1, Limited: 2, ShadowLimited: 3, TrialLimited: 4, InFlight: 5, LastSeen: seen})},
-		{collection + "/acme/usage", `{"tokens":0,"allowed":0,"limited":0,"shadow_limited":0,"trial_limited":0,"in_flight":0,"last_seen":null}`,
+		{`{"tokens":0,"allowed":0,"limited":0,"shadow_limited":0,"trial_limited":0,"in_flight":0,"last_seen":null}`,
 			showUsage(limiter.Usage{})},
-		{limitedPath, `[{"client":"acme","registered":true,"shadow":false,"rejections":532}]`,
+		{`[{"client":"acme","registered":true,"shadow":false,"rejections":532}]`,
 			showLimited([]limiter.Limited{{Client: "acme", Registered: true, Rejections: 532}})},
-		{limitedPath, "[]", showLimited(nil)},
+		{"[]", showLimited(nil)},
 	} {
 		var ctx fasthttp.RequestCtx
 		rest.WriteJSON(&ctx, http.StatusOK, c.value)
-		got := answerOf(&ctx)
-		if strings.TrimSpace(got.body) != c.want {
-			t.Errorf("got %s, want %s", got.body, c.want)
+		if got := strings.TrimSpace(string(ctx.Response.Body())); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
 		}
-		spec.check(t, "GET", c.path, "", got)
 	}
 }

@@ -1,14 +1,17 @@
 package clients
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"sync"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"loadbalancer/clients/rest"
+	"loadbalancer/clients/store"
 	"loadbalancer/limiter"
 )
 
@@ -16,173 +19,268 @@ import (
 // API for long.
 const storeTimeout = 3 * time.Second
 
-var (
-	errNotFound = errors.New("no such client")
-	errExists   = errors.New("client exists")
-	errKeyTaken = errors.New("another client has the API key")
-)
-
-// storage stores the clients. Its writes are durable when they return. It has one method for each
-// operation that the API needs.
-type storage interface {
-	// get returns errNotFound if there is no such client.
-	get(ctx context.Context, id limiter.ID) (client, error)
-	// scan calls visit for the clients behind after, in order: addresses and ranges before names,
-	// IPv4 before IPv6, by address, a shorter prefix first; names bytewise. The zero ID is before
-	// all clients. It ends after limit clients (0 means no limit) or at the first error of visit,
-	// which it returns.
-	scan(ctx context.Context, after limiter.ID, limit int, visit func(client) error) error
-	// insert returns errExists if the client exists, else errKeyTaken if another has its key.
-	insert(ctx context.Context, c client) error
-	// update replaces the key, the terms and updatedAt of a client and returns the stored client.
-	// The zero key keeps the stored one. It returns errNotFound if there is no such client, else
-	// errKeyTaken if another has the key.
-	update(ctx context.Context, c client) (client, error)
-	// remove returns errNotFound if there is no such client.
-	remove(ctx context.Context, id limiter.ID) error
-	close() error
-}
-
-// usecase enforces the rules: terms are valid, and a write updates the store first and the limiter
-// second. It is safe for concurrent use.
+// usecase has the rules: what a write needs, what it changes, and what is noted of it. It is safe
+// for concurrent use.
 type usecase struct {
-	store   storage
+	kept    atomic.Pointer[keeper] // another one when the store is open
 	limiter *limiter.Limiter
-	locks   stripedLocks
 }
 
-// loaded counts the clients in the store.
-type loaded struct {
-	all   int
-	named int // those with an API key
+func (u *usecase) keeper() keeper { return *u.kept.Load() }
+
+func (u *usecase) use(k keeper) { u.kept.Store(&k) }
+
+// call is a write as its caller asked for it.
+type call struct {
+	by    rest.Caller
+	match rest.Match // If-Match
+	once  once       // Idempotency-Key
 }
 
-// load adds every stored client to the limiter, one at a time.
-func (u *usecase) load(ctx context.Context) (n loaded, err error) {
-	err = u.store.scan(ctx, limiter.ID{}, 0, func(c client) error {
-		if f := checkTerms(c.Terms); f != nil {
-			return fmt.Errorf("client %s: %w", c.ID, f)
+// create registers a client.
+func (u *usecase) create(ctx context.Context, k call, d draft) (created store.Client, err error) {
+	err = u.write(ctx, k, func(tx store.Tx) error {
+		if _, exists, err := find(tx, d.id); err != nil {
+			return err
+		} else if exists {
+			return existsFault(d.id)
 		}
-		u.limiter.Set(c.Registration)
-		n.all++
-		if c.ID.Name != "" {
-			n.named++
+		created, err = d.client(d.id, nil, store.Now())
+		if err != nil {
+			return err
 		}
-		return nil
+		if err := put(tx, &created); err != nil {
+			return err
+		}
+		if err := note(tx, k, "create", d.id, nil, &created); err != nil {
+			return err
+		}
+		return k.once.keep(tx, http.StatusCreated, show(created))
 	})
-	return n, err
+	return created, u.fault(d.id, err)
 }
 
-// create registers a client. A client with a name must have a key.
-func (u *usecase) create(ctx context.Context, r limiter.Registration) (client, error) {
-	if f := checkTerms(r.Terms); f != nil {
-		return client{}, f
+// change replaces a client by what the draft makes of it. If the client does not exist, it is
+// created where that is asked for.
+func (u *usecase) change(ctx context.Context, k call, id limiter.ID, create bool, edit func(old *store.Client) (draft, error)) (changed store.Client, created bool, err error) {
+	err = u.write(ctx, k, func(tx store.Tx) error {
+		old, err := matching(tx, k.match, id, create)
+		if err != nil {
+			return err
+		}
+		d, err := edit(old)
+		if err != nil {
+			return err
+		}
+		if err := checkChange(d, id); err != nil {
+			return err
+		}
+		created = old == nil
+		if changed, err = d.client(id, old, store.Now()); err != nil {
+			return err
+		}
+		if err := put(tx, &changed); err != nil {
+			return err
+		}
+		return note(tx, k, map[bool]string{true: "create", false: "change"}[created], id, old, &changed)
+	})
+	return changed, created, u.fault(id, err)
+}
+
+func (u *usecase) remove(ctx context.Context, k call, id limiter.ID) error {
+	err := u.write(ctx, k, func(tx store.Tx) error {
+		old, err := matching(tx, k.match, id, false)
+		if err != nil {
+			return err
+		}
+		if err := tx.Delete([]limiter.ID{id}); err != nil {
+			return err
+		}
+		return note(tx, k, "delete", id, old, nil)
+	})
+	return u.fault(id, err)
+}
+
+// write runs decide in a transaction, unless the call was made before.
+func (u *usecase) write(ctx context.Context, k call, decide func(store.Tx) error) error {
+	if !u.keeper().state().loaded {
+		return errNotLoaded
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	defer u.locks.lock(r.ID)()
-
-	now := timestamp()
-	c := client{Registration: r, createdAt: now, updatedAt: now}
-	if err := u.store.insert(ctx, c); err != nil {
-		u.settle(ctx, r.ID, err)
-		return client{}, storeFault(r.ID, err)
-	}
-	u.limiter.Set(c.Registration)
-	return c, nil
+	return u.keeper().write(ctx, func(tx store.Tx) error {
+		if err := k.once.check(tx); err != nil {
+			return err
+		}
+		return decide(tx)
+	})
 }
 
-// change replaces the terms of a client, and its key unless the new key is zero.
-func (u *usecase) change(ctx context.Context, r limiter.Registration) (client, error) {
-	if f := checkTerms(r.Terms); f != nil {
-		return client{}, f
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	defer u.locks.lock(r.ID)()
-
-	c, err := u.store.update(ctx, client{Registration: r, updatedAt: timestamp()})
+// find returns a client in a transaction, and whether it exists.
+func find(tx store.Tx, id limiter.ID) (c store.Client, exists bool, err error) {
+	found, err := tx.Clients([]limiter.ID{id})
 	if err != nil {
-		u.settle(ctx, r.ID, err)
-		return client{}, storeFault(r.ID, err)
+		return store.Client{}, false, err
 	}
-	u.limiter.Set(c.Registration)
-	return c, nil
+	c, exists = found[id]
+	return c, exists, nil
 }
 
-func (u *usecase) remove(ctx context.Context, id limiter.ID) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	defer u.locks.lock(id)()
-
-	if err := u.store.remove(ctx, id); err != nil {
-		u.settle(ctx, id, err)
-		return storeFault(id, err)
-	}
-	u.limiter.Delete(id)
-	return nil
-}
-
-// settle makes the limiter agree with the store after a write failed because the client exists or
-// does not: an earlier write may have reached the store and not the limiter. The caller holds the
-// lock of the client.
-func (u *usecase) settle(ctx context.Context, id limiter.ID, err error) {
+// matching returns the client that a call is about, or nil if it does not exist and need not. The
+// condition of the call has to hold.
+func matching(tx store.Tx, match rest.Match, id limiter.ID, create bool) (*store.Client, error) {
+	c, exists, err := find(tx, id)
 	switch {
-	case errors.Is(err, errNotFound):
-		u.limiter.Delete(id)
-	case errors.Is(err, errExists):
-		if c, err := u.store.get(ctx, id); err == nil && checkTerms(c.Terms) == nil {
-			u.limiter.Set(c.Registration)
+	case err != nil:
+		return nil, err
+	case !exists && !create:
+		return nil, notFoundFault(id)
+	case !exists && !match.Holds(""):
+		return nil, &rest.Fault{Code: rest.Changed, Message: fmt.Sprintf("there is no client %s, and If-Match asks for one", id)}
+	case !exists:
+		return nil, nil
+	case !match.Holds(tag(c.Version)):
+		return nil, &rest.Fault{Code: rest.Changed,
+			Message: fmt.Sprintf("the client %s was changed meanwhile: its ETag is %s; GET it and decide again", id, tag(c.Version))}
+	}
+	return &c, nil
+}
+
+// put stores a client if it may be: its plan exists, the limiter can have its terms, and its keys
+// are free. It sets the version.
+func put(tx store.Tx, c *store.Client) error {
+	plan, err := planOf(tx, c)
+	if err != nil {
+		return err
+	}
+	if err := checkClient(c, plan); err != nil {
+		return err
+	}
+	holders, err := tx.Holders(digestsOf(c))
+	if err != nil {
+		return err
+	}
+	for _, holder := range holders {
+		if holder != c.ID {
+			return store.ErrKeyTaken
 		}
 	}
+	one := []store.Client{*c}
+	err = tx.Put(one)
+	*c = one[0]
+	return err
 }
 
-func (u *usecase) get(ctx context.Context, id limiter.ID) (client, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	c, err := u.store.get(ctx, id)
-	if err != nil {
-		return client{}, storeFault(id, err)
+// planOf returns the plan of a client, or nil if it has none.
+func planOf(tx store.Tx, c *store.Client) (*store.Plan, error) {
+	if c.Plan == "" {
+		return nil, nil
 	}
-	return c, nil
+	plan, err := tx.Plan(c.Plan)
+	if isNotFound(err) {
+		return nil, rest.Wrong(fieldPlan, rest.Quote(c.Plan), "the name of a plan that exists")
+	}
+	return &plan, err
 }
 
-// list returns at most limit clients behind after, and whether there are more.
-func (u *usecase) list(ctx context.Context, after limiter.ID, limit int) (page []client, more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	err = u.store.scan(ctx, after, limit+1, func(c client) error {
-		page = append(page, c)
-		return nil
-	})
-	if err != nil {
-		return nil, false, storeFault(after, err)
+// checkClient returns a fault unless the limiter can have the client with its plan.
+func checkClient(c *store.Client, plan *store.Plan) error {
+	if f := checkTerms(c.Terms(plan)); f != nil {
+		return f
 	}
-	if len(page) > limit {
-		return page[:limit], true, nil
-	}
-	return page, false, nil
-}
-
-// usage returns the usage of a client. Like reset it needs only the limiter, and works while the
-// store is unavailable.
-func (u *usecase) usage(id limiter.ID) (limiter.Usage, error) {
-	usage, ok := u.limiter.Usage(id)
-	if !ok {
-		return limiter.Usage{}, storeFault(id, errNotFound)
-	}
-	return usage, nil
-}
-
-func (u *usecase) reset(id limiter.ID) error {
-	if !u.limiter.Reset(id) {
-		return storeFault(id, errNotFound)
+	if c.Own.Each && (c.ID.Name != "" || c.ID.Prefix.IsSingleIP()) {
+		return rest.Wrong(fieldEach, "true", "false for a client that is no range")
 	}
 	return nil
 }
 
-// limited returns at most the given number of clients that were rejected recently.
-func (u *usecase) limited(most int) []limiter.Limited { return u.limiter.Limited(most) }
+func digestsOf(c *store.Client) []limiter.KeyDigest {
+	if len(c.Keys) == 0 {
+		return nil
+	}
+	digests := make([]limiter.KeyDigest, len(c.Keys))
+	for i := range c.Keys {
+		digests[i] = c.Keys[i].Digest
+	}
+	return digests
+}
+
+// note appends a change of a client to the audit.
+func note(tx store.Tx, k call, action string, id limiter.ID, before, after *store.Client) error {
+	return tx.Note(entry(k, action, id.String(), showOrNull(before), showOrNull(after)))
+}
+
+// entry returns an entry of the audit, of this moment.
+func entry(k call, action, target string, before, after json.RawMessage) store.Entry {
+	e := store.Entry{At: store.Now(), Who: k.by.Name(), Action: action, Target: target, Before: before, After: after}
+	if k.by.Address.IsValid() { // a caller on a unix socket has none
+		e.From = k.by.Address.String()
+	}
+	return e
+}
+
+var null = json.RawMessage("null")
+
+func showOrNull(c *store.Client) json.RawMessage {
+	if c == nil {
+		return null
+	}
+	return mustJSON(show(*c))
+}
+
+// mustJSON returns the JSON of a value, as rest.WriteJSON writes it but for the line break.
+func mustJSON(value any) []byte {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		panic(fmt.Sprintf("BUG: encode %T: %v", value, err))
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+}
+
+func (u *usecase) get(id limiter.ID) (store.Client, error) {
+	if !u.keeper().state().loaded {
+		return store.Client{}, u.fault(id, errNotLoaded)
+	}
+	c, err := u.keeper().Client(id)
+	return c, u.fault(id, err)
+}
+
+// list returns at most limit clients behind after that have the label, and whether there may be
+// more. The zero label is on all.
+func (u *usecase) list(after limiter.ID, limit int, has label) (page []store.Client, more bool, err error) {
+	if !u.keeper().state().loaded {
+		return nil, false, u.fault(after, errNotLoaded)
+	}
+	for {
+		found, err := u.keeper().Clients(after, limit+1)
+		if err != nil {
+			return nil, false, u.fault(after, err)
+		}
+		for i := range found {
+			if !has.on(&found[i]) {
+				continue
+			}
+			if len(page) == limit {
+				return page, true, nil
+			}
+			page = append(page, found[i])
+		}
+		if len(found) <= limit {
+			return page, false, nil
+		}
+		after = found[limit].ID
+	}
+}
+
+// label is a filter of clients; the zero value lets all pass.
+type label struct{ name, value string }
+
+func (l label) on(c *store.Client) bool {
+	value, has := c.Labels[l.name]
+	return l.name == "" || has && value == l.value
+}
 
 func checkTerms(t limiter.Terms) *rest.Fault {
 	field, allowed, ok := t.Check()
@@ -207,40 +305,4 @@ func checkTerms(t limiter.Terms) *rest.Fault {
 	return rest.Wrong(field, fmt.Sprint(value), allowed)
 }
 
-func storeFault(id limiter.ID, err error) *rest.Fault {
-	switch {
-	case errors.Is(err, errNotFound):
-		return &rest.Fault{Code: rest.NotFound, Message: fmt.Sprintf("there is no client %s", id)}
-	case errors.Is(err, errExists):
-		return &rest.Fault{Code: rest.Exists, Field: identityField(id),
-			Message: fmt.Sprintf("the client %s exists already; PUT changes it", id)}
-	case errors.Is(err, errKeyTaken):
-		// The message does not name the client: the caller may have guessed the key.
-		return &rest.Fault{Code: rest.Exists, Field: fieldKey,
-			Message: "another client has this api_key already; each needs one of its own"}
-	default:
-		// An interrupted write may have reached the store all the same. Repeating it resolves that.
-		return &rest.Fault{Code: rest.Unavailable, Cause: err,
-			Message: "the store of the clients does not work at the moment; limits stay as they are, try again later"}
-	}
-}
-
-func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
-
-// stripedLocks serializes the writes to one client; writes to different clients seldom wait for
-// each other. The zero value is not ready for use: see newStripedLocks.
-type stripedLocks struct {
-	seed    maphash.Seed
-	stripes *[256]sync.Mutex
-}
-
-func newStripedLocks() stripedLocks {
-	return stripedLocks{seed: maphash.MakeSeed(), stripes: new([256]sync.Mutex)}
-}
-
-// lock locks the stripe of a client and returns the function that unlocks it.
-func (l stripedLocks) lock(id limiter.ID) (unlock func()) {
-	stripe := &l.stripes[maphash.Comparable(l.seed, id)%uint64(len(l.stripes))]
-	stripe.Lock()
-	return stripe.Unlock
-}
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

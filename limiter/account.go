@@ -1,6 +1,10 @@
 package limiter
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
 
 // bucket is the token bucket of a registered client, with all that a request reads or writes of it.
 // Its plan never changes: new terms are a new bucket, to which the old one, closed, leads. Together
@@ -11,7 +15,7 @@ type bucket struct {
 	account *account
 	next    atomic.Pointer[bucket] // of a closed bucket; nil if the client was deleted
 	entered atomic.Int64           // requests that entered without a bound; closed as state is
-	seen    atomic.Uint32          // second of the last request since base, from 1; 0 if none
+	seen    atomic.Int32           // second of the last request; see secondOf
 }
 
 // account is the part of a registered client that survives changes of its terms.
@@ -22,31 +26,34 @@ type bucket struct {
 // what has entered, then left, and then adds to bounded by a compare-and-swap knows the exact
 // number.
 type account struct {
-	bounded        atomic.Int64 // requests that entered under a bound; bucket.entered has the others
-	left           atomic.Int64 // requests that entered and ended
-	limited        atomic.Int64 // requests that entered and found no token
-	refused        atomic.Int64 // requests rejected because of the bound
-	uncounted      atomic.Int64 // requests that entered, but were exempt or went to another client
-	shadowLimited  atomic.Int64 // as limited, but admitted because of Terms.Shadow
-	shadowRefused  atomic.Int64 // as refused, but admitted because of Terms.Shadow
-	shadowInFlight atomic.Int64 // in flight because of Terms.Shadow alone; not counted by the bound
-	trial          atomic.Pointer[trial]
-	named          atomic.Pointer[named] // nil if the client is an address
-
-	// Guarded by Limiter.registering.
-	owed int64  // see carry
-	base counts // at the last reset
+	bounded   atomic.Int64          // requests that entered under a bound; bucket.entered has the others
+	left      atomic.Int64          // requests that entered and ended
+	limited   atomic.Int64          // requests that entered and found no token
+	refused   atomic.Int64          // requests rejected because of the bound; see counts
+	uncounted atomic.Int64          // requests that entered, but were exempt or went to another client; see counts
+	named     atomic.Pointer[named] // nil if the client is an address
+	extra     atomic.Pointer[extra] // nil unless a plan of the client has asked for it
+	owed      int64                 // see carry; guarded by Limiter.registering
 }
 
-// counts are numbers of requests by their outcome.
-type counts struct{ allowed, limited, shadowed int64 }
+// extra is the part of an account that few clients need. It is there before a bucket with a plan
+// that needs it can be found, and stays.
+type extra struct {
+	shadowLimited  atomic.Int64 // as account.limited, but admitted because of Terms.Shadow
+	shadowRefused  atomic.Int64 // as account.refused, but admitted because of Terms.Shadow
+	shadowInFlight atomic.Int64 // in flight because of Terms.Shadow alone; not counted by the bound
+	blocked        atomic.Int64 // requests rejected because of Terms.Blocked
+	trial          atomic.Pointer[trial]
+}
 
-// named identifies a registered client that is not an address: a range, or a name with a key. It
-// never changes.
-type named struct {
-	id   ID
-	key  KeyDigest // of the API key, if the client has a name
-	mark uint64    // random; takes the place of the hash of an address in rejections
+// extras returns the extra of the account, and makes it if it has none. Limiter.registering is held.
+func (a *account) extras() *extra {
+	x := a.extra.Load()
+	if x == nil {
+		x = new(extra)
+		a.extra.Store(x)
+	}
+	return x
 }
 
 // trial is the second bucket of a client. It rejects nothing.
@@ -72,7 +79,7 @@ func (s Lease) Release() {
 		s.underWay.leave(s.key)
 	case s.account == nil:
 	case s.shadowed:
-		s.account.shadowInFlight.Add(-1)
+		s.account.extra.Load().shadowInFlight.Add(-1)
 	default:
 		s.account.left.Add(1)
 	}
@@ -123,6 +130,11 @@ func (a *account) abandon() {
 // admit returns false if the bucket is closed.
 func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	p := b.plan
+	if p.terms.Blocked {
+		(*in).abandon()
+		*in = nil
+		return b.block(now, d)
+	}
 	if *in != b.account {
 		(*in).abandon()
 		*in = nil
@@ -143,7 +155,7 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	d.Shadow = p.terms.Shadow
 	if !o.allowed {
 		d.exceed(Rate)
-		b.account.reject(d, &b.account.limited, &b.account.shadowLimited)
+		b.account.reject(d)
 		b.account.left.Add(1)
 	}
 	if p.onTrial {
@@ -153,15 +165,31 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 	return true
 }
 
-// reject counts a request that exceeds a limit: in passed if shadow mode admits it, else in
-// rejected.
-func (a *account) reject(d *Decision, rejected, passed *atomic.Int64) {
-	if !d.Allowed {
-		rejected.Add(1)
-		return
+// reject counts a request that exceeds a limit, be it rejected or admitted by shadow mode.
+func (a *account) reject(d *Decision) {
+	limited, refused := &a.limited, &a.refused
+	if d.Allowed {
+		x := a.extra.Load()
+		limited, refused = &x.shadowLimited, &x.shadowRefused
+		x.shadowInFlight.Add(1)
 	}
-	passed.Add(1)
-	a.shadowInFlight.Add(1)
+	if d.Exceeded == InFlight {
+		refused.Add(1)
+	} else {
+		limited.Add(1)
+	}
+}
+
+// block rejects a request of a blocked client. It takes no token, and the request does not enter.
+// block returns false if the bucket is closed.
+func (b *bucket) block(now int64, d *Decision) (open bool) {
+	if b.state.Load() < 0 {
+		return false
+	}
+	b.account.extra.Load().blocked.Add(1)
+	b.see(now)
+	*d = Decision{Exceeded: Blocked}
+	return true
 }
 
 // refuse decides a request of a client whose bound is reached. It takes no token.
@@ -173,7 +201,7 @@ func (b *bucket) refuse(now int64, d *Decision) {
 	d.RetryAfter = untilOneEnds
 	d.Shadow = p.terms.Shadow
 	d.exceed(InFlight)
-	a.reject(d, &a.refused, &a.shadowRefused)
+	a.reject(d)
 	if p.onTrial && d.Allowed { // if rejected, no rate would have admitted it
 		a.try(now)
 	}
@@ -182,14 +210,31 @@ func (b *bucket) refuse(now int64, d *Decision) {
 
 // see records the time of a request. Most requests find their second recorded already.
 func (b *bucket) see(now int64) {
-	if second := uint32(now/1e9) + 1; b.seen.Load() < second {
+	if second := secondOf(now); b.seen.Load() < second {
 		b.seen.Store(second)
 	}
 }
 
+// secondOf returns the second, counted from 1 at base and from -1 before it. 0 stands for none, and
+// for a moment before what restored counts can tell.
+func secondOf(now int64) int32 {
+	if now >= 0 {
+		return int32(now/1e9) + 1
+	}
+	return int32(max(-math.MaxInt32, (now+1)/1e9-1))
+}
+
+// timeOf returns the time of a second that is not 0.
+func (l *Limiter) timeOf(second int32) time.Time {
+	if second > 0 {
+		second--
+	}
+	return l.base.Add(time.Duration(second) * time.Second)
+}
+
 // try takes a token from the trial bucket, if there is one.
 func (a *account) try(now int64) {
-	if t := a.trial.Load(); t != nil {
+	if t := a.extra.Load().trial.Load(); t != nil {
 		if o, _ := takeFrom(&t.state, now, t.rates); !o.allowed {
 			t.limited.Add(1)
 		}
@@ -199,12 +244,16 @@ func (a *account) try(now int64) {
 // setTrial gives the client the trial bucket of its plan, a full one. A trial with the same limit
 // is kept.
 func (a *account) setTrial(p *plan) {
-	old := a.trial.Load()
+	x := a.extra.Load()
+	if x == nil { // it has no trial, and needs none
+		return
+	}
+	old := x.trial.Load()
 	switch {
 	case !p.onTrial:
-		a.trial.Store(nil)
+		x.trial.Store(nil)
 	case old == nil || *old.rates != p.trial:
-		a.trial.Store(newTrial(&p.trial))
+		x.trial.Store(newTrial(&p.trial))
 	}
 }
 
@@ -259,6 +308,15 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 		}
 	}
 	next.entered.Add(b.entered.Or(closed) - entered)
+}
+
+// latest returns the bucket to which this one leads in the end, or nil if the client was deleted.
+// Limiter.registering is held.
+func (b *bucket) latest() *bucket {
+	for b != nil && b.state.Load() < 0 {
+		b = b.next.Load()
+	}
+	return b
 }
 
 // shut closes the bucket, which leads nowhere, and returns its final state and entered.

@@ -20,7 +20,15 @@ func client(s string) ID {
 
 // grant registers a client, with a key of the name's own if it has one.
 func (l *Limiter) grant(id ID, t Terms, now int64) {
-	l.set(Registration{id, DigestKey([]byte("the key of " + id.Name)), t}, now)
+	l.set(Registration{id, digests("the key of " + id.Name), t}, now)
+}
+
+// digests returns the digests of the keys.
+func digests(keys ...string) (all [MaxKeys]KeyDigest) {
+	for i, key := range keys {
+		all[i] = DigestKey([]byte(key))
+	}
+	return all
 }
 
 func (l *Limiter) by(addr, key string) Client {
@@ -59,7 +67,7 @@ func TestPrecedence(t *testing.T) {
 func TestKeysChange(t *testing.T) {
 	l := newLimiter()
 	set := func(name, key string, capacity int64) {
-		l.set(Registration{ID{Name: name}, DigestKey([]byte(key)), Terms{Limit: Limit{capacity, 0.001}}}, t0)
+		l.set(Registration{ID{Name: name}, digests(key), Terms{Limit: Limit{capacity, 0.001}}}, t0)
 	}
 	capacity := func(key string) int64 { return l.take(l.by("192.0.2.1", key), t0+int64(time.Hour)).Capacity }
 	for i := range 100 {
@@ -353,7 +361,7 @@ func TestCountsAtOnce(t *testing.T) {
 	terms := []Terms{{Limit: Limit{1000, 1e6}}, {Limit: Limit{50, 1}, MaxInFlight: 2}, {Limit: Limit{5, 1}, Shadow: true}}
 	keys := []string{"a key", "another"}
 	set := func(i int) {
-		l.set(Registration{id, DigestKey([]byte(keys[i%2])), terms[i%3]}, t0)
+		l.set(Registration{id, digests(keys[i%2]), terms[i%3]}, t0)
 	}
 	set(0)
 	var wg sync.WaitGroup

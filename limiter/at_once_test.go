@@ -71,7 +71,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					l.delete(client(ipv4(rand.IntN(300)).String()), t0)
 				default:
 					terms := Terms{Limit: Limit{rand.Int64N(1000) + 1, 1}, MaxInFlight: rand.Int64N(3), Shadow: rand.IntN(4) == 0}
-					l.set(Registration{id, DigestKey([]byte(anyOf("key 1", "key 2", "key 3"))), terms}, t0)
+					l.set(Registration{id, digests(anyOf("key 1", "key 2", "key 3"), anyOf("key 1", "key 2", "key 3")), terms}, t0)
 				}
 				if u, _ := l.usage(id, t0); u.InFlight < 0 || u.InFlight > 3*workers || u.Limited < 0 || u.ShadowLimited < 0 {
 					t.Errorf("%s: %+v", id, u)

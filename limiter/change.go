@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -14,8 +13,10 @@ import (
 // bucket, less what it had spent when it was deleted or, if that is more, what its address has
 // spent while unregistered. Its requests in flight from before the deletion count.
 //
-// A range is one client: its addresses share the bucket. A new key replaces the client's key. If
-// another client has the key, Set deletes that client.
+// A range is one client: its addresses share the bucket. All keys of a name lead to one bucket. A
+// name without keys is registered, but no request finds it. The keys given replace those that the
+// client had, and requests with a key that it no longer has are decided by their address. If another
+// client has one of the keys, Set takes it away from that client, and deletes it if that was its last.
 func (l *Limiter) Set(r Registration) {
 	l.registering.Lock()
 	defer l.registering.Unlock()
@@ -25,54 +26,66 @@ func (l *Limiter) Set(r Registration) {
 // enrol is Set at a moment, with the lock held.
 func (l *Limiter) enrol(r Registration, now int64) {
 	id := canonical(r.ID)
+	var keys keyring
 	if id.Name != "" {
-		l.dropHolder(r.Key, id, now)
+		keys = keyringOf(id.Name, r.Keys)
+		for key := range keys.all {
+			l.takeAway(key, id.Name, now)
+		}
 	}
 	p := l.plans.use(r.Terms)
 	old := l.current(id)
 	if old == nil {
-		l.open(id, r.Key, p, now)
+		l.open(id, keys, p, now)
 		return
 	}
 	l.plans.drop(old.plan)
-	a := old.account
-	next := newBucket(p, a)
-	if id.Name != "" && l.keys[id.Name] != r.Key {
-		l.rekey(id, r.Key, old, next, now)
+	p.prepare(old.account)
+	next := newBucket(p, old.account)
+	if id.Name != "" {
+		l.rekey(keys, old, next, now)
 	} else {
 		old.replace(next, now)
 		l.replaced(id, old, next)
 	}
-	a.setTrial(p)
+	next.account.setTrial(p)
 }
 
-// dropHolder deletes the client that has the key, if it is not the given one. The store keeps keys
-// unique, but may report that a client gave up its key after another took it, or never.
-func (l *Limiter) dropHolder(key KeyDigest, id ID, now int64) {
+// takeAway takes the key away from the client that has it, if that is not the one with the name. The
+// store keeps keys unique, but may report that a client gave up its key after another took it, or
+// never.
+func (l *Limiter) takeAway(key KeyDigest, name string, now int64) {
 	b := l.keyed.get(key.place())
 	if b == nil {
 		return
 	}
-	if holder := b.account.named.Load().id; holder != id {
-		l.remove(holder, now)
+	holder := b.account.named.Load()
+	if holder.name == name {
+		return
 	}
+	if rest, ok := holder.keys.without(key); ok {
+		l.rekey(keyringOf(holder.name, rest), b, &bucket{account: b.account}, now)
+		return
+	}
+	l.remove(holder.id(), now)
 }
 
 // open registers a client that is not registered.
-func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
+func (l *Limiter) open(id ID, keys keyring, p *plan, now int64) {
 	d := l.debts.recall(id, &p.rates, now)
 	tat, a := d.tat, d.account
 	b := newBucket(p, a)
 	b.entered.Store(d.entered)
-	a.owed, a.base = d.owed, a.counts(b)
-	a.trial.Store(nil)
+	a.owed = d.owed
+	a.restart(b)
+	p.prepare(a)
 	a.setTrial(p)
 	switch {
 	case id.Name != "":
 		b.state.Store(tat)
-		a.named.Store(&named{id, key, rand.Uint64()})
-		l.keys[id.Name] = key
-		l.keyed.add(key.place(), b)
+		a.named.Store(newNamed(id, keys))
+		l.names.add(a)
+		l.openKeyed(b)
 	case id.Prefix.IsSingleIP():
 		addr := addressOf(id.Prefix.Addr())
 		b.state.Store(max(tat, l.spentUnregistered(addr, &p.rates, now)))
@@ -81,8 +94,20 @@ func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 		raise(&l.exact.get(addr).state, l.spentUnregistered(addr, &p.rates, now))
 	default:
 		b.state.Store(tat)
-		a.named.Store(&named{id: id, mark: rand.Uint64()})
+		a.named.Store(newNamed(id, keyring{}))
 		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, b))
+	}
+}
+
+// openKeyed makes the keys of a client that is not registered lead to its bucket.
+func (l *Limiter) openKeyed(b *bucket) {
+	keys := &b.account.named.Load().keys
+	if keys.more == nil {
+		l.keyed.add(keys.first.place(), b)
+		return
+	}
+	for key := range keys.all {
+		l.keyed.lead(key.place(), b)
 	}
 }
 
@@ -90,39 +115,56 @@ func (l *Limiter) open(id ID, key KeyDigest, p *plan, now int64) {
 func (l *Limiter) replaced(id ID, old, next *bucket) {
 	switch {
 	case id.Name != "":
-		key := l.keys[id.Name]
-		l.keyed.replace(key.place(), old, next)
+		for key := range old.account.named.Load().keys.all {
+			l.keyed.replace(key.place(), old, next)
+		}
+		l.keyed.tidy()
 	case id.Prefix.IsSingleIP():
 		l.exact.replace(addressOf(id.Prefix.Addr()), old, next)
+		l.exact.tidy()
 	default:
 		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, next))
 	}
 }
 
-// rekey makes next the bucket of a named client under a new key. Requests that found old by the
-// previous key are decided by their address.
-func (l *Limiter) rekey(id ID, key KeyDigest, old, next *bucket, now int64) {
-	a, before := next.account, l.keys[id.Name]
-	l.keyed.unlink(before.place(), old)
-	tat, entered := old.shut()
-	tat, a.owed = carry(&old.plan.rates, tat, a.owed, now, &next.plan.rates)
-	next.state.Store(tat)
-	next.entered.Store(entered)
-	next.seen.Store(old.seen.Load())
-	a.named.Store(&named{id, key, a.named.Load().mark})
-	l.keys[id.Name] = key
-	l.keyed.add(key.place(), next)
+// rekey replaces the bucket and the keys of a named client. Requests that found old by a key which
+// the client no longer has are decided by their address: they follow old to next, and find that the
+// key is gone. If next has no plan, it becomes a copy of old.
+func (l *Limiter) rekey(keys keyring, old, next *bucket, now int64) {
+	a := next.account
+	before := a.named.Load()
+	if keys != before.keys {
+		a.named.Store(&named{name: before.name, keys: keys})
+	}
+	if next.plan == nil {
+		old.move(next)
+	} else {
+		old.replace(next, now)
+	}
+	for key := range before.keys.all {
+		if keys.has(key) {
+			l.keyed.replace(key.place(), old, next)
+		} else {
+			l.keyed.unlink(key.place(), old)
+		}
+	}
+	for key := range keys.all { // after the others: the table may grow, and its live buckets move
+		if !before.keys.has(key) {
+			l.keyed.lead(key.place(), next)
+		}
+	}
+	l.keyed.tidy()
 }
 
 // current returns the bucket of a registered client, or nil.
 func (l *Limiter) current(id ID) *bucket {
 	switch {
 	case id.Name != "":
-		key, known := l.keys[id.Name]
-		if !known {
+		a := l.names.get(id.Name)
+		if a == nil {
 			return nil
 		}
-		return l.keyed.get(key.place())
+		return l.keyed.get(a.named.Load().keys.first.place())
 	case id.Prefix.IsSingleIP():
 		return l.exact.get(addressOf(id.Prefix.Addr()))
 	}
@@ -132,7 +174,7 @@ func (l *Limiter) current(id ID) *bucket {
 
 // Delete unregisters the client, if it is registered. What it has spent stays spent: the debt of an
 // address, or of a range for each of its addresses, becomes the least debt of the unregistered
-// bucket, up to the default capacity. Requests with the key of a deleted client are decided by
+// bucket, up to the default capacity. Requests with a key of a deleted client are decided by
 // their address. Requests in flight stay so until released.
 func (l *Limiter) Delete(id ID) {
 	l.registering.Lock()
@@ -153,15 +195,19 @@ func (l *Limiter) remove(id ID, now int64) {
 	}
 	switch {
 	case id.Name != "":
-		key := l.keys[id.Name]
-		d.tat, d.entered = l.keyed.remove(key.place(), old)
-		delete(l.keys, id.Name)
+		for key := range a.named.Load().keys.all {
+			l.keyed.unlink(key.place(), old)
+		}
+		l.names.remove(id.Name)
 	case id.Prefix.IsSingleIP():
-		d.tat, d.entered = l.exact.remove(addressOf(id.Prefix.Addr()), old)
+		l.exact.unlink(addressOf(id.Prefix.Addr()), old)
 	default:
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
-		d.tat, d.entered = old.shut()
 	}
+	// A request that finds the bucket closed identifies its client again, and no longer finds it.
+	d.tat, d.entered = old.shut()
+	l.keyed.tidy()
+	l.exact.tidy()
 	l.plans.drop(old.plan)
 	l.debts.remember(id, d, now)
 	if id.Name == "" {
@@ -184,11 +230,9 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	next := newBucket(old.plan, a)
 	old.refill(next)
 	a.owed = 0
-	a.base = a.counts(next) // before next can move
+	a.restart(next) // before next can move
+	a.setTrial(next.plan)
 	l.replaced(id, old, next)
-	if next.plan.onTrial {
-		a.trial.Store(newTrial(&next.plan.trial))
-	}
 	return true
 }
 

@@ -5,7 +5,7 @@ import "time"
 // Decision is the answer to one request for a token. It is a plain value.
 type Decision struct {
 	Allowed    bool          // the request is admitted
-	Exceeded   Exceeded      // the limit that the request exceeds; in shadow mode it is still admitted
+	Exceeded   Exceeded      // why the request is rejected; in shadow mode one over a limit is still admitted
 	Shadow     bool          // the client's limits are not enforced, and not announced to it
 	Capacity   int64         // tokens in a full bucket
 	Remaining  int64         // whole tokens left after this request
@@ -14,7 +14,7 @@ type Decision struct {
 	Window     time.Duration // for an empty bucket to become full
 }
 
-// Exceeded is the limit that a request exceeds.
+// Exceeded is the limit that a request exceeds, or Blocked.
 type Exceeded uint8
 
 // The values of Exceeded.
@@ -22,6 +22,7 @@ const (
 	Nothing  Exceeded = iota // the request is within the limits
 	Rate                     // the bucket held no token
 	InFlight                 // Terms.MaxInFlight requests were in flight; RetryAfter is one second
+	Blocked                  // Terms.Blocked; the other fields of the decision are zero
 )
 
 // untilOneEnds is the wait announced to a client with too many concurrent requests. When one will

@@ -3,11 +3,12 @@
 //
 // # Clients
 //
-// A registered client is an API key, an address or a range of addresses, and has the terms given to
-// Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
+// A registered client is a name with up to MaxKeys API keys, an address or a range of addresses, and
+// has the terms given to Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
 // network. Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release
-// ends the request. Set, Delete and Reset change registered clients; Usage, Limited, Registered,
-// Tracked and Overflowed report. SetDefault changes the default limit.
+// ends the request. Set, Delete and Reset change registered clients; Usage, Used, Limited,
+// Registered, Tracked and Overflowed report. Restore adds the counts of an earlier process.
+// SetDefault changes the default limit.
 //
 // # Guarantees
 //
@@ -32,6 +33,8 @@
 //     client in debt, newcomers share buckets: they may get less than their limit, never more.
 //     (TestEvictionLosesNothing, TestFloodKeepsHotDebtor, TestOverflowDebtIsTakenAlong,
 //     TestAddressFlood)
+//   - Blocked. A request that begins after Set has blocked its client is rejected, be it exempt or in
+//     shadow mode. (TestBlocked, TestBlockedAtOnce)
 //   - Concurrency. A request that would exceed the bound of its client is refused. Only requests
 //     that began before the bound was set or lowered, or in shadow mode, can be in flight above it.
 //     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce; of unregistered clients,
@@ -56,7 +59,10 @@
 //	default.go     a change of the default limit           a second table while it runs
 //	group.go       16 cells or more of that table          288 bytes or more; copied when full
 //	index.go       registered addresses and keys           128 to 192 bytes each
-//	account.go     a registered client's bucket, counters  112 bytes, and 48 after a change
+//	names.go       the accounts of named clients           11 to 22 bytes each
+//	keyring.go     the keys of a named client              96 bytes if there are several
+//	account.go     a registered client's bucket, counters  64 bytes, and 48 after a change; 48 for some
+//	named.go       what names a client or its range        64 bytes, 32 more for a range
 //	plan.go        terms prepared for requests             176 bytes for each distinct Terms
 //	debts.go       what deleted clients still owe          until repaid, with nothing in flight
 //	rejections.go  the clients rejected most               272 KiB
@@ -68,9 +74,9 @@
 //
 // # Who writes what
 //
-// Limiter.registering serializes Set, SetDefault, Delete, Reset and Usage, and the descriptions of
-// Limited. Only its holder writes the indexes, the ranges, plans, keys, debts and floors, a
-// bucket's next, a table's next and shadow, and an account's named, trial, owed and base. Only its
+// Limiter.registering serializes Set, SetDefault, Delete, Reset, Restore and Usage, each client of
+// Used, and the descriptions of Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
+// bucket's next, a table's next and shadow, and an account's named, extra, trial and owed. Only its
 // holder closes the bucket of a registered client.
 //
 // Requests take no lock. They write the state, entered and seen of a bucket, the state of a trial,
@@ -88,9 +94,13 @@
 //   - Index entries: write the address, then store the state, which is 0 while the entry is free.
 //     An address is never overwritten. Readers load the state, then read the address, and so never
 //     take from another client's bucket. (TestIndexReadersAndWritersAtOnce)
-//   - Deletion and a change of key: remove the bucket from the index, then close it. A request that
-//     finds it closed, with no next, identifies its client again and does not find it again.
-//     (TestDeleteAndTakeAtOnce, TestKeyThatChangesLeavesNoWayIn)
+//   - Deletion: remove the bucket from the index, then close it. A request that finds it closed, with
+//     no next, identifies its client again and does not find it again. (TestDeleteAndTakeAtOnce)
+//   - A change of keys (Limiter.rekey): store the keys, move the bucket, then change the index. A
+//     request that finds the bucket closed looks for its own key among those of the account before
+//     it goes on, so no key that was removed leads to the next bucket, and each that is left does.
+//     The same look at each lookup makes entries of removed keys harmless.
+//     (TestKeysChangeBetweenIdentifyAndAdmit, TestKeyRotatedAtOnce)
 //   - Deletion charges the unregistered buckets once before requests can get there, and again when
 //     the old state is final. Registration of an address reads the unregistered debt before the new
 //     bucket is published, and again after. (TestDeleteAndTakeAtOnce; the sums,
@@ -99,8 +109,9 @@
 //     swap bounded. As left only grows and a failed swap starts over, the count is exact at the
 //     load of left. (TestMaxInFlightAtOnce, TestBoundHoldsInANewBucket)
 //   - Counts (account.counts): a request adds to entered or bounded before it adds to limited,
-//     shadowLimited or uncounted; readers load in reverse order. (TestCountsAtOnce,
-//     TestResetBeforeRejection)
+//     shadowLimited or uncounted; readers load in reverse order. A reset adds what has been counted
+//     to uncounted, and takes it from refused; Restore does the reverse. (TestCountsAtOnce,
+//     TestResetBeforeRejection, TestUsedAtOnce)
 //   - Cells of the table: raise tracked, then claim the key, then open the state. Closing a group
 //     takes the state first, then the key; both are final from then on, and any number of
 //     goroutines may copy them. The first to store heirs wins, and slots are changed only after

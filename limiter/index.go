@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// index holds the buckets of registered addresses, or of keys under two words in place of an
+// index leads to the buckets of registered addresses, or of keys under two words in place of an
 // address, by open addressing with linear probing. A lookup takes no lock and, since the buckets
 // are in the table itself, one visit to memory, where a table of pointers takes two or three.
 //
@@ -15,16 +15,19 @@ import (
 // half of all are taken, the live buckets move to a new table. Readers of the old one find closed
 // buckets that lead to the new.
 //
-// Memory is 128 to 192 bytes per address once there are many, 112 for its account, and 48 more for
+// If a client has several keys, its bucket is elsewhere, and the entries of the keys, closed from the
+// beginning, lead to it. A bucket in one of the entries could not lead on once that key is removed.
+//
+// Memory is 128 to 192 bytes per address once there are many, 64 for its account, and 48 more for
 // an address whose terms changed lately. During a move both tables exist.
 type index struct {
 	hash    func(address) uint64 // the hash that find expects
 	entries atomic.Pointer[[]entry]
-	size    atomic.Int64 // registered addresses
+	size    atomic.Int64 // registered addresses, or keys of registered clients
 
 	// Guarded by Limiter.registering, as are all methods but find.
 	taken int // entries that are not free
-	stale int // taken entries whose own bucket is closed
+	stale int // taken entries whose own bucket was closed
 }
 
 const leastEntries = 16
@@ -79,28 +82,60 @@ func (e *entry) current() *bucket {
 	return &e.bucket
 }
 
+// owned returns the current bucket of the entry's client, and its address. It returns nil if there is
+// no client, or another entry is the first that leads to it. The table may have been replaced.
+func (e *entry) owned() (*bucket, address) {
+	if e.bucket.state.Load() == 0 {
+		return nil, address{}
+	}
+	b := e.bucket.latest()
+	if b != nil {
+		if n := b.account.named.Load(); n != nil && n.keys.first.place() != e.address {
+			return nil, address{}
+		}
+	}
+	return b, e.address
+}
+
 // get returns the bucket of the address, or nil if it is not registered.
 func (x *index) get(a address) *bucket { return x.find(x.hash(a), a) }
 
 // add registers an unregistered address with the bucket. No request may have found that bucket yet,
 // as it is moved into the entry.
 func (x *index) add(a address, b *bucket) {
+	if e := x.place(a, b); e != nil {
+		b.move(&e.bucket)
+	}
+}
+
+// lead makes an unregistered address lead to the bucket, which stays where it is.
+func (x *index) lead(a address, b *bucket) {
+	if e := x.place(a, b); e != nil {
+		e.bucket.next.Store(b)
+		e.bucket.state.Store(closed | full)
+	}
+}
+
+// place returns a new entry for an unregistered address, or nil if there was one; that leads to the
+// bucket now.
+func (x *index) place(a address, b *bucket) *entry {
 	x.size.Add(1)
 	e, known := probe(*x.entries.Load(), x.hash(a), a)
 	if known { // registered before
 		e.bucket.next.Store(b)
-		return
+		return nil
 	}
 	if 2*(x.taken+1) > len(*x.entries.Load()) {
 		x.rebuild()
 		e, _ = probe(*x.entries.Load(), x.hash(a), a)
 	}
 	e.address = a
-	b.move(&e.bucket)
 	x.taken++
+	return e
 }
 
-// replace records that the address's bucket old was closed and leads to next.
+// replace records that the address's bucket old was closed and leads to next. The caller then calls
+// tidy.
 func (x *index) replace(a address, old, next *bucket) {
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	if old == &e.bucket {
@@ -108,19 +143,9 @@ func (x *index) replace(a address, old, next *bucket) {
 	} else {
 		e.bucket.next.Store(next)
 	}
-	x.tidy()
 }
 
-// remove unregisters an address and shuts its bucket.
-func (x *index) remove(a address, old *bucket) (tat, entered int64) {
-	// A request that finds the bucket closed identifies its client again and must not find it.
-	x.unlink(a, old)
-	tat, entered = old.shut()
-	x.tidy()
-	return tat, entered
-}
-
-// unlink unregisters an address. The caller then shuts its bucket.
+// unlink unregisters an address. The caller then closes its bucket, and calls tidy.
 func (x *index) unlink(a address, old *bucket) {
 	e, _ := probe(*x.entries.Load(), x.hash(a), a)
 	e.bucket.next.Store(nil)
@@ -150,7 +175,12 @@ func (x *index) rebuild() {
 		if b := from.current(); b != nil {
 			to, _ := probe(entries, x.hash(from.address), from.address)
 			to.address = from.address
-			b.move(&to.bucket)
+			if b.account.several() {
+				to.bucket.next.Store(b)
+				to.bucket.state.Store(closed | full)
+			} else {
+				b.move(&to.bucket)
+			}
 			taken++
 		}
 	}

@@ -17,15 +17,23 @@ func badHash(a address) uint64 {
 // numbered is a plan by which a bucket can be told from others.
 func numbered(n int64) *plan { return make(plans).use(Terms{Limit: Limit{n, 1000}}) }
 
-// give is what Limiter.set does with an address.
+// give is what Limiter.enrol does with an address.
 func (x *index) give(a address, p *plan) {
 	if old := x.get(a); old != nil {
 		next := newBucket(p, old.account)
 		old.replace(next, t0)
 		x.replace(a, old, next)
+		x.tidy()
 		return
 	}
 	x.add(a, newBucket(p, &account{}))
+}
+
+// take is what Limiter.remove does with an address.
+func (x *index) take(a address, old *bucket) {
+	x.unlink(a, old)
+	old.shut()
+	x.tidy()
 }
 
 // Whatever is registered, changed and deleted, the index is like a map.
@@ -43,7 +51,7 @@ func TestIndexIsLikeAMap(t *testing.T) {
 							t.Fatalf("%v, registered with %d, is %v", a, want[a], b)
 						}
 						if b != nil {
-							x.remove(a, b)
+							x.take(a, b)
 							if b.state.Load() >= 0 || b.next.Load() != nil {
 								t.Fatalf("%v was removed, but its bucket is open or leads on", a)
 							}
@@ -157,7 +165,7 @@ func TestIndexReadersAndWritersAtOnce(t *testing.T) {
 				for i := range others {
 					if i%3 != round%3 {
 						a := address{2, uint64(i)}
-						x.remove(a, x.get(a))
+						x.take(a, x.get(a))
 					}
 				}
 				x.give(staying(round), numbered(capacity+int64(round)))

@@ -34,6 +34,6 @@ func DigestKey(key []byte) KeyDigest {
 }
 
 // place returns the words under which the digest is in the index of keys.
-func (k *KeyDigest) place() address {
+func (k KeyDigest) place() address {
 	return address{binary.BigEndian.Uint64(k[:8]), binary.BigEndian.Uint64(k[8:16])}
 }

@@ -13,8 +13,9 @@ import (
 //
 // All methods are safe for concurrent use. Identify, Admit, AdmitExempt and Release take no lock,
 // and allocate only when the table of unregistered clients has to grow for a newcomer, or
-// SetDefault is running. Set, SetDefault, Delete, Reset, Usage and Limited wait for one another. A
-// registered address costs 240 to 304 bytes (see index), an unregistered client at most 32 when the
+// SetDefault is running. Set, SetDefault, Delete, Reset, Restore, Usage and Limited wait for one
+// another. A
+// registered address costs 192 to 256 bytes (see index), an unregistered client at most 32 when the
 // table is full. Nothing has to be closed.
 type Limiter struct {
 	base       time.Time // a whole second; moments are nanoseconds since base, and at least 1
@@ -31,7 +32,7 @@ type Limiter struct {
 
 	registering sync.Mutex // serializes changes of the above; guards the fields below
 	plans       plans
-	keys        map[string]KeyDigest // by name
+	names       *names
 	debts       debts
 }
 
@@ -41,7 +42,7 @@ type Limiter struct {
 type Client struct {
 	address address
 	bucket  *bucket // nil if the client is not registered
-	hash    uint64  // of the IPv4 address or IPv6 network, if the client is not registered
+	hash    uint64  // of the IPv4 address or IPv6 network; of a named client, the first word of the key
 }
 
 // AppendName appends the name, the range or the address by which the client is registered, or
@@ -54,17 +55,17 @@ func (c Client) AppendName(dst []byte) []byte {
 	switch {
 	case n == nil:
 		return c.address.addr().AppendTo(dst)
-	case n.id.Name != "":
-		return append(dst, n.id.Name...)
+	case n.within == nil:
+		return append(dst, n.name...)
 	}
-	return n.id.Prefix.AppendTo(dst)
+	return n.within.AppendTo(dst)
 }
 
 // Name returns the name of a client that is registered by one, or "".
 func (c Client) Name() string {
 	if c.bucket != nil {
 		if n := c.bucket.account.named.Load(); n != nil {
-			return n.id.Name
+			return n.name
 		}
 	}
 	return ""
@@ -81,7 +82,7 @@ func New(cfg Config) *Limiter {
 		networkLo:  ^uint64(0) << min(64, 128-cfg.IPv6Prefix),
 		ipv6Prefix: cfg.IPv6Prefix,
 		plans:      make(plans),
-		keys:       make(map[string]KeyDigest),
+		names:      newNames(),
 	}
 	t := newTable(prepare(cfg.Default.Limit), cfg.MaxTracked)
 	t.shadow.Store(cfg.Default.Shadow)
@@ -105,25 +106,26 @@ func (l *Limiter) Identify(addr netip.Addr, apiKey []byte) Client {
 		a = addressOf(addr)
 	}
 	if len(apiKey) > 0 {
-		if b := l.findKey(apiKey); b != nil {
-			return Client{address: a, bucket: b}
+		if b, word := l.findKey(apiKey); b != nil {
+			return Client{address: a, bucket: b, hash: word}
 		}
 	}
 	return l.identify(a)
 }
 
-// findKey returns the bucket of the client with the API key, or nil.
-func (l *Limiter) findKey(apiKey []byte) *bucket {
+// findKey returns the bucket of the client with the API key, or nil, and the first word of the
+// digest.
+func (l *Limiter) findKey(apiKey []byte) (b *bucket, word uint64) {
 	if len(apiKey) > MaxKeySize || l.keyed.size.Load() == 0 {
-		return nil
+		return nil, 0
 	}
 	digest := DigestKey(apiKey)
 	place := digest.place()
-	b := l.keyed.find(l.secret.hash(place), place)
-	if b == nil || b.account.named.Load().key != digest {
-		return nil
+	b = l.keyed.find(l.secret.hash(place), place)
+	if b == nil || !b.account.named.Load().keys.has(digest) {
+		return nil, 0
 	}
-	return b
+	return b, place.hi
 }
 
 func (l *Limiter) identify(a address) Client {
@@ -162,18 +164,30 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 		if c.bucket.admit(&in, now, d) {
 			return l.settle(&c, now, d)
 		}
-		if c.bucket = c.bucket.next.Load(); c.bucket == nil { // deleted since, or its key was replaced
+		if !l.follow(&c) {
 			in.abandon()
-			in, c = nil, l.identify(c.address)
+			in = nil
 		}
 	}
 	return l.admitUnregistered(&c, now, d)
 }
 
+// follow goes on from a closed bucket to the next. If the client was deleted since Identify, or has
+// lost the key, follow identifies it by its address and returns false.
+func (l *Limiter) follow(c *Client) bool {
+	next := c.bucket.next.Load()
+	if next == nil || !next.account.has(c.hash) {
+		*c = l.identify(c.address)
+		return false
+	}
+	c.bucket = next
+	return true
+}
+
 // settle records a rejection of a registered client, and returns the lease of an admitted request.
 func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
 	a := c.bucket.account
-	if d.Exceeded != Nothing {
+	if d.Exceeded != Nothing && d.Exceeded != Blocked {
 		l.rejected.addRegistered(l, c.address, a.named.Load(), now)
 	}
 	if !d.Allowed {
@@ -246,7 +260,7 @@ func (l *Limiter) since(t time.Time) int64 {
 
 // Registered returns the number of registered clients.
 func (l *Limiter) Registered() int {
-	return int(l.exact.size.Load()+l.keyed.size.Load()) + l.ranges.Load().Size()
+	return int(l.exact.size.Load()+l.names.size.Load()) + l.ranges.Load().Size()
 }
 
 // Overflowed returns the number of requests of unregistered clients decided by a shared bucket

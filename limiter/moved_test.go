@@ -69,22 +69,6 @@ func TestBoundHoldsInANewBucket(t *testing.T) {
 	}
 }
 
-// While a bucket moves to the entry of another key it has one way in. With two, a token taken
-// through one would still be there for the other.
-func TestKeyThatChangesLeavesNoWayIn(t *testing.T) {
-	l, id := newLimiter(), ID{Name: "acme"}
-	l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-	for range 2 { // the bucket lies in the entry, then beside it
-		c := l.by("192.0.2.1", "the key of acme")
-		l.set(Registration{id, DigestKey([]byte("another")), Terms{Limit: Limit{100, 1}}}, t0)
-		if next := c.bucket.next.Load(); next != nil {
-			t.Errorf("from the key's old place, one comes to %+v", next)
-		}
-		l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-		l.grant(id, Terms{Limit: Limit{100, 1}}, t0)
-	}
-}
-
 // A reset that comes between a request's entry and its rejection leaves no count below 0.
 func TestResetBeforeRejection(t *testing.T) {
 	l, id := newLimiter(), client("192.0.2.1")
@@ -92,7 +76,7 @@ func TestResetBeforeRejection(t *testing.T) {
 	b := l.by("192.0.2.1", "").bucket
 	b.enter()
 	l.Reset(id)
-	b.account.reject(&Decision{}, &b.account.limited, &b.account.shadowLimited)
+	b.account.reject(&Decision{Exceeded: Rate})
 	b.account.left.Add(1)
 	if u, _ := l.usage(id, t0); u.Allowed != 0 || u.Limited != 1 || u.InFlight != 0 {
 		t.Errorf("%+v, want one rejected", u)
@@ -124,7 +108,10 @@ func TestSizesAreAsDocumented(t *testing.T) {
 	if n := unsafe.Sizeof(group{}); n != 288 {
 		t.Errorf("a group has %d bytes, want the 288 that the allocator has a size for", n)
 	}
-	if n := unsafe.Sizeof(account{}); n > 112 {
-		t.Errorf("%d bytes, want the 112 that index tells of", n)
+	if n := unsafe.Sizeof(account{}); n != 64 {
+		t.Errorf("an account has %d bytes, want a line of the cache", n)
+	}
+	if n := unsafe.Sizeof(named{}); n != 64 {
+		t.Errorf("%d bytes name a client, want 64", n)
 	}
 }

@@ -20,7 +20,7 @@ type oracle struct {
 	anonymous  map[netip.Addr]*ledger
 	registered map[ID]*ledger
 	departed   map[ID]*ledger
-	keys       map[string]string // by name
+	keys       map[string][]string // by name
 	floors     []floor
 }
 
@@ -67,7 +67,7 @@ func (o *oracle) find(addr netip.Addr, key string, now int64) *ledger {
 
 func (o *oracle) payer(addr netip.Addr, key string) ID {
 	for name, its := range o.keys {
-		if its == key {
+		if slices.Contains(its, key) {
 			return ID{Name: name}
 		}
 	}
@@ -134,8 +134,8 @@ func (o *oracle) debtors(now int64) (n int) {
 
 // set changes the limit of a registered client, or registers one: with what it had spent when it
 // was deleted, and what its address has spent as an unregistered client.
-func (o *oracle) set(id ID, key string, l Limit, now int64) (sure bool) {
-	sure = true
+func (o *oracle) set(id ID, keys []string, l Limit, now int64) (sure bool) {
+	sure = o.takeAway(keys, id.Name, now)
 	old, known := o.registered[id]
 	if !known {
 		old = o.departed[id]
@@ -144,19 +144,35 @@ func (o *oracle) set(id ID, key string, l Limit, now int64) (sure bool) {
 	a := newLedger(l)
 	o.registered[id] = a
 	if id.Name != "" {
-		o.keys[id.Name] = key
+		o.keys[id.Name] = keys
 	}
 	if old != nil {
 		spent, owed, certain := o.carry(old, l, old.owed, now)
 		a.last, a.opened, a.owed = now, true, owed
 		a.spend(spent)
-		sure = certain
+		sure = sure && certain
 	}
 	if !known && id.Name == "" && id.Prefix.IsSingleIP() {
 		spent, _, certain := o.carry(o.peek(id.Prefix.Addr(), now), l, 0, now)
 		a.last, a.opened = now, true
 		a.spend(spent)
 		sure = sure && certain
+	}
+	return sure
+}
+
+// takeAway takes the keys away from all clients but the one with the name, and deletes those that
+// are left with none.
+func (o *oracle) takeAway(keys []string, name string, now int64) (sure bool) {
+	sure = true
+	for other, its := range o.keys {
+		left := slices.DeleteFunc(slices.Clone(its), func(key string) bool { return slices.Contains(keys, key) })
+		if other == name || len(left) == len(its) {
+			continue
+		}
+		if o.keys[other] = left; len(left) == 0 {
+			sure = o.remove(ID{Name: other}, now) && sure
+		}
 	}
 	return sure
 }
@@ -369,7 +385,7 @@ func compare(t *rapid.T, exact, tiny bool) {
 	d.l, d.places = New(cfg), cfg.MaxTracked
 	d.o = &oracle{
 		limit: cfg.Default.Limit, slack: new(big.Rat), exact: exact,
-		anonymous: map[netip.Addr]*ledger{}, registered: map[ID]*ledger{}, departed: map[ID]*ledger{}, keys: map[string]string{},
+		anonymous: map[netip.Addr]*ledger{}, registered: map[ID]*ledger{}, departed: map[ID]*ledger{}, keys: map[string][]string{},
 	}
 	if !exact {
 		d.o.slack.SetFloat64(1e6 / 4e9)
@@ -427,20 +443,23 @@ func (d *duel) room() {
 	}
 }
 
-// client draws an address, a range or a name, with a key in that case.
-func (d *duel) client(t *rapid.T) (id ID, key string) {
+// oracleKeys are the keys of clients and of requests.
+var oracleKeys = []string{"1", "2", "3", "4", "5"}
+
+// client draws an address, a range or a name, with up to four keys in that case.
+func (d *duel) client(t *rapid.T) (id ID, keys []string) {
 	if rapid.IntRange(0, 5).Draw(t, "named") == 0 {
 		id.Name = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "name")
-		return id, id.Name + rapid.SampledFrom([]string{"1", "2"}).Draw(t, "key")
+		return id, rapid.SliceOfN(rapid.SampledFrom(oracleKeys), 0, MaxKeys).Draw(t, "keys")
 	}
 	bits := rapid.SampledFrom([]int{32, 32, 32, 30, 29, 27}).Draw(t, "bits")
 	id.Prefix = netip.PrefixFrom(ipv4(d.addresses.Draw(t, "address")), bits).Masked()
-	return id, ""
+	return id, nil
 }
 
 func (d *duel) take(t *rapid.T) {
 	addr := ipv4(d.addresses.Draw(t, "address"))
-	key := rapid.SampledFrom([]string{"", "", "", "a1", "a2", "b1"}).Draw(t, "key")
+	key := rapid.SampledFrom(append([]string{"", "", "", "", ""}, oracleKeys...)).Draw(t, "key")
 	for range rapid.IntRange(1, 8).Draw(t, "requests") {
 		d.ask(t, addr, key)
 	}
@@ -449,7 +468,7 @@ func (d *duel) take(t *rapid.T) {
 // exempt makes requests that the oracle is not told of: they change nothing.
 func (d *duel) exempt(t *rapid.T) {
 	addr := ipv4(d.addresses.Draw(t, "address"))
-	key := rapid.SampledFrom([]string{"", "a1", "b2"}).Draw(t, "key")
+	key := rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "key")
 	tracked := d.l.Tracked()
 	for range rapid.IntRange(1, 8).Draw(t, "requests") {
 		var got Decision
@@ -466,15 +485,11 @@ func (d *duel) wait(t *rapid.T) {
 }
 
 func (d *duel) set(t *rapid.T) {
-	id, key := d.client(t)
+	id, keys := d.client(t)
 	limit := d.limits.Draw(t, "limit")
-	r := Registration{ID: id, Terms: Terms{Limit: limit}}
-	if key != "" {
-		r.Key = DigestKey([]byte(key))
-	}
 	d.room()
-	d.l.set(r, d.now)
-	d.open = !d.o.set(id, key, limit, d.now)
+	d.l.set(Registration{id, digests(keys...), Terms{Limit: limit}}, d.now)
+	d.open = !d.o.set(id, keys, limit, d.now)
 }
 
 func (d *duel) setDefault(t *rapid.T) {

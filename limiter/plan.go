@@ -10,6 +10,13 @@ type plan struct {
 	clients int   // clients with the plan; guarded by Limiter.registering
 }
 
+// prepare gives the account what requests with the plan need.
+func (p *plan) prepare(a *account) {
+	if p.onTrial || p.terms.Shadow || p.terms.Blocked {
+		a.extras()
+	}
+}
+
 // plans holds the plans in use. Limiter.registering guards it.
 type plans map[Terms]*plan
 

@@ -60,7 +60,7 @@ func (r *rejections) add(mark uint64, a address, client *named, now int64) {
 // addRegistered counts a rejection of a registered client.
 func (r *rejections) addRegistered(l *Limiter, a address, client *named, now int64) {
 	if client != nil {
-		r.count(key(client.mark), address{}, client, false, now)
+		r.count(l.mark(client), address{}, client, false, now)
 		return
 	}
 	// The mark differs from that of the unregistered client of the address.
@@ -186,7 +186,7 @@ func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
 	addr, shadow := address{s.hi.Load(), s.lo.Load()}.addr(), l.anonymous.Load().shadow.Load()
 	switch registered := s.named.Load(); {
 	case registered != nil:
-		return l.describeRegistered(registered.id)
+		return l.describeRegistered(registered.id())
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
 	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64

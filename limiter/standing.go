@@ -41,7 +41,7 @@ func (l *Limiter) Standing(addr netip.Addr, apiKey []byte) Standing {
 // id returns the ID of the client, which the address has led to.
 func (a *account) id(by address) ID {
 	if n := a.named.Load(); n != nil {
-		return n.id
+		return n.id()
 	}
 	addr := by.addr()
 	return ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())}

@@ -15,7 +15,9 @@ type Terms struct {
 	Limit
 	MaxInFlight int64 // concurrent requests, up to 1,000,000,000; 0 means no bound
 	Shadow      bool  // requests over a limit are admitted and counted
+	Blocked     bool  // all requests are rejected, whatever Shadow is
 	Trial       Limit // of a second bucket that only counts; the zero Limit: none
+	Each        bool
 }
 
 // Check reports whether the terms are valid. If they are not, field is the name of the invalid key,
@@ -36,7 +38,7 @@ func (t Terms) Check() (field, allowed string, ok bool) {
 }
 
 // ID identifies a registered client: by an address, which is a prefix of its full length, by a
-// range, or by a name, which stands for every caller with the API key. Exactly one of the fields is
+// range, or by a name, which stands for every caller with one of its API keys. Exactly one of the fields is
 // set. IDs of the same client are equal once the prefix is masked and IPv4 is not mapped to IPv6.
 type ID struct {
 	Prefix netip.Prefix
@@ -57,6 +59,6 @@ func (id ID) String() string {
 // Registration is a registered client with its terms.
 type Registration struct {
 	ID    ID
-	Key   KeyDigest // of the API key, if ID is a name
-	Terms Terms     // must have passed Check
+	Keys  [MaxKeys]KeyDigest // of the API keys, if ID is a name; zero digests are absent
+	Terms Terms              // must have passed Check
 }

@@ -80,7 +80,7 @@ func BenchmarkKeyed(b *testing.B) {
 	keys := make([][]byte, clients)
 	for i := range keys {
 		keys[i] = []byte("0123456789abcdef0123456789abcdef" + strconv.Itoa(i))
-		l.Set(Registration{ID{Name: "client" + strconv.Itoa(i)}, DigestKey(keys[i]), Terms{Limit: Limit{1_000_000_000, 1000}}})
+		l.Set(Registration{ID{Name: "client" + strconv.Itoa(i)}, digests(string(keys[i])), Terms{Limit: Limit{1_000_000_000, 1000}}})
 	}
 	now := time.Now()
 	b.ReportAllocs()

@@ -51,10 +51,12 @@ var (
 		"send one of those configured, or try again in a second"}
 )
 
-// allows reports whether a call may use the API, and answers it if not.
+// allows reports whether a call may use the API, and answers it if not. Of a call that may, it
+// records the caller.
 func (a *access) allows(ctx *fasthttp.RequestCtx) bool {
-	r := a.judge(ctx)
+	caller, r := a.judge(ctx)
 	if r == nil {
+		rest.SetCaller(ctx, caller)
 		return true
 	}
 	a.denied.Add(1)
@@ -68,45 +70,35 @@ func (a *access) allows(ctx *fasthttp.RequestCtx) bool {
 	return false
 }
 
-// judge returns nil for a call that may use the API.
-func (a *access) judge(ctx *fasthttp.RequestCtx) *refusal {
+// judge returns who makes a call, or why it may not use the API.
+func (a *access) judge(ctx *fasthttp.RequestCtx) (rest.Caller, *refusal) {
 	rules := a.rules.Load()
+	caller := rest.Caller{Address: rules.trust.ClientAddress(ctx)}
 	if len(rules.tokens) == 0 {
 		if rules.trust.FromThisMachine(ctx) && rules.speaksForItself(ctx) {
-			return nil
+			return caller, nil
 		}
-		return refusedRemote
+		return caller, refusedRemote
 	}
 	token := bearerToken(&ctx.Request.Header)
 	if len(token) == 0 {
-		return refusedWithoutToken
+		return caller, refusedWithoutToken
 	}
-	role := find(token, rules.tokens).role
+	found := find(token, rules.tokens)
+	caller.Token = found.name
 	switch {
-	case role == 0:
+	case found.role == 0:
 		now := time.Now()
-		tooMany := a.failed.add(now, rules.trust.ClientAddress(ctx))
+		tooMany := a.failed.add(now, caller.Address)
 		a.logRefusals(now)
 		if tooMany {
-			return refusedTooMany
+			return caller, refusedTooMany
 		}
-		return refusedToken
-	case role == roleRead && !ctx.IsGet() && !ctx.IsHead() && string(ctx.URI().PathOriginal()) != explainPath:
-		return refusedWrite
+		return caller, refusedToken
+	case found.role == roleRead && !ctx.IsGet() && !ctx.IsHead() && string(ctx.URI().PathOriginal()) != explainPath:
+		return caller, refusedWrite
 	}
-	return nil
-}
-
-// actor is who makes a call.
-type actor struct {
-	token   string // the name of its token; "": none is configured
-	address netip.Addr
-}
-
-// actor returns who makes a call that is allowed.
-func (a *access) actor(ctx *fasthttp.RequestCtx) actor {
-	rules := a.rules.Load()
-	return actor{find(bearerToken(&ctx.Request.Header), rules.tokens).name, rules.trust.ClientAddress(ctx)}
+	return caller, nil
 }
 
 // bearerToken returns the token of a request, or nil. A request with two Authorization fields has

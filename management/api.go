@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
@@ -45,7 +46,25 @@ func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, reload Reloa
 		ctx.SetContentType("application/yaml")
 		ctx.SetBody(description)
 	}))
+	a.router.GET(apiPrefix, rest.Parameters(a.showDescription(description)))
 	return a
+}
+
+// showDescription returns a handler that shows the description as a page. It is rendered when it is
+// asked for first.
+func (a *API) showDescription(description []byte) fasthttp.RequestHandler {
+	render := sync.OnceValues(func() (*descriptionPage, error) { return newDescriptionPage(description) })
+	return func(ctx *fasthttp.RequestCtx) {
+		page, err := render()
+		if err != nil {
+			panic(fmt.Sprintf("BUG: the description cannot be shown: %v", err))
+		}
+		ctx.SetContentType("text/html; charset=utf-8")
+		ctx.Response.Header.Set("Content-Security-Policy", page.policy)
+		ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
+		ctx.Response.Header.Set("Referrer-Policy", "no-referrer")
+		ctx.SetBody(page.to(string(ctx.Request.Header.Host()), len(a.access.rules.Load().tokens) > 0))
+	}
 }
 
 // Apply gives the API other tokens and another trust. Calls under way end by those they began with.
@@ -64,14 +83,25 @@ func (a *API) OnProxy(c Config) *proxy.API {
 // answer answers a call that may use the API.
 func (a *API) answer(ctx *fasthttp.RequestCtx) { route(ctx, a.router) }
 
-// serve answers any call on the management listener, where the description is open to all.
-func (a *API) serve(ctx *fasthttp.RequestCtx) {
+// serve answers any call on the management listener, where the description is open to all. While
+// starting returns an error, the other calls get 503.
+func (a *API) serve(ctx *fasthttp.RequestCtx, starting func() error) {
 	path := string(ctx.URI().PathOriginal())
 	describes := (ctx.IsGet() || ctx.IsHead()) && (path == apiPrefix || path == swaggerPath)
-	if describes || a.access.allows(ctx) {
+	switch err := starting(); {
+	case !describes && !a.access.allows(ctx): // it is answered
+	case !describes && err != nil:
+		writeStarting(ctx, err)
+	default:
 		a.answer(ctx)
 	}
 	a.codes.Add(ctx.Response.StatusCode())
+}
+
+// writeStarting answers a call that comes before requests are served.
+func writeStarting(ctx *fasthttp.RequestCtx, waits error) {
+	ctx.Response.Header.Set("Retry-After", "1")
+	rest.WriteProblem(ctx, fasthttp.StatusServiceUnavailable, "", "the load balancer does not serve yet: it is "+waits.Error())
 }
 
 // Run logs, until ctx ends, the refusals that no later one brings into the log.

@@ -123,15 +123,15 @@ func (m *Server) change(ctx *fasthttp.RequestCtx, change func(*upstream.Pool, st
 		return noBackend(pool, address)
 	}
 	kept := m.Balancer.SaveSettings()
-	by := m.API.access.actor(ctx)
+	by := rest.CallerOf(ctx)
 	line := m.Log.Info()
 	if kept != nil {
 		line = m.Log.Error().AnErr("not_kept", kept)
 	}
-	if by.token != "" {
-		line.Str("token", by.token)
+	if by.Token != "" {
+		line.Str("token", by.Token)
 	}
-	tell(line.Str("pool", b.Pool).Str("backend", b.Backend).Stringer("address", by.address), b)
+	tell(line.Str("pool", b.Pool).Str("backend", b.Backend).Stringer("address", by.Address), b)
 	rest.WriteJSON(ctx, fasthttp.StatusOK, changedBackend{b, warnings(pool, kept)})
 	return nil
 }

@@ -49,15 +49,15 @@ func get(t *testing.T, url string) (status int, header http.Header, body string)
 func TestManagementSurvivesAFault(t *testing.T) {
 	limits := limiter.New(limiter.DefaultConfig())
 	store := clients.Config{Store: "file:" + filepath.Join(t.TempDir(), "clients.db")}
-	service, err := clients.Open(t.Context(), store, limits, func() bool { return true }, zerolog.Nop())
-	if err != nil {
+	service := clients.New(store, limits, func() bool { return true }, zerolog.Nop())
+	if err := service.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer service.Close()
-	log := &strings.Builder{} // read once the request that writes it is answered
+	log := &journal{}
 	config := Config{Listen: anyPort(t)}
 	api := NewAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, Reload{}, nil, zerolog.New(log))
-	m := New(Parts{API: api, Limits: limits, Clients: service, Log: zerolog.New(log)})
+	m := New(Parts{API: api, Limits: limits, Clients: service, Starting: func() error { return nil }, Log: zerolog.New(log)})
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")

@@ -14,7 +14,7 @@ import (
 
 // TokenConfig is one entry of management.tokens: what the bearer of a token may do.
 type TokenConfig struct {
-	Name   string       `yaml:"name"` // in log lines, never in answers
+	Name   string       `yaml:"name"` // in log lines and the audit
 	Role   tokenRole    `yaml:"role"`
 	Token  *plainToken  `yaml:"token"`  // this or SHA256
 	SHA256 *tokenDigest `yaml:"sha256"` // of the token's bytes
@@ -155,15 +155,18 @@ func (c Config) warnOfShortTokens(log zerolog.Logger) {
 
 // credential is a token that the API takes, as its SHA-256.
 type credential struct {
-	name   string // in log lines
+	name   string // in log lines and the audit
 	digest tokenDigest
 	role   tokenRole
 }
 
+// singleToken is the name of management.token, which has none in the config.
+const singleToken = "token"
+
 // credentials lists the tokens of the config.
 func (c Config) credentials() (all []credential) {
 	if c.Token != "" {
-		all = append(all, credential{"management.token", sha256.Sum256([]byte(c.Token)), roleWrite})
+		all = append(all, credential{singleToken, sha256.Sum256([]byte(c.Token)), roleWrite})
 	}
 	for _, t := range c.Tokens {
 		if t.SHA256 != nil {

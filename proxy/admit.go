@@ -29,6 +29,9 @@ func (a *admission) admit(l *limiter.Limiter, s *settings, c *caller, r *message
 		a.lease = l.Admit(a.client, began, &a.decision)
 		a.told, a.fields = !a.decision.Shadow, s.limitFields
 	}
+	if a.decision.Exceeded == limiter.Blocked { // no wait helps
+		a.told = false
+	}
 	if !a.decision.Allowed {
 		return exceeded(a.decision.Exceeded)
 	}
@@ -43,10 +46,13 @@ func apiKey(value []byte) []byte {
 	return value
 }
 
-// exceeded returns the reason to reject a request that exceeds a limit.
+// exceeded returns the reason to reject a request that exceeds a limit, or is a blocked client's.
 func exceeded(e limiter.Exceeded) reason.Code {
-	if e == limiter.InFlight {
+	switch e {
+	case limiter.InFlight:
 		return reason.TooManyInFlight
+	case limiter.Blocked:
+		return reason.Blocked
 	}
 	return reason.Limited
 }

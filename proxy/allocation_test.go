@@ -97,6 +97,8 @@ func TestNoAllocations(t *testing.T) {
 			func(o *Options) { o.Limiter, o.Exempt = empty, exempt }},
 		{"not exempt", "GET /path HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 200 OK",
 			func(o *Options) { o.Limiter, o.Exempt = plenty, exempt }},
+		{"blocked", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 403 Forbidden",
+			func(o *Options) { o.Limiter = limitsOf(limiter.Terms{Limit: ample, Blocked: true}) }},
 		{"exempt, and too many in flight", "GET /healthz HTTP/1.1\r\nHost: example.com\r\n\r\n", small, "HTTP/1.1 429 Too Many Requests",
 			func(o *Options) { o.Limiter, o.Exempt = full, exempt }},
 	} {

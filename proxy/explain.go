@@ -65,6 +65,7 @@ type ExplainLimit struct {
 	InFlight      int64   `json:"in_flight"`
 	Shadow        bool    `json:"shadow"`
 	Exempt        bool    `json:"exempt"`
+	Blocked       bool    `json:"blocked,omitempty"`
 	Passes        bool    `json:"passes"`
 }
 
@@ -242,14 +243,17 @@ func explainLimit(s limiter.Standing, exempt bool) *ExplainLimit {
 	e := &ExplainLimit{
 		Capacity: s.Terms.Capacity, RatePerSecond: s.Terms.RatePerSecond, MaxInFlight: s.Terms.MaxInFlight,
 		Tokens: s.Tokens, InFlight: s.InFlight, Shadow: s.Terms.Shadow, Exempt: exempt,
+		Blocked: s.Terms.Blocked,
 	}
-	e.Passes = e.Shadow || e.exceeded() == reason.None
+	e.Passes = e.exceeded() == reason.None || e.Shadow && !e.Blocked
 	return e
 }
 
-// exceeded returns the reason why the request would be over the limit.
+// exceeded returns the reason why the request would be over the limit, or blocked.
 func (e *ExplainLimit) exceeded() reason.Code {
 	switch {
+	case e.Blocked:
+		return reason.Blocked
 	case e.MaxInFlight > 0 && e.InFlight >= e.MaxInFlight:
 		return reason.TooManyInFlight
 	case !e.Exempt && e.Tokens < 1:

@@ -99,7 +99,7 @@ func TestExplainClient(t *testing.T) {
 	l := limits(3, 0.001)
 	l.Set(limiter.Registration{ID: limiter.ID{Prefix: netip.MustParsePrefix("203.0.113.0/24")}, Terms: limiter.Terms{Limit: limiter.Limit{Capacity: 7, RatePerSecond: 1}, MaxInFlight: 2}})
 	l.Set(limiter.Registration{ID: limiter.ID{Prefix: netip.MustParsePrefix("192.0.2.9/32")}, Terms: limiter.Terms{Limit: limiter.Limit{Capacity: 8, RatePerSecond: 1}, Shadow: true}})
-	l.Set(limiter.Registration{ID: partner, Key: limiter.DigestKey([]byte(partnerKey)), Terms: limiter.Terms{Limit: ample}})
+	l.Set(limiter.Registration{ID: partner, Keys: [limiter.MaxKeys]limiter.KeyDigest{limiter.DigestKey([]byte(partnerKey))}, Terms: limiter.Terms{Limit: ample}})
 	o.Limiter, o.KeyField = l, "x-api-key"
 	o.Server.TrustedProxies = prefixes("192.0.2.1")
 	o.Exempt = ExemptConfig{Paths: []string{"/up"}}

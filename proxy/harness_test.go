@@ -213,7 +213,7 @@ const partnerKey = "Secret k3y/=="
 // without a key gets one request through.
 func keyLimits(header string, terms limiter.Terms) (l *limiter.Limiter, field string) {
 	l = limits(1, 0.0001)
-	l.Set(limiter.Registration{ID: partner, Key: limiter.DigestKey([]byte(partnerKey)), Terms: terms})
+	l.Set(limiter.Registration{ID: partner, Keys: [limiter.MaxKeys]limiter.KeyDigest{limiter.DigestKey([]byte(partnerKey))}, Terms: terms})
 	return l, limiter.Config{APIKeyHeader: header}.KeyField()
 }
 

@@ -41,7 +41,7 @@ func TestKeyIdentifies(t *testing.T) {
 			o := testOptions(url)
 			o.Limiter, o.KeyField = keyLimits(test.header, limiter.Terms{Limit: ample})
 			for _, key := range []string{longest, longest + "k"} {
-				o.Limiter.Set(limiter.Registration{ID: limiter.ID{Name: key}, Key: limiter.DigestKey([]byte(key)), Terms: limiter.Terms{Limit: ample}})
+				o.Limiter.Set(limiter.Registration{ID: limiter.ID{Name: key}, Keys: [limiter.MaxKeys]limiter.KeyDigest{limiter.DigestKey([]byte(key))}, Terms: limiter.Terms{Limit: ample}})
 			}
 			_, address := startProxy(t, o)
 			connection := "Connection: close, X-API-Key, Authorization"

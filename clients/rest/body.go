@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	"github.com/valyala/fasthttp"
 )
@@ -10,13 +12,10 @@ import (
 // MaxBody is the length of the longest body that ReadBody returns, in bytes.
 const MaxBody = 1 << 20
 
-// maxUnread is how much of a refused body is read and discarded, in bytes. Closing a connection
-// with unread bytes resets it, and the caller would see the reset instead of the 413.
-const maxUnread = 8 << 20
-
 // ReadBody returns the body of a request, which is valid until the handler returns. It returns a
-// Fault if the body is longer than MaxBody or cannot be read. ReadBody applies the limit itself
-// because the server's own limit does not hold for a streamed body.
+// Fault if the body is longer than MaxBody or cannot be read; the rest of it is left to the server.
+// ReadBody applies the limit itself because the server's own limit does not hold for a streamed
+// body.
 func ReadBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
@@ -25,21 +24,34 @@ func ReadBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 		}
 		return nil, errTooLarge()
 	}
-	if ctx.Request.Header.ContentLength() <= MaxBody { // negative if chunked
-		body, err := io.ReadAll(io.LimitReader(stream, MaxBody+1))
-		if err != nil {
-			return nil, &Fault{Code: Malformed, Message: "the body could not be read to its end", Cause: err}
-		}
-		if len(body) <= MaxBody {
-			return body, nil
-		}
+	if ctx.Request.Header.ContentLength() > MaxBody { // negative if chunked
+		return nil, errTooLarge()
 	}
-	// The response is 413 whether or not the rest arrives.
-	_, _ = io.CopyN(io.Discard, stream, maxUnread)
-	return nil, errTooLarge()
+	body, err := io.ReadAll(io.LimitReader(stream, MaxBody+1))
+	if err != nil {
+		return nil, bodyFault(err)
+	}
+	if len(body) > MaxBody {
+		return nil, errTooLarge()
+	}
+	return body, nil
 }
 
 func errTooLarge() *Fault {
 	return &Fault{Code: TooLarge,
 		Message: fmt.Sprintf("the body is too large; allowed are %d bytes", MaxBody)}
+}
+
+// bodyFault returns the fault of a body that could not be read to its end. A server that is about to
+// end tells so with net.ErrClosed.
+func bodyFault(err error) *Fault {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return &Fault{Code: Unavailable, RetryAfter: 1,
+			Message: "the load balancer is shutting down and reads no more of the body"}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return &Fault{Code: Late, Message: "the rest of the body did not come in time"}
+	}
+	return &Fault{Code: Malformed, Message: "the body could not be read to its end", Cause: err}
 }

@@ -3,6 +3,8 @@ package rest
 import (
 	"errors"
 	"io"
+	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -26,6 +28,8 @@ func TestReadBody(t *testing.T) {
 		"chunked":        {set: stream(strings.NewReader(long), chunked), want: MaxBody},
 		"chunked, long":  {set: stream(strings.NewReader(long+"x"), chunked), code: TooLarge},
 		"cut":            {set: stream(iotest.ErrReader(io.ErrUnexpectedEOF), 5), code: Malformed},
+		"late":           {set: stream(iotest.ErrReader(os.ErrDeadlineExceeded), 5), code: Late},
+		"at the end":     {set: stream(iotest.ErrReader(net.ErrClosed), 5), code: Unavailable},
 		"long, then cut": {set: stream(iotest.ErrReader(io.ErrUnexpectedEOF), MaxBody+1), code: TooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -42,19 +46,6 @@ func TestReadBody(t *testing.T) {
 				t.Errorf("the error is %v, want code %d", err, c.code)
 			}
 		})
-	}
-}
-
-// TestRefusedBodyIsRead checks that a sender of a body that is too large gets to the response.
-func TestRefusedBodyIsRead(t *testing.T) {
-	body := strings.NewReader(strings.Repeat("x", maxUnread+MaxBody))
-	var ctx fasthttp.RequestCtx
-	stream(body, body.Len())(&ctx.Request)
-	if _, err := ReadBody(&ctx); err == nil {
-		t.Error("the body is accepted")
-	}
-	if body.Len() != MaxBody {
-		t.Errorf("%d bytes are left unread, want %d", body.Len(), MaxBody)
 	}
 }
 

@@ -12,11 +12,15 @@ type Code int
 // The kinds of faults, each with the status of its response.
 const (
 	Malformed   Code = iota // 400: the request cannot be read
-	TooLarge                // 413: the body is longer than MaxBody
+	TooLarge                // 413: the body is longer than MaxBody, or a line than MaxLine
 	NotFound                // 404: what the path names does not exist
-	Exists                  // 409: what the request creates exists already
+	Exists                  // 409: what the request creates exists already, or what it deletes is in use
 	Invalid                 // 422: the request can be read, but a value in it is not allowed
-	Unavailable             // 503: the service cannot do it now
+	Unavailable             // 503: the service cannot do it now; see Fault.RetryAfter
+	Late                    // 408: the body did not come in time
+	Changed                 // 412: If-Match names another version than the present one
+	Unsupported             // 415: the body has another media type than the call reads
+	OldProtocol             // 505: the response needs HTTP/1.1
 )
 
 // status returns the HTTP status of a code. No other function maps codes to statuses.
@@ -34,6 +38,14 @@ func (c Code) status() int {
 		return http.StatusUnprocessableEntity
 	case Unavailable:
 		return http.StatusServiceUnavailable
+	case Late:
+		return http.StatusRequestTimeout
+	case Changed:
+		return http.StatusPreconditionFailed
+	case Unsupported:
+		return http.StatusUnsupportedMediaType
+	case OldProtocol:
+		return http.StatusHTTPVersionNotSupported
 	default:
 		panic(fmt.Sprintf("BUG: no status for code %d", c))
 	}
@@ -45,6 +57,11 @@ type Fault struct {
 	Message string // shown to the caller
 	Field   string // the offending field or parameter, "" if there is none
 	Cause   error  // logged and never shown, may be nil
+
+	// Members are more members of the problem (RFC 9457, section 3.2), such as "outcome": "unknown".
+	// Their values must be fit for JSON, and their names must not be those of a problem.
+	Members    map[string]any
+	RetryAfter int // seconds after which the caller may try again; 0: it is not told
 }
 
 // Error returns the message.

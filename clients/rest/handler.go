@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
@@ -32,6 +33,9 @@ func Handler(log zerolog.Logger, call Call, parameters ...string) fasthttp.Reque
 	return Parameters(func(ctx *fasthttp.RequestCtx) {
 		err := call(context.Background(), ctx)
 		if err == nil {
+			if s, ok := ctx.Response.BodyStream().(*streamed); ok {
+				s.log = log
+			}
 			return
 		}
 		f, ok := errors.AsType[*Fault](err)
@@ -58,6 +62,10 @@ func WithoutSlash(r *router.Router) fasthttp.RequestHandler {
 	}
 }
 
+// write makes the response the problem of f.
 func (f *Fault) write(ctx *fasthttp.RequestCtx) {
-	WriteProblem(ctx, f.Code.status(), f.Field, f.Message)
+	if f.RetryAfter > 0 {
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(f.RetryAfter))
+	}
+	writeProblem(ctx, f.Code.status(), f.Field, f.Message, f.Members)
 }

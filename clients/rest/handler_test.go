@@ -14,6 +14,7 @@ import (
 func TestFaults(t *testing.T) {
 	for code, status := range map[Code]int{
 		Malformed: 400, TooLarge: 413, NotFound: 404, Exists: 409, Invalid: 422, Unavailable: 503,
+		Late: 408, Changed: 412, Unsupported: 415, OldProtocol: 505,
 	} {
 		var log bytes.Buffer
 		var ctx fasthttp.RequestCtx
@@ -30,6 +31,28 @@ func TestFaults(t *testing.T) {
 			if !strings.Contains(log.String(), part) {
 				t.Errorf("code %d: the log is %s, want %s in it", code, &log, part)
 			}
+		}
+	}
+}
+
+// TestFaultMembers checks what a fault tells a program beside its status.
+func TestFaultMembers(t *testing.T) {
+	for _, c := range []struct {
+		fault      *Fault
+		retryAfter string
+		body       string
+	}{
+		{&Fault{Code: Unavailable, Message: "away", RetryAfter: 3, Members: map[string]any{"outcome": "unknown"}}, "3",
+			`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"away","outcome":"unknown"}`},
+		{&Fault{Code: Exists, Message: "in <use>", Field: "plan", Members: map[string]any{"clients": 12, "a": []int{1}}}, "",
+			`{"type":"about:blank","title":"Conflict","status":409,"detail":"in <use>","field":"plan","a":[1],"clients":12}`},
+		{&Fault{Code: Changed, Message: "other"}, "",
+			`{"type":"about:blank","title":"Precondition Failed","status":412,"detail":"other"}`},
+	} {
+		var ctx fasthttp.RequestCtx
+		Handler(zerolog.Nop(), func(context.Context, *fasthttp.RequestCtx) error { return c.fault })(&ctx)
+		if got := string(ctx.Response.Body()); got != c.body+"\n" || string(ctx.Response.Header.Peek("Retry-After")) != c.retryAfter {
+			t.Errorf("got %s", &ctx.Response)
 		}
 	}
 }

@@ -1,23 +1,27 @@
 package rest
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 )
 
-// Object is a JSON object split into its fields. The zero Object has none. It is safe for
-// concurrent use as long as DropNulls is not called.
+// Object is a JSON object split into its fields. The zero Object has none. It refers to the body that
+// it was parsed from, and is valid as long as that does not change. It is safe for concurrent use as
+// long as DropNulls is not called.
+//
+// Value tells a field that is absent from one that is null, which a JSON merge patch (RFC 7396) needs:
+// it returns false for the one and "null" for the other. No object inside a Value has a name twice,
+// so json.Unmarshal reads all of it.
 type Object struct {
 	path   string // of the field that holds it, "" for the body itself
 	fields map[string]json.RawMessage
 }
 
 // ParseObject splits a body, which has to be one JSON object, into its fields. Unlike
-// json.Unmarshal it matches names exactly, and refuses fields that are not known or appear twice
-// (RFC 8259, section 4, leaves their meaning open). Its errors are Faults.
+// json.Unmarshal it matches names exactly. It refuses a field that is not known; at any depth a name
+// that appears twice (RFC 8259, section 4, leaves its meaning open), a text that is not Unicode, and
+// more than 32 levels of objects and arrays. Its errors are Faults.
 func ParseObject(body []byte, known ...string) (Object, error) {
 	if err := checkSyntax(body); err != nil {
 		return Object{}, err
@@ -45,7 +49,7 @@ func (o Object) Path(field string) string {
 	return o.path + "." + field
 }
 
-// Value returns the JSON of a field of o, and whether o has the field.
+// Value returns the JSON of a field of o, without white space around it, and whether o has the field.
 func (o Object) Value(field string) (value json.RawMessage, ok bool) {
 	value, ok = o.fields[field]
 	return value, ok
@@ -77,58 +81,32 @@ func (o Object) DropNulls(fields ...string) {
 	}
 }
 
-// checkSyntax returns a fault unless the body is one JSON value with nothing behind it.
-func checkSyntax(body []byte) error {
-	var value json.RawMessage
-	err := json.Unmarshal(body, &value)
-	if err == nil {
-		return nil
-	}
-	message := fmt.Sprintf("the body is not JSON: %s", err)
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		message = fmt.Sprintf("the body is not JSON: %s at byte %d", syntax, syntax.Offset)
-	}
-	return &Fault{Code: Malformed, Message: message}
-}
-
+// isObject reports whether JSON whose syntax is correct is an object.
 func isObject(text []byte) bool {
-	start, _ := json.NewDecoder(bytes.NewReader(text)).Token()
-	return start == json.Delim('{')
+	at := skipSpace(text, 0)
+	return at < len(text) && text[at] == '{'
 }
 
-// split splits an object whose syntax is correct.
+// split splits an object that has passed checkSyntax. It may have any fields if known is nil.
 func split(path string, text []byte, known []string) (Object, error) {
 	o := Object{path: path, fields: make(map[string]json.RawMessage, len(known))}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	_, _ = decoder.Token() // the opening brace
-	for decoder.More() {
-		name, value, err := decodeField(decoder)
-		if err != nil {
-			return Object{}, err
+	for at := skipSpace(text, 0) + 1; ; { // behind the brace, or a comma
+		at = skipSpace(text, at)
+		if text[at] == '}' {
+			return o, nil
 		}
-		field := o.Path(name)
-		if !slices.Contains(known, name) {
+		end := stringEnd(text, at)
+		name := nameOf(text[at:end])
+		at = skipSpace(text, skipSpace(text, end)+1) // behind the colon
+		end = valueEnd(text, at)
+		if known != nil && !slices.Contains(known, name) {
+			field := o.Path(name)
 			return Object{}, &Fault{Code: Invalid, Field: Shorten(field),
 				Message: fmt.Sprintf("the field %s is unknown; allowed are %q", Quote(field), known)}
 		}
-		if _, found := o.fields[name]; found {
-			return Object{}, &Fault{Code: Invalid, Field: field,
-				Message: fmt.Sprintf("the field %q is there twice", field)}
+		o.fields[name] = json.RawMessage(text[at:end:end])
+		if at = skipSpace(text, end); text[at] == ',' {
+			at++
 		}
-		o.fields[name] = value
 	}
-	return o, nil
-}
-
-func decodeField(decoder *json.Decoder) (name string, value json.RawMessage, err error) {
-	token, err := decoder.Token()
-	if err == nil {
-		err = decoder.Decode(&value)
-	}
-	name, ok := token.(string)
-	if err != nil || !ok {
-		// checkSyntax has passed, so only the decoder's own bounds remain.
-		return "", nil, &Fault{Code: Malformed, Message: "the body is not JSON that can be read", Cause: err}
-	}
-	return name, value, nil
 }

@@ -1,11 +1,14 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 )
 
 func TestParseObject(t *testing.T) {
@@ -54,6 +57,17 @@ func TestObjectsRefused(t *testing.T) {
 		{"{}x", "", "after top-level value", Malformed},
 		{"{}{}", "", "after top-level value", Malformed},
 		{strings.Repeat("[", 20000), "", "not JSON", Malformed},
+		{"\ufeff{}", "", "byte order mark", Malformed},
+		{"{\"a\":\"\xff\"}", "", "not UTF-8", Malformed},
+		{"{\"\xc3\":1}", "", "not UTF-8", Malformed},
+		{`{"a":"\ud800"}`, "", "surrogate", Malformed},
+		{`{"a":"\udc00\ud800"}`, "", "surrogate", Malformed},
+		{`{"a":"\ud800\ud800\udc00"}`, "", "surrogate", Malformed},
+		{`{"a":01}`, "", "not JSON", Malformed},
+		{`{"a":NaN}`, "", "not JSON", Malformed},
+		{`{"a":1,}`, "", "not JSON", Malformed},
+		{"{\"a\":1}\x00", "", "after top-level value", Malformed},
+		{`{"a":` + nested(maxNesting) + `}`, "", "nested deeper than 32", Invalid},
 		{"null", "", "allowed is one JSON object", Invalid},
 		{"[{}]", "", "allowed is one JSON object", Invalid},
 		{`{"a":1,"\u0061":2}`, "a", `"a" is there twice`, Invalid},
@@ -62,6 +76,9 @@ func TestObjectsRefused(t *testing.T) {
 		{`{"in":[]}`, "in", `in is []; allowed is an object with the fields ["a"]`, Invalid},
 		{`{"in":{"b":1}}`, "in.b", `"in.b" is unknown; allowed are ["a"]`, Invalid},
 		{`{"in":{"a":1,"a":1}}`, "in.a", `"in.a" is there twice`, Invalid},
+		{`{"a":[0,{"b":{"c":"a","d":[],"\u0063":2}}]}`, "a[1].b.c", `"a[1].b.c" is there twice`, Invalid},
+		{`{"a":[{"\ud83d\ude00":1,"😀":1}]}`, "a[0].😀", "is there twice", Invalid},
+		{`{"in":{"":1,"":1}}`, "in.", "is there twice", Invalid},
 	} {
 		o, err := ParseObject([]byte(c.body), "a", "in")
 		if err == nil {
@@ -78,8 +95,80 @@ func TestObjectsRefused(t *testing.T) {
 	}
 }
 
-// FuzzParseObject checks that encoding/json reads an accepted object alike, and that it refuses
-// none but those that are not JSON.
+// nested returns JSON of n levels.
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+// TestObjectsAccepted has values at the edge of what is refused.
+func TestObjectsAccepted(t *testing.T) {
+	for _, value := range []string{
+		nested(maxNesting - 1), `"\ud83d\ude00"`, `"\\ud800"`, `"\"{[,"`, `"\ufffd"`, `"\u0000"`, "-0.0e-0",
+		"1e999999999", strings.Repeat("9", MaxBody/2), `[{"a":1},{"a":1,"b":"a"}]`, `{"a":"b","b":"a"}`, "true", "null",
+	} {
+		for _, body := range []string{`{"a":%s}`, ` { "a" : %s } `, "{\"b\":{},\n\"a\":\t%s\r\n,\"c\":1}"} {
+			o, err := ParseObject([]byte(strings.Replace(body, "%s", value, 1)), "a", "b", "c")
+			if err != nil {
+				t.Errorf("%.50s: %v", value, err)
+			} else if got, _ := o.Value("a"); string(got) != value {
+				t.Errorf("%.50s: got %.50s", value, got)
+			}
+		}
+	}
+}
+
+// TestHostileBodies parses bodies of 1 MiB that are made to cost much. All are refused in a time
+// that a quadratic or recursive parser would exceed a hundredfold.
+func TestHostileBodies(t *testing.T) {
+	fill := func(begin, repeated string) []byte {
+		return []byte(begin + strings.Repeat(repeated, (MaxBody-len(begin))/len(repeated)))
+	}
+	var distinct strings.Builder
+	for i := 0; distinct.Len() < MaxBody-100; i++ {
+		fmt.Fprintf(&distinct, `"%d":1,`, i)
+	}
+	for name, body := range map[string][]byte{
+		"open arrays":       fill("", "["),
+		"open objects":      fill("", `{"a":`),
+		"nested arrays":     []byte(nested(MaxBody / 2)),
+		"arrays in a field": []byte(`{"a":` + nested(MaxBody/2-10) + `}`),
+		"10,000 levels":     []byte(`{"a":` + nested(9_990) + `}`),
+		"empty arrays":      append(fill(`{"a":[`, "[],"), "0],\"b\":0}"...),
+		"one name":          append(fill(`{`, `"a":1,`), `"a":1}`...),
+		"many names":        []byte(`{"a":{` + distinct.String() + `"x":1,"x":1}}`),
+		"escapes":           append(fill(`{"a":"`, `\u0061`), `","b":1}`...),
+		"quotes":            append(fill(`{"a":"`, `\"`), `","b":1}`...),
+		"a long name":       append(fill(`{"`, "x"), `":1}`...),
+		"a long number":     append(fill(`{"a":`, "9"), `,"b":1}`...),
+		"white space":       append(fill(`{"a":1`, " "), `,"b":1}`...),
+	} {
+		began := time.Now()
+		_, err := ParseObject(body, "a")
+		if f, ok := errors.AsType[*Fault](err); !ok || len(f.Message) > 500 || len(f.Field) > 200 {
+			t.Errorf("%s: the error is %.500v", name, err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%s: took %s", name, took)
+		}
+	}
+}
+
+func BenchmarkParseObject(b *testing.B) {
+	body := []byte(`{"ip_address":"192.0.2.17","capacity":100,"rate_per_second":12.5,"labels":{"tier":"gold","team":"a"}}`)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseObject(body, "ip_address", "name", "capacity", "rate_per_second", "labels"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// readable reports whether encoding/json reads a body, and nothing else than what it says.
+func readable(body []byte) bool {
+	return json.Valid(body) && utf8.Valid(body) && !bytes.Contains(bytes.ToLower(body), []byte(`\ud`))
+}
+
+// FuzzParseObject checks that encoding/json reads an accepted object alike, and that no body is
+// called malformed that is JSON.
 func FuzzParseObject(f *testing.F) {
 	f.Add([]byte(`{"a":1,"in":{"a":null}}`))
 	f.Add([]byte(`{"a":1,"\u0061":{}} `))
@@ -90,7 +179,7 @@ func FuzzParseObject(f *testing.F) {
 			if !ok {
 				t.Fatalf("the error is a %T: %v", err, err)
 			}
-			if (fault.Code == Malformed) == json.Valid(body) {
+			if fault.Code != Malformed && !json.Valid(body) || fault.Code == Malformed && readable(body) {
 				t.Fatalf("%q is refused with %+v", body, fault)
 			}
 			return

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,7 +17,7 @@ import (
 // and its readers may share the slices and maps in it.
 type Client struct {
 	ID        limiter.ID        // canonical, as ParseID returns it
-	Keys      []Key             // 1 to MaxKeys of a client with a name, none of others; oldest first
+	Keys      []Key             // 1 to limiter.MaxKeys of a client with a name, none of others; oldest first
 	Plan      string            // name of the Plan whose terms it has; "": none
 	Own       limiter.Terms     // terms of its own; a zero field is the plan's
 	Labels    map[string]string // nil without any
@@ -46,7 +47,6 @@ type Plan struct {
 // Bounds of a client.
 const (
 	MaxName   = 128 // bytes
-	MaxKeys   = 4
 	MaxLabels = 16
 	MaxLabel  = 63 // bytes of a name and of a value
 )
@@ -63,17 +63,13 @@ func passed(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
 // plan is nil for a client without one.
 func (c *Client) Terms(p *Plan) limiter.Terms {
 	t := c.Own
-	if p == nil {
-		return t
+	if p != nil {
+		t.Capacity = cmp.Or(t.Capacity, p.Terms.Capacity)
+		t.RatePerSecond = cmp.Or(t.RatePerSecond, p.Terms.RatePerSecond)
+		t.MaxInFlight = cmp.Or(t.MaxInFlight, p.Terms.MaxInFlight)
 	}
-	if t.Capacity == 0 {
-		t.Capacity = p.Terms.Capacity
-	}
-	if t.RatePerSecond == 0 {
-		t.RatePerSecond = p.Terms.RatePerSecond
-	}
-	if t.MaxInFlight == 0 {
-		t.MaxInFlight = p.Terms.MaxInFlight
+	if t.Blocked { // a client that is only blocked has no limit: no request meets it
+		t.Capacity, t.RatePerSecond = cmp.Or(t.Capacity, 1), cmp.Or(t.RatePerSecond, 1)
 	}
 	return t
 }
@@ -99,8 +95,8 @@ func (c *Client) Check(p *Plan) error {
 		return fmt.Errorf("ip_address %s: it is stored as %s", id.Prefix, Canonical(id.Prefix))
 	case id.Name == "" && len(c.Keys) > 0:
 		return errors.New("an API key without a name")
-	case len(c.Keys) > MaxKeys:
-		return fmt.Errorf("%d API keys: a client has at most %d", len(c.Keys), MaxKeys)
+	case len(c.Keys) > limiter.MaxKeys:
+		return fmt.Errorf("%d API keys: a client has at most %d", len(c.Keys), limiter.MaxKeys)
 	case c.Plan != "" && p == nil:
 		return fmt.Errorf("plan %q: there is no such plan", c.Plan)
 	}

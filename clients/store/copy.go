@@ -51,7 +51,6 @@ func OpenCopy(path string) (*Copy, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, nil
 	case errors.As(err, new(*heldError)):
-		c.path = ""
 		return c, fmt.Errorf("open the snapshot: %w: end it, or give this one a file of its own in clients.snapshot", err)
 	case errors.Is(err, ErrDamaged):
 		return c, err

@@ -151,10 +151,7 @@ func (b *Builder) send() error {
 }
 
 // Plans sets all plans.
-func (b *Builder) Plans(all []Plan) error {
-	b.plans = all
-	return nil
-}
+func (b *Builder) Plans(all []Plan) { b.plans = all }
 
 // Commit swaps the content in. What was applied to the copy after Build is dropped: apply the
 // changes since the position again.

@@ -48,7 +48,8 @@ func build(t testing.TB, c *Copy, at Position, plans []Plan, clients ...Client) 
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(b.Plans(plans), b.Commit()); err != nil {
+	b.Plans(plans)
+	if err := b.Commit(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -87,19 +88,19 @@ func TestCopyOfRandomChanges(t *testing.T) {
 }
 
 func randomWrite(t *testing.T, m *Memory) Changes {
-	return write(t, m, func(tx Tx) error {
+	return writeTo(t, m, func(tx Tx) error {
 		var clients []Client
 		for range rand.IntN(10) {
-			clients = append(clients, testClient(rand.IntN(100)))
+			clients = append(clients, numbered(rand.IntN(100)))
 		}
 		var deleted []limiter.ID
 		for range rand.IntN(5) {
-			deleted = append(deleted, testClient(rand.IntN(100)).ID)
+			deleted = append(deleted, numbered(rand.IntN(100)).ID)
 		}
 		name := fmt.Sprint("plan-", rand.IntN(9))
 		err := tx.DeletePlan(name)
 		if rand.IntN(2) == 0 {
-			err = tx.PutPlan(Plan{Name: fmt.Sprint("plan-", rand.IntN(9)), Terms: testClient(1).Own, CreatedAt: Now()})
+			err = tx.PutPlan(Plan{Name: fmt.Sprint("plan-", rand.IntN(9)), Terms: numbered(1).Own, CreatedAt: Now()})
 		}
 		return errorsFirst(err, tx.Put(deleteRepeated(clients, map[limiter.ID]bool{})), tx.Delete(deleted))
 	})
@@ -127,7 +128,7 @@ func TestCopyRuns(t *testing.T) {
 	build(t, c, Position{"h", 1}, nil, testClients(10)...)
 	stop, failed := run(t, c)
 	for i := range 50 {
-		one := testClient(i)
+		one := numbered(i)
 		c.Apply(Changes{Position: Position{"h", int64(i + 2)}, Clients: []Client{one}})
 	}
 	for deadline := time.Now().Add(10 * time.Second); c.now.Load().clients.Len() > 0; {
@@ -136,7 +137,7 @@ func TestCopyRuns(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	c.Apply(Changes{Position: Position{"h", 100}, Deleted: []limiter.ID{testClient(7).ID}})
+	c.Apply(Changes{Position: Position{"h", 100}, Deleted: []limiter.ID{numbered(7).ID}})
 	stop()
 	if len(failed) > 0 {
 		t.Error(<-failed)
@@ -233,7 +234,7 @@ func TestCopyAborted(t *testing.T) {
 	c := openTestCopy(t, path)
 	build(t, c, Position{"h", 1}, nil, testClients(3)...)
 	b := c.Build(Position{"h", 2})
-	if err := b.Add(testClient(9)); err != nil {
+	if err := b.Add(numbered(9)); err != nil {
 		t.Fatal(err)
 	}
 	b.Abort()

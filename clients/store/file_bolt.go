@@ -186,11 +186,12 @@ func (f *boltFile) whole() error {
 	if f.db == nil {
 		return nil // not open yet
 	}
+	known := f.size.Load() // before the file is asked: it may grow in between
 	info, err := f.file.Stat()
 	if err != nil {
 		return nil // closed: bbolt says so
 	}
-	if known := f.size.Load(); info.Size() < known {
+	if info.Size() < known {
 		return fmt.Errorf("it has been cut to %d bytes", info.Size())
 	} else if info.Size() > known {
 		f.size.CompareAndSwap(known, info.Size())

@@ -103,7 +103,8 @@ func (r *reader) key() (k Key) {
 }
 
 func (r *reader) terms() (t limiter.Terms) {
-	t.Shadow = r.byte()&shadowFlag != 0
+	flags := r.byte()
+	t.Shadow, t.Blocked, t.Each = flags&shadowFlag != 0, flags&blockedFlag != 0, flags&eachFlag != 0
 	t.Limit = r.limit()
 	t.MaxInFlight = r.varint()
 	t.Trial = r.limit()

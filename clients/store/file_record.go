@@ -66,10 +66,14 @@ func spread(seal uint32) uint64 {
 	return x ^ x>>31
 }
 
-// The flags of a client's record.
+// overridesFlag is that of a client with a capacity or a rate of its own.
+const overridesFlag = 1
+
+// The flags of terms.
 const (
-	overridesFlag = 1 << iota // the client has a capacity or a rate of its own
-	shadowFlag
+	shadowFlag = 2 << iota
+	blockedFlag
+	eachFlag
 )
 
 // appendClient appends the payload of a client's record. What PlanUsers and Overriding ask for
@@ -195,6 +199,12 @@ func appendTerms(b []byte, t *limiter.Terms) []byte {
 	var flags byte
 	if t.Shadow {
 		flags |= shadowFlag
+	}
+	if t.Blocked {
+		flags |= blockedFlag
+	}
+	if t.Each {
+		flags |= eachFlag
 	}
 	b = appendLimit(append(b, flags), t.Limit)
 	b = binary.AppendVarint(b, t.MaxInFlight)

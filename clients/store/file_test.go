@@ -17,8 +17,6 @@ import (
 	"loadbalancer/limiter"
 )
 
-var testBounds = Bounds{MaxAge: time.Hour, MaxCount: 100}
-
 func openTestFile(t testing.TB, path string) *File {
 	t.Helper()
 	f, err := OpenFile(path, testBounds)
@@ -33,7 +31,7 @@ func openTestFile(t testing.TB, path string) *File {
 	return f
 }
 
-func write(t testing.TB, s Store, decide func(Tx) error) Changes {
+func writeTo(t testing.TB, s Store, decide func(Tx) error) Changes {
 	t.Helper()
 	changes, err := s.Write(context.Background(), decide)
 	if err != nil {
@@ -44,12 +42,12 @@ func write(t testing.TB, s Store, decide func(Tx) error) Changes {
 
 func put(t testing.TB, s Store, clients ...Client) {
 	t.Helper()
-	write(t, s, func(tx Tx) error { return tx.Put(clients) })
+	writeTo(t, s, func(tx Tx) error { return tx.Put(clients) })
 }
 
-// testClient returns a client with something in every field; each number is another one. Every
+// numbered returns a client with something in every field; each number is another one. Every
 // third has an address, and no keys.
-func testClient(n int) Client {
+func numbered(n int) Client {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678000, time.UTC)
 	c := Client{
 		Plan:      []string{"", "gold"}[n%2],
@@ -76,7 +74,7 @@ func testDigest(n int) limiter.KeyDigest {
 
 func testClients(n int) (all []Client) {
 	for i := range n {
-		all = append(all, testClient(i))
+		all = append(all, numbered(i))
 	}
 	return all
 }
@@ -96,12 +94,12 @@ func all(t testing.TB, r Records) (clients []Client, err error) {
 func TestFileKeepsAll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clients.db")
 	f := openTestFile(t, path)
-	plan := Plan{Name: "gold", Terms: testClient(1).Own, CreatedAt: Now(), UpdatedAt: Now()}
+	plan := Plan{Name: "gold", Terms: numbered(1).Own, CreatedAt: Now(), UpdatedAt: Now()}
 	reply := Reply{Key: "k", Digest: [32]byte{1, 2}, Status: 201, Body: []byte("{}"), At: Now()}
 	entry := Entry{At: Now(), Who: "ci", From: "::1", Action: "create", Target: "x", After: []byte(`{"a":1}`)}
 	wanted := testClients(1000)
 	rand.Shuffle(len(wanted), func(i, j int) { wanted[i], wanted[j] = wanted[j], wanted[i] })
-	write(t, f, func(tx Tx) error {
+	writeTo(t, f, func(tx Tx) error {
 		return errors.Join(tx.Put(wanted), tx.PutPlan(plan), tx.Remember(reply), tx.Note(entry))
 	})
 	position := f.Position()
@@ -128,7 +126,7 @@ func TestFileKeepsAll(t *testing.T) {
 	if err != nil || len(entries) != 1 || string(entries[0].After) != string(entry.After) || entries[0].Before != nil || entries[0].Who != "ci" {
 		t.Errorf("the audit is %+v, %v", entries, err)
 	}
-	write(t, f, func(tx Tx) error {
+	writeTo(t, f, func(tx Tx) error {
 		if got, found, err := tx.Reply("k"); err != nil || !found || string(got.Body) != "{}" || got.Digest != reply.Digest || !got.At.Equal(reply.At) {
 			t.Errorf("the reply is %+v, %v, %v", got, found, err)
 		}
@@ -145,7 +143,7 @@ func TestFileOfRandomWrites(t *testing.T) {
 		var clients []Client
 		var deleted []limiter.ID
 		for range n {
-			c := testClient(rand.IntN(60))
+			c := numbered(rand.IntN(60))
 			if len(c.Keys) > 0 && rand.IntN(2) == 0 {
 				c.Keys = c.Keys[:1]
 				c.Keys[0].Digest = testDigest(rand.IntN(60))
@@ -155,7 +153,7 @@ func TestFileOfRandomWrites(t *testing.T) {
 		seen := map[limiter.ID]bool{}
 		clients = deleteRepeated(clients, seen)
 		for range rand.IntN(5) {
-			deleted = append(deleted, testClient(rand.IntN(60)).ID)
+			deleted = append(deleted, numbered(rand.IntN(60)).ID)
 		}
 		decide := func(tx Tx) error {
 			return errorsFirst(tx.Put(append([]Client(nil), clients...)), tx.Delete(deleted), tx.Note(Entry{At: Now(), Target: fmt.Sprint(round)}))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 
@@ -50,3 +51,6 @@ func keyID(key []byte) (limiter.ID, error) {
 	}
 	return limiter.ID{}, fmt.Errorf("the key %x is of no client", key)
 }
+
+// Compare orders clients as Records.Clients does.
+func Compare(a, b limiter.ID) int { return bytes.Compare(orderKey(a), orderKey(b)) }

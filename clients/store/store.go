@@ -99,6 +99,7 @@ type Changes struct {
 type Bad struct {
 	ID  limiter.ID // as far as it can be told, else zero
 	Err error      // says which column, and what is allowed
+	sum Sum        // of the row
 }
 
 // Entry is one change in the audit. An import is one entry for each batch.

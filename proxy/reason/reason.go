@@ -25,6 +25,7 @@ const (
 	RequestTimeout
 	Limited
 	TooManyInFlight
+	Blocked
 	NoRoute
 	NoBackend
 	ConnectFailed
@@ -57,6 +58,7 @@ var table = [Count]struct {
 	RequestTimeout:    {"request_timeout", 408, "The request did not arrive in time."},
 	Limited:           {"limited", 429, "The rate limit is reached; Retry-After says when to try again."},
 	TooManyInFlight:   {"too_many_in_flight", 429, "Too many concurrent requests; try again when one has ended."},
+	Blocked:           {"blocked", 403, "This client is blocked."},
 	NoRoute:           {"no_route", 404, "No route serves this request."},
 	NoBackend:         {"no_backend", 503, "No backend is available."},
 	ConnectFailed:     {"connect_failed", 502, "The backend could not be reached."},

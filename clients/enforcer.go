@@ -1,0 +1,185 @@
+package clients
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"loadbalancer/clients/store"
+	"loadbalancer/limiter"
+)
+
+// enforcer has the limiter enforce the records. It is safe for concurrent use; changes have to come
+// in the order of the store.
+type enforcer struct {
+	limiter *limiter.Limiter
+	log     zerolog.Logger
+
+	mu       sync.Mutex
+	plans    map[string]*store.Plan
+	expiries expiries
+	refused  map[limiter.ID]string // clients that cannot be enforced, and why
+}
+
+func newEnforcer(l *limiter.Limiter, log zerolog.Logger) *enforcer {
+	return &enforcer{limiter: l, log: log, plans: map[string]*store.Plan{}, expiries: newExpiries(), refused: map[limiter.ID]string{}}
+}
+
+// apply enforces changes. The records have them already: where a plan has changed, all clients with
+// it are read there. The error is that of the records.
+func (e *enforcer) apply(c store.Changes, records store.Records) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	for _, p := range c.Plans {
+		e.plans[p.Name] = &p
+	}
+	for _, id := range c.Deleted {
+		e.forget(id)
+	}
+	for _, bad := range c.Bad {
+		e.refuse(bad.ID, bad.Err)
+	}
+	for i := range c.Clients {
+		e.enforce(&c.Clients[i], now)
+	}
+	for _, name := range c.DeletedPlans {
+		delete(e.plans, name)
+	}
+	return e.enforcePlans(c, records, now)
+}
+
+// enforcePlans enforces the clients whose plans have changed.
+func (e *enforcer) enforcePlans(c store.Changes, records store.Records, now time.Time) error {
+	if len(c.Plans)+len(c.DeletedPlans) == 0 {
+		return nil
+	}
+	changed := map[string]bool{}
+	for _, p := range c.Plans {
+		changed[p.Name] = true
+	}
+	for _, name := range c.DeletedPlans {
+		changed[name] = true
+	}
+	return each(records, func(one *store.Client) {
+		if one.Plan != "" && changed[one.Plan] {
+			e.enforce(one, now)
+		}
+	})
+}
+
+// enforceAll enforces every record.
+func (e *enforcer) enforceAll(records store.Records) error {
+	plans, err := records.Plans()
+	if err != nil {
+		return err
+	}
+	e.usePlans(plans)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	return each(records, func(c *store.Client) { e.enforce(c, now) })
+}
+
+// usePlans replaces all plans.
+func (e *enforcer) usePlans(plans []store.Plan) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.plans)
+	for _, p := range plans {
+		e.plans[p.Name] = &p
+	}
+}
+
+// enforce gives the limiter one client as it is at the moment, with the lock held.
+func (e *enforcer) enforce(c *store.Client, now time.Time) {
+	plan := e.plans[c.Plan]
+	if err := c.Check(plan); err != nil {
+		e.refuse(c.ID, err)
+		return
+	}
+	delete(e.refused, c.ID)
+	keys := inForce(c.Keys, now)
+	if c.Expired(now) || c.ID.Name != "" && keys == (limiterKeys{}) {
+		e.limiter.Delete(c.ID)
+	} else {
+		e.limiter.Set(limiter.Registration{ID: c.ID, Keys: keys, Terms: c.Terms(plan)})
+	}
+	e.expiries.add(c, now)
+}
+
+// refuse leaves a client out that cannot be enforced, with the lock held, and tells once why.
+func (e *enforcer) refuse(id limiter.ID, cause error) {
+	if id != (limiter.ID{}) {
+		e.limiter.Delete(id)
+	}
+	if e.refused[id] == cause.Error() {
+		return
+	}
+	e.refused[id] = cause.Error()
+	e.log.Warn().Str("client", id.String()).Str("cause", cause.Error()).
+		Msg("a client in the store is not enforced: it has what the limiter refuses; the API or SQL can mend it")
+}
+
+// forget ends the enforcement of a client, with the lock held.
+func (e *enforcer) forget(id limiter.ID) {
+	e.limiter.Delete(id)
+	delete(e.refused, id)
+}
+
+// left returns the clients that are left out, in words.
+func (e *enforcer) left() (n int, example string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ids := slices.Collect(maps.Keys(e.refused))
+	if len(ids) == 0 {
+		return 0, ""
+	}
+	return len(ids), ids[0].String() + ": " + e.refused[ids[0]]
+}
+
+// limiterKeys are the digests of a client's keys, as the limiter has them.
+type limiterKeys [limiter.MaxKeys]limiter.KeyDigest
+
+// inForce returns the keys that have not expired. It is the zero value where all have.
+func inForce(keys []store.Key, now time.Time) (all limiterKeys) {
+	n := 0
+	for i := range keys {
+		if !keys[i].Expired(now) {
+			all[n] = keys[i].Digest
+			n++
+		}
+	}
+	return all
+}
+
+// each visits all records, page by page.
+func each(records store.Records, visit func(*store.Client)) error {
+	return eachUntil(records, func(c *store.Client) error {
+		visit(c)
+		return nil
+	})
+}
+
+// eachUntil visits all records, page by page, until visit returns an error, which it returns.
+func eachUntil(records store.Records, visit func(*store.Client) error) error {
+	const page = 1000
+	for after := (limiter.ID{}); ; {
+		clients, err := records.Clients(after, page)
+		if err != nil {
+			return err
+		}
+		for i := range clients {
+			if err := visit(&clients[i]); err != nil {
+				return err
+			}
+		}
+		if len(clients) < page {
+			return nil
+		}
+		after = clients[len(clients)-1].ID
+	}
+}

@@ -1,0 +1,238 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"loadbalancer/clients/store"
+)
+
+// How a session with PostgreSQL goes on.
+const (
+	// beat is the time between two signs of life, or between two looks for changes where no
+	// notifications arrive.
+	beat = time.Second
+	// reconcileEvery is the time between two looks for changes that no notification told of.
+	reconcileEvery = 15 * time.Second
+	// verifyEvery is the time between two comparisons of all that the copy has.
+	verifyEvery = 10 * time.Minute
+	// leastPause is the time between two looks for changes, so that 10,000 changes in a second are
+	// at most 20 looks.
+	leastPause = 50 * time.Millisecond
+	// answerTimeout bounds a sign of life and a look for changes.
+	answerTimeout = 3 * time.Second
+)
+
+// run follows PostgreSQL until ctx ends, and enforces what expires.
+func (f *followed) run(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(func() error { return f.enforcer.run(ctx, f.Copy) })
+	group.Go(func() error {
+		f.Copy.Run(ctx, func(err error) {
+			f.log.Error().Err(err).Msg("the snapshot of the clients cannot be written: trying again, a start without PostgreSQL has an old one or none")
+		})
+		return nil
+	})
+	group.Go(func() error {
+		f.follow(ctx)
+		return nil
+	})
+	return group.Wait()
+}
+
+// follow has one session with PostgreSQL after another.
+func (f *followed) follow(ctx context.Context) {
+	for retry := (backoff{}); ; {
+		began := time.Now()
+		err := f.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if f.contact.lost() {
+			f.log.Warn().Err(err).Msg("PostgreSQL does not answer: limits stay as they are, changes are refused until it does")
+		} else {
+			f.log.Debug().Err(err).Msg("PostgreSQL does not answer yet")
+		}
+		if time.Since(began) > longestPause {
+			retry = backoff{}
+		}
+		if retry.wait(ctx) != nil {
+			return
+		}
+	}
+}
+
+// session follows PostgreSQL over one connection, until that fails. It listens before it looks for
+// changes, so that it misses none in between.
+func (f *followed) session(ctx context.Context) error {
+	if err := f.prepare(ctx); err != nil {
+		return err
+	}
+	listener, hears, err := f.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	known := f.Loaded()
+	if err := f.look(ctx); err != nil {
+		return err
+	}
+	if known { // else all is new
+		if err := f.verify(ctx); err != nil {
+			return err
+		}
+	}
+	if f.contact.isLost() {
+		f.log.Info().Int64("version", f.Position().Version).Msg("PostgreSQL answers")
+	}
+	f.contact.found()
+	if !hears {
+		f.tellPolling()
+		return f.poll(ctx)
+	}
+	return f.attend(ctx, listener)
+}
+
+// listen also reports whether notifications arrive.
+func (f *followed) listen(ctx context.Context) (l *store.Listener, hears bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if l, err = f.truth.Listen(ctx); err != nil {
+		return nil, false, err
+	}
+	if hears, err = l.Hears(ctx); err != nil {
+		l.Close()
+		return nil, false, err
+	}
+	return l, hears, nil
+}
+
+// attend looks for changes when a notification comes and when it is time.
+func (f *followed) attend(ctx context.Context, l *store.Listener) error {
+	looked, verified := time.Now(), time.Now()
+	for {
+		heard, err := f.await(ctx, l)
+		switch {
+		case err != nil:
+		case heard || time.Since(looked) >= reconcileEvery:
+			looked = time.Now()
+			err = f.look(ctx)
+		default:
+			err = f.ping(ctx, l)
+		}
+		if err == nil && time.Since(verified) >= verifyEvery {
+			verified = time.Now()
+			err = f.verify(ctx)
+		}
+		if err == nil && heard {
+			err = pause(ctx, leastPause-time.Since(looked))
+		}
+		if err != nil {
+			return err
+		}
+		f.contact.found()
+	}
+}
+
+// poll looks for changes at every beat.
+func (f *followed) poll(ctx context.Context) error {
+	for verified := time.Now(); ; {
+		err := pause(ctx, beat)
+		if err == nil {
+			err = f.look(ctx)
+		}
+		if err == nil && time.Since(verified) >= verifyEvery {
+			verified = time.Now()
+			err = f.verify(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		f.contact.found()
+	}
+}
+
+// await waits for a notification, for a beat at most.
+func (f *followed) await(ctx context.Context, l *store.Listener) (heard bool, err error) {
+	waiting, cancel := context.WithTimeout(ctx, beat)
+	defer cancel()
+	err = l.Wait(waiting)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (f *followed) ping(ctx context.Context, l *store.Listener) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return l.Ping(ctx)
+}
+
+func (f *followed) look(ctx context.Context) error {
+	if !f.Loaded() { // all has to come
+		return f.catchUp(ctx, 0)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return f.catchUp(ctx, 0)
+}
+
+// verify compares all that the copy has with what PostgreSQL has, and loads it anew if they differ:
+// changes with the triggers off, a restored backup or a failover that lost commits leave no trace
+// in the versions. If changes come meanwhile, it tells nothing, and the next time has to do.
+func (f *followed) verify(ctx context.Context) error {
+	at := f.Position()
+	var have store.Sum
+	if err := f.sum(&have); err != nil {
+		return fmt.Errorf("read the copy of the clients: %w", err)
+	}
+	there, want, err := f.truth.Checksum(ctx)
+	if err != nil {
+		return err
+	}
+	if at != there || at != f.Position() || have == want {
+		return f.truth.Prune(ctx)
+	}
+	f.log.Warn().Int64("version", at.Version).
+		Msg("the clients in PostgreSQL have changed without a new version: loading all of them")
+	if err := f.applying.take(ctx); err != nil {
+		return err
+	}
+	defer f.applying.give()
+	return f.reload(ctx)
+}
+
+// sum adds up all that the instance has.
+func (f *followed) sum(have *store.Sum) error {
+	plans, err := f.Copy.Plans()
+	if err != nil {
+		return err
+	}
+	for i := range plans {
+		have.AddPlan(&plans[i])
+	}
+	f.bad.sum(have)
+	return each(f.Copy, have.Add)
+}
+
+func (f *followed) tellPolling() {
+	f.polling.Do(func() {
+		f.log.Warn().Msg("no notifications arrive, as behind a pooler in transaction mode: " +
+			"looking for changes every second instead; they take up to a second more to be enforced")
+	})
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(max(0, d))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,189 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// connectTimeout bounds an attempt to connect to one address, unless the URL does.
+	connectTimeout = 3 * time.Second
+	// hangUpTimeout bounds the farewell to a server that may be gone.
+	hangUpTimeout = time.Second
+)
+
+// A connection whose other end has gone without a word is found out after 15 seconds.
+var dialer = net.Dialer{
+	Timeout:         connectTimeout,
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 5},
+}
+
+// Values of SQLSTATE (PostgreSQL manual, appendix A).
+const (
+	uniqueViolation      = "23505"
+	readOnlyTransaction  = "25006"
+	invalidAuthorization = "28000" // also: no such role, and no entry in pg_hba.conf
+	invalidPassword      = "28P01"
+	invalidDatabase      = "3D000"
+	serializationFailure = "40001"
+	deadlockDetected     = "40P01"
+	insufficientRights   = "42501"
+	undefinedTable       = "42P01"
+	lockNotAvailable     = "55P03"
+)
+
+// poolConfig parses the URL and sets what it leaves open.
+func poolConfig(url string) (*pgxpool.Config, error) {
+	config, err := ParsePostgresURL(url)
+	if err != nil {
+		return nil, err
+	}
+	u, err := splitPostgresURL(url)
+	if err != nil {
+		return nil, err
+	}
+	sets := func(name string) bool {
+		return slices.ContainsFunc(u.parameters, func(p urlParameter) bool { return p.name == name })
+	}
+	conn := config.ConnConfig
+	conn.DialFunc = dialer.DialContext
+	if conn.ConnectTimeout == 0 {
+		conn.ConnectTimeout = connectTimeout
+	}
+	if !sets("default_query_exec_mode") {
+		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	if len(addresses(&conn.Config)) > 1 && !sets("target_session_attrs") {
+		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	// A password or certificate may be another than at the start.
+	config.BeforeConnect = func(_ context.Context, next *pgx.ConnConfig) error {
+		now, err := ParsePostgresURL(url)
+		if err != nil {
+			return err
+		}
+		next.Password, next.TLSConfig = now.ConnConfig.Password, now.ConnConfig.TLSConfig
+		next.Fallbacks = now.ConnConfig.Fallbacks
+		return nil
+	}
+	// A dead connection is found out by the statement itself, which is sent once more.
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
+	return config, nil
+}
+
+// on runs use on a connection of the pool. A connection that broke does not keep its place in the
+// pool until its server takes leave.
+func (p *Postgres) on(ctx context.Context, use func(*pgx.Conn) error) error {
+	if p.closed.Load() {
+		return ErrClosed
+	}
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return notSent{err}
+	}
+	err = use(conn.Conn())
+	switch {
+	case conn.Conn().IsClosed():
+		conn.Hijack()
+	case isState(err, readOnlyTransaction):
+		p.hangUp(ctx, conn.Hijack())
+	default:
+		conn.Release()
+	}
+	return err
+}
+
+// notSent is an error before any statement was sent.
+type notSent struct{ error }
+
+func (e notSent) Unwrap() error { return e.error }
+
+// isUnsent reports whether no statement was sent.
+func isUnsent(err error) bool {
+	_, ok := errors.AsType[notSent](err)
+	return ok || pgconn.SafeToRetry(err)
+}
+
+// isBroken reports whether the connection did not bring an answer, or brought the server's last
+// words.
+func isBroken(err error) bool {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return !ok || answer.Severity == "FATAL" || answer.Severity == "PANIC"
+}
+
+// isAnswer reports whether the error is one that the server has sent.
+func isAnswer(err error) bool {
+	_, ok := errors.AsType[*pgconn.PgError](err)
+	return ok
+}
+
+func isState(err error, states ...string) bool {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.Contains(states, answer.Code)
+}
+
+// worthFresh reports whether what failed, without an effect, may succeed on a fresh connection: the
+// one it had was dead, or led to a server that has become a standby.
+func worthFresh(ctx context.Context, err error) bool {
+	_, unconnected := errors.AsType[notSent](err)
+	return ctx.Err() == nil && !unconnected && !errors.Is(err, ErrClosed) && (isBroken(err) || isState(err, readOnlyTransaction))
+}
+
+// dropIdle closes the connections that are not in use, which lead where the failed one led.
+func (p *Postgres) dropIdle(ctx context.Context) {
+	for _, conn := range p.pool.AcquireAllIdle(ctx) {
+		p.hangUp(ctx, conn.Hijack())
+	}
+	p.pool.Reset() // those in use are closed when they are given back
+}
+
+// hangUp closes a connection without waiting for its server.
+func (p *Postgres) hangUp(ctx context.Context, conn *pgx.Conn) {
+	p.leaving.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
+		defer cancel()
+		_ = conn.Close(ctx) // it is given up in any case
+	})
+}
+
+// read runs use on a connection, and once more on a fresh one if worthFresh says so and use has not
+// begun to hand out what it read.
+func (p *Postgres) read(ctx context.Context, begun *bool, use func(*pgx.Conn) error) error {
+	err := p.on(ctx, use)
+	if err != nil && !*begun && worthFresh(ctx, err) {
+		p.dropIdle(ctx)
+		err = p.on(ctx, use)
+	}
+	return err
+}
+
+// Permanent reports whether the error will not pass by itself: PostgreSQL knows no such role or
+// database, or refuses the password or the address.
+func Permanent(err error) bool {
+	return isState(err, invalidAuthorization, invalidPassword, invalidDatabase)
+}
+
+// inWords returns the error with what to do about it in front.
+func inWords(err error) error {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return err
+	}
+	switch answer.Code {
+	case invalidPassword:
+		return fmt.Errorf("PostgreSQL refuses the password: %w", err)
+	case invalidAuthorization:
+		return fmt.Errorf("PostgreSQL has no such role, or does not let it in from here: %w", err)
+	case invalidDatabase:
+		return fmt.Errorf("PostgreSQL has no such database: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// beginWrite has this transaction follow all others that change clients, and says with what it
+// begins. Where it waits for a lock, PostgreSQL ends the wait before the caller does, so that what
+// became of the write is known. A process that stops in the middle does not hold up the others.
+const beginWrite = "BEGIN; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = 5000; " +
+	"SET LOCAL clients.keys_apart = 'on'; SELECT version, history FROM clients_version FOR UPDATE"
+
+// maxAttempts is how often a write is tried where the one before has had no effect.
+const maxAttempts = 3
+
+// Write implements Store. It returns an error that wraps ErrUnknown if a statement was sent and no
+// answer came, also where that was not yet the last one.
+func (p *Postgres) Write(ctx context.Context, decide func(Tx) error) (Changes, error) {
+	for attempt := 1; ; attempt++ {
+		w := write{bounds: p.bounds}
+		err := p.on(ctx, func(conn *pgx.Conn) error { return w.run(ctx, conn, decide) })
+		if err == nil {
+			return w.changes, nil
+		}
+		if w.decided {
+			return Changes{}, err
+		}
+		if attempt == maxAttempts || !w.mayRepeat(ctx, err) {
+			return Changes{}, p.whoLocks(ctx, w.outcome(err))
+		}
+		if !isState(err, serializationFailure, deadlockDetected) {
+			p.dropIdle(ctx)
+		}
+	}
+}
+
+// write is one attempt of a write.
+type write struct {
+	bounds     Bounds
+	changes    Changes
+	committing bool // COMMIT was sent
+	decided    bool // the error is that of decide
+}
+
+func (w *write) run(ctx context.Context, conn *pgx.Conn, decide func(Tx) error) error {
+	at, err := begin(ctx, conn)
+	if err != nil {
+		rollback(ctx, conn)
+		return err
+	}
+	tx := &postgresTx{ctx: ctx, conn: conn, bounds: w.bounds, version: at.Version + 1}
+	err = decide(tx)
+	switch {
+	case tx.failed != nil:
+		err = tx.failed
+	case err != nil:
+		w.decided = true
+	}
+	if err != nil {
+		rollback(ctx, conn)
+		return err
+	}
+	w.committing = true
+	result, err := conn.PgConn().Exec(ctx, "COMMIT").ReadAll()
+	if err != nil {
+		return err
+	}
+	if tag := result[0].CommandTag.String(); tag != "COMMIT" {
+		return errors.New("PostgreSQL answers COMMIT with " + tag)
+	}
+	w.changes = tx.changes
+	if w.changes.Position = at; tx.wrote {
+		w.changes.Version = tx.version
+	}
+	return nil
+}
+
+func begin(ctx context.Context, conn *pgx.Conn) (at Position, err error) {
+	patience := lockTimeout
+	if end, bounded := ctx.Deadline(); bounded {
+		patience = max(time.Millisecond, time.Until(end)*9/10)
+	}
+	results, err := conn.PgConn().Exec(ctx, fmt.Sprintf(beginWrite, patience.Milliseconds())).ReadAll()
+	if err != nil {
+		return Position{}, err
+	}
+	rows := results[len(results)-1].Rows
+	if len(rows) != 1 {
+		return Position{}, errNoVersion
+	}
+	if _, err := fmt.Sscan(string(rows[0][0]), &at.Version); err != nil {
+		return Position{}, err
+	}
+	at.History = string(rows[0][1])
+	return at, nil
+}
+
+// mayRepeat reports whether what failed has had no effect and may succeed now.
+func (w *write) mayRepeat(ctx context.Context, err error) bool {
+	if isState(err, serializationFailure, deadlockDetected) {
+		return ctx.Err() == nil
+	}
+	return !w.committing && worthFresh(ctx, err)
+}
+
+// outcome returns the error with what is known of the write.
+func (w *write) outcome(err error) error {
+	switch answered := !isBroken(err); {
+	case errors.Is(err, ErrClosed), isUnsent(err), answered:
+		return err
+	case !w.committing && isAnswer(err): // the server's last words
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnknown, err)
+}
