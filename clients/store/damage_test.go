@@ -52,10 +52,10 @@ func storeOf300(t *testing.T) ([]byte, *Memory) {
 	f, m := openTestFile(t, path), OpenMemory(testBounds)
 	for i := range 30 {
 		for _, s := range []Store{f, m} {
-			write(t, s, func(tx Tx) error {
+			writeTo(t, s, func(tx Tx) error {
 				return errorsFirst(tx.Put(testClients(300)[i*10:][:10]), tx.PutPlan(Plan{Name: fmt.Sprint("plan-", i)}),
 					tx.Note(Entry{At: time.Now(), Target: "x"}), tx.Remember(Reply{Key: fmt.Sprint(i), At: time.Now()}),
-					tx.Delete([]limiter.ID{testClient(i * 5).ID}))
+					tx.Delete([]limiter.ID{numbered(i * 5).ID}))
 			})
 		}
 	}
@@ -98,7 +98,7 @@ func TestDamageIsFound(t *testing.T) {
 			if entries, err := f.Audit(t.Context(), 0, 100); err != nil || len(entries) != 30 {
 				t.Errorf("%s: %d entries, %v", damage.what, len(entries), err)
 			}
-			put(t, f, testClient(500))
+			put(t, f, numbered(500))
 			if err := f.Close(); err != nil {
 				t.Error(err)
 			}
@@ -148,7 +148,7 @@ func TestDamageWhileItRuns(t *testing.T) {
 			if _, err := f.Write(t.Context(), func(Tx) error { return nil }); !errors.Is(err, ErrDamaged) {
 				t.Errorf("a write returned %v", err)
 			}
-			if _, err := f.Client(testClient(1).ID); !errors.Is(err, ErrDamaged) {
+			if _, err := f.Client(numbered(1).ID); !errors.Is(err, ErrDamaged) {
 				t.Errorf("a read returned %v", err)
 			}
 		})
@@ -167,7 +167,7 @@ func overwrite(path string, with []byte) error {
 // useUntilDamaged reads, and the first of them writes.
 func useUntilDamaged(t *testing.T, f *File, n int) {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		want := testClient(rand.IntN(300))
+		want := numbered(rand.IntN(300))
 		var err error
 		if n == 0 {
 			_, err = f.Write(t.Context(), func(tx Tx) error { return tx.Put([]Client{want}) })

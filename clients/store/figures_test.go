@@ -65,7 +65,7 @@ func fileFigures(t *testing.T, f *File, path string) {
 		{"overriding", func(tx Tx) (int, error) { c, err := tx.Overriding("gold"); return len(c), err }},
 	} {
 		began := time.Now()
-		write(t, f, func(tx Tx) error {
+		writeTo(t, f, func(tx Tx) error {
 			n, err := ask.do(tx)
 			t.Logf("%s: %d in %v", ask.what, n, time.Since(began))
 			return err
@@ -92,7 +92,7 @@ func fileFigures(t *testing.T, f *File, path string) {
 
 // figureClient returns a client as many have them.
 func figureClient(n int) Client {
-	c := testClient(n)
+	c := numbered(n)
 	c.Labels, c.Plan = nil, "gold"
 	if n%100 != 0 {
 		c.Own.Capacity, c.Own.RatePerSecond = 0, 0
