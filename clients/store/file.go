@@ -143,6 +143,9 @@ func (f *File) outcome(err error, tx *fileTx) error {
 	if read == nil && f.Position() != tx.state.Position {
 		return fmt.Errorf("write the client store %s: %w", f.bolt.path, err)
 	}
+	if errors.Is(read, ErrDamaged) {
+		err = read
+	}
 	tx.index()
 	return fmt.Errorf("%w: %w", ErrUnknown, err)
 }
