@@ -81,27 +81,27 @@ func (c *caller) BoundSilence() { c.patientReads, c.patientWrites = true, true }
 // does so after an upload alone.
 func (c *caller) endCall(sends bool) {
 	uploads := c.patientReads
-	if c.patientReads = false; uploads {
-		_ = c.boundRead(time.Now().Add(c.of.timeout)) // fails on a closed connection, of no use any more
-	}
+	c.patientReads = false
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
+	if uploads {
+		_ = c.boundRead(time.Now().Add(c.of.timeout)) // fails on a closed connection, of no use any more
+	}
 	c.lingers = uploads || sends && !c.of.hurry.Load()
 }
 
 // SetReadDeadline sets the deadline, which is not after that of endReads. The server calls it before it
 // waits for a request, and reads none where it fails.
 func (c *caller) SetReadDeadline(t time.Time) error {
-	c.of.mu.Lock()
-	c.lingers = false
-	c.of.mu.Unlock()
 	c.patientReads = false
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.lingers = false
 	return c.boundRead(t)
 }
 
+// boundRead is SetReadDeadline within a call, while of.mu is held.
 func (c *caller) boundRead(t time.Time) error {
-	c.of.mu.Lock()
-	defer c.of.mu.Unlock()
 	if c.closed {
 		return net.ErrClosed
 	}
@@ -122,7 +122,9 @@ func (c *caller) Read(p []byte) (int, error) {
 	if !c.patientReads {
 		return c.Conn.Read(p)
 	}
+	c.of.mu.Lock()
 	_ = c.boundRead(time.Now().Add(c.of.timeout)) // fails on a closed connection, which the read reports
+	c.of.mu.Unlock()
 	n, err := c.Conn.Read(p)
 	if n == 0 && wire.TimedOut(err) && c.of.hurry.Load() {
 		err = net.ErrClosed
