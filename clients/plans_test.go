@@ -75,12 +75,12 @@ func TestPlanAndOwnNumbers(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		a, _ := startAPI(t, cfg)
 		a.call(http.StatusCreated, "PUT", gold, `{"capacity":50,"rate_per_second":5}`)
-		a.call(http.StatusCreated, "POST", "/", `{"ip_address":"10.0.0.1","plan":"gold","capacity":1000000000}`)
+		a.call(http.StatusCreated, "POST", "/", `{"ip_address":"10.0.0.1","plan":"gold","capacity":10000000}`)
 		a.call(http.StatusCreated, "POST", "/", `{"ip_address":"10.0.0.2","plan":"gold"}`)
 		// Filling a bucket takes 30 days at most.
-		a.refuse(http.StatusUnprocessableEntity, "capacity", "the client 10.0.0.1", "PUT", gold, `{"capacity":50,"rate_per_second":0.5}`)
+		a.refuse(http.StatusUnprocessableEntity, "rate_per_second", "the client 10.0.0.1", "PUT", gold, `{"capacity":50,"rate_per_second":0.5}`)
 		a.limited("10.0.0.2", 50)
-		a.refuse(http.StatusUnprocessableEntity, "capacity", "1000000000", "PATCH", "/10.0.0.2", `{"capacity":1000000000000}`)
+		a.refuse(http.StatusUnprocessableEntity, "rate_per_second", "30 days", "PATCH", "/10.0.0.2", `{"capacity":1000000000000}`)
 		a.call(http.StatusNoContent, "DELETE", "/10.0.0.1", "")
 		a.call(http.StatusOK, "PUT", gold, `{"capacity":51,"rate_per_second":0.5}`)
 		a.limited("10.0.0.2", 51)
