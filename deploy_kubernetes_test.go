@@ -53,7 +53,6 @@ type container struct {
 		Name          string
 		ContainerPort string `yaml:"containerPort"`
 	}
-	StartupProbe    probe          `yaml:"startupProbe"`
 	LivenessProbe   probe          `yaml:"livenessProbe"`
 	ReadinessProbe  probe          `yaml:"readinessProbe"`
 	SecurityContext map[string]any `yaml:"securityContext"`
@@ -214,7 +213,7 @@ func TestKubernetesPortsAndProbes(t *testing.T) {
 		t.Errorf("Prometheus is told the port %q, want %s", scraped, back)
 	}
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "management:\n  listen: 127.0.0.1:0\n  token: 0123456789abcdef\n"), "--demo")
-	for of, probe := range map[string]probe{"startup": lb.StartupProbe, "liveness": lb.LivenessProbe, "readiness": lb.ReadinessProbe} {
+	for of, probe := range map[string]probe{"liveness": lb.LivenessProbe, "readiness": lb.ReadinessProbe} {
 		want := map[bool]string{true: "/readyz", false: "/healthz"}[of == "readiness"]
 		if probe.HTTPGet.Path != want || probe.HTTPGet.Port != "management" {
 			t.Errorf("the %s probe asks %+v, want %s", of, probe.HTTPGet, want)

@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"docs/health":          {},
 	"healthz":              {},
 	"limiter":              {},
-	"management":           {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream"},
+	"management":           {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"proxy":                {"limiter", "proxy/balance", "proxy/http1", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
 	"proxy/balance":        {},
 	"proxy/http1":          {"proxy/message", "proxy/reason", "proxy/wire"},

@@ -74,7 +74,10 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 		API: p.api, Balancer: p.balancer, Limits: p.limits, Clients: p.service, Reload: r.management(),
 		Starting: p.stages.awaits, LogDropped: lines.Dropped, Version: currentBuild().version, Log: p.log,
 	})
-	l.ask(func() error { return m.Serve(l.accepting, p.back) })
+	l.ask(func() error {
+		p.stages.leaveHeadStart(l.accepting)
+		return m.Serve(l.accepting, p.back)
+	})
 	l.run(l.accepting, p.api.Run)
 	if o.demo {
 		startDemo(l.draining, l.group, demoListeners(c.Pools, p.log))

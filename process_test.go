@@ -76,6 +76,8 @@ func TestProcess(t *testing.T) {
 		"awaits a silent store":       testAwaitsSilentStore,
 		"the store comes":             testStoreComes,
 		"awaits server.listen":        testAwaitsFront,
+		"head start":                  testHeadStart,
+		"a port held is told early":   testHeldIsToldEarly,
 		"successor is loaded":         testSuccessorIsLoaded,
 		"socket awaits the store":     testSocketAwaitsStore,
 		"clients outlive kill -9":     testKilled,

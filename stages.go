@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"loadbalancer/proxy/listen"
 )
@@ -40,6 +41,21 @@ func (s stages) awaits() error {
 	}
 }
 
+// headStart is how long a start may take before it shows its stages: until then the callers of the
+// management side wait in the listener's queue, so that what waits for /healthz, or for the port,
+// finds a balancer that serves. It is less than a liveness probe bears.
+const headStart = time.Second
+
+// leaveHeadStart returns once clients are accepted, at the latest after headStart or when ctx has ended.
+func (s stages) leaveHeadStart(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, headStart)
+	defer cancel()
+	select {
+	case <-s.served:
+	case <-ctx.Done():
+	}
+}
+
 // openBack opens the management listener. Another process may hold its address for takeoverWait.
 func (p *parts) openBack(ctx context.Context, c config) error {
 	back, err := p.given.openListener(ctx, "management.listen", p.log, func() (net.Listener, error) { return c.Management.Open(p.log) })
@@ -58,10 +74,8 @@ func (p *parts) openBack(ctx context.Context, c config) error {
 // them. They wait only at a socket of systemd, which is open before. Another process may hold the
 // address for takeoverWait.
 func (p *parts) openFront(ctx context.Context, c config) error {
-	select {
-	case <-p.stages.loaded:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := p.awaitLoaded(ctx, c); err != nil {
+		return err
 	}
 	front, err := p.given.openListener(ctx, "server.listen", p.log, func() (net.Listener, error) {
 		return listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, p.log)
@@ -71,6 +85,27 @@ func (p *parts) openFront(ctx context.Context, c config) error {
 	}
 	p.front.Use(front)
 	return nil
+}
+
+// awaitLoaded waits for the store. Where that takes long, a port that another process holds is told
+// meanwhile.
+func (p *parts) awaitLoaded(ctx context.Context, c config) error {
+	select {
+	case <-p.stages.loaded:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(headStart): // to look for the holder takes its time, too
+	}
+	if held := listen.Held("server.listen", c.Server.Listen); held != nil && p.given["server.listen"] == nil {
+		p.log.Warn().Str("held", held.Error()).Msg("another process holds the port of clients, and has to give it up when the client store is there")
+	}
+	select {
+	case <-p.stages.loaded:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // keepStore starts the client store, which ctx ends, and follows it until accepting ends. A store

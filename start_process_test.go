@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,20 @@ import (
 func silentStore(t *testing.T) string {
 	t.Helper()
 	return "clients:\n  store: postgres://lb:secret@" + listenLoopback(t).Addr().String() + "/lb\n  connect_timeout: 1h\n"
+}
+
+// heldFile returns a file for a store, which no process can open before it is closed.
+func heldFile(t *testing.T) *os.File {
+	t.Helper()
+	file, err := os.Create(t.TempDir() + "/clients.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // requireRefused expects that nothing listens on an address.
@@ -32,8 +47,10 @@ func requireRefused(t *testing.T, address string) {
 // answer then.
 func requireAwaitsStore(t *testing.T, management string) {
 	t.Helper()
+	if a := call(t, "GET", management+"/healthz", ""); a.status != 200 || a.body != "ok\n" { // after the head start
+		t.Errorf("/healthz answers %+v", a)
+	}
 	for path, want := range map[string]answer{
-		"/healthz":             {status: 200, body: "ok\n"},
 		"/readyz":              {status: 503, body: "not ready: waiting for the client store\n"},
 		"/metrics":             {status: 200, body: "\nlb_store_up 0\n"},
 		"/v1/api/swagger.yaml": {status: 200, body: "openapi: "},
@@ -82,14 +99,7 @@ func testAwaitsSilentStore(t *testing.T, built programs) {
 
 // testStoreComes has another process hold the file of the store, and let go of it.
 func testStoreComes(t *testing.T, built programs) {
-	file, err := os.Create(t.TempDir() + "/clients.db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	file := heldFile(t)
 	addresses, socket := freeAddresses(t, 3), listenNotify(t)
 	config := testConfig(t, addresses[:1], "clients:\n  store: file:"+file.Name()+"\n", "server:\n  listen: "+addresses[1]+"\nmanagement:\n  listen: "+addresses[2]+"\n")
 	path := writeConfig(t, config)
@@ -120,6 +130,30 @@ func testStoreComes(t *testing.T, built programs) {
 	p.requireExit(t, 0)
 }
 
+// testHeadStart: what waits for /healthz may send requests, unless the start takes longer than the
+// head start, as it may on a busy machine.
+func testHeadStart(t *testing.T, built programs) {
+	file := heldFile(t)
+	addresses := freeAddresses(t, 3)
+	serveBackend(t, addresses[0])
+	began := time.Now()
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, addresses[:1],
+		"clients:\n  store: file:"+file.Name()+"\n", "server:\n  listen: "+addresses[1]+"\nmanagement:\n  listen: "+addresses[2]+"\n")))
+	waitFor(t, "the management side", func() bool { return p.stdout.find("management") != nil })
+	time.AfterFunc(100*time.Millisecond, func() { _ = file.Close() })
+	if a := call(t, "GET", "http://"+addresses[2]+"/healthz", ""); a.status != 200 {
+		t.Errorf("/healthz answers %+v", a)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Skipf("the start took %s", took)
+	}
+	for _, url := range []string{"http://" + addresses[1], "http://" + addresses[2] + "/v1/api/clients/"} {
+		if a := call(t, "GET", url, ""); a.status != 200 {
+			t.Errorf("%s answers %+v", url, a)
+		}
+	}
+}
+
 // testAwaitsFront has another process hold server.listen, and nothing else.
 func testAwaitsFront(t *testing.T, built programs) {
 	held, management := listenLoopback(t).Addr().String(), freeAddresses(t, 1)[0]
@@ -129,6 +163,22 @@ func testAwaitsFront(t *testing.T, built programs) {
 		t.Errorf("/readyz answers %+v", a)
 	}
 	p.requireExit(t, 1, "lb: server.listen: "+held+" is held by ")
+}
+
+// testHeldIsToldEarly: a port that is taken is told before the store, which may not come for long.
+func testHeldIsToldEarly(t *testing.T, built programs) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the holder of a port is known on Linux alone")
+	}
+	held := listenLoopback(t).Addr().String()
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), silentStore(t), "server:\n  listen: "+held+"\n")))
+	const message = "another process holds the port of clients, and has to give it up when the client store is there"
+	waitFor(t, "the warning", func() bool { return p.stdout.find(message) != nil })
+	if line := p.stdout.find(message); !strings.Contains(line["held"].(string), "server.listen: "+held+" is held by ") {
+		t.Errorf("the log says %v", line)
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 0)
 }
 
 // testSuccessorIsLoaded: where several processes can have the store open, a successor has loaded it

@@ -19,6 +19,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/clients/rest"
+	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/limiter"
 )
 
@@ -51,8 +52,14 @@ func eachLastingStore(t *testing.T, test func(t *testing.T, cfg Config)) {
 		test(t, fileConfig(t))
 	})
 	t.Run("postgres", func(t *testing.T) {
-		test(t, Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second})
+		test(t, postgresConfig(t))
 	})
+}
+
+func postgresConfig(t *testing.T) Config {
+	cfg := DefaultConfig()
+	cfg.Store, cfg.Snapshot = pgtest.NewDatabase(t), filepath.Join(t.TempDir(), "clients.snapshot")
+	return cfg
 }
 
 func fileConfig(t *testing.T) Config {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/docs/described"
 
 	"go.uber.org/goleak"
@@ -32,7 +33,7 @@ func isOurs(o *described.Operation) bool {
 
 func runTests(m *testing.M) int {
 	http.DefaultTransport = calls.Transport(http.DefaultTransport)
-	stop := startTestPostgres()
+	stop := pgtest.Start()
 	defer stop()
 	status := calls.Conclude(m.Run(), counts)
 	stop()

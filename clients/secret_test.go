@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/limiter"
 )
 
@@ -34,12 +34,12 @@ func TestKeysAreNeverTold(t *testing.T) {
 
 // TestKeysAreNotInErrorsOfTheStore has an error that PostgreSQL details with the row.
 func TestKeysAreNotInErrorsOfTheStore(t *testing.T) {
-	cfg := Config{Store: newDatabase(t), ConnectTimeout: 10 * time.Second}
+	cfg := postgresConfig(t)
 	log := &bytes.Buffer{}
 	service, _ := startService(t, cfg, testLimiter(), keysAreRead, zerolog.New(log).Level(zerolog.TraceLevel))
 	base, stop := serve(t, service.Register, true)
 	defer stop()
-	execSQL(t, cfg.Store, "ALTER TABLE clients ADD CHECK (capacity <> 77)")
+	pgtest.Exec(t, cfg.Store, "ALTER TABLE clients ADD CHECK (capacity <> 77)")
 	got := send(t, "POST", base+collection, `{"name":"acme","api_key":"`+secretKey+`","capacity":77,"rate_per_second":1}`)
 	if got.status != http.StatusServiceUnavailable || !strings.Contains(log.String(), "violates check constraint") {
 		t.Errorf("got %d %s and the log %s", got.status, got.body, log)

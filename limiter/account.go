@@ -1,6 +1,10 @@
 package limiter
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
 
 // bucket is the token bucket of a registered client, with all that a request reads or writes of it.
 // Its plan never changes: new terms are a new bucket, to which the old one, closed, leads. Together
@@ -11,7 +15,7 @@ type bucket struct {
 	account *account
 	next    atomic.Pointer[bucket] // of a closed bucket; nil if the client was deleted
 	entered atomic.Int64           // requests that entered without a bound; closed as state is
-	seen    atomic.Uint32          // second of the last request since base, from 1; 0 if none
+	seen    atomic.Int32           // second of the last request; see secondOf
 }
 
 // account is the part of a registered client that survives changes of its terms.
@@ -40,6 +44,7 @@ type extra struct {
 	shadowInFlight atomic.Int64 // in flight because of Terms.Shadow alone; not counted by the bound
 	blocked        atomic.Int64 // requests rejected because of Terms.Blocked
 	trial          atomic.Pointer[trial]
+	table          atomic.Pointer[table] // of a range with Terms.Each; see each.go
 }
 
 // extras returns the extra of the account, and makes it if it has none. Limiter.registering is held.
@@ -63,16 +68,17 @@ type trial struct {
 // value; the zero value, of any other request, releases nothing.
 type Lease struct {
 	account  *account  // of a registered client
-	shadowed bool      // the request counts in account.shadowInFlight
-	underWay *underWay // of an unregistered client
+	shadowed bool      // the request counts in extra.shadowInFlight
+	underWay *underWay // of an unregistered client, or an address in a range with Terms.Each
 	key      uint64    // of that
 }
 
 // Release ends the request. It must be called exactly once, from any goroutine.
 func (s Lease) Release() {
-	switch {
-	case s.underWay != nil:
+	if s.underWay != nil {
 		s.underWay.leave(s.key)
+	}
+	switch {
 	case s.account == nil:
 	case s.shadowed:
 		s.account.extra.Load().shadowInFlight.Add(-1)
@@ -92,7 +98,7 @@ const (
 
 // enter adds a request to those in flight, if Terms.MaxInFlight permits it.
 func (b *bucket) enter() entrance {
-	a, most := b.account, b.plan.terms.MaxInFlight
+	a, most := b.account, b.plan.bound
 	if most == 0 {
 		if b.entered.Add(1) < 0 {
 			return moved
@@ -206,9 +212,26 @@ func (b *bucket) refuse(now int64, d *Decision) {
 
 // see records the time of a request. Most requests find their second recorded already.
 func (b *bucket) see(now int64) {
-	if second := uint32(now/1e9) + 1; b.seen.Load() < second {
+	if second := secondOf(now); b.seen.Load() < second {
 		b.seen.Store(second)
 	}
+}
+
+// secondOf returns the second, counted from 1 at base and from -1 before it. 0 stands for none, and
+// for a moment before what restored counts can tell.
+func secondOf(now int64) int32 {
+	if now >= 0 {
+		return int32(now/1e9) + 1
+	}
+	return int32(max(-math.MaxInt32, (now+1)/1e9-1))
+}
+
+// timeOf returns the time of a second that is not 0.
+func (l *Limiter) timeOf(second int32) time.Time {
+	if second > 0 {
+		second--
+	}
+	return l.base.Add(time.Duration(second) * time.Second)
 }
 
 // try takes a token from the trial bucket, if there is one.
@@ -251,10 +274,14 @@ func newBucket(p *plan, a *account) *bucket {
 
 // replace makes next the client's bucket, translating the state from the old plan to that of next,
 // and closes the old one.
-func (b *bucket) replace(next *bucket, now int64) {
+func (b *bucket) replace(next *bucket, now int64) { b.replaceBy(next, now, func(int64) {}) }
+
+// replaceBy is replace, and calls first with the state of next before requests can find that.
+func (b *bucket) replaceBy(next *bucket, now int64, first func(tat int64)) {
 	var owed int64
 	b.moveTo(next, func(tat int64) (moved int64) {
 		moved, owed = carry(&b.plan.rates, tat, b.account.owed, now, &next.plan.rates)
+		first(moved)
 		return moved
 	})
 	b.account.owed = owed
@@ -287,6 +314,24 @@ func (b *bucket) moveTo(next *bucket, translate func(tat int64) int64) {
 		}
 	}
 	next.entered.Add(b.entered.Or(closed) - entered)
+}
+
+// current returns the bucket to which lookups lead by this one, the first that they found: that one
+// or, if it is closed, its next. It returns nil if the client was deleted.
+func (b *bucket) current() *bucket {
+	if b.state.Load() < 0 {
+		return b.next.Load()
+	}
+	return b
+}
+
+// latest returns the bucket to which this one leads in the end, or nil if the client was deleted.
+// Limiter.registering is held.
+func (b *bucket) latest() *bucket {
+	for b != nil && b.state.Load() < 0 {
+		b = b.next.Load()
+	}
+	return b
 }
 
 // shut closes the bucket, which leads nowhere, and returns its final state and entered.

@@ -26,6 +26,7 @@ func requestsAllocateNothing(t *testing.T, most int64) {
 	terms := Terms{Limit: Limit{10, 1}, MaxInFlight: 5, Trial: Limit{5, 1}}
 	l.grant(ID{Name: "acme"}, terms, full)
 	l.grant(client("192.0.2.4"), Terms{Limit: Limit{10, 1}, Blocked: true}, full)
+	l.grant(client("192.0.1.0/24"), Terms{Limit: Limit{10, 1}, Each: true, MaxInFlight: 5}, full)
 	l.set(Registration{ID{Name: "several"}, digests("1", "2", "3", "4"), terms}, full)
 	terms.Shadow = true
 	l.grant(client("192.0.2.2"), terms, full)
@@ -35,7 +36,7 @@ func requestsAllocateNothing(t *testing.T, most int64) {
 	for _, who := range []struct{ addr, key, name string }{
 		{"192.0.2.1", "", "192.0.2.1"}, {"192.0.2.2", "", "192.0.2.2"}, {"192.0.2.3", "", ""}, {"198.51.100.7", "", "198.51.100.0/24"},
 		{"203.0.113.9", "", ""}, {"2001:db8::1%eth0", "", ""}, {"::ffff:192.0.2.1", "", "192.0.2.1"},
-		{"203.0.113.9", "the key of acme", "acme"}, {"192.0.2.4", "", "192.0.2.4"}, {"203.0.113.9", "4", "several"}, {"203.0.113.9", "the key of nobody", ""},
+		{"203.0.113.9", "the key of acme", "acme"}, {"192.0.2.4", "", "192.0.2.4"}, {"203.0.113.9", "4", "several"}, {"192.0.1.7", "", "192.0.1.0/24"}, {"203.0.113.9", "the key of nobody", ""},
 	} {
 		addr, key, now := netip.MustParseAddr(who.addr), []byte(who.key), time.Now()
 		n := testing.AllocsPerRun(1000, func() { // 10 tokens, and the rest is rejected

@@ -108,7 +108,11 @@ func TestBlockedAtOnce(t *testing.T) {
 			}
 		})
 	}
-	for i := range 500 {
+	rounds := 50
+	if *long {
+		rounds = 5000
+	}
+	for i := range rounds {
 		l.grant(id, plans[1], t0)
 		changes.Add(1)
 		for n := watched.Load(); watched.Load() == n; {

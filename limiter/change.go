@@ -26,6 +26,9 @@ func (l *Limiter) Set(r Registration) {
 // enrol is Set at a moment, with the lock held.
 func (l *Limiter) enrol(r Registration, now int64) {
 	id := canonical(r.ID)
+	if id.Name != "" || id.Prefix.IsSingleIP() {
+		r.Terms.Each = false
+	}
 	var keys keyring
 	if id.Name != "" {
 		keys = keyringOf(id.Name, r.Keys)
@@ -42,10 +45,14 @@ func (l *Limiter) enrol(r Registration, now int64) {
 	l.plans.drop(old.plan)
 	p.prepare(old.account)
 	next := newBucket(p, old.account)
-	if id.Name != "" {
+	switch {
+	case id.Name != "":
 		l.rekey(keys, old, next, now)
-	} else {
+	case id.Prefix.IsSingleIP():
 		old.replace(next, now)
+		l.replaced(id, old, next)
+	default:
+		l.replaceRange(id.Prefix, old, next, now)
 		l.replaced(id, old, next)
 	}
 	next.account.setTrial(p)
@@ -64,7 +71,7 @@ func (l *Limiter) takeAway(key KeyDigest, name string, now int64) {
 		return
 	}
 	if rest, ok := holder.keys.without(key); ok {
-		l.rekey(keyringOf(holder.name, rest), b, newBucket(b.plan, b.account), now)
+		l.rekey(keyringOf(holder.name, rest), b, &bucket{account: b.account}, now)
 		return
 	}
 	l.remove(holder.id(), now)
@@ -93,7 +100,7 @@ func (l *Limiter) open(id ID, keys keyring, p *plan, now int64) {
 		// Requests identified before this registration may have taken more tokens meanwhile.
 		raise(&l.exact.get(addr).state, l.spentUnregistered(addr, &p.rates, now))
 	default:
-		b.state.Store(tat)
+		l.openRange(id.Prefix, b, &d, now)
 		a.named.Store(newNamed(id, keyring{}))
 		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, b))
 	}
@@ -122,21 +129,27 @@ func (l *Limiter) replaced(id ID, old, next *bucket) {
 	case id.Prefix.IsSingleIP():
 		l.exact.replace(addressOf(id.Prefix.Addr()), old, next)
 		l.exact.tidy()
-	default:
-		l.ranges.Store(l.ranges.Load().InsertPersist(id.Prefix, next))
+	default: // the table stays: to change it takes some microseconds
+		if first, _ := l.ranges.Load().Get(id.Prefix); first != old {
+			first.next.Store(next)
+		}
 	}
 }
 
 // rekey replaces the bucket and the keys of a named client. Requests that found old by a key which
 // the client no longer has are decided by their address: they follow old to next, and find that the
-// key is gone.
+// key is gone. If next has no plan, it becomes a copy of old.
 func (l *Limiter) rekey(keys keyring, old, next *bucket, now int64) {
 	a := next.account
 	before := a.named.Load()
 	if keys != before.keys {
 		a.named.Store(&named{name: before.name, keys: keys})
 	}
-	old.replace(next, now)
+	if next.plan == nil {
+		old.move(next)
+	} else {
+		old.replace(next, now)
+	}
 	for key := range before.keys.all {
 		if keys.has(key) {
 			l.keyed.replace(key.place(), old, next)
@@ -164,8 +177,10 @@ func (l *Limiter) current(id ID) *bucket {
 	case id.Prefix.IsSingleIP():
 		return l.exact.get(addressOf(id.Prefix.Addr()))
 	}
-	b, _ := l.ranges.Load().Get(id.Prefix)
-	return b
+	if first, ok := l.ranges.Load().Get(id.Prefix); ok {
+		return first.current()
+	}
+	return nil
 }
 
 // Delete unregisters the client, if it is registered. What it has spent stays spent: the debt of an
@@ -186,8 +201,12 @@ func (l *Limiter) remove(id ID, now int64) {
 	}
 	a := old.account
 	d := debt{rates: old.plan.rates, owed: a.owed, account: a}
+	each := old.plan.terms.Each
 	if id.Name == "" { // before requests can get there; the rest follows below
 		l.chargeUnregistered(id.Prefix, &d.rates, old.state.Load(), now)
+	}
+	if each {
+		l.chargeEach(id.Prefix, a.extra.Load().table.Load(), now)
 	}
 	switch {
 	case id.Name != "":
@@ -198,10 +217,17 @@ func (l *Limiter) remove(id ID, now int64) {
 	case id.Prefix.IsSingleIP():
 		l.exact.unlink(addressOf(id.Prefix.Addr()), old)
 	default:
+		first, _ := l.ranges.Load().Get(id.Prefix)
 		l.ranges.Store(l.ranges.Load().DeletePersist(id.Prefix))
+		first.next.Store(nil)
 	}
 	// A request that finds the bucket closed identifies its client again, and no longer finds it.
 	d.tat, d.entered = old.shut()
+	if each {
+		d.table = a.extra.Load().bury(now)
+		d.last = d.table.most()
+		l.chargeEach(id.Prefix, d.table, now)
+	}
 	l.keyed.tidy()
 	l.exact.tidy()
 	l.plans.drop(old.plan)
@@ -218,13 +244,17 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 
 	l.registering.Lock()
 	defer l.registering.Unlock()
-	old := l.current(id)
+	now, old := l.since(time.Now()), l.current(id)
 	if old == nil {
 		return false
 	}
 	a := old.account
 	next := newBucket(old.plan, a)
-	old.refill(next)
+	if old.plan.terms.Each {
+		l.refillEach(id.Prefix, old, next, now)
+	} else {
+		old.refill(next)
+	}
 	a.owed = 0
 	a.restart(next) // before next can move
 	a.setTrial(next.plan)

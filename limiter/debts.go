@@ -12,14 +12,16 @@ type debt struct {
 	tat     int64
 	owed    int64
 	account *account
-	entered int64 // that of its bucket
+	entered int64  // that of its bucket
+	table   *table // of a range with Terms.Each, else nil
+	last    int64  // the tick at which all buckets of the table are full
 }
 
 // paid reports whether the client, had it not been deleted, would have a full bucket and nothing in
 // flight.
 func (d *debt) paid(now int64) bool {
 	tat, owed := carry(&d.rates, d.tat, d.owed, now, &d.rates)
-	return owed == 0 && tat <= d.rates.at(now) && !d.inFlight()
+	return owed == 0 && max(tat, d.last) <= d.rates.at(now) && !d.inFlight()
 }
 
 // inFlight reports whether requests of the client are still in flight.
@@ -68,6 +70,7 @@ func (all *debts) recall(id ID, r *rates, now int64) debt {
 	}
 	delete(all.byID, id)
 	d.tat, d.owed = carry(&d.rates, d.tat, d.owed, now, r)
+	d.last, _ = carry(&d.rates, d.last, 0, now, r)
 	if !d.inFlight() {
 		d.account, d.entered = &account{}, 0
 	}

@@ -4,10 +4,12 @@
 // # Clients
 //
 // A registered client is a name with up to MaxKeys API keys, an address or a range of addresses, and
-// has the terms given to Limiter.Set. All other clients have the default limit: one bucket per IPv4 address or IPv6
-// network. Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release
-// ends the request. Set, Delete and Reset change registered clients; Usage, Limited, Registered,
-// Tracked and Overflowed report. SetDefault changes the default limit.
+// has the terms given to Limiter.Set. With Terms.Each, a range has a bucket for each IPv4 address or
+// IPv6 network in it. All other clients have the default limit, with a bucket each as well.
+// Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release ends the
+// request. Set, Delete and Reset change registered clients; Usage, Used, Limited,
+// Registered, Tracked and Overflowed report. Restore adds the counts of an earlier process.
+// SetDefault changes the default limit.
 //
 // # Guarantees
 //
@@ -28,16 +30,24 @@
 //   - Requests of an address that is being deleted may take from its registered and from its
 //     unregistered bucket, at most the sum of both capacities; the debt left to the unregistered
 //     one is exact. (TestDeleteAndTakeAtOnce)
+//   - A range with Terms.Each. Its addresses have what unregistered clients have, and a change of
+//     their limit is like one of the default limit. Switched on, each address begins with what the
+//     range has spent; switched off, the range begins with the most that an address has spent.
+//     Deletion charges each address with its own debt, and registration gives it back. Requests amid
+//     a switch to off, or a deletion, may take from both buckets, at most the sum of both capacities;
+//     the debt left is exact. (TestEachIsLikeTheDefault, TestEachChanges, TestEachOnAndOff,
+//     TestEachDeleted, TestEachSwitchedAtOnce, TestEachChangesAtOnce)
 //   - A debtor is never forgotten. Only full buckets are dropped. While every place is taken by a
-//     client in debt, newcomers share buckets: they may get less than their limit, never more.
+//     client in debt, newcomers share buckets: they may get less than their limit, never more. The
+//     addresses of ranges with Terms.Each and the unregistered clients have their places together.
 //     (TestEvictionLosesNothing, TestFloodKeepsHotDebtor, TestOverflowDebtIsTakenAlong,
-//     TestAddressFlood)
+//     TestAddressFlood, TestEachSharesThePlaces, TestEachOverflowIsKept)
 //   - Blocked. A request that begins after Set has blocked its client is rejected, be it exempt or in
 //     shadow mode. (TestBlocked, TestBlockedAtOnce)
 //   - Concurrency. A request that would exceed the bound of its client is refused. Only requests
 //     that began before the bound was set or lowered, or in shadow mode, can be in flight above it.
-//     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce; of unregistered clients,
-//     TestUnderWay, TestUnderWayIsExact)
+//     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce; of unregistered clients
+//     and of addresses with Terms.Each, TestUnderWay, TestUnderWayIsExact, TestEachMaxInFlight)
 //   - Decisions agree with a slow model in exact fractions, whatever the sequence of requests and
 //     changes. (TestLimiterAgreesWithOracle)
 //
@@ -56,6 +66,8 @@
 //	state.go       a bucket's state in a shared word       a load; a compare-and-swap if admitted
 //	table.go       unregistered clients, by hash           at most 32 bytes each, up to MaxTracked
 //	default.go     a change of the default limit           a second table while it runs
+//	pool.go        the places of all tables                8 bytes a table
+//	each.go        the table of a range with Terms.Each    2 KiB to 1 MiB, and as table.go
 //	group.go       16 cells or more of that table          288 bytes or more; copied when full
 //	index.go       registered addresses and keys           128 to 192 bytes each
 //	names.go       the accounts of named clients           11 to 22 bytes each
@@ -66,15 +78,16 @@
 //	debts.go       what deleted clients still owe          until repaid, with nothing in flight
 //	rejections.go  the clients rejected most               272 KiB
 //
-// Ranges are in a bart.Table. A request looks in the key index if it has a key, in the address
+// Ranges are in a bart.Table, which takes microseconds to change, and so has the first bucket of each
+// as an index has: once that is closed, it leads to the present one. A request looks in the key index if it has a key, in the address
 // index, in the ranges if there are any, and in the table, and stops at the first match. It
 // allocates only when a group has to be replaced, for a newcomer or by SetDefault.
-// (TestRequestsAllocateNothing, TestMemory, TestSizesAreAsDocumented)
+// (TestRequestsAllocateNothing, TestMemory, TestSizesAreAsDocumented, TestMillion)
 //
 // # Who writes what
 //
-// Limiter.registering serializes Set, SetDefault, Delete, Reset and Usage, and the descriptions of
-// Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
+// Limiter.registering serializes Set, SetDefault, Delete, Reset, Restore and Usage, each client of
+// Used, and the descriptions of Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
 // bucket's next, a table's next and shadow, and an account's named, extra, trial and owed. Only its
 // holder closes the bucket of a registered client.
 //
@@ -109,7 +122,8 @@
 //     load of left. (TestMaxInFlightAtOnce, TestBoundHoldsInANewBucket)
 //   - Counts (account.counts): a request adds to entered or bounded before it adds to limited,
 //     shadowLimited or uncounted; readers load in reverse order. A reset adds what has been counted
-//     to uncounted, and takes it from refused. (TestCountsAtOnce, TestResetBeforeRejection)
+//     to uncounted, and takes it from refused; Restore does the reverse. (TestCountsAtOnce,
+//     TestResetBeforeRejection, TestUsedAtOnce)
 //   - Cells of the table: raise tracked, then claim the key, then open the state. Closing a group
 //     takes the state first, then the key; both are final from then on, and any number of
 //     goroutines may copy them. The first to store heirs wins, and slots are changed only after
@@ -129,6 +143,13 @@
 //     time t, a window from a to b has admitted at most s + rate·(t-a), or C + rate·(t-a) if s was
 //     cut down to C', and will admit at most C' - s + rate'·(b-t). (TestSetDefaultRefillsNothing,
 //     TestSetDefaultClock, TestSetDefaultAndEveryWindow)
+//   - Tables of ranges with Terms.Each: a change of the limit is as above. When the buckets of
+//     addresses are switched on, they are seeded before the range's old bucket is closed. When they
+//     are switched off, or the range is deleted or reset, the range's bucket is closed first, and then
+//     the table moves to one that is gone, as to another limit. A request that comes there has left no
+//     token behind, finds the range's bucket closed and follows it. What was spent is charged before
+//     the bucket is closed, and again when the states are final. (TestEachSwitchedAtOnce,
+//     TestEachAtOnce)
 //   - Slots of rejections: seal the mark, write the slot, then store the new mark. Readers load the
 //     mark before and after. (TestLimitedAtOnce)
 package limiter

@@ -14,6 +14,9 @@ func (l *Limiter) admitExempt(c Client, now int64, d *Decision) Lease {
 	*d = Decision{Allowed: true}
 	for c.bucket != nil {
 		if lease, open := c.bucket.admitExempt(now, d); open {
+			if c.bucket.plan.each {
+				l.boundEach(&c, &lease, d)
+			}
 			if d.Exceeded == InFlight {
 				l.rejected.addRegistered(l, c.address, c.bucket.account.named.Load(), now)
 			}
@@ -21,7 +24,7 @@ func (l *Limiter) admitExempt(c Client, now int64, d *Decision) Lease {
 		}
 		l.follow(&c)
 	}
-	lease, ok := l.underWay.enter(key(c.hash))
+	lease, ok := l.underWay.enter(key(c.hash), l.underWay.most.Load())
 	if !ok && !l.anonymous.Load().shadow.Load() {
 		d.Allowed, d.Exceeded, d.RetryAfter = false, InFlight, untilOneEnds
 		l.rejected.add(key(c.hash), l.network(c.address), nil, now)

@@ -54,7 +54,7 @@ func (x *index) find(hash uint64, a address) *bucket {
 	if !known {
 		return nil
 	}
-	return e.current()
+	return e.bucket.current()
 }
 
 // probe returns the entry of the address or, if it has none, the free entry to use for it.
@@ -74,12 +74,19 @@ func probe(entries []entry, hash uint64, a address) (e *entry, known bool) {
 	}
 }
 
-// current returns the bucket of the entry's address, or nil if it is no longer registered.
-func (e *entry) current() *bucket {
-	if e.bucket.state.Load() < 0 {
-		return e.bucket.next.Load()
+// owned returns the current bucket of the entry's client, and its address. It returns nil if there is
+// no client, or another entry is the first that leads to it. The table may have been replaced.
+func (e *entry) owned() (*bucket, address) {
+	if e.bucket.state.Load() == 0 {
+		return nil, address{}
 	}
-	return &e.bucket
+	b := e.bucket.latest()
+	if b != nil {
+		if n := b.account.named.Load(); n != nil && n.keys.first.place() != e.address {
+			return nil, address{}
+		}
+	}
+	return b, e.address
 }
 
 // get returns the bucket of the address, or nil if it is not registered.
@@ -142,7 +149,7 @@ func (x *index) unlink(a address, old *bucket) {
 
 // tidy rebuilds the table if too many entries are stale. All live buckets must be open.
 func (x *index) tidy() {
-	if x.stale > len(*x.entries.Load())/8 {
+	if x.stale > len(*x.entries.Load())/4 {
 		x.rebuild()
 	}
 }
@@ -157,10 +164,10 @@ func (x *index) rebuild() {
 		if from.bucket.state.Load() == 0 {
 			continue
 		}
-		if b := from.current(); b != nil {
+		if b := from.bucket.current(); b != nil {
 			to, _ := probe(entries, x.hash(from.address), from.address)
 			to.address = from.address
-			if b.account.several() {
+			if b != &from.bucket && b.account.several() {
 				to.bucket.next.Store(b)
 				to.bucket.state.Store(closed | full)
 			} else {

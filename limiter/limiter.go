@@ -13,7 +13,8 @@ import (
 //
 // All methods are safe for concurrent use. Identify, Admit, AdmitExempt and Release take no lock,
 // and allocate only when the table of unregistered clients has to grow for a newcomer, or
-// SetDefault is running. Set, SetDefault, Delete, Reset, Usage and Limited wait for one another. A
+// SetDefault is running. Set, SetDefault, Delete, Reset, Restore, Usage and Limited wait for one
+// another. A
 // registered address costs 192 to 256 bytes (see index), an unregistered client at most 32 when the
 // table is full. Nothing has to be closed.
 type Limiter struct {
@@ -26,7 +27,7 @@ type Limiter struct {
 	underWay   underWay                            // of unregistered clients
 	exact      *index                              // by address
 	keyed      *index                              // by the first half of the digest of an API key
-	ranges     atomic.Pointer[bart.Table[*bucket]] // replaced, never changed
+	ranges     atomic.Pointer[bart.Table[*bucket]] // the first bucket of each; replaced, never changed
 	rejected   rejections
 
 	registering sync.Mutex // serializes changes of the above; guards the fields below
@@ -41,7 +42,7 @@ type Limiter struct {
 type Client struct {
 	address address
 	bucket  *bucket // nil if the client is not registered
-	hash    uint64  // of the IPv4 address or IPv6 network; of a named client, the first word of the key
+	hash    uint64  // of the IPv4 address or IPv6 network; if a key led to bucket, the key's first word
 }
 
 // AppendName appends the name, the range or the address by which the client is registered, or
@@ -86,6 +87,7 @@ func New(cfg Config) *Limiter {
 	t := newTable(prepare(cfg.Default.Limit), cfg.MaxTracked)
 	t.shadow.Store(cfg.Default.Shadow)
 	l.anonymous.Store(t)
+	t.join(&l.anonymous)
 	l.underWay.most.Store(cfg.Default.MaxInFlight)
 	l.exact, l.keyed = newIndex(l.secret.hash), newIndex(l.secret.hash)
 	l.ranges.Store(new(bart.Table[*bucket]))
@@ -135,13 +137,17 @@ func (l *Limiter) identify(a address) Client {
 	if b := l.exact.find(hash, a); b != nil {
 		return Client{address: a, bucket: b}
 	}
-	if ranges := l.ranges.Load(); ranges.Size() > 0 {
-		if b, ok := ranges.Lookup(a.addr()); ok {
-			return Client{address: a, bucket: b}
-		}
-	}
 	if network := l.network(a); network != a {
 		hash = l.secret.hash(network)
+	}
+	for ranges := l.ranges.Load(); ranges.Size() > 0; ranges = l.ranges.Load() {
+		first, ok := ranges.Lookup(a.addr())
+		if !ok {
+			break
+		}
+		if b := first.current(); b != nil { // else deleted, and no longer in the next table
+			return Client{address: a, bucket: b, hash: hash}
+		}
 	}
 	return Client{address: a, hash: hash}
 }
@@ -160,7 +166,11 @@ func (l *Limiter) Admit(c Client, now time.Time, d *Decision) Lease {
 func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 	var in *account
 	for c.bucket != nil {
-		if c.bucket.admit(&in, now, d) {
+		if c.bucket.plan.each {
+			if lease, open := l.admitEach(&c, &in, now, d); open {
+				return lease
+			}
+		} else if c.bucket.admit(&in, now, d) {
 			return l.settle(&c, now, d)
 		}
 		if !l.follow(&c) {
@@ -197,7 +207,7 @@ func (l *Limiter) settle(c *Client, now int64, d *Decision) Lease {
 
 func (l *Limiter) admitUnregistered(c *Client, now int64, d *Decision) Lease {
 	key := key(c.hash)
-	lease, ok := l.underWay.enter(key)
+	lease, ok := l.underWay.enter(key, l.underWay.most.Load())
 	if ok {
 		l.takeUnregistered(key, c, now, d)
 	} else {
@@ -262,12 +272,14 @@ func (l *Limiter) Registered() int {
 	return int(l.exact.size.Load()+l.names.size.Load()) + l.ranges.Load().Size()
 }
 
-// Overflowed returns the number of requests of unregistered clients decided by a shared bucket
-// since the start of the process, because clients in debt held all places.
+// Overflowed returns the number of requests decided by a bucket that clients share, since the start of
+// the process, because clients in debt held all places: of unregistered clients, and of addresses of
+// ranges with Terms.Each.
 func (l *Limiter) Overflowed() int64 { return l.anonymous.Load().overflowed.Load() }
 
-// Tracked returns the number of unregistered clients that have a bucket of their own, at most
-// Config.MaxTracked. Some of these buckets may be full and about to be dropped.
+// Tracked returns the number of unregistered clients, and of addresses of ranges with Terms.Each, that
+// have a bucket of their own: at most Config.MaxTracked in all. Some of these buckets may be full and
+// about to be dropped.
 func (l *Limiter) Tracked() int {
 	return int(l.anonymous.Load().tracked.Load())
 }

@@ -5,6 +5,8 @@ package limiter
 type plan struct {
 	terms   Terms
 	rates   rates
+	each    bool  // terms has Each and not Blocked
+	bound   int64 // of the client's requests in flight; 0: none, or one for each address
 	onTrial bool  // terms has a Trial
 	trial   rates // rates of terms.Trial
 	clients int   // clients with the plan; guarded by Limiter.registering
@@ -12,7 +14,7 @@ type plan struct {
 
 // prepare gives the account what requests with the plan need.
 func (p *plan) prepare(a *account) {
-	if p.onTrial || p.terms.Shadow || p.terms.Blocked {
+	if p.onTrial || p.terms.Shadow || p.terms.Blocked || p.terms.Each {
 		a.extras()
 	}
 }
@@ -24,7 +26,10 @@ type plans map[Terms]*plan
 func (all plans) use(t Terms) *plan {
 	p := all[t]
 	if p == nil {
-		p = &plan{terms: t, rates: prepare(t.Limit)}
+		p = &plan{terms: t, rates: prepare(t.Limit), each: t.Each && !t.Blocked, bound: t.MaxInFlight}
+		if t.Each {
+			p.bound = 0
+		}
 		if t.Trial != (Limit{}) {
 			p.onTrial, p.trial = true, prepare(t.Trial)
 		}

@@ -10,8 +10,8 @@ type Standing struct {
 	ID       ID      // of the registered client; the zero value: the default limit counts
 	ByKey    bool    // the client was found by its API key
 	Terms    Terms   // for the default limit, its rate is that of the config only nearly
-	Tokens   float64 // in the bucket now
-	InFlight int64   // requests in flight; for the default limit, 0 unless they are bounded
+	Tokens   float64 // in the bucket now; with Terms.Each, in that of the address
+	InFlight int64   // requests in flight; for the default limit and with Terms.Each, 0 unless they are bounded
 }
 
 // Standing returns what would count for a request of this address and API key, without counting
@@ -22,7 +22,11 @@ func (l *Limiter) Standing(addr netip.Addr, apiKey []byte) Standing {
 	if c.bucket != nil {
 		id := c.bucket.account.id(c.address)
 		if u, ok := l.usage(id, now); ok {
-			return Standing{ID: id, ByKey: id.Name != "", Terms: l.terms(id), Tokens: u.Tokens, InFlight: u.InFlight}
+			s := Standing{ID: id, ByKey: id.Name != "", Terms: l.terms(id), Tokens: u.Tokens, InFlight: u.InFlight}
+			if s.Terms.Each {
+				s.Tokens, s.InFlight = l.standingEach(id, key(c.hash), now)
+			}
+			return s
 		}
 		c = l.identify(c.address) // deleted since
 	}
@@ -36,6 +40,18 @@ func (l *Limiter) Standing(addr netip.Addr, apiKey []byte) Standing {
 		Terms:  Terms{Limit: limit, MaxInFlight: l.underWay.most.Load(), Shadow: t.shadow.Load()},
 		Tokens: r.tokens(t.peek(key(c.hash)), now), InFlight: l.underWay.of(key(c.hash)),
 	}
+}
+
+// standingEach returns the tokens and the requests in flight of an address in a range with Terms.Each.
+func (l *Limiter) standingEach(id ID, key uint64, now int64) (tokens float64, inFlight int64) {
+	l.registering.Lock()
+	defer l.registering.Unlock()
+	b := l.current(canonical(id))
+	if b == nil || !b.plan.terms.Each { // changed since
+		return 0, 0
+	}
+	t := b.account.extra.Load().table.Load()
+	return t.rates.tokens(t.peek(key), now), l.underWay.of(key)
 }
 
 // id returns the ID of the client, which the address has led to.

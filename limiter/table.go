@@ -30,9 +30,9 @@ const (
 // while an eighth of all places is free: it is likely to return.
 const keptFor = int64(time.Minute)
 
-// table holds the buckets of unregistered clients, all with one limit, by a hash of the client. It
-// holds at most max of them and loses no debt: it drops only full buckets, and a full bucket is
-// like a new one. When it is full of clients in debt, newcomers share the overflow buckets, by
+// table holds the buckets of unregistered clients, or of the addresses of a range with Terms.Each,
+// all with one limit, by a hash of the client. With the other tables of its pool it holds at most max
+// of them and loses no debt: it drops only full buckets, and a full bucket is like a new one. When it is full of clients in debt, newcomers share the overflow buckets, by
 // their hash. A newcomer that moves from there to a bucket of its own takes the debt along.
 //
 // The hash selects a slot, which leads to a group of clients. At first 256 slots lead to each
@@ -52,6 +52,7 @@ type table struct {
 	rates    rates
 	shadow   atomic.Bool             // the limit is not enforced
 	floors   atomic.Pointer[floors]  // nil if there are none
+	gone     bool                    // the table only keeps what was spent; see bury
 	slots    []atomic.Pointer[group] // nil for groups that have yet to move here
 	overflow []atomic.Int64          // 0 for buckets that have yet to move here, or were never used
 	next     atomic.Pointer[change]  // to the table that replaces this one, if there is one
@@ -60,19 +61,22 @@ type table struct {
 
 // places counts the clients of a table, together with those of the table that replaces it.
 type places struct {
-	max     int64
-	tracked atomic.Int64 // cells that belong to a client
-	hand    atomic.Uint64
-	barren  atomic.Int64 // newcomers yet to search only their own group; at times a few below 0
+	*pool
+	held   atomic.Int64 // cells that belong to a client; at times a few off
+	hand   atomic.Uint64
+	barren atomic.Int64 // newcomers yet to search only their own group; at times a few below 0
 
-	overflowed atomic.Int64 // requests decided by an overflow bucket
-
-	_ [24]byte // newcomers write this line of the cache; table is only read
+	_ [32]byte // newcomers write this line of the cache; table is only read
 }
 
-// newTable returns an empty table.
+// newTable returns an empty table with a pool of its own.
 func newTable(r rates, maxTracked int) *table {
-	t := unfilled(r, (maxTracked+clientsPerGroup-1)/clientsPerGroup, &places{max: int64(maxTracked)})
+	return newTableIn(&pool{max: int64(maxTracked)}, r, maxTracked, overflowBuckets)
+}
+
+// newTableIn returns an empty table for at most so many clients, which come out of the pool.
+func newTableIn(p *pool, r rates, most, overflow int) *table {
+	t := unfilled(r, (most+clientsPerGroup-1)/clientsPerGroup, overflow, &places{pool: p})
 	for first := 0; first < len(t.slots); first += slotsPerGroup {
 		n := min(slotsPerGroup, len(t.slots)-first)
 		g := newGroup(uint32(first), uint32(n), cellsPerGroup)
@@ -84,11 +88,11 @@ func newTable(r rates, maxTracked int) *table {
 }
 
 // unfilled returns a table without groups.
-func unfilled(r rates, slots int, p *places) *table {
+func unfilled(r rates, slots, overflow int, p *places) *table {
 	return &table{
 		rates:    r,
 		slots:    make([]atomic.Pointer[group], slots),
-		overflow: make([]atomic.Int64, overflowBuckets),
+		overflow: make([]atomic.Int64, overflow), // a power of two
 		places:   p,
 	}
 }
@@ -220,7 +224,7 @@ func (t *table) current(slot uint32) *group {
 }
 
 func (t *table) shared(key uint64) *atomic.Int64 {
-	return &t.overflow[key%overflowBuckets]
+	return &t.overflow[key&uint64(len(t.overflow)-1)]
 }
 
 // claim gives a free cell to a newcomer, unless another takes the cell or the last place of the
@@ -237,26 +241,39 @@ func (t *table) claim(c *cell, key uint64) {
 	}
 	if !c.key.CompareAndSwap(0, key) {
 		t.tracked.Add(-1)
+		return
 	}
+	t.held.Add(1)
 }
 
 // evict drops the clients with full buckets from the newcomer's own group or, if it has none, from
-// one of the next groups in turn. It returns false if these have none either.
+// one of the next groups in turn, or from another table. It returns false if these have none either.
 func (t *table) evict(g *group, now int64) bool {
-	tick, tries := t.rates.at(now), evictionTries
+	tick := t.rates.at(now)
+	if !g.hasMoved() && g.idle(tick) {
+		t.renew(g, tick)
+		return true
+	}
 	if t.barren.Load() > 0 {
 		t.barren.Add(-1)
-		tries = 1
+		return false
 	}
+	if t.evictNext(tick, evictionTries-1) || t.evictFromOthers(t, now) {
+		return true
+	}
+	t.barren.Store(barrenFor)
+	return false
+}
+
+// evictNext drops the clients with full buckets from the first of the next groups in turn that has
+// any. It returns false if so many groups have none.
+func (t *table) evictNext(tick int64, tries int) bool {
 	for range tries {
+		g := t.current(uint32(t.hand.Add(1) % uint64(len(t.slots))))
 		if g != nil && !g.hasMoved() && g.idle(tick) {
 			t.renew(g, tick)
 			return true
 		}
-		g = t.current(uint32(t.hand.Add(1) % uint64(len(t.slots))))
-	}
-	if tries > 1 {
-		t.barren.Store(barrenFor)
 	}
 	return false
 }
@@ -273,7 +290,9 @@ func (t *table) longAgo(now int64) int64 {
 // buckets are full at the tick, and makes all its slots lead to them.
 func (t *table) renew(g *group, tick int64) {
 	if g.heirs.Load() == nil {
-		t.tracked.Add(-int64(g.replace(t, tick)))
+		dropped := int64(g.replace(t, tick))
+		t.tracked.Add(-dropped)
+		t.held.Add(-dropped)
 	}
 	for slot := g.first; slot < g.first+g.slots; slot++ {
 		t.lead(slot)

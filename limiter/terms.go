@@ -13,11 +13,15 @@ var allowedInFlight = fmt.Sprintf("a whole number from 0 to %d, where 0 means no
 // Terms are the limits of a registered client.
 type Terms struct {
 	Limit
-	MaxInFlight int64 // concurrent requests, up to 1,000,000,000; 0 means no bound
+	MaxInFlight int64 // concurrent requests, up to 1,000,000,000; 0 means no bound; with Each, of an address
 	Shadow      bool  // requests over a limit are admitted and counted
 	Blocked     bool  // all requests are rejected, whatever Shadow is
-	Trial       Limit // of a second bucket that only counts; the zero Limit: none
-	Each        bool
+
+	// Each gives each IPv4 address or IPv6 network (Config.IPv6Prefix) in a range a bucket of its own,
+	// as unregistered clients have, in place of one for the range. These buckets count towards
+	// Config.MaxTracked. It has no effect on a name or an address, and excludes Trial.
+	Each  bool
+	Trial Limit // of a second bucket that only counts; the zero Limit: none
 }
 
 // Check reports whether the terms are valid. If they are not, field is the name of the invalid key,
@@ -28,6 +32,9 @@ func (t Terms) Check() (field, allowed string, ok bool) {
 	}
 	if t.MaxInFlight < 0 || t.MaxInFlight > MaxInFlight {
 		return "max_in_flight", allowedInFlight, false
+	}
+	if t.Each && t.Trial != (Limit{}) {
+		return "trial", "none, together with each", false
 	}
 	if t.Trial != (Limit{}) {
 		if field, allowed, ok := t.Trial.Check(); !ok {

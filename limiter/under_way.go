@@ -9,12 +9,12 @@ import (
 // one another.
 const underWayShards = 256
 
-// underWay counts the requests in flight of unregistered clients, by their keys, while these are
-// bounded. It holds those clients alone that have a request in flight. It is safe for concurrent
+// underWay counts the requests in flight of unregistered clients, and of addresses in ranges with
+// Terms.Each, by their keys, while these are bounded. It holds those clients alone that have a request in flight. It is safe for concurrent
 // use, and never lets more in than the bound. Without a bound, which is the zero value, it counts
 // nothing and takes no lock; with one, it holds the lock of a shard for a few instructions.
 type underWay struct {
-	most   atomic.Int64 // requests of a client; 0 means no bound
+	most   atomic.Int64 // requests of an unregistered client; 0 means no bound
 	shards [underWayShards]struct {
 		mu       sync.Mutex
 		inFlight map[uint64]int64 // guarded by mu; never 0
@@ -23,9 +23,8 @@ type underWay struct {
 }
 
 // enter lets a request of the client with the key in, until its lease is released. ok is false if
-// the bound is reached. Without a bound, the lease is the zero value.
-func (u *underWay) enter(key uint64) (lease Lease, ok bool) {
-	most := u.most.Load()
+// the bound is reached. Without a bound, which is 0, the lease is the zero value.
+func (u *underWay) enter(key uint64, most int64) (lease Lease, ok bool) {
 	if most == 0 {
 		return Lease{}, true
 	}

@@ -3,27 +3,40 @@ package management
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"loadbalancer/proxy/wire"
 )
 
-// callers is a listener that can end what the clients of its connections still send. It is safe for
+// callers is a listener whose connections bound either a call as a whole, as its server tells them
+// to, or each silence of their clients, and which can end what clients still send. It is safe for
 // concurrent use.
 type callers struct {
 	net.Listener
+	timeout time.Duration // of a call, or of each silence of the client in a call that is not bounded as a whole
+	hurry   atomic.Bool   // the end has come
 
 	mu   sync.Mutex
 	open map[*caller]struct{}
 	end  time.Time // zero: not yet
 }
 
-// caller is a connection of a client.
+// caller is a connection of a client. One goroutine uses it; any may close it while it waits for a
+// request.
 type caller struct {
-	net.Conn
+	wire.Conn
 	of *callers
+	// Each wait for the client to send or take something is bounded, until the next deadline is set.
+	patientReads, patientWrites bool
+
+	// Guarded by of.mu, because the server closes idle connections from another goroutine.
+	lingers bool // the client may still be sending when this exchange ends the connection
+	closed  bool
 }
 
-func newCallers(ln net.Listener) *callers {
-	return &callers{Listener: ln, open: map[*caller]struct{}{}}
+func newCallers(ln net.Listener, timeout time.Duration) *callers {
+	return &callers{Listener: ln, timeout: timeout, open: map[*caller]struct{}{}}
 }
 
 // Accept waits for the next connection.
@@ -32,7 +45,7 @@ func (l *callers) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &caller{conn, l}
+	c := &caller{Conn: wire.Over(conn), of: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[c] = struct{}{}
@@ -41,28 +54,107 @@ func (l *callers) Accept() (net.Conn, error) {
 
 // endReads has no connection wait for its client beyond the time given. Writes go on.
 func (l *callers) endReads(at time.Time) {
+	l.hurry.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end = at
 	for c := range l.open {
-		_ = c.Conn.SetReadDeadline(at)
+		c.BoundRead(at)
 	}
 }
 
-// SetReadDeadline sets the deadline, which is not after that of endReads.
-func (c *caller) SetReadDeadline(t time.Time) error {
+// cut resets the connections that are still open.
+func (l *callers) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		_ = c.End(wire.Reset, nil)
+	}
+}
+
+// BoundSilence has the connection wait as long as its client is never silent for longer than
+// callers.timeout, both when it reads and when it writes, until the server sets the next deadline.
+func (c *caller) BoundSilence() { c.patientReads, c.patientWrites = true, true }
+
+// endCall ends a call whose request had a body if sends is true. What is left of the body is bounded as
+// a whole. Where the connection ends now, Close lingers; at the end, for which a successor waits, it
+// does so after an upload alone.
+func (c *caller) endCall(sends bool) {
+	uploads := c.patientReads
+	c.patientReads = false
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
+	if uploads {
+		_ = c.boundRead(time.Now().Add(c.of.timeout)) // fails on a closed connection, of no use any more
+	}
+	c.lingers = uploads || sends && !c.of.hurry.Load()
+}
+
+// SetReadDeadline sets the deadline, which is not after that of endReads. The server calls it before it
+// waits for a request, and reads none where it fails.
+func (c *caller) SetReadDeadline(t time.Time) error {
+	c.patientReads = false
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.lingers = false
+	return c.boundRead(t)
+}
+
+// boundRead is SetReadDeadline within a call, while of.mu is held.
+func (c *caller) boundRead(t time.Time) error {
+	if c.closed {
+		return net.ErrClosed
+	}
 	if end := c.of.end; !end.IsZero() && (t.IsZero() || end.Before(t)) {
 		t = end
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Close closes the connection.
+// SetWriteDeadline sets the deadline.
+func (c *caller) SetWriteDeadline(t time.Time) error {
+	c.patientWrites = false
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Read reads what the client sends. An upload that the end has cut short fails with net.ErrClosed.
+func (c *caller) Read(p []byte) (int, error) {
+	if !c.patientReads {
+		return c.Conn.Read(p)
+	}
+	c.of.mu.Lock()
+	_ = c.boundRead(time.Now().Add(c.of.timeout)) // fails on a closed connection, which the read reports
+	c.of.mu.Unlock()
+	n, err := c.Conn.Read(p)
+	if n == 0 && wire.TimedOut(err) && c.of.hurry.Load() {
+		err = net.ErrClosed
+	}
+	return n, err
+}
+
+// Write writes to the client.
+func (c *caller) Write(p []byte) (int, error) {
+	if !c.patientWrites {
+		return c.Conn.Write(p)
+	}
+	return c.Deliver(time.Now(), p, c.of.timeout)
+}
+
+// Close closes the connection. Where the client may still be sending it reads on for a while first:
+// a reset could destroy the answer before the client has read it.
 func (c *caller) Close() error {
+	c.of.mu.Lock()
+	closed, how := c.closed, wire.Close
+	if c.closed = true; c.lingers {
+		how = wire.Linger
+	}
+	c.of.mu.Unlock()
+	if closed {
+		return nil
+	}
+	err := c.End(how, &c.of.hurry)
 	c.of.mu.Lock()
 	delete(c.of.open, c)
 	c.of.mu.Unlock()
-	return c.Conn.Close()
+	return err
 }

@@ -53,24 +53,13 @@ func New(p Parts) *Server {
 
 // handle answers any request on the management listener.
 func (m *Server) handle(ctx *fasthttp.RequestCtx) {
-	defer drainBody(ctx)
+	defer ctx.Conn().(*caller).endCall(ctx.RequestBodyStream() != nil)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
 		m.API.serve(ctx, m.Starting)
 		return
 	}
 	route(ctx, m.router)
-}
-
-// maxDrain bounds what is read of a request's body after it was answered.
-const maxDrain = 16 << 20
-
-// drainBody reads what the handler has left of the body: closing the connection on a client that
-// still sends could destroy the answer before it is read.
-func drainBody(ctx *fasthttp.RequestCtx) {
-	if body := ctx.RequestBodyStream(); body != nil {
-		_, _ = io.CopyN(io.Discard, body, maxDrain)
-	}
 }
 
 func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
@@ -124,8 +113,14 @@ func (m *Server) writeStore(w io.Writer) {
 	metrics.Single(w, "lb_store_up", "gauge", "1 if the store of the clients answers.", up)
 }
 
-// timeout bounds a request and an idle connection of the management side.
+// timeout bounds a request, the sending of its answer, and an idle connection of the management
+// side; of an upload and a streamed response it bounds each silence of the client instead.
 const timeout = 30 * time.Second
+
+// prefetched is how much of a body of known length fasthttp reads before it calls the handler, in
+// bytes. More would have to come within timeout, however long an upload may take. It bounds no body
+// that is streamed.
+const prefetched = 1
 
 // The time that calls get at the end.
 const (
@@ -137,32 +132,38 @@ const (
 // moment to be sent, and 3 seconds to be answered. It returns an error where the listener fails
 // before that.
 func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
+	return m.serve(ctx, newCallers(ln, timeout))
+}
+
+func (m *Server) serve(ctx context.Context, callers *callers) error {
 	server := &fasthttp.Server{
-		Handler:               m.handle,
-		ReadBufferSize:        16 << 10,
-		ReadTimeout:           timeout,
-		WriteTimeout:          timeout,
-		IdleTimeout:           timeout,
-		StreamRequestBody:     true,
-		NoDefaultServerHeader: true,
-		CloseOnShutdown:       true,
-		Logger:                noLog{},
+		Handler:                      m.handle,
+		ReadBufferSize:               16 << 10,
+		ReadTimeout:                  callers.timeout,
+		WriteTimeout:                 callers.timeout,
+		IdleTimeout:                  callers.timeout,
+		StreamRequestBody:            true,
+		MaxRequestBodySize:           prefetched,
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		CloseOnShutdown:              true,
+		Logger:                       noLog{},
 	}
-	callers := newCallers(ln)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(callers) }()
 	select {
 	case err := <-served:
-		return fmt.Errorf("accept connections on management.listen (%s): %w", ln.Addr(), err)
+		return fmt.Errorf("accept connections on management.listen (%s): %w", callers.Addr(), err)
 	case <-ctx.Done():
 	}
 	// Closed here too: a shutdown before Serve has begun knows of no listener.
-	_ = ln.Close()
+	_ = callers.Listener.Close()
 	<-served
 	callers.endReads(time.Now().Add(unsent))
 	bounded, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	_ = server.ShutdownWithContext(bounded) // what is not done by then is cut with the process
+	_ = server.ShutdownWithContext(bounded)
+	callers.cut() // what is not done by then
 	return nil
 }
 

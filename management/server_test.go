@@ -54,7 +54,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer service.Close()
-	log := &strings.Builder{} // read once the request that writes it is answered
+	log := &journal{}
 	config := Config{Listen: anyPort(t)}
 	api := NewAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, Reload{}, nil, zerolog.New(log))
 	m := New(Parts{API: api, Limits: limits, Clients: service, Starting: func() error { return nil }, Log: zerolog.New(log)})

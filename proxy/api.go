@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"io"
 	"net/netip"
 
 	"github.com/valyala/fasthttp"
@@ -20,7 +21,8 @@ type API struct {
 	// MayUse reports whether a call may use the API, and answers it if not. It sees the header
 	// only.
 	MayUse func(*fasthttp.RequestCtx) bool
-	// Answer answers a call whose body has been read.
+	// Answer answers a call, whose body it reads as a stream. A response whose body is a stream has
+	// to be an io.WriterTo.
 	Answer fasthttp.RequestHandler
 	// Count is told the status of each call, also of those that the proxy refuses.
 	Count func(status int)
@@ -31,33 +33,55 @@ func (a *API) isCall(r *message.Request) bool {
 	return a != nil && bytes.HasPrefix(r.Target, apiPrefix)
 }
 
-// maxAPIBody bounds the body of a request to the API, in bytes.
-const maxAPIBody = 1 << 20
+// outcome is what became of a call of the API.
+type outcome struct {
+	client   netip.Addr
+	why      reason.Code // reason.None: nothing went wrong
+	answered bool        // whatever went wrong, the call has its answer
+}
 
 // serve answers through fasthttp's own Request and Response: the API is not the hot path. A caller
-// without access is refused before its body takes any memory. A panic becomes InternalError.
-func (a *API) serve(s *http1.Stream, trust *Trust, id *requestID) (client netip.Addr, why reason.Code) {
-	client = s.Peer()
+// without access is refused before its body is asked for. A panic becomes InternalError.
+func (a *API) serve(s *http1.Stream, trust *Trust, id *requestID) (o outcome) {
+	o.client = s.Peer()
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.LogFault(fault)
-			why = reason.InternalError
+			o.why, o.answered = reason.InternalError, false
 		}
 	}()
-	from := trust.identify(client, &s.Request.Forwarded)
-	if client = from.addr; from.trusted { // for the access log
+	from := trust.identify(o.client, &s.Request.Forwarded)
+	if o.client = from.addr; from.trusted { // for the access log
 		id.given = s.Request.Forwarded.ID
 	}
 	ctx := s.RequestCtx()
 	if a.MayUse(ctx) {
-		content, why := s.ReadBody(maxAPIBody)
-		if why != reason.None {
-			return client, why
-		}
-		ctx.Request.SetBodyRaw(content)
-		a.Answer(ctx)
+		o.why = a.answer(s, ctx)
+	}
+	if o.why == reason.ClientGone {
+		return o
 	}
 	ctx.Response.Header.SetBytesV("X-Request-Id", id.bytes())
+	if body, ok := ctx.Response.BodyStream().(io.WriterTo); ok {
+		o.why = s.AnswerStream(body)
+		return o
+	}
 	s.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
-	return client, reason.None
+	o.answered = true
+	return o
+}
+
+// answer has a call answered, which reads the body as it comes. It returns why the body did not come
+// to its end.
+func (a *API) answer(s *http1.Stream, ctx *fasthttp.RequestCtx) reason.Code {
+	if s.Request.Framing == message.NoBody {
+		a.Answer(ctx)
+		return reason.None
+	}
+	body := s.OpenBody()
+	defer body.End() // after a panic
+	ctx.Request.SetBodyStream(body, body.Length())
+	a.Answer(ctx)
+	ctx.Request.ResetBody()
+	return body.End()
 }

@@ -231,6 +231,8 @@ func (e *ExplainClient) describe(standing limiter.Standing) {
 		e.By = "the API key"
 	case standing.ID.Prefix.IsSingleIP():
 		e.By = "the address"
+	case standing.Terms.Each:
+		e.By = "the range, in which each address has a bucket"
 	default:
 		e.By = "the range"
 	}

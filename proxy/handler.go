@@ -23,7 +23,8 @@ type road struct {
 func (p *Proxy) handle(s *http1.Stream) {
 	settings := p.settings.Load()
 	why := s.Guard(&settings.limits)
-	if why == reason.None && settings.api.isCall(&s.Request) {
+	// max_body_size is for what is forwarded.
+	if (why == reason.None || why == reason.BodyTooLarge) && settings.api.isCall(&s.Request) {
 		p.road.serveAPI(s, settings)
 		return
 	}
@@ -103,10 +104,11 @@ func (r *road) end(x *exchange) {
 // serveAPI answers a call of the API, and records it.
 func (r *road) serveAPI(s *http1.Stream, settings *settings) {
 	var id requestID
-	client, why := settings.api.serve(s, settings.trust, &id)
-	if why != reason.None {
-		why = refuse(s, why, &admission{}, &id)
+	s.Cause = nil // the length of the body
+	o := settings.api.serve(s, settings.trust, &id)
+	if o.why != reason.None && !o.answered {
+		o.why = refuse(s, o.why, &admission{}, &id)
 	}
 	s.End()
-	r.recordAPI(s, settings, client, &id, why)
+	r.recordAPI(s, settings, o.client, &id, o.why)
 }

@@ -1,7 +1,10 @@
 // Package rest has what an HTTP API with JSON bodies needs, whatever the API is about: it reads
 // bodies and query parameters strictly, and answers with JSON or with a problem (RFC 9457).
 //
-// A body is bounded by MaxBody, and a field or parameter that is unknown or appears twice is
+// It also has the conditions of a request (IfMatch, IdempotencyKey), who makes a call (CallerOf), and
+// bodies of any length in either direction (Lines, Stream), which hold little memory.
+//
+// Other bodies are bounded by MaxBody, and a field or parameter that is unknown or appears twice is
 // refused. A response never holds the cause of a Fault. All functions are safe for concurrent use.
 //
 // The package knows no clients, no store and no limiter: which fields exist and what their values

@@ -15,7 +15,7 @@ const MaxLine = 1 << 20
 // Lines reads the body of a request line by line, while it comes, whatever its length: it is bounded
 // neither by MaxBody nor by server.max_body_size. It holds one line at a time, and at most 1 MiB. The
 // client must not be silent for 30 s (on the proxy's listener: server.body_timeout), but may take any
-// time in all. Lines is for the goroutine of the call.
+// time in all. Lines is for the goroutine of the call, until it returns: not for what Stream calls.
 type Lines struct {
 	in     *bufio.Reader
 	number int    // of the last line

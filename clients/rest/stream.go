@@ -25,8 +25,9 @@ func boundSilence(conn net.Conn) {
 // returned. What it writes is sent in parts of up to 32 KiB, and at each Flush; no more is held. A
 // client that takes nothing for 30 s (on the proxy's listener: server.body_timeout), or has gone,
 // makes writes fail: produce must return at the first error. If it returns one, or panics, that is
-// logged, and the connection ends without the end of the body, so that the client can tell. produce
-// is not called for HEAD. Stream returns a Fault to a client of HTTP/1.0, which knows no body of
+// logged, and the connection ends without the end of the body, so that the client can tell: what may
+// well fail is better done before Stream, where a Fault still becomes an answer. produce is not
+// called for HEAD. Stream returns a Fault to a client of HTTP/1.0, which knows no body of
 // unknown length.
 func Stream(ctx *fasthttp.RequestCtx, contentType string, produce func(w *bufio.Writer) error) error {
 	if !ctx.Request.Header.IsHTTP11() {

@@ -27,6 +27,7 @@ type File struct {
 	bounds Bounds
 
 	writing  sync.Mutex
+	keys     *keyIndex // the writer's
 	position atomic.Pointer[Position]
 }
 
@@ -55,11 +56,13 @@ func OpenFile(path string, bounds Bounds) (*File, error) {
 		return nil, f.openError(err)
 	}
 	if found.old {
+		convert := func(tx *bbolt.Tx) error { return convert(tx, found.keys) }
 		if err := f.bolt.update(convert); err != nil {
 			_ = f.bolt.close() // the first error is the one to return
 			return nil, f.openError(err)
 		}
 	}
+	f.keys = found.keys
 	return f, f.refresh()
 }
 
@@ -116,7 +119,7 @@ func (f *File) Write(ctx context.Context, decide func(Tx) error) (Changes, error
 	if err := ctx.Err(); err != nil {
 		return Changes{}, err
 	}
-	tx := &fileTx{bolt: &f.bolt, bounds: f.bounds}
+	tx := &fileTx{bolt: &f.bolt, bounds: f.bounds, keys: f.keys, given: map[keyPrefix]string{}}
 	if err := tx.begin(); err != nil {
 		return Changes{}, err
 	}
@@ -126,19 +129,25 @@ func (f *File) Write(ctx context.Context, decide func(Tx) error) (Changes, error
 	}
 	if err := tx.commit(); err != nil {
 		tx.rollback()
-		return Changes{}, f.outcome(err, tx.state.Version)
+		return Changes{}, f.outcome(err, tx)
 	}
+	tx.index()
 	f.position.Store(&tx.state.Position)
 	tx.changes.Position = tx.state.Position
 	return tx.changes, nil
 }
 
 // outcome returns the error of a commit: the file may have it all the same, and only the disk not.
-func (f *File) outcome(err error, version int64) error {
-	if read := f.refresh(); read != nil || f.Position().Version == version {
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
+func (f *File) outcome(err error, tx *fileTx) error {
+	read := f.refresh()
+	if read == nil && f.Position() != tx.state.Position {
+		return fmt.Errorf("write the client store %s: %w", f.bolt.path, err)
 	}
-	return fmt.Errorf("write the client store %s: %w", f.bolt.path, err)
+	if errors.Is(read, ErrDamaged) {
+		err = read
+	}
+	tx.index()
+	return fmt.Errorf("%w: %w", ErrUnknown, err)
 }
 
 // Audit implements Store.

@@ -6,10 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
@@ -208,7 +211,28 @@ func (f *boltFile) damaged(cause any) error {
 }
 
 func (f *boltFile) view(read func(*bbolt.Tx) error) error {
-	return f.guard(func() error { return f.db.View(read) })
+	return f.guard(func() error {
+		tx, err := f.beginRead()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // it fails for a transaction that has ended
+		return read(tx)
+	})
+}
+
+// beginRead releases the two locks that bbolt holds while it reads the metas, if they are gone: all
+// other calls would wait for them forever. bbolt has no other way to get at them.
+func (f *boltFile) beginRead() (*bbolt.Tx, error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			db := reflect.ValueOf(f.db).Elem()
+			(*sync.RWMutex)(unsafe.Pointer(db.FieldByName("mmaplock").UnsafeAddr())).RUnlock()
+			(*sync.Mutex)(unsafe.Pointer(db.FieldByName("metalock").UnsafeAddr())).Unlock()
+			panic(cause) // for guard
+		}
+	}()
+	return f.db.Begin(false)
 }
 
 func (f *boltFile) update(write func(*bbolt.Tx) error) error {

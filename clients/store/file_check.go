@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"slices"
 
@@ -14,6 +13,7 @@ import (
 type contents struct {
 	old   bool // of a version before there was a state
 	state fileState
+	keys  *keyIndex
 }
 
 // fileCheck looks at the records of a file, in any order.
@@ -23,13 +23,11 @@ type fileCheck struct {
 	found contents
 
 	records tally
-	wanted  tally // of the entries that the clients' keys have to have
-	entries tally // of those that there are
 }
 
 // checkFile looks at all of a file of the kind: at every page in use, every record's checksum, the
-// sum of all records, which tells that one is lost, and that clients and keys agree. It reads each
-// page once.
+// sum of all records, which tells that one is lost, and that no two clients have a key. It reads
+// each page once.
 func checkFile(file *os.File, kind byte) (contents, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -38,7 +36,7 @@ func checkFile(file *os.File, kind byte) (contents, error) {
 	if info.Size() == 0 {
 		return contents{}, structureError{0, "is not there: the file is empty"}
 	}
-	c := &fileCheck{}
+	c := &fileCheck{found: contents{keys: newKeyIndex()}}
 	if c.pages, err = openPages(file, info.Size()); err != nil {
 		return contents{}, err
 	}
@@ -99,7 +97,7 @@ func (c *fileCheck) isOld(names []string) bool {
 	case 1:
 		return names[0] == clientsBucket
 	}
-	return slices.Equal(names, []string{clientsBucket, keysBucket})
+	return slices.Equal(names, []string{clientsBucket, oldKeysBucket})
 }
 
 func (c *fileCheck) visitor(bucket string) visitor {
@@ -112,17 +110,30 @@ func (c *fileCheck) visitor(bucket string) visitor {
 			return err
 		}
 		c.records.add(sealOf(value))
-		switch bucket {
-		case keysBucket:
-			c.entries.add(sealOf(value))
-		case clientsBucket:
-			if _, err := keyID(key); err != nil {
-				return errRecord
-			}
-			return eachKey(payload, func(digest limiter.KeyDigest) { c.wanted.add(keySeal(digest, key)) })
+		if bucket == clientsBucket {
+			return c.client(key, payload)
 		}
 		return nil
 	}
+}
+
+func (c *fileCheck) client(key, payload []byte) error {
+	if _, err := keyID(key); err != nil {
+		return errRecord
+	}
+	if c.found.state.kind != storeKind {
+		return nil
+	}
+	taken := false
+	err := eachKey(payload, func(digest *limiter.KeyDigest) {
+		prefix := prefixOf(digest)
+		taken = taken || c.found.keys.holder(prefix) != nil
+		c.found.keys.set(prefix, string(key))
+	})
+	if err == nil && taken {
+		err = fmt.Errorf("two clients have the same API key: %w", errRecord)
+	}
+	return err
 }
 
 func (c *fileCheck) sums() error {
@@ -133,20 +144,12 @@ func (c *fileCheck) sums() error {
 		return nil
 	case c.records != c.found.state.tally:
 		return fmt.Errorf("it has %d records and not the %d that were written: %w", c.records.count, c.found.state.count, errRecord)
-	case c.found.state.kind == storeKind && c.wanted != c.entries:
-		return fmt.Errorf("its keys and its clients do not agree: %w", errRecord)
 	}
 	return nil
 }
 
-// keySeal is the checksum of the entry in keysBucket of a key of the client.
-func keySeal(digest limiter.KeyDigest, client []byte) uint32 {
-	sum := checksum(keysBucket, digest[:], []byte{fileFormat})
-	return crc32.Update(sum, castagnoli, client)
-}
-
 // eachKey visits the digests in the payload of a client's record.
-func eachKey(payload []byte, visit func(limiter.KeyDigest)) error {
+func eachKey(payload []byte, visit func(*limiter.KeyDigest)) error {
 	r := reader{rest: payload}
 	r.byte()
 	r.bytes()
@@ -159,7 +162,7 @@ func eachKey(payload []byte, visit func(limiter.KeyDigest)) error {
 		if r.err != nil {
 			return r.err
 		}
-		visit(limiter.KeyDigest(digest))
+		visit((*limiter.KeyDigest)(digest))
 	}
 	return r.err
 }

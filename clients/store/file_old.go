@@ -11,6 +11,9 @@ import (
 	"loadbalancer/limiter"
 )
 
+// oldKeysBucket had limiter.KeyDigest → orderKey of the client that has the key.
+const oldKeysBucket = "keys"
+
 // oldRecord is a client in a file of the versions before there were checksums.
 type oldRecord struct {
 	APIKeySHA256  []byte    `json:"api_key_sha256"` // only with a name
@@ -35,7 +38,7 @@ const oldKeyID = "1"
 const convertAtOnce = 1000
 
 // convert makes a file of an older version one of this, in one transaction.
-func convert(tx *bbolt.Tx) error {
+func convert(tx *bbolt.Tx, keys *keyIndex) error {
 	entries, err := oldKeys(tx)
 	if err != nil {
 		return err
@@ -51,7 +54,7 @@ func convert(tx *bbolt.Tx) error {
 			return err
 		}
 		for i := range clients {
-			if err := state.convertClient(tx, &clients[i], &converted); err != nil {
+			if err := state.convertClient(tx, &clients[i], keys, &converted); err != nil {
 				return err
 			}
 		}
@@ -62,17 +65,15 @@ func convert(tx *bbolt.Tx) error {
 	return state.write(tx)
 }
 
-func (s *fileState) convertClient(tx *bbolt.Tx, c *Client, converted *tally) error {
+func (s *fileState) convertClient(tx *bbolt.Tx, c *Client, keys *keyIndex, converted *tally) error {
 	key := orderKey(c.ID)
-	for _, k := range c.Keys {
-		keys := tx.Bucket([]byte(keysBucket))
-		if keys.Get(k.Digest[:]) != nil {
+	for i := range c.Keys {
+		digest := &c.Keys[i].Digest
+		if keys.holder(prefixOf(digest)) != nil {
 			return fmt.Errorf("two clients have the API key of %s: %w", c.ID, errRecord)
 		}
-		if err := s.addRecord(keys, keysBucket, k.Digest[:], append([]byte{0}, key...)); err != nil {
-			return err
-		}
-		converted.add(keySeal(k.Digest, key))
+		keys.set(prefixOf(digest), string(key))
+		converted.add(checksum(oldKeysBucket, digest[:], key))
 	}
 	c.Version = s.Version
 	return s.addRecord(tx.Bucket([]byte(clientsBucket)), clientsBucket, key, appendClient(make([]byte, 1, 160), c))
@@ -80,21 +81,18 @@ func (s *fileState) convertClient(tx *bbolt.Tx, c *Client, converted *tally) err
 
 // oldKeys removes the entries of the keys, and returns what has to agree with them.
 func oldKeys(tx *bbolt.Tx) (entries tally, err error) {
-	keys := tx.Bucket([]byte(keysBucket))
+	keys := tx.Bucket([]byte(oldKeysBucket))
 	if keys == nil {
 		return entries, nil
 	}
 	err = keys.ForEach(func(digest, client []byte) error {
-		if len(digest) != len(limiter.KeyDigest{}) {
-			return errRecord
-		}
-		entries.add(keySeal(limiter.KeyDigest(digest), client))
+		entries.add(checksum(oldKeysBucket, digest, client))
 		return nil
 	})
 	if err != nil {
 		return entries, err
 	}
-	return entries, tx.DeleteBucket([]byte(keysBucket))
+	return entries, tx.DeleteBucket([]byte(oldKeysBucket))
 }
 
 // oldClients returns some clients behind the key, and the last's key, which is nil at the end.

@@ -86,7 +86,7 @@ func openPages(file io.ReaderAt, length int64) (*pages, error) {
 		return nil, wrongPage(1, "has another page size than page 0")
 	}
 	if p.high > uint64(length/p.size) {
-		return nil, fmt.Errorf("it has %d bytes and not the %d that are in use", length, p.high*uint64(p.size))
+		return nil, wrongPage(p.high-1, "lies behind the end of the file, at %d bytes", length)
 	}
 	p.file, p.claimed = file, make([]uint64, p.high/64+1)
 	return p, errorsFirst(p.claim(0, 0), p.claim(1, 0))

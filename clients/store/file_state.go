@@ -10,7 +10,6 @@ import (
 // The buckets of a file. A checksum tells them apart by their first letters.
 const (
 	clientsBucket = "clients" // orderKey → Client
-	keysBucket    = "keys"    // limiter.KeyDigest → orderKey of the client that has the key
 	plansBucket   = "plans"   // name → Plan
 	auditBucket   = "audit"   // ID, big-endian → Entry
 	repliesBucket = "replies" // Idempotency-Key → Reply
@@ -27,7 +26,7 @@ const (
 )
 
 var bucketsOf = map[byte][]string{
-	storeKind:    {clientsBucket, keysBucket, plansBucket, auditBucket, repliesBucket, timesBucket, metaBucket},
+	storeKind:    {clientsBucket, plansBucket, auditBucket, repliesBucket, timesBucket, metaBucket},
 	snapshotKind: {clientsBucket, plansBucket, metaBucket},
 }
 

@@ -18,10 +18,23 @@ type fileTx struct {
 	tx      *bbolt.Tx // nil: it has ended
 	state   fileState // as it is written; its version is that of the write
 	changes Changes
+	err     error // that has ended it
+
+	keys  *keyIndex            // before this transaction
+	given map[keyPrefix]string // what it changes of them: the orderKey of the new holder, or ""
+}
+
+// guard is the file's. An error ends the transaction, whatever becomes of it.
+func (t *fileTx) guard(do func() error) error {
+	err := t.bolt.guard(do)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		t.err = err
+	}
+	return err
 }
 
 func (t *fileTx) begin() error {
-	err := t.bolt.guard(func() (err error) {
+	err := t.guard(func() (err error) {
 		if t.tx, err = t.bolt.db.Begin(true); err != nil {
 			return err
 		}
@@ -36,7 +49,10 @@ func (t *fileTx) begin() error {
 }
 
 func (t *fileTx) commit() error {
-	return t.bolt.guard(func() error {
+	if t.err != nil {
+		return t.err
+	}
+	return t.guard(func() error {
 		if err := t.state.write(t.tx); err != nil {
 			return err
 		}
@@ -44,6 +60,15 @@ func (t *fileTx) commit() error {
 		t.tx = nil // bbolt rolls it back if it fails
 		return err
 	})
+}
+
+// index takes the changes of the keys into the index, once they are committed.
+func (t *fileTx) index() {
+	for k, client := range t.given {
+		if string(t.keys.holder(k)) != client {
+			t.keys.set(k, client)
+		}
+	}
 }
 
 func (t *fileTx) rollback() {
@@ -56,7 +81,7 @@ func (t *fileTx) rollback() {
 // Clients implements Tx.
 func (t *fileTx) Clients(ids []limiter.ID) (map[limiter.ID]Client, error) {
 	found := make(map[limiter.ID]Client, len(ids))
-	err := t.bolt.guard(func() error {
+	err := t.guard(func() error {
 		for _, id := range ids {
 			c, err := clientIn(t.tx, id)
 			if err == nil {
@@ -73,22 +98,24 @@ func (t *fileTx) Clients(ids []limiter.ID) (map[limiter.ID]Client, error) {
 // Holders implements Tx.
 func (t *fileTx) Holders(keys []limiter.KeyDigest) (map[limiter.KeyDigest]limiter.ID, error) {
 	holders := make(map[limiter.KeyDigest]limiter.ID, len(keys))
-	err := t.bolt.guard(func() error {
-		for _, k := range keys {
-			holder, err := getRecord(t.tx, keysBucket, k[:])
+	for i := range keys {
+		if holder := t.holder(prefixOf(&keys[i])); holder != "" {
+			id, err := keyID([]byte(holder))
 			if err != nil {
-				return err
+				return nil, err
 			}
-			if holder == nil {
-				continue
-			}
-			if holders[k], err = keyID(holder); err != nil {
-				return errRecord
-			}
+			holders[keys[i]] = id
 		}
-		return nil
-	})
-	return holders, err
+	}
+	return holders, nil
+}
+
+// holder returns the orderKey of the client that has the key, or "".
+func (t *fileTx) holder(k keyPrefix) string {
+	if holder, changed := t.given[k]; changed {
+		return holder
+	}
+	return string(t.keys.holder(k))
 }
 
 // Put implements Tx. Of clients with the same ID the last is stored.
@@ -99,17 +126,21 @@ func (t *fileTx) Put(clients []Client) error {
 		t.changes.put(clients[i])
 		last[clients[i].ID] = i
 	}
-	return t.bolt.guard(func() error {
-		for i := range clients {
-			if err := t.freeKeys(clients[i].ID, clients[last[clients[i].ID]].Keys); err != nil {
+	return t.guard(func() error {
+		for id := range last {
+			if _, err := t.drop(orderKey(id)); err != nil {
 				return err
 			}
+		}
+		bucket, err := bucketOf(t.tx, clientsBucket)
+		if err != nil {
+			return err
 		}
 		for i := range clients {
 			if last[clients[i].ID] != i {
 				continue
 			}
-			if err := t.put(&clients[i]); err != nil {
+			if err := t.put(bucket, &clients[i]); err != nil {
 				return err
 			}
 		}
@@ -117,50 +148,29 @@ func (t *fileTx) Put(clients []Client) error {
 	})
 }
 
-func (t *fileTx) put(c *Client) error {
+// put stores a client that was dropped.
+func (t *fileTx) put(bucket *bbolt.Bucket, c *Client) error {
 	key := orderKey(c.ID)
 	for i := range c.Keys {
-		digest := c.Keys[i].Digest[:]
-		holder, err := getRecord(t.tx, keysBucket, digest)
-		if err != nil {
-			return err
-		}
-		switch {
-		case holder == nil:
-			if err := t.state.putRecord(t.tx, keysBucket, digest, append([]byte{0}, key...)); err != nil {
-				return err
-			}
-		case string(holder) != string(key):
+		prefix := prefixOf(&c.Keys[i].Digest)
+		if holder := t.holder(prefix); holder != "" && holder != string(key) {
 			return ErrKeyTaken
 		}
+		t.given[prefix] = string(key)
 	}
-	return t.state.putRecord(t.tx, clientsBucket, key, appendClient(make([]byte, 1, 160), c))
+	return t.state.addRecord(bucket, clientsBucket, key, appendClient(make([]byte, 1, 160), c))
 }
 
-// freeKeys deletes the entries of the keys that the client has and gives up.
-func (t *fileTx) freeKeys(id limiter.ID, kept []Key) error {
-	payload, err := getRecord(t.tx, clientsBucket, orderKey(id))
+// drop takes a client out of the tally, and its keys from it. The record is left.
+func (t *fileTx) drop(key []byte) (existed bool, err error) {
+	payload, err := getRecord(t.tx, clientsBucket, key)
 	if err != nil || payload == nil {
-		return err
+		return false, err
 	}
-	var given []limiter.KeyDigest
-	err = eachKey(payload, func(digest limiter.KeyDigest) {
-		for i := range kept {
-			if kept[i].Digest == digest {
-				return
-			}
-		}
-		given = append(given, digest)
-	})
-	if err != nil {
-		return err
+	if _, err := t.state.dropRecord(t.tx, clientsBucket, key); err != nil {
+		return false, err
 	}
-	for _, digest := range given {
-		if err := t.state.deleteRecord(t.tx, keysBucket, digest[:]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return true, eachKey(payload, func(digest *limiter.KeyDigest) { t.given[prefixOf(digest)] = "" })
 }
 
 // Delete implements Tx.
@@ -168,12 +178,14 @@ func (t *fileTx) Delete(ids []limiter.ID) error {
 	for _, id := range ids {
 		t.changes.delete(id)
 	}
-	return t.bolt.guard(func() error {
+	return t.guard(func() error {
 		for _, id := range ids {
-			if err := t.freeKeys(id, nil); err != nil {
-				return err
+			key := orderKey(id)
+			existed, err := t.drop(key)
+			if err == nil && existed {
+				err = t.tx.Bucket([]byte(clientsBucket)).Delete(key)
 			}
-			if err := t.state.deleteRecord(t.tx, clientsBucket, orderKey(id)); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -183,7 +195,7 @@ func (t *fileTx) Delete(ids []limiter.ID) error {
 
 // Plan implements Tx.
 func (t *fileTx) Plan(name string) (p Plan, err error) {
-	err = t.bolt.guard(func() (err error) {
+	err = t.guard(func() (err error) {
 		p, err = planIn(t.tx, name)
 		return err
 	})
@@ -194,7 +206,7 @@ func (t *fileTx) Plan(name string) (p Plan, err error) {
 func (t *fileTx) PutPlan(p Plan) error {
 	p.Version = t.state.Version
 	t.changes.Plans = append(t.changes.Plans, p)
-	return t.bolt.guard(func() error {
+	return t.guard(func() error {
 		return t.state.putRecord(t.tx, plansBucket, []byte(p.Name), appendPlan(make([]byte, 1, 80), &p))
 	})
 }
@@ -202,7 +214,7 @@ func (t *fileTx) PutPlan(p Plan) error {
 // DeletePlan implements Tx.
 func (t *fileTx) DeletePlan(name string) error {
 	t.changes.DeletedPlans = append(t.changes.DeletedPlans, name)
-	return t.bolt.guard(func() error {
+	return t.guard(func() error {
 		return t.state.deleteRecord(t.tx, plansBucket, []byte(name))
 	})
 }
@@ -235,7 +247,7 @@ func (t *fileTx) Overriding(plan string) (all []Client, err error) {
 
 // users visits the records of the clients with the plan.
 func (t *fileTx) users(plan string, visit func(overrides bool, key, payload []byte) error) error {
-	return t.bolt.guard(func() error {
+	return t.guard(func() error {
 		return eachRecord(t.tx, clientsBucket, nil, func(key, payload []byte) (bool, error) {
 			name, overrides, err := planOf(payload)
 			if err == nil && string(name) == plan {
@@ -255,7 +267,7 @@ func (t *fileTx) Note(e Entry) error {
 	if t.bounds.MaxCount == 0 {
 		return nil
 	}
-	return t.bolt.guard(func() error {
+	return t.guard(func() error {
 		bucket, err := bucketOf(t.tx, auditBucket)
 		if err != nil {
 			return err
@@ -296,7 +308,7 @@ func (t *fileTx) dropEntries(first int64, latest *Entry) error {
 
 // Reply implements Tx.
 func (t *fileTx) Reply(key string) (r Reply, found bool, err error) {
-	err = t.bolt.guard(func() error {
+	err = t.guard(func() error {
 		payload, err := getRecord(t.tx, repliesBucket, []byte(key))
 		if err != nil || payload == nil {
 			return err
@@ -315,7 +327,7 @@ func timeKey(at time.Time, key string) []byte {
 
 // Remember implements Tx. It deletes the replies that are too old, by their times.
 func (t *fileTx) Remember(r Reply) error {
-	return t.bolt.guard(func() error {
+	return t.guard(func() error {
 		old := [][]byte{}
 		kept, err := getRecord(t.tx, repliesBucket, []byte(r.Key))
 		if err != nil {

@@ -16,6 +16,8 @@ import (
 const (
 	// connectTimeout bounds an attempt to connect to one address, unless the URL does.
 	connectTimeout = 3 * time.Second
+	// otherHostTimeout is connectTimeout where there are several: the next one may answer.
+	otherHostTimeout = time.Second
 	// hangUpTimeout bounds the farewell to a server that may be gone.
 	hangUpTimeout = time.Second
 )
@@ -55,13 +57,14 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 	}
 	conn := config.ConnConfig
 	conn.DialFunc = dialer.DialContext
+	several := len(addresses(&conn.Config)) > 1
 	if conn.ConnectTimeout == 0 {
-		conn.ConnectTimeout = connectTimeout
+		conn.ConnectTimeout = map[bool]time.Duration{true: otherHostTimeout, false: connectTimeout}[several]
 	}
 	if !sets("default_query_exec_mode") {
 		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
-	if len(addresses(&conn.Config)) > 1 && !sets("target_session_attrs") {
+	if several && !sets("target_session_attrs") {
 		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	// A password or certificate may be another than at the start.
@@ -87,36 +90,50 @@ func (p *Postgres) on(ctx context.Context, use func(*pgx.Conn) error) error {
 	}
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
-		return notSent{err}
+		return unsent{err}
 	}
+	panicked := true
+	defer func() {
+		switch {
+		case conn.Conn().IsClosed():
+			conn.Hijack()
+		case panicked || isState(err, readOnlyTransaction):
+			p.hangUp(ctx, conn.Hijack())
+		default:
+			conn.Release()
+		}
+	}()
 	err = use(conn.Conn())
-	switch {
-	case conn.Conn().IsClosed():
-		conn.Hijack()
-	case isState(err, readOnlyTransaction):
-		p.hangUp(ctx, conn.Hijack())
-	default:
-		conn.Release()
+	panicked = false
+	if err != nil && conn.Conn().IsClosed() {
+		return broken{err}
 	}
 	return err
 }
 
-// notSent is an error before any statement was sent.
-type notSent struct{ error }
+// unsent is an error before any statement was sent.
+type unsent struct{ error }
 
-func (e notSent) Unwrap() error { return e.error }
+// broken is an error with which the connection ended.
+type broken struct{ error }
 
-// isUnsent reports whether no statement was sent.
-func isUnsent(err error) bool {
-	_, ok := errors.AsType[notSent](err)
-	return ok || pgconn.SafeToRetry(err)
+func (e unsent) Unwrap() error { return e.error }
+func (e broken) Unwrap() error { return e.error }
+
+// plain returns the error without what on has put around it.
+func plain(err error) error {
+	switch e := err.(type) { //nolint:errorlint // on has put it there
+	case unsent:
+		return e.error
+	case broken:
+		return e.error
+	}
+	return err
 }
 
-// isBroken reports whether the connection did not bring an answer, or brought the server's last
-// words.
 func isBroken(err error) bool {
-	answer, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || answer.Severity == "FATAL" || answer.Severity == "PANIC"
+	_, ok := errors.AsType[broken](err)
+	return ok
 }
 
 // isAnswer reports whether the error is one that the server has sent.
@@ -133,8 +150,7 @@ func isState(err error, states ...string) bool {
 // worthFresh reports whether what failed, without an effect, may succeed on a fresh connection: the
 // one it had was dead, or led to a server that has become a standby.
 func worthFresh(ctx context.Context, err error) bool {
-	_, unconnected := errors.AsType[notSent](err)
-	return ctx.Err() == nil && !unconnected && !errors.Is(err, ErrClosed) && (isBroken(err) || isState(err, readOnlyTransaction))
+	return ctx.Err() == nil && (isBroken(err) || isState(err, readOnlyTransaction))
 }
 
 // dropIdle closes the connections that are not in use, which lead where the failed one led.
@@ -162,7 +178,7 @@ func (p *Postgres) read(ctx context.Context, begun *bool, use func(*pgx.Conn) er
 		p.dropIdle(ctx)
 		err = p.on(ctx, use)
 	}
-	return err
+	return plain(err)
 }
 
 // Permanent reports whether the error will not pass by itself: PostgreSQL knows no such role or

@@ -35,7 +35,7 @@ func (p *Postgres) Listen(ctx context.Context) (*Listener, error) {
 		return nil, inWords(err)
 	}
 	l := &Listener{store: p, conn: conn, channel: "clients_" + strings.ToLower(rand.Text())}
-	if err := simple(ctx, conn, "LISTEN clients; LISTEN "+l.channel); err != nil {
+	if err := send(ctx, conn, "LISTEN clients; LISTEN "+l.channel); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (l *Listener) Wait(ctx context.Context) error {
 
 // Ping returns an error if the connection is gone.
 func (l *Listener) Ping(ctx context.Context) error {
-	return simple(ctx, l.conn, "-- ping")
+	return send(ctx, l.conn, "-- ping")
 }
 
 // Close closes the connection. It waits for a second at most.
@@ -91,7 +91,7 @@ func (l *Listener) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
 	defer cancel()
 	if !l.conn.IsClosed() { // a pooler would keep the server's connection listening
-		_ = simple(ctx, l.conn, "UNLISTEN *")
+		_ = send(ctx, l.conn, "UNLISTEN *")
 	}
 	_ = l.conn.Close(ctx) // it is given up in any case
 }

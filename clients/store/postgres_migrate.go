@@ -53,7 +53,7 @@ func (p *Postgres) Prepare(ctx context.Context) error {
 // migrate updates the schema in one transaction. Instances that start at the same time wait for the
 // first one.
 func (p *Postgres) migrate(ctx context.Context, conn *pgx.Conn) error {
-	if err := simple(ctx, conn, fmt.Sprintf("BEGIN; SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
+	if err := send(ctx, conn, fmt.Sprintf("BEGIN; SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
 		return err
 	}
 	done, err := applyMigrations(ctx, conn)
@@ -61,7 +61,7 @@ func (p *Postgres) migrate(ctx context.Context, conn *pgx.Conn) error {
 		rollback(ctx, conn)
 		return err
 	}
-	if err := simple(ctx, conn, "COMMIT"); err != nil {
+	if err := send(ctx, conn, "COMMIT"); err != nil {
 		return err
 	}
 	for _, m := range done {
@@ -70,18 +70,12 @@ func (p *Postgres) migrate(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// simple sends statements without arguments.
-func simple(ctx context.Context, conn *pgx.Conn, statements string) error {
-	_, err := conn.PgConn().Exec(ctx, statements).ReadAll()
-	return err
-}
-
 // applyMigrations runs the files that are missing, in order, in a transaction.
 func applyMigrations(ctx context.Context, conn *pgx.Conn) ([]migration, error) {
 	if err := execute(ctx, conn, "SELECT pg_advisory_xact_lock($1::bigint)", number(migrationLock)); err != nil {
 		return nil, fmt.Errorf("take the lock for migrations: %w", err)
 	}
-	err := simple(ctx, conn, "CREATE TABLE IF NOT EXISTS clients_migrations ("+
+	err := send(ctx, conn, "CREATE TABLE IF NOT EXISTS clients_migrations ("+
 		"version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())")
 	if err != nil {
 		return nil, fmt.Errorf("create the table clients_migrations: %w", err)
@@ -95,7 +89,7 @@ func applyMigrations(ctx context.Context, conn *pgx.Conn) ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := simple(ctx, conn, string(statements)); err != nil {
+		if err := send(ctx, conn, string(statements)); err != nil {
 			return nil, fmt.Errorf("apply %s: %w", m.name, err)
 		}
 		err = execute(ctx, conn, "INSERT INTO clients_migrations (version) VALUES ($1::integer)", number(m.number))

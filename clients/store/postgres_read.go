@@ -33,7 +33,13 @@ const (
 		" FROM clients c LEFT JOIN client_keys k ON k.name = c.name WHERE c.name IS NOT NULL"
 	byName = " ORDER BY c.name"
 
-	changed = " AND c.version > $1::bigint"
+	// What was changed is found by its version, whatever the statistics of a table say that has grown
+	// a moment ago.
+	byVersion     = "SET LOCAL enable_seqscan = off"
+	changedOnly   = "WITH c AS MATERIALIZED (SELECT * FROM clients WHERE version > $1::bigint) "
+	changedRanges = changedOnly + "SELECT " + clientColumns + noKey + " FROM c WHERE c.ip_address IS NOT NULL"
+	changedNames  = changedOnly + "SELECT " + clientColumns + ", " + keyColumns +
+		" FROM c LEFT JOIN client_keys k ON k.name = c.name WHERE c.name IS NOT NULL" + byName
 
 	// What was deleted and is there again is not deleted.
 	selectDeleted = "SELECT DISTINCT d.ip_address, d.name, d.plan FROM clients_deleted d WHERE d.version > $1::bigint" +
@@ -48,8 +54,8 @@ const lockTimeout = 3 * time.Second
 // snapshot runs use in a transaction that sees one state of the database. begun is as for read.
 func (p *Postgres) snapshot(ctx context.Context, begun *bool, use func(*pgx.Conn) error) error {
 	err := p.read(ctx, begun, func(conn *pgx.Conn) error {
-		_, err := conn.PgConn().Exec(ctx, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "+
-			"SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())).ReadAll()
+		err := send(ctx, conn, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "+
+			"SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds()))
 		if err != nil {
 			return err
 		}
@@ -64,7 +70,7 @@ func (p *Postgres) snapshot(ctx context.Context, begun *bool, use func(*pgx.Conn
 func rollback(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 	defer cancel()
-	_, _ = conn.PgConn().Exec(ctx, "ROLLBACK").ReadAll()
+	_ = send(ctx, conn, "ROLLBACK")
 }
 
 // Load gives all plans and clients of one position to the sink.
@@ -149,6 +155,9 @@ func position(ctx context.Context, conn *pgx.Conn) (at Position, pruned int64, e
 
 // read fills in what was changed after since.
 func (c *Changes) read(ctx context.Context, conn *pgx.Conn, since Position) error {
+	if err := send(ctx, conn, byVersion); err != nil {
+		return err
+	}
 	version := number(since.Version)
 	bad := func(b Bad) { c.Bad = append(c.Bad, b) }
 	reader, err := readPlans(ctx, conn, bad, selectPlans+changedPlans+byPlan, version)
@@ -157,10 +166,10 @@ func (c *Changes) read(ctx context.Context, conn *pgx.Conn, since Position) erro
 	}
 	c.Plans = slices.DeleteFunc(reader.sorted, func(p Plan) bool { return p.Version <= since.Version })
 	reader.visit = func(one Client) error { c.Clients = append(c.Clients, one); return nil }
-	if err := reader.clients(ctx, conn, selectRanges+changed+byRange, version); err != nil {
+	if err := reader.clients(ctx, conn, changedRanges, version); err != nil {
 		return err
 	}
-	if err := reader.clients(ctx, conn, selectNames+changed+byName, version); err != nil {
+	if err := reader.clients(ctx, conn, changedNames, version); err != nil {
 		return err
 	}
 	return query(ctx, conn, func(columns [][]byte) error {
@@ -192,7 +201,7 @@ type rowReader struct {
 func readPlans(ctx context.Context, conn *pgx.Conn, bad func(Bad), sql string, args ...[]byte) (*rowReader, error) {
 	r := &rowReader{plans: map[string]*Plan{}, bad: bad}
 	err := query(ctx, conn, func(columns [][]byte) error {
-		f := fields{columns: columns}
+		f := fields{columns: columns, names: planNames}
 		p, err := f.plan()
 		if err != nil {
 			bad(Bad{Err: fmt.Errorf("plan %q: %w", p.Name, err), sum: sumRow(columns, planTypes)})
@@ -215,7 +224,7 @@ func (r *rowReader) clients(ctx context.Context, conn *pgx.Conn, sql string, arg
 
 // row takes a client with at most one of its keys.
 func (r *rowReader) row(columns [][]byte) error {
-	f := fields{columns: columns[:columnsOfClient]}
+	f := fields{columns: columns[:columnsOfClient], names: clientNames}
 	name := columns[nameColumn]
 	if !r.open || name == nil || string(name) != r.client.ID.Name {
 		if err := r.flush(); err != nil {
@@ -233,7 +242,7 @@ func (r *rowReader) row(columns [][]byte) error {
 }
 
 func (r *rowReader) key(columns [][]byte) {
-	f := fields{columns: columns}
+	f := fields{columns: columns, names: keyNames}
 	k, err := f.key()
 	if err != nil && r.fault == nil {
 		r.fault, r.sum = err, 0

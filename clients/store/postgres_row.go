@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"loadbalancer/limiter"
@@ -47,13 +48,34 @@ const columnsOfKey = 5
 // fields decodes columns in the binary format. NULL is the zero value. The first error counts.
 type fields struct {
 	columns [][]byte
+	names   []string // of the columns; nil where none can be wrong
 	err     error
 }
 
-func (f *fields) fail(column int, why string) {
-	if f.err == nil {
-		f.err = fmt.Errorf("column %d: %s", column+1, why)
+// The names of columns, for errors.
+var (
+	clientNames = columnNames(clientColumns)
+	keyNames    = columnNames(keyColumns)
+	planNames   = columnNames(planColumns)
+)
+
+func columnNames(columns string) []string {
+	names := strings.Split(columns, ", ")
+	for i := range names {
+		_, names[i], _ = strings.Cut(names[i], ".")
 	}
+	return names
+}
+
+func (f *fields) fail(column int, why string) {
+	if f.err != nil {
+		return
+	}
+	name := fmt.Sprint("column ", column+1)
+	if f.names != nil {
+		name = f.names[column]
+	}
+	f.err = errors.New(name + " " + why)
 }
 
 // fixed returns a column of the given size.
@@ -66,18 +88,30 @@ func (f *fields) fixed(column, size int) (value []byte, set bool) {
 	return value, value != nil
 }
 
+// number decodes a number, which is above zero where a column is named.
 func (f *fields) number(column int) int64 {
-	if value, set := f.fixed(column, 8); set {
-		return int64(binary.BigEndian.Uint64(value))
+	value, set := f.fixed(column, 8)
+	if !set {
+		return 0
 	}
-	return 0
+	n := int64(binary.BigEndian.Uint64(value))
+	if n <= 0 && f.names != nil {
+		f.fail(column, "is not above 0")
+	}
+	return n
 }
 
+// float is number for one with a fraction.
 func (f *fields) float(column int) float64 {
-	if value, set := f.fixed(column, 8); set {
-		return math.Float64frombits(binary.BigEndian.Uint64(value))
+	value, set := f.fixed(column, 8)
+	if !set {
+		return 0
 	}
-	return 0
+	n := math.Float64frombits(binary.BigEndian.Uint64(value))
+	if !(n > 0) && f.names != nil { // the negation catches NaN
+		f.fail(column, "is not above 0")
+	}
+	return n
 }
 
 func (f *fields) bool(column int) bool {
@@ -85,7 +119,12 @@ func (f *fields) bool(column int) bool {
 	return set && value[0] != 0
 }
 
-func (f *fields) text(column int) string { return string(f.columns[column]) }
+func (f *fields) text(column int) string {
+	if value := f.columns[column]; value != nil && len(value) == 0 && f.names != nil {
+		f.fail(column, "is empty")
+	}
+	return string(f.columns[column])
+}
 
 // epoch is the zero of PostgreSQL's times, in microseconds of Unix time.
 const epoch = 946_684_800_000_000

@@ -35,7 +35,8 @@ func (s *Sum) Add(c *Client) {
 
 // AddPlan adds a plan.
 func (s *Sum) AddPlan(p *Plan) {
-	r := newRecord(7)
+	r := record(make([]byte, 0, recordRoom))
+	r.begin(7)
 	r.text(p.Name)
 	r.number(p.Terms.Capacity)
 	r.float(p.Terms.RatePerSecond)
@@ -50,7 +51,8 @@ func (s *Sum) AddPlan(p *Plan) {
 func (s *Sum) AddBad(b *Bad) { *s += b.sum }
 
 func (s *Sum) addClient(c *Client) {
-	r := newRecord(columnsOfClient)
+	r := record(make([]byte, 0, recordRoom))
+	r.begin(columnsOfClient)
 	r.prefix(c.ID.Prefix)
 	r.text(c.ID.Name)
 	r.text(c.Plan)
@@ -71,7 +73,8 @@ func (s *Sum) addClient(c *Client) {
 }
 
 func (s *Sum) addKey(name string, k *Key) {
-	r := newRecord(columnsOfKey)
+	r := record(make([]byte, 0, recordRoom))
+	r.begin(columnsOfKey)
 	r.text(name)
 	r.text(k.ID)
 	r.field(pgtype.ByteaOID, k.Digest[:])
@@ -95,7 +98,8 @@ var (
 
 // sumRow returns the sum of a row as it was read.
 func sumRow(columns [][]byte, types []uint32) Sum {
-	r := newRecord(len(types))
+	r := record(make([]byte, 0, recordRoom))
+	r.begin(len(types))
 	for i, oid := range types {
 		if columns[i] == nil {
 			r.null(oid)
@@ -107,35 +111,31 @@ func sumRow(columns [][]byte, types []uint32) Sum {
 }
 
 // record is a record as PostgreSQL's record_send writes it.
-type record struct {
-	bytes []byte
-	room  [512]byte
-}
+type record []byte
 
-func newRecord(columns int) *record {
-	r := new(record)
-	r.bytes = binary.BigEndian.AppendUint32(r.room[:0], uint32(columns))
-	return r
-}
+// recordRoom is more than most records need. A record of this room stands on the stack.
+const recordRoom = 512
+
+func (r *record) begin(columns int) { *r = binary.BigEndian.AppendUint32(*r, uint32(columns)) }
 
 func (r *record) sum() Sum {
-	digest := sha256.Sum256(r.bytes)
+	digest := sha256.Sum256(*r)
 	return Sum(binary.BigEndian.Uint64(digest[:]))
 }
 
 func (r *record) null(oid uint32) {
-	r.bytes = binary.BigEndian.AppendUint32(r.bytes, oid)
-	r.bytes = binary.BigEndian.AppendUint32(r.bytes, math.MaxUint32) // -1
+	*r = binary.BigEndian.AppendUint32(*r, oid)
+	*r = binary.BigEndian.AppendUint32(*r, math.MaxUint32) // -1
 }
 
 func (r *record) field(oid uint32, value []byte) {
 	r.size(oid, len(value))
-	r.bytes = append(r.bytes, value...)
+	*r = append(*r, value...)
 }
 
 func (r *record) size(oid uint32, size int) {
-	r.bytes = binary.BigEndian.AppendUint32(r.bytes, oid)
-	r.bytes = binary.BigEndian.AppendUint32(r.bytes, uint32(size))
+	*r = binary.BigEndian.AppendUint32(*r, oid)
+	*r = binary.BigEndian.AppendUint32(*r, uint32(size))
 }
 
 // A zero value is NULL.
@@ -146,7 +146,7 @@ func (r *record) text(s string) {
 		return
 	}
 	r.size(pgtype.TextOID, len(s))
-	r.bytes = append(r.bytes, s...)
+	*r = append(*r, s...)
 }
 
 func (r *record) number(n int64) {
@@ -160,7 +160,7 @@ func (r *record) number(n int64) {
 // version is number for one that is never NULL.
 func (r *record) version(n int64) {
 	r.size(pgtype.Int8OID, 8)
-	r.bytes = binary.BigEndian.AppendUint64(r.bytes, uint64(n))
+	*r = binary.BigEndian.AppendUint64(*r, uint64(n))
 }
 
 func (r *record) float(f float64) {
@@ -169,7 +169,7 @@ func (r *record) float(f float64) {
 		return
 	}
 	r.size(pgtype.Float8OID, 8)
-	r.bytes = binary.BigEndian.AppendUint64(r.bytes, math.Float64bits(f))
+	*r = binary.BigEndian.AppendUint64(*r, math.Float64bits(f))
 }
 
 func (r *record) time(t time.Time) {
@@ -178,15 +178,15 @@ func (r *record) time(t time.Time) {
 		return
 	}
 	r.size(pgtype.TimestamptzOID, 8)
-	r.bytes = binary.BigEndian.AppendUint64(r.bytes, uint64(t.UnixMicro()-epoch))
+	*r = binary.BigEndian.AppendUint64(*r, uint64(t.UnixMicro()-epoch))
 }
 
 func (r *record) bool(b bool) {
 	r.size(pgtype.BoolOID, 1)
 	if b {
-		r.bytes = append(r.bytes, 1)
+		*r = append(*r, 1)
 	} else {
-		r.bytes = append(r.bytes, 0)
+		*r = append(*r, 0)
 	}
 }
 
@@ -201,8 +201,8 @@ func (r *record) prefix(p netip.Prefix) {
 		family = ipv4
 	}
 	r.size(pgtype.CIDROID, 4+len(addr))
-	r.bytes = append(r.bytes, family, byte(p.Bits()), isCIDR, byte(len(addr)))
-	r.bytes = append(r.bytes, addr...)
+	*r = append(*r, family, byte(p.Bits()), isCIDR, byte(len(addr)))
+	*r = append(*r, addr...)
 }
 
 // labels writes a jsonb: a version and JSON with its names by length, then bytewise.

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // allBinary asks for all columns of a result in the binary format.
@@ -31,6 +33,22 @@ func query(ctx context.Context, conn *pgx.Conn, row func(columns [][]byte) error
 // execute is query for a statement without a result.
 func execute(ctx context.Context, conn *pgx.Conn, sql string, args ...[]byte) error {
 	return query(ctx, conn, func([][]byte) error { return nil }, sql, args...)
+}
+
+// simple sends statements without arguments, in one message, and returns their results in the text
+// format.
+func simple(ctx context.Context, conn *pgx.Conn, statements string) ([]*pgconn.Result, error) {
+	results, err := conn.PgConn().Exec(ctx, statements).ReadAll()
+	if err != nil && !isAnswer(err) && ctx.Err() != nil { // else it says that the connection is closed
+		err = fmt.Errorf("PostgreSQL does not answer: %w", context.Cause(ctx))
+	}
+	return results, err
+}
+
+// send is simple without the results.
+func send(ctx context.Context, conn *pgx.Conn, statements string) error {
+	_, err := simple(ctx, conn, statements)
+	return err
 }
 
 // Arguments of query.

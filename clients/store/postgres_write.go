@@ -15,8 +15,11 @@ import (
 const beginWrite = "BEGIN; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = 5000; " +
 	"SET LOCAL clients.keys_apart = 'on'; SELECT version, history FROM clients_version FOR UPDATE"
 
-// maxAttempts is how often a write is tried where the one before has had no effect.
-const maxAttempts = 3
+// A write is tried maxAttempts times where the one before has had no effect.
+const (
+	maxAttempts   = 3
+	deadlockPause = 20 * time.Millisecond
+)
 
 // Write implements Store. It returns an error that wraps ErrUnknown if a statement was sent and no
 // answer came, also where that was not yet the last one.
@@ -27,24 +30,29 @@ func (p *Postgres) Write(ctx context.Context, decide func(Tx) error) (Changes, e
 		if err == nil {
 			return w.changes, nil
 		}
-		if w.decided {
-			return Changes{}, err
+		if w.refusal != nil {
+			return Changes{}, w.refusal
 		}
 		if attempt == maxAttempts || !w.mayRepeat(ctx, err) {
 			return Changes{}, p.whoLocks(ctx, w.outcome(err))
 		}
-		if !isState(err, serializationFailure, deadlockDetected) {
+		if isState(err, serializationFailure, deadlockDetected) {
+			time.Sleep(deadlockPause) // for the other one to go on
+		} else {
 			p.dropIdle(ctx)
 		}
 	}
 }
 
+// errNoCommit means that the transaction had failed before.
+var errNoCommit = errors.New("PostgreSQL answers COMMIT with")
+
 // write is one attempt of a write.
 type write struct {
 	bounds     Bounds
 	changes    Changes
-	committing bool // COMMIT was sent
-	decided    bool // the error is that of decide
+	committing bool  // COMMIT was sent
+	refusal    error // of decide
 }
 
 func (w *write) run(ctx context.Context, conn *pgx.Conn, decide func(Tx) error) error {
@@ -59,19 +67,19 @@ func (w *write) run(ctx context.Context, conn *pgx.Conn, decide func(Tx) error) 
 	case tx.failed != nil:
 		err = tx.failed
 	case err != nil:
-		w.decided = true
+		w.refusal = err
 	}
 	if err != nil {
 		rollback(ctx, conn)
 		return err
 	}
 	w.committing = true
-	result, err := conn.PgConn().Exec(ctx, "COMMIT").ReadAll()
-	if err != nil {
-		return err
+	result := conn.PgConn().ExecParams(ctx, "COMMIT", nil, nil, nil, nil).Read()
+	if result.Err != nil {
+		return result.Err
 	}
-	if tag := result[0].CommandTag.String(); tag != "COMMIT" {
-		return errors.New("PostgreSQL answers COMMIT with " + tag)
+	if tag := result.CommandTag.String(); tag != "COMMIT" {
+		return fmt.Errorf("%w %s", errNoCommit, tag)
 	}
 	w.changes = tx.changes
 	if w.changes.Position = at; tx.wrote {
@@ -85,7 +93,7 @@ func begin(ctx context.Context, conn *pgx.Conn) (at Position, err error) {
 	if end, bounded := ctx.Deadline(); bounded {
 		patience = max(time.Millisecond, time.Until(end)*9/10)
 	}
-	results, err := conn.PgConn().Exec(ctx, fmt.Sprintf(beginWrite, patience.Milliseconds())).ReadAll()
+	results, err := simple(ctx, conn, fmt.Sprintf(beginWrite, patience.Milliseconds()))
 	if err != nil {
 		return Position{}, err
 	}
@@ -108,13 +116,11 @@ func (w *write) mayRepeat(ctx context.Context, err error) bool {
 	return !w.committing && worthFresh(ctx, err)
 }
 
-// outcome returns the error with what is known of the write.
+// outcome returns the error with what is known of the write: whatever came before COMMIT has no
+// effect, but the caller is told of a statement without an answer in any case.
 func (w *write) outcome(err error) error {
-	switch answered := !isBroken(err); {
-	case errors.Is(err, ErrClosed), isUnsent(err), answered:
-		return err
-	case !w.committing && isAnswer(err): // the server's last words
-		return err
+	if isBroken(err) && (w.committing || !isAnswer(err)) {
+		return fmt.Errorf("%w: %w", ErrUnknown, plain(err))
 	}
-	return fmt.Errorf("%w: %w", ErrUnknown, err)
+	return plain(err)
 }

@@ -51,13 +51,3 @@ func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	s.status = why.Status()
 	return s.Flush()
 }
-
-// AnswerPlainly makes fasthttp write the response that a handler has made with RequestCtx, which
-// has the given status and size of the body in bytes.
-func (s *Stream) AnswerPlainly(status, size int) {
-	s.byFasthttp = true
-	s.Status = status
-	if !s.Request.Head {
-		s.Sent += int64(size)
-	}
-}

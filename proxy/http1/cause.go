@@ -24,6 +24,7 @@ var (
 	errSwitch         = errors.New("the backend switched to a protocol that the request did not ask for")
 	errRequestBody    = errors.New("the chunked coding of the request body is invalid")
 	errResponseBody   = errors.New("the chunked coding of the response body is invalid")
+	errEnding         = errors.New("the load balancer ends and reads no more of the request body")
 	errClientClosed   = errors.New("the client closed the connection within the request body")
 )
 

@@ -17,7 +17,8 @@ type clientConn struct {
 	wire.Conn
 	peer     netip.Addr // the other end's address, or the one in the PROXY header
 	set      *connSet
-	index    int // in set, which guards it
+	index    int  // in set, which guards it
+	uploads  bool // a body is read for the API; set guards it
 	idle     idleness
 	bounds   *atomic.Pointer[Bounds]
 	draining *atomic.Bool

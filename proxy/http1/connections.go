@@ -91,6 +91,33 @@ func (s *connSet) closeUnused() {
 	}
 }
 
+// beginRead marks a connection as one whose reads endReads stops, until endRead.
+func (s *connSet) beginRead(c *clientConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.uploads = true
+}
+
+// endRead undoes beginRead, and what endReads has done since.
+func (s *connSet) endRead(c *clientConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.uploads = false; c.IsStopped() {
+		c.Resume()
+	}
+}
+
+// endReads stops the reads of bodies for the API, which may be without bounds.
+func (s *connSet) endReads() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		if c.uploads {
+			c.Stop()
+		}
+	}
+}
+
 // cutAll closes all connections with RST, even in the middle of a request.
 func (s *connSet) cutAll() {
 	s.mu.Lock()

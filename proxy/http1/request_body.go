@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"syscall"
 	"time"
 
@@ -60,29 +59,6 @@ func (s *Stream) proceed() reason.Code {
 }
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
-
-// ReadBody reads the whole body, of at most the given number of bytes. For a longer one it returns
-// BodyTooLarge. The content is in memory of its own.
-func (s *Stream) ReadBody(most int) (content []byte, why reason.Code) {
-	b := &s.body
-	if b.length > int64(most) {
-		return nil, reason.BodyTooLarge
-	}
-	if why := s.proceed(); why != reason.None {
-		return nil, why
-	}
-	for !b.ended {
-		var err error
-		if content, err = b.next(slices.Grow(content, 4<<10)); err != nil {
-			s.Cause = unread(err, b.timeout)
-			return nil, bodyReason(err)
-		}
-		if len(content) > most {
-			return nil, reason.BodyTooLarge
-		}
-	}
-	return content, reason.None
-}
 
 // drainable is the largest unread rest of a body that a connection can survive.
 const drainable = 64 << 10

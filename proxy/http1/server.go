@@ -120,6 +120,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	}
 	s.ending.Store(true) // the call above may come later
 	s.activity.draining.Store(true)
+	s.conns.endReads()
 	_ = l.Close()
 	<-served
 	return nil
@@ -208,16 +209,6 @@ func refusal(faulty bool, err error) (why reason.Code, cause error) {
 		return reason.BadRequest, errProxyHeader
 	}
 	return reason.BadRequest, parseFault(err)
-}
-
-// RequestCtx returns the request as fasthttp has it, without its body, for an answer that is not on
-// the hot path: after AnswerPlainly, fasthttp writes its Response when the handler has returned.
-func (s *Stream) RequestCtx() *fasthttp.RequestCtx {
-	// fasthttp lets no handler set a Date. It writes its own after a reset of the header, which
-	// undoes what configure has switched off for all responses.
-	s.ctx.Response.Header.Reset()
-	s.ctx.Response.Header.SetNoDefaultContentType(true)
-	return s.ctx
 }
 
 // noLog drops fasthttp's log lines: broken connections and bad requests are counted and, if

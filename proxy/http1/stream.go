@@ -14,8 +14,8 @@ import (
 // Stream is the client's end of an exchange: one request, and the response to it. The goroutine
 // that handles the request owns it until the handler returns. Its steps are Guard, then the body,
 // then one of a backend's response (Begin, EndHeader, Room, Add, EndBody, Flush), the balancer's
-// own answer (BeginAnswer, EndAnswer), a Tunnel after EndHeader, and an answer by fasthttp
-// (RequestCtx, AnswerPlainly), and then End.
+// own answer (BeginAnswer, EndAnswer), a Tunnel after EndHeader, and an answer made with fasthttp
+// (RequestCtx, OpenBody, AnswerPlainly or AnswerStream), and then End.
 type Stream struct {
 	Request  message.Request // complete once Guard has passed it
 	Started  time.Time       // when the header was complete

@@ -40,6 +40,19 @@ func IsHeld(err error) bool {
 	return errors.As(err, &held)
 }
 
+// Held returns the error with which Open would fail because another process listens on the TCP
+// address, or nil. It opens nothing, and finds out on Linux alone.
+func Held(key string, a Address) error {
+	if _, ok := a.Socket(); ok {
+		return nil
+	}
+	holder := portHolder(a.text)
+	if holder == "" {
+		return nil
+	}
+	return &heldError{key, a.text, func() string { return holder }, "address"}
+}
+
 // Open listens on an address. key is its name in the config, with which errors begin. mode is that
 // of a unix socket's file. The listener is patient; see Patient.
 func Open(key string, a Address, mode Mode, log zerolog.Logger) (net.Listener, error) {

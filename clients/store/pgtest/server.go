@@ -25,9 +25,13 @@ import (
 // create databases, or else a temporary cluster made with the PostgreSQL binaries of this machine.
 var server struct {
 	url     string // of a database to connect to first
+	dir     string // of a temporary cluster
 	missing error  // why there is none
 	created atomic.Int64
 }
+
+// PasswordRole is the only role that a temporary cluster asks for its password.
+const PasswordRole = "clients_test_password"
 
 // Start starts the server. It returns what stops the server; it may be called twice.
 func Start() (stop func()) {
@@ -39,6 +43,7 @@ func Start() (stop func()) {
 		server.missing = err
 		return func() {}
 	}
+	server.dir = dir
 	cluster, err := startCluster(dir)
 	server.missing = err
 	server.url = "postgres://postgres@/postgres?host=" + url.QueryEscape(dir)
@@ -72,6 +77,15 @@ func startCluster(dir string) (*exec.Cmd, error) {
 	err = command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N").Run()
 	if err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, log)
+	}
+	// The first line that fits counts: all others are trusted.
+	rules := filepath.Join(data, "pg_hba.conf")
+	trusted, err := os.ReadFile(rules)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(rules, append([]byte("local all "+PasswordRole+" scram-sha-256\n"), trusted...), 0o600); err != nil {
+		return nil, err
 	}
 	server := command(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-k", dir,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")

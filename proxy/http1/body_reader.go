@@ -1,0 +1,81 @@
+package http1
+
+import (
+	"io"
+	"net"
+
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/reason"
+	"loadbalancer/proxy/wire"
+)
+
+// BodyReader reads the body of a request for an answer that RequestCtx gives, while it comes. The
+// client may be silent for the body timeout at most. Once the server drains, reads that would wait
+// fail with net.ErrClosed. It is for the goroutine that owns the stream.
+type BodyReader struct {
+	s   *Stream
+	why reason.Code // why the body did not come
+	err error       // of the read that failed
+}
+
+// OpenBody returns a reader of the request's body. Its End must be called before that of the stream.
+func (s *Stream) OpenBody() *BodyReader {
+	s.conn.set.beginRead(s.conn)
+	if s.activity.draining.Load() {
+		s.conn.Stop() // the reads of others were stopped before this one has begun
+	}
+	return &BodyReader{s: s}
+}
+
+// Length returns the length of the body in bytes, or -1 if it is not known.
+func (r *BodyReader) Length() int {
+	if b := &r.s.body; b.framing == message.FixedLength {
+		return int(b.length)
+	}
+	return -1
+}
+
+// Read reads at least one byte, or returns an error. The first read sends 100 Continue to a client
+// that waits for it.
+func (r *BodyReader) Read(p []byte) (int, error) {
+	s, b := r.s, &r.s.body
+	if r.err != nil || len(p) == 0 {
+		return 0, r.err
+	}
+	if s.conn.IsStopped() && s.expects {
+		return 0, r.fail(reason.None, net.ErrClosed)
+	}
+	if why := s.proceed(); why != reason.None {
+		return 0, r.fail(why, io.ErrUnexpectedEOF)
+	}
+	for !b.ended {
+		got, err := b.next(p[:0:len(p)])
+		switch {
+		case err == nil && len(got) == 0:
+			continue
+		case err == nil:
+		case s.conn.IsStopped() && wire.TimedOut(err):
+			s.Cause = errEnding
+			err = r.fail(reason.None, net.ErrClosed)
+		default:
+			s.Cause = unread(err, b.timeout)
+			err = r.fail(bodyReason(err), err)
+		}
+		return len(got), err
+	}
+	return 0, io.EOF
+}
+
+// fail ends the reader, and the connection with the stream.
+func (r *BodyReader) fail(why reason.Code, err error) error {
+	r.why, r.err = why, err
+	r.s.closeIf(true)
+	return err
+}
+
+// End ends the reader, and returns the reason why the body did not come, if one is to blame on the
+// client.
+func (r *BodyReader) End() reason.Code {
+	r.s.conn.set.endRead(r.s.conn)
+	return r.why
+}
