@@ -126,6 +126,7 @@ func serve(t *testing.T, register func(*router.Router), stream bool) (base strin
 		if err := server.ShutdownWithContext(ctx); err != nil {
 			t.Error(err)
 		}
+		_ = listener.Close() // of a server that did not serve yet, which Shutdown does not know of
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
