@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"docs/balancing":    {"proxy/balance"},
 	"docs/bucket":       {"limiter"},
 	"docs/health":       {},
+	"faults":            {},
 	"healthz":           {},
 	"limiter":           {},
 	"management":        {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream"},
