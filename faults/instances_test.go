@@ -18,8 +18,8 @@ import (
 // instances are three balancers on one database, with traffic through each.
 type instances struct {
 	database
-	all []*balancer
-	*traffic
+	all     []*balancer
+	traffic *traffic
 }
 
 // TestInstances changes clients at three balancers, and in the table, and looks at all of them.
@@ -54,12 +54,12 @@ func TestInstances(t *testing.T) {
 		{"many rows and TRUNCATE", testManyRows},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			in.phase()
+			in.traffic.phase()
 			test.run(t, in)
-			requireUnhurt(t, test.name, in.phase())
+			requireUnhurt(t, test.name, in.traffic.phase())
 		})
 	}
-	in.stop(t)
+	in.traffic.stop(t)
 }
 
 // awaitEnforced returns how long after begun the last of the balancers enforces a capacity.
