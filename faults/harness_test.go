@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,18 +23,22 @@ var long = flag.Bool("long", false, "run the long forms")
 // deadline bounds what a test waits for where the issue is not how long it takes.
 const deadline = 20 * time.Second
 
-// binary is the path of the built balancer.
+// binary is the path of the balancer: that of LB_BINARY, or one that is built here.
 var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	// The parallel tests mostly wait for what is away.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic("BUG: " + err.Error())
+	}
 	dir, err := os.MkdirTemp("", "faults-")
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // the servers' user reads the template in it
 	}
-	if err == nil {
+	template.dir = dir
+	if binary = os.Getenv("LB_BINARY"); err == nil && binary == "" {
 		binary = filepath.Join(dir, "loadbalancer")
-		template.dir = dir
 		if out, failed := exec.Command("go", "build", "-o", binary, "loadbalancer").CombinedOutput(); failed != nil {
 			err = fmt.Errorf("go build: %w\n%s", failed, out)
 		}

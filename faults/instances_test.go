@@ -22,9 +22,9 @@ type instances struct {
 	traffic *traffic
 }
 
-// TestInstances changes clients at three balancers, and in the table, and looks at all of them.
+// TestInstances changes clients at three balancers, and in the table, and looks at all of them. It
+// measures, so nothing runs beside it.
 func TestInstances(t *testing.T) {
-	t.Parallel()
 	d := newCluster(t).newDatabase(t)
 	in := &instances{database: d, all: startBalancers(t, 3, d.url())}
 	perSecond := 50
