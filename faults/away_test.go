@@ -65,11 +65,19 @@ func (s *site) begin(t *testing.T, store string) {
 
 // outage is a way in which PostgreSQL is away.
 type outage struct {
-	name  string
-	store func(s *site) string
-	begin func(t *testing.T, s *site) (end func()) // PostgreSQL is back when end returns
-	sent  bool                                     // a statement may leave before the outage is known
+	name    string
+	store   func(s *site) string
+	begin   func(t *testing.T, s *site) (end func()) // PostgreSQL is back when end returns
+	sent    bool                                     // a statement may leave before the outage is known
+	changes string                                   // statements that others execute meanwhile, if they can
 }
+
+// Rows that are changed while the balancers do not hear of it: an update, a deletion and a new row.
+const (
+	changedAway = "UPDATE clients SET capacity = 8 WHERE ip_address = '" + seen + "'; DELETE FROM clients WHERE ip_address = '" + limited + "'"
+	emptiedAway = "TRUNCATE clients; INSERT INTO clients (ip_address, capacity, rate_per_second, created_at, updated_at) VALUES " +
+		"('" + seen + "', 8, 1, now(), now()), ('" + written + "', 20, 1, now(), now())"
+)
 
 func direct(s *site) string   { return s.url() }
 func overLink(s *site) string { return s.at(s.link.address()) }
@@ -78,20 +86,20 @@ var outages = []outage{
 	{"stopped", direct, func(t *testing.T, s *site) func() {
 		s.stop()
 		return func() { s.start(t) }
-	}, false},
+	}, false, ""},
 	{"crashed", direct, func(t *testing.T, s *site) func() {
 		s.crash()
 		return func() { s.start(t) }
-	}, false},
-	{"frozen", direct, func(t *testing.T, s *site) func() { return s.freeze(t) }, true},
+	}, false, ""},
+	{"frozen", direct, func(t *testing.T, s *site) func() { return s.freeze(t) }, true, ""},
 	{"silent", overLink, func(_ *testing.T, s *site) func() {
 		s.link.setSilent(true)
 		return func() { s.link.setSilent(false) }
-	}, true},
+	}, true, changedAway},
 	{"cut", overLink, func(_ *testing.T, s *site) func() {
 		s.link.cut(true)
 		return func() { s.link.cut(false) }
-	}, false},
+	}, false, emptiedAway},
 }
 
 // TestAway goes through the outages. Limits hold from memory, reads answer from it and writes do
@@ -113,7 +121,14 @@ func TestAway(t *testing.T) {
 			s.knownAway(t)
 			writes()
 			requireUnhurt(t, o.name, s.traffic.phase())
+			if o.changes != "" {
+				s.sql(t, o.changes)
+			}
 			end()
+			if o.changes != "" {
+				requireQuota(t, s.all, seen, 8)
+				requireQuota(t, s.all, limited, defaultCapacity)
+			}
 			s.healed(t)
 			requireUnhurt(t, "it heals", s.traffic.phase())
 			s.traffic.stop(t)
@@ -379,6 +394,41 @@ func TestLostConnections(t *testing.T) {
 	}
 	s.healed(t)
 	requireUnhurt(t, "connections end", s.traffic.phase())
+}
+
+// TestForgotten has the connections carry nothing any more, while new ones work. The balancers
+// notice by themselves, those that only listen, too.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, overLink)
+	s.link.forget()
+	s.sql(t, "UPDATE clients SET capacity = 8 WHERE ip_address = '"+seen+"'")
+	begun := time.Now()
+	for i, b := range s.all {
+		waitWithin(t, noticed+heals, fmt.Sprintf("balancer %d to hear of a change", i), func() bool { return b.quota(t, seen) == 8 })
+	}
+	t.Logf("a change is enforced after %s", time.Since(begun).Round(time.Millisecond))
+	s.healed(t)
+	requireUnhurt(t, "connections are forgotten", s.traffic.phase())
+}
+
+// TestChecksum changes a row in a way that leaves no trace. The balancers find it now and then.
+func TestChecksum(t *testing.T) {
+	if !*long {
+		t.Skip("takes minutes; run it with -long")
+	}
+	t.Parallel()
+	s := newSite(t, direct)
+	s.sql(t, "SET session_replication_role = replica; UPDATE clients SET capacity = 8 WHERE ip_address = '"+seen+"'; "+
+		"DELETE FROM clients WHERE ip_address = '"+limited+"'; "+insertInto+values("127.0.7.60", 60))
+	begun := time.Now()
+	for i, b := range s.all {
+		waitWithin(t, 20*time.Minute, fmt.Sprintf("balancer %d to find the change", i), func() bool {
+			time.Sleep(100 * time.Millisecond) // easy on the machine
+			return b.quota(t, seen) == 8 && b.quota(t, limited) == defaultCapacity && b.quota(t, "127.0.7.60") == 60
+		})
+	}
+	t.Logf("changes without a trace are enforced after %s", time.Since(begun).Round(time.Millisecond))
 }
 
 // TestRestarts has writers at both balancers while the server crashes and comes back. What was

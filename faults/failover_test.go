@@ -12,15 +12,17 @@ import (
 type pair struct {
 	*site
 	standby *cluster
+	store   string // the URL of the balancers
 }
 
 // newPair starts both servers, and the balancers once the standby follows.
 func newPair(t *testing.T, store func(p *pair) string) *pair {
 	t.Helper()
 	s := &site{database: newCluster(t).newDatabase(t)}
-	p := &pair{s, s.cluster.standby(t)}
+	p := &pair{site: s, standby: s.cluster.standby(t)}
 	s.link = newLink(t, s.address())
-	s.begin(t, store(p))
+	p.store = store(p)
+	s.begin(t, p.store)
 	p.awaitReplay(t)
 	return p
 }
@@ -84,6 +86,11 @@ func TestFailover(t *testing.T) {
 			p.healed(t)
 			requireUnhurt(t, way.name, p.traffic.phase())
 			p.traffic.stop(t)
+			// One that starts now finds the primary, too.
+			late := startBalancer(t, p.store, options{})
+			requireQuota(t, []*balancer{late}, written, 62)
+			late.must(t, 200, "PUT", "/clients/"+written, terms(63))
+			requireQuota(t, p.all, written, 63)
 		})
 	}
 }

@@ -45,6 +45,7 @@ func TestInstances(t *testing.T) {
 		{"own writes are seen at once", testOwnWrites},
 		{"If-Match", testIfMatch},
 		{"increments by If-Match", testIncrements},
+		{"one key for several", testOneKey},
 		{"1,000 writers", testThousandWriters},
 		{"histories of writes", testHistories},
 		{"psql", testPsql},

@@ -16,11 +16,11 @@ type link struct {
 	wg      sync.WaitGroup
 	changed *sync.Cond // of what follows
 	target  string
-	delay   time.Duration // of what the server sends
-	silent  bool          // nothing passes, either way, and nothing is lost
-	deaf    bool          // what the server sends is held back
-	isCut   bool          // connections are reset
-	conns   map[net.Conn]bool
+	delay   time.Duration     // of what the server sends
+	silent  bool              // nothing passes, either way, and nothing is lost
+	deaf    bool              // what the server sends is held back
+	isCut   bool              // connections are reset
+	conns   map[net.Conn]bool // both ends; false if the connection is forgotten
 }
 
 func newLink(t *testing.T, target string) *link {
@@ -66,6 +66,16 @@ func (l *link) pointAt(target string) {
 	l.change(func() {
 		l.target = target
 		l.reset()
+	})
+}
+
+// forget has the connections of now carry nothing any more, either way, as when a firewall has lost
+// them. New ones work.
+func (l *link) forget() {
+	l.change(func() {
+		for conn := range l.conns {
+			l.conns[conn] = false
+		}
 	})
 }
 
@@ -122,14 +132,14 @@ func (l *link) join(client net.Conn) {
 		l.carry(to, from, back)
 		to.Close()
 		from.Close()
+		l.change(func() {
+			delete(l.conns, to)
+			delete(l.conns, from)
+		})
 	}
 	both.Go(func() { carry(server, client, false) })
 	both.Go(func() { carry(client, server, true) })
 	both.Wait()
-	l.change(func() {
-		delete(l.conns, client)
-		delete(l.conns, server)
-	})
 }
 
 // carried is what was read, and when it is due.
@@ -174,7 +184,11 @@ func (l *link) carry(to, from net.Conn, back bool) {
 func (l *link) pass(to net.Conn, back bool) {
 	l.changed.L.Lock()
 	defer l.changed.L.Unlock()
-	for (l.silent || l.deaf && back) && l.conns[to] {
+	for {
+		works, open := l.conns[to]
+		if !open || works && !l.silent && !(l.deaf && back) {
+			return
+		}
 		l.changed.Wait()
 	}
 }
@@ -242,6 +256,17 @@ func TestLink(t *testing.T) {
 		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 			t.Errorf("after %s: %v", name, err)
 		}
+	}
+	forgotten := conn
+	l.forget()
+	conn = dial()
+	if _, err := exchange(conn); err != nil {
+		t.Errorf("a connection after forget: %v", err)
+	}
+	_ = forgotten.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	_, _ = forgotten.Write([]byte("x"))
+	if n, err := forgotten.Read(make([]byte, 1)); err == nil {
+		t.Errorf("a forgotten connection carries %d bytes", n)
 	}
 	l.cut(true)
 	if _, err := exchange(conn); err == nil {

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -94,5 +95,45 @@ func TestBadRows(t *testing.T) {
 		if len(b.log.with("127.0.7.40")) == 0 {
 			t.Errorf("balancer %d does not tell of a row that was broken", i)
 		}
+	}
+}
+
+// TestOldSchema starts balancers on tables that an earlier version has made, with rows that it took
+// and that are refused today.
+func TestOldSchema(t *testing.T) {
+	t.Parallel()
+	old, err := os.ReadFile("testdata/schema_2.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newCluster(t).newDatabase(t)
+	if err := d.asRole(role, rolePassword, string(old)); err != nil {
+		t.Fatal(err)
+	}
+	d.sql(t, insertInto+values(seen, 7))
+	d.sql(t, insertRow("name, capacity, rate_per_second, api_key_sha256", "'someone', 5, 1, sha256('a key of someone')"))
+	d.sql(t, insertRow("ip_address, capacity, rate_per_second", "'10.66.0.1', 5, 'NaN'"))
+	d.sql(t, insertRow("ip_address, capacity, rate_per_second", "'10.66.0.4', 1000000, 0.0001"))
+	d.sql(t, insertRow("ip_address, capacity, rate_per_second", "'::ffff:10.66.0.10/128', 5, 1"))
+	all := startBalancers(t, 3, d.url())
+	requireQuota(t, all, seen, 7)
+	requireQuota(t, all, "127.0.7.50", 5, keyHeader+": a key of someone")
+	for i, b := range all {
+		if got := b.must(t, 200, "GET", "/clients/?limit=1000", ""); strings.Count(got.body, `"capacity"`) != 2 {
+			t.Errorf("the list of balancer %d is %s", i, got.body)
+		}
+		for _, address := range []string{"10.66.0.1", "10.66.0.4", "10.66.0.10"} {
+			if len(b.log.with(address)) == 0 {
+				t.Errorf("balancer %d does not tell of %s", i, address)
+			}
+		}
+	}
+	all[0].must(t, 200, "PUT", "/clients/"+seen, terms(8))
+	requireQuota(t, all, seen, 8)
+	// An earlier version writes, too, during a rollout.
+	d.sql(t, "UPDATE clients SET capacity = 9 WHERE ip_address = '"+seen+"'")
+	requireQuota(t, all, seen, 9)
+	if err := d.tryExec(d.name, insertRow("ip_address, capacity, rate_per_second", "'10.66.0.2', 5, 'NaN'")); err == nil {
+		t.Error("the table takes a new row that is refused today")
 	}
 }

@@ -112,13 +112,18 @@ func (b *balancer) takesTruth(t *testing.T, capacity int64) {
 	}
 }
 
-// TestStartEnded ends a balancer that waits for its store.
+// TestStartEnded ends balancers that wait for their store: for one that is not there, and for one
+// that does not answer.
 func TestStartEnded(t *testing.T) {
 	t.Parallel()
-	b := newBalancer(t, urlOf(role, rolePassword, addressOf(freePort(t)), "lb"), options{})
-	b.aliveAtOnce(t)
-	if took := b.end(t); took > 2*time.Second+busy || b.ProcessState.ExitCode() != 0 {
-		t.Errorf("it ended after %s with %d", took, b.ProcessState.ExitCode())
+	d := newCluster(t).newDatabase(t)
+	d.freeze(t)
+	for _, address := range []string{addressOf(freePort(t)), d.address()} {
+		b := newBalancer(t, d.at(address), options{})
+		b.aliveAtOnce(t)
+		if took := b.end(t); took > 2*time.Second+busy || b.ProcessState.ExitCode() != 0 {
+			t.Errorf("it ended after %s with %d", took, b.ProcessState.ExitCode())
+		}
 	}
 }
 

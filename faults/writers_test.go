@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,6 +85,30 @@ func testIncrements(t *testing.T, in *instances) {
 		t.Error("no write was refused: the workers did not meet")
 	}
 	requireQuota(t, in.all, from, 100+workers*each)
+}
+
+// testOneKey registers clients with the same key at all balancers at once. One gets it.
+func testOneKey(t *testing.T, in *instances) {
+	for round := range 10 {
+		key := fmt.Sprintf("a key for one of several %d", round)
+		var wg sync.WaitGroup
+		statuses := make([]int, len(in.all))
+		for i, b := range in.all {
+			wg.Go(func() {
+				body := fmt.Sprintf(`{"name":"r%d-%d","api_key":%q,"capacity":%d,"rate_per_second":1}`, round, i, key, 300+i)
+				a, err := b.try("POST", "/clients/", body)
+				if statuses[i] = a.status; err != nil || a.status != 201 && a.status != 409 {
+					t.Errorf("POST at balancer %d: %s, %v", i, a, err)
+				}
+			})
+		}
+		wg.Wait()
+		winner := slices.Index(statuses, 201)
+		if winner < 0 || slices.Contains(statuses[winner+1:], 201) {
+			t.Fatalf("the responses have %v, want 201 once", statuses)
+		}
+		requireQuota(t, in.all, "127.0.5.4", int64(300+winner), keyHeader+": "+key)
+	}
 }
 
 // testThousandWriters has 1,000 writers on one client. Each gets an answer in time, and the last
