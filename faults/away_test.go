@@ -75,7 +75,7 @@ type outage struct {
 // Rows that are changed while the balancers do not hear of it: an update, a deletion and a new row.
 const (
 	changedAway = "UPDATE clients SET capacity = 8 WHERE ip_address = '" + seen + "'; DELETE FROM clients WHERE ip_address = '" + limited + "'"
-	emptiedAway = "TRUNCATE clients; INSERT INTO clients (ip_address, capacity, rate_per_second, created_at, updated_at) VALUES " +
+	emptiedAway = "TRUNCATE clients CASCADE; INSERT INTO clients (ip_address, capacity, rate_per_second, created_at, updated_at) VALUES " +
 		"('" + seen + "', 8, 1, now(), now()), ('" + written + "', 20, 1, now(), now())"
 )
 

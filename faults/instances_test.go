@@ -473,7 +473,7 @@ func testManyRows(t *testing.T, in *instances) {
 			t.Errorf("got a capacity of %d", got)
 		}
 	}
-	in.psql(t, "TRUNCATE clients")
+	in.psql(t, "TRUNCATE clients CASCADE") // with the keys
 	in.awaitClients(t, 0)
 	in.requireGone(t, "127.0.3.50")
 	if lists := slices.Collect(func(yield func(string) bool) {

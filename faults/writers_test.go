@@ -42,7 +42,8 @@ func testIfMatch(t *testing.T, in *instances) {
 	requireQuota(t, in.all, from, 14)
 	now := in.all[0].must(t, 200, "GET", path, "").header.Get("ETag")
 	in.all[1].must(t, 204, "DELETE", path, "", "If-Match: "+now)
-	in.all[2].must(t, 412, "PUT", path, terms(16), "If-Match: *")
+	// Without it the response would be 404, so the precondition does not count (RFC 9110, 13.2.1).
+	in.all[2].must(t, 404, "PUT", path, terms(16), "If-Match: *")
 	in.requireGone(t, from)
 }
 
@@ -179,15 +180,14 @@ var histories = porcupine.Model{
 // after returns the state and the status that a write leads to. A successful one has the new ETag.
 func (now present) after(w write, etag string) (next present, status int) {
 	exists := now != ""
-	matches := w.ifMatch == "" || exists && w.ifMatch == string(now)
 	switch {
 	case w.method == "POST" && exists:
 		return now, 409
 	case w.method == "POST":
 		return present(etag), 201
-	case !exists && w.ifMatch == "":
+	case !exists: // a precondition does not count (RFC 9110, section 13.2.1)
 		return now, 404
-	case !matches:
+	case w.ifMatch != "" && w.ifMatch != string(now):
 		return now, 412
 	case w.method == "DELETE":
 		return "", 204
