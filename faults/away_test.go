@@ -55,12 +55,7 @@ func (s *site) begin(t *testing.T, store string) {
 	requireQuota(t, s.all, written, 20)
 	requireQuota(t, s.all, limited, 3)
 	s.traffic = startTraffic(t, 50, s.all...)
-	waitFor(t, "traffic", func() bool {
-		s.traffic.mu.Lock()
-		defer s.traffic.mu.Unlock()
-		return len(s.traffic.took) >= 20
-	})
-	s.traffic.phase()
+	s.traffic.phase(t)
 }
 
 // outage is a way in which PostgreSQL is away.
@@ -120,7 +115,10 @@ func TestAway(t *testing.T) {
 			t.Logf("known to be away %s after it is", time.Since(begun).Round(time.Millisecond))
 			s.knownAway(t)
 			writes()
-			requireUnhurt(t, o.name, s.traffic.phase())
+			for end := time.Now().Add(time.Duration(rounds(2, 60)) * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				s.readsGoOn(t)
+			}
+			requireUnhurt(t, o.name, s.traffic.phase(t))
 			if o.changes != "" {
 				s.sql(t, o.changes)
 			}
@@ -130,7 +128,7 @@ func TestAway(t *testing.T) {
 				requireQuota(t, s.all, limited, defaultCapacity)
 			}
 			s.healed(t)
-			requireUnhurt(t, "it heals", s.traffic.phase())
+			requireUnhurt(t, "it heals", s.traffic.phase(t))
 			s.traffic.stop(t)
 		})
 	}
@@ -315,10 +313,10 @@ func TestSlow(t *testing.T) {
 	for i := range s.all {
 		s.limitsHold(t, i)
 	}
-	requireUnhurt(t, "PostgreSQL is slow", s.traffic.phase())
+	requireUnhurt(t, "PostgreSQL is slow", s.traffic.phase(t))
 	s.link.setDelay(0)
 	s.healed(t)
-	requireUnhurt(t, "it heals", s.traffic.phase())
+	requireUnhurt(t, "it heals", s.traffic.phase(t))
 }
 
 // TestUnknown has the answer to a statement stay away: it may have been executed, and the balancer
@@ -365,7 +363,7 @@ func TestUnknown(t *testing.T) {
 	requireQuota(t, s.all, written, capacity)
 	t.Logf("it is enforced %s after the link is up", time.Since(begun).Round(time.Millisecond))
 	s.healed(t)
-	requireUnhurt(t, "an answer stays away", s.traffic.phase())
+	requireUnhurt(t, "an answer stays away", s.traffic.phase(t))
 }
 
 // TestLostConnections ends the balancers' connections, by the server and on the way. The next write
@@ -384,6 +382,9 @@ func TestLostConnections(t *testing.T) {
 		}},
 	} {
 		for n := range 5 {
+			for _, b := range s.all {
+				waitFor(t, "the connections", func() bool { return !b.stale(t) })
+			}
 			way.end()
 			for i, b := range s.all {
 				if a := b.api(t, "PUT", "/clients/"+written, terms(int64(100+n))); a.status != 200 {
@@ -393,7 +394,7 @@ func TestLostConnections(t *testing.T) {
 		}
 	}
 	s.healed(t)
-	requireUnhurt(t, "connections end", s.traffic.phase())
+	requireUnhurt(t, "connections end", s.traffic.phase(t))
 }
 
 // TestForgotten has the connections carry nothing any more, while new ones work. The balancers
@@ -409,7 +410,7 @@ func TestForgotten(t *testing.T) {
 	}
 	t.Logf("a change is enforced after %s", time.Since(begun).Round(time.Millisecond))
 	s.healed(t)
-	requireUnhurt(t, "connections are forgotten", s.traffic.phase())
+	requireUnhurt(t, "connections are forgotten", s.traffic.phase(t))
 }
 
 // TestChecksum changes a row in a way that leaves no trace. The balancers find it now and then.
@@ -462,7 +463,7 @@ func TestRestarts(t *testing.T) {
 		}
 		requireQuota(t, s.all, w.address, stored)
 	}
-	requireUnhurt(t, "it crashes", s.traffic.phase())
+	requireUnhurt(t, "it crashes", s.traffic.phase(t))
 }
 
 // writer raises the capacity of a client of its own.

@@ -84,7 +84,7 @@ func TestFailover(t *testing.T) {
 			p := newPair(t, way.store)
 			way.run(t, p)
 			p.healed(t)
-			requireUnhurt(t, way.name, p.traffic.phase())
+			requireUnhurt(t, way.name, p.traffic.phase(t))
 			p.traffic.stop(t)
 			// One that starts now finds the primary, too.
 			late := startBalancer(t, p.store, options{})
@@ -112,7 +112,7 @@ func TestReadOnly(t *testing.T) {
 	s.readsGoOn(t)
 	setReadOnly("off")
 	s.healed(t)
-	requireUnhurt(t, "it is read-only", s.traffic.phase())
+	requireUnhurt(t, "it is read-only", s.traffic.phase(t))
 }
 
 // TestFailoverWithLoss promotes a standby that lacks the last changes. The balancers end up with
@@ -137,7 +137,7 @@ func TestFailoverWithLoss(t *testing.T) {
 	}
 	t.Logf("the state of the new primary holds after %s", time.Since(begun).Round(time.Millisecond))
 	p.healed(t)
-	requireUnhurt(t, "a standby takes over that lacks changes", p.traffic.phase())
+	requireUnhurt(t, "a standby takes over that lacks changes", p.traffic.phase(t))
 }
 
 // passfile is the file that the password of a URL is in.
@@ -186,7 +186,7 @@ func TestPasswordRotated(t *testing.T) {
 	s.knownAway(t)
 	file.write(t, "third password")
 	s.healed(t)
-	requireUnhurt(t, "the password is rotated", s.traffic.phase())
+	requireUnhurt(t, "the password is rotated", s.traffic.phase(t))
 	for i, b := range s.all {
 		if b.hasEnded() {
 			t.Errorf("balancer %d has ended", i)

@@ -55,9 +55,9 @@ func TestInstances(t *testing.T) {
 		{"many rows and TRUNCATE", testManyRows},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			in.traffic.phase()
+			in.traffic.phase(t)
 			test.run(t, in)
-			requireUnhurt(t, test.name, in.traffic.phase())
+			requireUnhurt(t, test.name, in.traffic.phase(t))
 		})
 	}
 	in.traffic.stop(t)

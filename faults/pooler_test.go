@@ -131,14 +131,14 @@ func TestPooler(t *testing.T) {
 			s.knownAway(t)
 			s.start(t)
 			s.healed(t)
-			requireUnhurt(t, "the pooler and the server come and go", s.traffic.phase())
+			requireUnhurt(t, "the pooler and the server come and go", s.traffic.phase(t))
 			for i, b := range s.all {
-				if lines := b.log.with("poll"); len(lines) != 1 {
-					t.Errorf("balancer %d says %d times that it polls: %s", i, len(lines), lines)
+				if lines := b.log.with("pooler"); len(lines) != 1 {
+					t.Errorf("balancer %d says %d times that it is behind a pooler: %s", i, len(lines), lines)
 				}
 			}
-			if lines := beside.log.with("poll"); len(lines) > 0 {
-				t.Errorf("the balancer beside the pooler polls: %s", lines)
+			if lines := beside.log.with("pooler"); len(lines) > 0 {
+				t.Errorf("the balancer beside the pooler says: %s", lines)
 			}
 		})
 	}

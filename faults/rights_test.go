@@ -106,5 +106,5 @@ func TestLockedWhileItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.healed(t)
-	requireUnhurt(t, "the table is locked", s.traffic.phase())
+	requireUnhurt(t, "the table is locked", s.traffic.phase(t))
 }

@@ -52,10 +52,10 @@ func TestBadRows(t *testing.T) {
 			d.sql(t, "DELETE FROM clients WHERE ip_address IS DISTINCT FROM '"+seen+"'")
 		}
 	}
-	d.sql(t, "ALTER TABLE clients DROP CONSTRAINT IF EXISTS clients_api_key_sha256_key")
 	d.sql(t, `DO $$ DECLARE c record; BEGIN
-		FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = 'clients'::regclass AND contype = 'c' LOOP
-			EXECUTE 'ALTER TABLE clients DROP CONSTRAINT ' || quote_ident(c.conname);
+		FOR c IN SELECT conname, conrelid::regclass AS name FROM pg_constraint
+			WHERE contype = 'c' AND connamespace = 'public'::regnamespace LOOP
+			EXECUTE 'ALTER TABLE ' || c.name || ' DROP CONSTRAINT ' || quote_ident(c.conname);
 		END LOOP; END $$`)
 	for _, row := range badRows {
 		d.sql(t, insertRow(row.columns, row.values))
