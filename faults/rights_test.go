@@ -58,7 +58,7 @@ func TestLockedTable(t *testing.T) {
 		if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE clients"); err != nil {
 			return err
 		}
-		b := newBalancer(t, d.url(), impatient)
+		b := newBalancer(t, d.url(), options{clients: "  connect_timeout: 3s\n"})
 		b.aliveAtOnce(t)
 		waitWithin(t, 10*time.Second, "a line that tells of the lock", func() bool { return len(b.log.with("lock")) > 0 })
 		took := b.awaitServing(t)

@@ -205,14 +205,15 @@ func TestPermanentFaultWithSnapshot(t *testing.T) {
 
 const snapshotFile = "clients.snapshot"
 
-// awaitSnapshot waits until what has been written before is in the snapshot: until it is written
-// once more, or is left as it is for longer than it may wait for the next second.
+// awaitSnapshot waits until what has been written before is in the snapshot: until that is left as it
+// is for longer than the second that a change may have to wait for.
 func (b *balancer) awaitSnapshot(t *testing.T) {
 	t.Helper()
+	const quiet = 2 * time.Second
 	asked := time.Now()
 	waitFor(t, "a snapshot", func() bool {
 		about, err := os.Stat(filepath.Join(b.dir, snapshotFile))
-		return err == nil && (about.ModTime().After(asked) || time.Since(asked) > 2500*time.Millisecond)
+		return err == nil && time.Since(asked) > quiet && time.Since(about.ModTime()) > quiet
 	})
 }
 
