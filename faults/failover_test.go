@@ -54,36 +54,37 @@ func TestFailover(t *testing.T) {
 		name  string
 		store func(p *pair) string
 		run   func(t *testing.T, p *pair)
+		heals time.Duration // from when the new primary takes writes
 	}{
 		{"the address moves", func(p *pair) string { return overLink(p.site) }, func(t *testing.T, p *pair) {
 			p.crash()
 			p.promoted(t)
 			p.link.pointAt(p.address())
-		}},
+		}, heals},
 		{"the other address", bothAddresses, func(t *testing.T, p *pair) {
 			p.crash()
 			p.promoted(t)
-		}},
+		}, heals},
 		{"the other address, the first one frozen", bothAddresses, func(t *testing.T, p *pair) {
 			p.freeze(t)
 			p.promoted(t)
-		}},
+		}, noticed}, // that the old one is away has to be noticed first
 		{"demoted to a standby", bothAddresses, func(t *testing.T, p *pair) {
 			p.stop()
 			p.promoted(t).follow(t, p.cluster)
-		}},
+		}, heals},
 		{"demoted under its connections", bothAddresses, func(t *testing.T, p *pair) {
 			old := p.promoted(t)
 			old.exec(t, "postgres", "ALTER SYSTEM SET default_transaction_read_only = on")
 			old.exec(t, "postgres", "SELECT pg_reload_conf()")
 			waitFor(t, "the old primary to be read-only", func() bool { return old.query(t, p.name, "SHOW default_transaction_read_only") == "on" })
-		}},
+		}, heals},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t, way.store)
 			way.run(t, p)
-			p.healed(t)
+			p.healedWithin(t, way.heals)
 			requireUnhurt(t, way.name, p.traffic.phase(t))
 			p.traffic.stop(t)
 			// One that starts now finds the primary, too.

@@ -61,6 +61,9 @@ func (l *link) cut(on bool) {
 	})
 }
 
+// drop resets all connections. New ones work.
+func (l *link) drop() { l.change(l.reset) }
+
 // pointAt resets all connections; new ones lead to another server.
 func (l *link) pointAt(target string) {
 	l.change(func() {
