@@ -68,7 +68,7 @@ func TestFailover(t *testing.T) {
 		{"the other address, the first one frozen", bothAddresses, func(t *testing.T, p *pair) {
 			p.freeze(t)
 			p.promoted(t)
-		}, noticed}, // that the old one is away has to be noticed first
+		}, 2 * heals}, // that the old one is away has to be noticed first
 		{"demoted to a standby", bothAddresses, func(t *testing.T, p *pair) {
 			p.stop()
 			p.promoted(t).follow(t, p.cluster)

@@ -146,6 +146,17 @@ func (j *journal) with(words ...string) (lines []string) {
 	return lines
 }
 
+// require waits until a line contains the words: a log is written behind what it tells of.
+func (j *journal) require(t *testing.T, what string, words ...string) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); len(j.with(words...)) == 0; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Errorf("the log does not tell of %s, with the words %q:\n%s", what, words, shortened(j.String()))
+			return
+		}
+	}
+}
+
 var configPath = regexp.MustCompile(`/[^" ]*/lb\.yaml`)
 
 // process is a command that runs.

@@ -94,9 +94,7 @@ func (b *balancer) tellsNoLimitHolds(t *testing.T) {
 	if a := b.page(t, "/readyz"); a.status != 200 || !strings.Contains(a.body, "registered") {
 		t.Errorf("/readyz does not say that no registered limit holds: %s", a)
 	}
-	if lines := b.log.with("registered", "limit", "default"); len(lines) == 0 {
-		t.Error("the log does not say that no registered limit holds")
-	}
+	b.log.require(t, "the start without the clients", "registered", "limit", "default")
 }
 
 // takesTruth waits until a balancer has what is in the table.
@@ -172,9 +170,7 @@ func TestPermanentFaults(t *testing.T) {
 		if code := b.ProcessState.ExitCode(); code != 1 || took > 3*time.Second {
 			t.Errorf("%s: it ended after %s with %d", fault.name, took, code)
 		}
-		if len(b.log.with("lb: ", fault.word)) == 0 {
-			t.Errorf("%s: %s", fault.name, b.log)
-		}
+		b.log.require(t, fault.name, "lb: ", fault.word)
 		if text := b.log.String(); strings.Contains(text, rolePassword) || strings.Contains(text, "wr0ng-secret") {
 			t.Errorf("%s: the password is told: %s", fault.name, text)
 		}
@@ -195,9 +191,7 @@ func TestPermanentFaultWithSnapshot(t *testing.T) {
 	if got := second.quota(t, seen); got != 7 {
 		t.Errorf("it enforces %d", got)
 	}
-	if len(second.log.with("password")) == 0 {
-		t.Errorf("it does not say what is wrong: %s", second.log)
-	}
+	second.log.require(t, "what is wrong", "password")
 	d.sql(t, "UPDATE clients SET capacity = 8")
 	d.exec(t, "postgres", "ALTER ROLE "+role+" PASSWORD '"+rolePassword+"'")
 	second.takesTruth(t, 8)
@@ -247,9 +241,7 @@ func TestStartFromSnapshot(t *testing.T) {
 	if got := second.quota(t, "127.0.7.20", key); got != 9 {
 		t.Errorf("it enforces %d for a key", got)
 	}
-	if len(second.log.with("snapshot")) == 0 {
-		t.Errorf("it does not say that it serves from the snapshot: %s", second.log)
-	}
+	second.log.require(t, "the snapshot that it serves from", "snapshot")
 	if a := second.page(t, "/readyz"); a.status != 200 {
 		t.Errorf("/readyz: %s", a)
 	}
@@ -369,9 +361,7 @@ func TestSnapshotDamaged(t *testing.T) {
 			}
 			b := newBalancer(t, d.url(), options{dir: dir, clients: impatient.clients})
 			b.awaitServing(t)
-			if len(b.log.with(snapshotFile)) == 0 {
-				t.Errorf("the log says nothing of it: %s", b.log)
-			}
+			b.log.require(t, "the damaged file", snapshotFile)
 			if got := b.quota(t, seen); got != defaultCapacity {
 				t.Errorf("it enforces %d", got)
 			}
