@@ -83,7 +83,8 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 }
 
 // on runs use on a connection of the pool. A connection that broke does not keep its place in the
-// pool until its server takes leave.
+// pool until its server takes leave, and those that are not in use go with it: they lead to the same
+// server.
 func (p *Postgres) on(ctx context.Context, use func(*pgx.Conn) error) error {
 	if p.closed.Load() {
 		return ErrClosed
@@ -97,7 +98,11 @@ func (p *Postgres) on(ctx context.Context, use func(*pgx.Conn) error) error {
 		switch {
 		case conn.Conn().IsClosed():
 			conn.Hijack()
-		case panicked || isState(err, readOnlyTransaction):
+			p.dropIdle(ctx)
+		case isState(err, readOnlyTransaction):
+			p.hangUp(ctx, conn.Hijack())
+			p.dropIdle(ctx)
+		case panicked:
 			p.hangUp(ctx, conn.Hijack())
 		default:
 			conn.Release()
@@ -153,12 +158,13 @@ func worthFresh(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (isBroken(err) || isState(err, readOnlyTransaction))
 }
 
-// dropIdle closes the connections that are not in use, which lead where the failed one led.
+// dropIdle closes the connections that are not in use now, and those in use when they are given
+// back.
 func (p *Postgres) dropIdle(ctx context.Context) {
 	for _, conn := range p.pool.AcquireAllIdle(ctx) {
 		p.hangUp(ctx, conn.Hijack())
 	}
-	p.pool.Reset() // those in use are closed when they are given back
+	p.pool.Reset()
 }
 
 // hangUp closes a connection without waiting for its server.
@@ -175,7 +181,6 @@ func (p *Postgres) hangUp(ctx context.Context, conn *pgx.Conn) {
 func (p *Postgres) read(ctx context.Context, begun *bool, use func(*pgx.Conn) error) error {
 	err := p.on(ctx, use)
 	if err != nil && !*begun && worthFresh(ctx, err) {
-		p.dropIdle(ctx)
 		err = p.on(ctx, use)
 	}
 	return plain(err)

@@ -38,8 +38,6 @@ func (p *Postgres) Write(ctx context.Context, decide func(Tx) error) (Changes, e
 		}
 		if isState(err, serializationFailure, deadlockDetected) {
 			time.Sleep(deadlockPause) // for the other one to go on
-		} else {
-			p.dropIdle(ctx)
 		}
 	}
 }
