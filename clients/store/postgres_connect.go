@@ -91,7 +91,7 @@ func (p *Postgres) on(ctx context.Context, use func(*pgx.Conn) error) error {
 	}
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
-		return unsent{err}
+		return unsent{inWords(err)}
 	}
 	panicked := true
 	defer func() {

@@ -236,7 +236,8 @@ func (tx *postgresTx) PlanUsers(name string) (n int, err error) {
 
 // Overriding implements Tx.
 func (tx *postgresTx) Overriding(plan string) (all []Client, err error) {
-	const condition = " AND c.plan = ($1::text[])[1] AND num_nonnulls(c.capacity, c.rate_per_second) > 0"
+	const condition = " AND c.plan = ($1::text[])[1] " +
+		"AND (c.capacity IS NOT NULL OR c.rate_per_second IS NOT NULL)" // as in clients_overriding_idx
 	var name array
 	name.string(plan)
 	err = tx.clients(func(c Client) { all = append(all, c) }, condition+byRange, name, condition+byName, name)
