@@ -30,12 +30,15 @@ var dialer = net.Dialer{
 
 // Values of SQLSTATE (PostgreSQL manual, appendix A).
 const (
+	connectionException  = "08000"
+	connectionFailure    = "08006"
 	uniqueViolation      = "23505"
 	readOnlyTransaction  = "25006"
 	invalidAuthorization = "28000" // also: no such role, and no entry in pg_hba.conf
 	invalidPassword      = "28P01"
 	invalidDatabase      = "3D000"
 	serializationFailure = "40001"
+	completionUnknown    = "40003"
 	deadlockDetected     = "40P01"
 	insufficientRights   = "42501"
 	undefinedTable       = "42P01"
