@@ -174,7 +174,11 @@ func (f *boltFile) guard(do func() error) (err error) {
 	if err := f.whole(); err != nil {
 		return f.damaged(err)
 	}
-	switch err = do(); {
+	err = do()
+	if err := f.whole(); err != nil { // what was read may be of pages that were gone
+		return f.damaged(err)
+	}
+	switch {
 	case errors.Is(err, errRecord) || errors.As(err, new(structureError)):
 		return f.damaged(err)
 	case errors.Is(err, bbolterrors.ErrDatabaseNotOpen):
