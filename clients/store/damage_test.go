@@ -207,3 +207,95 @@ func TestFileCannotBeOpened(t *testing.T) {
 		}
 	}
 }
+
+// TestCopyIsDamagedWhileItRuns makes the copy anew.
+func TestCopyIsDamagedWhileItRuns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.snapshot")
+	c := openTestCopy(t, path)
+	build(t, c, Position{"h", 1}, nil, testClients(300)...)
+	if err := os.Truncate(path, 5000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Client(numbered(1).ID); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
+		t.Errorf("a read returned %v", err)
+	}
+	if c.Loaded() {
+		t.Error("it is loaded")
+	}
+	c.Apply(Changes{Position: Position{"h", 2}, Clients: []Client{numbered(1)}})
+	if err := c.flush(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a flush returned %v", err)
+	}
+	build(t, c, Position{"h", 3}, nil, testClients(301)...)
+	if got, err := all(t, c); err != nil || len(got) != 301 || !c.Loaded() {
+		t.Errorf("%d clients, %v", len(got), err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	c = openTestCopy(t, path)
+	if got, err := all(t, c); err != nil || len(got) != 301 {
+		t.Errorf("opened again, %d clients, %v", len(got), err)
+	}
+}
+
+// TestPanicsOfOthersPassOn checks that a panic of decide is none of the file, which lives on, and that
+// an error that decide swallows ends the transaction.
+func TestPanicsOfOthersPassOn(t *testing.T) {
+	f := openTestFile(t, filepath.Join(t.TempDir(), "clients.db"))
+	put(t, f, testClients(10)...)
+	func() {
+		defer func() {
+			if cause := recover(); cause != "of decide" {
+				t.Errorf("the panic is %v", cause)
+			}
+		}()
+		_, _ = f.Write(t.Context(), func(tx Tx) error {
+			_ = tx.Put(testClients(20))
+			panic("of decide")
+		})
+	}()
+	_, err := f.Write(t.Context(), func(tx Tx) error {
+		thief := numbered(100)
+		thief.Keys[0].Digest = testDigest(1)
+		_ = tx.Put([]Client{numbered(50), thief})
+		return nil
+	})
+	if !errors.Is(err, ErrKeyTaken) {
+		t.Errorf("a write returned %v", err)
+	}
+	twice := numbered(1)
+	twice.Keys = nil
+	put(t, f, numbered(1), twice)
+	gone := []limiter.ID{numbered(2).ID, numbered(2).ID, numbered(999).ID}
+	writeTo(t, f, func(tx Tx) error { return tx.Delete(gone) })
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f = openTestFile(t, f.bolt.path)
+	got, err := all(t, f)
+	if one, _ := f.Client(numbered(1).ID); err != nil || len(got) != 9 || len(one.Keys) != 0 {
+		t.Errorf("%d clients, %v, and the keys %v", len(got), err, one.Keys)
+	}
+}
+
+// TestFileIsMadeOverARest checks that what a process left when it died in the making is no obstacle.
+func TestFileIsMadeOverARest(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"clients.db", "clients.snapshot"} {
+		if err := os.WriteFile(filepath.Join(dir, name+newSuffix), []byte("a rest"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, openTestFile(t, filepath.Join(dir, "clients.db")), testClients(3)...)
+	build(t, openTestCopy(t, filepath.Join(dir, "clients.snapshot")), Position{"h", 1}, nil, testClients(3)...)
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("there are %v, %v", entries, err)
+	}
+	for _, entry := range entries {
+		if info, err := entry.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, %v", entry.Name(), info.Mode(), err)
+		}
+	}
+}
