@@ -129,7 +129,11 @@ func TestDamageWhileItRuns(t *testing.T) {
 			f := openTestFile(t, path)
 			put(t, f, testClients(300)...)
 			var users sync.WaitGroup
-			for i := range 4 {
+			first := 0
+			if what == "pages of noise" { // a commit that is under way may take it for billions of pages
+				first = 1
+			}
+			for i := first; i < 4; i++ {
 				users.Go(func() { useUntilDamaged(t, f, i, !strings.HasPrefix(what, "cut ") || what == "cut and regrown") })
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -205,6 +209,27 @@ func TestFileCannotBeOpened(t *testing.T) {
 		if _, err := OpenFile(path, testBounds); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// TestListOfFreePagesIsDamagedWhileItRuns has nothing but a write, which has to look at the list.
+func TestListOfFreePagesIsDamagedWhileItRuns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.db")
+	f := openTestFile(t, path)
+	put(t, f, testClients(300)...)
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := openPages(file, 1<<20)
+	if err == nil {
+		_, err = file.WriteAt(bytes.Repeat([]byte{0xA5}, 4096), int64(pages.freelist)*pages.size)
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(t.Context(), func(tx Tx) error { return tx.Put(testClients(1)) }); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a write returned %v", err)
 	}
 }
 
