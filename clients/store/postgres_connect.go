@@ -45,8 +45,9 @@ const (
 	lockNotAvailable     = "55P03"
 )
 
-// poolConfig parses the URL and sets what it leaves open.
-func poolConfig(url string) (*pgxpool.Config, error) {
+// poolConfig parses the URL and sets what it leaves open. Of several servers, the one that is known
+// to answer comes first.
+func poolConfig(url string, known *servers) (*pgxpool.Config, error) {
 	config, err := ParsePostgresURL(url)
 	if err != nil {
 		return nil, err
@@ -76,8 +77,10 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 		if err != nil {
 			return err
 		}
-		next.Password, next.TLSConfig = now.ConnConfig.Password, now.ConnConfig.TLSConfig
+		next.Password = now.ConnConfig.Password
+		next.Host, next.Port, next.TLSConfig = now.ConnConfig.Host, now.ConnConfig.Port, now.ConnConfig.TLSConfig
 		next.Fallbacks = now.ConnConfig.Fallbacks
+		known.prefer(next)
 		return nil
 	}
 	// A dead connection is found out by the statement itself, which is sent once more.
