@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"bench/report":         {"bench/load"},
 	"bench/zone":           {},
 	"clients":              {"clients/rest", "clients/store", "limiter"},
+	"clients/faults":       {},
 	"clients/rest":         {},
 	"clients/store":        {"limiter"},
 	"clients/store/pgtest": {},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,7 +22,8 @@ type followed struct {
 	enforcer *enforcer
 	patience time.Duration // of start, with PostgreSQL
 	contact  *contact
-	polling  sync.Once // told that no notifications arrive
+	loaded   atomic.Bool // the copy was, and may be closed or damaged since
+	polling  sync.Once   // told that no notifications arrive
 	bad      badRows
 	log      zerolog.Logger
 
@@ -53,6 +55,9 @@ func (f *followed) catchUp(ctx context.Context, version int64) error {
 		return err
 	}
 	defer f.applying.give()
+	if !f.Loaded() {
+		return f.reload(ctx)
+	}
 	at := f.Position()
 	if version != 0 && at.Version >= version {
 		return nil
@@ -161,8 +166,11 @@ func (f *followed) prepare(ctx context.Context) error {
 }
 
 func (f *followed) state() state {
+	if f.Loaded() {
+		f.loaded.Store(true)
+	}
 	s := f.contact.state()
-	s.loaded = f.Loaded()
+	s.loaded = f.loaded.Load()
 	return s
 }
 

@@ -83,7 +83,7 @@ func TestChangesBehindTheTriggers(t *testing.T) {
 // TestRowsThatCannotBeEnforced has rows from before the constraints that would refuse them.
 func TestRowsThatCannotBeEnforced(t *testing.T) {
 	cfg := postgresConfig(t)
-	_, stop := startAPI(t, cfg)
+	_, stop := startService(t, cfg, testLimiter(), keysAreRead, zerolog.Nop())
 	stop()
 	pgtest.Exec(t, cfg.Store, "ALTER TABLE clients DROP CONSTRAINT clients_limit_check, DROP CONSTRAINT clients_mapped_check; "+
 		"INSERT INTO clients (ip_address, capacity, rate_per_second) VALUES "+

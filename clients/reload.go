@@ -13,7 +13,8 @@ import (
 // is held. Readers of the copy see it as it was until all has come.
 func (f *followed) reload(ctx context.Context) error {
 	began := time.Now()
-	r := &reloading{f: f, old: walk{records: f.Copy}}
+	// What a damaged copy had is not known; what was deleted meanwhile stays until the next start.
+	r := &reloading{f: f, old: walk{records: f.Copy, ended: !f.Loaded()}}
 	err := f.truth.Load(ctx, r)
 	if err == nil {
 		err = r.finish()

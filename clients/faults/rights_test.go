@@ -1,0 +1,110 @@
+package faults
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// TestDataRightsOnly runs balancers as a role that may read and write the tables and nothing else.
+func TestDataRightsOnly(t *testing.T) {
+	t.Parallel()
+	d := prepared(t)
+	d.sql(t, "CREATE ROLE app LOGIN PASSWORD 'app-pass'; "+
+		"REVOKE CREATE ON SCHEMA public FROM PUBLIC; "+
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app; "+
+		"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO app")
+	all := startBalancers(t, 2, urlOf("app", "app-pass", d.address(), d.name))
+	requireQuota(t, all, seen, 7)
+	all[0].must(t, 200, "PUT", "/clients/"+seen, terms(8))
+	requireQuota(t, all, seen, 8)
+	all[1].must(t, 201, "POST", "/clients/", at("127.0.7.30", 9))
+	requireQuota(t, all, "127.0.7.30", 9)
+	all[0].must(t, 204, "DELETE", "/clients/127.0.7.30", "")
+	requireQuota(t, all, "127.0.7.30", defaultCapacity)
+	for i, b := range all {
+		if lines := b.log.with(`"level":"error"`); len(lines) > 0 {
+			t.Errorf("balancer %d: %s", i, lines)
+		}
+	}
+	// The role changes rows by hand, too.
+	if err := d.asRole("app", "app-pass", "UPDATE clients SET capacity = 10"); err != nil {
+		t.Fatal(err)
+	}
+	requireQuota(t, all, seen, 10)
+}
+
+// asRole executes statements as another role.
+func (d database) asRole(name, password, statements string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, urlOf(name, password, d.address(), d.name))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.PgConn().Exec(ctx, statements).ReadAll()
+	return err
+}
+
+// TestLockedTable starts a balancer while somebody holds the table. It says so and does not wait
+// forever.
+func TestLockedTable(t *testing.T) {
+	t.Parallel()
+	d := prepared(t)
+	err := d.withConn(d.name, func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE clients"); err != nil {
+			return err
+		}
+		b := newBalancer(t, d.url(), options{clients: "  connect_timeout: 3s\n"})
+		b.aliveAtOnce(t)
+		waitWithin(t, 10*time.Second, "a line that tells of the lock", func() bool { return len(b.log.with("lock")) > 0 })
+		took := b.awaitServing(t)
+		t.Logf("serves %s later", took.Round(time.Millisecond))
+		b.tellsNoLimitHolds(t)
+		requireUnavailable(t, b.api(t, "PUT", "/clients/"+seen, terms(8)), answered+busy)
+		if _, err := conn.Exec(ctx, "COMMIT"); err != nil {
+			return err
+		}
+		b.takesTruth(t, 7)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLockedWhileItRuns has somebody hold the table while balancers run. Reads go on from memory,
+// and a write that was refused does not happen later.
+func TestLockedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, direct)
+	err := s.withConn(s.name, func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE clients"); err != nil {
+			return err
+		}
+		response := make(chan answer, 1)
+		go func() {
+			a, err := s.all[0].try("PUT", "/clients/"+written, terms(33))
+			if err != nil {
+				t.Errorf("PUT: %v", err)
+			}
+			response <- a
+		}()
+		s.readsGoOn(t)
+		requireUnavailable(t, <-response, answered+busy)
+		s.readsGoOn(t)
+		for i := range s.all {
+			s.limitsHold(t, i)
+		}
+		_, err := conn.Exec(ctx, "COMMIT")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.healed(t)
+	requireUnhurt(t, "the table is locked", s.traffic.phase(t))
+}
