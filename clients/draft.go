@@ -1,11 +1,11 @@
 package clients
 
 import (
+	"cmp"
+	"crypto/rand"
 	"slices"
 	"strings"
 	"time"
-
-	"crypto/rand"
 
 	"loadbalancer/clients/rest"
 	"loadbalancer/clients/store"
@@ -68,7 +68,15 @@ func (d *draft) resolveKeys(id limiter.ID, old []store.Key, now time.Time) ([]st
 		}
 		keys = append(keys, key)
 	}
+	sortKeys(keys)
 	return keys, nil
+}
+
+// sortKeys puts the oldest first.
+func sortKeys(keys []store.Key) {
+	slices.SortFunc(keys, func(a, b store.Key) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // resolve returns the key that an entry stands for. A key that the client has already keeps its id

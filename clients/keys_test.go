@@ -72,16 +72,16 @@ func TestKeysRefused(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		a, _ := startAPI(t, cfg)
 		a.createNamed("acme", "the 1st key of acme", 7)
-		a.createNamed("other", "the key of other", 7)
+		a.createNamed("rival", "the key of rival", 7)
 		a.create("10.0.0.0/8", 7)
-		sum := limiter.DigestKey([]byte("the key of other"))
+		sum := limiter.DigestKey([]byte("the key of rival"))
 		for _, c := range []struct {
 			status      int
 			path, body  string
 			field, text string
 		}{
 			{409, "/acme/keys", `{"api_key":"the 1st key of acme"}`, "api_key", "has this key already"},
-			{409, "/acme/keys", `{"api_key":"the key of other"}`, "api_key", "another client has this api_key"},
+			{409, "/acme/keys", `{"api_key":"the key of rival"}`, "api_key", "another client has this api_key"},
 			{409, "/acme/keys", `{"sha256":"` + hex.EncodeToString(sum[:]) + `"}`, "api_key", "another client has this api_key"},
 			{404, "/nobody/keys", `{"api_key":"the key of nobody"}`, "", "no client nobody"},
 			{422, "/10.0.0.0/8/keys", `{"api_key":"the key of a range"}`, "api_key", "without name"},
@@ -98,11 +98,11 @@ func TestKeysRefused(t *testing.T) {
 			{400, "/acme/keys", `{`, "", "not JSON"},
 		} {
 			a.refuse(c.status, c.field, c.text, "POST", c.path, c.body)
-			if strings.Contains(a.call(c.status, "POST", c.path, c.body).body, "other") {
+			if strings.Contains(a.call(c.status, "POST", c.path, c.body).body, "rival") {
 				t.Errorf("%s tells whose key it is", c.body)
 			}
 		}
-		for path, status := range map[string]int{"/acme/keys/none": 404, "/nobody/keys/none": 404, "/10.0.0.0/8/keys/none": 422, "/acme/keys/%zz": 422} {
+		for path, status := range map[string]int{"/acme/keys/none": 404, "/nobody/keys/none": 404, "/10.0.0.0/8/keys/none": 422, "/acme/keys/%25": 404} {
 			if got := send(t, "DELETE", a.base+collection+path, ""); got.status != status {
 				t.Errorf("DELETE %s: got %d %s, want %d", path, got.status, got.body, status)
 			}
@@ -148,7 +148,7 @@ func TestKeysByID(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		a, _ := startAPI(t, cfg)
 		standard := limiter.DefaultConfig().Default.Capacity
-		a.call(http.StatusCreated, "POST", "/", `{"name":"acme","api_keys":[{"api_key":"the 1st key of acme"},`+
+		a.call(http.StatusCreated, "POST", "/", `{"name":"acme","api_keys":[{"id":"first","api_key":"the 1st key of acme"},`+
 			`{"id":"second","api_key":"the 2nd key of acme","expires_at":"2090-01-01T00:00:00Z"}],"capacity":7,"rate_per_second":1}`)
 		made := a.get("/acme")
 		if len(made.Keys) != 2 || made.Keys[1].ID != "second" || made.Keys[1].ExpiresAt.Year() != 2090 {
@@ -161,7 +161,7 @@ func TestKeysByID(t *testing.T) {
 			work []bool // the 1st, 2nd and 3rd key
 		}{
 			{`[{"id":"` + first + `"},{"id":"second"}]`, "1 2(2090)", []bool{true, true, false}},
-			{`[{"id":"second","expires_at":null},{"id":"` + first + `"}]`, "2 1", []bool{true, true, false}},
+			{`[{"id":"second","expires_at":null},{"id":"` + first + `"}]`, "1 2", []bool{true, true, false}},
 			{`[{"id":"` + first + `","expires_at":"2091-01-01T00:00:00Z"},{"api_key":"the 2nd key of acme"}]`, "1(2091) 2", []bool{true, true, false}},
 			{`[{"id":"` + first + `"},{"id":"third","api_key":"the 3rd key of acme"}]`, "1(2091) 3", []bool{true, false, true}},
 			{`[{"id":"third"}]`, "3", []bool{false, false, true}},
@@ -188,8 +188,8 @@ func TestKeysByID(t *testing.T) {
 			`[{"id":"third"},{"api_key":"the 3rd key of acme"}]`:                            "twice",
 			`[{"api_key":"the 4th key of acme"},{"api_key":"the 4th key of acme"}]`:         "twice",
 			`[{"id":"a","api_key":"the 4th key of acme"},{"id":"a","api_key":"a 5th key"}]`: "twice",
-			`[{"id":"first"}]`: "id of a key that the client has",
-			`[{}]`:             "missing", `[7]`: "an object", `{}`: "a list",
+			`[{"id":"second"}]`: "id of a key that the client has",
+			`[{}]`:              "missing", `[7]`: "an object", `{}`: "a list",
 			`[{"id":"` + strings.Repeat("x", 33) + `","api_key":"the 4th key of acme"}]`: "1 to 32",
 			`[{"id":"third"},{"id":"a"},{"id":"b"},{"id":"c"},{"id":"d"}]`:               "1 to 4",
 		} {

@@ -98,6 +98,7 @@ func TestPatchKeepsThePlan(t *testing.T) {
 func TestPatchesRefused(t *testing.T) {
 	a, _ := startAPI(t, fileConfig(t))
 	a.create("10.0.0.1", 7)
+	a.create("10.0.0.0/8", 7)
 	a.createNamed("acme", "the key of acme", 7)
 	for _, c := range []struct{ path, patch, field, text string }{
 		{"/10.0.0.1", `{"capacity":null}`, "capacity", "missing"},
@@ -107,6 +108,7 @@ func TestPatchesRefused(t *testing.T) {
 		{"/10.0.0.1", `{"name":"acme"}`, "name", "one of the two"},
 		{"/10.0.0.1", `{"api_key":"the key of 10.0.0.1"}`, "api_key", "without name"},
 		{"/10.0.0.1", `{"each":true}`, "each", "range"},
+		{"/10.0.0.0/8", `{"each":true,"trial":{"capacity":5,"rate_per_second":1}}`, "trial", "together with each"},
 		{"/10.0.0.1", `{"trial":{"capacity":5}}`, "trial.rate_per_second", "missing"},
 		{"/10.0.0.1", `{"trial":{"burst":5}}`, "trial.burst", "unknown"},
 		{"/10.0.0.1", `{"labels":{"a":1}}`, "labels.a", "a string"},

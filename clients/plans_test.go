@@ -99,7 +99,7 @@ func TestPlansRefused(t *testing.T) {
 		`{"capacity":1,"rate_per_second":1,"name":"silver"}`:   "name",
 		`{"capacity":1,"rate_per_second":1,"name":7}`:          "name",
 		`{"capacity":1,"rate_per_second":1,"capacity":2}`:      "capacity",
-		`{"capacity":1000000,"rate_per_second":0.00000001}`:    "capacity",
+		`{"capacity":1000000,"rate_per_second":0.00000001}`:    "rate_per_second",
 		`"gold"`: "",
 	} {
 		a.refuse(http.StatusUnprocessableEntity, field, "", "PUT", gold, body)

@@ -38,6 +38,7 @@ type Service struct {
 	enforcer   *enforcer
 	usecase    *usecase
 	controller *controller
+	usage      keptUsage
 	log        zerolog.Logger
 }
 
@@ -51,6 +52,7 @@ func New(cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Lo
 		enforcer:   newEnforcer(lim, log),
 		usecase:    u,
 		controller: &controller{usecase: u, readsKeys: readsKeys, log: log},
+		usage:      keptUsage{path: usageFile(cfg)},
 		log:        log,
 	}
 }
@@ -67,6 +69,9 @@ func (s *Service) Start(ctx context.Context) error {
 	s.usecase.use(k)
 	if err := k.start(ctx); err != nil {
 		return fmt.Errorf("load the clients from %s: %w", place, err)
+	}
+	if k.state().loaded {
+		s.usage.restore(s.usecase.limiter, s.log)
 	}
 	s.log.Info().Str("store", place).Int("clients", s.usecase.limiter.Registered()).Msg("clients loaded")
 	if hasNames(k) && !s.controller.readsKeys() {
@@ -139,5 +144,9 @@ func (s *Service) Warning() string {
 	return text.String()
 }
 
-// Close waits for calls in progress and releases the store. Later calls get 503.
-func (s *Service) Close() error { return s.usecase.keeper().close() }
+// Close waits for calls in progress, keeps the counts of the clients' requests for the next start and
+// releases the store. Later calls get 503.
+func (s *Service) Close() error {
+	s.usage.save(s.usecase.limiter, s.log)
+	return s.usecase.keeper().close()
+}

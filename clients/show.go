@@ -91,6 +91,7 @@ type usageJSON struct {
 	TrialLimited  int64      `json:"trial_limited"`
 	Blocked       int64      `json:"blocked"`
 	InFlight      int64      `json:"in_flight"`
+	Addresses     int64      `json:"addresses,omitempty"`
 	LastSeen      *time.Time `json:"last_seen"` // null without requests
 }
 
@@ -103,6 +104,7 @@ func showUsage(u limiter.Usage) usageJSON {
 		TrialLimited:  u.TrialLimited,
 		Blocked:       u.Blocked,
 		InFlight:      u.InFlight,
+		Addresses:     u.Addresses,
 	}
 	if !u.LastSeen.IsZero() {
 		seen := u.LastSeen.UTC()

@@ -295,9 +295,11 @@ func checkTerms(t limiter.Terms) *rest.Fault {
 		value = t.RatePerSecond
 	case fieldMaxInFlight:
 		value = t.MaxInFlight
-	case fieldTrial + "." + fieldCapacity:
+	case fieldTrial:
+		value = "there"
+	case trialCapacity:
 		value = t.Trial.Capacity
-	case fieldTrial + "." + fieldRate:
+	case trialRate:
 		value = t.Trial.RatePerSecond
 	default:
 		panic("BUG: terms have no field " + field)
