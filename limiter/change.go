@@ -32,8 +32,9 @@ func (l *Limiter) enrol(r Registration, now int64) {
 	var keys keyring
 	if id.Name != "" {
 		keys = keyringOf(id.Name, r.Keys)
+		self := l.names.get(id.Name)
 		for key := range keys.all {
-			l.takeAway(key, id.Name, now)
+			l.takeAway(key, self, now)
 		}
 	}
 	p := l.plans.use(r.Terms)
@@ -58,18 +59,15 @@ func (l *Limiter) enrol(r Registration, now int64) {
 	next.account.setTrial(p)
 }
 
-// takeAway takes the key away from the client that has it, if that is not the one with the name. The
-// store keeps keys unique, but may report that a client gave up its key after another took it, or
-// never.
-func (l *Limiter) takeAway(key KeyDigest, name string, now int64) {
+// takeAway takes the key away from the client that has it, if that is not the given one, which may be
+// nil. The store keeps keys unique, but may report that a client gave up its key after another took
+// it, or never.
+func (l *Limiter) takeAway(key KeyDigest, self *account, now int64) {
 	b := l.keyed.get(key.place())
-	if b == nil {
+	if b == nil || b.account == self {
 		return
 	}
 	holder := b.account.named.Load()
-	if holder.name == name {
-		return
-	}
 	if rest, ok := holder.keys.without(key); ok {
 		l.rekey(keyringOf(holder.name, rest), b, &bucket{account: b.account}, now)
 		return
