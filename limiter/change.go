@@ -13,10 +13,14 @@ import (
 // bucket, less what it had spent when it was deleted or, if that is more, what its address has
 // spent while unregistered. Its requests in flight from before the deletion count.
 //
-// A range is one client: its addresses share the bucket. All keys of a name lead to one bucket. A
-// name without keys is registered, but no request finds it. The keys given replace those that the
-// client had, and requests with a key that it no longer has are decided by their address. If another
-// client has one of the keys, Set takes it away from that client, and deletes it if that was its last.
+// A range is one client: its addresses share the bucket, unless Terms.Each gives each of them one. A
+// change of the limit of these is like SetDefault. Switched on, each begins with what the range has
+// spent; switched off, the range begins with the most that one of them has spent.
+//
+// All keys of a name lead to one bucket. A name without keys is registered, but no request finds it.
+// The keys given replace those that the client had, and requests with a key that it no longer has
+// are decided by their address. If another client has one of the keys, Set takes it away from that
+// client, and deletes that client if it was its last.
 func (l *Limiter) Set(r Registration) {
 	l.registering.Lock()
 	defer l.registering.Unlock()
@@ -183,8 +187,9 @@ func (l *Limiter) current(id ID) *bucket {
 
 // Delete unregisters the client, if it is registered. What it has spent stays spent: the debt of an
 // address, or of a range for each of its addresses, becomes the least debt of the unregistered
-// bucket, up to the default capacity. Requests with a key of a deleted client are decided by
-// their address. Requests in flight stay so until released.
+// bucket, up to the default capacity; with Terms.Each, that of each address its own debt. Requests
+// with a key of a deleted client are decided by their address. Requests in flight stay so until
+// released.
 func (l *Limiter) Delete(id ID) {
 	l.registering.Lock()
 	defer l.registering.Unlock()
