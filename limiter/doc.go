@@ -36,7 +36,7 @@
 //     Deletion charges each address with its own debt, and registration gives it back. Requests amid
 //     a switch to off, or a deletion, may take from both buckets, at most the sum of both capacities;
 //     the debt left is exact. (TestEachIsLikeTheDefault, TestEachChanges, TestEachOnAndOff,
-//     TestEachDeleted, TestEachSwitchedAtOnce, TestEachChangesAtOnce)
+//     TestEachDeleted, TestEachSwitchedAtOnce, TestEachChargesTheLast, TestEachChangesAtOnce)
 //   - A debtor is never forgotten. Only full buckets are dropped. While every place is taken by a
 //     client in debt, newcomers share buckets: they may get less than their limit, never more. The
 //     addresses of ranges with Terms.Each and the unregistered clients have their places together.
@@ -149,7 +149,7 @@
 //     are switched off, or the range is deleted or reset, the range's bucket is closed first, and then
 //     the table moves to one that is gone, as to another limit. A request that comes there has left no
 //     token behind, finds the range's bucket closed and follows it. What was spent is charged before
-//     the bucket is closed, and again when the states are final. (TestEachSwitchedAtOnce,
+//     the bucket is closed, and again when the states are final. (TestEachChargesTheLast,
 //     TestEachAtOnce)
 //   - Slots of rejections: seal the mark, write the slot, then store the new mark. Readers load the
 //     mark before and after. (TestLimitedAtOnce)
