@@ -14,7 +14,10 @@ import (
 func (f *followed) reload(ctx context.Context) error {
 	began := time.Now()
 	// What a damaged copy had is not known; what was deleted meanwhile stays until the next start.
-	r := &reloading{f: f, old: walk{records: f.Copy, ended: !f.Loaded()}}
+	r := &reloading{f: f, old: walk{records: f.Copy, ended: !f.Loaded()}, enough: manyDifferences}
+	if !f.Loaded() {
+		r.enough = fewDifferences
+	}
 	err := f.truth.Load(ctx, r)
 	if err == nil {
 		err = r.finish()
@@ -28,6 +31,14 @@ func (f *followed) reload(ctx context.Context) error {
 	return nil
 }
 
+// Differences are enforced when the copy has them, too, so that reads show what is enforced. Where
+// there is nothing to read yet, or where there are too many to be kept, they are enforced as they
+// come.
+const (
+	fewDifferences  = 1000
+	manyDifferences = 100_000
+)
+
 // reloading is a store.Sink. It goes through the copy and what is loaded side by side, in their
 // common order, and enforces what differs.
 type reloading struct {
@@ -37,6 +48,7 @@ type reloading struct {
 	renewed map[string]bool // plans that differ from those of the copy
 	batch   store.Changes   // differences that are not enforced yet
 	bad     []store.Bad
+	enough  int // differences that are not kept any longer
 	clients int
 }
 
@@ -65,7 +77,7 @@ func (r *reloading) Client(c store.Client) error {
 		return err
 	}
 	r.batch.Clients = append(r.batch.Clients, c)
-	return r.enforce(1000)
+	return r.enforce(r.enough)
 }
 
 // Bad implements store.Sink.
@@ -105,17 +117,19 @@ func (r *reloading) enforce(enough int) error {
 	return err
 }
 
-// finish enforces the rest, and has the copy be what was loaded.
+// finish has the copy be what was loaded, and enforces the rest.
 func (r *reloading) finish() error {
 	end := store.Client{ID: limiter.ID{Name: "\xff"}} // behind all
 	if _, err := r.pass(&end); err != nil {
 		return err
 	}
-	if err := r.enforce(0); err != nil {
+	r.f.bad.replace(r.bad)
+	b := r.builder
+	r.builder = nil // it ends here, either way
+	if err := b.Commit(); err != nil {
 		return err
 	}
-	r.f.bad.replace(r.bad)
-	return r.builder.Commit()
+	return r.enforce(0)
 }
 
 func (r *reloading) abort() {

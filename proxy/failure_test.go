@@ -81,12 +81,6 @@ var failures = []failure{
 		request: "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\rhello"},
 	{name: "panic", reason: "internal_error", status: 500, request: "GET /v1/api/ HTTP/1.1\r\nHost: h\r\n\r\n",
 		change: func(o *Options) { o.API = apiOf(func(*fasthttp.RequestCtx) { panic("the API is broken") }) }},
-	{name: "slow body to the API", reason: "request_timeout", status: 408,
-		request: "POST /v1/api/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n1",
-		change:  func(o *Options) { shortTimeouts(o); o.API = apiOf(echoAPI) }},
-	{name: "large body to the API", reason: "body_too_large", status: 413,
-		request: "POST /v1/api/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + inChunks(make([]byte, 3<<20)),
-		change:  func(o *Options) { o.API = apiOf(echoAPI) }},
 }
 
 // badResponses are what no backend may answer.

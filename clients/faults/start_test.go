@@ -355,7 +355,7 @@ func TestSnapshotWritten(t *testing.T) {
 	}
 	left, _ := filepath.Glob(filepath.Join(first.dir, "*"))
 	for _, name := range left {
-		if base := filepath.Base(name); base != snapshotFile && base != "lb.yaml" && base != "lb.state" {
+		if base := filepath.Base(name); base != snapshotFile && base != snapshotFile+".usage" && base != "lb.yaml" && base != "lb.state" {
 			t.Errorf("left behind: %s", base)
 		}
 	}

@@ -68,7 +68,7 @@ func poolConfig(url string, known *servers) (*pgxpool.Config, error) {
 	if !sets("default_query_exec_mode") {
 		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
-	if several && !sets("target_session_attrs") {
+	if !sets("target_session_attrs") {
 		conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	// A password or certificate may be another than at the start.

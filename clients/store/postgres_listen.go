@@ -84,7 +84,7 @@ func (l *Listener) Wait(ctx context.Context) error {
 }
 
 // Ping returns an error if the connection is gone, or if it leads to a server that does not accept
-// writes any more while another one may.
+// writes any more.
 func (l *Listener) Ping(ctx context.Context) error {
 	if l.conn.Config().ValidateConnect == nil {
 		return send(ctx, l.conn, "-- ping")
