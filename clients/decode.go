@@ -2,7 +2,6 @@ package clients
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -219,11 +218,11 @@ func decodeRate(o rest.Object) (float64, error) {
 	if !found {
 		return 0, o.Missing(fieldRate)
 	}
-	var rate *float64
-	if err := json.Unmarshal(value, &rate); err != nil || rate == nil {
+	rate, err := strconv.ParseFloat(string(value), 64) // of JSON, so neither NaN nor in hexadecimal
+	if err != nil {
 		return 0, o.Wrong(fieldRate, allowedRate())
 	}
-	return *rate, nil
+	return rate, nil
 }
 
 // decodeMaxInFlight refuses 0, which means no bound to the limiter but reads as if no requests were
