@@ -17,9 +17,10 @@ type contact struct {
 // newContact returns a contact that is lost, since now.
 func newContact() *contact { return &contact{began: time.Now()} }
 
-func (c *contact) found() {
+// found reports whether the contact is found only now.
+func (c *contact) found() (news bool) {
 	c.last.Store(int64(time.Since(c.began)))
-	c.up.Store(true)
+	return !c.up.Swap(true)
 }
 
 // lost reports whether the contact is lost only now.

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,8 +23,9 @@ const (
 	// leastPause is the time between two looks for changes, so that 10,000 changes in a second are
 	// at most 20 looks.
 	leastPause = 50 * time.Millisecond
-	// answerTimeout bounds a sign of life and a look for changes.
-	answerTimeout = 3 * time.Second
+	// answerTimeout bounds a sign of life and a look for changes: PostgreSQL that takes longer
+	// counts as away.
+	answerTimeout = 2 * time.Second
 )
 
 // run follows PostgreSQL until ctx ends, and enforces what expires.
@@ -46,18 +48,18 @@ func (f *followed) run(ctx context.Context) error {
 // follow has one session with PostgreSQL after another.
 func (f *followed) follow(ctx context.Context) {
 	for retry := (backoff{}); ; {
-		began := time.Now()
-		err := f.session(ctx)
+		lived, err := f.session(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if lived && !errors.Is(err, context.DeadlineExceeded) {
+			retry = backoff{} // the connection broke: another one tells whether PostgreSQL is away
+			continue
 		}
 		if f.contact.lost() {
 			f.log.Warn().Err(err).Msg("PostgreSQL does not answer: limits stay as they are, changes are refused until it does")
 		} else {
 			f.log.Debug().Err(err).Msg("PostgreSQL does not answer yet")
-		}
-		if time.Since(began) > longestPause {
-			retry = backoff{}
 		}
 		if retry.wait(ctx) != nil {
 			return
@@ -66,34 +68,36 @@ func (f *followed) follow(ctx context.Context) {
 }
 
 // session follows PostgreSQL over one connection, until that fails. It listens before it looks for
-// changes, so that it misses none in between.
-func (f *followed) session(ctx context.Context) error {
+// changes, so that it misses none in between. It reports whether the connection lived for a
+// while.
+func (f *followed) session(ctx context.Context) (lived bool, err error) {
 	if err := f.prepare(ctx); err != nil {
-		return err
+		return false, err
 	}
 	listener, hears, err := f.listen(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer listener.Close()
 	known := f.Loaded()
 	if err := f.look(ctx); err != nil {
-		return err
+		return false, err
 	}
-	if known { // else all is new
-		if err := f.verify(ctx); err != nil {
-			return err
-		}
-	}
-	if f.contact.isLost() {
+	if f.contact.found() {
 		f.log.Info().Int64("version", f.Position().Version).Msg("PostgreSQL answers")
 	}
-	f.contact.found()
-	if !hears {
+	began := time.Now()
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return f.verifyNowAndThen(running, known) })
+	group.Go(func() error {
+		if hears {
+			return f.attend(running, listener)
+		}
 		f.tellPolling()
-		return f.poll(ctx)
-	}
-	return f.attend(ctx, listener)
+		return f.poll(running)
+	})
+	err = group.Wait()
+	return time.Since(began) >= firstPause, err
 }
 
 // listen also reports whether notifications arrive.
@@ -112,8 +116,7 @@ func (f *followed) listen(ctx context.Context) (l *store.Listener, hears bool, e
 
 // attend looks for changes when a notification comes and when it is time.
 func (f *followed) attend(ctx context.Context, l *store.Listener) error {
-	looked, verified := time.Now(), time.Now()
-	for {
+	for looked := time.Now(); ; {
 		heard, err := f.await(ctx, l)
 		switch {
 		case err != nil:
@@ -122,10 +125,6 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 			err = f.look(ctx)
 		default:
 			err = f.ping(ctx, l)
-		}
-		if err == nil && time.Since(verified) >= verifyEvery {
-			verified = time.Now()
-			err = f.verify(ctx)
 		}
 		if err == nil && heard {
 			err = pause(ctx, leastPause-time.Since(looked))
@@ -139,16 +138,11 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 
 // poll looks for changes at every beat.
 func (f *followed) poll(ctx context.Context) error {
-	for verified := time.Now(); ; {
-		err := pause(ctx, beat)
-		if err == nil {
-			err = f.look(ctx)
+	for {
+		if err := pause(ctx, beat); err != nil {
+			return err
 		}
-		if err == nil && time.Since(verified) >= verifyEvery {
-			verified = time.Now()
-			err = f.verify(ctx)
-		}
-		if err != nil {
+		if err := f.look(ctx); err != nil {
 			return err
 		}
 		f.contact.found()
@@ -179,6 +173,20 @@ func (f *followed) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	return f.catchUp(ctx, 0)
+}
+
+// verifyNowAndThen verifies the copy, at once if it is known from before the session.
+func (f *followed) verifyNowAndThen(ctx context.Context, known bool) error {
+	for ; ; known = true {
+		if known {
+			if err := f.verify(ctx); err != nil {
+				return err
+			}
+		}
+		if err := pause(ctx, verifyEvery); err != nil {
+			return err
+		}
+	}
 }
 
 // verify compares all that the copy has with what PostgreSQL has, and loads it anew if they differ:

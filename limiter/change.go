@@ -13,10 +13,14 @@ import (
 // bucket, less what it had spent when it was deleted or, if that is more, what its address has
 // spent while unregistered. Its requests in flight from before the deletion count.
 //
-// A range is one client: its addresses share the bucket. All keys of a name lead to one bucket. A
-// name without keys is registered, but no request finds it. The keys given replace those that the
-// client had, and requests with a key that it no longer has are decided by their address. If another
-// client has one of the keys, Set takes it away from that client, and deletes it if that was its last.
+// A range is one client: its addresses share the bucket, unless Terms.Each gives each of them one. A
+// change of the limit of these is like SetDefault. Switched on, each begins with what the range has
+// spent; switched off, the range begins with the most that one of them has spent.
+//
+// All keys of a name lead to one bucket. A name without keys is registered, but no request finds it.
+// The keys given replace those that the client had, and requests with a key that it no longer has
+// are decided by their address. If another client has one of the keys, Set takes it away from that
+// client, and deletes that client if it was its last.
 func (l *Limiter) Set(r Registration) {
 	l.registering.Lock()
 	defer l.registering.Unlock()
@@ -32,8 +36,9 @@ func (l *Limiter) enrol(r Registration, now int64) {
 	var keys keyring
 	if id.Name != "" {
 		keys = keyringOf(id.Name, r.Keys)
+		self := l.names.get(id.Name)
 		for key := range keys.all {
-			l.takeAway(key, id.Name, now)
+			l.takeAway(key, self, now)
 		}
 	}
 	p := l.plans.use(r.Terms)
@@ -58,18 +63,15 @@ func (l *Limiter) enrol(r Registration, now int64) {
 	next.account.setTrial(p)
 }
 
-// takeAway takes the key away from the client that has it, if that is not the one with the name. The
-// store keeps keys unique, but may report that a client gave up its key after another took it, or
-// never.
-func (l *Limiter) takeAway(key KeyDigest, name string, now int64) {
+// takeAway takes the key away from the client that has it, if that is not the given one, which may be
+// nil. The store keeps keys unique, but may report that a client gave up its key after another took
+// it, or never.
+func (l *Limiter) takeAway(key KeyDigest, self *account, now int64) {
 	b := l.keyed.get(key.place())
-	if b == nil {
+	if b == nil || b.account == self {
 		return
 	}
 	holder := b.account.named.Load()
-	if holder.name == name {
-		return
-	}
 	if rest, ok := holder.keys.without(key); ok {
 		l.rekey(keyringOf(holder.name, rest), b, &bucket{account: b.account}, now)
 		return
@@ -185,8 +187,9 @@ func (l *Limiter) current(id ID) *bucket {
 
 // Delete unregisters the client, if it is registered. What it has spent stays spent: the debt of an
 // address, or of a range for each of its addresses, becomes the least debt of the unregistered
-// bucket, up to the default capacity. Requests with a key of a deleted client are decided by
-// their address. Requests in flight stay so until released.
+// bucket, up to the default capacity; with Terms.Each, that of each address its own debt. Requests
+// with a key of a deleted client are decided by their address. Requests in flight stay so until
+// released.
 func (l *Limiter) Delete(id ID) {
 	l.registering.Lock()
 	defer l.registering.Unlock()

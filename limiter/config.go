@@ -62,7 +62,7 @@ type Config struct {
 	Enabled    bool    `yaml:"enabled"`     // false: the caller does not use the limiter
 	Default    Default `yaml:"default"`     // for each unregistered client
 	IPv6Prefix int     `yaml:"ipv6_prefix"` // bits of an unregistered IPv6 network, 1 to 128
-	MaxTracked int     `yaml:"max_tracked"` // unregistered clients held at once, 1 to 100,000,000
+	MaxTracked int     `yaml:"max_tracked"` // unregistered clients and addresses of ranges with Terms.Each held at once, 1 to 100,000,000
 
 	// Headers selects the header fields that tell clients about their limit: standard (RateLimit
 	// and RateLimit-Policy), legacy (X-RateLimit-*), both or off. A rejection always has

@@ -36,7 +36,7 @@
 //     Deletion charges each address with its own debt, and registration gives it back. Requests amid
 //     a switch to off, or a deletion, may take from both buckets, at most the sum of both capacities;
 //     the debt left is exact. (TestEachIsLikeTheDefault, TestEachChanges, TestEachOnAndOff,
-//     TestEachDeleted, TestEachSwitchedAtOnce, TestEachChangesAtOnce)
+//     TestEachDeleted, TestEachSwitchedAtOnce, TestEachChargesTheLast, TestEachChangesAtOnce)
 //   - A debtor is never forgotten. Only full buckets are dropped. While every place is taken by a
 //     client in debt, newcomers share buckets: they may get less than their limit, never more. The
 //     addresses of ranges with Terms.Each and the unregistered clients have their places together.
@@ -70,7 +70,7 @@
 //	each.go        the table of a range with Terms.Each    2 KiB to 1 MiB, and as table.go
 //	group.go       16 cells or more of that table          288 bytes or more; copied when full
 //	index.go       registered addresses and keys           128 to 192 bytes each
-//	names.go       the accounts of named clients           11 to 22 bytes each
+//	names.go       the accounts of named clients           12 to 24 bytes each
 //	keyring.go     the keys of a named client              96 bytes if there are several
 //	account.go     a registered client's bucket, counters  64 bytes, and 48 after a change; 48 for some
 //	named.go       what names a client or its range        64 bytes, 32 more for a range
@@ -79,17 +79,18 @@
 //	rejections.go  the clients rejected most               272 KiB
 //
 // Ranges are in a bart.Table, which takes microseconds to change, and so has the first bucket of each
-// as an index has: once that is closed, it leads to the present one. A request looks in the key index if it has a key, in the address
-// index, in the ranges if there are any, and in the table, and stops at the first match. It
-// allocates only when a group has to be replaced, for a newcomer or by SetDefault.
+// as an index has: once that is closed, it leads to the present one. A request looks in the key index
+// if it has a key, in the address index, in the ranges if there are any, and in the table, and stops
+// at the first match. It allocates only when a group has to be replaced, for a newcomer or by
+// SetDefault.
 // (TestRequestsAllocateNothing, TestMemory, TestSizesAreAsDocumented, TestMillion)
 //
 // # Who writes what
 //
 // Limiter.registering serializes Set, SetDefault, Delete, Reset, Restore and Usage, each client of
-// Used, and the descriptions of Limited. Only its holder writes the indexes, the ranges, plans, names, debts and floors, a
-// bucket's next, a table's next and shadow, and an account's named, extra, trial and owed. Only its
-// holder closes the bucket of a registered client.
+// Used, and the descriptions of Limited. Only its holder writes the indexes, the ranges, plans, names,
+// debts and floors, a bucket's next, a table's next and shadow, a pool's tables, and an account's
+// named, extra, trial, table and owed. Only its holder closes the bucket of a registered client.
 //
 // Requests take no lock. They write the state, entered and seen of a bucket, the state of a trial,
 // the other counters of an account, the table, and the rejections. Rates, ranges, floors, named and
@@ -148,7 +149,7 @@
 //     are switched off, or the range is deleted or reset, the range's bucket is closed first, and then
 //     the table moves to one that is gone, as to another limit. A request that comes there has left no
 //     token behind, finds the range's bucket closed and follows it. What was spent is charged before
-//     the bucket is closed, and again when the states are final. (TestEachSwitchedAtOnce,
+//     the bucket is closed, and again when the states are final. (TestEachChargesTheLast,
 //     TestEachAtOnce)
 //   - Slots of rejections: seal the mark, write the slot, then store the new mark. Readers load the
 //     mark before and after. (TestLimitedAtOnce)

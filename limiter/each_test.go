@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -404,6 +405,49 @@ func TestEachSwitchedAtOnce(t *testing.T) {
 			}
 			if n := given.Load(); n < capacity || n > tt.most {
 				t.Fatalf("%s: %d tokens in all, want %d to %d", tt.name, n, capacity, tt.most)
+			}
+		}
+	}
+}
+
+// What an address takes while its bucket is given up is charged, too: to the range's own, or to the
+// unregistered one. The capacities tell which bucket has decided.
+func TestEachChargesTheLast(t *testing.T) {
+	const capacity, workers = 20_000, 4
+	rounds := 50
+	if *long {
+		rounds = 2000
+	}
+	for name, change := range map[string]func(*Limiter, ID){
+		"off":     func(l *Limiter, id ID) { l.grant(id, Terms{Limit: Limit{capacity + 1, 1}}, t0) },
+		"deleted": func(l *Limiter, id ID) { l.delete(id, t0) },
+	} {
+		for range rounds {
+			l, id := New(Config{Default: Default{Limit: Limit{capacity + 1, 1}}, IPv6Prefix: 64, MaxTracked: 2000}), client("192.0.0.0/16")
+			l.grant(id, Terms{Limit: Limit{capacity, 1}, Each: true}, t0)
+			for i := range 1000 { // to give the change something to do
+				l.take(l.Identify(netip.AddrFrom4([4]byte{192, 0, byte(i / 256), byte(i)}), nil), t0)
+			}
+			var wg sync.WaitGroup
+			var each atomic.Int64
+			for range workers {
+				wg.Go(func() {
+					for {
+						d := l.take(l.by("192.0.2.1", ""), t0)
+						if d.Capacity != capacity || !d.Allowed {
+							return
+						}
+						each.Add(1)
+					}
+				})
+			}
+			for each.Load() == 0 {
+				runtime.Gosched()
+			}
+			change(l, id)
+			wg.Wait()
+			if d := l.take(l.by("192.0.2.1", ""), t0); each.Load()+d.Remaining > capacity {
+				t.Fatalf("%s: %d taken, and %d of %d left", name, each.Load(), d.Remaining, d.Capacity)
 			}
 		}
 	}

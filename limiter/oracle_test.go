@@ -22,6 +22,8 @@ type oracle struct {
 	departed   map[ID]*ledger
 	keys       map[string][]string // by name
 	floors     []floor
+	each       map[ID]*division // of registered ranges with Terms.Each
+	buried     map[ID]*division // of those that are departed
 }
 
 // floor is what each address of a deleted range has spent at least, at a time.
@@ -57,9 +59,13 @@ func (a *ledger) refill(now int64) {
 
 // find returns the ledger that pays for a request of the address with the key, and has it refilled.
 func (o *oracle) find(addr netip.Addr, key string, now int64) *ledger {
-	a := o.registered[o.payer(addr, key)]
-	if a == nil {
+	id := o.payer(addr, key)
+	a := o.registered[id]
+	switch d := o.each[id]; {
+	case a == nil:
 		return o.unregistered(addr, now)
+	case d != nil:
+		a = d.of(addr)
 	}
 	a.refill(now)
 	return a
@@ -129,17 +135,22 @@ func (o *oracle) debtors(now int64) (n int) {
 			n++
 		}
 	}
-	return n
+	return n + o.dividedDebtors(now)
 }
 
 // set changes the limit of a registered client, or registers one: with what it had spent when it
 // was deleted, and what its address has spent as an unregistered client.
-func (o *oracle) set(id ID, keys []string, l Limit, now int64) (sure bool) {
+func (o *oracle) set(id ID, keys []string, l Limit, each bool, now int64) (sure bool) {
 	sure = o.takeAway(keys, id.Name, now)
 	old, known := o.registered[id]
+	was := o.each[id]
 	if !known {
-		old = o.departed[id]
+		old, was = o.departed[id], o.buried[id]
 		delete(o.departed, id)
+		delete(o.buried, id)
+	}
+	if known && was != nil && !each {
+		was.raise(old, now)
 	}
 	a := newLedger(l)
 	o.registered[id] = a
@@ -158,7 +169,7 @@ func (o *oracle) set(id ID, keys []string, l Limit, now int64) (sure bool) {
 		a.spend(spent)
 		sure = sure && certain
 	}
-	return sure
+	return o.divide(id, a, was, known, each, now) && sure
 }
 
 // takeAway takes the keys away from all clients but the one with the name, and deletes those that
@@ -185,15 +196,25 @@ func (o *oracle) remove(id ID, now int64) (sure bool) {
 	}
 	delete(o.registered, id)
 	delete(o.keys, id.Name)
+	fresh := !old.opened
 	gained := new(big.Rat).Sub(old.uncapped(now), old.capacity)
 	sure = old.owed == 0 || o.sure(gained)
-	if gained.Cmp(new(big.Rat).SetInt64(old.owed)) < 0 {
+	d := o.each[id]
+	sure = sure && (d == nil || o.clear(d.missing(now)))
+	if gained.Cmp(new(big.Rat).SetInt64(old.owed)) < 0 || d != nil && d.missing(now).Sign() > 0 {
 		o.departed[id] = old
+		if d != nil {
+			o.buried[id] = d
+		}
+	}
+	if d != nil {
+		sure = o.bury(id, d, now) && sure
 	}
 	if id.Name != "" {
 		return sure
 	}
 	spent, _, certain := o.carry(old, o.limit, 0, now)
+	old.opened = !fresh // to look at it is not to use it
 	switch {
 	case spent.Sign() <= 0:
 	case id.Prefix.IsSingleIP():
@@ -211,6 +232,9 @@ func (o *oracle) remove(id ID, now int64) (sure bool) {
 func (o *oracle) reset(id ID) {
 	if old := o.registered[id]; old != nil {
 		o.registered[id] = newLedger(old.limit)
+		if o.each[id] != nil {
+			o.each[id] = &division{newLedger(old.limit), map[netip.Addr]*ledger{}}
+		}
 	}
 }
 
@@ -317,6 +341,11 @@ func (o *oracle) sure(x *big.Rat) bool {
 		wholes(new(big.Rat).Add(x, o.slack)) == wholes(new(big.Rat).Sub(x, o.slack))
 }
 
+// clear reports whether x is clear of 0 by more than the slack, or there is none.
+func (o *oracle) clear(x *big.Rat) bool {
+	return o.slack.Sign() == 0 || new(big.Rat).Abs(x).Cmp(o.slack) > 0
+}
+
 func wholes(x *big.Rat) int64 {
 	return new(big.Int).Div(x.Num(), x.Denom()).Int64() // Euclidean, and the denominator is positive
 }
@@ -386,6 +415,7 @@ func compare(t *rapid.T, exact, tiny bool) {
 	d.o = &oracle{
 		limit: cfg.Default.Limit, slack: new(big.Rat), exact: exact,
 		anonymous: map[netip.Addr]*ledger{}, registered: map[ID]*ledger{}, departed: map[ID]*ledger{}, keys: map[string][]string{},
+		each: map[ID]*division{}, buried: map[ID]*division{},
 	}
 	if !exact {
 		d.o.slack.SetFloat64(1e6 / 4e9)
@@ -439,7 +469,7 @@ func (d *duel) ask(t *rapid.T, addr netip.Addr, key string) {
 // room waits until one more client may be in debt.
 func (d *duel) room() {
 	for d.o.debtors(d.now) >= d.places {
-		d.now += 1 + int64(1e9/d.o.limit.RatePerSecond)
+		d.now += 1 + int64(1e9/d.o.slowest())
 	}
 }
 
@@ -487,9 +517,10 @@ func (d *duel) wait(t *rapid.T) {
 func (d *duel) set(t *rapid.T) {
 	id, keys := d.client(t)
 	limit := d.limits.Draw(t, "limit")
+	each := id.Name == "" && !id.Prefix.IsSingleIP() && rapid.Bool().Draw(t, "each")
 	d.room()
-	d.l.set(Registration{id, digests(keys...), Terms{Limit: limit}}, d.now)
-	d.open = !d.o.set(id, keys, limit, d.now)
+	d.l.set(Registration{id, digests(keys...), Terms{Limit: limit, Each: each}}, d.now)
+	d.open = !d.o.set(id, keys, limit, each, d.now)
 }
 
 func (d *duel) setDefault(t *rapid.T) {

@@ -41,19 +41,23 @@ func (p *pool) withdraw(t *atomic.Pointer[table]) {
 	p.tables.Store(&all)
 }
 
-// evictFromOthers drops clients with full buckets from another table than the given one: the next in
-// turn that has any clients. It returns false if it has found none.
+// evictFromOthers drops clients with full buckets from another table than the given one: from the
+// first of the next few with clients, in turn, that has any. It returns false if these have none.
 func (p *pool) evictFromOthers(t *table, now int64) bool {
 	all := p.tables.Load()
 	if all == nil {
 		return false
 	}
-	for range *all {
+	tries := evictionTries
+	for i := 0; i < len(*all) && tries > 0; i++ {
 		other := (*all)[p.turn.Add(1)%uint64(len(*all))].Load()
 		if other.gone || other.places == t.places || other.held.Load() <= 0 {
 			continue
 		}
-		return other.evictNext(other.rates.at(now), evictionTries)
+		if other.evictNext(other.rates.at(now), evictionTries) {
+			return true
+		}
+		tries--
 	}
 	return false
 }

@@ -32,8 +32,9 @@ const keptFor = int64(time.Minute)
 
 // table holds the buckets of unregistered clients, or of the addresses of a range with Terms.Each,
 // all with one limit, by a hash of the client. With the other tables of its pool it holds at most max
-// of them and loses no debt: it drops only full buckets, and a full bucket is like a new one. When it is full of clients in debt, newcomers share the overflow buckets, by
-// their hash. A newcomer that moves from there to a bucket of its own takes the debt along.
+// of them and loses no debt: it drops only full buckets, and a full bucket is like a new one. When all
+// places are taken by clients in debt, newcomers share the overflow buckets, by their hash. A newcomer
+// that moves from there to a bucket of its own takes the debt along.
 //
 // The hash selects a slot, which leads to a group of clients. At first 256 slots lead to each
 // group; as clients come, a group is split in two, each with half of the slots, and so on

@@ -401,6 +401,11 @@ func TestLostConnections(t *testing.T) {
 	}
 	s.healed(t)
 	requireUnhurt(t, "connections end", s.traffic.phase(t))
+	const most = 6 // a pool's, one that listens, and one that is on its way out
+	waitFor(t, "the connections that were given up to end", func() bool {
+		count, err := strconv.Atoi(s.query(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+s.name+"'"))
+		return err == nil && count <= most*len(s.all)
+	})
 }
 
 // TestForgotten has the connections carry nothing any more, while new ones work. The balancers

@@ -106,11 +106,11 @@ func TestReadOnly(t *testing.T) {
 		s.endSessions(t)
 	}
 	setReadOnly("on")
-	for i, b := range s.all {
+	for _, b := range s.all {
 		requireUnavailable(t, b.api(t, "PUT", "/clients/"+written, terms(30)), answered+busy)
-		s.limitsHold(t, i)
+		waitWithin(t, noticed, "a balancer to say that PostgreSQL is away", func() bool { return b.stale(t) })
 	}
-	s.readsGoOn(t)
+	s.knownAway(t)
 	setReadOnly("off")
 	s.healed(t)
 	requireUnhurt(t, "it is read-only", s.traffic.phase(t))

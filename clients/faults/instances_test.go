@@ -372,6 +372,13 @@ func testPsql(t *testing.T, in *instances) {
 	in.requireGone(t, a)
 	in.psql(t, "DELETE FROM clients WHERE ip_address = '"+b+"'")
 	in.requireGone(t, b)
+	// As pg_dump has it, and with COPY.
+	in.psql(t, "SET search_path = ''; INSERT INTO public.clients (ip_address, capacity, rate_per_second, created_at, updated_at) VALUES "+values(b, 92))
+	requireQuota(t, in.all, b, 92)
+	in.psql(t, "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL search_path = ''; DELETE FROM public.clients WHERE ip_address = '"+b+"'; COMMIT")
+	in.requireGone(t, b)
+	in.psql(t, "COPY clients (ip_address, capacity, rate_per_second, created_at, updated_at) FROM PROGRAM 'echo 127.0.3.12,73,1,2026-01-01,2026-01-01' CSV")
+	requireQuota(t, in.all, "127.0.3.12", 73)
 	// What psql has changed, the API changes on.
 	in.psql(t, insertInto+values(a, 70))
 	requireQuota(t, in.all, a, 70)

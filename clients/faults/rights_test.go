@@ -36,6 +36,48 @@ func TestDataRightsOnly(t *testing.T) {
 	requireQuota(t, all, seen, 10)
 }
 
+// TestFewConnections has a role that may have two connections only for each balancer.
+func TestFewConnections(t *testing.T) {
+	t.Parallel()
+	d := prepared(t)
+	d.exec(t, "postgres", "ALTER ROLE "+role+" CONNECTION LIMIT 4")
+	all := startBalancers(t, 2, d.at(d.address(), "pool_max_conns=1"))
+	requireQuota(t, all, seen, 7)
+	callsAtOnce(t, all)
+	all[0].must(t, 200, "PUT", "/clients/"+seen, terms(8))
+	requireQuota(t, all, seen, 8)
+	for i, b := range all {
+		if b.stale(t) {
+			t.Errorf("balancer %d says that PostgreSQL is away", i)
+		}
+	}
+}
+
+// TestSchemaDropped takes the tables away from balancers that run. Limits stay; another that starts
+// makes new tables, and all have what is in them.
+func TestSchemaDropped(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, direct)
+	s.sql(t, "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION "+role)
+	for _, b := range s.all {
+		requireUnavailable(t, b.api(t, "PUT", "/clients/"+written, terms(8)), answered+busy)
+	}
+	for i := range s.all {
+		s.limitsHold(t, i)
+	}
+	s.readsGoOn(t)
+	late := startBalancer(t, s.url(), options{})
+	late.must(t, 201, "POST", "/clients/", at(written, 30))
+	all := append(s.all, late)
+	for _, b := range all {
+		waitWithin(t, noticed+heals, "what is in the new tables", func() bool {
+			return b.quota(t, seen) == defaultCapacity && b.quota(t, written) == 30
+		})
+	}
+	s.healed(t)
+	requireUnhurt(t, "the tables are gone", s.traffic.phase(t))
+}
+
 // asRole executes statements as another role.
 func (d database) asRole(name, password, statements string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)

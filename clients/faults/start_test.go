@@ -36,6 +36,10 @@ func TestStartWithout(t *testing.T) {
 			return func() { d.start(t) }
 		}},
 		{"frozen", func(t *testing.T, d database) func() { return d.freeze(t) }},
+		{"too many connections", func(t *testing.T, d database) func() {
+			d.exec(t, "postgres", "ALTER ROLE "+role+" CONNECTION LIMIT 0")
+			return func() { d.exec(t, "postgres", "ALTER ROLE "+role+" CONNECTION LIMIT -1") }
+		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
@@ -256,6 +260,29 @@ func TestStartFromSnapshot(t *testing.T) {
 	if got := second.quota(t, "127.0.7.20", key); got != defaultCapacity {
 		t.Errorf("it enforces %d for a key that was deleted", got)
 	}
+}
+
+// TestSnapshotOfAnother starts in a folder with the snapshot of another database.
+func TestSnapshotOfAnother(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	one, other := c.newDatabase(t), c.newDatabase(t)
+	first := startBalancer(t, one.url(), options{})
+	for n := range int64(5) { // its version is the higher one
+		first.must(t, 201, "POST", "/clients/", at(fmt.Sprintf("127.0.7.%d", 50+n), 50+n))
+	}
+	first.must(t, 201, "POST", "/clients/", at(seen, 7))
+	first.awaitSnapshot(t)
+	elsewhere := startBalancer(t, other.url(), options{})
+	elsewhere.must(t, 201, "POST", "/clients/", at(seen, 8))
+	second := first.restart(t, other.url(), options{})
+	second.awaitServing(t)
+	second.takesTruth(t, 8)
+	if got := second.quota(t, "127.0.7.50"); got != defaultCapacity {
+		t.Errorf("it enforces %d for a client of the other database", got)
+	}
+	elsewhere.must(t, 200, "PUT", "/clients/"+seen, terms(9))
+	second.takesTruth(t, 9)
 }
 
 // TestSnapshotFrozen starts from a snapshot while PostgreSQL does not answer.

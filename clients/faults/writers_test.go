@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -152,7 +153,8 @@ func testThousandWriters(t *testing.T, in *instances) {
 	requireQuota(t, in.all, from, stored)
 }
 
-// write is an operation on the one client of a history; outcome is its response.
+// write is an operation on the one client of a history; outcome is its response. A GET reads what the
+// table has in the end. Status 0 stands for an outcome that is unknown.
 type write struct{ method, ifMatch string }
 
 type outcome struct {
@@ -164,18 +166,27 @@ type outcome struct {
 // is none.
 type present string
 
-// histories is the specification of the writes: each takes effect at one moment between its
-// request and its response.
-var histories = porcupine.Model{
-	Init: func() any { return present("") },
-	Step: func(state, input, output any) (bool, any) {
+// unseen is the ETag of a client that a write of unknown outcome has left.
+const unseen present = "unseen"
+
+// histories is the specification of the writes: each takes effect at one moment after its request
+// and, if its outcome is known, before its response.
+var histories = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{present("")} },
+	Step: func(state, input, output any) []any {
 		now, w, got := state.(present), input.(write), output.(outcome)
-		next, status := now.after(w, got.etag)
-		return status == got.status, next
+		if got.status == 0 {
+			next, _ := now.after(w, string(unseen))
+			return []any{now, next}
+		}
+		if next, status := now.after(w, got.etag); status == got.status {
+			return []any{next}
+		}
+		return nil
 	},
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v → %v", input, output) },
 	DescribeState:     func(state any) string { return fmt.Sprintf("%q", state) },
-}
+}).ToModel()
 
 // after returns the state and the status that a write leads to. A successful one has the new ETag.
 func (now present) after(w write, etag string) (next present, status int) {
@@ -187,6 +198,10 @@ func (now present) after(w write, etag string) (next present, status int) {
 		return present(etag), 201
 	case !exists: // a precondition does not count (RFC 9110, section 13.2.1)
 		return now, 404
+	case w.method == "GET" && now != unseen && now != present(etag):
+		return now, 0
+	case w.method == "GET":
+		return now, 200
 	case w.ifMatch != "" && w.ifMatch != string(now):
 		return now, 412
 	case w.method == "DELETE":
@@ -219,6 +234,20 @@ func TestHistories(t *testing.T) {
 		{"created twice", []porcupine.Operation{
 			at(0, 1, write{"POST", ""}, outcome{201, "a"}), at(2, 3, write{"POST", ""}, outcome{201, "b"}),
 		}, false},
+		{"an unknown write that was done", []porcupine.Operation{
+			at(0, 99, write{"POST", ""}, outcome{0, ""}), at(2, 3, write{"POST", ""}, outcome{409, ""}),
+			at(4, 5, write{"GET", ""}, outcome{200, "z"}),
+		}, true},
+		{"an unknown write that was not done", []porcupine.Operation{
+			at(0, 99, write{"POST", ""}, outcome{0, ""}), at(2, 3, write{"POST", ""}, outcome{201, "a"}),
+			at(4, 5, write{"GET", ""}, outcome{200, "a"}),
+		}, true},
+		{"a write that is lost", []porcupine.Operation{
+			at(0, 1, write{"POST", ""}, outcome{201, "a"}), at(2, 3, write{"GET", ""}, outcome{404, ""}),
+		}, false},
+		{"a refused write that was done", []porcupine.Operation{
+			at(0, 1, write{"POST", ""}, outcome{201, "a"}), at(4, 5, write{"GET", ""}, outcome{200, "b"}),
+		}, false},
 		{"a write that came too early", []porcupine.Operation{
 			at(0, 1, write{"PUT", ""}, outcome{200, "b"}), at(2, 3, write{"POST", ""}, outcome{201, "a"}),
 		}, false},
@@ -232,40 +261,121 @@ func TestHistories(t *testing.T) {
 // testHistories records short histories of writes to one client, by workers at all balancers, and
 // looks for an order of each that explains every response.
 func testHistories(t *testing.T, in *instances) {
-	const workers, each = 6, 6
 	for round := range rounds(10, 300) {
 		from := fmt.Sprintf("127.0.6.%d", 1+round%200)
-		var mu sync.Mutex
-		var history []porcupine.Operation
-		var wg sync.WaitGroup
-		for w := range workers {
-			wg.Go(func() {
-				etag := ""
-				for n := range each {
-					operation, ok := writeOnce(t, in.all[(w+n)%len(in.all)], from, round+w+n, &etag)
-					operation.ClientId = w
-					mu.Lock()
-					history = append(history, operation)
-					mu.Unlock()
-					if !ok {
-						return
-					}
-				}
-			})
+		history := record(t, in.all, from, round)
+		for _, o := range history {
+			if o.Output.(outcome).status == 0 {
+				t.Errorf("the outcome of %v is unknown", o.Input)
+			}
 		}
-		wg.Wait()
-		if t.Failed() {
-			return
-		}
-		if got := porcupine.CheckOperationsTimeout(histories, history, 10*time.Second); got == porcupine.Illegal {
-			t.Fatalf("no order explains the history of round %d: %+v", round, history)
-		}
+		requireExplained(t, history)
 		in.all[0].api(t, "DELETE", "/clients/"+from, "") // it may be gone
 	}
 }
 
+// TestHistoriesUnderFaults does the same while connections end. What was refused has had no effect,
+// and what is unknown may have had one.
+func TestHistoriesUnderFaults(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, overLink)
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-ended:
+				return
+			case <-time.After(time.Duration(100+n%7*40) * time.Millisecond):
+			}
+			if n%3 == 0 {
+				_ = s.tryExec("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+s.name+"'")
+			} else {
+				s.link.drop()
+			}
+		}
+	})
+	end := sync.OnceFunc(func() {
+		close(ended)
+		wg.Wait()
+	})
+	defer end()
+	all := map[string][]porcupine.Operation{}
+	for round := range rounds(8, 200) {
+		from := fmt.Sprintf("127.0.12.%d", 1+round)
+		all[from] = record(t, s.all, from, round)
+	}
+	end()
+	s.healed(t)
+	known, unknown := 0, 0
+	for from, history := range all {
+		for i, o := range history {
+			if o.Output.(outcome).status == 0 {
+				history[i].Return = time.Now().UnixNano() // it may have had its effect at any time
+				unknown++
+			} else {
+				known++
+			}
+		}
+		last := porcupine.Operation{ClientId: 99, Input: write{"GET", ""}, Call: time.Now().UnixNano()}
+		a := s.all[0].api(t, "GET", "/clients/"+from, "")
+		last.Output, last.Return = outcome{a.status, a.header.Get("ETag")}, time.Now().UnixNano()
+		requireExplained(t, append(history, last))
+		stored := s.query(t, s.name, "SELECT count(*) FROM clients WHERE ip_address = '"+from+"'")
+		if exists := a.status == 200; exists != (stored == "1") {
+			t.Errorf("%s: the balancer shows %s, the table has %s rows", from, a, stored)
+		}
+	}
+	t.Logf("%d writes were answered, the outcome of %d was unknown", known, unknown)
+	requireUnhurt(t, "connections end", s.traffic.phase(t))
+}
+
+func requireExplained(t *testing.T, history []porcupine.Operation) {
+	t.Helper()
+	if got := porcupine.CheckOperationsTimeout(histories, history, 10*time.Second); got == porcupine.Illegal {
+		slices.SortFunc(history, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+		var text strings.Builder
+		for _, o := range history {
+			fmt.Fprintf(&text, "%8.3f to %8.3f ms, worker %d: %+v → %+v\n", float64(o.Call-history[0].Call)/1e6, float64(o.Return-history[0].Call)/1e6,
+				o.ClientId, o.Input, o.Output)
+		}
+		t.Fatalf("no order explains the history\n%s", &text)
+	}
+}
+
+// record has workers write to one client and returns what they met. Writes that were refused, with
+// 503 and a known outcome, are left out: they have had no effect.
+func record(t *testing.T, all []*balancer, from string, seed int) (history []porcupine.Operation) {
+	const workers, each = 6, 6
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			etag := ""
+			for n, end := 0, time.Now().Add(deadline); n < each; {
+				operation, refused := writeOnce(t, all[(w+n)%len(all)], from, seed+w+n, &etag)
+				if refused {
+					if time.Now().After(end) {
+						t.Errorf("%s: writes are refused for %s", from, deadline)
+						return
+					}
+					time.Sleep(5 * time.Millisecond) // it has Retry-After, which is whole seconds
+					continue
+				}
+				operation.ClientId = w
+				mu.Lock()
+				history = append(history, operation)
+				mu.Unlock()
+				n++
+			}
+		})
+	}
+	wg.Wait()
+	return history
+}
+
 // writeOnce sends the write of a number. etag is what the worker has seen last.
-func writeOnce(t *testing.T, b *balancer, from string, number int, etag *string) (porcupine.Operation, bool) {
+func writeOnce(t *testing.T, b *balancer, from string, number int, etag *string) (o porcupine.Operation, refused bool) {
 	w := write{[]string{"POST", "PUT", "PUT", "DELETE"}[number%4], ""}
 	path, body, fields := "/clients/"+from, terms(int64(100+number)), []string(nil)
 	switch {
@@ -277,18 +387,23 @@ func writeOnce(t *testing.T, b *balancer, from string, number int, etag *string)
 		w.ifMatch = *etag
 		fields = append(fields, "If-Match: "+*etag)
 	}
-	operation := porcupine.Operation{Input: w, Call: time.Now().UnixNano()}
+	o = porcupine.Operation{Input: w, Call: time.Now().UnixNano()}
 	a, err := b.try(w.method, path, body, fields...)
-	operation.Return = time.Now().UnixNano()
+	o.Return = time.Now().UnixNano()
 	got := outcome{status: a.status}
-	if a.status == 200 || a.status == 201 {
-		got.etag = a.header.Get("ETag")
+	switch {
+	case err != nil:
+		t.Errorf("%v: got %s, %v", w, a, err)
+	case a.status == 503 && a.outcome() == "unknown":
+		got.status = 0
+	case a.status == 503:
+		return o, true
+	case a.status == 200 || a.status == 201:
+		if got.etag = a.header.Get("ETag"); got.etag == "" {
+			t.Errorf("%v: got %s, without an ETag", w, a)
+		}
 		*etag = got.etag
 	}
-	operation.Output = got
-	if err != nil || a.status == 503 || (a.status == 200 || a.status == 201) && got.etag == "" {
-		t.Errorf("%v: got %s, %v", w, a, err)
-		return operation, false
-	}
-	return operation, true
+	o.Output = got
+	return o, false
 }

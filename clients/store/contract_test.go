@@ -51,6 +51,7 @@ func TestStore(t *testing.T) {
 				"versions":          testVersions,
 				"at once":           testAtOnce,
 				"audit":             testAudit,
+				"aged audit":        testAgedAudit,
 				"replies":           testReplies,
 				"cancelled":         testCancelled,
 			} {
@@ -508,6 +509,14 @@ func testBoundedAudit(s *opened) {
 	}
 	entries, err := s.Audit(s.t.Context(), 0, 9)
 	if err != nil || len(entries) != 3 || entries[0].Target != "4" || entries[2].Target != "2" {
+		s.t.Errorf("got %+v, %v", entries, err)
+	}
+}
+
+func testAgedAudit(s *opened) {
+	s.write(func(tx Tx) error { return tx.Note(Entry{At: Now().Add(-2 * testBounds.MaxAge), Target: "old"}) })
+	s.write(func(tx Tx) error { return tx.Note(Entry{At: Now(), Target: "new"}) })
+	if entries, err := s.Audit(s.t.Context(), 0, 9); err != nil || len(entries) != 1 || entries[0].Target != "new" {
 		s.t.Errorf("got %+v, %v", entries, err)
 	}
 }

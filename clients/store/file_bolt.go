@@ -174,7 +174,11 @@ func (f *boltFile) guard(do func() error) (err error) {
 	if err := f.whole(); err != nil {
 		return f.damaged(err)
 	}
-	switch err = do(); {
+	err = do()
+	if err := f.whole(); err != nil { // what was read may be of pages that were gone
+		return f.damaged(err)
+	}
+	switch {
 	case errors.Is(err, errRecord) || errors.As(err, new(structureError)):
 		return f.damaged(err)
 	case errors.Is(err, bbolterrors.ErrDatabaseNotOpen):
@@ -236,7 +240,28 @@ func (f *boltFile) beginRead() (*bbolt.Tx, error) {
 }
 
 func (f *boltFile) update(write func(*bbolt.Tx) error) error {
-	return f.guard(func() error { return f.db.Update(write) })
+	return f.guard(func() error {
+		return f.db.Update(func(tx *bbolt.Tx) error {
+			if err := write(tx); err != nil {
+				return err
+			}
+			return f.mayCommit()
+		})
+	})
+}
+
+// mayCommit returns an error if the metas or the list of free pages are not as they were written. A
+// commit frees as many pages as the list says of itself, and would fill the memory with billions.
+func (f *boltFile) mayCommit() error {
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	pages, err := openPages(f.file, info.Size())
+	if err != nil {
+		return err
+	}
+	return pages.free()
 }
 
 // close releases the file. A damaged one stays mapped: bbolt may wait for a lock that it left

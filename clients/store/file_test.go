@@ -7,10 +7,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -208,37 +206,6 @@ func sameRecords(t *testing.T, got, want Records) {
 		if !a[i].Equal(&b[i]) {
 			t.Fatalf("got %+v, want %+v", a[i], b[i])
 		}
-	}
-}
-
-// writeAndDieEnv makes this test binary write to the named file and kill itself.
-const writeAndDieEnv = "STORE_TEST_WRITE_AND_DIE"
-
-func writeAndDie(path string) {
-	f, err := OpenFile(path, testBounds)
-	if err == nil {
-		_, err = f.Write(context.Background(), func(tx Tx) error { return tx.Put(testClients(7)) })
-	}
-	if err == nil {
-		err = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
-
-func TestFileSurvivesKill(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "clients.db")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	child := exec.CommandContext(ctx, os.Args[0])
-	child.Env = append(os.Environ(), writeAndDieEnv+"="+path)
-	output, err := child.CombinedOutput()
-	if status, ok := child.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-		t.Fatalf("the child was not killed: %v\n%s", err, output)
-	}
-	f := openTestFile(t, path)
-	if got, err := all(t, f); err != nil || len(got) != 7 {
-		t.Errorf("%d clients, %v", len(got), err)
 	}
 }
 

@@ -53,7 +53,7 @@ func (t *fileTx) commit() error {
 		return t.err
 	}
 	return t.guard(func() error {
-		if err := t.state.write(t.tx); err != nil {
+		if err := errorsFirst(t.state.write(t.tx), t.bolt.mayCommit()); err != nil {
 			return err
 		}
 		err := t.tx.Commit()

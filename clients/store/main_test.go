@@ -14,6 +14,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(writeAndDieEnv); path != "" {
 		writeAndDie(path)
 	}
+	if what := os.Getenv(writeForeverEnv); what != "" {
+		writeForever(what)
+	}
 	os.Exit(runTests(m))
 }
 

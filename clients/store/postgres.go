@@ -28,6 +28,7 @@ type PostgresConfig struct {
 // so that it works through a pooler.
 type Postgres struct {
 	pool    *pgxpool.Pool
+	servers *servers
 	place   string
 	bounds  Bounds
 	log     zerolog.Logger
@@ -40,7 +41,8 @@ var _ Store = (*Postgres)(nil)
 // OpenPostgres returns a store that connects when it is used. Errors and Place do not tell the
 // password.
 func OpenPostgres(cfg PostgresConfig, log zerolog.Logger) (*Postgres, error) {
-	config, err := poolConfig(cfg.URL)
+	known := new(servers)
+	config, err := poolConfig(cfg.URL, known)
 	if err != nil {
 		return nil, fmt.Errorf("clients.store: allowed is %w", err)
 	}
@@ -49,7 +51,7 @@ func OpenPostgres(cfg PostgresConfig, log zerolog.Logger) (*Postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", place, err)
 	}
-	return &Postgres{pool: pool, place: place, bounds: cfg.Bounds, log: log.With().Str("store", place).Logger()}, nil
+	return &Postgres{pool: pool, servers: known, place: place, bounds: cfg.Bounds, log: log.With().Str("store", place).Logger()}, nil
 }
 
 // Place says in words where the clients are kept, without user and password.

@@ -270,6 +270,49 @@ func TestVersionsHaveNoGaps(t *testing.T) {
 	f.changes()
 }
 
+// TestManyWriters has writers on three instances each add to one number: nothing is lost.
+func TestManyWriters(t *testing.T) {
+	url := pgtest.NewSchema(t)
+	const instances, writers = 3, 100
+	var stores [instances]*Postgres
+	for i := range stores {
+		stores[i] = openPostgresURL(t, url, testBounds)
+	}
+	(&opened{Store: stores[0], t: t}).put(testClient("10.0.0.1", 1))
+	var versions [instances][writers]int64
+	var running sync.WaitGroup
+	for i, p := range stores {
+		for w := range writers {
+			running.Go(func() {
+				changes, err := p.Write(within(t), func(tx Tx) error {
+					found, err := tx.Clients([]limiter.ID{idOf("10.0.0.1")})
+					if err != nil {
+						return err
+					}
+					return tx.Put([]Client{testClient("10.0.0.1", found[idOf("10.0.0.1")].Own.Capacity+1)})
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				versions[i][w] = changes.Version
+			})
+		}
+	}
+	running.Wait()
+	if got := capacityOf(t, stores[1]); got != 1+instances*writers {
+		t.Errorf("the number is %d, want %d", got, 1+instances*writers)
+	}
+	seen := map[int64]bool{}
+	for _, of := range versions {
+		for _, version := range of {
+			seen[version] = true
+		}
+	}
+	if len(seen) != instances*writers {
+		t.Errorf("%d writes have %d versions", instances*writers, len(seen))
+	}
+}
+
 // TestListen has a change by hand arrive, and one by another instance.
 func TestListen(t *testing.T) {
 	url := pgtest.NewDatabase(t) // notifications are those of a database

@@ -30,20 +30,24 @@ var dialer = net.Dialer{
 
 // Values of SQLSTATE (PostgreSQL manual, appendix A).
 const (
+	connectionException  = "08000"
+	connectionFailure    = "08006"
 	uniqueViolation      = "23505"
 	readOnlyTransaction  = "25006"
 	invalidAuthorization = "28000" // also: no such role, and no entry in pg_hba.conf
 	invalidPassword      = "28P01"
 	invalidDatabase      = "3D000"
 	serializationFailure = "40001"
+	completionUnknown    = "40003"
 	deadlockDetected     = "40P01"
 	insufficientRights   = "42501"
 	undefinedTable       = "42P01"
 	lockNotAvailable     = "55P03"
 )
 
-// poolConfig parses the URL and sets what it leaves open.
-func poolConfig(url string) (*pgxpool.Config, error) {
+// poolConfig parses the URL and sets what it leaves open. Of several servers, the one that is known
+// to answer comes first.
+func poolConfig(url string, known *servers) (*pgxpool.Config, error) {
 	config, err := ParsePostgresURL(url)
 	if err != nil {
 		return nil, err
@@ -73,8 +77,10 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 		if err != nil {
 			return err
 		}
-		next.Password, next.TLSConfig = now.ConnConfig.Password, now.ConnConfig.TLSConfig
+		next.Password = now.ConnConfig.Password
+		next.Host, next.Port, next.TLSConfig = now.ConnConfig.Host, now.ConnConfig.Port, now.ConnConfig.TLSConfig
 		next.Fallbacks = now.ConnConfig.Fallbacks
+		known.prefer(next)
 		return nil
 	}
 	// A dead connection is found out by the statement itself, which is sent once more.
@@ -83,21 +89,26 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 }
 
 // on runs use on a connection of the pool. A connection that broke does not keep its place in the
-// pool until its server takes leave.
+// pool until its server takes leave, and those that are not in use go with it: they lead to the same
+// server.
 func (p *Postgres) on(ctx context.Context, use func(*pgx.Conn) error) error {
 	if p.closed.Load() {
 		return ErrClosed
 	}
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
-		return unsent{err}
+		return unsent{inWords(err)}
 	}
 	panicked := true
 	defer func() {
 		switch {
 		case conn.Conn().IsClosed():
 			conn.Hijack()
-		case panicked || isState(err, readOnlyTransaction):
+			p.dropIdle(ctx)
+		case isState(err, readOnlyTransaction):
+			p.hangUp(ctx, conn.Hijack())
+			p.dropIdle(ctx)
+		case panicked:
 			p.hangUp(ctx, conn.Hijack())
 		default:
 			conn.Release()
@@ -153,12 +164,13 @@ func worthFresh(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (isBroken(err) || isState(err, readOnlyTransaction))
 }
 
-// dropIdle closes the connections that are not in use, which lead where the failed one led.
+// dropIdle closes the connections that are not in use now, and those in use when they are given
+// back.
 func (p *Postgres) dropIdle(ctx context.Context) {
 	for _, conn := range p.pool.AcquireAllIdle(ctx) {
 		p.hangUp(ctx, conn.Hijack())
 	}
-	p.pool.Reset() // those in use are closed when they are given back
+	p.pool.Reset()
 }
 
 // hangUp closes a connection without waiting for its server.
@@ -175,7 +187,6 @@ func (p *Postgres) hangUp(ctx context.Context, conn *pgx.Conn) {
 func (p *Postgres) read(ctx context.Context, begun *bool, use func(*pgx.Conn) error) error {
 	err := p.on(ctx, use)
 	if err != nil && !*begun && worthFresh(ctx, err) {
-		p.dropIdle(ctx)
 		err = p.on(ctx, use)
 	}
 	return plain(err)

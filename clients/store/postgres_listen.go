@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+var errReadOnly = errors.New("the server does not accept writes any more")
+
 // hearTimeout is how long a notification may take to arrive.
 const hearTimeout = time.Second
 
@@ -30,7 +32,7 @@ func (p *Postgres) Listen(ctx context.Context) (*Listener, error) {
 	if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
 		return nil, err
 	}
-	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	conn, err := p.servers.connect(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, inWords(err)
 	}
@@ -81,9 +83,21 @@ func (l *Listener) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Ping returns an error if the connection is gone.
+// Ping returns an error if the connection is gone, or if it leads to a server that does not accept
+// writes any more while another one may.
 func (l *Listener) Ping(ctx context.Context) error {
-	return send(ctx, l.conn, "-- ping")
+	if l.conn.Config().ValidateConnect == nil {
+		return send(ctx, l.conn, "-- ping")
+	}
+	results, err := l.conn.PgConn().Exec(ctx, "SHOW transaction_read_only").ReadAll()
+	if err != nil {
+		return err
+	}
+	if rows := results[0].Rows; len(rows) == 1 && string(rows[0][0]) == "on" {
+		l.store.dropIdle(ctx)
+		return errReadOnly
+	}
+	return nil
 }
 
 // Close closes the connection. It waits for a second at most.

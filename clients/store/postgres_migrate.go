@@ -47,7 +47,7 @@ func (p *Postgres) Prepare(ctx context.Context) error {
 		}
 		return checkRights(ctx, conn)
 	})
-	return p.whoLocks(ctx, inWords(err))
+	return p.whoLocks(ctx, err)
 }
 
 // migrate updates the schema in one transaction. Instances that start at the same time wait for the

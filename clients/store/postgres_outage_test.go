@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/limiter"
@@ -128,6 +129,17 @@ func TestOtherHost(t *testing.T) {
 		t.Errorf("the place is %s, want %s", p.Place(), want)
 	}
 	(&opened{Store: p, t: t}).put(testClient("10.0.0.1", 1))
+	var held []*pgxpool.Conn // leaves several connections that are not in use
+	for range 3 {
+		conn, err := p.pool.Acquire(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+	}
+	for _, conn := range held {
+		conn.Release()
+	}
 	first.Freeze()
 	_, _ = writeIn(p, 500*time.Millisecond, testClient("10.0.0.1", 2)) // finds out
 	start := time.Now()

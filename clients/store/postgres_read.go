@@ -316,7 +316,8 @@ func (p *Postgres) Audit(ctx context.Context, before int64, limit int) (page []E
 			return f.err
 		}, "SELECT id, at, who, from_address, action, target, before, after FROM clients_audit"+
 			" WHERE ($1::bigint = 0 OR id < $1::bigint) AND id > (SELECT max(id) FROM clients_audit) - $3::bigint"+
-			" ORDER BY id DESC LIMIT $2::bigint", number(before), number(int64(limit)), number(int64(p.bounds.MaxCount)))
+			" AND at >= $4::timestamptz ORDER BY id DESC LIMIT $2::bigint", number(before), number(int64(limit)),
+			number(int64(p.bounds.MaxCount)), timestamp(time.Now().Add(-p.bounds.MaxAge)))
 	})
 	return page, err
 }

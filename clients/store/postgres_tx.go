@@ -53,7 +53,7 @@ func (tx *postgresTx) Clients(all []limiter.ID) (map[limiter.ID]Client, error) {
 	found := make(map[limiter.ID]Client, len(all))
 	ranges, names := ids(all)
 	err := tx.clients(func(c Client) { found[c.ID] = c },
-		" AND c.ip_address = ANY ($1::cidr[])", ranges, " AND c.name = ANY ($1::text[])"+byName, names)
+		" AND c.ip_address IN (SELECT unnest($1::cidr[]))", ranges, " AND c.name IN (SELECT unnest($1::text[]))"+byName, names)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (tx *postgresTx) Holders(keys []limiter.KeyDigest) (map[limiter.KeyDigest]l
 	err := tx.query(func(columns [][]byte) error {
 		holders[limiter.KeyDigest(columns[0])] = limiter.ID{Name: string(columns[1])}
 		return nil
-	}, "SELECT sha256, name FROM client_keys WHERE sha256 = ANY ($1::bytea[])", digests.done())
+	}, "SELECT sha256, name FROM client_keys WHERE sha256 IN (SELECT unnest($1::bytea[]))", digests.done())
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ const (
 		" ON CONFLICT (name) DO UPDATE SET " + putExcluded
 	putKeys = "INSERT INTO client_keys (name, id, sha256, created_at, expires_at) SELECT * FROM " +
 		"unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])"
-	deleteKeys = "DELETE FROM client_keys WHERE name = ANY ($1::text[])"
+	deleteKeys = "DELETE FROM client_keys WHERE name IN (SELECT unnest($1::text[]))"
 )
 
 // Put implements Tx.
@@ -179,12 +179,12 @@ func (tx *postgresTx) Delete(all []limiter.ID) error {
 		tx.changes.delete(id)
 	}
 	if len(ranges.text) > 0 {
-		if err := tx.exec("DELETE FROM clients WHERE ip_address = ANY ($1::cidr[])", ranges.done()); err != nil {
+		if err := tx.exec("DELETE FROM clients WHERE ip_address IN (SELECT unnest($1::cidr[]))", ranges.done()); err != nil {
 			return err
 		}
 	}
 	if len(names.text) > 0 {
-		return tx.exec("DELETE FROM clients WHERE name = ANY ($1::text[])", names.done())
+		return tx.exec("DELETE FROM clients WHERE name IN (SELECT unnest($1::text[]))", names.done())
 	}
 	return nil
 }
@@ -236,7 +236,8 @@ func (tx *postgresTx) PlanUsers(name string) (n int, err error) {
 
 // Overriding implements Tx.
 func (tx *postgresTx) Overriding(plan string) (all []Client, err error) {
-	const condition = " AND c.plan = ($1::text[])[1] AND num_nonnulls(c.capacity, c.rate_per_second) > 0"
+	const condition = " AND c.plan = ($1::text[])[1] " +
+		"AND (c.capacity IS NOT NULL OR c.rate_per_second IS NOT NULL)" // as in clients_overriding_idx
 	var name array
 	name.string(plan)
 	err = tx.clients(func(c Client) { all = append(all, c) }, condition+byRange, name, condition+byName, name)

@@ -38,8 +38,6 @@ func (p *Postgres) Write(ctx context.Context, decide func(Tx) error) (Changes, e
 		}
 		if isState(err, serializationFailure, deadlockDetected) {
 			time.Sleep(deadlockPause) // for the other one to go on
-		} else {
-			p.dropIdle(ctx)
 		}
 	}
 }
@@ -119,7 +117,9 @@ func (w *write) mayRepeat(ctx context.Context, err error) bool {
 // outcome returns the error with what is known of the write: whatever came before COMMIT has no
 // effect, but the caller is told of a statement without an answer in any case.
 func (w *write) outcome(err error) error {
-	if isBroken(err) && (w.committing || !isAnswer(err)) {
+	// A pooler says so where it has lost PostgreSQL.
+	lost := w.committing && isState(err, connectionException, connectionFailure, completionUnknown)
+	if lost || isBroken(err) && (w.committing || !isAnswer(err)) {
 		return fmt.Errorf("%w: %w", ErrUnknown, plain(err))
 	}
 	return plain(err)

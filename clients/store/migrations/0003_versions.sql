@@ -87,6 +87,8 @@ ALTER TABLE clients
         (isfinite(created_at) AND isfinite(updated_at) AND isfinite(expires_at)) NOT VALID;
 CREATE INDEX clients_version_idx ON clients (version);
 CREATE INDEX clients_plan_idx ON clients (plan) WHERE plan IS NOT NULL;
+-- Those that a change of their plan could make invalid.
+CREATE INDEX clients_overriding_idx ON clients (plan) WHERE plan IS NOT NULL AND (capacity IS NOT NULL OR rate_per_second IS NOT NULL);
 
 -- The keys of clients with a name. The newest is in clients.api_key_sha256, too. There it is written by hand and by
 -- instances of earlier versions, and becomes the client's only key.

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package clients
-
-func fileHolder(string) string { return "another process" }
