@@ -286,10 +286,11 @@ func decodeTime(o rest.Object, field string) (time.Time, error) {
 	}
 	text, ok := o.Text(field)
 	at, err := time.Parse(time.RFC3339Nano, text)
+	at = at.UTC() // whose year may be another one
 	if !ok || err != nil || at.Year() < 1970 || at.Year() > 9999 {
 		return time.Time{}, o.Wrong(field, "a time of RFC 3339 from 1970 on, such as 2027-01-31T12:00:00Z")
 	}
-	return at.UTC().Truncate(time.Microsecond), nil
+	return at.Truncate(time.Microsecond), nil
 }
 
 // decodeLabels decodes the labels, or returns nil without any.
