@@ -41,10 +41,15 @@ func blocksOf(t *testing.T, page string) (blocks []block) {
 // The page's commands do what it says, one after the other and from its first to its last: what it
 // shows of an answer is compared with the one that comes.
 func TestLimitsPage(t *testing.T) {
+	requirePage(t, limitsDoc, 15, 9)
+}
+
+// requirePage runs the commands of a page, of which there are as many at least, as are answers.
+func requirePage(t *testing.T, page string, commands, answers int) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "limiter:\n  api_key_header: X-API-Key\n"), "--demo")
 	var last answer
 	ran, shown := 0, 0
-	for _, b := range blocksOf(t, limitsDoc) {
+	for _, b := range blocksOf(t, page) {
 		text := strings.Join(b.lines, "\n")
 		switch b.language {
 		case "sh":
@@ -58,9 +63,11 @@ func TestLimitsPage(t *testing.T) {
 					call(t, "GET", in.proxy+"/", "") // in place of the load
 					fallthrough
 				case strings.HasPrefix(line, "go run ./bench "), strings.HasPrefix(line, "go run . "):
-					requireCommand(t, limitsDoc, strings.Fields(line))
+					requireCommand(t, page, strings.Fields(line))
 				}
 			}
+		case "csv":
+			in.file = text + "\n"
 		case "http":
 			requireHTTP(t, last, text)
 			shown++
@@ -69,8 +76,8 @@ func TestLimitsPage(t *testing.T) {
 			shown++
 		}
 	}
-	if ran < 15 || shown < 9 {
-		t.Errorf("%s has lost commands or answers: %d and %d are left", limitsDoc, ran, shown)
+	if ran < commands || shown < answers {
+		t.Errorf("%s has lost commands or answers: %d and %d are left", page, ran, shown)
 	}
 }
 
