@@ -90,6 +90,7 @@ type instance struct {
 	log               *journal
 	cancel            context.CancelFunc
 	ended             chan error
+	file              string // that curl sends with --data-binary
 }
 
 // startInstance calls run with a config file and waits until it serves. It ends with the test.

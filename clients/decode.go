@@ -2,7 +2,6 @@ package clients
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -219,11 +218,11 @@ func decodeRate(o rest.Object) (float64, error) {
 	if !found {
 		return 0, o.Missing(fieldRate)
 	}
-	var rate *float64
-	if err := json.Unmarshal(value, &rate); err != nil || rate == nil {
+	rate, err := strconv.ParseFloat(string(value), 64) // of JSON, so neither NaN nor in hexadecimal
+	if err != nil {
 		return 0, o.Wrong(fieldRate, allowedRate())
 	}
-	return *rate, nil
+	return rate, nil
 }
 
 // decodeMaxInFlight refuses 0, which means no bound to the limiter but reads as if no requests were
@@ -287,10 +286,11 @@ func decodeTime(o rest.Object, field string) (time.Time, error) {
 	}
 	text, ok := o.Text(field)
 	at, err := time.Parse(time.RFC3339Nano, text)
+	at = at.UTC() // whose year may be another one
 	if !ok || err != nil || at.Year() < 1970 || at.Year() > 9999 {
 		return time.Time{}, o.Wrong(field, "a time of RFC 3339 from 1970 on, such as 2027-01-31T12:00:00Z")
 	}
-	return at.UTC().Truncate(time.Microsecond), nil
+	return at.Truncate(time.Microsecond), nil
 }
 
 // decodeLabels decodes the labels, or returns nil without any.

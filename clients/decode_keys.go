@@ -14,6 +14,9 @@ const (
 	fieldSHA256 = "sha256"
 )
 
+// keyFields are those of an entry of api_keys; created_at is read-only.
+var keyFields = []string{fieldKeyID, fieldKey, fieldSHA256, fieldCreated, fieldExpires}
+
 // minKey is the length of the shortest key in bytes. It admits "Bearer abc": making keys hard to
 // guess is up to the operator.
 const minKey = 8
@@ -42,7 +45,7 @@ func decodeKeys(o rest.Object) (*[]draftKey, error) {
 }
 
 func decodeKeyList(o rest.Object) (*[]draftKey, error) {
-	entries, err := o.Objects(fieldKeys, fieldKeyID, fieldKey, fieldSHA256, fieldCreated, fieldExpires)
+	entries, err := o.Objects(fieldKeys, keyFields...)
 	if err != nil {
 		return nil, err
 	}

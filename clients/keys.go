@@ -19,6 +19,9 @@ func (u *usecase) addKey(ctx context.Context, k call, id limiter.ID, d draftKey)
 		if slices.ContainsFunc(old, func(has store.Key) bool { return has.Digest == d.digest }) {
 			return nil, &rest.Fault{Code: rest.Exists, Field: fieldKey, Message: fmt.Sprintf("the client %s has this key already", id)}
 		}
+		if slices.ContainsFunc(old, func(has store.Key) bool { return has.ID == d.id }) {
+			return nil, &rest.Fault{Code: rest.Exists, Field: fieldKeyID, Message: fmt.Sprintf("the client %s has a key with this id already", id)}
+		}
 		now := store.Now()
 		if keys = roomForKey(old, now); len(keys) == limiter.MaxKeys {
 			return nil, &rest.Fault{Code: rest.Exists, Field: fieldKey,

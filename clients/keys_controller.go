@@ -29,11 +29,7 @@ func (c *controller) addKey(ctx context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	o, err := rest.ParseObject(body, fieldKey, fieldSHA256, fieldExpires)
-	if err != nil {
-		return err
-	}
-	key, err := decodeKeyEntry(o)
+	key, err := decodeNewKey(body)
 	if err != nil {
 		return err
 	}
@@ -57,6 +53,19 @@ func (c *controller) addKey(ctx context.Context, r *fasthttp.RequestCtx) error {
 	r.Response.Header.Set("ETag", tag(changed.Version))
 	rest.WriteJSON(r, http.StatusCreated, showKey(added))
 	return nil
+}
+
+// decodeNewKey decodes an entry of api_keys that has a key.
+func decodeNewKey(body []byte) (draftKey, error) {
+	o, err := rest.ParseObject(body, keyFields...)
+	if err != nil {
+		return draftKey{}, err
+	}
+	key, err := decodeKeyEntry(o)
+	if err == nil && key.digest == (limiter.KeyDigest{}) {
+		err = o.Missing(fieldKey)
+	}
+	return key, err
 }
 
 func (c *controller) removeKey(ctx context.Context, r *fasthttp.RequestCtx) error {

@@ -71,7 +71,7 @@ func TestKeyRotation(t *testing.T) {
 func TestKeysRefused(t *testing.T) {
 	eachStore(t, func(t *testing.T, cfg Config) {
 		a, _ := startAPI(t, cfg)
-		a.createNamed("acme", "the 1st key of acme", 7)
+		a.call(http.StatusCreated, "POST", "/", `{"name":"acme","api_keys":[{"id":"first","api_key":"the 1st key of acme"}],"capacity":7,"rate_per_second":1}`)
 		a.createNamed("rival", "the key of rival", 7)
 		a.create("10.0.0.0/8", 7)
 		sum := limiter.DigestKey([]byte("the key of rival"))
@@ -92,7 +92,10 @@ func TestKeysRefused(t *testing.T) {
 			{422, "/acme/keys", `{"sha256":"abc"}`, "sha256", "64 hexadecimal"},
 			{422, "/acme/keys", `{"sha256":"` + strings.Repeat("0", 64) + `"}`, "sha256", "64 hexadecimal"},
 			{422, "/acme/keys", `{"api_key":"the 2nd key of acme","sha256":"` + hex.EncodeToString(sum[:]) + `"}`, "sha256", "one of the two"},
-			{422, "/acme/keys", `{"api_key":"the 2nd key of acme","id":"mine"}`, "id", "unknown"},
+			{422, "/acme/keys", `{"api_key":"the 2nd key of acme","id":"a b"}`, "id", "1 to 32"},
+			{409, "/acme/keys", `{"api_key":"the 2nd key of acme","id":"first"}`, "id", "a key with this id"},
+			{422, "/acme/keys", `{"id":"first"}`, "api_key", "missing"},
+			{422, "/acme/keys", `{"api_key":"the 2nd key of acme","name":"acme"}`, "name", "unknown"},
 			{422, "/acme/keys", `{"api_key":"the 2nd key of acme","expires_at":"tomorrow"}`, "expires_at", "RFC 3339"},
 			{422, "/acme/keys", `[]`, "", "object"},
 			{400, "/acme/keys", `{`, "", "not JSON"},

@@ -46,32 +46,13 @@ type used struct {
 func (u *used) rejections() int64 { return u.Limited + u.ShadowLimited }
 
 // usageByName returns the usage of at most limit clients behind after, in the order of the list, and
-// whether there may be more. Clients that are not enforced, such as those that have expired, are
-// left out.
+// whether there are more. Clients that are not enforced, such as those that have expired, are left
+// out.
 func (u *usecase) usageByName(after limiter.ID, limit int) (page []used, more bool, err error) {
-	if !u.keeper().state().loaded {
-		return nil, false, u.fault(after, errNotLoaded)
-	}
-	for {
-		found, err := u.keeper().Clients(after, limit+1)
-		if err != nil {
-			return nil, false, u.fault(after, err)
-		}
-		for i := range found {
-			usage, ok := u.limiter.Usage(found[i].ID)
-			if !ok {
-				continue
-			}
-			if len(page) == limit {
-				return page, true, nil
-			}
-			page = append(page, used{found[i].ID, usage})
-		}
-		if len(found) <= limit {
-			return page, false, nil
-		}
-		after = found[limit].ID
-	}
+	return pageOf(u, after, limit, func(c *store.Client) (used, bool) {
+		usage, ok := u.limiter.Usage(c.ID)
+		return used{c.ID, usage}, ok
+	})
 }
 
 // usagePlace is a place in the order by rejections.

@@ -247,9 +247,15 @@ func (u *usecase) get(id limiter.ID) (store.Client, error) {
 	return c, u.fault(id, err)
 }
 
-// list returns at most limit clients behind after that have the label, and whether there may be
-// more. The zero label is on all.
+// list returns at most limit clients behind after that have the label, and whether there are more.
+// The zero label is on all.
 func (u *usecase) list(after limiter.ID, limit int, has label) (page []store.Client, more bool, err error) {
+	return pageOf(u, after, limit, func(c *store.Client) (store.Client, bool) { return *c, has.on(c) })
+}
+
+// pageOf returns what at most limit of the clients behind after are turned into, passing over those
+// for which of returns false, and whether there are more.
+func pageOf[T any](u *usecase, after limiter.ID, limit int, of func(*store.Client) (T, bool)) (page []T, more bool, err error) {
 	if !u.keeper().state().loaded {
 		return nil, false, u.fault(after, errNotLoaded)
 	}
@@ -259,13 +265,14 @@ func (u *usecase) list(after limiter.ID, limit int, has label) (page []store.Cli
 			return nil, false, u.fault(after, err)
 		}
 		for i := range found {
-			if !has.on(&found[i]) {
+			one, ok := of(&found[i])
+			if !ok {
 				continue
 			}
 			if len(page) == limit {
 				return page, true, nil
 			}
-			page = append(page, found[i])
+			page = append(page, one)
 		}
 		if len(found) <= limit {
 			return page, false, nil

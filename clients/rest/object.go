@@ -57,11 +57,11 @@ func (o Object) Value(field string) (value json.RawMessage, ok bool) {
 
 // Text returns the value of a field of o if it is a string.
 func (o Object) Text(field string) (text string, ok bool) {
-	var decoded *string
-	if err := json.Unmarshal(o.fields[field], &decoded); err != nil || decoded == nil {
+	value := o.fields[field]
+	if len(value) == 0 || value[0] != '"' {
 		return "", false
 	}
-	return *decoded, true
+	return nameOf(value), true
 }
 
 // Missing returns the fault of a required field that o lacks.
@@ -89,7 +89,7 @@ func isObject(text []byte) bool {
 
 // split splits an object that has passed checkSyntax. It may have any fields if known is nil.
 func split(path string, text []byte, known []string) (Object, error) {
-	o := Object{path: path, fields: make(map[string]json.RawMessage, len(known))}
+	o := Object{path: path, fields: map[string]json.RawMessage{}}
 	for at := skipSpace(text, 0) + 1; ; { // behind the brace, or a comma
 		at = skipSpace(text, at)
 		if text[at] == '}' {

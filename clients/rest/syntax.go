@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -47,7 +48,7 @@ type level struct {
 	index int    // of the present element of an array
 	name  string // of the present field of an object
 	due   bool   // the next string is a name
-	names map[string]struct{}
+	names nameSet
 }
 
 // checkNames returns a fault if JSON whose syntax is correct nests deeper than maxNesting, or has an
@@ -92,13 +93,35 @@ func checkNames(body []byte) error {
 
 // begin begins a field of an object, and reports whether its name is new.
 func (l *level) begin(name string) (ok bool) {
-	if l.names == nil {
-		l.names = map[string]struct{}{}
-	}
-	known := len(l.names)
-	l.names[name] = struct{}{}
 	l.name, l.due = name, false
-	return len(l.names) > known
+	return l.names.add(name)
+}
+
+// nameSet is a set of names, which is a list as long as it is short: most objects are.
+type nameSet struct {
+	few  []string
+	many map[string]struct{} // all of them, once they are too many for few
+}
+
+const fewNames = 16
+
+// add reports whether the name is new.
+func (s *nameSet) add(name string) (ok bool) {
+	if s.many == nil {
+		if slices.Contains(s.few, name) {
+			return false
+		}
+		if s.few = append(s.few, name); len(s.few) > fewNames {
+			s.many = make(map[string]struct{}, 2*len(s.few))
+			for _, known := range s.few {
+				s.many[known] = struct{}{}
+			}
+		}
+		return true
+	}
+	known := len(s.many)
+	s.many[name] = struct{}{}
+	return len(s.many) > known
 }
 
 // pathOf returns the path of the field that is being read, such as "trial.capacity" or "all[1].a".

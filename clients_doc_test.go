@@ -1,0 +1,7 @@
+package main
+
+import "testing"
+
+func TestClientsPage(t *testing.T) {
+	requirePage(t, "docs/clients.md", 30, 7)
+}
