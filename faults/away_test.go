@@ -35,7 +35,18 @@ type site struct {
 // newSite starts the balancers; store returns their URL.
 func newSite(t *testing.T, store func(s *site) string) *site {
 	t.Helper()
-	s := &site{database: newCluster(t).newDatabase(t)}
+	return siteOn(t, newCluster(t), store)
+}
+
+// newSharedSite is newSite for a test that leaves the server alone.
+func newSharedSite(t *testing.T, store func(s *site) string) *site {
+	t.Helper()
+	return siteOn(t, sharedCluster(t), store)
+}
+
+func siteOn(t *testing.T, c *cluster, store func(s *site) string) *site {
+	t.Helper()
+	s := &site{database: c.newDatabase(t)}
 	s.link = newLink(t, s.address())
 	s.begin(t, store(s))
 	return s
@@ -294,7 +305,7 @@ func (s *site) healedWithin(t *testing.T, limit time.Duration) {
 // TestSlow has each answer of PostgreSQL come two seconds late.
 func TestSlow(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	s.link.setDelay(2 * time.Second)
 	responses := make(chan answer, len(s.all))
 	for i, b := range s.all {
@@ -331,7 +342,7 @@ func TestSlow(t *testing.T) {
 // cannot know. The reads show what came of it in the end.
 func TestUnknown(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	response := make(chan answer, 1)
 	err := s.withConn(s.name, func(ctx context.Context, conn *pgx.Conn) error {
 		// The statement waits for the row until the way back is closed.
@@ -378,7 +389,7 @@ func TestUnknown(t *testing.T) {
 // does not fail: nothing of it was sent on a connection that had ended.
 func TestLostConnections(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	for _, way := range []struct {
 		name string
 		end  func()
@@ -412,7 +423,7 @@ func TestLostConnections(t *testing.T) {
 // notice by themselves, those that only listen, too.
 func TestForgotten(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	s.link.forget()
 	s.sql(t, "UPDATE clients SET capacity = 8 WHERE ip_address = '"+seen+"'")
 	begun := time.Now()

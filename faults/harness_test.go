@@ -31,7 +31,7 @@ var binary string
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The parallel tests mostly wait for what is away.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
 		panic("BUG: " + err.Error())
 	}
 	dir, err := os.MkdirTemp("", "faults-")
@@ -51,6 +51,7 @@ func TestMain(m *testing.M) {
 	} else {
 		code = m.Run()
 	}
+	shared.stop()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -169,6 +170,17 @@ type process struct {
 // startProcess starts a command. It is killed at the end of the test at the latest.
 func startProcess(t *testing.T, command *exec.Cmd) *process {
 	t.Helper()
+	p := launch(t, command)
+	t.Cleanup(func() {
+		_ = p.Process.Kill() // fails where it has ended
+		<-p.ended
+	})
+	return p
+}
+
+// launch starts a command that may outlive the test.
+func launch(t *testing.T, command *exec.Cmd) *process {
+	t.Helper()
 	p := &process{Cmd: command, log: &journal{}, ended: make(chan struct{})}
 	p.Stdout, p.Stderr = p.log, p.log
 	if err := p.Start(); err != nil {
@@ -178,10 +190,6 @@ func startProcess(t *testing.T, command *exec.Cmd) *process {
 		defer close(p.ended)
 		_ = p.Wait() // the exit code is in ProcessState
 	}()
-	t.Cleanup(func() {
-		_ = p.Process.Kill() // fails where it has ended
-		<-p.ended
-	})
 	return p
 }
 

@@ -14,9 +14,9 @@ import (
 var impatient = options{clients: "  connect_timeout: 1s\n"}
 
 // prepared is a database with clients in it.
-func prepared(t *testing.T) database {
+func prepared(t *testing.T, c *cluster) database {
 	t.Helper()
-	d := newCluster(t).newDatabase(t)
+	d := c.newDatabase(t)
 	b := startBalancer(t, d.url(), options{})
 	b.must(t, 201, "POST", "/clients/", at(seen, 7))
 	b.end(t)
@@ -43,7 +43,7 @@ func TestStartWithout(t *testing.T) {
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			d := prepared(t)
+			d := prepared(t, newCluster(t))
 			back := way.away(t, d)
 			begun := time.Now()
 			b := newBalancer(t, d.url(), options{clients: "  connect_timeout: 3s\n"})
@@ -133,7 +133,7 @@ func TestStartEnded(t *testing.T) {
 // in it, and never without.
 func TestComesLate(t *testing.T) {
 	t.Parallel()
-	d := prepared(t)
+	d := prepared(t, newCluster(t))
 	d.stop()
 	b := newBalancer(t, d.url(), options{})
 	b.aliveAtOnce(t)
@@ -154,7 +154,7 @@ func TestComesLate(t *testing.T) {
 // TestPermanentFaults starts balancers that PostgreSQL refuses for good.
 func TestPermanentFaults(t *testing.T) {
 	t.Parallel()
-	d := prepared(t)
+	d := prepared(t, sharedCluster(t))
 	d.exec(t, "postgres", "CREATE ROLE locked_out NOLOGIN PASSWORD '"+rolePassword+"'")
 	for _, fault := range []struct{ name, url, word string }{
 		{"no such role", urlOf("nobody_here", rolePassword, d.address(), d.name), "nobody_here"},
@@ -265,7 +265,7 @@ func TestStartFromSnapshot(t *testing.T) {
 // TestSnapshotOfAnother starts in a folder with the snapshot of another database.
 func TestSnapshotOfAnother(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
+	c := sharedCluster(t)
 	one, other := c.newDatabase(t), c.newDatabase(t)
 	first := startBalancer(t, one.url(), options{})
 	for n := range int64(5) { // its version is the higher one
