@@ -118,14 +118,14 @@ func TestAway(t *testing.T) {
 			s := newSite(t, o.store)
 			begun := time.Now()
 			end := o.begin(t, s)
-			writes := s.writeUnaware(t, o.sent)
+			responses := s.writeAtOnce(t)
 			s.readsGoOn(t)
 			for i, b := range s.all {
 				waitWithin(t, noticed, fmt.Sprintf("balancer %d to say that PostgreSQL is away", i), func() bool { return b.stale(t) })
 			}
 			t.Logf("known to be away %s after it is", time.Since(begun).Round(time.Millisecond))
 			s.knownAway(t)
-			writes()
+			s.requireUnaware(t, responses, o.sent)
 			for end := time.Now().Add(time.Duration(rounds(2, 60)) * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 				s.readsGoOn(t)
 			}
@@ -145,9 +145,8 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// writeUnaware writes at each balancer right after an outage began. The function that it returns
-// waits for the responses and checks them.
-func (s *site) writeUnaware(t *testing.T, sent bool) (check func()) {
+// writeAtOnce writes at each balancer, and does not wait for the responses.
+func (s *site) writeAtOnce(t *testing.T) <-chan answer {
 	responses := make(chan answer, len(s.all))
 	for i, b := range s.all {
 		go func() {
@@ -158,15 +157,18 @@ func (s *site) writeUnaware(t *testing.T, sent bool) (check func()) {
 			responses <- a
 		}()
 	}
-	return func() {
-		t.Helper()
-		for range s.all {
-			a := <-responses
-			requireUnavailable(t, a, answered+busy)
-			t.Logf("a write right after it: 503 after %s, outcome %q", a.took.Round(time.Millisecond), a.outcome())
-			if !sent && a.outcome() == "unknown" {
-				t.Errorf("nothing can have been sent: %s", a)
-			}
+	return responses
+}
+
+// requireUnaware checks the responses to writes that were sent right after an outage began.
+func (s *site) requireUnaware(t *testing.T, responses <-chan answer, sent bool) {
+	t.Helper()
+	for range s.all {
+		a := <-responses
+		requireUnavailable(t, a, answered+busy)
+		t.Logf("a write right after it: 503 after %s, outcome %q", a.took.Round(time.Millisecond), a.outcome())
+		if !sent && a.outcome() == "unknown" {
+			t.Errorf("nothing can have been sent: %s", a)
 		}
 	}
 }
@@ -307,16 +309,7 @@ func TestSlow(t *testing.T) {
 	t.Parallel()
 	s := newSharedSite(t, overLink)
 	s.link.setDelay(2 * time.Second)
-	responses := make(chan answer, len(s.all))
-	for i, b := range s.all {
-		go func() {
-			a, err := b.try("PUT", "/clients/"+written, terms(int64(30+i)))
-			if err != nil {
-				t.Errorf("PUT: %v", err)
-			}
-			responses <- a
-		}()
-	}
+	responses := s.writeAtOnce(t)
 	for range s.all {
 		s.readsGoOn(t)
 		a := <-responses

@@ -184,10 +184,7 @@ func TestPermanentFaults(t *testing.T) {
 // TestPermanentFaultWithSnapshot serves all the same, says what is wrong, and heals.
 func TestPermanentFaultWithSnapshot(t *testing.T) {
 	t.Parallel()
-	d := newCluster(t).newDatabase(t)
-	first := startBalancer(t, d.url(), options{})
-	first.must(t, 201, "POST", "/clients/", at(seen, 7))
-	first.awaitSnapshot(t)
+	d, first := withSnapshot(t)
 	d.exec(t, "postgres", "ALTER ROLE "+role+" PASSWORD 'another'")
 	second := first.restart(t, d.url(), options{})
 	took := second.awaitServing(t)
@@ -213,6 +210,16 @@ func (b *balancer) awaitSnapshot(t *testing.T) {
 		about, err := os.Stat(filepath.Join(b.dir, snapshotFile))
 		return err == nil && time.Since(asked) > quiet && time.Since(about.ModTime()) > quiet
 	})
+}
+
+// withSnapshot returns a balancer whose snapshot has a client.
+func withSnapshot(t *testing.T) (database, *balancer) {
+	t.Helper()
+	d := newCluster(t).newDatabase(t)
+	first := startBalancer(t, d.url(), options{})
+	first.must(t, 201, "POST", "/clients/", at(seen, 7))
+	first.awaitSnapshot(t)
+	return d, first
 }
 
 // TestStartFromSnapshot starts a balancer in the folder of an earlier one, without PostgreSQL.
@@ -288,10 +295,7 @@ func TestSnapshotOfAnother(t *testing.T) {
 // TestSnapshotFrozen starts from a snapshot while PostgreSQL does not answer.
 func TestSnapshotFrozen(t *testing.T) {
 	t.Parallel()
-	d := newCluster(t).newDatabase(t)
-	first := startBalancer(t, d.url(), options{})
-	first.must(t, 201, "POST", "/clients/", at(seen, 7))
-	first.awaitSnapshot(t)
+	d, first := withSnapshot(t)
 	first.end(t)
 	thaw := d.freeze(t)
 	second := newBalancer(t, d.url(), options{dir: first.dir, clients: "  connect_timeout: 1h\n"})
@@ -308,10 +312,7 @@ func TestSnapshotFrozen(t *testing.T) {
 // written more often than once a second, and has the last change after a crash of the balancer.
 func TestSnapshotWritten(t *testing.T) {
 	t.Parallel()
-	d := newCluster(t).newDatabase(t)
-	first := startBalancer(t, d.url(), options{})
-	first.must(t, 201, "POST", "/clients/", at(seen, 7))
-	first.awaitSnapshot(t)
+	d, first := withSnapshot(t)
 	path := filepath.Join(first.dir, snapshotFile)
 	written, copies := map[time.Time]bool{}, map[string]bool{}
 	begun := time.Now()
