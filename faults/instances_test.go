@@ -29,7 +29,7 @@ func TestInstances(t *testing.T) {
 	in := &instances{database: d, all: startBalancers(t, 3, d.url())}
 	perSecond := 50
 	if *long {
-		perSecond = 1000
+		perSecond = 300
 	}
 	in.traffic = startTraffic(t, perSecond, in.all...)
 	for _, test := range []struct {
