@@ -35,7 +35,18 @@ type site struct {
 // newSite starts the balancers; store returns their URL.
 func newSite(t *testing.T, store func(s *site) string) *site {
 	t.Helper()
-	s := &site{database: newCluster(t).newDatabase(t)}
+	return siteOn(t, newCluster(t), store)
+}
+
+// newSharedSite is newSite for a test that leaves the server alone.
+func newSharedSite(t *testing.T, store func(s *site) string) *site {
+	t.Helper()
+	return siteOn(t, sharedCluster(t), store)
+}
+
+func siteOn(t *testing.T, c *cluster, store func(s *site) string) *site {
+	t.Helper()
+	s := &site{database: c.newDatabase(t)}
 	s.link = newLink(t, s.address())
 	s.begin(t, store(s))
 	return s
@@ -107,14 +118,14 @@ func TestAway(t *testing.T) {
 			s := newSite(t, o.store)
 			begun := time.Now()
 			end := o.begin(t, s)
-			writes := s.writeUnaware(t, o.sent)
+			responses := s.writeAtOnce(t)
 			s.readsGoOn(t)
 			for i, b := range s.all {
 				waitWithin(t, noticed, fmt.Sprintf("balancer %d to say that PostgreSQL is away", i), func() bool { return b.stale(t) })
 			}
 			t.Logf("known to be away %s after it is", time.Since(begun).Round(time.Millisecond))
 			s.knownAway(t)
-			writes()
+			s.requireUnaware(t, responses, o.sent)
 			for end := time.Now().Add(time.Duration(rounds(2, 60)) * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 				s.readsGoOn(t)
 			}
@@ -134,9 +145,8 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// writeUnaware writes at each balancer right after an outage began. The function that it returns
-// waits for the responses and checks them.
-func (s *site) writeUnaware(t *testing.T, sent bool) (check func()) {
+// writeAtOnce writes at each balancer, and does not wait for the responses.
+func (s *site) writeAtOnce(t *testing.T) <-chan answer {
 	responses := make(chan answer, len(s.all))
 	for i, b := range s.all {
 		go func() {
@@ -147,15 +157,18 @@ func (s *site) writeUnaware(t *testing.T, sent bool) (check func()) {
 			responses <- a
 		}()
 	}
-	return func() {
-		t.Helper()
-		for range s.all {
-			a := <-responses
-			requireUnavailable(t, a, answered+busy)
-			t.Logf("a write right after it: 503 after %s, outcome %q", a.took.Round(time.Millisecond), a.outcome())
-			if !sent && a.outcome() == "unknown" {
-				t.Errorf("nothing can have been sent: %s", a)
-			}
+	return responses
+}
+
+// requireUnaware checks the responses to writes that were sent right after an outage began.
+func (s *site) requireUnaware(t *testing.T, responses <-chan answer, sent bool) {
+	t.Helper()
+	for range s.all {
+		a := <-responses
+		requireUnavailable(t, a, answered+busy)
+		t.Logf("a write right after it: 503 after %s, outcome %q", a.took.Round(time.Millisecond), a.outcome())
+		if !sent && a.outcome() == "unknown" {
+			t.Errorf("nothing can have been sent: %s", a)
 		}
 	}
 }
@@ -294,18 +307,9 @@ func (s *site) healedWithin(t *testing.T, limit time.Duration) {
 // TestSlow has each answer of PostgreSQL come two seconds late.
 func TestSlow(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	s.link.setDelay(2 * time.Second)
-	responses := make(chan answer, len(s.all))
-	for i, b := range s.all {
-		go func() {
-			a, err := b.try("PUT", "/clients/"+written, terms(int64(30+i)))
-			if err != nil {
-				t.Errorf("PUT: %v", err)
-			}
-			responses <- a
-		}()
-	}
+	responses := s.writeAtOnce(t)
 	for range s.all {
 		s.readsGoOn(t)
 		a := <-responses
@@ -331,7 +335,7 @@ func TestSlow(t *testing.T) {
 // cannot know. The reads show what came of it in the end.
 func TestUnknown(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	response := make(chan answer, 1)
 	err := s.withConn(s.name, func(ctx context.Context, conn *pgx.Conn) error {
 		// The statement waits for the row until the way back is closed.
@@ -378,7 +382,7 @@ func TestUnknown(t *testing.T) {
 // does not fail: nothing of it was sent on a connection that had ended.
 func TestLostConnections(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	for _, way := range []struct {
 		name string
 		end  func()
@@ -412,7 +416,7 @@ func TestLostConnections(t *testing.T) {
 // notice by themselves, those that only listen, too.
 func TestForgotten(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	s.link.forget()
 	s.sql(t, "UPDATE clients SET capacity = 8 WHERE ip_address = '"+seen+"'")
 	begun := time.Now()

@@ -52,11 +52,47 @@ type database struct {
 // test, or fails it if REQUIRE_POSTGRES is 1.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	c := clusterFromTemplate(t)
+	t.Cleanup(func() { os.RemoveAll(c.dir) })
+	c.start(t)
+	return c
+}
+
+// shared is the server of the tests that leave it alone: what is away is the link to it, if
+// anything. It ends with the process.
+var shared server
+
+type server struct {
+	mu sync.Mutex
+	*cluster
+}
+
+// sharedCluster starts the server of all. It is as newCluster otherwise.
+func sharedCluster(t *testing.T) *cluster {
+	t.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.cluster == nil {
+		c := clusterFromTemplate(t)
+		c.server = launch(t, c.command())
+		shared.cluster = c
+		c.awaitAnswer(t)
+	}
+	return shared.cluster
+}
+
+func (s *server) stop() {
+	if s.cluster != nil {
+		s.crash()
+	}
+}
+
+func clusterFromTemplate(t *testing.T) *cluster {
+	t.Helper()
 	template.once.Do(func() { template.missing = makeTemplate() })
 	requireTool(t, template.missing)
 	c := clusterIn(t)
 	c.run(t, "cp", "-a", filepath.Join(template.dir, "template"), c.data)
-	c.start(t)
 	return c
 }
 
@@ -70,7 +106,6 @@ func clusterIn(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	return &cluster{dir: dir, data: filepath.Join(dir, "data"), port: freePort(t)}
 }
 
@@ -85,7 +120,7 @@ func requireTool(t *testing.T, missing error) {
 	t.Skip(missing)
 }
 
-// makeTemplate runs initdb.
+// makeTemplate runs initdb and makes the role.
 func makeTemplate() error {
 	initdb, err := exec.LookPath("initdb")
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
@@ -113,6 +148,11 @@ func makeTemplate() error {
 	out, err := asAccount(initdb, "-D", dir, "-U", superuser, "-A", "scram-sha-256", "--pwfile="+password, "-E", "UTF8", "--no-locale", "-N").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	single := asAccount(filepath.Join(template.bin, "postgres"), "--single", "-D", dir, "postgres")
+	single.Stdin = strings.NewReader(fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'\n", role, rolePassword))
+	if out, err := single.CombinedOutput(); err != nil {
+		return fmt.Errorf("make the role: %w\n%s", err, out)
 	}
 	return nil
 }
@@ -152,15 +192,23 @@ func (c *cluster) run(t *testing.T, name string, args ...string) string {
 // start starts the server and waits until it answers.
 func (c *cluster) start(t *testing.T) {
 	t.Helper()
-	command := asAccount(filepath.Join(template.bin, "postgres"), "-D", c.data, "-k", c.dir, "-p", strconv.Itoa(c.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off",
-		"-c", "shared_buffers=16MB", "-c", "max_connections=60", "-c", "log_min_messages=fatal")
-	c.server = startProcess(t, command)
+	c.server = startProcess(t, c.command())
 	server := c.server
 	t.Cleanup(func() { stopServer(server, syscall.SIGQUIT) })
+	c.awaitAnswer(t)
+}
+
+func (c *cluster) command() *exec.Cmd {
+	return asAccount(filepath.Join(template.bin, "postgres"), "-D", c.data, "-k", c.dir, "-p", strconv.Itoa(c.port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off",
+		"-c", "shared_buffers=16MB", "-c", "max_connections=150", "-c", "log_min_messages=fatal")
+}
+
+func (c *cluster) awaitAnswer(t *testing.T) {
+	t.Helper()
 	waitFor(t, "PostgreSQL to answer", func() bool {
-		if server.hasEnded() {
-			t.Fatalf("PostgreSQL has ended: %s", server.log)
+		if c.server.hasEnded() {
+			t.Fatalf("PostgreSQL has ended: %s", c.server.log)
 		}
 		return c.tryExec("postgres", "SELECT 1") == nil
 	})
@@ -238,6 +286,7 @@ func childrenOf(parent int) (children []int) {
 func (c *cluster) standby(t *testing.T) *cluster {
 	t.Helper()
 	s := clusterIn(t)
+	t.Cleanup(func() { os.RemoveAll(s.dir) })
 	s.run(t, filepath.Join(template.bin, "pg_basebackup"), "-D", s.data, "-h", "127.0.0.1", "-p", strconv.Itoa(c.port), "-U", superuser,
 		"-X", "stream", "-c", "fast", "--no-sync", "-R")
 	s.start(t)
@@ -269,11 +318,10 @@ func (c *cluster) follow(t *testing.T, primary *cluster) {
 
 var databases atomic.Int64
 
-// newDatabase makes a database, and the role that it belongs to.
+// newDatabase makes a database that belongs to the role.
 func (c *cluster) newDatabase(t *testing.T) database {
 	t.Helper()
 	d := database{c, fmt.Sprintf("lb_%d", databases.Add(1))}
-	c.exec(t, "postgres", fmt.Sprintf("DO $$ BEGIN CREATE ROLE %s LOGIN PASSWORD '%s'; EXCEPTION WHEN duplicate_object THEN END $$", role, rolePassword))
 	c.exec(t, "postgres", "CREATE DATABASE "+d.name+" OWNER "+role)
 	return d
 }

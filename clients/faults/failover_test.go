@@ -100,7 +100,7 @@ func TestFailover(t *testing.T) {
 // the server may be written to again on its connections.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, direct)
+	s := newSharedSite(t, direct)
 	setReadOnly := func(to string) {
 		s.exec(t, "postgres", "ALTER DATABASE "+s.name+" SET default_transaction_read_only = "+to)
 		s.endSessions(t)

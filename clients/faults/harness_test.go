@@ -2,7 +2,6 @@ package faults
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -31,7 +30,7 @@ var binary string
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The parallel tests mostly wait for what is away.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
 		panic("BUG: " + err.Error())
 	}
 	dir, err := os.MkdirTemp("", "faults-")
@@ -51,6 +50,7 @@ func TestMain(m *testing.M) {
 	} else {
 		code = m.Run()
 	}
+	shared.stop()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -123,17 +123,6 @@ func (j *journal) String() string {
 	return j.text.String()
 }
 
-// find returns the first line with this message, or nil.
-func (j *journal) find(message string) map[string]any {
-	for line := range strings.Lines(j.String()) {
-		var entry map[string]any
-		if json.Unmarshal([]byte(line), &entry) == nil && entry["message"] == message {
-			return entry
-		}
-	}
-	return nil
-}
-
 // with returns the lines that contain each of the words, in whatever case. The path of the config
 // file does not count: the test's name is in it.
 func (j *journal) with(words ...string) (lines []string) {
@@ -169,6 +158,17 @@ type process struct {
 // startProcess starts a command. It is killed at the end of the test at the latest.
 func startProcess(t *testing.T, command *exec.Cmd) *process {
 	t.Helper()
+	p := launch(t, command)
+	t.Cleanup(func() {
+		_ = p.Process.Kill() // fails where it has ended
+		<-p.ended
+	})
+	return p
+}
+
+// launch starts a command that may outlive the test.
+func launch(t *testing.T, command *exec.Cmd) *process {
+	t.Helper()
 	p := &process{Cmd: command, log: &journal{}, ended: make(chan struct{})}
 	p.Stdout, p.Stderr = p.log, p.log
 	if err := p.Start(); err != nil {
@@ -178,10 +178,6 @@ func startProcess(t *testing.T, command *exec.Cmd) *process {
 		defer close(p.ended)
 		_ = p.Wait() // the exit code is in ProcessState
 	}()
-	t.Cleanup(func() {
-		_ = p.Process.Kill() // fails where it has ended
-		<-p.ended
-	})
 	return p
 }
 

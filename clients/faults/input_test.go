@@ -11,7 +11,7 @@ import (
 // done, and nothing may be told that the caller does not know.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	d := newCluster(t).newDatabase(t)
+	d := sharedCluster(t).newDatabase(t)
 	all := startBalancers(t, 2, d.url())
 	b := all[0]
 	b.must(t, 201, "POST", "/clients/", at(seen, 7))
@@ -110,7 +110,7 @@ func TestBadInput(t *testing.T) {
 // TestLimitsOfFields writes each field at its limits, and reads it back at another balancer.
 func TestLimitsOfFields(t *testing.T) {
 	t.Parallel()
-	d := newCluster(t).newDatabase(t)
+	d := sharedCluster(t).newDatabase(t)
 	all := startBalancers(t, 2, d.url())
 	for n, fields := range []string{
 		`"capacity":1,"rate_per_second":0.000001`,

@@ -29,7 +29,7 @@ func TestInstances(t *testing.T) {
 	in := &instances{database: d, all: startBalancers(t, 3, d.url())}
 	perSecond := 50
 	if *long {
-		perSecond = 1000
+		perSecond = 300
 	}
 	in.traffic = startTraffic(t, perSecond, in.all...)
 	for _, test := range []struct {
@@ -132,7 +132,7 @@ func testRowEnforced(t *testing.T, in *instances) {
 	in.all[0].must(t, 201, "POST", "/clients/", at(from, 999))
 	err := in.withConn(in.name, func(ctx context.Context, conn *pgx.Conn) error {
 		var took []time.Duration
-		for i := range rounds(50, 1000) {
+		for i := range rounds(50, 200) {
 			capacity := int64(1000 + i)
 			if _, err := conn.Exec(ctx, "UPDATE clients SET capacity = $1 WHERE ip_address = $2", capacity, from); err != nil {
 				return err

@@ -69,13 +69,6 @@ func (p *pooler) start(t *testing.T) {
 	p.process = startProcess(t, asAccount(path, "-q", p.file))
 }
 
-// restart has the clients' connections break.
-func (p *pooler) restart(t *testing.T) {
-	t.Helper()
-	stopServer(p.process, syscall.SIGTERM)
-	p.start(t)
-}
-
 // poolerSettings are the forms of statement caches that PgBouncer knows. Before 1.21 it knows none.
 func poolerSettings(t *testing.T) map[string]string {
 	t.Helper()
@@ -120,8 +113,7 @@ func TestPooler(t *testing.T) {
 			s.all[0].must(t, 201, "POST", "/clients/", at(written, 20))
 			requireQuota(t, s.all, written, 20)
 
-			p.Process.Kill()
-			<-p.ended
+			stopServer(p.process, syscall.SIGKILL)
 			p.start(t)
 			s.healed(t)
 			s.stop()

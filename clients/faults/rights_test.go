@@ -11,7 +11,7 @@ import (
 // TestDataRightsOnly runs balancers as a role that may read and write the tables and nothing else.
 func TestDataRightsOnly(t *testing.T) {
 	t.Parallel()
-	d := prepared(t)
+	d := prepared(t, sharedCluster(t))
 	d.sql(t, "CREATE ROLE app LOGIN PASSWORD 'app-pass'; "+
 		"REVOKE CREATE ON SCHEMA public FROM PUBLIC; "+
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app; "+
@@ -39,7 +39,7 @@ func TestDataRightsOnly(t *testing.T) {
 // TestFewConnections has a role that may have two connections only for each balancer.
 func TestFewConnections(t *testing.T) {
 	t.Parallel()
-	d := prepared(t)
+	d := prepared(t, newCluster(t))
 	d.exec(t, "postgres", "ALTER ROLE "+role+" CONNECTION LIMIT 4")
 	all := startBalancers(t, 2, d.at(d.address(), "pool_max_conns=1"))
 	requireQuota(t, all, seen, 7)
@@ -57,7 +57,7 @@ func TestFewConnections(t *testing.T) {
 // makes new tables, and all have what is in them.
 func TestSchemaDropped(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, direct)
+	s := newSharedSite(t, direct)
 	s.sql(t, "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION "+role)
 	for _, b := range s.all {
 		requireUnavailable(t, b.api(t, "PUT", "/clients/"+written, terms(8)), answered+busy)
@@ -95,7 +95,7 @@ func (d database) asRole(name, password, statements string) error {
 // forever.
 func TestLockedTable(t *testing.T) {
 	t.Parallel()
-	d := prepared(t)
+	d := prepared(t, sharedCluster(t))
 	err := d.withConn(d.name, func(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE clients"); err != nil {
 			return err
@@ -122,7 +122,7 @@ func TestLockedTable(t *testing.T) {
 // and a write that was refused does not happen later.
 func TestLockedWhileItRuns(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, direct)
+	s := newSharedSite(t, direct)
 	err := s.withConn(s.name, func(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE clients"); err != nil {
 			return err

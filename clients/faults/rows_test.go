@@ -43,7 +43,7 @@ func insertRow(columns, values string) string {
 // is told of and left out, and the rest is served.
 func TestBadRows(t *testing.T) {
 	t.Parallel()
-	d := newCluster(t).newDatabase(t)
+	d := sharedCluster(t).newDatabase(t)
 	all := startBalancers(t, 2, d.url())
 	all[0].must(t, 201, "POST", "/clients/", at(seen, 7))
 	for _, row := range badRows {
@@ -104,7 +104,7 @@ func TestOldSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newCluster(t).newDatabase(t)
+	d := sharedCluster(t).newDatabase(t)
 	if err := d.asRole(role, rolePassword, string(old)); err != nil {
 		t.Fatal(err)
 	}

@@ -278,7 +278,7 @@ func testHistories(t *testing.T, in *instances) {
 // and what is unknown may have had one.
 func TestHistoriesUnderFaults(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, overLink)
+	s := newSharedSite(t, overLink)
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
