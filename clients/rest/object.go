@@ -19,9 +19,9 @@ type Object struct {
 }
 
 // ParseObject splits a body, which has to be one JSON object, into its fields. Unlike
-// json.Unmarshal it matches names exactly. It refuses a field that is not known, any if none is; at any depth a name
-// that appears twice (RFC 8259, section 4, leaves its meaning open), a text that is not Unicode, and
-// more than 32 levels of objects and arrays. Its errors are Faults.
+// json.Unmarshal it matches names exactly. It refuses a field that is not known, any if none is; at
+// any depth a name that appears twice (RFC 8259, section 4, leaves its meaning open), a text that is
+// not Unicode, and more than 32 levels of objects and arrays. Its errors are Faults.
 func ParseObject(body []byte, known ...string) (Object, error) {
 	if err := checkSyntax(body); err != nil {
 		return Object{}, err
