@@ -16,7 +16,7 @@ import (
 // silentStore is a section with a PostgreSQL that takes connections and never says a word.
 func silentStore(t *testing.T) string {
 	t.Helper()
-	return "clients:\n  store: postgres://lb:secret@" + listenLoopback(t).Addr().String() + "/lb\n  connect_timeout: 1h\n"
+	return "clients:\n  store: postgres://lb:secret@" + listenLoopback(t).Addr().String() + "/lb\n  snapshot: \"\"\n  connect_timeout: 1h\n"
 }
 
 // heldFile returns a file for a store, which no process can open before it is closed.
