@@ -39,7 +39,8 @@ func layOut(t *testing.T, built programs) (dir string) {
 	return dir
 }
 
-// requireStores checks that a balancer keeps a client, and writes nothing but its store.
+// requireStores checks that a balancer keeps a client, and writes nothing but its store and, at the
+// end, the counts of its clients' requests.
 func requireStores(t *testing.T, p *process, dir string) {
 	t.Helper()
 	waitFor(t, "the log line of the proxy", func() bool { return p.stdout.find("proxy") != nil })
@@ -50,7 +51,7 @@ func requireStores(t *testing.T, p *process, dir string) {
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	files, err := filepath.Glob(dir + "/data/*")
-	if err != nil || !slices.Equal(files, []string{dir + "/data/clients.db"}) {
+	if err != nil || !slices.Equal(files, []string{dir + "/data/clients.db", dir + "/data/clients.db.usage"}) {
 		t.Errorf("the working directory holds %q, %v", files, err)
 	}
 }

@@ -167,13 +167,13 @@ func testLogReaderStalled(t *testing.T, built programs) {
 
 // What was logged before the start failed comes before the error.
 func testLogBeforeFailure(t *testing.T, built programs) {
-	both := &journal{}
-	p := startProcessTo(t, both, both, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), noPostgres+"1s\n")))
-	if code := p.exitCode(t, deadline); code != exitFailed {
+	both, held := &journal{}, listenLoopback(t).Addr().String()
+	p := startProcessTo(t, both, both, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), "server:\n  listen: "+held+"\n")))
+	if code := p.exitCode(t, takeoverWait+deadline); code != exitFailed {
 		t.Errorf("exit code %d, want %d", code, exitFailed)
 	}
-	before, failure, _ := strings.Cut(both.String(), "lb: connect to PostgreSQL")
-	if strings.Count(before, "trying again") < 2 || !strings.HasSuffix(before, "}\n") || strings.Contains(failure, "trying again") {
+	before, failure, _ := strings.Cut(both.String(), "lb: server.listen")
+	if !strings.Contains(before, "waiting for a port") || !strings.HasSuffix(before, "}\n") || strings.Contains(failure, "{") {
 		t.Errorf("stdout and stderr:\n%s", both)
 	}
 }

@@ -334,11 +334,31 @@ func testLog(t *testing.T, built programs) {
 }
 
 // noPostgres is a store that refuses connections.
-const noPostgres = "clients:\n  store: postgres://user:secret@127.0.0.1:1/db\n  connect_timeout: "
+const noPostgres = "clients:\n  store: postgres://user:secret@127.0.0.1:1/db\n  snapshot: \"\"\n  connect_timeout: "
 
+// testPostgresUnreachable: after the timeout, clients are served with the default limits.
 func testPostgresUnreachable(t *testing.T, built programs) {
-	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1), noPostgres+"1s\n")))
-	p.requireExit(t, 1, "lb: connect to PostgreSQL at 127.0.0.1:1: no success within 1s")
+	backends := freeAddresses(t, 1)
+	serveBackend(t, backends[0])
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, backends, noPostgres+"1s\n")))
+	waitFor(t, "the log line of the proxy", func() bool { return p.stdout.find("proxy") != nil })
+	if strings.Count(p.stdout.String(), "trying again") < 2 || p.stdout.find("clients loaded") != nil ||
+		p.stdout.find("PostgreSQL does not answer: serving with the default limits; no registered limit or block holds") == nil {
+		t.Errorf("the log is %s", p.stdout)
+	}
+	proxy, management := "http://"+p.stdout.find("proxy")["listen"].(string), "http://"+p.stdout.find("management")["listen"].(string)
+	waitFor(t, "the backend", func() bool { return call(t, "GET", proxy, "").status == 200 })
+	for path, want := range map[string]answer{
+		"/readyz":          {status: 200, body: "no registered limit or block holds\n"},
+		"/metrics":         {status: 200, body: "\nlb_store_up 0\n"},
+		"/v1/api/clients/": {status: 503, body: `"status":503`},
+	} {
+		if got := call(t, "GET", management+path, ""); got.status != want.status || !strings.Contains(got.body, want.body) {
+			t.Errorf("%s answers %+v, want %+v", path, got, want)
+		}
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 0)
 	if text := p.stdout.String() + p.stderr.String(); strings.Contains(text, "secret") {
 		t.Errorf("the password is shown: %s", text)
 	}

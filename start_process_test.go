@@ -9,18 +9,28 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"loadbalancer/clients/store"
 )
 
 // silentStore is a section with a PostgreSQL that takes connections and never says a word.
 func silentStore(t *testing.T) string {
 	t.Helper()
-	return "clients:\n  store: postgres://lb:secret@" + listenLoopback(t).Addr().String() + "/lb\n  connect_timeout: 1h\n"
+	return "clients:\n  store: postgres://lb:secret@" + listenLoopback(t).Addr().String() + "/lb\n  snapshot: \"\"\n  connect_timeout: 1h\n"
 }
 
 // heldFile returns a file for a store, which no process can open before it is closed.
 func heldFile(t *testing.T) *os.File {
 	t.Helper()
-	file, err := os.Create(t.TempDir() + "/clients.db")
+	path := t.TempDir() + "/clients.db"
+	made, err := store.OpenFile(path, store.Bounds{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,8 +79,10 @@ func requireAwaitsStore(t *testing.T, management string) {
 			t.Errorf("%s answered after %s", path, took)
 		}
 	}
-	if a := call(t, "POST", management+"/v1/api/reload", ""); a.status != 503 {
-		t.Errorf("a reload gets %+v", a)
+	for _, o := range apiCalls.Operations() {
+		if a := call(t, o.Method, management+o.Target(), ""); o.Tag != "description" && a.status != 503 {
+			t.Errorf("%s %s answers %+v", o.Method, o.Target(), a)
+		}
 	}
 }
 

@@ -1,10 +1,16 @@
 package clients
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
+
+	"loadbalancer/limiter"
 )
 
 // TestUsageOutlivesARestart ends a service as SIGTERM does, and then as kill -9 does.
@@ -38,6 +44,33 @@ func TestUsageOutlivesARestart(t *testing.T) {
 			t.Error("the file is left: after kill -9 its counts would come again")
 		}
 	})
+}
+
+// TestUsageThatCannotBeKept: the folder takes no file at the end, or keeps the one of the start. The
+// log tells, and nothing fails. Counts that stay in their file are not counted twice.
+func TestUsageThatCannotBeKept(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Store = "file:" + filepath.Join(t.TempDir(), "clients.db")
+	block := func(path string) {
+		if err := os.MkdirAll(path+"/kept", 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, message := range map[string]string{
+		usageFile(cfg) + ".new": "the counts of the clients' requests are lost",
+		usageFile(cfg):          "the counts of the clients' requests are not restored",
+	} {
+		var lines bytes.Buffer
+		block(path)
+		_, stop := startService(t, cfg, limiter.New(limiter.DefaultConfig()), keysAreRead, zerolog.New(&lines))
+		stop() // fails the test where Close returns an error
+		if !strings.Contains(lines.String(), message) || !strings.Contains(lines.String(), `"level":"warn"`) {
+			t.Errorf("with %s, the log has %s", path, lines.String())
+		}
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestUsageFile(t *testing.T) {

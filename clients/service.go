@@ -72,8 +72,8 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	if k.state().loaded {
 		s.usage.restore(s.usecase.limiter, s.log)
+		s.log.Info().Str("store", place).Int("clients", s.usecase.limiter.Registered()).Msg("clients loaded")
 	}
-	s.log.Info().Str("store", place).Int("clients", s.usecase.limiter.Registered()).Msg("clients loaded")
 	if hasNames(k) && !s.controller.readsKeys() {
 		s.log.Warn().Msg(keysNotRead)
 	}

@@ -18,7 +18,7 @@ func (o Object) Objects(field string, known ...string) ([]Object, error) {
 		if !isObject(element) {
 			return nil, Wrong(path, Shorten(string(element)), fmt.Sprintf("an object with the fields %q", known))
 		}
-		one, err := split(path, element, known)
+		one, err := split(path, element, known, false)
 		if err != nil {
 			return nil, err
 		}
@@ -34,7 +34,7 @@ func (o Object) Texts(field string) (map[string]string, error) {
 	if !isObject(o.fields[field]) {
 		return nil, o.Wrong(field, allowed)
 	}
-	values, err := split(o.Path(field), o.fields[field], nil)
+	values, err := split(o.Path(field), o.fields[field], nil, true)
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,9 @@ type Object struct {
 }
 
 // ParseObject splits a body, which has to be one JSON object, into its fields. Unlike
-// json.Unmarshal it matches names exactly. It refuses a field that is not known; at any depth a name
-// that appears twice (RFC 8259, section 4, leaves its meaning open), a text that is not Unicode, and
-// more than 32 levels of objects and arrays. Its errors are Faults.
+// json.Unmarshal it matches names exactly. It refuses a field that is not known, any if none is; at
+// any depth a name that appears twice (RFC 8259, section 4, leaves its meaning open), a text that is
+// not Unicode, and more than 32 levels of objects and arrays. Its errors are Faults.
 func ParseObject(body []byte, known ...string) (Object, error) {
 	if err := checkSyntax(body); err != nil {
 		return Object{}, err
@@ -30,7 +30,7 @@ func ParseObject(body []byte, known ...string) (Object, error) {
 		return Object{}, &Fault{Code: Invalid,
 			Message: "the body is not an object; allowed is one JSON object"}
 	}
-	return split("", body, known)
+	return split("", body, known, false)
 }
 
 // Object splits the value of a field that o has, as ParseObject splits a body.
@@ -38,7 +38,7 @@ func (o Object) Object(field string, known ...string) (Object, error) {
 	if !isObject(o.fields[field]) {
 		return Object{}, o.Wrong(field, fmt.Sprintf("an object with the fields %q", known))
 	}
-	return split(o.Path(field), o.fields[field], known)
+	return split(o.Path(field), o.fields[field], known, false)
 }
 
 // Path returns the path of a field of o from the body down, such as "trial.capacity".
@@ -87,8 +87,8 @@ func isObject(text []byte) bool {
 	return at < len(text) && text[at] == '{'
 }
 
-// split splits an object that has passed checkSyntax. It may have any fields if known is nil.
-func split(path string, text []byte, known []string) (Object, error) {
+// split splits an object that has passed checkSyntax. An open one may have any fields.
+func split(path string, text []byte, known []string, open bool) (Object, error) {
 	o := Object{path: path, fields: map[string]json.RawMessage{}}
 	for at := skipSpace(text, 0) + 1; ; { // behind the brace, or a comma
 		at = skipSpace(text, at)
@@ -99,7 +99,7 @@ func split(path string, text []byte, known []string) (Object, error) {
 		name := nameOf(text[at:end])
 		at = skipSpace(text, skipSpace(text, end)+1) // behind the colon
 		end = valueEnd(text, at)
-		if known != nil && !slices.Contains(known, name) {
+		if !open && !slices.Contains(known, name) {
 			field := o.Path(name)
 			return Object{}, &Fault{Code: Invalid, Field: Shorten(field),
 				Message: fmt.Sprintf("the field %s is unknown; allowed are %q", Quote(field), known)}

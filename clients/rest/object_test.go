@@ -47,6 +47,17 @@ func TestParseObject(t *testing.T) {
 	}
 }
 
+// Where no field is known, none is allowed.
+func TestObjectWithoutFields(t *testing.T) {
+	if _, err := ParseObject([]byte(" {} ")); err != nil {
+		t.Error(err)
+	}
+	_, err := ParseObject([]byte(`{"a":1}`))
+	if fault, ok := errors.AsType[*Fault](err); !ok || fault.Field != "a" || fault.Code != Invalid {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestObjectsRefused(t *testing.T) {
 	for _, c := range []struct {
 		body, field, message string

@@ -29,7 +29,7 @@ func SaveUsage(path string, all iter.Seq2[limiter.ID, limiter.Usage]) (err error
 	if err != nil {
 		return fmt.Errorf("save the usage of the clients: %w", err)
 	}
-	err = errors.Join(writeUsage(file, all), file.Sync(), file.Close())
+	err = errors.Join(file.Chmod(0o600), writeUsage(file, all), file.Sync(), file.Close()) // the mode of one that was left, too
 	if err == nil {
 		err = os.Rename(path+newSuffix, path)
 	}

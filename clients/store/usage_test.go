@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,10 +27,16 @@ func TestUsageIsKept(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("2001:db8::1/128")}: {},
 		{Prefix: netip.MustParsePrefix("0.0.0.0/0")}:       {LastSeen: time.Unix(1, 0)},
 	}
+	if err := os.WriteFile(path+newSuffix, []byte(strings.Repeat("what was left of an earlier one", 99)), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // the second time over a file
 		if err := SaveUsage(path, maps.All(want)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v", info, err)
 	}
 	all, err := TakeUsage(path)
 	if got := maps.Collect(all); err != nil || !reflect.DeepEqual(got, want) {
@@ -44,6 +52,27 @@ func TestUsageIsKept(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) > 0 {
 		t.Errorf("%v are left", left)
+	}
+}
+
+// TestUsageOnAFullDisk: what was there stays as it was, and nothing is left beside it.
+func TestUsageOnAFullDisk(t *testing.T) {
+	dir := smallDisk(t, "1m")
+	path := filepath.Join(dir, "clients.db.usage")
+	want := map[limiter.ID]limiter.Usage{{Name: "acme"}: {Allowed: 1}}
+	if err := SaveUsage(path, maps.All(want)); err != nil {
+		t.Fatal(err)
+	}
+	free := fill(t, dir)
+	if err := SaveUsage(path, maps.All(map[limiter.ID]limiter.Usage{{Name: "acme"}: {Allowed: 2}})); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v", err)
+	}
+	free()
+	if left, _ := filepath.Glob(dir + "/*"); !slices.Equal(left, []string{path}) {
+		t.Errorf("%q are left", left)
+	}
+	if all, err := TakeUsage(path); err != nil || !reflect.DeepEqual(maps.Collect(all), want) {
+		t.Errorf("the file has lost what it had: %v", err)
 	}
 }
 

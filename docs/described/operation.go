@@ -21,6 +21,7 @@ type Operation struct {
 	Path     string // below /v1/api, as described: /clients/{client}
 	Tag      string
 	Statuses []string // of the described responses, in order
+	Takes    []string // the media types of the body, in order; none: it has no body
 
 	node       node
 	parameters []node
@@ -48,6 +49,7 @@ func (d *document) operations() (all []*Operation) {
 				o.Statuses = append(o.Statuses, status)
 			}
 			slices.Sort(o.Statuses)
+			o.Takes = slices.Sorted(maps.Keys(found.get("requestBody", "content").members()))
 			all = append(all, o)
 		}
 	}
