@@ -36,7 +36,6 @@ type state struct {
 // local is the keeper of a store in this process, which nothing else writes.
 type local struct {
 	localStore
-	place    string
 	enforcer *enforcer
 	failed   <-chan error // the store is damaged; nil where it cannot be
 

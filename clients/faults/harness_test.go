@@ -2,7 +2,6 @@ package faults
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -121,17 +120,6 @@ func (j *journal) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.String()
-}
-
-// find returns the first line with this message, or nil.
-func (j *journal) find(message string) map[string]any {
-	for line := range strings.Lines(j.String()) {
-		var entry map[string]any
-		if json.Unmarshal([]byte(line), &entry) == nil && entry["message"] == message {
-			return entry
-		}
-	}
-	return nil
 }
 
 // with returns the lines that contain each of the words, in whatever case. The path of the config

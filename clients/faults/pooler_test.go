@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 )
 
@@ -67,13 +66,6 @@ func (p *pooler) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.process = startProcess(t, asAccount(path, "-q", p.file))
-}
-
-// restart has the clients' connections break.
-func (p *pooler) restart(t *testing.T) {
-	t.Helper()
-	stopServer(p.process, syscall.SIGTERM)
-	p.start(t)
 }
 
 // poolerSettings are the forms of statement caches that PgBouncer knows. Before 1.21 it knows none.
