@@ -92,7 +92,7 @@ func startListener(t *testing.T, name string, timeout time.Duration, serve func(
 }
 
 func onManagement(ln net.Listener, api *API, timeout time.Duration) (func(context.Context) error, error) {
-	m := &Server{router: newRouter(zerolog.Nop()), Parts: Parts{API: api}}
+	m := &Server{router: newRouter(zerolog.Nop()), Parts: Parts{API: api, Starting: func() error { return nil }}}
 	return func(ctx context.Context) error { return m.serve(ctx, newCallers(ln, timeout)) }, nil
 }
 
