@@ -173,3 +173,63 @@ func testImported(t *testing.T, in *instances) {
 		}
 	}
 }
+
+// TestImportUnderFaults imports while connections end. A batch is written as a whole or not at all,
+// and an import that is sent once more completes what is there.
+func TestImportUnderFaults(t *testing.T) {
+	t.Parallel()
+	const rows, batch = 10_000, 1000
+	s := newSharedSite(t, overLink)
+	var lines strings.Builder
+	for n := range rows {
+		fmt.Fprintf(&lines, "{\"ip_address\":\"10.40.%d.%d\",\"capacity\":5,\"rate_per_second\":1}\n", n/250, n%250)
+	}
+	stored := func() int {
+		n, err := strconv.Atoi(s.query(t, s.name, "SELECT count(*) FROM clients WHERE ip_address <<= '10.40.0.0/16'"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(150 * time.Millisecond):
+				s.link.drop()
+			}
+		}
+	})
+	failed, before := 0, 0
+	for begun := time.Now(); time.Since(begun) < 3*time.Second && stored() < rows; {
+		a, err := s.all[0].try("POST", "/import/clients", lines.String(), "Content-Type: application/x-ndjson")
+		if err != nil || a.status != 200 && a.status != 503 {
+			t.Errorf("an import got %s, %v", a, err)
+			break
+		}
+		if a.status == 503 {
+			failed++
+			time.Sleep(20 * time.Millisecond) // it has Retry-After, which is whole seconds
+		}
+		now := stored()
+		if now%batch != 0 || now < before {
+			t.Errorf("the table has %d of the rows, before %d: %s", now, before, a)
+		}
+		before = now
+	}
+	close(ended)
+	wg.Wait()
+	s.healed(t)
+	s.all[1].must(t, 200, "POST", "/import/clients", lines.String(), "Content-Type: application/x-ndjson")
+	if got := stored(); got != rows {
+		t.Errorf("the table has %d rows, want %d", got, rows)
+	}
+	for i, b := range s.all {
+		waitFor(t, fmt.Sprintf("the clients at balancer %d", i), func() bool { return b.metric(t, "lb_clients") == strconv.Itoa(rows+3) })
+	}
+	t.Logf("%d imports broke off", failed)
+	requireUnhurt(t, "clients are imported", s.traffic.phase(t))
+}
