@@ -23,6 +23,8 @@ const (
 	// leastPause is the time between two looks for changes, so that 10,000 changes in a second are
 	// at most 20 looks.
 	leastPause = 50 * time.Millisecond
+	// attemptTimeout bounds one attempt to listen.
+	attemptTimeout = 5 * time.Second
 	// answerTimeout bounds a sign of life and a look for changes: PostgreSQL that takes longer
 	// counts as away.
 	answerTimeout = 2 * time.Second
