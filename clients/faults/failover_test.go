@@ -68,7 +68,7 @@ func TestFailover(t *testing.T) {
 		{"the other address, the first one frozen", bothAddresses, func(t *testing.T, p *pair) {
 			p.freeze(t)
 			p.promoted(t)
-		}, 2 * heals}, // that the old one is away has to be noticed first
+		}, heals + busy},
 		{"demoted to a standby", bothAddresses, func(t *testing.T, p *pair) {
 			p.stop()
 			p.promoted(t).follow(t, p.cluster)

@@ -52,6 +52,12 @@ func TestInstances(t *testing.T) {
 		{"rename by psql", testRename},
 		{"rolled back", testRolledBack},
 		{"open transaction", testOpenTransaction},
+		{"PATCH", testPatch},
+		{"rotated key", testKeyRotated},
+		{"changed plan", testPlanChanged},
+		{"blocked and expiring", testBlockedAndExpiring},
+		{"sent twice", testSentTwice},
+		{"imported", testImported},
 		{"many rows and TRUNCATE", testManyRows},
 	} {
 		t.Run(test.name, func(t *testing.T) {

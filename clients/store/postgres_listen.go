@@ -84,8 +84,17 @@ func (l *Listener) Wait(ctx context.Context) error {
 }
 
 // Ping returns an error if the connection is gone, or if it leads to a server that does not accept
-// writes any more.
+// writes any more. The connections of the pool, which lead where this one led, are then not used
+// again: one that is silent would hold up what comes next.
 func (l *Listener) Ping(ctx context.Context) error {
+	err := l.ask(ctx)
+	if err != nil {
+		l.store.dropIdle(ctx)
+	}
+	return err
+}
+
+func (l *Listener) ask(ctx context.Context) error {
 	if l.conn.Config().ValidateConnect == nil {
 		return send(ctx, l.conn, "-- ping")
 	}
@@ -94,7 +103,6 @@ func (l *Listener) Ping(ctx context.Context) error {
 		return err
 	}
 	if rows := results[0].Rows; len(rows) == 1 && string(rows[0][0]) == "on" {
-		l.store.dropIdle(ctx)
 		return errReadOnly
 	}
 	return nil
