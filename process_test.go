@@ -77,6 +77,7 @@ func TestProcess(t *testing.T) {
 		"the store comes":             testStoreComes,
 		"awaits server.listen":        testAwaitsFront,
 		"head start":                  testHeadStart,
+		"failure in the head start":   testFailsInHeadStart,
 		"a port held is told early":   testHeldIsToldEarly,
 		"successor is loaded":         testSuccessorIsLoaded,
 		"socket awaits the store":     testSocketAwaitsStore,

@@ -166,6 +166,27 @@ func testHeadStart(t *testing.T, built programs) {
 	}
 }
 
+// testFailsInHeadStart: what fails within the head start has answered nothing, /healthz neither.
+func testFailsInHeadStart(t *testing.T, built programs) {
+	file, management := heldFile(t), freeAddresses(t, 1)[0]
+	if err := os.Truncate(file.Name(), 0); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, freeAddresses(t, 1),
+		"clients:\n  store: file:"+file.Name()+"\n", "management:\n  listen: "+management+"\n")))
+	waitFor(t, "the management side", func() bool { return p.stdout.find("management") != nil })
+	time.AfterFunc(100*time.Millisecond, func() { _ = file.Close() })
+	a, err := tryCall("GET", "http://"+management+"/healthz", "")
+	if took := time.Since(began); took > headStart {
+		t.Skipf("the start took %s", took)
+	}
+	if err == nil {
+		t.Errorf("/healthz answers %+v", a)
+	}
+	p.requireExit(t, 1, "lb: ", "is damaged")
+}
+
 // testAwaitsFront has another process hold server.listen, and nothing else.
 func testAwaitsFront(t *testing.T, built programs) {
 	held, management := listenLoopback(t).Addr().String(), freeAddresses(t, 1)[0]

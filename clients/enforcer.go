@@ -102,11 +102,10 @@ func (e *enforcer) enforce(c *store.Client, now time.Time) {
 		return
 	}
 	delete(e.refused, c.ID)
-	keys := inForce(c.Keys, now)
-	if c.Expired(now) || c.ID.Name != "" && keys == (limiterKeys{}) {
+	if c.Expired(now) {
 		e.limiter.Delete(c.ID)
 	} else {
-		e.limiter.Set(limiter.Registration{ID: c.ID, Keys: keys, Terms: c.Terms(plan)})
+		e.limiter.Set(limiter.Registration{ID: c.ID, Keys: inForce(c.Keys, now), Terms: c.Terms(plan)})
 	}
 	e.expiries.add(c, now)
 }
@@ -141,11 +140,8 @@ func (e *enforcer) left() (n int, example string) {
 	return len(ids), ids[0].String() + ": " + e.refused[ids[0]]
 }
 
-// limiterKeys are the digests of a client's keys, as the limiter has them.
-type limiterKeys [limiter.MaxKeys]limiter.KeyDigest
-
-// inForce returns the keys that have not expired. It is the zero value where all have.
-func inForce(keys []store.Key, now time.Time) (all limiterKeys) {
+// inForce returns the keys that have not expired. Where all have, no request is the client's.
+func inForce(keys []store.Key, now time.Time) (all [limiter.MaxKeys]limiter.KeyDigest) {
 	n := 0
 	for i := range keys {
 		if !keys[i].Expired(now) {

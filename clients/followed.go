@@ -112,7 +112,7 @@ func (f *followed) start(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, f.patience)
 	defer cancel()
 	for retry := (backoff{}); ; {
-		err := f.first(bounded)
+		err := f.first(ctx, bounded)
 		if err == nil {
 			return nil
 		}
@@ -136,16 +136,13 @@ func (f *followed) start(ctx context.Context) error {
 	}
 }
 
-// attemptTimeout bounds one attempt to reach PostgreSQL, so that a host that drops packets is tried
-// more than once.
-const attemptTimeout = 5 * time.Second
-
-// first reaches PostgreSQL for the first time and applies what it has.
-func (f *followed) first(ctx context.Context) error {
+// first reaches PostgreSQL for the first time and applies what it has, until bounded ends. A
+// migration has the time that it takes.
+func (f *followed) first(ctx, bounded context.Context) error {
 	if err := f.prepare(ctx); err != nil {
 		return err
 	}
-	if err := f.catchUp(ctx, 0); err != nil {
+	if err := f.catchUp(bounded, 0); err != nil {
 		return err
 	}
 	f.contact.found()
@@ -156,8 +153,6 @@ func (f *followed) prepare(ctx context.Context) error {
 	if f.prepared {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	if err := f.truth.Prepare(ctx); err != nil {
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 // reload replaces all of the copy by what PostgreSQL has, and enforces the difference. f.applying
 // is held. Readers of the copy see it as it was until all has come.
 func (f *followed) reload(ctx context.Context) error {
-	began := time.Now()
+	began, known := time.Now(), f.Loaded()
 	// What a damaged copy had is not known; what was deleted meanwhile stays until the next start.
-	r := &reloading{f: f, old: walk{records: f.Copy, ended: !f.Loaded()}, enough: manyDifferences}
-	if !f.Loaded() {
+	r := &reloading{f: f, old: walk{records: f.Copy, ended: !known}, enough: manyDifferences}
+	if !known {
 		r.enough = fewDifferences
 	}
 	err := f.truth.Load(ctx, r)
@@ -26,8 +26,10 @@ func (f *followed) reload(ctx context.Context) error {
 		r.abort()
 		return err
 	}
-	f.log.Info().Int("clients", r.clients).Int64("version", f.Position().Version).Dur("took", time.Since(began)).
-		Msg("clients loaded")
+	if known { // else the start says so
+		f.log.Info().Int("clients", r.clients).Int64("version", f.Position().Version).Dur("took_ms", time.Since(began)).
+			Msg("all clients loaded again")
+	}
 	return nil
 }
 

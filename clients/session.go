@@ -23,6 +23,8 @@ const (
 	// leastPause is the time between two looks for changes, so that 10,000 changes in a second are
 	// at most 20 looks.
 	leastPause = 50 * time.Millisecond
+	// attemptTimeout bounds one attempt to listen.
+	attemptTimeout = 5 * time.Second
 	// answerTimeout bounds a sign of life and a look for changes: PostgreSQL that takes longer
 	// counts as away.
 	answerTimeout = 2 * time.Second
@@ -34,7 +36,7 @@ func (f *followed) run(ctx context.Context) error {
 	group.Go(func() error { return f.enforcer.run(ctx, f.Copy) })
 	group.Go(func() error {
 		f.Copy.Run(ctx, func(err error) {
-			f.log.Error().Err(err).Msg("the snapshot of the clients cannot be written: trying again, a start without PostgreSQL has an old one or none")
+			f.log.Warn().Err(err).Msg("the snapshot of the clients cannot be written yet: until it is, a start without PostgreSQL has an older one or none")
 		})
 		return nil
 	})

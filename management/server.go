@@ -130,8 +130,12 @@ const (
 
 // Serve answers on the listener until ctx ends, and then finishes what is under way: calls get a
 // moment to be sent, and 3 seconds to be answered. It returns an error where the listener fails
-// before that.
+// before that. Where ctx has ended already, as when the start has failed, it answers nothing.
 func (m *Server) Serve(ctx context.Context, ln net.Listener) error {
+	if ctx.Err() != nil {
+		_ = ln.Close() // the end of ctx is all there is to tell
+		return nil
+	}
 	return m.serve(ctx, newCallers(ln, timeout))
 }
 

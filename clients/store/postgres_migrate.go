@@ -31,23 +31,44 @@ type migration struct {
 	number int64
 }
 
+const (
+	// prepareTimeout bounds the look at a schema, so that a host that drops packets is tried more
+	// than once.
+	prepareTimeout = 5 * time.Second
+	// migrationTimeout bounds a migration: 500,000 clients with names take some 10 seconds.
+	migrationTimeout = 10 * time.Minute
+)
+
 // Prepare reaches PostgreSQL once and brings the schema up to date. Once it is, a role with the
 // right to read and write the tables suffices. A schema newer than this binary is left as it is, so
 // that older instances keep working during a rollout. Where a lock is in its way, it says whose.
 func (p *Postgres) Prepare(ctx context.Context) error {
-	err := p.read(ctx, new(bool), func(conn *pgx.Conn) error {
-		missing, err := missingMigrations(ctx, conn)
-		if err != nil {
-			return err
+	missing, err := p.look(ctx)
+	if err == nil && len(missing) > 0 {
+		migrating, cancel := context.WithTimeout(ctx, migrationTimeout)
+		defer cancel()
+		err = p.read(migrating, new(bool), func(conn *pgx.Conn) error {
+			return explainRights(p.migrate(migrating, conn), missing)
+		})
+		if err == nil {
+			_, err = p.look(ctx)
 		}
-		if len(missing) > 0 {
-			if err := p.migrate(ctx, conn); err != nil {
-				return explainRights(err, missing)
-			}
+	}
+	return p.whoLocks(ctx, err)
+}
+
+// look returns the migrations that the schema lacks, or an error if it lacks none and the role lacks
+// rights.
+func (p *Postgres) look(ctx context.Context) (missing []migration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	err = p.read(ctx, new(bool), func(conn *pgx.Conn) error {
+		if missing, err = missingMigrations(ctx, conn); err != nil || len(missing) > 0 {
+			return err
 		}
 		return checkRights(ctx, conn)
 	})
-	return p.whoLocks(ctx, err)
+	return missing, err
 }
 
 // migrate updates the schema in one transaction. Instances that start at the same time wait for the
