@@ -471,7 +471,9 @@ func testOpenTransaction(t *testing.T, in *instances) {
 
 func testManyRows(t *testing.T, in *instances) {
 	const rows = 2000
-	before := in.query(t, in.name, "SELECT count(*) FROM clients")
+	in.all[0].must(t, 201, "POST", "/clients/", at("127.0.3.51", 55))
+	requireQuota(t, in.all, "127.0.3.51", 55)
+	before := in.all[0].metric(t, "lb_clients") // what has expired is in the table only
 	in.psql(t, "BEGIN; INSERT INTO clients (ip_address, capacity, rate_per_second, created_at, updated_at) "+
 		fmt.Sprintf("SELECT ('10.20.' || n / 250 || '.' || n %% 250)::cidr, 5, 1, now(), now() FROM generate_series(0, %d) n; COMMIT", rows-1))
 	count, err := strconv.Atoi(before)
