@@ -122,7 +122,7 @@ func testChangeEnforced(t *testing.T, in *instances) {
 	const from = "127.0.3.1"
 	in.all[0].must(t, 201, "POST", "/clients/", at(from, 999))
 	var took []time.Duration
-	for i := range rounds(100, 2000) {
+	for i := range rounds(60, 2000) {
 		b, capacity := in.all[i%len(in.all)], int64(1000+i)
 		b.must(t, 200, "PUT", "/clients/"+from, terms(capacity))
 		took = append(took, in.awaitEnforced(t, time.Now(), from, capacity))
@@ -138,7 +138,7 @@ func testRowEnforced(t *testing.T, in *instances) {
 	in.all[0].must(t, 201, "POST", "/clients/", at(from, 999))
 	err := in.withConn(in.name, func(ctx context.Context, conn *pgx.Conn) error {
 		var took []time.Duration
-		for i := range rounds(50, 200) {
+		for i := range rounds(30, 200) {
 			capacity := int64(1000 + i)
 			if _, err := conn.Exec(ctx, "UPDATE clients SET capacity = $1 WHERE ip_address = $2", capacity, from); err != nil {
 				return err
