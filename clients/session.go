@@ -36,7 +36,7 @@ func (f *followed) run(ctx context.Context) error {
 	group.Go(func() error { return f.enforcer.run(ctx, f.Copy) })
 	group.Go(func() error {
 		f.Copy.Run(ctx, func(err error) {
-			f.log.Error().Err(err).Msg("the snapshot of the clients cannot be written: trying again, a start without PostgreSQL has an old one or none")
+			f.log.Warn().Err(err).Msg("the snapshot of the clients cannot be written yet: until it is, a start without PostgreSQL has an older one or none")
 		})
 		return nil
 	})

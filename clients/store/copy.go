@@ -34,7 +34,8 @@ const copyRemedy = "it is made anew from the store"
 
 // OpenCopy opens the snapshot in the file. If it is "", if there is none or it is incomplete, the
 // Copy is empty. It is usable in any case; an error says why it has nothing of an existing file. A
-// file that another process holds is left alone.
+// file that another process holds, as a predecessor does until it ends, is read as it is now, and
+// taken over when it is free.
 func OpenCopy(path string) (*Copy, error) {
 	c := &Copy{path: path, changed: make(chan struct{}, 1)}
 	c.now.Store(newLayers(Position{}))
@@ -51,7 +52,12 @@ func OpenCopy(path string) (*Copy, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, nil
 	case errors.As(err, new(*heldError)):
-		return c, fmt.Errorf("open the snapshot: %w: end it, or give this one a file of its own in clients.snapshot", err)
+		l, borrowing := borrow(path)
+		if borrowing != nil {
+			return c, fmt.Errorf("open the snapshot: %w; read it as it is: %w", err, borrowing)
+		}
+		c.now.Store(l)
+		return c, nil
 	case errors.Is(err, ErrDamaged):
 		return c, err
 	case err != nil:

@@ -216,16 +216,41 @@ func TestCopyWithoutASnapshotThatIsWhole(t *testing.T) {
 	}
 }
 
+// TestCopyHeldByAnother opens the snapshot of a copy that goes on writing: it is read as it is, and
+// taken over at the end of the other.
 func TestCopyHeldByAnother(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clients.snapshot")
-	build(t, openTestCopy(t, path), Position{"h", 1}, nil, testClients(3)...)
+	first := openTestCopy(t, path)
+	plans := []Plan{{Name: "gold", Terms: limiter.Terms{Limit: limiter.Limit{Capacity: 5, RatePerSecond: 1}}}}
+	build(t, first, Position{"h", 1}, plans, testClients(2500)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { first.Run(ctx, func(err error) { t.Error(err) }) })
+	first.Apply(Changes{Position: Position{"h", 2}, Clients: testClients(1)})
+
 	second, err := OpenCopy(path)
-	if err == nil || !strings.Contains(err.Error(), "another process holds") {
-		t.Errorf("a second open returned %v", err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	build(t, second, Position{"h", 2}, nil, testClients(4)...)
-	if got, err := all(t, second); err != nil || len(got) != 4 {
-		t.Errorf("%d clients, %v", len(got), err)
+	if got, err := all(t, second); err != nil || len(got) != 2500 || !second.Loaded() || second.Position().History != "h" {
+		t.Errorf("of the held snapshot there are %d clients, %v, at %v", len(got), err, second.Position())
+	}
+	samePlans(t, second, first)
+	build(t, second, Position{"h", 3}, nil, testClients(4)...)
+	if err := second.flush(); err == nil {
+		t.Error("the snapshot of another was written")
+	}
+	cancel()
+	running.Wait()
+	if err := errors.Join(first.Close(), second.flush(), second.Close()); err != nil {
+		t.Error(err)
+	}
+	third := openTestCopy(t, path)
+	if got, err := all(t, third); err != nil || len(got) != 4 || third.Position().Version != 3 {
+		t.Errorf("taken over, there are %d clients, %v, at %v", len(got), err, third.Position())
+	}
+	if names, _ := filepath.Glob(path + "*"); len(names) != 1 {
+		t.Errorf("there are %q", names)
 	}
 }
 

@@ -46,7 +46,7 @@ func OpenFile(path string, bounds Bounds) (*File, error) {
 			return nil, fmt.Errorf("create the client store: %w", err)
 		}
 	}
-	f := &File{bolt: boltFile{what: "client store", path: path, remedy: fileRemedy}, bounds: bounds}
+	f := &File{bolt: boltFile{what: "client store", path: path, remedy: fileRemedy, patience: lockWait}, bounds: bounds}
 	var found contents
 	err := f.bolt.open(func(file *os.File) (err error) {
 		found, err = checkFile(file, storeKind)

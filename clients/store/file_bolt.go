@@ -48,6 +48,7 @@ const lockWait = 5 * time.Second
 // while it is mapped. It is locked against other processes.
 type boltFile struct {
 	what, path, remedy string
+	patience           time.Duration // with another process that has the file, when it is opened
 
 	db     *bbolt.DB
 	file   *os.File     // the db's
@@ -61,7 +62,7 @@ type boltFile struct {
 func (f *boltFile) open(check func(file *os.File) error) error {
 	f.failed = make(chan error, 1)
 	return f.start(func(string, int, os.FileMode) (*os.File, error) {
-		file, err := lockFile(f.path)
+		file, err := lockFile(f.path, f.patience)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +83,7 @@ func (f *boltFile) create() error {
 		if err != nil {
 			return nil, err
 		}
-		err = flock(file)
+		err = flock(file, lockWait)
 		if err == nil {
 			err = errors.Join(file.Truncate(0), file.Chmod(0o600))
 		}
@@ -118,13 +119,13 @@ func (f *boltFile) start(openFile func(string, int, os.FileMode) (*os.File, erro
 }
 
 // lockFile opens a file and locks it. It waits for another process to close it.
-func lockFile(path string) (*os.File, error) {
+func lockFile(path string, patience time.Duration) (*os.File, error) {
 	for {
 		file, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
 			return nil, err
 		}
-		err = flock(file)
+		err = flock(file, patience)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = &heldError{holder: fileHolder(path), path: path}
 		}
@@ -149,8 +150,8 @@ func lockFile(path string) (*os.File, error) {
 	}
 }
 
-func flock(file *os.File) error {
-	for deadline := time.Now().Add(lockWait); ; {
+func flock(file *os.File, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
 			return err
