@@ -77,27 +77,31 @@ func (x *expiries) due(now time.Time) (ids []limiter.ID, wait time.Duration) {
 	return ids, time.Hour
 }
 
-// run enforces what expires, until ctx ends. It returns an error of the records.
-func (e *enforcer) run(ctx context.Context, records store.Records) error {
+// again has what could not be read looked at once more.
+func (x *expiries) again(id limiter.ID, at time.Time) {
+	x.next[id] = at
+	heap.Push(&x.queue, expiry{at, id})
+}
+
+// run enforces what expires, until ctx ends.
+func (e *enforcer) run(ctx context.Context, records store.Records) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-e.expiries.wake:
 		case <-timer.C:
 		}
-		wait, err := e.expire(records, time.Now())
-		if err != nil {
-			return err
-		}
-		timer.Reset(wait)
+		timer.Reset(e.expire(records, time.Now()))
 	}
 }
 
-// expire enforces again what has expired, and returns when to call it next.
-func (e *enforcer) expire(records store.Records, now time.Time) (wait time.Duration, err error) {
+// expire enforces again what has expired, and returns when to call it next. A client that cannot be
+// read stays as it is for a second: a damaged store is told of by others.
+func (e *enforcer) expire(records store.Records, now time.Time) (wait time.Duration) {
+	const patience = time.Second
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	ids, wait := e.expiries.due(now)
@@ -107,10 +111,11 @@ func (e *enforcer) expire(records store.Records, now time.Time) (wait time.Durat
 		case err == nil:
 			e.enforce(&c, now)
 		case !isNotFound(err):
-			return 0, err
+			e.expiries.again(id, now.Add(patience))
+			wait = min(wait, patience)
 		}
 	}
-	return wait, nil
+	return wait
 }
 
 // expiryQueue is a heap.Interface, the earliest first.

@@ -114,8 +114,8 @@ func (f *followed) audit(ctx context.Context, before int64, limit int) ([]store.
 // it keeps trying until f.patience has passed.
 func (f *followed) start(ctx context.Context) error {
 	if f.Loaded() {
-		if err := f.enforcer.enforceAll(f.Copy); err != nil {
-			return fmt.Errorf("read the snapshot of the clients: %w", err)
+		if err := f.enforcer.enforceAll(f.Copy); err != nil { // damaged since it was opened: not loaded any more
+			f.log.Warn().Err(err).Msg("the snapshot of the clients cannot be read")
 		}
 	}
 	bounded, cancel := context.WithTimeout(ctx, f.patience)

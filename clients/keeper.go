@@ -68,16 +68,18 @@ func (l *local) start(context.Context) error { return l.enforcer.enforceAll(l.lo
 func (l *local) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	expired := make(chan error, 1)
-	go func() { expired <- l.enforcer.run(ctx, l.localStore) }()
-	select {
-	case err := <-l.failed:
-		cancel()
-		<-expired
-		return err
-	case err := <-expired:
-		return err
-	}
+	var failure error
+	var all sync.WaitGroup
+	all.Go(func() { l.enforcer.run(ctx, l.localStore) })
+	all.Go(func() {
+		defer cancel()
+		select {
+		case <-ctx.Done():
+		case failure = <-l.failed:
+		}
+	})
+	all.Wait()
+	return failure
 }
 
 func (l *local) state() state { return state{loaded: true} }

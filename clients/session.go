@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,21 +32,18 @@ const (
 	loadSilence = 10 * time.Second
 )
 
-// run follows PostgreSQL until ctx ends, and enforces what expires.
+// run follows PostgreSQL until ctx ends, and enforces what expires. It returns no error.
 func (f *followed) run(ctx context.Context) error {
-	var group errgroup.Group
-	group.Go(func() error { return f.enforcer.run(ctx, f.Copy) })
-	group.Go(func() error {
+	var all sync.WaitGroup
+	all.Go(func() { f.enforcer.run(ctx, f.Copy) })
+	all.Go(func() {
 		f.Copy.Run(ctx, func(err error) {
 			f.log.Warn().Err(err).Msg("the snapshot of the clients cannot be written yet: until it is, a start without PostgreSQL has an older one or none")
 		})
-		return nil
 	})
-	group.Go(func() error {
-		f.follow(ctx)
-		return nil
-	})
-	return group.Wait()
+	all.Go(func() { f.follow(ctx) })
+	all.Wait()
+	return nil
 }
 
 // follow has one session with PostgreSQL after another.
