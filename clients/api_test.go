@@ -56,13 +56,13 @@ func eachLastingStore(t *testing.T, test func(t *testing.T, cfg Config)) {
 	})
 }
 
-func postgresConfig(t *testing.T) Config {
+func postgresConfig(t testing.TB) Config {
 	cfg := DefaultConfig()
 	cfg.Store, cfg.Snapshot = pgtest.NewDatabase(t), filepath.Join(t.TempDir(), "clients.snapshot")
 	return cfg
 }
 
-func fileConfig(t *testing.T) Config {
+func fileConfig(t testing.TB) Config {
 	cfg := DefaultConfig()
 	cfg.Store = "file:" + filepath.Join(t.TempDir(), "clients.db")
 	return cfg
@@ -83,7 +83,7 @@ func startAPI(t *testing.T, cfg Config) (a *api, stop func()) {
 }
 
 // startService starts a service and runs it until the test ends, or until stop.
-func startService(t *testing.T, cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (s *Service, stop func()) {
+func startService(t testing.TB, cfg Config, lim *limiter.Limiter, readsKeys func() bool, log zerolog.Logger) (s *Service, stop func()) {
 	t.Helper()
 	s = New(cfg, lim, readsKeys, log)
 	if err := s.Start(t.Context()); err != nil {

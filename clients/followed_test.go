@@ -76,6 +76,8 @@ func TestChangesBehindTheTriggers(t *testing.T) {
 	allowConnections(t, cfg.Store, false)
 	allowConnections(t, cfg.Store, true)
 	eventually(t, "the change is enforced", func() bool { return a.capacityOf("10.0.0.1") == 9 })
+	// The API shows what is loaded once all of it is enforced.
+	eventually(t, "the change is shown", func() bool { return !strings.Contains(a.call(http.StatusOK, "GET", "/", "").body, "10.0.0.2") })
 	a.limited("10.0.0.2", standardCapacity)
 	a.call(http.StatusNotFound, "GET", "/10.0.0.2", "")
 }

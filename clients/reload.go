@@ -18,7 +18,14 @@ func (f *followed) reload(ctx context.Context) error {
 	if !known {
 		r.enough = fewDifferences
 	}
-	err := f.truth.Load(ctx, r)
+	loading, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.silence = time.AfterFunc(loadSilence, func() { cancel(errSilence) })
+	defer r.silence.Stop()
+	err := f.truth.Load(loading, r)
+	if context.Cause(loading) == errSilence {
+		err = errSilence
+	}
 	if err == nil {
 		err = r.finish()
 	}
@@ -52,7 +59,11 @@ type reloading struct {
 	bad     []store.Bad
 	enough  int // differences that are not kept any longer
 	clients int
+	silence *time.Timer
 }
+
+// errSilence is a context.DeadlineExceeded, too: PostgreSQL does not answer any more.
+var errSilence = fmt.Errorf("no client for %s while all are loaded: %w", loadSilence, context.DeadlineExceeded)
 
 // Begin implements store.Sink.
 func (r *reloading) Begin(at store.Position, plans []store.Plan) error {
@@ -71,6 +82,7 @@ func (r *reloading) Begin(at store.Position, plans []store.Plan) error {
 // Client implements store.Sink.
 func (r *reloading) Client(c store.Client) error {
 	r.clients++
+	r.silence.Reset(loadSilence)
 	if err := r.builder.Add(c); err != nil {
 		return fmt.Errorf("write the snapshot of the clients: %w", err)
 	}

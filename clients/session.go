@@ -25,9 +25,10 @@ const (
 	leastPause = 50 * time.Millisecond
 	// attemptTimeout bounds one attempt to listen.
 	attemptTimeout = 5 * time.Second
-	// answerTimeout bounds a sign of life and a look for changes: PostgreSQL that takes longer
-	// counts as away.
+	// answerTimeout bounds a sign of life: PostgreSQL that takes longer counts as away.
 	answerTimeout = 2 * time.Second
+	// loadSilence bounds the time between two clients of those that are loaded.
+	loadSilence = 10 * time.Second
 )
 
 // run follows PostgreSQL until ctx ends, and enforces what expires.
@@ -82,7 +83,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 	}
 	defer listener.Close()
 	known := f.Loaded()
-	if err := f.look(ctx); err != nil {
+	if err := f.catchUp(ctx, 0); err != nil {
 		return false, err
 	}
 	if f.contact.found() {
@@ -124,7 +125,7 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 		case err != nil:
 		case heard || time.Since(looked) >= reconcileEvery:
 			looked = time.Now()
-			err = f.look(ctx)
+			err = f.catchUp(ctx, 0)
 		default:
 			err = f.ping(ctx, l)
 		}
@@ -144,7 +145,7 @@ func (f *followed) poll(ctx context.Context) error {
 		if err := pause(ctx, beat); err != nil {
 			return err
 		}
-		if err := f.look(ctx); err != nil {
+		if err := f.catchUp(ctx, 0); err != nil {
 			return err
 		}
 		f.contact.found()
@@ -166,15 +167,6 @@ func (f *followed) ping(ctx context.Context, l *store.Listener) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	return l.Ping(ctx)
-}
-
-func (f *followed) look(ctx context.Context) error {
-	if !f.Loaded() { // all has to come
-		return f.catchUp(ctx, 0)
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	return f.catchUp(ctx, 0)
 }
 
 // verifyNowAndThen verifies the copy, at once if it is known from before the session.

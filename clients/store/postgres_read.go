@@ -101,28 +101,34 @@ func (p *Postgres) Load(ctx context.Context, to Sink) error {
 	})
 }
 
+// Bounds of Changes.
+const (
+	answerTimeout  = 2 * time.Second  // for PostgreSQL to say whether there are any
+	changesTimeout = 15 * time.Second // for them to come
+	maxChanges     = 100_000          // clients; more are loaded, so that they are never all in memory
+)
+
 // Changes returns what was changed since a position, at one later position. It returns ErrTooOld if
 // that is not known: what was deleted is pruned after a day, TRUNCATE and another database have no
-// changes, and a restored one may be older than the position.
+// changes, and a restored one may be older than the position; and if over 100,000 clients have
+// changed. Without changes, PostgreSQL that takes over 2 s to say so counts as away.
 func (p *Postgres) Changes(ctx context.Context, since Position) (changes Changes, err error) {
-	err = p.read(ctx, new(bool), func(conn *pgx.Conn) error {
-		var pruned int64
-		changes = Changes{}
-		if changes.Position, pruned, err = position(ctx, conn); err != nil {
-			return err
-		}
-		return since.check(changes.Position, pruned)
+	answering, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	err = p.read(answering, new(bool), func(conn *pgx.Conn) (err error) {
+		changes, err = since.next(answering, conn)
+		return err
 	})
 	if err != nil || changes.Version == since.Version { // the usual case, in one round trip
 		return changes, err
 	}
-	err = p.snapshot(ctx, new(bool), func(conn *pgx.Conn) error {
-		var pruned int64
-		changes = Changes{}
-		if changes.Position, pruned, err = position(ctx, conn); err != nil {
+	ctx, cancelChanges := context.WithTimeout(ctx, changesTimeout)
+	defer cancelChanges()
+	err = p.snapshot(ctx, new(bool), func(conn *pgx.Conn) (err error) {
+		if changes, err = since.next(ctx, conn); err != nil {
 			return err
 		}
-		if err := since.check(changes.Position, pruned); err != nil {
+		if err := since.few(ctx, conn); err != nil {
 			return err
 		}
 		return changes.read(ctx, conn, since)
@@ -131,6 +137,30 @@ func (p *Postgres) Changes(ctx context.Context, since Position) (changes Changes
 		return Changes{}, err
 	}
 	return changes, nil
+}
+
+// next returns changes that have only the present position, or ErrTooOld.
+func (since Position) next(ctx context.Context, conn *pgx.Conn) (Changes, error) {
+	now, pruned, err := position(ctx, conn)
+	if err != nil {
+		return Changes{}, err
+	}
+	return Changes{Position: now}, since.check(now, pruned)
+}
+
+// few returns ErrTooOld if more than maxChanges clients have changed.
+func (since Position) few(ctx context.Context, conn *pgx.Conn) error {
+	var many int64
+	err := query(ctx, conn, func(columns [][]byte) error {
+		f := fields{columns: columns}
+		many = f.number(0)
+		return f.err
+	}, "SELECT count(*) FROM (SELECT FROM clients WHERE version > $1::bigint LIMIT $2::bigint) c",
+		number(since.Version), number(maxChanges+1))
+	if err == nil && many > maxChanges {
+		err = ErrTooOld
+	}
+	return err
 }
 
 // check returns ErrTooOld unless the changes from one position to another are known.
