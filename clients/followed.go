@@ -31,6 +31,9 @@ type followed struct {
 	prepared bool // the schema is up to date; written by start and then run
 }
 
+// latest stands for what other instances have written.
+var latest store.Changes
+
 // errAway is the error of a write while PostgreSQL is known to be away.
 var errAway = errors.New("PostgreSQL does not answer")
 
@@ -42,15 +45,16 @@ func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error
 	if err != nil {
 		return err
 	}
-	if f.catchUp(ctx, changes.Version) != nil {
+	if f.catchUp(ctx, changes) != nil {
 		f.take(ctx, changes)
 	}
 	return nil
 }
 
-// catchUp applies what has changed since the position of the copy, unless that has the version
-// already. Version 0 stands for the latest.
-func (f *followed) catchUp(ctx context.Context, version int64) error {
+// catchUp applies what has changed since the position of the copy. own is what this instance has
+// written last, and zero for the latest of all: if the copy is at the version before it, nothing has
+// to be read.
+func (f *followed) catchUp(ctx context.Context, own store.Changes) error {
 	if err := f.applying.take(ctx); err != nil {
 		return err
 	}
@@ -59,8 +63,13 @@ func (f *followed) catchUp(ctx context.Context, version int64) error {
 		return f.reload(ctx)
 	}
 	at := f.Position()
-	if version != 0 && at.Version >= version {
-		return nil
+	if own.History == at.History {
+		switch {
+		case own.Version <= at.Version:
+			return nil
+		case own.Version == at.Version+1:
+			return f.apply(own)
+		}
 	}
 	changes, err := f.truth.Changes(ctx, at)
 	if errors.Is(err, store.ErrTooOld) {
@@ -142,7 +151,7 @@ func (f *followed) first(ctx, bounded context.Context) error {
 	if err := f.prepare(ctx); err != nil {
 		return err
 	}
-	if err := f.catchUp(bounded, 0); err != nil {
+	if err := f.catchUp(bounded, latest); err != nil {
 		return err
 	}
 	f.contact.found()

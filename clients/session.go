@@ -83,7 +83,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 	}
 	defer listener.Close()
 	known := f.Loaded()
-	if err := f.catchUp(ctx, 0); err != nil {
+	if err := f.catchUp(ctx, latest); err != nil {
 		return false, err
 	}
 	if f.contact.found() {
@@ -125,7 +125,7 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 		case err != nil:
 		case heard || time.Since(looked) >= reconcileEvery:
 			looked = time.Now()
-			err = f.catchUp(ctx, 0)
+			err = f.catchUp(ctx, latest)
 		default:
 			err = f.ping(ctx, l)
 		}
@@ -145,7 +145,7 @@ func (f *followed) poll(ctx context.Context) error {
 		if err := pause(ctx, beat); err != nil {
 			return err
 		}
-		if err := f.catchUp(ctx, 0); err != nil {
+		if err := f.catchUp(ctx, latest); err != nil {
 			return err
 		}
 		f.contact.found()
