@@ -144,7 +144,7 @@ func (c *controller) answer(r *fasthttp.RequestCtx, status int, shown store.Clie
 	if status == http.StatusCreated {
 		r.Response.Header.Set("Location", clientPath(shown.ID))
 	}
-	r.Response.Header.Set("ETag", tag(shown.Version))
+	r.Response.Header.Set("ETag", tag(shown.Version, shown.UpdatedAt))
 	rest.WriteJSON(r, status, show(shown))
 }
 

@@ -50,7 +50,7 @@ func (c *controller) addKey(ctx context.Context, r *fasthttp.RequestCtx) error {
 	}
 	c.warnOfKey(changed)
 	r.Response.Header.Set("Location", keyPath(id, added.ID))
-	r.Response.Header.Set("ETag", tag(changed.Version))
+	r.Response.Header.Set("ETag", tag(changed.Version, changed.UpdatedAt))
 	rest.WriteJSON(r, http.StatusCreated, showKey(added))
 	return nil
 }
@@ -85,7 +85,7 @@ func (c *controller) removeKey(ctx context.Context, r *fasthttp.RequestCtx) erro
 	if err != nil {
 		return err
 	}
-	r.Response.Header.Set("ETag", tag(changed.Version))
+	r.Response.Header.Set("ETag", tag(changed.Version, changed.UpdatedAt))
 	r.SetStatusCode(http.StatusNoContent)
 	return nil
 }

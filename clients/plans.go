@@ -101,9 +101,9 @@ func matchingPlan(tx store.Tx, match rest.Match, name string, create bool) (*sto
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case !match.Holds(tag(p.Version)):
+	case !match.Holds(tag(p.Version, p.UpdatedAt)):
 		return nil, &rest.Fault{Code: rest.Changed,
-			Message: fmt.Sprintf("the plan %s was changed meanwhile: its ETag is %s; GET it and decide again", name, tag(p.Version))}
+			Message: fmt.Sprintf("the plan %s was changed meanwhile: its ETag is %s; GET it and decide again", name, tag(p.Version, p.UpdatedAt))}
 	}
 	return &p, nil
 }

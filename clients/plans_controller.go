@@ -103,7 +103,7 @@ func (c *controller) putPlan(ctx context.Context, r *fasthttp.RequestCtx) error 
 }
 
 func answerPlan(r *fasthttp.RequestCtx, status int, p store.Plan) {
-	r.Response.Header.Set("ETag", tag(p.Version))
+	r.Response.Header.Set("ETag", tag(p.Version, p.UpdatedAt))
 	rest.WriteJSON(r, status, showPlan(p))
 }
 

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"loadbalancer/clients/store"
@@ -79,8 +80,12 @@ func optional(at time.Time) *time.Time {
 	return &at
 }
 
-// tag returns the entity tag of what was last changed at a version of the store, quotes included.
-func tag(version int64) string { return fmt.Sprintf(`"%d"`, version) }
+// tag returns the entity tag of what was last changed at a version of the store, quotes included. A
+// standby that takes over without the last changes gives their versions to others: the time tells
+// them apart.
+func tag(version int64, updatedAt time.Time) string {
+	return fmt.Sprintf(`"%d-%s"`, version, strconv.FormatInt(updatedAt.UnixMicro(), 36))
+}
 
 // usageJSON is a limiter.Usage in a response.
 type usageJSON struct {

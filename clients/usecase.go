@@ -139,9 +139,9 @@ func matching(tx store.Tx, match rest.Match, id limiter.ID, create bool) (*store
 		return nil, &rest.Fault{Code: rest.Changed, Message: fmt.Sprintf("there is no client %s, and If-Match asks for one", id)}
 	case !exists:
 		return nil, nil
-	case !match.Holds(tag(c.Version)):
+	case !match.Holds(tag(c.Version, c.UpdatedAt)):
 		return nil, &rest.Fault{Code: rest.Changed,
-			Message: fmt.Sprintf("the client %s was changed meanwhile: its ETag is %s; GET it and decide again", id, tag(c.Version))}
+			Message: fmt.Sprintf("the client %s was changed meanwhile: its ETag is %s; GET it and decide again", id, tag(c.Version, c.UpdatedAt))}
 	}
 	return &c, nil
 }

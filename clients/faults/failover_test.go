@@ -117,28 +117,54 @@ func TestReadOnly(t *testing.T) {
 }
 
 // TestFailoverWithLoss promotes a standby that lacks the last changes. The balancers end up with
-// what the new primary has, also where it counts from a lower version.
+// what the new primary has, whether its version is a lower one than theirs or, with changes of its
+// own, a higher one.
 func TestFailoverWithLoss(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, bothAddresses)
-	p.standby.stop()
-	for n := range 3 {
-		p.all[0].must(t, 200, "PUT", "/clients/"+written, terms(int64(30+n)))
-	}
-	p.all[1].must(t, 201, "POST", "/clients/", at("127.0.9.1", 91))
-	requireQuota(t, p.all, written, 32)
-	p.crash()
-	p.standby.start(t)
-	p.promoted(t)
-	begun := time.Now()
-	for i, b := range p.all {
-		waitWithin(t, 40*time.Second, fmt.Sprintf("balancer %d to have the older state", i), func() bool {
-			return b.quota(t, written) == 20 && b.quota(t, "127.0.9.1") == defaultCapacity
+	for name, changes := range map[string]int{"at a lower version": 0, "at a higher version": 9} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, func(p *pair) string { return overLink(p.site) })
+			p.standby.stop()
+			var lost []string // the ETags of states that the new primary has not seen
+			for n := range 3 {
+				lost = append(lost, p.all[0].must(t, 200, "PUT", "/clients/"+written, terms(int64(30+n))).header.Get("ETag"))
+			}
+			p.all[1].must(t, 201, "POST", "/clients/", at("127.0.9.1", 91))
+			requireQuota(t, p.all, written, 32)
+			requireQuota(t, p.all, "127.0.9.1", 91)
+			p.link.cut(true)
+			p.crash()
+			p.standby.start(t)
+			p.promoted(t)
+			for n := range changes {
+				p.sql(t, fmt.Sprintf("UPDATE clients SET capacity = %d WHERE ip_address = '%s'", 200+n, seen))
+			}
+			p.link.pointAt(p.address())
+			p.link.cut(false)
+			begun := time.Now()
+			for i, b := range p.all {
+				waitWithin(t, heals+busy, fmt.Sprintf("balancer %d to have the older state", i), func() bool {
+					return b.quota(t, written) == 20 && b.quota(t, "127.0.9.1") == defaultCapacity
+				})
+				if want := int64(200 + changes - 1); changes > 0 && b.quota(t, seen) != want {
+					t.Errorf("balancer %d enforces %d, want %d", i, b.quota(t, seen), want)
+				}
+			}
+			t.Logf("the state of the new primary holds after %s", time.Since(begun).Round(time.Millisecond))
+			for n := 0; n < 10; { // by then it has counted past the versions that are lost
+				if a := p.all[0].api(t, "PUT", "/clients/"+written, terms(300)); a.status != 200 {
+					continue // the connection may be in the making
+				}
+				n++
+				for _, tag := range lost {
+					p.all[0].must(t, 412, "PUT", "/clients/"+written, terms(301), "If-Match: "+tag)
+				}
+			}
+			p.healed(t)
+			requireUnhurt(t, "a standby takes over that lacks changes", p.traffic.phase(t))
 		})
 	}
-	t.Logf("the state of the new primary holds after %s", time.Since(begun).Round(time.Millisecond))
-	p.healed(t)
-	requireUnhurt(t, "a standby takes over that lacks changes", p.traffic.phase(t))
 }
 
 // passfile is the file that the password of a URL is in.

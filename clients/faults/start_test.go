@@ -230,6 +230,18 @@ func TestStartFromSnapshot(t *testing.T) {
 	first := startBalancer(t, d.url(), options{})
 	first.must(t, 201, "POST", "/clients/", at(seen, 6))
 	first.must(t, 201, "POST", "/clients/", `{"name":"customer","api_key":"a key for the snapshot","capacity":9,"rate_per_second":1}`)
+	first.must(t, 201, "PUT", "/plans/gold", `{"capacity":11,"rate_per_second":2,"max_in_flight":30}`)
+	for _, c := range []string{
+		`{"ip_address":"127.0.7.21","plan":"gold","labels":{"team":"a","zone":"eu"}}`,
+		`{"ip_address":"127.0.7.22","capacity":12,"rate_per_second":1,"blocked":true}`,
+		`{"ip_address":"127.0.14.0/24","capacity":13,"rate_per_second":1,"each":true}`,
+		`{"ip_address":"2001:db8::/48","capacity":14,"rate_per_second":1,"shadow":true,"trial":{"capacity":7,"rate_per_second":0.5},"expires_at":"2099-01-02T03:04:05Z"}`,
+		`{"name":"two.keys@example.com","api_keys":[{"api_key":"the first of two"},{"api_key":"the second of two","expires_at":"2099-01-02T03:04:05Z"}],` +
+			`"capacity":15,"rate_per_second":1}`,
+		`{"ip_address":"127.0.7.23","capacity":16,"rate_per_second":1,"expires_at":"` + time.Now().Add(4*time.Second).UTC().Format(time.RFC3339) + `"}`,
+	} {
+		first.must(t, 201, "POST", "/clients/", c)
+	}
 	version := first.must(t, 200, "PUT", "/clients/"+seen, terms(7)).header.Get("Lb-Version")
 	if version == "" {
 		version = first.api(t, "GET", "/clients/"+seen, "").header.Get("Lb-Version")
@@ -249,9 +261,25 @@ func TestStartFromSnapshot(t *testing.T) {
 	if got := second.quota(t, seen); got != 7 {
 		t.Errorf("it enforces %d", got)
 	}
-	if got := second.quota(t, "127.0.7.20", key); got != 9 {
-		t.Errorf("it enforces %d for a key", got)
+	for _, want := range []struct {
+		from     string
+		capacity int64
+		fields   []string
+	}{
+		{"127.0.7.20", 9, []string{key}},
+		{"127.0.7.20", 15, []string{keyHeader + ": the first of two"}},
+		{"127.0.7.20", 15, []string{keyHeader + ": the second of two"}},
+		{"127.0.7.21", 11, nil},
+		{"127.0.14.9", 13, nil},
+	} {
+		if got := second.quota(t, want.from, want.fields...); got != want.capacity {
+			t.Errorf("it enforces %d for %s %s, want %d", got, want.from, want.fields, want.capacity)
+		}
 	}
+	if a, err := second.request("127.0.7.22", "GET", second.proxy+"/", ""); err != nil || a.status != 403 {
+		t.Errorf("a blocked client got %s, %v", a, err)
+	}
+	waitFor(t, "a client to expire without PostgreSQL", func() bool { return second.quota(t, "127.0.7.23") == defaultCapacity })
 	second.log.require(t, "the snapshot that it serves from", "snapshot")
 	if a := second.page(t, "/readyz"); a.status != 200 {
 		t.Errorf("/readyz: %s", a)
