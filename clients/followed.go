@@ -62,15 +62,24 @@ func (f *followed) catchUp(ctx context.Context, version int64) error {
 	if version != 0 && at.Version >= version {
 		return nil
 	}
-	changes, err := f.truth.Changes(ctx, at)
+	err := f.fetch(ctx, at)
 	if errors.Is(err, store.ErrTooOld) {
 		return f.reload(ctx)
 	}
-	if err != nil {
+	return err
+}
+
+// fetch applies what has changed since the position of the copy. What there is must be known in
+// answerTimeout; to read it may take long. f.applying is held.
+func (f *followed) fetch(ctx context.Context, at store.Position) error {
+	asking, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if now, err := f.truth.Latest(asking, at); err != nil || now == at {
 		return err
 	}
-	if changes.Position == at {
-		return nil
+	changes, err := f.truth.Changes(ctx, at)
+	if err != nil {
+		return err
 	}
 	return f.apply(changes)
 }

@@ -21,10 +21,10 @@ const (
 	// verifyEvery is the time between two comparisons of all that the copy has.
 	verifyEvery = 10 * time.Minute
 	// leastPause is the time between two looks for changes, so that 10,000 changes in a second are
-	// at most 20 looks.
-	leastPause = 50 * time.Millisecond
-	// answerTimeout bounds a sign of life and a look for changes: PostgreSQL that takes longer
-	// counts as away.
+	// at most 20 looks, with the first and the last.
+	leastPause = 55 * time.Millisecond
+	// answerTimeout bounds a sign of life and the first answer to a look for changes: PostgreSQL that
+	// takes longer counts as away.
 	answerTimeout = 2 * time.Second
 )
 
@@ -80,7 +80,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 	}
 	defer listener.Close()
 	known := f.Loaded()
-	if err := f.look(ctx); err != nil {
+	if err := f.look(ctx, listener); err != nil {
 		return false, err
 	}
 	if f.contact.found() {
@@ -94,7 +94,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 			return f.attend(running, listener)
 		}
 		f.tellPolling()
-		return f.poll(running)
+		return f.poll(running, listener)
 	})
 	err = group.Wait()
 	return time.Since(began) >= firstPause, err
@@ -122,7 +122,7 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 		case err != nil:
 		case heard || time.Since(looked) >= reconcileEvery:
 			looked = time.Now()
-			err = f.look(ctx)
+			err = f.look(ctx, l)
 		default:
 			err = f.ping(ctx, l)
 		}
@@ -137,12 +137,12 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 }
 
 // poll looks for changes at every beat.
-func (f *followed) poll(ctx context.Context) error {
+func (f *followed) poll(ctx context.Context, l *store.Listener) error {
 	for {
 		if err := pause(ctx, beat); err != nil {
 			return err
 		}
-		if err := f.look(ctx); err != nil {
+		if err := f.look(ctx, l); err != nil {
 			return err
 		}
 		f.contact.found()
@@ -166,13 +166,25 @@ func (f *followed) ping(ctx context.Context, l *store.Listener) error {
 	return l.Ping(ctx)
 }
 
-func (f *followed) look(ctx context.Context) error {
-	if !f.Loaded() { // all has to come
-		return f.catchUp(ctx, 0)
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	return f.catchUp(ctx, 0)
+// look looks for changes. They may be many, or wait until others are enforced: it ends early if
+// PostgreSQL does not answer the pings meanwhile.
+func (f *followed) look(ctx context.Context, l *store.Listener) error {
+	group, looking := errgroup.WithContext(ctx)
+	looking, ended := context.WithCancel(looking)
+	defer ended()
+	group.Go(func() error {
+		defer ended()
+		return f.catchUp(looking, 0)
+	})
+	group.Go(func() error {
+		for pause(looking, beat) == nil {
+			if err := f.ping(ctx, l); err != nil { // to cancel one would cost the connection
+				return err
+			}
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
 // verifyNowAndThen verifies the copy, at once if it is known from before the session.

@@ -101,28 +101,31 @@ func (p *Postgres) Load(ctx context.Context, to Sink) error {
 	})
 }
 
-// Changes returns what was changed since a position, at one later position. It returns ErrTooOld if
-// that is not known: what was deleted is pruned after a day, TRUNCATE and another database have no
-// changes, and a restored one may be older than the position.
-func (p *Postgres) Changes(ctx context.Context, since Position) (changes Changes, err error) {
+// Latest returns the position of the last change, in one round trip. It returns ErrTooOld if what
+// changed since a position is not known: what was deleted is pruned after a day, TRUNCATE and another
+// database have no changes, and a restored one may be older than the position.
+func (p *Postgres) Latest(ctx context.Context, since Position) (at Position, err error) {
 	err = p.read(ctx, new(bool), func(conn *pgx.Conn) error {
-		var pruned int64
-		changes = Changes{}
-		if changes.Position, pruned, err = position(ctx, conn); err != nil {
-			return err
-		}
-		return since.check(changes.Position, pruned)
+		at, err = latest(ctx, conn, since)
+		return err
 	})
-	if err != nil || changes.Version == since.Version { // the usual case, in one round trip
-		return changes, err
+	return at, err
+}
+
+func latest(ctx context.Context, conn *pgx.Conn, since Position) (Position, error) {
+	at, pruned, err := position(ctx, conn)
+	if err == nil {
+		err = since.check(at, pruned)
 	}
+	return at, err
+}
+
+// Changes returns what was changed since a position, at one later position. It returns ErrTooOld as
+// Latest does.
+func (p *Postgres) Changes(ctx context.Context, since Position) (changes Changes, err error) {
 	err = p.snapshot(ctx, new(bool), func(conn *pgx.Conn) error {
-		var pruned int64
 		changes = Changes{}
-		if changes.Position, pruned, err = position(ctx, conn); err != nil {
-			return err
-		}
-		if err := since.check(changes.Position, pruned); err != nil {
+		if changes.Position, err = latest(ctx, conn, since); err != nil || changes.Position == since {
 			return err
 		}
 		return changes.read(ctx, conn, since)

@@ -145,7 +145,7 @@ func BenchmarkPostgresMillion(b *testing.B) {
 		})
 		b.Run("unchanged", func(b *testing.B) {
 			for b.Loop() {
-				if _, err := p.Changes(b.Context(), at); err != nil {
+				if _, err := p.Latest(b.Context(), at); err != nil {
 					b.Fatal(err)
 				}
 			}
