@@ -22,8 +22,8 @@ const (
 	// verifyEvery is the time between two comparisons of all that the copy has.
 	verifyEvery = 10 * time.Minute
 	// leastPause is the time between two looks for changes, so that 10,000 changes in a second are
-	// at most 20 looks.
-	leastPause = 50 * time.Millisecond
+	// at most 20 looks, with the first and the last.
+	leastPause = 55 * time.Millisecond
 	// attemptTimeout bounds one attempt to listen.
 	attemptTimeout = 5 * time.Second
 	// answerTimeout bounds a sign of life: PostgreSQL that takes longer counts as away.
