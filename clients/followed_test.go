@@ -108,6 +108,58 @@ func TestRowsThatCannotBeEnforced(t *testing.T) {
 	}
 }
 
+// TestPlanMendedByHand has a plan that is invalid for a client, which is there again once the plan is
+// mended.
+func TestPlanMendedByHand(t *testing.T) {
+	cfg := postgresConfig(t)
+	a, _ := startAPI(t, cfg)
+	pgtest.Exec(t, cfg.Store, "INSERT INTO plans (name, capacity, rate_per_second) VALUES ('gold', 10, 1);"+
+		"INSERT INTO clients (ip_address, plan, capacity) VALUES ('10.0.0.1', 'gold', 900000)")
+	eventually(t, "the client has its limit", func() bool { return a.capacityOf("10.0.0.1") == 900000 })
+	pgtest.Exec(t, cfg.Store, "UPDATE plans SET rate_per_second = 0.01; UPDATE clients SET labels = '{\"a\": \"b\"}'")
+	eventually(t, "the client is left out", func() bool { return a.capacityOf("10.0.0.1") == standardCapacity })
+	a.call(http.StatusOK, "GET", "/10.0.0.1", "")
+	cfg.Snapshot = ""
+	other, _ := startAPI(t, cfg) // has never seen the plan as it was
+	other.call(http.StatusOK, "GET", "/10.0.0.1", "")
+	pgtest.Exec(t, cfg.Store, "UPDATE plans SET rate_per_second = 1")
+	for _, one := range []*api{a, other} {
+		eventually(t, "the client has its limit again", func() bool { return one.capacityOf("10.0.0.1") == 900000 })
+	}
+}
+
+// TestChangesThatTakeLong has changes that take longer to read than PostgreSQL may be silent.
+func TestChangesThatTakeLong(t *testing.T) {
+	cfg := postgresConfig(t)
+	lim := testLimiter()
+	service, _ := startService(t, cfg, lim, keysAreRead, zerolog.Nop())
+	a := &api{t: t, limiter: lim}
+	pgtest.Exec(t, cfg.Store, "INSERT INTO plans (name, capacity, rate_per_second) VALUES ('gold', 10, 1);"+
+		"INSERT INTO clients (ip_address, plan) VALUES ('10.0.0.1', 'gold')")
+	eventually(t, "the client has its limit", func() bool { return a.capacityOf("10.0.0.1") == 10 })
+	away := make(chan bool, 1)
+	read := make(chan struct{})
+	go func() {
+		seen := false
+		for ; ; time.Sleep(5 * time.Millisecond) {
+			seen = seen || !service.Up()
+			select {
+			case <-read:
+				away <- seen
+				return
+			default:
+			}
+		}
+	}()
+	pgtest.Exec(t, cfg.Store, "BEGIN; UPDATE plans SET capacity = 11; COMMIT; "+
+		"BEGIN; LOCK TABLE clients; SELECT pg_sleep(2.5); COMMIT")
+	eventually(t, "the change is read", func() bool { return a.capacityOf("10.0.0.1") == 11 })
+	close(read)
+	if <-away {
+		t.Error("PostgreSQL counted as away while the changes were read")
+	}
+}
+
 // TestPostgresAway takes PostgreSQL away from a running instance.
 func TestPostgresAway(t *testing.T) {
 	cfg := postgresConfig(t)

@@ -25,8 +25,7 @@ const (
 	leastPause = 50 * time.Millisecond
 	// attemptTimeout bounds one attempt to listen.
 	attemptTimeout = 5 * time.Second
-	// answerTimeout bounds a sign of life and a look for changes: PostgreSQL that takes longer
-	// counts as away.
+	// answerTimeout bounds a sign of life: PostgreSQL that takes longer counts as away.
 	answerTimeout = 2 * time.Second
 )
 
@@ -82,7 +81,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 	}
 	defer listener.Close()
 	known := f.Loaded()
-	if err := f.look(ctx); err != nil {
+	if err := f.look(ctx, listener); err != nil {
 		return false, err
 	}
 	if f.contact.found() {
@@ -96,7 +95,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 			return f.attend(running, listener)
 		}
 		f.tellPolling()
-		return f.poll(running)
+		return f.poll(running, listener)
 	})
 	err = group.Wait()
 	return time.Since(began) >= firstPause, err
@@ -124,7 +123,7 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 		case err != nil:
 		case heard || time.Since(looked) >= reconcileEvery:
 			looked = time.Now()
-			err = f.look(ctx)
+			err = f.look(ctx, l)
 		default:
 			err = f.ping(ctx, l)
 		}
@@ -139,12 +138,12 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 }
 
 // poll looks for changes at every beat.
-func (f *followed) poll(ctx context.Context) error {
+func (f *followed) poll(ctx context.Context, l *store.Listener) error {
 	for {
 		if err := pause(ctx, beat); err != nil {
 			return err
 		}
-		if err := f.look(ctx); err != nil {
+		if err := f.look(ctx, l); err != nil {
 			return err
 		}
 		f.contact.found()
@@ -168,13 +167,32 @@ func (f *followed) ping(ctx context.Context, l *store.Listener) error {
 	return l.Ping(ctx)
 }
 
-func (f *followed) look(ctx context.Context) error {
-	if !f.Loaded() { // all has to come
-		return f.catchUp(ctx, 0)
+// look brings what has changed, for as long as that takes while PostgreSQL gives signs of life.
+func (f *followed) look(ctx context.Context, l *store.Listener) error {
+	group, looking := errgroup.WithContext(ctx)
+	looked := make(chan struct{})
+	group.Go(func() error {
+		defer close(looked)
+		return f.catchUp(looking, 0)
+	})
+	group.Go(func() error { return f.pingUntil(looking, looked, l) })
+	return group.Wait()
+}
+
+// pingUntil asks for a sign of life at every beat, until done is closed.
+func (f *followed) pingUntil(ctx context.Context, done <-chan struct{}, l *store.Listener) error {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ticker.C:
+			if err := f.ping(ctx, l); err != nil {
+				return err
+			}
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	return f.catchUp(ctx, 0)
 }
 
 // verifyNowAndThen verifies the copy, at once if it is known from before the session.
