@@ -32,7 +32,10 @@ const (
 // run follows PostgreSQL until ctx ends, and enforces what expires.
 func (f *followed) run(ctx context.Context) error {
 	var group errgroup.Group
-	group.Go(func() error { return f.enforcer.run(ctx, f.Copy) })
+	group.Go(func() error {
+		f.expire(ctx)
+		return nil
+	})
 	group.Go(func() error {
 		f.Copy.Run(ctx, func(err error) {
 			f.log.Error().Err(err).Msg("the snapshot of the clients cannot be written: trying again, a start without PostgreSQL has an old one or none")
@@ -44,6 +47,12 @@ func (f *followed) run(ctx context.Context) error {
 		return nil
 	})
 	return group.Wait()
+}
+
+// expire enforces what expires. Where the copy is damaged, that goes on once it is made anew.
+func (f *followed) expire(ctx context.Context) {
+	for f.enforcer.run(ctx, f.Copy) != nil && pause(ctx, beat) == nil {
+	}
 }
 
 // follow has one session with PostgreSQL after another.
