@@ -127,6 +127,7 @@ func (e *enforcer) refuse(id limiter.ID, cause error) {
 func (e *enforcer) forget(id limiter.ID) {
 	e.limiter.Delete(id)
 	delete(e.refused, id)
+	e.expiries.remove(id)
 }
 
 // left returns the clients that are left out, in words.

@@ -28,22 +28,41 @@ func newExpiries() expiries {
 
 // add remembers when the client, or the first of its keys, expires next after now.
 func (x *expiries) add(c *store.Client, now time.Time) {
-	at := nextExpiry(c, now)
-	if at.IsZero() {
-		return
+	if at := nextExpiry(c, now); !at.IsZero() {
+		x.plan(c.ID, at)
 	}
+}
+
+// plan has the client be due at a moment.
+func (x *expiries) plan(id limiter.ID, at time.Time) {
 	// A later moment is found when the client is enforced at the earlier one.
-	if planned, known := x.next[c.ID]; known && !at.Before(planned) {
+	if planned, known := x.next[id]; known && !at.Before(planned) {
 		return
 	}
-	x.next[c.ID] = at
-	heap.Push(&x.queue, expiry{at, c.ID})
-	if x.queue[0].id == c.ID {
+	x.next[id] = at
+	heap.Push(&x.queue, expiry{at, id})
+	if x.queue[0].id == id {
 		select {
 		case x.wake <- struct{}{}:
 		default: // it will look anyway
 		}
 	}
+}
+
+// spareExpiries is the number of entries of clients that are gone for which the queue is not tidied.
+const spareExpiries = 1000
+
+// remove forgets the client.
+func (x *expiries) remove(id limiter.ID) {
+	delete(x.next, id)
+	if len(x.queue) <= 2*len(x.next)+spareExpiries {
+		return
+	}
+	x.queue = x.queue[:0]
+	for id, at := range x.next {
+		x.queue = append(x.queue, expiry{at, id})
+	}
+	heap.Init(&x.queue)
 }
 
 // nextExpiry returns when the client, or the first of its keys, expires after now, or zero.
@@ -77,45 +96,44 @@ func (x *expiries) due(now time.Time) (ids []limiter.ID, wait time.Duration) {
 	return ids, time.Hour
 }
 
-// again has what could not be read looked at once more.
-func (x *expiries) again(id limiter.ID, at time.Time) {
-	x.next[id] = at
-	heap.Push(&x.queue, expiry{at, id})
-}
-
-// run enforces what expires, until ctx ends.
-func (e *enforcer) run(ctx context.Context, records store.Records) {
+// run enforces what expires, until ctx ends. It returns an error of the records, after which it can
+// be called again.
+func (e *enforcer) run(ctx context.Context, records store.Records) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-e.expiries.wake:
 		case <-timer.C:
 		}
-		timer.Reset(e.expire(records, time.Now()))
+		wait, err := e.expire(records, time.Now())
+		if err != nil {
+			return err
+		}
+		timer.Reset(wait)
 	}
 }
 
-// expire enforces again what has expired, and returns when to call it next. A client that cannot be
-// read stays as it is for a second: a damaged store is told of by others.
-func (e *enforcer) expire(records store.Records, now time.Time) (wait time.Duration) {
-	const patience = time.Second
+// expire enforces again what has expired, and returns when to call it next.
+func (e *enforcer) expire(records store.Records, now time.Time) (wait time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	ids, wait := e.expiries.due(now)
-	for _, id := range ids {
+	for i, id := range ids {
 		c, err := records.Client(id)
 		switch {
 		case err == nil:
 			e.enforce(&c, now)
 		case !isNotFound(err):
-			e.expiries.again(id, now.Add(patience))
-			wait = min(wait, patience)
+			for _, left := range ids[i:] {
+				e.expiries.plan(left, now)
+			}
+			return 0, err
 		}
 	}
-	return wait
+	return wait, nil
 }
 
 // expiryQueue is a heap.Interface, the earliest first.

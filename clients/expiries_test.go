@@ -84,4 +84,14 @@ func TestExpiries(t *testing.T) {
 	if len(x.queue) != 11 {
 		t.Errorf("11 clients have %d entries", len(x.queue))
 	}
+	for i := range 10_000 {
+		add(fmt.Sprint("gone ", i), 60)
+		x.remove(limiter.ID{Name: fmt.Sprint("gone ", i)})
+	}
+	if len(x.queue) > 2000 || len(x.next) != 11 {
+		t.Errorf("%d entries and %d clients are left", len(x.queue), len(x.next))
+	}
+	if ids, _ := x.due(now.Add(2 * time.Hour)); len(ids) != 11 {
+		t.Errorf("%d clients are due", len(ids))
+	}
 }

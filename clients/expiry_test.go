@@ -1,7 +1,9 @@
 package clients
 
 import (
+	"bytes"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -16,6 +18,31 @@ func (a *api) within(addr, key string, capacity int64) {
 			a.t.Fatalf("after 5 s the limiter has capacity %d for %s %s, want %d", admit(a.limiter, addr, key).Capacity, addr, key, capacity)
 		}
 	}
+}
+
+// TestExpiryWithDamagedSnapshot has a client expire while the snapshot cannot be read, and another
+// one after that.
+func TestExpiryWithDamagedSnapshot(t *testing.T) {
+	cfg := postgresConfig(t)
+	a, _ := startAPI(t, cfg)
+	standard := limiter.DefaultConfig().Default.Capacity
+	register := func(addr string) {
+		soon := time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)
+		a.call(http.StatusCreated, "POST", "/", `{"ip_address":"`+addr+`","capacity":7,"rate_per_second":1,"expires_at":"`+soon+`"}`)
+	}
+	register("10.0.0.1")
+	eventually(t, "the snapshot is written", func() bool {
+		content, _ := os.ReadFile(cfg.Snapshot)
+		return bytes.Contains(content, []byte{10, 0, 0, 1})
+	})
+	if err := os.Truncate(cfg.Snapshot, 4096); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the damage is found", func() bool { return send(t, "GET", a.base+collection+"/10.0.0.1", "").status != http.StatusOK })
+	time.Sleep(1500 * time.Millisecond) // the first expires meanwhile
+	register("10.0.0.2")
+	a.within("10.0.0.1", "", standard)
+	a.within("10.0.0.2", "", standard)
 }
 
 // TestExpiry has clients and keys end by themselves, in the store and at the next start.

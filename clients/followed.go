@@ -92,6 +92,9 @@ func (f *followed) take(ctx context.Context, c store.Changes) {
 		return // the changes are being read
 	}
 	defer f.applying.give()
+	if at := f.Position(); at.Version >= c.Version && at.History == c.History {
+		return // the copy has this write, and may have later ones
+	}
 	c.Position = f.Position()
 	_ = f.apply(c) // the error is one of the copy; the changes come again
 }

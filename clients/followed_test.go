@@ -110,6 +110,26 @@ func TestRowsThatCannotBeEnforced(t *testing.T) {
 	}
 }
 
+// TestPlanMendedByHand has a plan that is invalid for a client, which is there again once the plan is
+// mended.
+func TestPlanMendedByHand(t *testing.T) {
+	cfg := postgresConfig(t)
+	a, _ := startAPI(t, cfg)
+	pgtest.Exec(t, cfg.Store, "INSERT INTO plans (name, capacity, rate_per_second) VALUES ('gold', 10, 1);"+
+		"INSERT INTO clients (ip_address, plan, capacity) VALUES ('10.0.0.1', 'gold', 900000)")
+	eventually(t, "the client has its limit", func() bool { return a.capacityOf("10.0.0.1") == 900000 })
+	pgtest.Exec(t, cfg.Store, "UPDATE plans SET rate_per_second = 0.01; UPDATE clients SET labels = '{\"a\": \"b\"}'")
+	eventually(t, "the client is left out", func() bool { return a.capacityOf("10.0.0.1") == standardCapacity })
+	a.call(http.StatusOK, "GET", "/10.0.0.1", "")
+	cfg.Snapshot = ""
+	other, _ := startAPI(t, cfg) // has never seen the plan as it was
+	other.call(http.StatusOK, "GET", "/10.0.0.1", "")
+	pgtest.Exec(t, cfg.Store, "UPDATE plans SET rate_per_second = 1")
+	for _, one := range []*api{a, other} {
+		eventually(t, "the client has its limit again", func() bool { return one.capacityOf("10.0.0.1") == 900000 })
+	}
+}
+
 // TestPostgresAway takes PostgreSQL away from a running instance.
 func TestPostgresAway(t *testing.T) {
 	cfg := postgresConfig(t)

@@ -70,7 +70,7 @@ func (l *local) run(ctx context.Context) error {
 	defer cancel()
 	var failure error
 	var all sync.WaitGroup
-	all.Go(func() { l.enforcer.run(ctx, l.localStore) })
+	all.Go(func() { _ = l.enforcer.run(ctx, l.localStore) }) // its error is that of the store, too
 	all.Go(func() {
 		defer cancel()
 		select {

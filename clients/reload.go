@@ -18,14 +18,7 @@ func (f *followed) reload(ctx context.Context) error {
 	if !known {
 		r.enough = fewDifferences
 	}
-	loading, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r.silence = time.AfterFunc(loadSilence, func() { cancel(errSilence) })
-	defer r.silence.Stop()
-	err := f.truth.Load(loading, r)
-	if context.Cause(loading) == errSilence {
-		err = errSilence
-	}
+	err := f.truth.Load(ctx, r)
 	if err == nil {
 		err = r.finish()
 	}
@@ -59,11 +52,7 @@ type reloading struct {
 	bad     []store.Bad
 	enough  int // differences that are not kept any longer
 	clients int
-	silence *time.Timer
 }
-
-// errSilence is a context.DeadlineExceeded, too: PostgreSQL does not answer any more.
-var errSilence = fmt.Errorf("no client for %s while all are loaded: %w", loadSilence, context.DeadlineExceeded)
 
 // Begin implements store.Sink.
 func (r *reloading) Begin(at store.Position, plans []store.Plan) error {
@@ -82,7 +71,6 @@ func (r *reloading) Begin(at store.Position, plans []store.Plan) error {
 // Client implements store.Sink.
 func (r *reloading) Client(c store.Client) error {
 	r.clients++
-	r.silence.Reset(loadSilence)
 	if err := r.builder.Add(c); err != nil {
 		return fmt.Errorf("write the snapshot of the clients: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,22 +27,32 @@ const (
 	attemptTimeout = 5 * time.Second
 	// answerTimeout bounds a sign of life: PostgreSQL that takes longer counts as away.
 	answerTimeout = 2 * time.Second
-	// loadSilence bounds the time between two clients of those that are loaded.
-	loadSilence = 10 * time.Second
 )
 
-// run follows PostgreSQL until ctx ends, and enforces what expires. It returns no error.
+// run follows PostgreSQL until ctx ends, and enforces what expires.
 func (f *followed) run(ctx context.Context) error {
-	var all sync.WaitGroup
-	all.Go(func() { f.enforcer.run(ctx, f.Copy) })
-	all.Go(func() {
+	var group errgroup.Group
+	group.Go(func() error {
+		f.expire(ctx)
+		return nil
+	})
+	group.Go(func() error {
 		f.Copy.Run(ctx, func(err error) {
 			f.log.Warn().Err(err).Msg("the snapshot of the clients cannot be written yet: until it is, a start without PostgreSQL has an older one or none")
 		})
+		return nil
 	})
-	all.Go(func() { f.follow(ctx) })
-	all.Wait()
-	return nil
+	group.Go(func() error {
+		f.follow(ctx)
+		return nil
+	})
+	return group.Wait()
+}
+
+// expire enforces what expires. Where the copy is damaged, that goes on once it is made anew.
+func (f *followed) expire(ctx context.Context) {
+	for f.enforcer.run(ctx, f.Copy) != nil && pause(ctx, beat) == nil {
+	}
 }
 
 // follow has one session with PostgreSQL after another.
@@ -81,7 +90,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 	}
 	defer listener.Close()
 	known := f.Loaded()
-	if err := f.catchUp(ctx, latest); err != nil {
+	if err := f.look(ctx, listener); err != nil {
 		return false, err
 	}
 	if f.contact.found() {
@@ -95,7 +104,7 @@ func (f *followed) session(ctx context.Context) (lived bool, err error) {
 			return f.attend(running, listener)
 		}
 		f.tellPolling()
-		return f.poll(running)
+		return f.poll(running, listener)
 	})
 	err = group.Wait()
 	return time.Since(began) >= firstPause, err
@@ -123,7 +132,7 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 		case err != nil:
 		case heard || time.Since(looked) >= reconcileEvery:
 			looked = time.Now()
-			err = f.catchUp(ctx, latest)
+			err = f.look(ctx, l)
 		default:
 			err = f.ping(ctx, l)
 		}
@@ -138,12 +147,12 @@ func (f *followed) attend(ctx context.Context, l *store.Listener) error {
 }
 
 // poll looks for changes at every beat.
-func (f *followed) poll(ctx context.Context) error {
+func (f *followed) poll(ctx context.Context, l *store.Listener) error {
 	for {
 		if err := pause(ctx, beat); err != nil {
 			return err
 		}
-		if err := f.catchUp(ctx, latest); err != nil {
+		if err := f.look(ctx, l); err != nil {
 			return err
 		}
 		f.contact.found()
@@ -165,6 +174,34 @@ func (f *followed) ping(ctx context.Context, l *store.Listener) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	return l.Ping(ctx)
+}
+
+// look brings what has changed, for as long as that takes while PostgreSQL gives signs of life.
+func (f *followed) look(ctx context.Context, l *store.Listener) error {
+	group, looking := errgroup.WithContext(ctx)
+	looked := make(chan struct{})
+	group.Go(func() error {
+		defer close(looked)
+		return f.catchUp(looking, latest)
+	})
+	group.Go(func() error { return f.pingUntil(looking, looked, l) })
+	return group.Wait()
+}
+
+// pingUntil asks for a sign of life at every beat, until done is closed.
+func (f *followed) pingUntil(ctx context.Context, done <-chan struct{}, l *store.Listener) error {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ticker.C:
+			if err := f.ping(ctx, l); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // verifyNowAndThen verifies the copy, at once if it is known from before the session.

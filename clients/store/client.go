@@ -88,6 +88,24 @@ func (k Key) equal(l Key) bool {
 // Check returns an error unless the client can be enforced, with or without its plan, which is nil
 // if it has none: what was written by hand need not be.
 func (c *Client) Check(p *Plan) error {
+	if err := c.checkIdentity(); err != nil {
+		return err
+	}
+	if c.Plan != "" && p == nil {
+		return fmt.Errorf("plan %q: there is no such plan", c.Plan)
+	}
+	return CheckTerms(c.Terms(p))
+}
+
+// checkAlone is Check without what depends on a plan: that may change, and the client with it.
+func (c *Client) checkAlone() error {
+	if c.Plan != "" {
+		return c.checkIdentity()
+	}
+	return c.Check(nil)
+}
+
+func (c *Client) checkIdentity() error {
 	switch id := c.ID; {
 	case id.Name != "" && !IsName(id.Name):
 		return fmt.Errorf("name %q: a name has %s", id.Name, AllowedName)
@@ -97,10 +115,8 @@ func (c *Client) Check(p *Plan) error {
 		return errors.New("an API key without a name")
 	case len(c.Keys) > limiter.MaxKeys:
 		return fmt.Errorf("%d API keys: a client has at most %d", len(c.Keys), limiter.MaxKeys)
-	case c.Plan != "" && p == nil:
-		return fmt.Errorf("plan %q: there is no such plan", c.Plan)
 	}
-	return CheckTerms(c.Terms(p))
+	return nil
 }
 
 // CheckTerms returns an error unless the terms pass Terms.Check.

@@ -168,6 +168,11 @@ func TestTooOld(t *testing.T) {
 
 	pgtest.Exec(t, url, "TRUNCATE clients CASCADE")
 	tooOld("TRUNCATE", at)
+	at = s.put(testClient("acme", 1)).Position
+	pgtest.Exec(t, url, "INSERT INTO clients (ip_address, capacity, rate_per_second) "+
+		"SELECT ('10.0.0.0'::inet + n)::cidr, 1, 1 FROM generate_series(0, 100000) n")
+	tooOld("more changes than are read at once", at)
+	pgtest.Exec(t, url, "TRUNCATE clients CASCADE")
 	at = s.put(testClient("10.0.0.1", 1), testClient("acme", 1)).Position
 	s.write(func(tx Tx) error { return tx.Delete([]limiter.ID{idOf("acme")}) })
 	if err := p.Prune(within(t)); err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrTooOld means that the changes since a position are not known any more, or never were: load the
-// clients anew.
-var ErrTooOld = errors.New("the changes since the position are not known")
+// ErrTooOld means that the changes since a position are not known any more, or never were, or are
+// more than maxChanges: load the clients anew.
+var ErrTooOld = errors.New("the changes since the position are not known, or too many")
 
 // errNoVersion means that somebody has deleted the row.
 var errNoVersion = errors.New("the table clients_version has no row: restore it from a backup")
@@ -20,9 +20,8 @@ var errNoVersion = errors.New("the table clients_version has no row: restore it 
 const (
 	selectVersion = "SELECT version, history, pruned FROM clients_version"
 
-	selectPlans = "SELECT " + planColumns + " FROM plans p"
-	// changedPlans has the plans of changed clients, too.
-	changedPlans = " WHERE p.version > $1::bigint OR p.name IN (SELECT c.plan FROM clients c WHERE c.version > $1::bigint)"
+	selectPlans  = "SELECT " + planColumns + " FROM plans p"
+	changedPlans = " WHERE p.version > $1::bigint"
 	byPlan       = " ORDER BY p.name"
 
 	noKey        = ", NULL::text, NULL::text, NULL::bytea, NULL::timestamptz, NULL::timestamptz"
@@ -47,6 +46,12 @@ const (
 		" AND NOT EXISTS (SELECT FROM clients c WHERE c.name = d.name)" +
 		" AND NOT EXISTS (SELECT FROM plans p WHERE p.name = d.plan)"
 )
+
+// maxChanges is how many changed clients are read into memory at once.
+const maxChanges = 100_000
+
+// positionTimeout bounds the look at whether there are changes. To read them takes its time.
+const positionTimeout = 2 * time.Second
 
 // lockTimeout bounds the time for which a read waits for a lock on a table.
 const lockTimeout = 3 * time.Second
@@ -82,18 +87,18 @@ func (p *Postgres) Load(ctx context.Context, to Sink) error {
 			return err
 		}
 		var bad []Bad // of the plans, before the sink has begun
-		reader, err := readPlans(ctx, conn, func(b Bad) { bad = append(bad, b) }, selectPlans+byPlan)
+		plans, err := readPlans(ctx, conn, func(b Bad) { bad = append(bad, b) }, selectPlans+byPlan)
 		if err != nil {
 			return err
 		}
 		begun = true
-		if err := to.Begin(at, reader.sorted); err != nil {
+		if err := to.Begin(at, plans); err != nil {
 			return err
 		}
 		for _, b := range bad {
 			to.Bad(b)
 		}
-		reader.bad, reader.visit = to.Bad, to.Client
+		reader := rowReader{bad: to.Bad, visit: to.Client}
 		if err := reader.clients(ctx, conn, selectRanges+byRange); err != nil {
 			return err
 		}
@@ -101,34 +106,21 @@ func (p *Postgres) Load(ctx context.Context, to Sink) error {
 	})
 }
 
-// Bounds of Changes.
-const (
-	answerTimeout  = 2 * time.Second  // for PostgreSQL to say whether there are any
-	changesTimeout = 15 * time.Second // for them to come
-	maxChanges     = 100_000          // clients; more are loaded, so that they are never all in memory
-)
-
 // Changes returns what was changed since a position, at one later position. It returns ErrTooOld if
 // that is not known: what was deleted is pruned after a day, TRUNCATE and another database have no
-// changes, and a restored one may be older than the position; and if over 100,000 clients have
-// changed. Without changes, PostgreSQL that takes over 2 s to say so counts as away.
+// changes, and a restored one may be older than the position; or if they are more than maxChanges.
 func (p *Postgres) Changes(ctx context.Context, since Position) (changes Changes, err error) {
-	answering, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	err = p.read(answering, new(bool), func(conn *pgx.Conn) (err error) {
-		changes, err = since.next(answering, conn)
-		return err
-	})
+	changes.Position, err = p.latest(ctx, since)
 	if err != nil || changes.Version == since.Version { // the usual case, in one round trip
 		return changes, err
 	}
-	ctx, cancelChanges := context.WithTimeout(ctx, changesTimeout)
-	defer cancelChanges()
-	err = p.snapshot(ctx, new(bool), func(conn *pgx.Conn) (err error) {
-		if changes, err = since.next(ctx, conn); err != nil {
+	err = p.snapshot(ctx, new(bool), func(conn *pgx.Conn) error {
+		var pruned int64
+		changes = Changes{}
+		if changes.Position, pruned, err = position(ctx, conn); err != nil {
 			return err
 		}
-		if err := since.few(ctx, conn); err != nil {
+		if err := since.check(changes.Position, pruned); err != nil {
 			return err
 		}
 		return changes.read(ctx, conn, since)
@@ -139,28 +131,18 @@ func (p *Postgres) Changes(ctx context.Context, since Position) (changes Changes
 	return changes, nil
 }
 
-// next returns changes that have only the present position, or ErrTooOld.
-func (since Position) next(ctx context.Context, conn *pgx.Conn) (Changes, error) {
-	now, pruned, err := position(ctx, conn)
-	if err != nil {
-		return Changes{}, err
-	}
-	return Changes{Position: now}, since.check(now, pruned)
-}
-
-// few returns ErrTooOld if more than maxChanges clients have changed.
-func (since Position) few(ctx context.Context, conn *pgx.Conn) error {
-	var many int64
-	err := query(ctx, conn, func(columns [][]byte) error {
-		f := fields{columns: columns}
-		many = f.number(0)
-		return f.err
-	}, "SELECT count(*) FROM (SELECT FROM clients WHERE version > $1::bigint LIMIT $2::bigint) c",
-		number(since.Version), number(maxChanges+1))
-	if err == nil && many > maxChanges {
-		err = ErrTooOld
-	}
-	return err
+// latest returns the position of the last change, or ErrTooOld if what has changed since is not known.
+func (p *Postgres) latest(ctx context.Context, since Position) (at Position, err error) {
+	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
+	defer cancel()
+	err = p.read(ctx, new(bool), func(conn *pgx.Conn) error {
+		var pruned int64
+		if at, pruned, err = position(ctx, conn); err != nil {
+			return err
+		}
+		return since.check(at, pruned)
+	})
+	return at, err
 }
 
 // check returns ErrTooOld unless the changes from one position to another are known.
@@ -190,12 +172,17 @@ func (c *Changes) read(ctx context.Context, conn *pgx.Conn, since Position) erro
 	}
 	version := number(since.Version)
 	bad := func(b Bad) { c.Bad = append(c.Bad, b) }
-	reader, err := readPlans(ctx, conn, bad, selectPlans+changedPlans+byPlan, version)
-	if err != nil {
+	var err error
+	if c.Plans, err = readPlans(ctx, conn, bad, selectPlans+changedPlans+byPlan, version); err != nil {
 		return err
 	}
-	c.Plans = slices.DeleteFunc(reader.sorted, func(p Plan) bool { return p.Version <= since.Version })
-	reader.visit = func(one Client) error { c.Clients = append(c.Clients, one); return nil }
+	reader := rowReader{bad: bad, visit: func(one Client) error {
+		if len(c.Clients) == maxChanges {
+			return ErrTooOld
+		}
+		c.Clients = append(c.Clients, one)
+		return nil
+	}}
 	if err := reader.clients(ctx, conn, changedRanges, version); err != nil {
 		return err
 	}
@@ -215,11 +202,9 @@ func (c *Changes) read(ctx context.Context, conn *pgx.Conn, since Position) erro
 
 // rowReader puts the rows of clients and keys together, and finds those that are no clients.
 type rowReader struct {
-	plans  map[string]*Plan
-	loose  bool   // what can be read need not be enforceable
-	sorted []Plan // by name
-	visit  func(Client) error
-	bad    func(Bad)
+	loose bool // what can be read need not be enforceable
+	visit func(Client) error
+	bad   func(Bad)
 
 	open   bool // client is one whose keys are being read
 	client Client
@@ -227,21 +212,19 @@ type rowReader struct {
 	sum    Sum   // of its rows; only with a fault
 }
 
-// readPlans returns a reader that knows the plans.
-func readPlans(ctx context.Context, conn *pgx.Conn, bad func(Bad), sql string, args ...[]byte) (*rowReader, error) {
-	r := &rowReader{plans: map[string]*Plan{}, bad: bad}
-	err := query(ctx, conn, func(columns [][]byte) error {
+// readPlans returns the plans that a query returns, but for those that are bad.
+func readPlans(ctx context.Context, conn *pgx.Conn, bad func(Bad), sql string, args ...[]byte) (plans []Plan, err error) {
+	err = query(ctx, conn, func(columns [][]byte) error {
 		f := fields{columns: columns, names: planNames}
 		p, err := f.plan()
 		if err != nil {
 			bad(Bad{Err: fmt.Errorf("plan %q: %w", p.Name, err), sum: sumRow(columns, planTypes)})
 			return nil
 		}
-		r.sorted = append(r.sorted, p)
-		r.plans[p.Name] = &p
+		plans = append(plans, p)
 		return nil
 	}, sql, args...)
-	return r, err
+	return plans, err
 }
 
 // clients visits the clients that a query returns.
@@ -294,7 +277,7 @@ func (r *rowReader) flush() error {
 	c := r.client
 	sortKeys(c.Keys)
 	if r.fault == nil && !r.loose {
-		if r.fault = c.check(r.plans); r.fault != nil {
+		if r.fault = c.checkAlone(); r.fault != nil {
 			r.sum = 0
 			r.sum.Add(&c)
 		}
@@ -304,14 +287,6 @@ func (r *rowReader) flush() error {
 		return nil
 	}
 	return r.visit(c)
-}
-
-func (c *Client) check(plans map[string]*Plan) error {
-	var plan *Plan
-	if c.Plan != "" {
-		plan = plans[c.Plan]
-	}
-	return c.Check(plan)
 }
 
 // sortKeys puts the oldest first.

@@ -142,7 +142,6 @@ func TestBadRows(t *testing.T) {
 		"UPDATE clients SET expires_at = 'infinity' WHERE name = 'acme'":                       "expires_at is no time",
 		"UPDATE clients SET created_at = '-infinity' WHERE name = 'acme'":                      "created_at is no time",
 		"UPDATE clients SET capacity = NULL WHERE name = 'acme'":                               "capacity",
-		"UPDATE clients SET plan = 'none' WHERE name = 'acme'":                                 "no such plan",
 		"UPDATE clients SET name = '10.0.0.1' WHERE name = 'acme'":                             "a name has",
 		"UPDATE client_keys SET sha256 = '\\x00' WHERE name = 'acme'":                          "API key",
 		"UPDATE client_keys SET expires_at = 'infinity' WHERE id = 'k1'":                       "API key",
