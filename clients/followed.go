@@ -42,15 +42,15 @@ func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error
 	if err != nil {
 		return err
 	}
-	if f.catchUp(ctx, changes.Version) != nil {
+	if f.catchUp(ctx, changes.Position) != nil {
 		f.take(ctx, changes)
 	}
 	return nil
 }
 
 // catchUp applies what has changed since the position of the copy, unless that has the version
-// already. Version 0 stands for the latest.
-func (f *followed) catchUp(ctx context.Context, version int64) error {
+// already. The zero Position stands for the latest.
+func (f *followed) catchUp(ctx context.Context, to store.Position) error {
 	if err := f.applying.take(ctx); err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (f *followed) catchUp(ctx context.Context, version int64) error {
 		return f.reload(ctx)
 	}
 	at := f.Position()
-	if version != 0 && at.Version >= version {
+	if at.History == to.History && at.Version >= to.Version {
 		return nil
 	}
 	changes, err := f.truth.Changes(ctx, at)
@@ -142,7 +142,7 @@ func (f *followed) first(ctx, bounded context.Context) error {
 	if err := f.prepare(ctx); err != nil {
 		return err
 	}
-	if err := f.catchUp(bounded, 0); err != nil {
+	if err := f.catchUp(bounded, store.Position{}); err != nil {
 		return err
 	}
 	f.contact.found()

@@ -170,11 +170,11 @@ func (f *followed) ping(ctx context.Context, l *store.Listener) error {
 
 func (f *followed) look(ctx context.Context) error {
 	if !f.Loaded() { // all has to come
-		return f.catchUp(ctx, 0)
+		return f.catchUp(ctx, store.Position{})
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	return f.catchUp(ctx, 0)
+	return f.catchUp(ctx, store.Position{})
 }
 
 // verifyNowAndThen verifies the copy, at once if it is known from before the session.
