@@ -234,7 +234,8 @@ func TestPermanentFault(t *testing.T) {
 
 	cfg.Snapshot, cfg.ConnectTimeout = filepath.Join(t.TempDir(), "none"), time.Minute
 	began := time.Now()
-	err = New(cfg, testLimiter(), keysAreRead, zerolog.Nop()).Start(t.Context())
+	service := New(cfg, testLimiter(), keysAreRead, zerolog.Nop())
+	err = errors.Join(service.Start(t.Context()), service.Close())
 	if err == nil || !strings.Contains(err.Error(), "no such database") || time.Since(began) > 10*time.Second {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
