@@ -47,6 +47,7 @@ func TestLimitsPage(t *testing.T) {
 // requirePage runs the commands of a page, of which there are as many at least, as are answers.
 func requirePage(t *testing.T, page string, commands, answers int) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "limiter:\n  api_key_header: X-API-Key\n"), "--demo")
+	in.files = map[string]string{}
 	var last answer
 	ran, shown := 0, 0
 	for _, b := range blocksOf(t, page) {
@@ -67,7 +68,7 @@ func requirePage(t *testing.T, page string, commands, answers int) {
 				}
 			}
 		case "csv":
-			in.file = text + "\n"
+			in.files["customers.csv"] = text + "\n"
 		case "http":
 			requireHTTP(t, last, text)
 			shown++
@@ -87,7 +88,7 @@ var word = regexp.MustCompile(`'([^']*)'|(\S+)`)
 // show it. With --limit-rate the answer stays under way until the test ends.
 func (in *instance) curl(t *testing.T, line string) answer {
 	t.Helper()
-	method, url, body, slow, shown, fields := "GET", "", "", false, false, []string(nil)
+	method, url, body, file, slow, shown, fields := "GET", "", "", "", false, false, []string(nil)
 	words := word.FindAllStringSubmatch(line, -1)
 	for i := 1; i < len(words); i++ {
 		value := func() string { i++; return words[i][1] + words[i][2] }
@@ -96,13 +97,12 @@ func (in *instance) curl(t *testing.T, line string) answer {
 			method = value()
 		case "-d":
 			body = value()
-		case "--data-binary": // of the file that the page shows
-			value()
-			body = in.file
+		case "--data-binary":
+			body = in.files[strings.TrimPrefix(value(), "@")]
 		case "-H":
 			fields = append(fields, value())
 		case "-o":
-			value()
+			file = value()
 		case "--limit-rate":
 			slow = value() != ""
 		case "-i":
@@ -120,6 +120,9 @@ func (in *instance) curl(t *testing.T, line string) answer {
 	a := call(t, method, url, body, fields...)
 	if isAPI := strings.Contains(url, "/v1/api/"); isAPI && !shown && a.status/100 != 2 {
 		t.Fatalf("%s: got %d %s", line, a.status, a.body)
+	}
+	if file != "" {
+		in.files[file] = a.body
 	}
 	return a
 }

@@ -90,7 +90,7 @@ type instance struct {
 	log               *journal
 	cancel            context.CancelFunc
 	ended             chan error
-	file              string // that curl sends with --data-binary
+	files             map[string]string // that curl sends with --data-binary and writes with -o, by name
 }
 
 // startInstance calls run with a config file and waits until it serves. It ends with the test.

@@ -82,6 +82,24 @@ func TestChangesBehindTheTriggers(t *testing.T) {
 	a.call(http.StatusNotFound, "GET", "/10.0.0.2", "")
 }
 
+// TestRestoredDump restores a dump under a running instance, which then writes as many versions as
+// the dump lacks.
+func TestRestoredDump(t *testing.T) {
+	cfg := postgresConfig(t)
+	a, _ := startAPI(t, cfg)
+	a.create("10.0.0.1", 7)
+	pgtest.Exec(t, cfg.Store, "CREATE TABLE dumped (LIKE clients_version INCLUDING ALL); INSERT INTO dumped SELECT * FROM clients_version")
+	a.create("10.0.0.2", 8)
+	pgtest.Exec(t, cfg.Store, "SET session_replication_role = replica; DELETE FROM clients WHERE ip_address = '10.0.0.2'; "+
+		"DROP TABLE clients_version; ALTER TABLE dumped RENAME TO clients_version")
+	a.create("10.0.0.3", 9)
+	a.call(http.StatusOK, "GET", "/10.0.0.3", "")
+	a.limited("10.0.0.3", 9)
+	a.limited("10.0.0.2", standardCapacity)
+	a.call(http.StatusNotFound, "GET", "/10.0.0.2", "")
+	a.limited("10.0.0.1", 7)
+}
+
 // TestRowsThatCannotBeEnforced has rows from before the constraints that would refuse them.
 func TestRowsThatCannotBeEnforced(t *testing.T) {
 	cfg := postgresConfig(t)

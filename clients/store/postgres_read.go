@@ -18,7 +18,10 @@ var ErrTooOld = errors.New("the changes since the position are not known, or too
 var errNoVersion = errors.New("the table clients_version has no row: restore it from a backup")
 
 const (
-	selectVersion = "SELECT version, history, pruned FROM clients_version"
+	// history also has the table, which is another one after a restore from a dump: the versions of the
+	// dump may have been given to other changes since.
+	history       = "history || ' ' || tableoid"
+	selectVersion = "SELECT version, " + history + ", pruned FROM clients_version"
 
 	selectPlans  = "SELECT " + planColumns + " FROM plans p"
 	changedPlans = " WHERE p.version > $1::bigint"

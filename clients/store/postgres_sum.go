@@ -252,7 +252,7 @@ func sumOf(columns, table string) string {
 		"))), 1, 8), 'hex'))::bit(64)::bigint), 0)::text FROM " + table + ")"
 }
 
-var selectSums = "SELECT version, history, " + sumOf(clientColumns, "clients c") + ", " +
+var selectSums = "SELECT version, " + history + ", " + sumOf(clientColumns, "clients c") + ", " +
 	sumOf(keyColumns, "client_keys k") + ", " + sumOf(planColumns, "plans p") + " FROM clients_version"
 
 // Checksum returns the sum of all rows, at a position.

@@ -79,7 +79,7 @@ type Records interface {
 
 // Position is a point in the history of a store.
 type Position struct {
-	// History is random, made with the store. Positions of different histories have nothing in
+	// History is random, made with the store and again when it is restored from a dump. Positions of different histories have nothing in
 	// common.
 	History string
 	Version int64 // counts the changes
