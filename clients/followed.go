@@ -32,7 +32,7 @@ type followed struct {
 }
 
 // errAway is the error of a write while PostgreSQL is known to be away.
-var errAway = errors.New("PostgreSQL does not answer")
+var errAway = errors.New("PostgreSQL is unavailable")
 
 func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error {
 	if f.contact.isLost() {
@@ -121,7 +121,7 @@ func (f *followed) start(ctx context.Context) error {
 		}
 		if f.Loaded() {
 			f.log.Warn().Err(err).Int64("version", f.Position().Version).
-				Msg("PostgreSQL does not answer: serving with the clients of the snapshot")
+				Msg("PostgreSQL is unavailable: serving with the clients of the snapshot")
 			return nil
 		}
 		if store.Permanent(err) {
@@ -129,10 +129,10 @@ func (f *followed) start(ctx context.Context) error {
 		}
 		if retry.wait(bounded) != nil {
 			f.log.Error().Err(err).Dur("connect_timeout", f.patience).
-				Msg("PostgreSQL does not answer: serving with the default limits; no registered limit or block holds")
+				Msg("PostgreSQL is unavailable: serving with the default limits; no registered limit or block holds")
 			return nil
 		}
-		f.log.Warn().Err(err).Msg("PostgreSQL does not answer, trying again")
+		f.log.Warn().Err(err).Msg("PostgreSQL is unavailable, trying again")
 	}
 }
 

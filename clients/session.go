@@ -59,9 +59,9 @@ func (f *followed) follow(ctx context.Context) {
 			continue
 		}
 		if f.contact.lost() {
-			f.log.Warn().Err(err).Msg("PostgreSQL does not answer: limits stay as they are, changes are refused until it does")
+			f.log.Warn().Err(err).Msg("PostgreSQL is unavailable: limits stay as they are, changes are refused until it does")
 		} else {
-			f.log.Debug().Err(err).Msg("PostgreSQL does not answer yet")
+			f.log.Debug().Err(err).Msg("PostgreSQL is still unavailable")
 		}
 		if retry.wait(ctx) != nil {
 			return
