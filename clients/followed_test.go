@@ -80,6 +80,15 @@ func TestChangesBehindTheTriggers(t *testing.T) {
 	a.call(http.StatusNotFound, "GET", "/10.0.0.2", "")
 }
 
+func TestUntilNextVerify(t *testing.T) {
+	for missed, want := range []time.Duration{10 * time.Minute, 15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute,
+		4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute} {
+		if got := untilNextVerify(missed); got != want {
+			t.Errorf("after %d missed ones: got %s, want %s", missed, got, want)
+		}
+	}
+}
+
 // TestRestoredDump restores a dump under a running instance, which then writes as many versions as
 // the dump lacks.
 func TestRestoredDump(t *testing.T) {
