@@ -344,7 +344,7 @@ func testPostgresUnreachable(t *testing.T, built programs) {
 	p := startProcess(t, built.lb, "--path="+writeConfig(t, testConfig(t, backends, noPostgres+"1s\n")))
 	waitFor(t, "the log line of the proxy", func() bool { return p.stdout.find("proxy") != nil })
 	if strings.Count(p.stdout.String(), "trying again") < 2 || p.stdout.find("clients loaded") != nil ||
-		p.stdout.find("PostgreSQL does not answer: serving with the default limits; no registered limit or block holds") == nil {
+		p.stdout.find("PostgreSQL is unavailable: serving with the default limits; no registered limit or block holds") == nil {
 		t.Errorf("the log is %s", p.stdout)
 	}
 	proxy, management := "http://"+p.stdout.find("proxy")["listen"].(string), "http://"+p.stdout.find("management")["listen"].(string)

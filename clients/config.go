@@ -35,7 +35,7 @@ type Config struct {
 	Audit    Audit  `yaml:"audit"`
 }
 
-// Audit bounds the records of who changed what: those that are older, or that more recent ones
+// Audit bounds the entries of the audit: those that are older, or that more recent ones
 // outnumber, are deleted.
 type Audit struct {
 	MaxAge   time.Duration `yaml:"max_age"`   // from 1h to 87600h

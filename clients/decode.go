@@ -111,7 +111,7 @@ func decodeID(o rest.Object) (limiter.ID, error) {
 	switch {
 	case hasAddress && hasName:
 		return limiter.ID{}, &rest.Fault{Code: rest.Invalid, Field: fieldName,
-			Message: fmt.Sprintf("%s stands beside %s; allowed is one of the two", fieldName, fieldAddress)}
+			Message: fmt.Sprintf("%s and %s are both set; allowed is one of the two", fieldName, fieldAddress)}
 	case hasAddress:
 		prefix, err := decodeAddress(o)
 		return limiter.ID{Prefix: prefix}, err

@@ -34,7 +34,7 @@ func decodeKeys(o rest.Object) (*[]draftKey, error) {
 	switch {
 	case short && list:
 		return nil, &rest.Fault{Code: rest.Invalid, Field: fieldKey,
-			Message: fmt.Sprintf("%s stands beside %s; allowed is one of the two", fieldKey, fieldKeys)}
+			Message: fmt.Sprintf("%s and %s are both set; allowed is one of the two", fieldKey, fieldKeys)}
 	case short:
 		digest, err := decodeKey(o)
 		return &[]draftKey{{digest: digest}}, err
@@ -81,7 +81,7 @@ func decodeKeyEntry(o rest.Object) (k draftKey, err error) {
 	switch {
 	case plain && hashed:
 		return draftKey{}, &rest.Fault{Code: rest.Invalid, Field: o.Path(fieldSHA256),
-			Message: fmt.Sprintf("%s stands beside %s; allowed is one of the two", fieldSHA256, fieldKey)}
+			Message: fmt.Sprintf("%s and %s are both set; allowed is one of the two", fieldSHA256, fieldKey)}
 	case plain:
 		k.digest, err = decodeKey(o)
 	case hashed:

@@ -33,15 +33,23 @@ func (u *usecase) fault(id limiter.ID, err error) error {
 	case errors.Is(err, store.ErrKeyTaken):
 		return keyTakenFault()
 	case errors.Is(err, store.ErrUnknown):
-		unavailable.Message = "the client store went away during the call: whether it was written is unknown, and shows when the store is back"
+		unavailable.Message = "the client store went away during the call, and may have written the change; read it again when the store is back"
 		unavailable.Members = map[string]any{"outcome": "unknown"}
 	case errors.Is(err, errNotLoaded):
 		unavailable.Cause = nil
-		unavailable.Message = "the clients have not come from the store yet; try again later"
+		unavailable.Message = "the clients are not loaded yet; try again later"
 	default:
 		unavailable.Message = "the client store is unavailable; nothing was written and limits stay as they are, try again later"
 	}
 	return unavailable
+}
+
+// countOfClients returns a number of clients in words.
+func countOfClients(n int) string {
+	if n == 1 {
+		return "1 client"
+	}
+	return fmt.Sprintf("%d clients", n)
 }
 
 func notFoundFault(id limiter.ID) *rest.Fault {

@@ -35,7 +35,7 @@ type followed struct {
 var latest store.Changes
 
 // errAway is the error of a write while PostgreSQL is known to be away.
-var errAway = errors.New("PostgreSQL does not answer")
+var errAway = errors.New("PostgreSQL is unavailable")
 
 func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error {
 	if f.contact.isLost() {
@@ -133,7 +133,7 @@ func (f *followed) start(ctx context.Context) error {
 		}
 		if f.Loaded() {
 			f.log.Warn().Err(err).Int64("version", f.Position().Version).
-				Msg("PostgreSQL does not answer: serving with the clients of the snapshot")
+				Msg("PostgreSQL is unavailable: serving with the clients of the snapshot")
 			return nil
 		}
 		if store.Permanent(err) {
@@ -141,10 +141,10 @@ func (f *followed) start(ctx context.Context) error {
 		}
 		if retry.wait(bounded) != nil {
 			f.log.Error().Err(err).Dur("connect_timeout", f.patience).
-				Msg("PostgreSQL does not answer: serving with the default limits; no registered limit or block holds")
+				Msg("PostgreSQL is unavailable: serving with the default limits; no registered limit or block holds")
 			return nil
 		}
-		f.log.Warn().Err(err).Msg("PostgreSQL does not answer, trying again")
+		f.log.Warn().Err(err).Msg("PostgreSQL is unavailable, trying again")
 	}
 }
 

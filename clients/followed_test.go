@@ -82,6 +82,15 @@ func TestChangesBehindTheTriggers(t *testing.T) {
 	a.call(http.StatusNotFound, "GET", "/10.0.0.2", "")
 }
 
+func TestUntilNextVerify(t *testing.T) {
+	for missed, want := range []time.Duration{10 * time.Minute, 15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute,
+		4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute} {
+		if got := untilNextVerify(missed); got != want {
+			t.Errorf("after %d missed ones: got %s, want %s", missed, got, want)
+		}
+	}
+}
+
 // TestRestoredDump restores a dump under a running instance, which then writes as many versions as
 // the dump lacks.
 func TestRestoredDump(t *testing.T) {
@@ -119,8 +128,9 @@ func TestRowsThatCannotBeEnforced(t *testing.T) {
 	if warning := service.Warning(); !strings.Contains(warning, "3 clients") {
 		t.Errorf("/readyz says %q", warning)
 	}
-	pgtest.Exec(t, cfg.Store, "UPDATE clients SET rate_per_second = 1 WHERE ip_address = '10.0.0.1'; DELETE FROM clients WHERE ip_address = '10.0.0.2'; "+
-		"DELETE FROM clients WHERE ip_address = '::ffff:10.0.0.3/128'")
+	pgtest.Exec(t, cfg.Store, "UPDATE clients SET rate_per_second = 1 WHERE ip_address = '10.0.0.1'; DELETE FROM clients WHERE ip_address = '10.0.0.2'")
+	eventually(t, "one is left", func() bool { return strings.Contains(service.Warning(), "1 client that") })
+	pgtest.Exec(t, cfg.Store, "DELETE FROM clients WHERE ip_address = '::ffff:10.0.0.3/128'")
 	eventually(t, "a row is mended", func() bool { return a.capacityOf("10.0.0.1") == 5 && service.Warning() == "" })
 	stopService()
 	if told := strings.Count(log.String(), "is not enforced"); told != 3 {

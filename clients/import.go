@@ -3,7 +3,6 @@ package clients
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -119,7 +118,7 @@ func (u *usecase) importBatch(ctx context.Context, k call, b *importBatch, dry b
 		if err := tx.Put(o.clients); err != nil {
 			return err
 		}
-		return tx.Note(entry(k, "import", fmt.Sprintf("%d clients", len(o.clients)), null, mustJSON(o.note())))
+		return tx.Note(entry(k, "import", countOfClients(len(o.clients)), null, mustJSON(o.note())))
 	})
 	if errors.Is(err, errNothingToWrite) {
 		err = nil

@@ -66,7 +66,7 @@ func newCSVSource(lines *rest.Lines) (*csvSource, error) {
 		c.cell = i
 		if slices.ContainsFunc(s.columns, c.conflicts) {
 			return nil, &rest.Fault{Code: rest.Invalid, Field: rest.Shorten(name),
-				Message: fmt.Sprintf("the column %s is there twice", rest.Quote(name))}
+				Message: fmt.Sprintf("the column %s appears twice", rest.Quote(name))}
 		}
 		s.columns = append(s.columns, c)
 	}

@@ -53,7 +53,7 @@ func (u *usecase) removeKey(ctx context.Context, k call, id limiter.ID, key stri
 			return nil, &rest.Fault{Code: rest.NotFound, Message: fmt.Sprintf("the client %s has no key with the id %s", id, rest.Quote(key))}
 		case len(old) == 1:
 			return nil, &rest.Fault{Code: rest.Exists,
-				Message: fmt.Sprintf("this is the last key of the client %s, by which alone it is known; POST another one first, or DELETE the client", id)}
+				Message: fmt.Sprintf("this is the last key of the client %s; POST another one first, or DELETE the client", id)}
 		}
 		return slices.Delete(slices.Clone(old), at, at+1), nil
 	})

@@ -60,7 +60,7 @@ func checkPlan(tx store.Tx, p *store.Plan) error {
 	for i := range clients {
 		if field, allowed, ok := clients[i].Terms(p).Check(); !ok {
 			return &rest.Fault{Code: rest.Invalid, Field: field, Message: fmt.Sprintf(
-				"with the numbers that the client %s has of its own, %s would be wrong; allowed is %s", clients[i].ID, field, allowed)}
+				"%s would be invalid for the client %s, which overrides a part of the plan; allowed is %s", field, clients[i].ID, allowed)}
 		}
 	}
 	return nil
@@ -79,7 +79,7 @@ func (u *usecase) removePlan(ctx context.Context, k call, name string) error {
 		}
 		if users > 0 {
 			return &rest.Fault{Code: rest.Exists, Members: map[string]any{"clients": users},
-				Message: fmt.Sprintf("%d clients have the plan %s; give them another one first", users, name)}
+				Message: fmt.Sprintf("the plan %s is in use by %s; give each another plan first", name, countOfClients(users))}
 		}
 		if err := tx.DeletePlan(name); err != nil {
 			return err

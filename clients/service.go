@@ -139,7 +139,7 @@ func (s *Service) Warning() string {
 		text.WriteString("warning: the client store has not answered yet: no registered limit or block holds\n")
 	}
 	if n, example := s.enforcer.left(); n > 0 {
-		fmt.Fprintf(&text, "warning: %d clients in the store are not enforced, such as %s\n", n, example)
+		fmt.Fprintf(&text, "warning: the store has %s that cannot be enforced, such as %s\n", countOfClients(n), example)
 	}
 	return text.String()
 }

@@ -67,9 +67,9 @@ func (f *followed) follow(ctx context.Context) {
 			continue
 		}
 		if f.contact.lost() {
-			f.log.Warn().Err(err).Msg("PostgreSQL does not answer: limits stay as they are, changes are refused until it does")
+			f.log.Warn().Err(err).Msg("PostgreSQL is unavailable: limits stay as they are, changes are refused until it does")
 		} else {
-			f.log.Debug().Err(err).Msg("PostgreSQL does not answer yet")
+			f.log.Debug().Err(err).Msg("PostgreSQL is still unavailable")
 		}
 		if retry.wait(ctx) != nil {
 			return
@@ -206,41 +206,55 @@ func (f *followed) pingUntil(ctx context.Context, done <-chan struct{}, l *store
 
 // verifyNowAndThen verifies the copy, at once if it is known from before the session.
 func (f *followed) verifyNowAndThen(ctx context.Context, known bool) error {
-	for ; ; known = true {
+	for missed := 0; ; known = true {
 		if known {
-			if err := f.verify(ctx); err != nil {
+			compared, err := f.verify(ctx)
+			if err != nil {
 				return err
 			}
+			if missed++; compared {
+				missed = 0
+			}
 		}
-		if err := pause(ctx, verifyEvery); err != nil {
+		if err := pause(ctx, untilNextVerify(missed)); err != nil {
 			return err
 		}
 	}
 }
 
+// untilNextVerify returns the time to the next comparison after missed ones, in which changes came.
+// They are soon repeated, but ever later while changes keep coming, because they read all rows.
+func untilNextVerify(missed int) time.Duration {
+	if missed == 0 || missed > 6 {
+		return verifyEvery
+	}
+	return reconcileEvery << (missed - 1)
+}
+
 // verify compares all that the copy has with what PostgreSQL has, and loads it anew if they differ:
 // changes with the triggers off, a restored backup or a failover that lost commits leave no trace
-// in the versions. If changes come meanwhile, it tells nothing, and the next time has to do.
-func (f *followed) verify(ctx context.Context) error {
+// in the versions. If changes come meanwhile, nothing is compared.
+func (f *followed) verify(ctx context.Context) (compared bool, err error) {
 	at := f.Position()
 	var have store.Sum
 	if err := f.sum(&have); err != nil {
-		return fmt.Errorf("read the copy of the clients: %w", err)
+		return false, fmt.Errorf("read the copy of the clients: %w", err)
 	}
 	there, want, err := f.truth.Checksum(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if at != there || at != f.Position() || have == want {
-		return f.truth.Prune(ctx)
+	compared = at == there && at == f.Position()
+	if !compared || have == want {
+		return compared, f.truth.Prune(ctx)
 	}
 	f.log.Warn().Int64("version", at.Version).
 		Msg("the clients in PostgreSQL have changed without a new version: loading all of them")
 	if err := f.applying.take(ctx); err != nil {
-		return err
+		return false, err
 	}
 	defer f.applying.give()
-	return f.reload(ctx)
+	return true, f.reload(ctx)
 }
 
 // sum adds up all that the instance has.

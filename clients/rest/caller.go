@@ -6,7 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Caller is who makes a call. The zero value is the caller of a call that needs no access.
+// Caller is the origin of a call. The zero value is the caller of a call that needs no access.
 type Caller struct {
 	Token   string     // the name of its token; "" if it needed none, as a program on this machine
 	Address netip.Addr // of the client, also where a trusted proxy has passed the call on
@@ -26,10 +26,10 @@ func (c Caller) Name() string {
 // callerKey is the key of the Caller among the user values of a RequestCtx.
 type callerKey struct{}
 
-// SetCaller records who makes a call, once its access was checked.
+// SetCaller records the caller of a call, once its access was checked.
 func SetCaller(ctx *fasthttp.RequestCtx, c Caller) { ctx.SetUserValue(callerKey{}, c) }
 
-// CallerOf returns who makes a call. It is the zero Caller where no access was checked.
+// CallerOf returns the caller of a call. It is the zero Caller where no access was checked.
 func CallerOf(ctx *fasthttp.RequestCtx) Caller {
 	c, _ := ctx.UserValue(callerKey{}).(Caller)
 	return c

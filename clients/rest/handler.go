@@ -1,7 +1,7 @@
 // Package rest has what an HTTP API with JSON bodies needs, whatever the API is about: it reads
 // bodies and query parameters strictly, and answers with JSON or with a problem (RFC 9457).
 //
-// It also has the conditions of a request (IfMatch, IdempotencyKey), who makes a call (CallerOf), and
+// It also has the conditions of a request (IfMatch, IdempotencyKey), the caller of a call (CallerOf), and
 // bodies of any length in either direction (Lines, Stream), which hold little memory.
 //
 // Other bodies are bounded by MaxBody, and a field or parameter that is unknown or appears twice is

@@ -81,15 +81,15 @@ func TestObjectsRefused(t *testing.T) {
 		{`{"a":` + nested(maxNesting) + `}`, "", "nested deeper than 32", Invalid},
 		{"null", "", "allowed is one JSON object", Invalid},
 		{"[{}]", "", "allowed is one JSON object", Invalid},
-		{`{"a":1,"\u0061":2}`, "a", `"a" is there twice`, Invalid},
+		{`{"a":1,"\u0061":2}`, "a", `"a" appears twice`, Invalid},
 		{`{"A":1}`, "A", `"A" is unknown; allowed are ["a" "in"]`, Invalid},
 		{`{"` + strings.Repeat("x", 200) + `":1}`, strings.Repeat("x", 100) + "…", "unknown", Invalid},
 		{`{"in":[]}`, "in", `in is []; allowed is an object with the fields ["a"]`, Invalid},
 		{`{"in":{"b":1}}`, "in.b", `"in.b" is unknown; allowed are ["a"]`, Invalid},
-		{`{"in":{"a":1,"a":1}}`, "in.a", `"in.a" is there twice`, Invalid},
-		{`{"a":[0,{"b":{"c":"a","d":[],"\u0063":2}}]}`, "a[1].b.c", `"a[1].b.c" is there twice`, Invalid},
-		{`{"a":[{"\ud83d\ude00":1,"😀":1}]}`, "a[0].😀", "is there twice", Invalid},
-		{`{"in":{"":1,"":1}}`, "in.", "is there twice", Invalid},
+		{`{"in":{"a":1,"a":1}}`, "in.a", `"in.a" appears twice`, Invalid},
+		{`{"a":[0,{"b":{"c":"a","d":[],"\u0063":2}}]}`, "a[1].b.c", `"a[1].b.c" appears twice`, Invalid},
+		{`{"a":[{"\ud83d\ude00":1,"😀":1}]}`, "a[0].😀", "appears twice", Invalid},
+		{`{"in":{"":1,"":1}}`, "in.", "appears twice", Invalid},
 	} {
 		o, err := ParseObject([]byte(c.body), "a", "in")
 		if err == nil {

@@ -27,7 +27,7 @@ func checkParameters(query *fasthttp.Args, known []string) *Fault {
 		switch {
 		case slices.Contains(seen, name):
 			return &Fault{Code: Invalid, Field: name,
-				Message: fmt.Sprintf("the parameter %q is there twice", name)}
+				Message: fmt.Sprintf("the parameter %q appears twice", name)}
 		case slices.Contains(known, name):
 			seen = append(seen, name)
 		default:

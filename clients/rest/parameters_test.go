@@ -13,7 +13,7 @@ func TestParameters(t *testing.T) {
 		{"x=1", "x", `the parameter "x" is unknown; allowed are ["limit" "after"]`},
 		{"limit=5&Limit=5", "Limit", "unknown"},
 		{"=5", "", `"" is unknown`},
-		{"limit=5&%6cimit=6", "limit", `the parameter "limit" is there twice`},
+		{"limit=5&%6cimit=6", "limit", `the parameter "limit" appears twice`},
 		{strings.Repeat("x", 200), strings.Repeat("x", 100) + "…", "unknown"},
 	} {
 		reached := false

@@ -84,7 +84,7 @@ func checkNames(body []byte) error {
 			if !inner.begin(nameOf(text)) {
 				field := pathOf(levels)
 				return &Fault{Code: Invalid, Field: field,
-					Message: fmt.Sprintf("the field %q is there twice", field)}
+					Message: fmt.Sprintf("the field %q appears twice", field)}
 			}
 		}
 	}

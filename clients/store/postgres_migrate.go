@@ -199,7 +199,7 @@ func (p *Postgres) whoLocks(ctx context.Context, err error) error {
 	return fmt.Errorf("%w, held by %s: %w", errLocked, holders, err)
 }
 
-// errLocked means that somebody holds a lock on a table for long.
+// errLocked means that a lock on a table is held for long.
 var errLocked = errors.New("a lock is in the way")
 
 // tombstoneAge is how long it is known what was deleted.

@@ -14,7 +14,7 @@ import (
 // more than maxChanges: load the clients anew.
 var ErrTooOld = errors.New("the changes since the position are not known, or too many")
 
-// errNoVersion means that somebody has deleted the row.
+// errNoVersion means that the row was deleted.
 var errNoVersion = errors.New("the table clients_version has no row: restore it from a backup")
 
 const (
