@@ -35,7 +35,7 @@ func (c *contact) state() state {
 	return state{away: true, stale: time.Since(c.began) - time.Duration(c.last.Load())}
 }
 
-// lock is a mutex that is waited for until a context ends.
+// lock is a mutex, or several, that is waited for until a context ends.
 type lock chan struct{}
 
 func newLock() lock { return make(lock, 1) }

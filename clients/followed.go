@@ -27,6 +27,7 @@ type followed struct {
 	bad      badRows
 	log      zerolog.Logger
 
+	writing  lock // held for a write; has place for writersAtOnce
 	applying lock // held while changes are read and applied, in the order of their versions
 	prepared bool // the schema is up to date; written by start and then run
 }
@@ -37,18 +38,36 @@ var latest store.Changes
 // errAway is the error of a write while PostgreSQL is known to be away.
 var errAway = errors.New("PostgreSQL is unavailable")
 
+// writersAtOnce is fewer than the connections of the pool. PostgreSQL takes one write after the other:
+// more writers would only wait there, with all connections, and what was written could not be read.
+const writersAtOnce = 2
+
+// takeTimeout is how long a write that is committed waits to be taken without PostgreSQL.
+const takeTimeout = 500 * time.Millisecond
+
 func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error {
-	if f.contact.isLost() {
-		return errAway
-	}
-	changes, err := f.truth.Write(ctx, decide)
+	changes, err := f.writeTruth(ctx, decide)
 	if err != nil {
 		return err
 	}
 	if f.catchUp(ctx, changes) != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeTimeout)
+		defer cancel()
 		f.take(ctx, changes)
 	}
 	return nil
+}
+
+// writeTruth writes to PostgreSQL, unless that is known to be away.
+func (f *followed) writeTruth(ctx context.Context, decide func(store.Tx) error) (store.Changes, error) {
+	if f.contact.isLost() {
+		return store.Changes{}, errAway
+	}
+	if err := f.writing.take(ctx); err != nil {
+		return store.Changes{}, err
+	}
+	defer f.writing.give()
+	return f.truth.Write(ctx, decide)
 }
 
 // catchUp applies what has changed since the position of the copy. own is what this instance has

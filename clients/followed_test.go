@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 
 	"loadbalancer/clients/store/pgtest"
@@ -155,6 +157,36 @@ func TestPlanMendedByHand(t *testing.T) {
 	pgtest.Exec(t, cfg.Store, "UPDATE plans SET rate_per_second = 1")
 	for _, one := range []*api{a, other} {
 		eventually(t, "the client has its limit again", func() bool { return one.capacityOf("10.0.0.1") == 900000 })
+	}
+}
+
+// TestWriteThatIsNotReadBack has writes that are committed while what has changed cannot be read.
+func TestWriteThatIsNotReadBack(t *testing.T) {
+	cfg := postgresConfig(t)
+	lim := testLimiter()
+	service := New(cfg, lim, keysAreRead, zerolog.Nop())
+	if err := service.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+	conn, err := pgx.Connect(t.Context(), cfg.Store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE clients_deleted"); err != nil {
+		t.Fatal(err)
+	}
+	a := &api{t: t, limiter: lim}
+	for i := range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		addr := fmt.Sprint("10.0.0.", i)
+		d := draft{id: limiter.ID{Prefix: netip.MustParsePrefix(addr + "/32")}, own: limiter.Terms{Limit: limiter.Limit{Capacity: 7, RatePerSecond: 1}}}
+		if _, err := service.usecase.create(ctx, call{}, d); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		a.limited(addr, 7)
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *Service) openPostgres(bounds store.Bounds) (k keeper, place string, err
 	}
 	return &followed{
 		Copy: copied, truth: truth, enforcer: s.enforcer, patience: s.cfg.ConnectTimeout,
-		contact: newContact(), applying: newLock(), log: log,
+		contact: newContact(), writing: make(lock, writersAtOnce), applying: newLock(), log: log,
 	}, truth.Place(), nil
 }
 

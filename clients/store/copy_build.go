@@ -43,11 +43,8 @@ func (c *Copy) heldByAnother() error {
 		return nil // to create a file will say why
 	}
 	defer func() { _ = file.Close() }()
-	if l := c.now.Load(); l != nil && l.file != nil {
-		own, _ := l.file.file.Stat()
-		if info, _ := file.Stat(); own != nil && info != nil && os.SameFile(own, info) {
-			return nil
-		}
+	if l := c.now.Load(); l != nil && c.isInPlace(l.file) {
+		return nil
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
 		return &heldError{holder: fileHolder(c.path), path: c.path}

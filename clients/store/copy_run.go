@@ -2,9 +2,12 @@ package store
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"loadbalancer/limiter"
 )
 
 // flushInterval is the least time between two writes of a snapshot.
@@ -56,10 +59,10 @@ func (c *Copy) flush() error {
 	c.changing.Unlock()
 
 	file, err := l.file, error(nil)
-	if file == nil {
-		file, err = c.writeAll(l)
-	} else {
+	if c.isInPlace(file) {
 		err = file.update(l.write)
+	} else if file, err = c.writeAll(l); err == nil && l.file != nil {
+		defer func() { _ = l.file.close() }() // how it ends is of no account
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
@@ -75,6 +78,19 @@ func (c *Copy) flush() error {
 	}
 	c.now.Store(next)
 	return nil
+}
+
+// isInPlace reports whether the path leads to the file, which somebody may have deleted.
+func (c *Copy) isInPlace(file *boltFile) bool {
+	if file == nil {
+		return false
+	}
+	own, err := file.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(c.path)
+	return err == nil && os.SameFile(own, there)
 }
 
 // written returns the position of the file.
@@ -119,28 +135,35 @@ func (l *layers) write(tx *bbolt.Tx) (err error) {
 	return state.write(tx)
 }
 
-// writeAll makes a file of a content that is in memory alone.
+// writeAll makes a file of a content that is in memory, or in a file that was deleted.
 func (c *Copy) writeAll(l *layers) (*boltFile, error) {
 	bulk, err := newBulk(c)
 	if err != nil {
 		return nil, err
 	}
-	batch := make([]Client, 0, bulkSize)
-	l.clients.Scan(func(_ string, one *Client) bool {
-		if batch = append(batch, *one); len(batch) == bulkSize {
-			err = bulk.add(batch)
-			batch = batch[:0]
-		}
-		return err == nil
-	})
-	plans, _ := l.allPlans() // there is no file to fail
-	err = errorsFirst(err, bulk.add(batch))
-	if err == nil {
-		err = bulk.finish(plans, l.position)
-	}
-	if err != nil {
+	if err := l.writeTo(bulk); err != nil {
 		bulk.drop()
 		return nil, err
 	}
 	return bulk.file, nil
+}
+
+func (l *layers) writeTo(b *bulk) error {
+	for after, more := (limiter.ID{}), true; more; {
+		page, err := l.page(after, bulkSize)
+		if err != nil {
+			return err
+		}
+		if err := b.add(page); err != nil {
+			return err
+		}
+		if more = len(page) == bulkSize; more {
+			after = page[bulkSize-1].ID
+		}
+	}
+	plans, err := l.allPlans()
+	if err != nil {
+		return err
+	}
+	return b.finish(plans, l.position)
 }

@@ -151,6 +151,35 @@ func TestCopyRuns(t *testing.T) {
 	}
 }
 
+// TestCopyDeletedMeanwhile has the file deleted, and another put in its place.
+func TestCopyDeletedMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.snapshot")
+	c := openTestCopy(t, path)
+	build(t, c, Position{"h", 1}, []Plan{{Name: "p"}}, testClients(2500)...)
+	for i, replace := range []func() error{
+		func() error { return os.Remove(path) },
+		func() error { return errors.Join(os.Remove(path), os.WriteFile(path, []byte("another"), 0o600)) },
+	} {
+		if err := replace(); err != nil {
+			t.Fatal(err)
+		}
+		c.Apply(Changes{Position: Position{"h", int64(i + 2)}, Deleted: []limiter.ID{numbered(i).ID}})
+		if err := c.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = openTestCopy(t, path)
+	if got, err := all(t, c); err != nil || len(got) != 2498 || c.Position() != (Position{"h", 3}) {
+		t.Errorf("%d clients at %v, %v", len(got), c.Position(), err)
+	}
+	if plans, err := c.Plans(); err != nil || len(plans) != 1 {
+		t.Errorf("the plans are %v, %v", plans, err)
+	}
+}
+
 // TestCopyReadersGoOn has readers while contents are swapped and flushed.
 func TestCopyReadersGoOn(t *testing.T) {
 	c := openTestCopy(t, filepath.Join(t.TempDir(), "clients.snapshot"))
