@@ -130,12 +130,17 @@ func (c *Copy) Client(id limiter.ID) (one Client, err error) {
 }
 
 // Clients implements Records.
-func (c *Copy) Clients(after limiter.ID, limit int) (page []Client, err error) {
+func (c *Copy) Clients(after limiter.ID, limit int) ([]Client, error) {
+	return c.AppendClients(nil, after, limit)
+}
+
+// AppendClients implements Records.
+func (c *Copy) AppendClients(page []Client, after limiter.ID, limit int) (appended []Client, err error) {
 	err = c.read(func(l *layers) (err error) {
-		page, err = l.page(after, limit)
+		appended, err = l.appendPage(page, after, limit)
 		return err
 	})
-	return page, err
+	return appended, err
 }
 
 // Plan implements Records.
