@@ -44,7 +44,35 @@ var shapes = []shape{
 type crowd struct {
 	*balancer
 	shape
-	store string
+	store  string
+	server *cluster // nil: the store is a file
+}
+
+// processorTime is what a process and those of its children that have ended have used.
+func processorTime(pid int) time.Duration {
+	const first, tick = 11, 10 * time.Millisecond // the last four are together in /proc/PID/stat
+	fields, ticks := strings.Fields(stateOf(pid)), 0
+	if len(fields) < first+4 {
+		return 0
+	}
+	for _, field := range fields[first : first+4] {
+		n, _ := strconv.Atoi(field)
+		ticks += n
+	}
+	return time.Duration(ticks) * tick
+}
+
+// serverTime is what PostgreSQL has used.
+func (c *crowd) serverTime() (used time.Duration) {
+	if c.server == nil {
+		return 0
+	}
+	pid := c.server.server.Process.Pid
+	used = processorTime(pid)
+	for _, child := range childrenOf(pid) {
+		used += processorTime(child)
+	}
+	return used
 }
 
 // TestMillion measures what 1,000,000 clients take. The figures are in docs/results.md.
@@ -55,14 +83,14 @@ func TestMillion(t *testing.T) {
 	for _, s := range shapes {
 		t.Run("PostgreSQL, "+s.name, func(t *testing.T) {
 			c := newCluster(t, "shared_buffers=128MB", "fsync=on", "full_page_writes=on") // as it comes
-			measureCrowd(t, c.newDatabase(t).url(), s)
+			measureCrowd(t, c, c.newDatabase(t).url(), s)
 		})
-		t.Run("file, "+s.name, func(t *testing.T) { measureCrowd(t, "file:clients.db", s) })
+		t.Run("file, "+s.name, func(t *testing.T) { measureCrowd(t, nil, "file:clients.db", s) })
 	}
 }
 
-func measureCrowd(t *testing.T, store string, s shape) {
-	c := &crowd{startBalancer(t, store, options{token: testToken}), s, store}
+func measureCrowd(t *testing.T, server *cluster, store string, s shape) {
+	c := &crowd{startBalancer(t, store, options{token: testToken}), s, store, server}
 	c.must(t, 201, "PUT", "/plans/gold", `{"capacity":100,"rate_per_second":10}`)
 	c.importAll(t)
 	if s.media == "text/csv" {
@@ -107,7 +135,7 @@ func (c *crowd) importAll(t *testing.T) {
 	}
 	r.Header.Set("Content-Type", c.media)
 	r.Header.Set("Authorization", "Bearer "+testToken)
-	begun := time.Now()
+	begun, used, usedByServer := time.Now(), processorTime(c.Process.Pid), c.serverTime()
 	res, err := (&http.Client{Timeout: 5 * time.Minute}).Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +143,8 @@ func (c *crowd) importAll(t *testing.T) {
 	defer res.Body.Close()
 	report, _ := io.ReadAll(res.Body)
 	took := time.Since(begun)
-	t.Logf("import: %.0f a second, %s", float64(million)/took.Seconds(), strings.TrimSpace(string(report)))
+	t.Logf("import: %.0f a second, %.1f s of a processor here and %.1f s in PostgreSQL", float64(million)/took.Seconds(),
+		(processorTime(c.Process.Pid) - used).Seconds(), (c.serverTime() - usedByServer).Seconds())
 	if !strings.Contains(string(report), fmt.Sprintf(`"created":%d,`, million)) {
 		t.Fatalf("got %s %s", res.Status, report)
 	}
@@ -162,6 +191,7 @@ func (c *crowd) changePlan(t *testing.T) {
 	time.Sleep(3 * time.Second)
 	t.Logf("traffic: %s", f.phase(t))
 	var took []time.Duration
+	used := processorTime(c.Process.Pid)
 	for i := range 5 {
 		a := c.api(t, "PUT", "/plans/gold", terms(int64(200+i)))
 		if a.status != 200 {
@@ -171,9 +201,10 @@ func (c *crowd) changePlan(t *testing.T) {
 	}
 	t.Logf("traffic while the plan changes: %s", f.phase(t))
 	f.stop(t)
-	t.Logf("the plan of all changed in %v", took)
-	if took[0] > 2*time.Second {
-		t.Errorf("the change took %s", took[0])
+	t.Logf("the plan of all changed in %v, each %.1f s of a processor", took, (processorTime(c.Process.Pid)-used).Seconds()/5)
+	slices.Sort(took)
+	if took[2] > 2*time.Second {
+		t.Errorf("the change took %s", took[2])
 	}
 }
 
@@ -182,10 +213,11 @@ func (c *crowd) changePlan(t *testing.T) {
 func (c *crowd) restarted(t *testing.T, how string) {
 	t.Helper()
 	c.end(t)
-	begun := time.Now()
+	begun, usedByServer := time.Now(), c.serverTime()
 	c.balancer = newBalancer(t, c.store, options{dir: c.dir, token: testToken})
 	c.awaitServing(t)
-	t.Logf("%s: served after %s", how, time.Since(begun).Round(time.Millisecond))
+	t.Logf("%s: served after %s, %.1f s of a processor here and %.1f s in PostgreSQL", how, time.Since(begun).Round(time.Millisecond),
+		processorTime(c.Process.Pid).Seconds(), (c.serverTime() - usedByServer).Seconds())
 	f := startTraffic(t, 400, c.balancer)
 	time.Sleep(5 * time.Second)
 	t.Logf("traffic after it %s: %s", how, f.phase(t))
