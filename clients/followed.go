@@ -42,24 +42,10 @@ func (f *followed) write(ctx context.Context, decide func(store.Tx) error) error
 	if err != nil {
 		return err
 	}
-	if !f.advance(ctx, changes) && f.catchUp(ctx, changes.Version) != nil {
+	if f.catchUp(ctx, changes.Version) != nil {
 		f.take(ctx, changes)
 	}
 	return nil
-}
-
-// advance applies what this instance has written, if it is the first change since the position of
-// the copy: there is nothing else to read. It reports whether it is applied.
-func (f *followed) advance(ctx context.Context, c store.Changes) bool {
-	if f.applying.take(ctx) != nil {
-		return false
-	}
-	defer f.applying.give()
-	at := f.Position()
-	if !f.Loaded() || c.History != at.History || c.Version != at.Version+1 {
-		return false
-	}
-	return f.apply(c) == nil
 }
 
 // catchUp applies what has changed since the position of the copy, unless that has the version
