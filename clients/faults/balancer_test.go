@@ -30,19 +30,14 @@ type balancer struct {
 	*process
 	dir               string
 	proxy, management string // URLs without a trailing slash
-	token             string // sent with every request
 	mu                sync.Mutex
 	callers           map[string]*http.Client // by the address that they call from
 }
-
-// testToken is the token of balancers that have one.
-const testToken = "a-token-of-the-tests"
 
 // options are what a balancer is configured with beside its store.
 type options struct {
 	clients string // lines of the section clients
 	dir     string // of an earlier balancer, to start in; "": a new one
-	token   string // that the API asks for; "": none
 }
 
 // newBalancer starts a balancer and does not wait for it.
@@ -54,18 +49,18 @@ func newBalancer(t *testing.T, store string, o options) *balancer {
 	if o.clients == "" {
 		o.clients = "  connect_timeout: 20s\n"
 	}
-	b := &balancer{dir: o.dir, token: o.token, callers: map[string]*http.Client{}}
+	b := &balancer{dir: o.dir, callers: map[string]*http.Client{}}
 	proxy, management := addressOf(freePort(t)), addressOf(freePort(t))
 	b.proxy, b.management = "http://"+proxy, "http://"+management
 	config := fmt.Sprintf(`server: {listen: "%s", shutdown_timeout: 2s}
-management: {listen: "%s", api_on_proxy: true, token: "%s"}
+management: {listen: "%s", api_on_proxy: true}
 pools: {main: {backends: [{url: "%s"}]}}
 limiter:
-  default: {capacity: %d, rate_per_second: %[5]d}
+  default: {capacity: %d, rate_per_second: %[4]d}
   api_key_header: %s
 clients:
   store: "%s"
-%s`, proxy, management, o.token, backend(t), defaultCapacity, keyHeader, store, o.clients)
+%s`, proxy, management, backend(t), defaultCapacity, keyHeader, store, o.clients)
 	path := filepath.Join(b.dir, "lb.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -202,9 +197,6 @@ func (b *balancer) request(from, method, url, body string, fields ...string) (an
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
 		r.Header.Add(name, value)
-	}
-	if b.token != "" {
-		r.Header.Set("Authorization", "Bearer "+b.token)
 	}
 	begun := time.Now()
 	res, err := b.caller(from).Do(r)

@@ -130,8 +130,12 @@ func (c *Copy) Client(id limiter.ID) (one Client, err error) {
 }
 
 // Clients implements Records.
-func (c *Copy) Clients(after limiter.ID, limit int) ([]Client, error) {
-	return c.AppendClients(nil, after, limit)
+func (c *Copy) Clients(after limiter.ID, limit int) (page []Client, err error) {
+	err = c.read(func(l *layers) (err error) {
+		page, err = l.page(after, limit)
+		return err
+	})
+	return page, err
 }
 
 // AppendClients implements Records.

@@ -128,6 +128,11 @@ func (l *layers) allPlans() ([]Plan, error) {
 	return all, nil
 }
 
+// page returns at most limit clients behind after.
+func (l *layers) page(after limiter.ID, limit int) ([]Client, error) {
+	return l.appendPage(nil, after, limit)
+}
+
 // appendPage appends at most limit clients behind after.
 func (l *layers) appendPage(page []Client, after limiter.ID, limit int) ([]Client, error) {
 	if limit <= 0 {

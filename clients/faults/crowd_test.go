@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,6 +50,42 @@ type crowd struct {
 	server *cluster // nil: the store is a file
 }
 
+// crowdToken is the token of the API, which the profiles ask for.
+const crowdToken = "Authorization: Bearer a-token-of-the-tests"
+
+// start starts a balancer in the folder.
+func (c *crowd) start(t *testing.T, dir string) {
+	t.Helper()
+	proxy, management := addressOf(freePort(t)), addressOf(freePort(t))
+	c.balancer = &balancer{dir: dir, proxy: "http://" + proxy, management: "http://" + management, callers: map[string]*http.Client{}}
+	config := fmt.Sprintf(`server: {listen: "%s"}
+management: {listen: "%s", token: "%s"}
+pools: {main: {backends: [{url: "%s"}]}}
+limiter: {default: {capacity: %d, rate_per_second: %[5]d}, api_key_header: %s}
+clients: {store: "%s"}
+`, proxy, management, crowdToken[len("Authorization: Bearer "):], backend(t), defaultCapacity, keyHeader, c.store)
+	path := filepath.Join(dir, "lb.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(binary, "--path="+path)
+	command.Dir = dir
+	c.process = startProcess(t, command)
+	t.Cleanup(c.closeIdle)
+	c.awaitServing(t)
+}
+
+// crowdServer starts a PostgreSQL that is as it comes, but for the log.
+func crowdServer(t *testing.T) *cluster {
+	c := clusterFromTemplate(t)
+	t.Cleanup(func() { os.RemoveAll(c.dir) })
+	c.server = startProcess(t, asAccount(filepath.Join(template.bin, "postgres"), "-D", c.data, "-k", c.dir, "-p", strconv.Itoa(c.port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "log_min_messages=fatal"))
+	t.Cleanup(func() { stopServer(c.server, syscall.SIGQUIT) })
+	c.awaitAnswer(t)
+	return c
+}
+
 // processorTime is what a process and those of its children that have ended have used.
 func processorTime(pid int) time.Duration {
 	const first, tick = 11, 10 * time.Millisecond // the last four are together in /proc/PID/stat
@@ -82,7 +120,7 @@ func TestMillion(t *testing.T) {
 	}
 	for _, s := range shapes {
 		t.Run("PostgreSQL, "+s.name, func(t *testing.T) {
-			c := newCluster(t, "shared_buffers=128MB", "fsync=on", "full_page_writes=on") // as it comes
+			c := crowdServer(t)
 			measureCrowd(t, c, c.newDatabase(t).url(), s)
 		})
 		t.Run("file, "+s.name, func(t *testing.T) { measureCrowd(t, nil, "file:clients.db", s) })
@@ -90,8 +128,9 @@ func TestMillion(t *testing.T) {
 }
 
 func measureCrowd(t *testing.T, server *cluster, store string, s shape) {
-	c := &crowd{startBalancer(t, store, options{token: testToken}), s, store, server}
-	c.must(t, 201, "PUT", "/plans/gold", `{"capacity":100,"rate_per_second":10}`)
+	c := &crowd{shape: s, store: store, server: server}
+	c.start(t, t.TempDir())
+	c.must(t, 201, "PUT", "/plans/gold", `{"capacity":100,"rate_per_second":10}`, crowdToken)
 	c.importAll(t)
 	if s.media == "text/csv" {
 		return
@@ -134,7 +173,8 @@ func (c *crowd) importAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", c.media)
-	r.Header.Set("Authorization", "Bearer "+testToken)
+	name, value, _ := strings.Cut(crowdToken, ": ")
+	r.Header.Set(name, value)
 	begun, used, usedByServer := time.Now(), processorTime(c.Process.Pid), c.serverTime()
 	res, err := (&http.Client{Timeout: 5 * time.Minute}).Do(r)
 	if err != nil {
@@ -155,10 +195,12 @@ var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 // heap tells of the live heap after a collection.
 func (c *crowd) heap(t *testing.T, when string) {
 	t.Helper()
-	c.page(t, "/debug/pprof/heap?gc=1") // finalizers
-	found := heapAlloc.FindStringSubmatch(c.page(t, "/debug/pprof/heap?gc=1&debug=1").body)
-	if found == nil {
-		t.Fatal("the profile has no HeapAlloc")
+	var found []string
+	for range 2 { // the first has finalizers run
+		a, err := c.request("", "GET", c.management+"/debug/pprof/heap?gc=1&debug=1", "", crowdToken)
+		if found = heapAlloc.FindStringSubmatch(a.body); found == nil {
+			t.Fatalf("the profile has no HeapAlloc: %s, %v", a, err)
+		}
 	}
 	bytes, _ := strconv.Atoi(found[1])
 	t.Logf("live heap %s: %d MiB", when, bytes>>20)
@@ -176,8 +218,8 @@ func (c *crowd) pages(t *testing.T) {
 	}
 	var first, end []time.Duration
 	for range 50 {
-		first = append(first, c.must(t, 200, "GET", "/clients/?limit=1000", "").took)
-		end = append(end, c.must(t, 200, "GET", "/clients/?limit=1000&after="+last, "").took)
+		first = append(first, c.must(t, 200, "GET", "/clients/?limit=1000", "", crowdToken).took)
+		end = append(end, c.must(t, 200, "GET", "/clients/?limit=1000&after="+last, "", crowdToken).took)
 	}
 	slices.Sort(first)
 	slices.Sort(end)
@@ -193,7 +235,7 @@ func (c *crowd) changePlan(t *testing.T) {
 	var took []time.Duration
 	used := processorTime(c.Process.Pid)
 	for i := range 5 {
-		a := c.api(t, "PUT", "/plans/gold", terms(int64(200+i)))
+		a := c.api(t, "PUT", "/plans/gold", terms(int64(200+i)), crowdToken)
 		if a.status != 200 {
 			t.Errorf("got %s", a)
 		}
@@ -214,8 +256,7 @@ func (c *crowd) restarted(t *testing.T, how string) {
 	t.Helper()
 	c.end(t)
 	begun, usedByServer := time.Now(), c.serverTime()
-	c.balancer = newBalancer(t, c.store, options{dir: c.dir, token: testToken})
-	c.awaitServing(t)
+	c.start(t, c.dir)
 	t.Logf("%s: served after %s, %.1f s of a processor here and %.1f s in PostgreSQL", how, time.Since(begun).Round(time.Millisecond),
 		processorTime(c.Process.Pid).Seconds(), (c.serverTime() - usedByServer).Seconds())
 	f := startTraffic(t, 400, c.balancer)
