@@ -2,6 +2,7 @@ package clients
 
 import (
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,22 @@ func newEnforcer(l *limiter.Limiter, log zerolog.Logger) *enforcer {
 // apply enforces changes. The records have them already: where a plan has changed, all clients with
 // it are read there. The error is that of the records.
 func (e *enforcer) apply(c store.Changes, records store.Records) error {
+	e.applyOwn(&c)
+	if len(c.Plans)+len(c.DeletedPlans) == 0 {
+		return nil
+	}
+	changed := map[string]bool{}
+	for _, p := range c.Plans {
+		changed[p.Name] = true
+	}
+	for _, name := range c.DeletedPlans {
+		changed[name] = true
+	}
+	return e.sweep(records, func(one *store.Client) bool { return one.Plan != "" && changed[one.Plan] })
+}
+
+// applyOwn enforces changes, but for the clients whose plans have changed.
+func (e *enforcer) applyOwn(c *store.Changes) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -49,26 +66,6 @@ func (e *enforcer) apply(c store.Changes, records store.Records) error {
 	for _, name := range c.DeletedPlans {
 		delete(e.plans, name)
 	}
-	return e.enforcePlans(c, records, now)
-}
-
-// enforcePlans enforces the clients whose plans have changed.
-func (e *enforcer) enforcePlans(c store.Changes, records store.Records, now time.Time) error {
-	if len(c.Plans)+len(c.DeletedPlans) == 0 {
-		return nil
-	}
-	changed := map[string]bool{}
-	for _, p := range c.Plans {
-		changed[p.Name] = true
-	}
-	for _, name := range c.DeletedPlans {
-		changed[name] = true
-	}
-	return each(records, func(one *store.Client) {
-		if one.Plan != "" && changed[one.Plan] {
-			e.enforce(one, now)
-		}
-	})
 }
 
 // enforceAll enforces every record.
@@ -78,10 +75,28 @@ func (e *enforcer) enforceAll(records store.Records) error {
 		return err
 	}
 	e.usePlans(plans)
+	return e.sweep(records, func(*store.Client) bool { return true })
+}
+
+// sweep enforces those of the records that are in. A million of them take seconds: in between, requests
+// run, and the lock is free.
+func (e *enforcer) sweep(records store.Records, in func(*store.Client) bool) error {
+	return eachPage(records, func(page []store.Client) error {
+		e.enforcePage(page, in)
+		runtime.Gosched()
+		return nil
+	})
+}
+
+func (e *enforcer) enforcePage(page []store.Client, in func(*store.Client) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
-	return each(records, func(c *store.Client) { e.enforce(c, now) })
+	for i := range page {
+		if in(&page[i]) {
+			e.enforce(&page[i], now)
+		}
+	}
 }
 
 // usePlans replaces all plans.
@@ -163,20 +178,28 @@ func each(records store.Records, visit func(*store.Client)) error {
 
 // eachUntil visits all records, page by page, until visit returns an error, which it returns.
 func eachUntil(records store.Records, visit func(*store.Client) error) error {
-	const page = 1000
-	for after := (limiter.ID{}); ; {
-		clients, err := records.Clients(after, page)
-		if err != nil {
-			return err
-		}
-		for i := range clients {
-			if err := visit(&clients[i]); err != nil {
+	return eachPage(records, func(page []store.Client) error {
+		for i := range page {
+			if err := visit(&page[i]); err != nil {
 				return err
 			}
 		}
-		if len(clients) < page {
-			return nil
+		return nil
+	})
+}
+
+// eachPage visits all records, until visit returns an error, which it returns. The next page takes
+// the memory of the one before.
+func eachPage(records store.Records, visit func(page []store.Client) error) (err error) {
+	const size = 1000
+	page := make([]store.Client, 0, size)
+	for after := (limiter.ID{}); ; {
+		if page, err = records.AppendClients(page[:0], after, size); err != nil {
+			return err
 		}
-		after = clients[len(clients)-1].ID
+		if err := visit(page); err != nil || len(page) < size {
+			return err
+		}
+		after = page[size-1].ID
 	}
 }

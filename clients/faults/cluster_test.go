@@ -39,7 +39,6 @@ var template struct {
 type cluster struct {
 	dir, data string
 	port      int
-	settings  []string // of the server, such as fsync=on
 	server    *process // the latest
 }
 
@@ -51,10 +50,9 @@ type database struct {
 
 // newCluster starts a server, which ends with the test. Where there is no PostgreSQL it skips the
 // test, or fails it if REQUIRE_POSTGRES is 1.
-func newCluster(t *testing.T, settings ...string) *cluster {
+func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := clusterFromTemplate(t)
-	c.settings = settings
 	t.Cleanup(func() { os.RemoveAll(c.dir) })
 	c.start(t)
 	return c
@@ -201,13 +199,9 @@ func (c *cluster) start(t *testing.T) {
 }
 
 func (c *cluster) command() *exec.Cmd {
-	args := []string{"-D", c.data, "-k", c.dir, "-p", strconv.Itoa(c.port),
+	return asAccount(filepath.Join(template.bin, "postgres"), "-D", c.data, "-k", c.dir, "-p", strconv.Itoa(c.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off",
-		"-c", "shared_buffers=16MB", "-c", "max_connections=150", "-c", "log_min_messages=fatal"}
-	for _, setting := range c.settings {
-		args = append(args, "-c", setting) // the last one counts
-	}
-	return asAccount(filepath.Join(template.bin, "postgres"), args...)
+		"-c", "shared_buffers=16MB", "-c", "max_connections=150", "-c", "log_min_messages=fatal")
 }
 
 func (c *cluster) awaitAnswer(t *testing.T) {

@@ -229,11 +229,17 @@ func testPages(s *opened) {
 	records := s.records()
 	var after limiter.ID
 	var got []string
+	first := testClient("first", 1)
 	for {
 		page, err := records.Clients(after, 4)
 		if err != nil {
 			s.t.Fatal(err)
 		}
+		appended, err := records.AppendClients([]Client{first}, after, 4)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		sameClients(s.t, appended, append([]Client{first}, page...))
 		if len(page) == 0 {
 			break
 		}

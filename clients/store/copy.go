@@ -144,6 +144,15 @@ func (c *Copy) Clients(after limiter.ID, limit int) (page []Client, err error) {
 	return page, err
 }
 
+// AppendClients implements Records.
+func (c *Copy) AppendClients(page []Client, after limiter.ID, limit int) (appended []Client, err error) {
+	err = c.read(func(l *layers) (err error) {
+		appended, err = l.appendPage(page, after, limit)
+		return err
+	})
+	return appended, err
+}
+
 // Plan implements Records.
 func (c *Copy) Plan(name string) (p Plan, err error) {
 	err = c.read(func(l *layers) (err error) {

@@ -130,10 +130,15 @@ func (l *layers) allPlans() ([]Plan, error) {
 
 // page returns at most limit clients behind after.
 func (l *layers) page(after limiter.ID, limit int) ([]Client, error) {
+	return l.appendPage(nil, after, limit)
+}
+
+// appendPage appends at most limit clients behind after.
+func (l *layers) appendPage(page []Client, after limiter.ID, limit int) ([]Client, error) {
 	if limit <= 0 {
-		return nil, nil
+		return page, nil
 	}
-	p := &pager{limit: limit, changed: l.clients.Iter()}
+	p := &pager{page: page, end: len(page) + limit, changed: l.clients.Iter()}
 	start := orderKey(after)
 	p.more = p.changed.Seek(string(start))
 	if p.more && p.changed.Key() == string(start) {
@@ -144,7 +149,7 @@ func (l *layers) page(after limiter.ID, limit int) ([]Client, error) {
 			return eachRecord(tx, clientsBucket, start, p.stored)
 		})
 		if err != nil {
-			return nil, err
+			return page, err
 		}
 	}
 	for p.more && !p.full() {
@@ -156,12 +161,12 @@ func (l *layers) page(after limiter.ID, limit int) ([]Client, error) {
 // pager merges the clients of a file and those that have changed since.
 type pager struct {
 	page    []Client
-	limit   int
+	end     int // length of the page when it is full
 	changed btree.MapIter[string, *Client]
 	more    bool // changed stands at a client
 }
 
-func (p *pager) full() bool { return len(p.page) >= p.limit }
+func (p *pager) full() bool { return len(p.page) >= p.end }
 
 // takeChanged adds the client that changed stands at, unless it is deleted.
 func (p *pager) takeChanged() {

@@ -195,9 +195,14 @@ func (f *File) Client(id limiter.ID) (c Client, err error) {
 }
 
 // Clients implements Records.
-func (f *File) Clients(after limiter.ID, limit int) (page []Client, err error) {
-	err = f.bolt.view(func(tx *bbolt.Tx) (err error) {
-		page, err = pageIn(tx, after, limit)
+func (f *File) Clients(after limiter.ID, limit int) ([]Client, error) {
+	return f.AppendClients(nil, after, limit)
+}
+
+// AppendClients implements Records.
+func (f *File) AppendClients(page []Client, after limiter.ID, limit int) ([]Client, error) {
+	err := f.bolt.view(func(tx *bbolt.Tx) (err error) {
+		page, err = appendPage(page, tx, after, limit)
 		return err
 	})
 	return page, err

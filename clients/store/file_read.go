@@ -33,14 +33,15 @@ func clientsIn(tx *bbolt.Tx, after []byte, visit func(Client) bool) error {
 	})
 }
 
-// pageIn returns at most limit clients behind after.
-func pageIn(tx *bbolt.Tx, after limiter.ID, limit int) (page []Client, err error) {
+// appendPage appends at most limit clients behind after.
+func appendPage(page []Client, tx *bbolt.Tx, after limiter.ID, limit int) ([]Client, error) {
 	if limit <= 0 {
-		return nil, nil
+		return page, nil
 	}
-	err = clientsIn(tx, orderKey(after), func(c Client) bool {
+	end := len(page) + limit
+	err := clientsIn(tx, orderKey(after), func(c Client) bool {
 		page = append(page, c)
-		return len(page) < limit
+		return len(page) < end
 	})
 	return page, err
 }

@@ -99,6 +99,12 @@ func (m *Memory) Clients(after limiter.ID, limit int) ([]Client, error) {
 	return now.page(after, limit), nil
 }
 
+// AppendClients implements Records.
+func (m *Memory) AppendClients(page []Client, after limiter.ID, limit int) ([]Client, error) {
+	more, err := m.Clients(after, limit)
+	return append(page, more...), err
+}
+
 // Plan implements Records.
 func (m *Memory) Plan(name string) (Plan, error) {
 	now := m.now.Load()

@@ -71,6 +71,8 @@ type Records interface {
 	// before names, IPv4 before IPv6, by address, a shorter prefix first; names bytewise. The zero
 	// ID is before all clients.
 	Clients(after limiter.ID, limit int) ([]Client, error)
+	// AppendClients is Clients, appended to a page, which may be one that was read before.
+	AppendClients(page []Client, after limiter.ID, limit int) ([]Client, error)
 	// Plan returns ErrNotFound if there is no such plan.
 	Plan(name string) (Plan, error)
 	// Plans returns all plans by name.
