@@ -236,6 +236,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{"ip_address, capacity, rate_per_second", "'10.0.0.1', NULL, 1"},
 		{"ip_address, plan", "'10.0.0.1', 'silver'"},
 		{"ip_address, each", "'10.0.0.1', true"}, {"ip_address, each", "'::1', true"}, {"name, each", "'b', true"},
+		{"ip_address, each, trial_capacity, trial_rate_per_second", "'10.0.0.0/8', true, 1, 1"},
 		{"ip_address, labels", `'10.0.0.1', '{}'`}, {"ip_address, labels", `'10.0.0.1', '{"a": 1}'`}, {"ip_address, labels", `'10.0.0.1', '["a"]'`},
 		{"ip_address, labels", `'10.0.0.1', '{"": "a"}'`}, {"ip_address, labels", `'10.0.0.1', jsonb_build_object('a', repeat('b', 64))`},
 		{"ip_address, labels", `'10.0.0.1', (SELECT jsonb_object_agg(n, 'v') FROM generate_series(1, 17) n)`},

@@ -81,7 +81,8 @@ ALTER TABLE clients
             AND trial_capacity / trial_rate_per_second <= 2592000) NOT VALID,
     ADD CONSTRAINT clients_in_flight_check CHECK (max_in_flight <= 1000000000) NOT VALID,
     ADD CONSTRAINT clients_each_check CHECK
-        (NOT each OR ip_address IS NOT NULL AND masklen(ip_address) < CASE family(ip_address) WHEN 4 THEN 32 ELSE 128 END) NOT VALID,
+        (NOT each OR trial_capacity IS NULL AND ip_address IS NOT NULL
+            AND masklen(ip_address) < CASE family(ip_address) WHEN 4 THEN 32 ELSE 128 END) NOT VALID,
     ADD CONSTRAINT clients_labels_check CHECK (labels IS NULL OR clients_labels_valid(labels)) NOT VALID,
     ADD CONSTRAINT clients_times_check CHECK
         (isfinite(created_at) AND isfinite(updated_at) AND isfinite(expires_at)) NOT VALID;
