@@ -47,7 +47,7 @@ func TestLimitsPage(t *testing.T) {
 // requirePage runs the commands of a page, of which there are as many at least, as are answers.
 func requirePage(t *testing.T, page string, commands, answers int) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "limiter:\n  api_key_header: X-API-Key\n"), "--demo")
-	in.files = map[string]string{}
+	in.files, in.tags = map[string]string{}, map[string]string{}
 	var last answer
 	ran, shown := 0, 0
 	for _, b := range blocksOf(t, page) {
@@ -71,6 +71,9 @@ func requirePage(t *testing.T, page string, commands, answers int) {
 			in.files["customers.csv"] = text + "\n"
 		case "http":
 			requireHTTP(t, last, text)
+			if tag := tagLine.FindStringSubmatch(text); tag != nil {
+				in.tags[tag[1]] = last.header.Get("Etag")
+			}
 			shown++
 		case "json":
 			requireJSON(t, last.body, text)
@@ -100,7 +103,7 @@ func (in *instance) curl(t *testing.T, line string) answer {
 		case "--data-binary":
 			body = in.files[strings.TrimPrefix(value(), "@")]
 		case "-H":
-			fields = append(fields, value())
+			fields = append(fields, in.withTag(value()))
 		case "-o":
 			file = value()
 		case "--limit-rate":
@@ -125,6 +128,18 @@ func (in *instance) curl(t *testing.T, line string) answer {
 		in.files[file] = a.body
 	}
 	return a
+}
+
+// tagLine is the line of an answer with its entity tag, which is another one each time.
+var tagLine = regexp.MustCompile(`(?m)^Etag: (.*)$`)
+
+// withTag returns a header line with the entity tag of the instance in place of the one on the page.
+func (in *instance) withTag(line string) string {
+	name, value, _ := strings.Cut(line, ": ")
+	if tag, shown := in.tags[value]; shown {
+		return name + ": " + tag
+	}
+	return line
 }
 
 // readSlowly reads nothing but the header of an answer.

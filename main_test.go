@@ -91,6 +91,7 @@ type instance struct {
 	cancel            context.CancelFunc
 	ended             chan error
 	files             map[string]string // that curl sends with --data-binary and writes with -o, by name
+	tags              map[string]string // of answers, by those that a page shows
 }
 
 // startInstance calls run with a config file and waits until it serves. It ends with the test.
