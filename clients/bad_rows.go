@@ -12,7 +12,20 @@ import (
 // use.
 type badRows struct {
 	mu   sync.Mutex
-	rows map[limiter.ID]store.Bad
+	rows map[badRow]store.Bad
+}
+
+// badRow identifies a row: by its client or, if that cannot be told, by what is wrong.
+type badRow struct {
+	id    limiter.ID
+	fault string
+}
+
+func identify(b store.Bad) badRow {
+	if b.ID == (limiter.ID{}) {
+		return badRow{fault: b.Err.Error()}
+	}
+	return badRow{id: b.ID}
 }
 
 // apply takes the rows of changes in place of what was known of theirs, and returns the clients that
@@ -21,10 +34,10 @@ func (b *badRows) apply(c *store.Changes) (ids []limiter.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range c.Clients {
-		delete(b.rows, c.Clients[i].ID)
+		delete(b.rows, badRow{id: c.Clients[i].ID})
 	}
 	for _, id := range c.Deleted {
-		delete(b.rows, id)
+		delete(b.rows, badRow{id: id})
 	}
 	for _, row := range c.Bad {
 		b.add(row)
@@ -45,9 +58,9 @@ func (b *badRows) replace(rows []store.Bad) {
 
 func (b *badRows) add(row store.Bad) {
 	if b.rows == nil {
-		b.rows = map[limiter.ID]store.Bad{}
+		b.rows = map[badRow]store.Bad{}
 	}
-	b.rows[row.ID] = row
+	b.rows[identify(row)] = row
 }
 
 func (b *badRows) sum(s *store.Sum) {

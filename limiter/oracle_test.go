@@ -395,6 +395,9 @@ func oracleLimits(exact bool) *rapid.Generator[Limit] {
 // than it holds. Not both: a client that was full at the later time, and was evicted, was not so at
 // the earlier one.
 func TestLimiterAgreesWithOracle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine, and ten times as long")
+	}
 	for _, exact := range []bool{true, false} {
 		for _, tiny := range []bool{true, false} {
 			t.Run("exact="+strconv.FormatBool(exact)+", tiny="+strconv.FormatBool(tiny), func(t *testing.T) {

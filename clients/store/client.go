@@ -68,8 +68,10 @@ func (c *Client) Terms(p *Plan) limiter.Terms {
 		t.RatePerSecond = cmp.Or(t.RatePerSecond, p.Terms.RatePerSecond)
 		t.MaxInFlight = cmp.Or(t.MaxInFlight, p.Terms.MaxInFlight)
 	}
-	if t.Blocked { // a client that is only blocked has no limit: no request meets it
-		t.Capacity, t.RatePerSecond = cmp.Or(t.Capacity, 1), cmp.Or(t.RatePerSecond, 1)
+	if t.Blocked { // no request meets the limit, and a block has to hold without one, or with one that is wrong
+		if _, _, ok := t.Check(); !ok {
+			t = limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 1}, Blocked: true}
+		}
 	}
 	return t
 }
