@@ -120,7 +120,7 @@ func (e *enforcer) enforce(c *store.Client, now time.Time) {
 	if c.Expired(now) {
 		e.limiter.Delete(c.ID)
 	} else {
-		e.limiter.Set(limiter.Registration{ID: c.ID, Keys: inForce(c.Keys, now), Terms: c.Terms(plan)})
+		e.limiter.Set(limiter.Registration{ID: c.ID, Keys: inForce(c.Keys, now), Terms: c.Enforced(plan)})
 	}
 	e.expiries.add(c, now)
 }

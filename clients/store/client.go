@@ -68,10 +68,18 @@ func (c *Client) Terms(p *Plan) limiter.Terms {
 		t.RatePerSecond = cmp.Or(t.RatePerSecond, p.Terms.RatePerSecond)
 		t.MaxInFlight = cmp.Or(t.MaxInFlight, p.Terms.MaxInFlight)
 	}
-	if t.Blocked { // no request meets the limit, and a block has to hold without one, or with one that is wrong
-		if _, _, ok := t.Check(); !ok {
-			t = limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 1}, Blocked: true}
-		}
+	if t.Blocked { // a client that is only blocked has no limit: no request meets it
+		t.Capacity, t.RatePerSecond = cmp.Or(t.Capacity, 1), cmp.Or(t.RatePerSecond, 1)
+	}
+	return t
+}
+
+// Enforced returns the terms as the limiter gets them. A block holds also where the other terms are
+// wrong, as a plan that was changed by hand can make them.
+func (c *Client) Enforced(p *Plan) limiter.Terms {
+	t := c.Terms(p)
+	if _, _, ok := t.Check(); !ok && t.Blocked {
+		return limiter.Terms{Limit: limiter.Limit{Capacity: 1, RatePerSecond: 1}, Blocked: true}
 	}
 	return t
 }
@@ -96,7 +104,7 @@ func (c *Client) Check(p *Plan) error {
 	if c.Plan != "" && p == nil {
 		return fmt.Errorf("plan %q: there is no such plan", c.Plan)
 	}
-	return CheckTerms(c.Terms(p))
+	return CheckTerms(c.Enforced(p))
 }
 
 // checkAlone is Check without what depends on a plan: that may change, and the client with it.
