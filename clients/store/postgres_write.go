@@ -12,8 +12,7 @@ import (
 // beginWrite has this transaction follow all others that change clients, and says with what it
 // begins. Where it waits for a lock, PostgreSQL ends the wait before the caller does, so that what
 // became of the write is known. A process that stops in the middle does not hold up the others.
-// Rows are found by an index, as with byVersion: to import many, all keys were read for each batch.
-const beginWrite = "BEGIN; SET LOCAL lock_timeout = %d; " + byVersion + "; SET LOCAL idle_in_transaction_session_timeout = 5000; " +
+const beginWrite = "BEGIN; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = 5000; " +
 	"SET LOCAL clients.keys_apart = 'on'; SELECT version, " + history + " FROM clients_version FOR UPDATE"
 
 // A write is tried maxAttempts times where the one before has had no effect.
