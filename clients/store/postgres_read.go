@@ -37,7 +37,7 @@ const (
 
 	// What was changed is found by its version, whatever the statistics of a table say that has grown
 	// a moment ago.
-	byVersion     = "SET LOCAL enable_seqscan = off"
+	byVersion     = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 	changedOnly   = "WITH c AS MATERIALIZED (SELECT * FROM clients WHERE version > $1::bigint) "
 	changedRanges = changedOnly + "SELECT " + clientColumns + noKey + " FROM c WHERE c.ip_address IS NOT NULL"
 	changedNames  = changedOnly + "SELECT " + clientColumns + ", " + keyColumns +
