@@ -249,6 +249,11 @@ func testVersionNeverBack(t *testing.T, in *instances) {
 	requireQuota(t, in.all, from, 1000)
 	written := make(chan struct{})
 	var wg sync.WaitGroup
+	end := sync.OnceFunc(func() {
+		close(written)
+		wg.Wait()
+	})
+	defer end() // of a test that fails, too
 	for i, b := range in.all {
 		var version, capacity atomic.Int64
 		for range 2 {
@@ -259,8 +264,7 @@ func testVersionNeverBack(t *testing.T, in *instances) {
 	for i := range 100 {
 		in.all[i%len(in.all)].must(t, 200, "PUT", "/clients/"+from, terms(int64(1001+i)))
 	}
-	close(written)
-	wg.Wait()
+	end()
 	if last := in.all[0].api(t, "GET", "/clients/"+from, "").header.Get("Lb-Version"); first == last {
 		t.Errorf("100 changes leave Lb-Version at %q", last)
 	}
