@@ -35,22 +35,6 @@ func (c *contact) state() state {
 	return state{away: true, stale: time.Since(c.began) - time.Duration(c.last.Load())}
 }
 
-// lock is a mutex, or several, that is waited for until a context ends.
-type lock chan struct{}
-
-func newLock() lock { return make(lock, 1) }
-
-func (l lock) take(ctx context.Context) error {
-	select {
-	case l <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (l lock) give() { <-l }
-
 // The pause between two attempts to reach a store doubles from firstPause to longestPause, each
 // half of it at random, so that instances do not come all at once.
 const (

@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"cmp"
 	"crypto/rand"
 	"slices"
 	"strings"
@@ -68,15 +67,8 @@ func (d *draft) resolveKeys(id limiter.ID, old []store.Key, now time.Time) ([]st
 		}
 		keys = append(keys, key)
 	}
-	sortKeys(keys)
+	store.SortKeys(keys)
 	return keys, nil
-}
-
-// sortKeys puts the oldest first.
-func sortKeys(keys []store.Key) {
-	slices.SortFunc(keys, func(a, b store.Key) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
 }
 
 // resolve returns the key that an entry stands for. A key that the client has already keeps its id

@@ -11,8 +11,9 @@ import (
 	"loadbalancer/clients/rest"
 )
 
-// BenchmarkImport imports clients that are new, one for each iteration: go test -run XXX -bench Import
-// -benchtime 100000x ./clients.
+// BenchmarkImport imports one new client in each iteration:
+//
+//	go test -run XXX -bench Import -benchtime 100000x ./clients
 func BenchmarkImport(b *testing.B) {
 	for _, place := range []struct {
 		name   string

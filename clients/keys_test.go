@@ -83,7 +83,7 @@ func TestKeysRefused(t *testing.T) {
 			{409, "/acme/keys", `{"api_key":"the 1st key of acme"}`, "api_key", "has this key already"},
 			{409, "/acme/keys", `{"api_key":"the key of rival"}`, "api_key", "another client has this api_key"},
 			{409, "/acme/keys", `{"sha256":"` + hex.EncodeToString(sum[:]) + `"}`, "api_key", "another client has this api_key"},
-			{404, "/nobody/keys", `{"api_key":"the key of nobody"}`, "", "no client nobody"},
+			{404, "/absent/keys", `{"api_key":"the key of absent"}`, "", "no client absent"},
 			{422, "/10.0.0.0/8/keys", `{"api_key":"the key of a range"}`, "api_key", "without name"},
 			{422, "/acme/keys", `{}`, "api_key", "missing"},
 			{422, "/acme/keys", `{"api_key":null,"sha256":null}`, "api_key", "missing"},
@@ -105,7 +105,7 @@ func TestKeysRefused(t *testing.T) {
 				t.Errorf("%s tells whose key it is", c.body)
 			}
 		}
-		for path, status := range map[string]int{"/acme/keys/none": 404, "/nobody/keys/none": 404, "/10.0.0.0/8/keys/none": 422, "/acme/keys/%25": 404} {
+		for path, status := range map[string]int{"/acme/keys/none": 404, "/absent/keys/none": 404, "/10.0.0.0/8/keys/none": 422, "/acme/keys/%25": 404} {
 			if got := send(t, "DELETE", a.base+collection+path, ""); got.status != status {
 				t.Errorf("DELETE %s: got %d %s, want %d", path, got.status, got.body, status)
 			}

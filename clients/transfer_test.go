@@ -136,7 +136,7 @@ func TestImportReplaces(t *testing.T) {
 			"  \r",
 			`{"ip_address":"10.0.0.3","capacity":9,"rate_per_second":1}`,
 			`{"ip_address":"10.0.0.3","capacity":10,"rate_per_second":1}`,
-			`{"name":"nobody","capacity":8,"rate_per_second":1}`,
+			`{"name":"absent","capacity":8,"rate_per_second":1}`,
 			`{"ip_address":"10.0.0.2","api_key":"the key of 10.0.0.2","capacity":8,"rate_per_second":1}`,
 			`{"ip_address":"10.0.0.2","capacity":0,"rate_per_second":1}`,
 			`{"ip_address":"10.0.0.2/8","capacity":1,"rate_per_second":1}`,

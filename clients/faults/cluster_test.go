@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"loadbalancer/clients/store/pgtest"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -131,7 +132,7 @@ func makeTemplate() error {
 	}
 	template.bin = filepath.Dir(initdb)
 	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
-		if template.account, err = unprivileged(); err != nil {
+		if template.account, err = pgtest.Account(); err != nil {
 			return err
 		}
 	}
@@ -155,18 +156,6 @@ func makeTemplate() error {
 		return fmt.Errorf("make the role: %w\n%s", err, out)
 	}
 	return nil
-}
-
-func unprivileged() (*syscall.Credential, error) {
-	account, err := user.Lookup("postgres")
-	if err != nil {
-		if account, err = user.Lookup("nobody"); err != nil {
-			return nil, err
-		}
-	}
-	uid, uidErr := strconv.Atoi(account.Uid)
-	gid, gidErr := strconv.Atoi(account.Gid)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
 }
 
 // asAccount is a command that runs as the servers' user. If this process is killed, it ends, too.

@@ -91,7 +91,7 @@ func (d database) asRole(name, password, statements string) error {
 	return err
 }
 
-// TestLockedTable starts a balancer while somebody holds the table. It says so and does not wait
+// TestLockedTable starts a balancer while another session holds the table. It says so and does not wait
 // forever.
 func TestLockedTable(t *testing.T) {
 	t.Parallel()
@@ -118,7 +118,7 @@ func TestLockedTable(t *testing.T) {
 	}
 }
 
-// TestLockedWhileItRuns has somebody hold the table while balancers run. Reads go on from memory,
+// TestLockedWhileItRuns has another session hold the table while balancers run. Reads go on from memory,
 // and a write that was refused does not happen later.
 func TestLockedWhileItRuns(t *testing.T) {
 	t.Parallel()

@@ -54,6 +54,16 @@ const (
 // Expired reports whether the client has fallen back to the default.
 func (c *Client) Expired(now time.Time) bool { return passed(c.ExpiresAt, now) }
 
+// SortKeys puts keys in the order of Client.Keys, the oldest first.
+func SortKeys(keys []Key) {
+	if len(keys) < 2 { // most clients have one
+		return
+	}
+	slices.SortFunc(keys, func(a, b Key) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
 // Expired reports whether the key has stopped to be the client's.
 func (k *Key) Expired(now time.Time) bool { return passed(k.ExpiresAt, now) }
 

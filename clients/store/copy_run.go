@@ -80,7 +80,7 @@ func (c *Copy) flush() error {
 	return nil
 }
 
-// isInPlace reports whether the path leads to the file, which somebody may have deleted.
+// isInPlace reports whether the path leads to the file, which an operator may have deleted.
 func (c *Copy) isInPlace(file *boltFile) bool {
 	if file == nil {
 		return false

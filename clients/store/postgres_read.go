@@ -278,7 +278,7 @@ func (r *rowReader) flush() error {
 	}
 	r.open = false
 	c := r.client
-	sortKeys(c.Keys)
+	SortKeys(c.Keys)
 	if r.fault == nil && !r.loose {
 		if r.fault = c.checkAlone(); r.fault != nil {
 			r.sum = 0
@@ -290,22 +290,6 @@ func (r *rowReader) flush() error {
 		return nil
 	}
 	return r.visit(c)
-}
-
-// sortKeys puts the oldest first.
-func sortKeys(keys []Key) {
-	if len(keys) < 2 {
-		return
-	}
-	slices.SortFunc(keys, func(a, b Key) int {
-		if order := a.CreatedAt.Compare(b.CreatedAt); order != 0 {
-			return order
-		}
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
 }
 
 // Audit implements Store.

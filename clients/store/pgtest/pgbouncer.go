@@ -34,7 +34,7 @@ func NewPooler(t testing.TB) (pooled, direct string) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	attributes := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() == 0 {
-		if attributes.Credential, err = unprivilegedUser(dir); err != nil {
+		if attributes.Credential, err = asAccount(dir); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -64,7 +64,7 @@ func startCluster(dir string) (*exec.Cmd, error) {
 	// If this process is killed, the server must not stay behind.
 	attributes := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
 	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
-		if attributes.Credential, err = unprivilegedUser(dir); err != nil {
+		if attributes.Credential, err = asAccount(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -125,8 +125,9 @@ func findBinary(name string) (string, error) {
 	return "", fmt.Errorf("no %s in PATH or /usr/lib/postgresql/*/bin, and TEST_DATABASE_URL is not set", name)
 }
 
-// unprivilegedUser gives dir to the user postgres or nobody.
-func unprivilegedUser(dir string) (*syscall.Credential, error) {
+// Account returns the user that PostgreSQL runs as where this process is root, which it refuses:
+// postgres or, without one, the system's user for what has no rights.
+func Account() (*syscall.Credential, error) {
 	account, err := user.Lookup("postgres")
 	if err != nil {
 		if account, err = user.Lookup("nobody"); err != nil {
@@ -135,10 +136,16 @@ func unprivilegedUser(dir string) (*syscall.Credential, error) {
 	}
 	uid, uidErr := strconv.Atoi(account.Uid)
 	gid, gidErr := strconv.Atoi(account.Gid)
-	if err := errors.Join(uidErr, gidErr, os.Chown(dir, uid, gid)); err != nil {
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
+}
+
+// asAccount gives dir to the user of PostgreSQL and returns it.
+func asAccount(dir string) (*syscall.Credential, error) {
+	account, err := Account()
+	if err != nil {
 		return nil, err
 	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	return account, os.Chown(dir, int(account.Uid), int(account.Gid))
 }
 
 // need skips the test without a server, or fails it if REQUIRE_POSTGRES is 1.
