@@ -36,7 +36,7 @@ var (
 	_ Records = (*File)(nil)
 )
 
-const fileRemedy = "restore it from a backup (GET /v1/api/export/clients), or move it away to begin anew"
+const fileRemedy = "restore it from a backup, such as GET /v1/api/export/clients makes, or move it away to begin anew"
 
 // OpenFile opens the file, or makes one with a history of its own. It waits up to 5 s for another
 // process to close it. Files of older versions are converted.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -98,7 +99,7 @@ func getRecord(tx *bbolt.Tx, bucket string, key []byte) ([]byte, error) {
 	if value == nil {
 		return nil, nil
 	}
-	return unseal(bucket, key, value)
+	return unseal(bucket, key, bytes.Clone(value)) // what is checked must not change until it is decoded
 }
 
 // putRecord stores a payload, which begins with room for the format.
@@ -151,12 +152,14 @@ func eachRecord(tx *bbolt.Tx, bucket string, after []byte, visit func(key, paylo
 	if key != nil && string(key) == string(after) {
 		key, value = cursor.Next()
 	}
+	var ownKey, ownValue []byte // as in getRecord
 	for more := true; key != nil && more; key, value = cursor.Next() {
-		payload, err := unseal(bucket, key, value)
+		ownKey, ownValue = append(ownKey[:0], key...), append(ownValue[:0], value...)
+		payload, err := unseal(bucket, ownKey, ownValue)
 		if err != nil {
 			return err
 		}
-		if more, err = visit(key, payload); err != nil {
+		if more, err = visit(ownKey, payload); err != nil {
 			return err
 		}
 	}
