@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -198,8 +199,28 @@ func Permanent(err error) bool {
 	return isState(err, invalidAuthorization, invalidPassword, invalidDatabase)
 }
 
+// connectError is an error of pgx in one line, which tells a cause once: pgx has a line for each way
+// to a server, with TLS and without.
+type connectError struct{ error }
+
+func (e connectError) Error() string {
+	first, causes, _ := strings.Cut(e.error.Error(), "\n")
+	var told []string
+	for cause := range strings.SplitSeq(causes, "\n") {
+		if cause = strings.TrimSpace(cause); cause != "" && !slices.Contains(told, cause) {
+			told = append(told, cause)
+		}
+	}
+	return strings.TrimSpace(first + " " + strings.Join(told, "; "))
+}
+
+func (e connectError) Unwrap() error { return e.error }
+
 // inWords returns the error with what to do about it in front.
 func inWords(err error) error {
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting {
+		err = connectError{err}
+	}
 	answer, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return err
