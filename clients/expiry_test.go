@@ -38,7 +38,10 @@ func TestExpiryWithDamagedSnapshot(t *testing.T) {
 	if err := os.Truncate(cfg.Snapshot, 4096); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the damage is found", func() bool { return send(t, "GET", a.base+collection+"/10.0.0.1", "").status != http.StatusOK })
+	eventually(t, "the damage is found, or mended already", func() bool {
+		info, err := os.Stat(cfg.Snapshot)
+		return err == nil && info.Size() > 4096 || send(t, "GET", a.base+collection+"/10.0.0.1", "").status != http.StatusOK
+	})
 	time.Sleep(4500 * time.Millisecond) // the first expires meanwhile
 	register("10.0.0.2", time.Second)
 	a.within("10.0.0.1", "", standard)
