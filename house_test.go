@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"management":           {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"proxy":                {"limiter", "proxy/balance", "proxy/http1", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
 	"proxy/balance":        {},
+	"proxy/certtest":       {},
 	"proxy/http1":          {"proxy/message", "proxy/reason", "proxy/wire"},
 	"proxy/listen":         {},
 	"proxy/message":        {"proxy/reason"},
