@@ -129,7 +129,8 @@ func serveUntilEnd(t testing.TB, p *Proxy, ln net.Listener) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- serveAndDrain(ctx, p, ln) }()
+	front := overTLS(t, ln)
+	go func() { done <- serveAndDrain(ctx, p, front) }()
 	t.Cleanup(func() {
 		for end := time.Now().Add(30 * time.Millisecond); metric(p, "lb_connections") != "0" && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
@@ -170,7 +171,8 @@ func serve(t *testing.T, o Options) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &serving{New(o), ln.Addr().String(), cancel, make(chan error, 1)}
 	t.Cleanup(cancel)
-	go func() { s.done <- serveAndDrain(ctx, s.Proxy, ln) }()
+	front := overTLS(t, ln)
+	go func() { s.done <- serveAndDrain(ctx, s.Proxy, front) }()
 	return s
 }
 
@@ -407,8 +409,8 @@ const (
 )
 
 // serveAndDrain serves until ctx ends, and finishes what is under way.
-func serveAndDrain(ctx context.Context, p *Proxy, ln net.Listener) error {
-	if err := p.Serve(ctx, Front{Listener: ln}); err != nil {
+func serveAndDrain(ctx context.Context, p *Proxy, front Front) error {
+	if err := p.Serve(ctx, front); err != nil {
 		return err
 	}
 	return p.Drain()
