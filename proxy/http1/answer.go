@@ -8,9 +8,7 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// BeginAnswer begins the balancer's own answer, for a request that no backend has answered, and
-// returns its header, to which fields may be added, in the stream's Buffer. ok is false if a
-// response has begun or the client has gone: then the connection only ends.
+// BeginAnswer is that of ends.Outgoing. Where ok is false, the connection ends.
 func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 	answer := why.Answer()
 	if s.Status != 0 || answer == nil {
@@ -21,7 +19,7 @@ func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 		return nil, false
 	}
 	s.byFasthttp = false
-	s.closeIf(s.activity.draining.Load())
+	s.closeIf(s.activity.Draining.Load())
 	if !s.findsNext(why) {
 		s.conn.ending.Raise(wire.Linger)
 	}
@@ -38,15 +36,14 @@ func (s *Stream) findsNext(why reason.Code) bool {
 	return s.Ends() || s.discardable() || s.discardBuffered()
 }
 
-// EndAnswer sends the answer whose header began with BeginAnswer. It returns ClientGone if the
-// client did not take all of it.
+// EndAnswer is that of ends.Outgoing.
 func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
 		header = append(header, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
-	s.out = s.appendConnection(header)
+	s.Out = s.appendConnection(header)
 	if !s.Request.Head {
-		s.out = append(s.out, why.Answer().Body...)
+		s.Out = append(s.Out, why.Answer().Body...)
 	}
 	s.status = why.Status()
 	return s.Flush()

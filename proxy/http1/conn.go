@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/wire"
 )
 
@@ -28,7 +29,7 @@ type clientConn struct {
 	lastUse  time.Time   // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
-	partner  partner
+	partner  ends.Partner
 	answered bool // the last request has its response: drop fasthttp's own
 	ending   wire.Ending
 
@@ -108,7 +109,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	c.partner.end()
+	c.partner.End()
 	return c.End(c.ending, c.draining)
 }
 

@@ -29,7 +29,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.Draining}
 		c.in.conn = &c.Conn
 		c.idle.begin(time.Now())
 		c.awaitsProxy = l.server.options.Proxied(c.peer)

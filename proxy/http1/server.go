@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 
@@ -24,7 +25,7 @@ type Options struct {
 
 	// Handle takes each request, even one that could not be read: then its Guard returns the
 	// reason. It must call the stream's End, and must not panic.
-	Handle func(*Stream)
+	Handle func(ends.Stream)
 	// TurnedAway is called for each connection beyond MaxConnections, with its peer, how long the
 	// answer took, and how many bytes of it were sent.
 	TurnedAway func(peer netip.Addr, took time.Duration, sent int)
@@ -54,7 +55,7 @@ func NewServer(o Options) *Server {
 		conns:   newConnSet(),
 	}
 	s.SetBounds(o.Bounds)
-	s.activity.log = o.Log
+	s.activity.Log = o.Log
 	s.configure()
 	return s
 }
@@ -63,7 +64,7 @@ func NewServer(o Options) *Server {
 // connections over a smaller MaxConnections stay open.
 func (s *Server) SetBounds(b Bounds) {
 	s.bounds.Store(&b)
-	s.activity.buffers.most.Store(b.Buffers)
+	s.activity.Buffers.Set(b.Buffers)
 }
 
 // writeBufferSize is the size of fasthttp's buffer for a connection's responses. Only those that
@@ -119,7 +120,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	case <-s.delayed(ctx):
 	}
 	s.ending.Store(true) // the call above may come later
-	s.activity.draining.Store(true)
+	s.activity.Draining.Store(true)
 	s.conns.endReads()
 	_ = l.Close()
 	<-served
@@ -142,15 +143,15 @@ func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 func (s *Server) Ending() bool { return s.ending.Load() }
 
 // UnderWay returns the number of requests in flight, without tunnels, and the number of tunnels.
-func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.underWay() }
+func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.UnderWay() }
 
 // Connections returns the number of open connections.
 func (s *Server) Connections() int { return s.conns.len() }
 
 // handle hands a request that fasthttp has parsed to the handler.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	s.activity.inFlight.Add(1)
-	defer s.activity.inFlight.Add(-1)
+	s.activity.InFlight.Add(1)
+	defer s.activity.InFlight.Add(-1)
 	s.finish(s.parsed(ctx))
 }
 
@@ -166,7 +167,7 @@ func (s *Server) parsed(ctx *fasthttp.RequestCtx) *Stream {
 
 // finish hands the stream to the handler, and ends it.
 func (s *Server) finish(stream *Stream) {
-	s.options.Handle(stream)
+	s.options.Handle(ends.Stream{Exchange: &stream.Exchange, ClientEnd: stream})
 	if stream.Ends() {
 		stream.ctx.SetConnectionClose()
 	}
@@ -177,6 +178,7 @@ func (s *Server) finish(stream *Stream) {
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *Stream {
 	stream := streams.Get().(*Stream)
 	stream.activity, stream.ctx, stream.conn = &s.activity, ctx, ctx.Conn().(*clientConn)
+	stream.Activity, stream.Partner = &s.activity.Activity, &stream.conn.partner
 	stream.conn.headerBy = time.Time{}
 	return stream
 }
