@@ -20,6 +20,7 @@ import (
 // connection.
 type Conn struct {
 	*socket
+	secure          *secure     // nil: in the clear
 	readBy, writeBy time.Time   // the current deadlines
 	stopped         atomic.Bool // set by Stop
 	recall          recall
@@ -57,10 +58,18 @@ const tries = 8
 // which may take long with a slow peer; trying again shows earlier that the peer still reads. now
 // is the current time. n is the number of bytes written, even if there is an error.
 func (c *Conn) Deliver(now time.Time, p []byte, timeout time.Duration) (n int, err error) {
+	if c.secure != nil {
+		return c.secure.deliver(p, timeout)
+	}
+	return c.deliver(now, p, timeout)
+}
+
+// deliver is Deliver below TLS.
+func (c *Conn) deliver(now time.Time, p []byte, timeout time.Duration) (n int, err error) {
 	for silent := 0; silent < tries; now = time.Now() {
 		var m int
 		c.ExpectWrite(now, timeout/tries)
-		m, err = c.Write(p[n:])
+		m, err = c.socket.Write(p[n:])
 		n += m
 		if err == nil || !TimedOut(err) || c.IsStopped() {
 			break
@@ -80,10 +89,6 @@ func (c *Conn) SetReadDeadline(by time.Time) error {
 
 // BoundRead sets the deadline of a read in another goroutine, which owns the fields.
 func (c *Conn) BoundRead(by time.Time) { _ = c.netConn.SetReadDeadline(by) }
-
-// Raw returns the underlying connection. Bytes copied between two of them can stay in the kernel
-// (splice).
-func (c *Conn) Raw() net.Conn { return c.netConn }
 
 // Stop interrupts the reads and writes of other goroutines, and makes those that follow fail until
 // Resume.

@@ -45,13 +45,14 @@ func (c *Conn) End(how Ending, hurry *atomic.Bool) error {
 		c.readOn(hurry)
 	case Reset:
 		c.ResetOnClose()
+		return c.netConn.Close() // an interruption: a peer of TLS must not take it for the end
 	}
-	return c.netConn.Close()
+	return c.Close()
 }
 
 // readOn sends FIN and discards what the peer still sends, within bounds.
 func (c *Conn) readOn(hurry *atomic.Bool) {
-	half, ok := c.netConn.(interface{ CloseWrite() error })
+	half, ok := c.Raw().(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
@@ -63,7 +64,7 @@ func (c *Conn) readOn(hurry *atomic.Bool) {
 			return
 		}
 		c.ExpectRead(now, wait)
-		if n, err := c.Read(scratch); n == 0 || err != nil {
+		if n, err := c.socket.Read(scratch); n == 0 || err != nil { // what it says does not matter any more
 			return
 		}
 	}

@@ -72,10 +72,30 @@ func (s *socket) Write(p []byte) (int, error) {
 	return s.put, err
 }
 
-// Quiet reports whether nothing has arrived on an idle connection: neither its end, nor bytes,
-// which would be taken for the response to a request not yet sent.
+// Quiet reports whether nothing has arrived: neither the connection's end, nor bytes.
 func (s *socket) Quiet() bool {
 	return s.raw == nil || s.raw.Control(s.peek) == nil && s.silent
+}
+
+// Tells reports whether Quiet can tell.
+func (s *socket) Tells() bool { return s.raw != nil }
+
+// Writable reports whether the system takes bytes without waiting, about a third of its buffer.
+func (s *socket) Writable() (writable bool) {
+	if s.raw == nil {
+		return true
+	}
+	const pollOut = 4
+	_ = s.raw.Control(func(fd uintptr) {
+		at := struct {
+			fd              int32
+			events, revents int16
+		}{fd: int32(fd), events: pollOut}
+		var now syscall.Timespec
+		n, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&at)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		writable = n > 0 // an error is writable, too: the write reports it
+	})
+	return writable
 }
 
 // UnderWay returns how many of the bytes written the peer has not taken yet.

@@ -12,6 +12,12 @@ func newSocket(conn net.Conn) *socket { return &socket{conn} }
 // Quiet returns true: only Linux can tell.
 func (*socket) Quiet() bool { return true }
 
+// Tells returns false.
+func (*socket) Tells() bool { return false }
+
+// Writable returns true: only Linux can tell.
+func (*socket) Writable() bool { return true }
+
 // UnderWay returns 0: only Linux can tell.
 func (*socket) UnderWay() int { return 0 }
 
