@@ -93,9 +93,7 @@ func (p *Pool) Apply(c PoolConfig) {
 		p.tls = newCredentials(c.TLS)
 		p.tls.log = p.log.With().Str("pool", p.name).Logger()
 	}
-	if c.TLS.InsecureSkipVerify {
-		p.log.Warn().Str("pool", p.name).Str("key", "pools."+p.name+".tls.insecure_skip_verify").Msg(skipsVerify)
-	}
+	c.Warn(func(path, words string) { p.log.Warn().Str("key", "pools."+p.name+"."+path).Msg(words) })
 	p.update(&c)
 	if was != nil {
 		p.noteChecks(was, &c)

@@ -55,8 +55,12 @@ func (c *TLSConfig) validate(isUsed bool, wrong func(path string, value any, all
 	}
 }
 
-// skipsVerify warns of InsecureSkipVerify.
-const skipsVerify = "the certificates of backends are not verified: anything on the way to them can read and change what is sent"
+// Warn calls warn for what is valid and yet dangerous, with its path below the pool.
+func (c *PoolConfig) Warn(warn func(path, words string)) {
+	if c.TLS.InsecureSkipVerify {
+		warn("tls.insecure_skip_verify", "the certificates of backends are not verified: anything on the way can read and change what is sent")
+	}
+}
 
 // isSubject reports whether a certificate may be for a name or address.
 func isSubject(text string) bool {
