@@ -137,7 +137,7 @@ func (c *Conn) Quiet() bool {
 	s.below.noWait = true
 	n, err := s.Conn.Read(s.byte[:])
 	s.below.noWait = false
-	return n == 0 && TimedOut(err)
+	return n == 0 && err == os.ErrDeadlineExceeded // which is that of below.Read; TimedOut would allocate
 }
 
 // maxRecord is the most bytes that a record of TLS holds (RFC 8446, section 5.1).
