@@ -46,7 +46,7 @@ func newSettings(o Options, pools map[string]*upstream.Pool) *settings {
 		s.pools = append(s.pools, pools[name])
 	}
 	s.limits = http1.Limits{
-		Rules:       message.Rules{KeyField: o.KeyField, ClientField: s.trust.field, MaxBody: int64(o.Server.MaxBodySize)},
+		Rules:       message.Rules{Own: o.Server.OwnFields(o.Edge.ClientCerts), KeyField: o.KeyField, MaxBody: int64(o.Server.MaxBodySize)},
 		BodyTimeout: o.Server.BodyTimeout,
 	}
 	return s

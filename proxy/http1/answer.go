@@ -32,8 +32,8 @@ func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 // request's body was not read.
 func (s *Stream) findsNext(why reason.Code) bool {
 	switch why {
-	case reason.BadRequest, reason.MethodNotAllowed, reason.ExpectationFailed, reason.HeaderTooLarge, reason.BodyTooLarge, reason.RequestTimeout, reason.InternalError:
-		return false // it is uncertain where the next request begins
+	case reason.BadRequest, reason.MethodNotAllowed, reason.ExpectationFailed, reason.Misdirected, reason.HeaderTooLarge, reason.BodyTooLarge, reason.RequestTimeout, reason.InternalError:
+		return false // it is uncertain where the next request begins, or another connection is due
 	}
 	return s.Ends() || s.discardable() || s.discardBuffered()
 }
