@@ -23,15 +23,6 @@ type Options struct {
 	Logging
 }
 
-// Edge is what clients get from the listeners, before their requests go by any other setting.
-type Edge struct {
-	ClientCerts bool // those of TLS have to show certificates: server.tls.client_ca is set
-	// Challenge returns the answer to a challenge of ACME by HTTP-01 (RFC 8555, section 8.3): the
-	// key authorization of a token. host is in lower case, without port and brackets. It is called
-	// concurrently. nil: there is none.
-	Challenge func(host, token string) (keyAuthorization string, ok bool)
-}
-
 // Logging is what is logged of requests, and where.
 type Logging struct {
 	Access Access

@@ -75,11 +75,11 @@ func plainHost(authority []byte) (host string, ok bool) {
 // maxHost is the most bytes of a host name (RFC 1035, section 2.3.4), and of its dot of the root.
 const maxHost = 254
 
-// appendLocation appends the URL of a target at the listener of TLS. What is not a path is * (RFC
-// 9112, section 3.2.4).
+// appendLocation appends the URL of a target at the listener of TLS, whose address may have no port.
+// What is not a path is * (RFC 9112, section 3.2.4).
 func appendLocation(dst []byte, host string, to net.Addr, target []byte) []byte {
 	dst = append(append(dst, "https://"...), host...)
-	if tcp, ok := to.(*net.TCPAddr); ok && tcp.Port != httpsPort {
+	if tcp, ok := to.(*net.TCPAddr); ok && tcp.Port > 0 && tcp.Port != httpsPort {
 		dst = strconv.AppendInt(append(dst, ':'), int64(tcp.Port), 10)
 	}
 	if target[0] != '/' {
