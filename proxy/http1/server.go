@@ -201,6 +201,9 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *Stream {
 	stream.activity, stream.ctx, stream.conn = &s.activity, ctx, ctx.Conn().(*clientConn)
 	stream.Activity, stream.Partner = &s.activity.Activity, &stream.conn.partner
 	stream.conn.headerBy = time.Time{}
+	if of := stream.conn.secured(); of != nil {
+		stream.Request.Security = &of.Security
+	}
 	return stream
 }
 

@@ -14,6 +14,10 @@ type TLSConfig struct {
 	Listen       Address             `yaml:"listen"` // zero: server.listen speaks TLS
 	Certificates []CertificateConfig `yaml:"certificates"`
 	MinVersion   TLSVersion          `yaml:"min_version"`
+	// ClientCA is a file with the authorities of clients' certificates; "": clients show none.
+	ClientCA string `yaml:"client_ca"`
+	// RedirectFrom is the address of a listener that sends clients to https; zero: there is none.
+	RedirectFrom Address `yaml:"redirect_from"`
 }
 
 // CertificateConfig names the files, in PEM, of a certificate with its chain and of its key.
@@ -56,8 +60,12 @@ func (c TLSConfig) IsOn() bool { return len(c.Certificates) > 0 }
 // the certificates.
 func (c TLSConfig) Validate(wrong func(path string, value any, allowed string)) {
 	if !c.Listen.IsZero() && !c.IsOn() {
-		wrong("listen", c.Listen, `"", or list a certificate in server.tls.certificates`)
+		wrong("listen", c.Listen, needsCertificate)
 	}
+	if !c.RedirectFrom.IsZero() && !c.IsOn() {
+		wrong("redirect_from", c.RedirectFrom, needsCertificate)
+	}
+	c.validateClientCA(wrong)
 	for i, pair := range c.Certificates {
 		at := fmt.Sprintf("certificates[%d]", i)
 		if pair.Certificate == "" {
@@ -74,6 +82,20 @@ func (c TLSConfig) Validate(wrong func(path string, value any, allowed string)) 
 		}
 	}
 }
+
+// validateClientCA checks the file of the authorities.
+func (c TLSConfig) validateClientCA(wrong func(path string, value any, allowed string)) {
+	if c.ClientCA == "" {
+		return
+	}
+	if !c.IsOn() {
+		wrong("client_ca", c.ClientCA, needsCertificate)
+	} else if err := readAuthorities(c.ClientCA); err != nil {
+		wrong("client_ca", c.ClientCA, allowedAuthority+" ("+err.Error()+")")
+	}
+}
+
+const needsCertificate = `"", or list a certificate in server.tls.certificates`
 
 const (
 	allowedCertificate = "a file with the certificate and its chain, in PEM"
