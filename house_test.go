@@ -39,6 +39,8 @@ var mayImport = map[string][]string{
 	"limiter":              {},
 	"management":           {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"proxy":                {"limiter", "proxy/balance", "proxy/http1", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
+	"proxy/acme":           {},
+	"proxy/acme/acmetest":  {"proxy/certtest"},
 	"proxy/balance":        {},
 	"proxy/certtest":       {},
 	"proxy/http1":          {"proxy/message", "proxy/reason", "proxy/wire"},
