@@ -38,6 +38,9 @@ type serverConfig struct {
 	State              string `yaml:"state"` // a file; "": what it keeps is lost at the end
 }
 
+// isSecure reports whether server.listen itself speaks TLS.
+func (c *serverConfig) isSecure() bool { return c.TLS.IsOn() && c.TLS.Listen.IsZero() }
+
 // limiterConfig joins the limits and the requests that are exempt from them, which the proxy
 // recognizes.
 type limiterConfig struct {
@@ -152,6 +155,9 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 		wrong("server.listen", c.Server.Listen, "another address than management.listen, which is "+c.Management.Listen.String())
 	default:
 		wrong("management.listen", c.Management.Listen, "another address than server.listen")
+	}
+	if c.Server.TLS.Listen.Overlaps(c.Management.Listen) {
+		wrong("server.tls.listen", c.Server.TLS.Listen, "another address than management.listen, which is "+c.Management.Listen.String())
 	}
 	if len(c.Pools) == 0 {
 		wrong("pools", "", "at least one pool with one backend")

@@ -17,6 +17,8 @@ func (c *config) ownListener(backend upstream.URL, interfaces []netip.Addr) stri
 	switch {
 	case leadsTo(backend, c.Server.Listen, interfaces):
 		return "server.listen"
+	case leadsTo(backend, c.Server.TLS.Listen, interfaces):
+		return "server.tls.listen"
 	case leadsTo(backend, c.Management.Listen, interfaces):
 		return "management.listen"
 	}

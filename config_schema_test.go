@@ -28,6 +28,8 @@ const schemaFile = "docs/config.schema.json"
 // and the entries of lists that are empty there.
 var schemaWords = map[string]string{
 	"server":                       "The listener for clients, and their connections.",
+	"server.tls":                   "TLS for clients.",
+	"server.tls.certificates[0]":   "A certificate with its key.",
 	"management":                   "The listener for operators: the API, the metrics and the state of health.",
 	"pools":                        "Backends that serve the same requests, by the name of their pool.",
 	"pools.main":                   "Backends that serve the same requests.",
@@ -67,19 +69,21 @@ var schemaWords = map[string]string{
 	"routes[0].response_headers.remove":    "fields that do not go on",
 	"routes[0].response_headers.remove[0]": "The name of a field.",
 
-	"limiter":                     "The rate limits of clients.",
-	"limiter.default":             "The limit of each address that is not registered.",
-	"limiter.exempt":              "Requests that take no token, by method or by path.",
-	"limiter.exempt.methods[0]":   "A method.",
-	"limiter.exempt.paths[0]":     "A path.",
-	"server.trusted_proxies[0]":   "An address or a range.",
-	"clients":                     "Where the registered clients are kept.",
-	"log":                         "The log on stdout.",
-	"management.tokens[0]":        "A token of the API, with its role.",
-	"management.tokens[0].name":   "names the token in log lines",
-	"management.tokens[0].role":   "what the token may do",
-	"management.tokens[0].token":  "the token as it is sent; or give its sha256",
-	"management.tokens[0].sha256": "SHA-256 of the token, in place of token",
+	"limiter":                                "The rate limits of clients.",
+	"limiter.default":                        "The limit of each address that is not registered.",
+	"limiter.exempt":                         "Requests that take no token, by method or by path.",
+	"limiter.exempt.methods[0]":              "A method.",
+	"limiter.exempt.paths[0]":                "A path.",
+	"server.trusted_proxies[0]":              "An address or a range.",
+	"server.tls.certificates[0].certificate": "file with the certificate and its chain, in PEM",
+	"server.tls.certificates[0].key":         "file with the certificate's private key, in PEM and without a password",
+	"clients":                                "Where the registered clients are kept.",
+	"log":                                    "The log on stdout.",
+	"management.tokens[0]":                   "A token of the API, with its role.",
+	"management.tokens[0].name":              "names the token in log lines",
+	"management.tokens[0].role":              "what the token may do",
+	"management.tokens[0].token":             "the token as it is sent; or give its sha256",
+	"management.tokens[0].sha256":            "SHA-256 of the token, in place of token",
 }
 
 // schemaMaker makes the schema of the config file. The structs give it keys and types, config.yaml

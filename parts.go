@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -22,8 +21,10 @@ import (
 type parts struct {
 	path      string // of the config file
 	given     inherited
-	front     *listen.Swap // accepts nothing until openFront, and back until openBack
+	front     *listen.Swap // accepts nothing until openFront, as secure, and back until openBack
+	secure    *listen.Swap // of server.tls.listen
 	back      *listen.Swap
+	tls       *listen.TLS
 	stages    stages
 	limits    *limiter.Limiter
 	service   *clients.Service // nil: clients are neither limited nor managed
@@ -44,10 +45,13 @@ var description []byte
 // that systemd passes on, and nothing runs.
 func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
 	p := &parts{
-		path: r.path, front: listen.NewSwap(nil), back: listen.NewSwap(nil),
-		stages: newStages(), format: format, log: log,
+		path: r.path, front: listen.NewSwap(nil), secure: listen.NewSwap(nil), back: listen.NewSwap(nil),
+		tls: listen.NewTLS(nil, log), stages: newStages(), format: format, log: log,
 	}
-	var err error
+	err := p.tls.Apply(c.Server.TLS)
+	if err != nil {
+		return nil, err
+	}
 	if p.kept, err = state.Open(c.Server.State); err != nil {
 		return nil, err
 	}
@@ -78,6 +82,7 @@ func (p *parts) makeBalancer(c config) (err error) {
 // close closes the listeners.
 func (p *parts) close() {
 	_ = p.front.Close()
+	_ = p.secure.Close()
 	_ = p.back.Close()
 	p.given.close()
 }
@@ -92,8 +97,28 @@ func (p *parts) alive() {
 // logStart logs where clients are accepted, and what is done with their requests.
 func (p *parts) logStart(c config) {
 	c.Management.Warn(p.front.Addr(), p.log)
-	p.log.Info().Str("config", p.path).Str("listen", p.front.Addr().String()).Int("pools", len(c.Pools)).
-		Str("limits", c.limitsInWords()).Msg("proxy")
+	line := p.log.Info().Str("config", p.path).Str("listen", p.front.Addr().String())
+	if c.Server.TLS.IsOn() {
+		line.Str("tls", p.secureAddr(c))
+	}
+	line.Int("pools", len(c.Pools)).Str("limits", c.limitsInWords()).Msg("proxy")
+}
+
+// secureAddr returns the address where TLS is spoken.
+func (p *parts) secureAddr(c config) string {
+	if c.Server.isSecure() {
+		return p.front.Addr().String()
+	}
+	return p.secure.Addr().String()
+}
+
+// fronts returns the listeners of clients, with what is spoken there.
+func (p *parts) fronts(c config) []proxy.Front {
+	front := proxy.Front{Listener: p.front}
+	if c.Server.isSecure() {
+		front.TLS = p.tls.ServerConfig()
+	}
+	return []proxy.Front{front, {Listener: p.secure, TLS: p.tls.ServerConfig()}}
 }
 
 // apply changes the parts from one config to another. What can fail comes first: then nothing is
@@ -103,42 +128,21 @@ func (p *parts) apply(before, after config) error {
 	if err != nil {
 		return err
 	}
-	front, back, err := p.openListeners(before, after)
+	moves, err := p.openListeners(before, after)
 	if err != nil {
 		return err
+	}
+	if err := p.tls.Apply(after.Server.TLS); err != nil {
+		return errors.Join(err, moves.close())
 	}
 	p.limits.SetDefault(after.Limiter.Default)
 	p.readsKeys.Store(after.Limiter.KeyField() != "")
 	p.api.Apply(after.Management, proxy.NewTrust(after.Server.ServerConfig))
 	p.balancer.Apply(after.proxyOptions(p.limits, p.api.OnProxy(after.Management), p.log))
 	p.format.apply(after.Log)
-	if before.Server.Listen != after.Server.Listen {
-		p.front.Use(front)
-	}
-	if before.Management.Listen != after.Management.Listen {
-		p.back.Use(back)
-	}
+	moves.use()
 	after.Management.Warn(p.front.Addr(), p.log)
 	return nil
-}
-
-// openListeners opens the listeners whose addresses have changed. back is nil where the management
-// listener is turned off.
-func (p *parts) openListeners(before, after config) (front, back net.Listener, err error) {
-	if before.Server.Listen != after.Server.Listen {
-		if front, err = listen.Open("server.listen", after.Server.Listen, after.Server.UnixMode, p.log); err != nil {
-			return nil, nil, err
-		}
-	}
-	if before.Management.Listen != after.Management.Listen {
-		if back, err = after.Management.Open(p.log); err != nil {
-			if front != nil {
-				err = errors.Join(err, front.Close())
-			}
-			return nil, nil, err
-		}
-	}
-	return front, back, nil
 }
 
 // newClients returns the clients' side. If clients are neither limited nor managed it returns nil:

@@ -16,6 +16,9 @@ var fixed = []string{
 // storeKeys are the keys that may make the client store needed, which is opened at the start alone.
 var storeKeys = []string{"limiter.enabled", "management.listen", "management.api_on_proxy"}
 
+// secureKeys are the keys that say whether server.listen speaks TLS.
+var secureKeys = []string{"server.tls.listen", "server.tls.certificates"}
+
 // needRestart returns a fault of the file for each change from one config to another that needs a
 // restart. hasStore reports whether the client store is open.
 func needRestart(d *document, before, after config, changes []change, hasStore bool) error {
@@ -26,8 +29,11 @@ func needRestart(d *document, before, after config, changes []change, hasStore b
 		case slices.Contains(storeKeys, c.path) && after.needsClients() && !hasStore:
 			d.needsRestart(c.path, c.what+" needs the client store, which is opened at the start alone")
 		case c.path == "server.listen" && isUsed(after.Server.Listen, before),
+			c.path == "server.tls.listen" && isUsed(after.Server.TLS.Listen, before),
 			c.path == "management.listen" && isUsed(after.Management.Listen, before):
 			d.needsRestart(c.path, c.what+" is an address that this process listens on")
+		case slices.Contains(secureKeys, c.path) && before.Server.isSecure() != after.Server.isSecure():
+			d.needsRestart(c.path, c.what+" changes whether server.listen speaks TLS")
 		}
 	}
 	return d.err()
@@ -35,7 +41,7 @@ func needRestart(d *document, before, after config, changes []change, hasStore b
 
 // isUsed reports whether a listener of the config is in the way of one at the address.
 func isUsed(at listen.Address, by config) bool {
-	return at.Overlaps(by.Server.Listen) || at.Overlaps(by.Management.Listen)
+	return at.Overlaps(by.Server.Listen) || at.Overlaps(by.Server.TLS.Listen) || at.Overlaps(by.Management.Listen)
 }
 
 // needsRestart records that what has changed at a path needs a restart.

@@ -408,7 +408,7 @@ const (
 
 // serveAndDrain serves until ctx ends, and finishes what is under way.
 func serveAndDrain(ctx context.Context, p *Proxy, ln net.Listener) error {
-	if err := p.Serve(ctx, ln); err != nil {
+	if err := p.Serve(ctx, Front{Listener: ln}); err != nil {
 		return err
 	}
 	return p.Drain()

@@ -13,6 +13,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -68,11 +69,23 @@ func (p *Proxy) isProxied(peer netip.Addr) bool {
 	return s.proxyProtocol && s.trust.trusts(peer)
 }
 
-// Serve serves the connections that the listener accepts until ctx ends. From then on Ready says
-// no; after server.shutdown_delay, in which those that ask it send their traffic elsewhere, Serve
-// closes the listener and returns nil. Drain must follow. If the listener fails before, Serve
+// Front is a listener of clients. They speak TLS there, if it is not nil.
+type Front struct {
+	net.Listener
+	TLS *tls.Config
+}
+
+// Serve serves the connections that the fronts accept until ctx ends. From then on Ready says no;
+// after server.shutdown_delay, in which those that ask it send their traffic elsewhere, Serve closes
+// the listeners and returns nil. Drain must follow. If a listener fails before, Serve closes all and
 // returns the error.
-func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error { return p.server.Serve(ctx, ln) }
+func (p *Proxy) Serve(ctx context.Context, fronts ...Front) error {
+	all := make([]http1.Front, len(fronts))
+	for i, f := range fronts {
+		all[i] = http1.Front{Listener: f.Listener, TLS: f.TLS}
+	}
+	return p.server.Serve(ctx, all...)
+}
 
 // Drain finishes the requests in flight, once Serve has returned, and closes all connections.
 // Requests that outlast the shutdown timeout are cut, and the error says how many. Tunnels are cut

@@ -3,6 +3,7 @@ package http1
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -219,6 +220,12 @@ func refuse(s *Stream, why reason.Code) {
 // startServer serves on a free port until the test ends.
 func startServer(t *testing.T, o Options) (s *Server, address string) {
 	t.Helper()
+	return startServerAt(t, o, nil)
+}
+
+// startServerAt is startServer with TLS, unless that is nil.
+func startServerAt(t *testing.T, o Options, secure *tls.Config) (s *Server, address string) {
+	t.Helper()
 	o.IdleTimeout, o.ShutdownTimeout, o.MaxHeaderSize, o.Log = time.Minute, time.Second, 16<<10, zerolog.Nop()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -226,7 +233,7 @@ func startServer(t *testing.T, o Options) (s *Server, address string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s, served := NewServer(o), make(chan error, 1)
-	go func() { served <- serveAndDrain(ctx, s, ln) }()
+	go func() { served <- serveAndDrain(ctx, s, Front{Listener: ln, TLS: secure}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -237,8 +244,8 @@ func startServer(t *testing.T, o Options) (s *Server, address string) {
 }
 
 // serveAndDrain serves until ctx ends, and finishes what is under way.
-func serveAndDrain(ctx context.Context, s *Server, ln net.Listener) error {
-	if err := s.Serve(ctx, ln); err != nil {
+func serveAndDrain(ctx context.Context, s *Server, front Front) error {
+	if err := s.Serve(ctx, front); err != nil {
 		return err
 	}
 	return s.Drain()

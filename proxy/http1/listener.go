@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"crypto/tls"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -11,9 +12,17 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
+// Front is a listener, and what its connections speak.
+type Front struct {
+	net.Listener
+	TLS    *tls.Config   // nil: they are in the clear
+	Handle func(*Stream) // as Options.Handle; nil: that one
+}
+
 // listener accepts client connections and tracks those that are open.
 type listener struct {
-	net.Listener
+	Front
+	index  int // of the front
 	server *Server
 	room   int       // open connections; see awaitRoom
 	told   time.Time // when the lack of room was logged last
@@ -29,14 +38,14 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), front: l.index, tls: l.TLS, shakes: &l.server.handshakes, set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
 		c.in.conn = &c.Conn
 		c.idle.begin(time.Now())
 		c.awaitsProxy = l.server.options.Proxied(c.peer)
 		if l.server.conns.add(c, l.server.bounds.Load().MaxConnections) {
 			return c, nil
 		}
-		l.server.turnAway(conn)
+		l.turnAway(conn)
 		_ = conn.Close()
 	}
 }
@@ -50,13 +59,18 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// turnAway answers a connection beyond the limit. It does not read what the client sends.
-func (s *Server) turnAway(conn net.Conn) {
+// turnAway answers a connection beyond the limit. It does not read what the client sends. A client
+// of TLS gets no answer: that would take a handshake.
+func (l *listener) turnAway(conn net.Conn) {
+	if l.TLS != nil {
+		l.server.options.TurnedAway(peerOf(conn), 0, 0)
+		return
+	}
 	answer := reason.Overloaded.Answer()
 	now := time.Now()
 	// The first bytes fit into the socket's buffer, so nothing waits.
 	_ = conn.SetWriteDeadline(now.Add(time.Second))
 	head := message.AppendDate(slices.Clone(answer.Head), now)
 	sent, _ := conn.Write(slices.Concat(head, []byte("Connection: close\r\n\r\n"), answer.Body))
-	s.options.TurnedAway(peerOf(conn), time.Since(now), sent)
+	l.server.options.TurnedAway(peerOf(conn), time.Since(now), sent)
 }

@@ -22,6 +22,7 @@ type below struct {
 	over     *Conn         // reads and writes
 	early    []byte        // what has come before the handshake
 	gate     Gate          // of the handshake under way; nil: none is
+	by       time.Time     // when it must have ended
 	patience time.Duration // a write may last as long as the peer takes something within that; 0: until the deadline
 	noWait   bool          // reads take what is there
 	closing  atomic.Bool   // writes send what the system takes
@@ -66,7 +67,7 @@ func (c *Conn) Handshake(by time.Time, gate Gate) error {
 		return err
 	}
 	gate.enter()
-	s.below.gate = gate
+	s.below.gate, s.below.by = gate, by
 	err := s.Conn.Handshake()
 	s.below.gate = nil
 	gate.leave()
@@ -162,7 +163,10 @@ func (c *Conn) Close() error {
 
 // CloseWrite tells the peer that nothing follows.
 func (s *secure) CloseWrite() error {
-	err := s.Conn.CloseWrite()
+	var err error
+	if s.Conn.ConnectionState().HandshakeComplete {
+		err = s.Conn.CloseWrite()
+	}
 	if half, ok := s.below.Conn.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 	}
@@ -194,8 +198,12 @@ func (b *below) Read(p []byte) (int, error) {
 		return b.over.socket.Read(p)
 	}
 	b.gate.leave()
-	defer b.gate.enter()
-	return b.over.socket.Read(p)
+	n, err := b.over.socket.Read(p)
+	b.gate.enter()
+	if time.Now().After(b.by) { // nothing is computed for a peer that has waited in vain
+		return 0, os.ErrDeadlineExceeded
+	}
+	return n, err
 }
 
 // Write writes what TLS has encrypted.

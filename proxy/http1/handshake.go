@@ -1,0 +1,145 @@
+package http1
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/wire"
+)
+
+// Security is what the handshake of a client's connection of TLS has agreed on.
+type Security struct {
+	ServerName string // that the client has asked for (SNI), in lower case; "": none
+	Subject    string // of the client's certificate, as RFC 2253 writes it; "": it has shown none
+	Version    uint16 // such as tls.VersionTLS13
+}
+
+// HandshakeFault is why a connection to a listener of TLS had no handshake.
+type HandshakeFault uint8
+
+// The faults, from the one that counts first.
+const (
+	HandshakeLate    HandshakeFault = iota // it took longer than a header may
+	HandshakeGone                          // the client closed the connection
+	HandshakeInProxy                       // what came was no PROXY header
+	HandshakePlain                         // what came was no TLS, such as HTTP in the clear
+	HandshakeDenied                        // the client refused the certificate, or what else it was offered
+	HandshakeRefused                       // the client offered nothing, or showed no certificate, that is accepted
+	handshakeFaults
+)
+
+// String returns the fault as metrics have it.
+func (f HandshakeFault) String() string {
+	return [...]string{"timeout", "gone", "proxy_header", "not_tls", "refused_by_client", "refused"}[f]
+}
+
+// handshakes are those of a server. They are safe for concurrent use.
+type handshakes struct {
+	gate  wire.Gate
+	fault [handshakeFaults]atomic.Uint64
+	log   zerolog.Logger
+}
+
+// Handshake does what comes before the first header on a connection of TLS: the handshake and,
+// before it, the PROXY header if one is due. fasthttp calls it first of all, and then asks
+// ConnectionState for the protocol. An error is what Read returns from then on.
+func (c *clientConn) Handshake() error {
+	if c.tls == nil {
+		return nil
+	}
+	if c.unshaken = c.shake(); c.unshaken != nil {
+		c.shakes.failed(c, c.unshaken)
+	}
+	return c.unshaken
+}
+
+// shake does the handshake within the time of a header, which the PROXY header is a part of.
+func (c *clientConn) shake() error {
+	if c.awaitsProxy {
+		if err := c.readProxyHeader(make([]byte, maxProxyLine)); err != nil {
+			return err
+		}
+	} else {
+		c.headerBy = time.Now().Add(c.bounds.Load().ReadHeaderTimeout)
+	}
+	early := bytes.Clone(c.in.buffered())
+	c.in.r = c.in.w
+	c.in.settle()
+	c.used.Store(false) // no byte of a request
+	c.set.secure(c, c.tls, early)
+	if err := c.Conn.Handshake(c.headerBy, c.shakes.gate); err != nil {
+		return err
+	}
+	c.headerBy = time.Time{}
+	state := c.ConnectionState()
+	c.security = &Security{ServerName: strings.ToLower(state.ServerName), Version: state.Version}
+	if len(state.PeerCertificates) > 0 {
+		c.security.Subject = state.PeerCertificates[0].Subject.String()
+	}
+	return nil
+}
+
+// failed counts and logs a handshake that has failed.
+func (h *handshakes) failed(c *clientConn, err error) {
+	fault := handshakeFault(err)
+	h.fault[fault].Add(1)
+	h.log.Debug().Err(err).Stringer("cause", fault).Stringer("address", c.peer).Msg("a client's TLS handshake has failed")
+	if fault == HandshakePlain {
+		c.answerPlain(err)
+	}
+}
+
+// handshakeFault returns the fault that an error is.
+func handshakeFault(err error) HandshakeFault {
+	var alert *net.OpError
+	switch {
+	case errors.Is(err, errProxyHeader):
+		return HandshakeInProxy
+	case wire.TimedOut(err):
+		return HandshakeLate
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+		return HandshakeGone
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return HandshakePlain
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return HandshakeDenied
+	}
+	return HandshakeRefused
+}
+
+// plainAnswer is for HTTP in the clear where TLS is spoken.
+const plainAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+	"Content-Length: 40\r\nConnection: close\r\n\r\nThis port speaks TLS: use https instead\n"
+
+// answerPlain answers a client that has sent HTTP in the clear.
+func (c *clientConn) answerPlain(err error) {
+	var header tls.RecordHeaderError
+	if !errors.As(err, &header) || header.Conn == nil || !beginsLikeHTTP(header.RecordHeader[:]) {
+		return
+	}
+	_ = header.Conn.SetWriteDeadline(time.Now().Add(time.Second)) // it fits into the socket's buffer
+	_, _ = io.WriteString(header.Conn, plainAnswer)
+	c.ending.Raise(wire.Linger)
+}
+
+// beginsLikeHTTP reports whether the first bytes of a connection are those of a method.
+func beginsLikeHTTP(b []byte) bool {
+	for i, letter := range b {
+		if letter == ' ' && i >= len("GET") {
+			return true
+		}
+		if letter < 'A' || letter > 'Z' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,81 @@
+package listen
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+
+	"gopkg.in/yaml.v3"
+)
+
+// TLSConfig is the section server.tls. Its zero value, but for MinVersion, means that no TLS is
+// spoken.
+type TLSConfig struct {
+	Listen       Address             `yaml:"listen"` // zero: server.listen speaks TLS
+	Certificates []CertificateConfig `yaml:"certificates"`
+	MinVersion   TLSVersion          `yaml:"min_version"`
+}
+
+// CertificateConfig names the files, in PEM, of a certificate with its chain and of its key.
+type CertificateConfig struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// TLSVersion is a version of TLS, as package tls numbers them.
+type TLSVersion uint16
+
+// String returns the version as the config has it.
+func (v TLSVersion) String() string {
+	if v == tls.VersionTLS13 {
+		return "1.3"
+	}
+	return "1.2"
+}
+
+// UnmarshalYAML parses 1.2 or 1.3, with or without quotes.
+func (v *TLSVersion) UnmarshalYAML(n *yaml.Node) error {
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Value == "1.2":
+		*v = tls.VersionTLS12
+	case n.Kind == yaml.ScalarNode && n.Value == "1.3":
+		*v = tls.VersionTLS13
+	default:
+		return errors.New(`"1.2" or "1.3"`)
+	}
+	return nil
+}
+
+// DefaultTLSConfig speaks no TLS.
+func DefaultTLSConfig() TLSConfig { return TLSConfig{MinVersion: tls.VersionTLS12} }
+
+// IsOn reports whether TLS is spoken.
+func (c TLSConfig) IsOn() bool { return len(c.Certificates) > 0 }
+
+// Validate calls wrong once for each fault, with its path below server.tls. It reads the files of
+// the certificates.
+func (c TLSConfig) Validate(wrong func(path string, value any, allowed string)) {
+	if !c.Listen.IsZero() && !c.IsOn() {
+		wrong("listen", c.Listen, `"", or list a certificate in server.tls.certificates`)
+	}
+	for i, pair := range c.Certificates {
+		at := fmt.Sprintf("certificates[%d]", i)
+		if pair.Certificate == "" {
+			wrong(at+".certificate", "", allowedCertificate)
+		}
+		if pair.Key == "" {
+			wrong(at+".key", "", allowedKey)
+		}
+		if pair.Certificate == "" || pair.Key == "" {
+			continue
+		}
+		if _, fault := readPair(pair); fault != nil {
+			wrong(at+"."+fault.key, fault.file, fault.allowed()+" ("+fault.cause.Error()+")")
+		}
+	}
+}
+
+const (
+	allowedCertificate = "a file with the certificate and its chain, in PEM"
+	allowedKey         = "a file with the certificate's private key, in PEM and without a password"
+)
