@@ -170,7 +170,8 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 		c.Pools[name].Validate(at("pools." + name))
 	}
 	c.validateLoops(wrong)
-	routes.Validate(c.Routes, names, string(c.Server.ClientIPHeader), wrong)
+	own := c.Server.OwnFields(false)
+	routes.Validate(c.Routes, names, &own, wrong)
 	keyRefused := false
 	c.Limiter.Validate(func(path string, value any, allowed string) {
 		keyRefused = keyRefused || path == "api_key_header"

@@ -161,7 +161,7 @@ func (c *config) needsClients() bool {
 
 // proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
-	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Access: c.Log.Access, Query: c.Log.Query, Log: log}
+	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Logging: proxy.Logging{Access: c.Log.Access, Query: c.Log.Query, Log: log}}
 	if c.Limiter.Enabled {
 		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
 		o.LimitFields, o.KeyField = c.Limiter.Fields(), c.Limiter.KeyField()

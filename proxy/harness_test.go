@@ -54,8 +54,7 @@ func testOptions(urls ...string) Options {
 		Server:      server,
 		Pools:       map[string]upstream.PoolConfig{"main": pool},
 		LimitFields: limiter.DefaultConfig().Fields(),
-		Access:      AccessOff,
-		Log:         zerolog.Nop(),
+		Logging:     Logging{Access: AccessOff, Log: zerolog.Nop()},
 	}
 }
 

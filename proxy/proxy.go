@@ -65,8 +65,8 @@ func (p *Proxy) Apply(o Options) {
 
 // isProxied reports whether the connections of this peer must begin with a PROXY header.
 func (p *Proxy) isProxied(peer netip.Addr) bool {
-	s := p.settings.Load()
-	return s.proxyProtocol && s.trust.trusts(peer)
+	trust := p.settings.Load().trust
+	return trust.announce && trust.trusts(peer)
 }
 
 // Front is a listener of clients. They speak TLS there, if it is not nil.

@@ -121,7 +121,7 @@ func newTestConn(conn net.Conn) *clientConn {
 }
 
 // testLimits sets the two fields whose names come from the config.
-var testLimits = &Limits{Rules: message.Rules{KeyField: "x-api-key", ClientField: "cf-connecting-ip"}, BodyTimeout: time.Minute}
+var testLimits = &Limits{Rules: message.Rules{KeyField: "x-api-key", Own: message.Own{ClientField: "cf-connecting-ip"}}, BodyTimeout: time.Minute}
 
 // parsedRequest parses a request as the server does: fasthttp reads its header through our
 // connection, then the guard judges it. parsed is false where fasthttp has refused it already.
