@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -42,8 +41,7 @@ func answerInClear(x *exchange, to net.Addr) reason.Code {
 		return reason.BadRequest
 	}
 	if text, ok := x.settings.edge.answerTo(r, host); ok {
-		header := append(x.stream.BeginReply(http.StatusOK, len(text)), "Content-Type: application/octet-stream\r\n"...)
-		return x.stream.EndReply(message.AppendID(header, x.id.bytes()), http.StatusOK, []byte(text))
+		return prove(x, text)
 	}
 	header := append(x.stream.BeginReply(http.StatusPermanentRedirect, 0), "Location: "...)
 	header = appendLocation(header, host, to, r.Target)
@@ -89,15 +87,3 @@ func appendLocation(dst []byte, host string, to net.Addr, target []byte) []byte 
 }
 
 const httpsPort = 443
-
-// challenges is where ACME asks for the proof that a server holds a name (RFC 8555, section 8.3).
-var challenges = []byte("/.well-known/acme-challenge/")
-
-// answerTo returns the answer to a request that is a challenge of ACME.
-func (e *Edge) answerTo(r *message.Request, host string) (keyAuthorization string, ok bool) {
-	token, isChallenge := bytes.CutPrefix(r.Path(), challenges)
-	if !isChallenge || e.Challenge == nil || string(r.Method) != http.MethodGet {
-		return "", false
-	}
-	return e.Challenge(strings.ToLower(strings.Trim(host, "[].")), string(token))
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -160,11 +159,3 @@ func (s *challenges) stored() (all []rfc8555.Challenge) {
 
 // wait returns when no look is under way.
 func (s *challenges) wait() { s.under.Wait() }
-
-// hostOnly returns a host without its port.
-func hostOnly(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		return name
-	}
-	return host
-}

@@ -82,7 +82,8 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	answer, ok := m.HTTP01(r.Context(), r.Host, token)
+	host, _, _ := net.SplitHostPort(r.Host)
+	answer, ok := m.HTTP01(host, token)
 	if !ok {
 		http.NotFound(w, r)
 		return
@@ -93,17 +94,14 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request) {
 
 func (s *site) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	m := s.manager()
-	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == ALPN {
-		c, err := m.TLSALPN01(hello.Context(), hello.ServerName)
-		if c != nil {
-			s.answered[1].Add(1)
-		}
-		return c, err
+	c, err := m.Certificate(hello.ServerName, hello)
+	if err == nil && c == nil {
+		err = fmt.Errorf("no certificate for %s", hello.ServerName)
 	}
-	if c := m.Certificate(hello.ServerName); c != nil {
-		return c, nil
+	if err == nil && IsChallenge(hello) {
+		s.answered[1].Add(1)
 	}
-	return nil, fmt.Errorf("no certificate for %s", hello.ServerName)
+	return c, err
 }
 
 // instance is a manager that runs.
@@ -176,7 +174,7 @@ func (i *instance) awaitCertificate(t *testing.T, name string) *x509.Certificate
 	t.Helper()
 	end := time.Now().Add(20 * time.Second)
 	for time.Now().Before(end) {
-		if c := i.Certificate(name); c != nil {
+		if c := i.certificate(name); c != nil {
 			return c.Leaf
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -212,4 +210,9 @@ func private(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (i *instance) certificate(name string) *tls.Certificate {
+	c, _ := i.Certificate(name, nil)
+	return c
 }

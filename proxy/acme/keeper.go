@@ -79,7 +79,7 @@ func (k *keeper) look(ctx context.Context, a *active) error {
 	if !k.current.NeedsRenewal(magic) {
 		return nil
 	}
-	if err := a.issuer.attempts.due(ctx, k.name); err != nil {
+	if err := k.due(ctx, a); err != nil {
 		return err
 	}
 	if err := magic.RenewCertSync(ctx, k.name, false); err != nil {
@@ -91,16 +91,29 @@ func (k *keeper) look(ctx context.Context, a *active) error {
 // obtain takes the certificate of the storage, or orders one.
 func (k *keeper) obtain(ctx context.Context, a *active, magic *certmagic.Config) error {
 	err := k.load(ctx, a, magic, "in the storage")
+	k.manager.set(k.name, func(d *domain) { d.looked = true })
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := a.issuer.attempts.due(ctx, k.name); err != nil {
+	if err := k.due(ctx, a); err != nil {
 		return err
 	}
 	if err := magic.ObtainCertSync(ctx, k.name); err != nil {
 		return err
 	}
 	return k.load(ctx, a, magic, "issued")
+}
+
+// due waits until challenges can be answered, and returns an error while no order is due.
+func (k *keeper) due(ctx context.Context, a *active) error {
+	if ready := k.manager.options.Ready; ready != nil {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return a.issuer.attempts.due(ctx, k.name)
 }
 
 // load serves the certificate of the storage.

@@ -17,12 +17,15 @@ import (
 	rfc8555 "github.com/mholt/acmez/v3/acme"
 	"github.com/rs/zerolog"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 // Options are what a Manager is made of.
 type Options struct {
 	Storage certmagic.Storage
 	Log     zerolog.Logger
+	// Ready is closed when challenges can be answered. No order is made before. nil: they can.
+	Ready <-chan struct{}
 
 	client     *http.Client                                            // nil: newClient
 	pauseAfter func(failures int, refused, limited bool) time.Duration // nil: pauseAfter
@@ -42,6 +45,7 @@ type Manager struct {
 	challenges *challenges
 	changed    chan struct{}
 	active     atomic.Pointer[active]
+	asked      rate.Sometimes // lines about clients that ask in vain
 
 	mu      sync.Mutex // of what follows, for those that write
 	domains atomic.Pointer[map[string]domain]
@@ -50,6 +54,9 @@ type Manager struct {
 	cache   *certmagic.Cache
 	keepers map[string]*keeper
 }
+
+// askedEvery is how often a client that asks in vain is logged.
+const askedEvery = 10 * time.Second
 
 // active is what a config leads to.
 type active struct {
@@ -65,6 +72,7 @@ type domain struct {
 	certificate *tls.Certificate // nil: there is none yet
 	fault       string           // why there is none, or why it is not renewed; "": nothing is wrong
 	next        time.Time        // when that is tried again
+	looked      bool             // whether the storage has it
 }
 
 // NewManager returns a manager that does nothing before Run.
@@ -78,7 +86,7 @@ func NewManager(c Config, offers Offers, o Options) *Manager {
 	o.Log = o.Log.With().Str("component", "acme").Logger()
 	m := &Manager{
 		options: o, log: newBridge(o.Log), challenges: newChallenges(o.Storage),
-		changed: make(chan struct{}, 1), keepers: map[string]*keeper{},
+		changed: make(chan struct{}, 1), keepers: map[string]*keeper{}, asked: rate.Sometimes{Interval: askedEvery},
 	}
 	m.Apply(c, offers)
 	return m
@@ -143,6 +151,23 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
+// Load waits, once Run has begun, until each domain has the certificate that is in the storage, if one
+// is, or until ctx ends.
+func (m *Manager) Load(ctx context.Context) {
+	for {
+		loading := false
+		for _, d := range *m.domains.Load() {
+			loading = loading || !d.looked
+		}
+		if !loading || pause(ctx, loadPause) != nil {
+			return
+		}
+	}
+}
+
+// loadPause is how often Load looks.
+const loadPause = 2 * time.Millisecond
+
 // follow has a keeper for each domain, and wakes those that there are.
 func (m *Manager) follow(ctx context.Context) {
 	a := m.active.Load()
@@ -192,55 +217,71 @@ func (m *Manager) set(name string, change func(d *domain)) {
 	m.domains.Store(&now)
 }
 
-// Certificate returns the certificate of a domain, or nil if there is none yet or the domain is not
-// one of the config's. The name is in lower case.
-func (m *Manager) Certificate(name string) *tls.Certificate {
-	return (*m.domains.Load())[name].certificate
+// Certificate returns the certificate for the name that a client asks for, which is in lower case, or
+// the one that answers an authority's challenge. It returns nil if there is none yet, which it logs,
+// and if the name is none of the config's domains.
+func (m *Manager) Certificate(name string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if hello != nil && IsChallenge(hello) {
+		return m.tlsALPN01(hello.Context(), name)
+	}
+	d, ok := (*m.domains.Load())[name]
+	if ok && d.certificate == nil {
+		m.asked.Do(func() {
+			m.options.Log.Warn().Str("domain", name).Str("cause", d.fault).
+				Msg("a client asks for a domain that has no certificate yet: without one of one's own, its handshake fails")
+		})
+	}
+	return d.certificate, nil
 }
 
-// Has reports whether the config has the domain. The name is in lower case.
-func (m *Manager) Has(name string) bool {
+// has reports whether the config has the domain.
+func (m *Manager) has(name string) bool {
 	_, ok := (*m.domains.Load())[name]
 	return ok
 }
 
 // HTTP01 returns what an authority is to be told that asks a host for a token, in the path
-// /.well-known/acme-challenge/TOKEN. ok is false if the token is not known.
-func (m *Manager) HTTP01(ctx context.Context, host, token string) (answer string, ok bool) {
-	host = strings.ToLower(hostOnly(host))
-	if !m.active.Load().offers.HTTP01 || !m.Has(host) || token == "" || len(token) > maxToken {
+// /.well-known/acme-challenge/TOKEN. ok is false if the token is not known. The host is in lower
+// case, without a port.
+func (m *Manager) HTTP01(host, token string) (answer string, ok bool) {
+	if !m.active.Load().offers.HTTP01 || !m.has(host) || token == "" || len(token) > maxToken {
 		return "", false
 	}
-	return m.challenges.http01(ctx, host, token)
+	return m.challenges.http01(context.Background(), host, token)
 }
 
 // maxToken is more than any authority's token has, in bytes.
 const maxToken = 256
 
-// ALPN is the protocol of a handshake that is an authority's challenge (RFC 8737).
+// IsChallenge reports whether a handshake is an authority's challenge (RFC 8737): no request follows
+// it.
+func IsChallenge(hello *tls.ClientHelloInfo) bool {
+	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == ALPN
+}
+
+// ALPN is the protocol of such a handshake.
 const ALPN = acmez.ACMETLS1Protocol
 
-// TLSALPN01 returns the certificate with which an authority's challenge for a domain is answered, in
-// a handshake for the protocol ALPN. It is nil if there is no such challenge. The name is in lower
-// case.
-func (m *Manager) TLSALPN01(ctx context.Context, name string) (*tls.Certificate, error) {
-	if !m.active.Load().offers.TLSALPN01 || !m.Has(name) {
+// tlsALPN01 returns the certificate that answers a challenge, or nil if it is not known.
+func (m *Manager) tlsALPN01(ctx context.Context, name string) (*tls.Certificate, error) {
+	if !m.active.Load().offers.TLSALPN01 || !m.has(name) {
 		return nil, nil
 	}
 	return m.challenges.tlsALPN01(ctx, name)
 }
 
-// Expiries calls each with each domain that has a certificate, in order, and when it expires.
-func (m *Manager) Expiries(each func(name string, at time.Time)) {
-	now := *m.domains.Load()
-	for _, name := range slices.Sorted(maps.Keys(now)) {
-		if c := now[name].certificate; c != nil {
-			each(name, c.Leaf.NotAfter)
+// Expiries returns for each domain that has a certificate when it expires.
+func (m *Manager) Expiries() map[string]time.Time {
+	all := map[string]time.Time{}
+	for name, d := range *m.domains.Load() {
+		if d.certificate != nil {
+			all[name] = d.certificate.Leaf.NotAfter
 		}
 	}
+	return all
 }
 
-// Faults returns a sentence for each domain that has no certificate, or one that is not renewed.
+// Faults returns a line for each domain that has no certificate, or one that is not renewed.
 func (m *Manager) Faults() (all []string) {
 	now := *m.domains.Load()
 	for _, name := range slices.Sorted(maps.Keys(now)) {

@@ -23,7 +23,7 @@ func TestRefused(t *testing.T) {
 	if !strings.Contains(i.log.String(), `"level":"warn","component":"acme","domain":"refused.test"`) {
 		t.Errorf("not told in the log:\n%s", i.log)
 	}
-	if i.Certificate("refused.test") != nil {
+	if i.certificate("refused.test") != nil {
 		t.Error("a certificate for a refused domain")
 	}
 }

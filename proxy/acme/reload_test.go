@@ -17,7 +17,7 @@ func TestReloadDomains(t *testing.T) {
 	one := i.awaitCertificate(t, "one.test")
 	i.awaitCertificate(t, "two.test")
 	i.Apply(Config{Domains: []string{"one.test", "three.test"}, Directory: a.Directory, Email: "admin@example.test"}, both)
-	if i.Certificate("two.test") != nil {
+	if i.certificate("two.test") != nil {
 		t.Error("a domain that the config no longer has is served")
 	}
 	i.awaitCertificate(t, "three.test")
@@ -41,10 +41,10 @@ func TestReloadDirectory(t *testing.T) {
 	c.Directory = production.Directory
 	i.Apply(c, both)
 	eventually(t, "told", func() bool { return len(i.Faults()) == 1 })
-	if got := i.Certificate("www.example.test"); got == nil || !got.Leaf.Equal(first) {
+	if got := i.certificate("www.example.test"); got == nil || !got.Leaf.Equal(first) {
 		t.Error("while the other authority is away, the certificate of the first is not served")
 	}
 	production.Open()
-	eventually(t, "issued by the other authority", func() bool { return !i.Certificate("www.example.test").Leaf.Equal(first) })
+	eventually(t, "issued by the other authority", func() bool { return !i.certificate("www.example.test").Leaf.Equal(first) })
 	_ = s.dial(t, production, "www.example.test")
 }

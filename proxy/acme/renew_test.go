@@ -22,7 +22,7 @@ func TestRenew(t *testing.T) {
 	echo(t, kept)
 	eventually(t, "renewed", func() bool {
 		echo(t, kept)
-		return !i.Certificate("www.example.test").Leaf.Equal(first)
+		return !i.certificate("www.example.test").Leaf.Equal(first)
 	})
 	if now := time.Now(); now.After(first.NotAfter) {
 		t.Errorf("renewed at %v, after %v", now, first.NotAfter)
@@ -31,11 +31,11 @@ func TestRenew(t *testing.T) {
 	if got := s.dial(t, a, "www.example.test").ConnectionState().PeerCertificates[0]; got.Equal(first) {
 		t.Error("a new connection gets the old certificate")
 	}
-	i.Expiries(func(name string, at time.Time) {
+	for name, at := range i.Expiries() {
 		if !at.After(first.NotAfter) {
 			t.Errorf("%s is said to expire at %v", name, at)
 		}
-	})
+	}
 }
 
 func echo(t *testing.T, conn *tls.Conn) {

@@ -56,11 +56,17 @@ func (c *clientConn) Handshake() error {
 	if c.tls == nil {
 		return nil
 	}
-	if c.unshaken = c.shake(); c.unshaken != nil {
+	if c.unshaken = c.shake(); c.unshaken != nil && !errors.Is(c.unshaken, errChallenge) {
 		c.shakes.failed(c, c.unshaken)
 	}
 	return c.unshaken
 }
+
+// challengeProtocol is that of a handshake with which an authority checks a domain (RFC 8737).
+// No data follows it.
+const challengeProtocol = "acme-tls/1"
+
+var errChallenge = errors.New("the connection was for a challenge of ACME, which is answered")
 
 // shake does the handshake within the time of a header, which the PROXY header is a part of.
 func (c *clientConn) shake() error {
@@ -81,6 +87,9 @@ func (c *clientConn) shake() error {
 	}
 	c.headerBy = time.Time{}
 	state := c.ConnectionState()
+	if state.NegotiatedProtocol == challengeProtocol {
+		return errChallenge
+	}
 	c.security = &Security{ServerName: strings.ToLower(state.ServerName), Version: state.Version}
 	if len(state.PeerCertificates) > 0 {
 		c.security.Subject = state.PeerCertificates[0].Subject.String()
