@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"proxy":                {"limiter", "proxy/balance", "proxy/http1", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
 	"proxy/acme":           {},
 	"proxy/acme/acmetest":  {"proxy/certtest"},
+	"proxy/acme/balancers": {},
 	"proxy/balance":        {},
 	"proxy/certtest":       {},
 	"proxy/http1":          {"proxy/message", "proxy/reason", "proxy/wire"},

@@ -45,7 +45,6 @@ type Manager struct {
 	challenges *challenges
 	changed    chan struct{}
 	active     atomic.Pointer[active]
-	asked      rate.Sometimes // lines about clients that ask in vain
 
 	mu      sync.Mutex // of what follows, for those that write
 	domains atomic.Pointer[map[string]domain]
@@ -55,7 +54,7 @@ type Manager struct {
 	keepers map[string]*keeper
 }
 
-// askedEvery is how often a client that asks in vain is logged.
+// askedEvery is how often a client that asks for a domain in vain is logged.
 const askedEvery = 10 * time.Second
 
 // active is what a config leads to.
@@ -73,6 +72,7 @@ type domain struct {
 	fault       string           // why there is none, or why it is not renewed; "": nothing is wrong
 	next        time.Time        // when that is tried again
 	looked      bool             // whether the storage has it
+	asked       *rate.Sometimes  // lines about clients that ask for it in vain
 }
 
 // NewManager returns a manager that does nothing before Run.
@@ -86,7 +86,7 @@ func NewManager(c Config, offers Offers, o Options) *Manager {
 	o.Log = o.Log.With().Str("component", "acme").Logger()
 	m := &Manager{
 		options: o, log: newBridge(o.Log), challenges: newChallenges(o.Storage),
-		changed: make(chan struct{}, 1), keepers: map[string]*keeper{}, asked: rate.Sometimes{Interval: askedEvery},
+		changed: make(chan struct{}, 1), keepers: map[string]*keeper{},
 	}
 	m.Apply(c, offers)
 	return m
@@ -116,7 +116,7 @@ func (m *Manager) Apply(c Config, offers Offers) {
 	}
 	for _, name := range a.names {
 		if _, known := now[name]; !known {
-			now[name] = domain{fault: "it is being ordered"}
+			now[name] = domain{fault: "it is being ordered", asked: &rate.Sometimes{Interval: askedEvery}}
 		}
 	}
 	m.domains.Store(&now)
@@ -226,7 +226,7 @@ func (m *Manager) Certificate(name string, hello *tls.ClientHelloInfo) (*tls.Cer
 	}
 	d, ok := (*m.domains.Load())[name]
 	if ok && d.certificate == nil {
-		m.asked.Do(func() {
+		d.asked.Do(func() {
 			m.options.Log.Warn().Str("domain", name).Str("cause", d.fault).
 				Msg("a client asks for a domain that has no certificate yet: without one of one's own, its handshake fails")
 		})
