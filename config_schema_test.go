@@ -31,6 +31,8 @@ var schemaWords = map[string]string{
 	"server":                       "The listener for clients, and their connections.",
 	"server.tls":                   "TLS for clients.",
 	"server.tls.certificates[0]":   "A certificate with its key.",
+	"server.tls.acme":              "Certificates that an authority issues and that renew themselves.",
+	"server.tls.acme.domains[0]":   "The name of a host.",
 	"management":                   "The listener for operators: the API, the metrics and the state of health.",
 	"pools":                        "Backends that serve the same requests, by the name of their pool.",
 	"pools.main":                   "Backends that serve the same requests.",

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"loadbalancer/proxy/ends"
-	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
@@ -36,15 +34,14 @@ func (p *Proxy) redirect(s ends.Stream, to net.Addr) {
 
 // answerInClear answers a challenge of ACME, and sends every other request to https.
 func answerInClear(x *exchange, to net.Addr) reason.Code {
-	s, r := x.stream.ClientEnd.(*http1.Stream), &x.stream.Request // such listeners speak HTTP/1 alone
+	s, r := x.stream, &x.stream.Request
 	host, ok := plainHost(r.Authority)
 	if !ok {
 		x.stream.Cause = errNoHost
 		return reason.BadRequest
 	}
 	if text, ok := x.settings.edge.answerTo(r, host); ok {
-		header := append(s.BeginReply(http.StatusOK, len(text)), "Content-Type: application/octet-stream\r\n"...)
-		return s.EndReply(message.AppendID(header, x.id.bytes()), http.StatusOK, []byte(text))
+		return prove(x, text)
 	}
 	header := append(s.BeginReply(http.StatusPermanentRedirect, 0), "Location: "...)
 	header = appendLocation(header, host, to, r.Target)
@@ -90,15 +87,3 @@ func appendLocation(dst []byte, host string, to net.Addr, target []byte) []byte 
 }
 
 const httpsPort = 443
-
-// challenges is where ACME asks for the proof that a server holds a name (RFC 8555, section 8.3).
-var challenges = []byte("/.well-known/acme-challenge/")
-
-// answerTo returns the answer to a request that is a challenge of ACME.
-func (e *Edge) answerTo(r *message.Request, host string) (keyAuthorization string, ok bool) {
-	token, isChallenge := bytes.CutPrefix(r.Path(), challenges)
-	if !isChallenge || e.Challenge == nil || string(r.Method) != http.MethodGet {
-		return "", false
-	}
-	return e.Challenge(strings.ToLower(strings.Trim(host, "[].")), string(token))
-}

@@ -48,11 +48,17 @@ func (c *clientConn) Handshake() error {
 	if c.tls == nil {
 		return nil
 	}
-	if c.unshaken = c.shake(); c.unshaken != nil {
+	if c.unshaken = c.shake(); c.unshaken != nil && !errors.Is(c.unshaken, errChallenge) {
 		c.shakes.failed(c, c.unshaken)
 	}
 	return c.unshaken
 }
+
+// challengeProtocol is that of a handshake with which an authority checks a domain (RFC 8737).
+// No data follows it.
+const challengeProtocol = "acme-tls/1"
+
+var errChallenge = errors.New("the connection was for a challenge of ACME, which is answered")
 
 // shake does the handshake within the time of a header, which the PROXY header is a part of.
 func (c *clientConn) shake() error {
@@ -72,7 +78,11 @@ func (c *clientConn) shake() error {
 		return err
 	}
 	c.headerBy = time.Time{}
-	c.security = newSecurity(c.ConnectionState(), nil)
+	state := c.ConnectionState()
+	if state.NegotiatedProtocol == challengeProtocol {
+		return errChallenge
+	}
+	c.security = newSecurity(state, nil)
 	return nil
 }
 
