@@ -3,6 +3,7 @@ package http1
 import (
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
@@ -39,7 +40,7 @@ func (s *Stream) findsNext(why reason.Code) bool {
 // EndAnswer is that of ends.Outgoing.
 func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
-		header = append(header, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
+		header = append(header, ends.Allow...)
 	}
 	s.Out = s.appendConnection(header)
 	if !s.Request.Head {

@@ -35,6 +35,7 @@ type clientConn struct {
 
 	awaitsProxy bool // a PROXY header must come first
 	forwarded   bool // a PROXY header has come
+	http2       bool // the client speaks HTTP/2
 }
 
 // Read gives fasthttp the bytes of a header, and never what follows it.

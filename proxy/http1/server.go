@@ -29,6 +29,8 @@ type Options struct {
 	// TurnedAway is called for each connection beyond MaxConnections, with its peer, how long the
 	// answer took, and how many bytes of it were sent.
 	TurnedAway func(peer netip.Addr, took time.Duration, sent int)
+	// HTTP2 serves a connection whose client speaks HTTP/2 until that ends; nil: none does.
+	HTTP2 func(ends.Conn)
 	// Proxied reports whether the connections of a peer must begin with a PROXY header.
 	Proxied func(peer netip.Addr) bool
 
@@ -89,6 +91,9 @@ func (s *Server) configure() {
 	f.LazyRequestTime = true
 	f.CloseOnShutdown = true
 	f.SecureErrorLogMessage = true
+	if s.options.HTTP2 != nil {
+		f.NextProto(protocolHTTP2, s.serveHTTP2)
+	}
 }
 
 // hideBody makes fasthttp believe that a request has no body, so that it neither reads the body nor
@@ -141,6 +146,9 @@ func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 
 // Ending reports whether Serve was told to end.
 func (s *Server) Ending() bool { return s.ending.Load() }
+
+// Activity returns what is under way. A server of HTTP/2 shares it.
+func (s *Server) Activity() *ends.Activity { return &s.activity.Activity }
 
 // UnderWay returns the number of requests in flight, without tunnels, and the number of tunnels.
 func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.UnderWay() }

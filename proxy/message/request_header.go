@@ -30,7 +30,7 @@ func (r *Request) AppendHeader(dst []byte, s *Sender, c *Changes, host []byte, v
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	dst = r.Forwarded.append(dst, s, r.Authority)
-	dst = via.Append(dst, r.HTTP10)
+	dst = via.Append(dst, r.version())
 	dst = AppendID(dst, s.ID)
 	dst = c.Fields.Append(dst)
 	return append(dst, "\r\n"...)
