@@ -95,7 +95,7 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 		dst = r.AppendHeader(dst, trailers, 0, edit)
 	}
 	dst = x.sticky.appendCookie(dst, x.tries.backend, x.stream.Request.IsSecure(x.caller.trusted))
-	dst = edit.Append(x.settings.via.Append(dst, r.HTTP10))
+	dst = edit.Append(x.settings.via.Append(dst, r.Version()))
 	if r.HasID {
 		return dst
 	}

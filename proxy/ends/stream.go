@@ -108,6 +108,9 @@ type Outgoing interface {
 	EndReply(header []byte, status int, body []byte) reason.Code
 }
 
+// Allow is the field of an answer for reason.MethodNotAllowed (RFC 9110, section 15.5.6).
+const Allow = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+
 // Streams reports whether the request has a body that is sent while it comes: the client decides
 // how long that takes. It is called between two attempts: while one runs, the body is another
 // goroutine's.

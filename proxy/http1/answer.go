@@ -1,10 +1,9 @@
 package http1
 
 import (
-	"net/http"
-	"strconv"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
@@ -27,11 +26,7 @@ func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 // guard, and returns its header, to which fields may be added, in the stream's Buffer. size is that
 // of the body in bytes.
 func (s *Stream) BeginReply(status, size int) (header []byte) {
-	b := append(s.beginOwn(reason.None), "HTTP/1.1 "...)
-	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
-	b = append(append(b, http.StatusText(status)...), "\r\nContent-Length: "...)
-	b = append(strconv.AppendInt(b, int64(size), 10), "\r\n"...)
-	return message.AppendDate(b, time.Now())
+	return message.AppendDate(message.AppendStatus(s.beginOwn(reason.None), status, size), time.Now())
 }
 
 // beginOwn begins a response of the balancer's own.
@@ -57,7 +52,7 @@ func (s *Stream) findsNext(why reason.Code) bool {
 // EndAnswer is that of ends.Outgoing.
 func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
-		header = append(header, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
+		header = append(header, ends.Allow...)
 	}
 	return s.EndReply(header, why.Status(), why.Answer().Body)
 }

@@ -38,6 +38,8 @@ type clientConn struct {
 
 	awaitsProxy bool // a PROXY header must come first
 	forwarded   bool // a PROXY header has come
+	mayBeHTTP2  bool // in the clear, without having asked: see Bounds.H2C
+	http2       bool // it is
 
 	tls      *tls.Config // nil: in the clear
 	shakes   *handshakes

@@ -31,6 +31,8 @@ type Options struct {
 	// TurnedAway is called for each connection beyond MaxConnections, with its peer, how long the
 	// answer took, and how many bytes of it were sent.
 	TurnedAway func(peer netip.Addr, took time.Duration, sent int)
+	// HTTP2 serves a connection whose client speaks HTTP/2 until that ends; nil: none does.
+	HTTP2 func(ends.Conn)
 	// Proxied reports whether the connections of a peer must begin with a PROXY header.
 	Proxied func(peer netip.Addr) bool
 
@@ -94,6 +96,9 @@ func (s *Server) configure() {
 	f.LazyRequestTime = true
 	f.CloseOnShutdown = true
 	f.SecureErrorLogMessage = true
+	if s.options.HTTP2 != nil {
+		f.NextProto(protocolHTTP2, s.serveHTTP2)
+	}
 }
 
 // hideBody makes fasthttp believe that a request has no body, so that it neither reads the body nor
@@ -118,10 +123,11 @@ func (s *Server) Serve(ctx context.Context, fronts ...Front) (err error) {
 	failed := make(chan error, len(fronts))
 	var accepting sync.WaitGroup
 	for _, f := range fronts {
+		mayBeHTTP2 := f.Handle == nil // any other knows HTTP/1 alone
 		if f.Handle == nil {
 			f.Handle = s.options.Handle
 		}
-		s.fronts = append(s.fronts, &listener{Front: f, index: len(s.fronts), server: s, room: room(descriptors()), ends: make(chan struct{})})
+		s.fronts = append(s.fronts, &listener{Front: f, mayBeHTTP2: mayBeHTTP2, index: len(s.fronts), server: s, room: room(descriptors()), ends: make(chan struct{})})
 	}
 	for _, l := range s.fronts {
 		accepting.Go(func() { failed <- fmt.Errorf("accept connections on %s: %w", l.Addr(), s.fast.Serve(l)) })
@@ -155,6 +161,9 @@ func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 
 // Ending reports whether Serve was told to end.
 func (s *Server) Ending() bool { return s.ending.Load() }
+
+// Activity returns what is under way. A server of HTTP/2 shares it.
+func (s *Server) Activity() *ends.Activity { return &s.activity.Activity }
 
 // UnderWay returns the number of requests in flight, without tunnels, and the number of tunnels.
 func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.UnderWay() }
