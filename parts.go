@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -23,6 +24,7 @@ type parts struct {
 	given     inherited
 	front     *listen.Swap // accepts nothing until openFront, as secure, and back until openBack
 	secure    *listen.Swap // of server.tls.listen
+	plain     *listen.Swap // of server.tls.redirect_from
 	back      *listen.Swap
 	tls       *listen.TLS
 	issued    *certificates // by an authority
@@ -46,7 +48,7 @@ var description []byte
 // that systemd passes on, and nothing runs.
 func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
 	p := &parts{
-		path: r.path, front: listen.NewSwap(nil), secure: listen.NewSwap(nil), back: listen.NewSwap(nil),
+		path: r.path, front: listen.NewSwap(nil), secure: listen.NewSwap(nil), plain: listen.NewSwap(nil), back: listen.NewSwap(nil),
 		stages: newStages(), format: format, log: log,
 	}
 	var err error
@@ -97,6 +99,7 @@ func (p *parts) proxyOptions(c config) proxy.Options {
 func (p *parts) close() {
 	_ = p.front.Close()
 	_ = p.secure.Close()
+	_ = p.plain.Close()
 	_ = p.back.Close()
 	p.given.close()
 	p.issued.close()
@@ -129,11 +132,13 @@ func (p *parts) secureAddr(c config) string {
 
 // fronts returns the listeners of clients, with what is spoken there.
 func (p *parts) fronts(c config) []proxy.Front {
-	front := proxy.Front{Listener: p.front}
-	if c.Server.isSecure() {
-		front.TLS = p.tls.ServerConfig()
+	secure := func(ln net.Listener) proxy.Front {
+		return proxy.Front{Listener: ln, TLS: p.tls.ServerConfig(), Authorities: p.tls.Authorities}
 	}
-	return []proxy.Front{front, {Listener: p.secure, TLS: p.tls.ServerConfig()}}
+	if c.Server.isSecure() {
+		return []proxy.Front{secure(p.front), secure(p.secure), {Listener: p.plain, RedirectTo: p.front}}
+	}
+	return []proxy.Front{{Listener: p.front}, secure(p.secure), {Listener: p.plain, RedirectTo: p.secure}}
 }
 
 // apply changes the parts from one config to another. What can fail comes first: then nothing is
@@ -178,6 +183,7 @@ func (c *config) needsClients() bool {
 // proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
 	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Logging: proxy.Logging{Access: c.Log.Access, Query: c.Log.Query, Log: log}}
+	o.Edge = proxy.Edge{ClientCerts: c.Server.TLS.ClientCA != "", Ports: c.Server.ports()}
 	if c.Limiter.Enabled {
 		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
 		o.LimitFields, o.KeyField = c.Limiter.Fields(), c.Limiter.KeyField()

@@ -81,7 +81,7 @@ func (p *parts) openFront(ctx context.Context, c config) error {
 	for _, front := range []struct {
 		key string
 		of  *listen.Swap
-	}{{"server.listen", p.front}, {"server.tls.listen", p.secure}} {
+	}{{"server.listen", p.front}, {"server.tls.listen", p.secure}, {"server.tls.redirect_from", p.plain}} {
 		ln, err := p.given.openListener(ctx, front.key, p.log, func() (net.Listener, error) { return p.open(front.key, c) })
 		if err != nil {
 			return err

@@ -69,7 +69,7 @@ func (l *accessLog) request(of entry) {
 		path = r.Target
 	}
 	e := l.line(level(of.code, of.reason, s.BeingCut()), of.client, of.addr)
-	if of := r.Security; of != nil && of.Subject != "" {
+	if of := r.Security; of != nil && of.Verified && of.Subject != "" {
 		e.Str("client_subject", of.Subject)
 	}
 	addPresent(e, "method", r.Method)

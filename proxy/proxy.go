@@ -14,6 +14,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -69,10 +70,12 @@ func (p *Proxy) isProxied(peer netip.Addr) bool {
 	return trust.announce && trust.trusts(peer)
 }
 
-// Front is a listener of clients. They speak TLS there, if it is not nil.
+// Front is a listener of clients.
 type Front struct {
 	net.Listener
-	TLS *tls.Config
+	TLS         *tls.Config           // nil: they are in the clear
+	Authorities func() *x509.CertPool // that sign the certificates of clients: see http1.Front
+	RedirectTo  net.Listener          // of TLS, to which clients are sent; nil: they are served
 }
 
 // Serve serves the connections that the fronts accept until ctx ends. From then on Ready says no;
@@ -82,7 +85,10 @@ type Front struct {
 func (p *Proxy) Serve(ctx context.Context, fronts ...Front) error {
 	all := make([]http1.Front, len(fronts))
 	for i, f := range fronts {
-		all[i] = http1.Front{Listener: f.Listener, TLS: f.TLS}
+		all[i] = http1.Front{Listener: f.Listener, TLS: f.TLS, Authorities: f.Authorities}
+		if f.RedirectTo != nil {
+			all[i].Handle = func(s *http1.Stream) { p.redirect(s, f.RedirectTo.Addr()) }
+		}
 	}
 	return p.server.Serve(ctx, all...)
 }

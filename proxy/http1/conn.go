@@ -2,6 +2,7 @@ package http1
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -41,6 +42,9 @@ type clientConn struct {
 	shakes   *handshakes
 	security *Security // what the handshake has agreed on; nil: there was none
 	unshaken error     // why there was none, although there must be one
+
+	authorities func() *x509.CertPool // see Front
+	signers     *x509.CertPool        // by which security has been verified
 }
 
 // Read gives fasthttp the bytes of a header, and never what follows it.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,13 +14,6 @@ import (
 
 	"loadbalancer/proxy/wire"
 )
-
-// Security is what the handshake of a client's connection of TLS has agreed on.
-type Security struct {
-	ServerName string // that the client has asked for (SNI), in lower case; "": none
-	Subject    string // of the client's certificate, as RFC 2253 writes it; "": it has shown none
-	Version    uint16 // such as tls.VersionTLS13
-}
 
 // HandshakeFault is why a connection to a listener of TLS had no handshake.
 type HandshakeFault uint8
@@ -90,11 +82,19 @@ func (c *clientConn) shake() error {
 	if state.NegotiatedProtocol == challengeProtocol {
 		return errChallenge
 	}
-	c.security = &Security{ServerName: strings.ToLower(state.ServerName), Version: state.Version}
-	if len(state.PeerCertificates) > 0 {
-		c.security.Subject = state.PeerCertificates[0].Subject.String()
-	}
+	c.security = newSecurity(state, nil)
 	return nil
+}
+
+// secured returns what the handshake has agreed on, by the authorities of now, or nil in the clear.
+func (c *clientConn) secured() *Security {
+	if c.security == nil || c.authorities == nil {
+		return c.security
+	}
+	if now := c.authorities(); now != c.signers {
+		c.signers, c.security = now, newSecurity(c.ConnectionState(), now)
+	}
+	return c.security
 }
 
 // failed counts and logs a handshake that has failed.

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -17,6 +18,11 @@ type Front struct {
 	net.Listener
 	TLS    *tls.Config   // nil: they are in the clear
 	Handle func(*Stream) // as Options.Handle; nil: that one
+
+	// Authorities returns those that sign the certificates that clients have to show, as TLS has them
+	// now, or nil if none is asked for. It is called for each request, and returns the same pool until
+	// they change. nil: none is asked for.
+	Authorities func() *x509.CertPool
 }
 
 // listener accepts client connections and tracks those that are open.
@@ -38,7 +44,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), front: l.index, tls: l.TLS, shakes: &l.server.handshakes, set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), front: l.index, tls: l.TLS, authorities: l.Authorities, shakes: &l.server.handshakes, set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
 		c.in.conn = &c.Conn
 		c.idle.begin(time.Now())
 		c.awaitsProxy = l.server.options.Proxied(c.peer)

@@ -199,6 +199,9 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *Stream {
 	stream := streams.Get().(*Stream)
 	stream.activity, stream.ctx, stream.conn = &s.activity, ctx, ctx.Conn().(*clientConn)
 	stream.conn.headerBy = time.Time{}
+	if of := stream.conn.secured(); of != nil {
+		stream.Request.Security = &of.Security
+	}
 	return stream
 }
 

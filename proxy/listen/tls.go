@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,15 +42,17 @@ type TLS struct {
 	challenge *tls.Config
 	now       atomic.Pointer[current]
 
-	mu     sync.Mutex
-	config TLSConfig
-	pairs  []*pair
+	mu      sync.Mutex
+	config  TLSConfig
+	pairs   []*pair
+	clients authority
 }
 
 // current is a snapshot of what handshakes go by.
 type current struct {
 	*keyring
 	config   *tls.Config
+	clients  *x509.CertPool // nil: they show no certificate
 	expiries map[string]time.Time
 	faults   []string // a line each, sorted
 }
@@ -118,10 +121,17 @@ func (t *TLS) Apply(c TLSConfig) error {
 		}
 		pairs = append(pairs, p)
 	}
+	clients := authority{file: c.ClientCA}
+	if t.clients.file == c.ClientCA {
+		clients = t.clients
+	}
+	if clients.look(); clients.fault != nil {
+		faults = append(faults, fmt.Errorf("server.tls.client_ca: %s: %w", clients.file, clients.fault))
+	}
 	if len(faults) > 0 {
 		return errors.Join(faults...)
 	}
-	t.config, t.pairs = c, pairs
+	t.config, t.pairs, t.clients = c, pairs, clients
 	t.publish()
 	return nil
 }
@@ -160,9 +170,23 @@ func (t *TLS) look() {
 		}
 		changed = changed || was != p.fault
 	}
-	if changed || t.aged() {
+	if t.lookAtClients() || changed || t.aged() {
 		t.publish()
 	}
+}
+
+// lookAtClients takes up the authorities of clients, if their file has changed.
+func (t *TLS) lookAtClients() (changed bool) {
+	a := &t.clients
+	changed = a.look()
+	switch {
+	case changed && a.fault == nil:
+		t.log.Info().Str("client_ca", a.file).Msg("the authorities of clients' certificates have changed and are used from now on")
+	case !changed && a.fault != nil && !a.told: // the file is not just being written
+		a.told = true
+		t.log.Error().Str("client_ca", a.file).Str("fault", a.fault.Error()).Msg("the authorities of clients' certificates cannot be used, and those before stay in use")
+	}
+	return changed
 }
 
 // look reads the files, and reports whether they have changed since the last time.
@@ -227,13 +251,16 @@ func (t *TLS) publish() {
 			faults = append(faults, "the certificate "+p.files.Certificate+" "+stage+": "+p.used.Leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}
+	if a := &t.clients; a.fault != nil {
+		faults = append(faults, "the authorities of "+a.file+" cannot be used, and those before stay in use: "+a.fault.Error())
+	}
 	k := newKeyring(all)
-	t.now.Store(&current{keyring: k, config: t.serverConfig(), expiries: k.expiries(), faults: faults})
+	t.now.Store(&current{keyring: k, config: t.serverConfig(), clients: t.clients.used, expiries: k.expiries(), faults: faults})
 }
 
 // serverConfig returns the part of the config that each handshake goes by.
 func (t *TLS) serverConfig() *tls.Config {
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion:     max(uint16(t.config.MinVersion), tls.VersionTLS12),
 		GetCertificate: t.certificate,
 		// curl --http1.0 offers http/1.0 alone.
@@ -242,7 +269,16 @@ func (t *TLS) serverConfig() *tls.Config {
 		// the cost of a system call for each of the records.
 		DynamicRecordSizingDisabled: true,
 	}
+	if t.clients.used != nil {
+		// Go verifies by them when a session is resumed, too.
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, t.clients.used
+	}
+	return c
 }
+
+// Authorities returns those that sign the certificates which clients have to show now, or nil if they
+// show none. It is the same pool until the authorities change.
+func (t *TLS) Authorities() *x509.CertPool { return t.now.Load().clients }
 
 var (
 	errNoCertificate = errors.New("there is no certificate")

@@ -86,8 +86,8 @@ func CheckEdit(name string, own *Own, a Action, response bool) (allowed string) 
 	switch {
 	case own.isClientField([]byte(name)):
 		return "another field: server.client_ip_header is this one"
-	case !response && own.IsSubject([]byte(name)):
-		return OtherThanSubject
+	case !response && own.CheckSubject(name) != "":
+		return own.CheckSubject(name)
 	case a == Setting && strings.EqualFold(name, "via"):
 		return "another field; server.via names the balancer in Via"
 	}

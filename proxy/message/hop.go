@@ -72,7 +72,7 @@ func (h *hop) names(name []byte) bool {
 // be repeated: a client must not be able to strip those.
 func (h *hop) drops(f *field) bool {
 	return h.n > 0 && (f.kind.ordinary() || f.kind == kindTrailer) && h.names(f.name) && !h.keeps(f.name) ||
-		h.own.has(f.kind) || h.IsSubject(f.name) || h.edit != nil && h.edit.drops(f.name)
+		h.own.has(f.kind) || h.isSubject(f.name) || h.edit != nil && h.edit.drops(f.name)
 }
 
 // keeps reports whether the name is that of a field that identifies the client, or differs from it

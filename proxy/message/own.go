@@ -18,13 +18,19 @@ func (o *Own) isClientField(name []byte) bool {
 // client's certificate.
 const subjectField = "x-client-subject"
 
-// OtherThanSubject is what is allowed in place of X-Client-Subject where IsSubject holds.
-const OtherThanSubject = "another field: with server.tls.client_ca the balancer alone says in this one who the client is"
+// CheckSubject returns what is allowed in place of the name of a field of requests, for which a
+// config may not use the one that tells the subject, or "".
+func (o *Own) CheckSubject(name string) (allowed string) {
+	if o.isSubject([]byte(name)) {
+		return "another field: with server.tls.client_ca the balancer alone says in this one who the client is"
+	}
+	return ""
+}
 
-// IsSubject reports whether a backend may take a field for the one in which the balancer tells the
+// isSubject reports whether a backend may take a field for the one in which the balancer tells the
 // subject. Programs that read names as CGI does know letters and digits, and may take all else for
 // the same byte.
-func (o *Own) IsSubject(name []byte) bool {
+func (o *Own) isSubject(name []byte) bool {
 	if !o.Subject || len(name) != len(subjectField) {
 		return false
 	}

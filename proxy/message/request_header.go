@@ -63,7 +63,7 @@ func (r *Request) appendHost(dst []byte, changed string, backends []byte) []byte
 
 // appendSubject appends X-Client-Subject where it is the balancer's own.
 func (r *Request) appendSubject(dst []byte) []byte {
-	if !r.hop.Subject || r.Security == nil || r.Security.Subject == "" {
+	if !r.hop.Subject || r.Security == nil || !r.Security.Verified || r.Security.Subject == "" {
 		return dst
 	}
 	dst = append(append(dst, "X-Client-Subject: "...), r.Security.Subject...)

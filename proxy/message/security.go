@@ -8,10 +8,10 @@ type Security struct {
 	// ServerName is the name that the client asked for (SNI), in lower case and without the dot of
 	// the DNS root; "" if it asked for none.
 	ServerName string
-	// Subject is that of the certificate that the client has shown, as returned by Subject; "" if it
-	// has shown none.
+	// Subject is that of the certificate that the client has shown, as returned by the function
+	// Subject; "" if it has shown none. It is the client's if Verified.
 	Subject string
-	// Verified reports whether the client has shown a certificate that server.tls.client_ca signs.
+	// Verified reports whether an authority of server.tls.client_ca signs the certificate.
 	Verified bool
 }
 

@@ -145,8 +145,8 @@ func (c Config) validateMatch(own *message.Own, wrong Report) (valid bool) {
 			note("headers."+name, "the name", "the name of a field, such as X-Beta")
 		case strings.EqualFold(name, "Host"):
 			note("headers."+name, "Host", "the route's host")
-		case own.IsSubject([]byte(name)):
-			note("headers."+name, "the name", message.OtherThanSubject)
+		case own.CheckSubject(name) != "":
+			note("headers."+name, "the name", own.CheckSubject(name))
 		case value == "" || value != strings.TrimSpace(value) || !message.Value.HasAll([]byte(value)):
 			note("headers."+name, "the value", "a value without control characters, and without spaces around it")
 		}
