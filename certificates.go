@@ -56,10 +56,23 @@ func (c *certificates) load(ctx context.Context) {
 	c.Load(ctx)
 }
 
+// poolTime bounds the farewell to a database that may not answer. What is left then is the end of the
+// process to close.
+const poolTime = 2 * time.Second
+
 // close ends the use of the database, after Run.
 func (c *certificates) close() {
-	if c.pool != nil {
+	if c.pool == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
 		c.pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(poolTime):
 	}
 }
 
