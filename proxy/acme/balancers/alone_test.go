@@ -1,6 +1,7 @@
 package balancers
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -103,7 +104,7 @@ func TestRenewal(t *testing.T) {
 	first := b.await(t, a, "www.example.test")
 	kept := b.client(t, a, "www.example.test")
 	dials := 0
-	kept.Transport.(*http.Transport).DialTLS = func(network, address string) (net.Conn, error) {
+	kept.Transport.(*http.Transport).DialTLSContext = func(_ context.Context, network, address string) (net.Conn, error) {
 		dials++
 		return tls.Dial(network, address, &tls.Config{RootCAs: a.Roots, ServerName: "www.example.test"})
 	}
