@@ -56,7 +56,7 @@ func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*par
 		return nil, err
 	}
 	p.tls = listen.NewTLS(p.issued, log)
-	if err := p.tls.Apply(c.Server.TLS); err != nil {
+	if err := p.tls.Apply(c.Server.TLS, c.Server.HTTP2); err != nil {
 		return nil, err
 	}
 	if p.kept, err = state.Open(c.Server.State); err != nil {
@@ -152,7 +152,7 @@ func (p *parts) apply(before, after config) error {
 	if err != nil {
 		return err
 	}
-	if err := p.tls.Apply(after.Server.TLS); err != nil {
+	if err := p.tls.Apply(after.Server.TLS, after.Server.HTTP2); err != nil {
 		return errors.Join(err, moves.close())
 	}
 	p.issued.Apply(after.Server.TLS.ACME, after.challenges())

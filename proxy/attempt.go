@@ -15,7 +15,7 @@ var errFull = errors.New("every backend has as many connections as its max_conne
 // pick chooses the backend of the next attempt, among those that this request has not tried: the
 // one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
-	b := x.tries.pickOwn(ownOf(x.stream), x.pool, x.stream.Started)
+	b := x.tries.pickOwn(ownOf(x.stream.Exchange), x.pool, x.stream.Started)
 	if b == nil && x.queued.mustWait(x.pool, &x.tries) {
 		return reason.Overloaded
 	}
@@ -53,7 +53,7 @@ func (x *exchange) pick() reason.Code {
 // race, which is no failure of the backend: the attempt goes on with a new connection, if the
 // request may be sent again.
 func (x *exchange) attempt() reason.Code {
-	if why := x.call.Prefetch(x.stream, x.pool.RequestBuffer()); why != reason.None {
+	if why := x.stream.Prefetch(x.pool.RequestBuffer()); why != reason.None {
 		return why
 	}
 	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client
@@ -66,7 +66,7 @@ func (x *exchange) attempt() reason.Code {
 		}
 	}
 	b := x.tries.backend
-	x.tries.begin(x.stream)
+	x.tries.begin(x.stream.Exchange)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
 		conn, err := x.tries.connect(x.stream, fresh)
@@ -115,7 +115,7 @@ var errStatus = errors.New("the backend answered with one of the pool's retry.st
 // where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
-	c.Begin(x.stream, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: x.pool.Timeouts().ResponseHeader, MaxHeader: x.pool.MaxResponseHeader()})
+	c.http1.Begin(x.stream, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: x.pool.Timeouts().ResponseHeader, MaxHeader: x.pool.MaxResponseHeader()})
 	streams := x.stream.Streams()
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why

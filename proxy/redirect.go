@@ -8,14 +8,14 @@ import (
 	"strconv"
 	"strings"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
 // redirect answers a request on a listener that sends clients to https. to is the address of the
 // listener of TLS.
-func (p *Proxy) redirect(s *http1.Stream, to net.Addr) {
+func (p *Proxy) redirect(s ends.Stream, to net.Addr) {
 	settings := p.settings.Load()
 	why := s.Guard(&settings.limits)
 	x := beginExchange(s, settings)
@@ -34,7 +34,7 @@ func (p *Proxy) redirect(s *http1.Stream, to net.Addr) {
 
 // answerInClear answers a challenge of ACME, and sends every other request to https.
 func answerInClear(x *exchange, to net.Addr) reason.Code {
-	r := &x.stream.Request
+	s, r := x.stream, &x.stream.Request
 	host, ok := plainHost(r.Authority)
 	if !ok {
 		x.stream.Cause = errNoHost
@@ -43,10 +43,10 @@ func answerInClear(x *exchange, to net.Addr) reason.Code {
 	if text, ok := x.settings.edge.answerTo(r, host); ok {
 		return prove(x, text)
 	}
-	header := append(x.stream.BeginReply(http.StatusPermanentRedirect, 0), "Location: "...)
+	header := append(s.BeginReply(http.StatusPermanentRedirect, 0), "Location: "...)
 	header = appendLocation(header, host, to, r.Target)
 	header = message.AppendID(append(header, "\r\n"...), x.id.bytes())
-	return x.stream.EndReply(header, http.StatusPermanentRedirect, nil)
+	return s.EndReply(header, http.StatusPermanentRedirect, nil)
 }
 
 var errNoHost = errors.New("the request does not say for which host it is, by a name of letters, digits, -, _ and . or by an address")

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/wire"
 )
 
@@ -31,12 +32,14 @@ type clientConn struct {
 	lastUse  time.Time   // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
-	partner  partner
+	partner  ends.Partner
 	answered bool // the last request has its response: drop fasthttp's own
 	ending   wire.Ending
 
 	awaitsProxy bool // a PROXY header must come first
 	forwarded   bool // a PROXY header has come
+	mayBeHTTP2  bool // in the clear, without having asked: see Bounds.H2C
+	http2       bool // it is
 
 	tls      *tls.Config // nil: in the clear
 	shakes   *handshakes
@@ -122,7 +125,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	c.partner.end()
+	c.partner.End()
 	return c.End(c.ending, c.draining)
 }
 

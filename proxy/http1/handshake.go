@@ -46,6 +46,7 @@ type handshakes struct {
 // ConnectionState for the protocol. An error is what Read returns from then on.
 func (c *clientConn) Handshake() error {
 	if c.tls == nil {
+		c.http2 = c.mayBeHTTP2 && c.bounds.Load().H2C && c.beginsHTTP2()
 		return nil
 	}
 	if c.unshaken = c.shake(); c.unshaken != nil && !errors.Is(c.unshaken, errChallenge) {

@@ -44,6 +44,7 @@ type TLS struct {
 
 	mu      sync.Mutex
 	config  TLSConfig
+	http2   bool // is offered
 	pairs   []*pair
 	clients authority
 }
@@ -103,9 +104,9 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 // day. What Apply changes counts for the next handshake.
 func (t *TLS) ServerConfig() *tls.Config { return t.server }
 
-// Apply takes up another config. If a certificate cannot be used, it returns why, and nothing is
+// Apply takes up another config, which offers HTTP/2 or not. If a certificate cannot be used, it returns why, and nothing is
 // changed.
-func (t *TLS) Apply(c TLSConfig) error {
+func (t *TLS) Apply(c TLSConfig, http2 bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var pairs []*pair
@@ -131,7 +132,7 @@ func (t *TLS) Apply(c TLSConfig) error {
 	if len(faults) > 0 {
 		return errors.Join(faults...)
 	}
-	t.config, t.pairs, t.clients = c, pairs, clients
+	t.config, t.http2, t.pairs, t.clients = c, http2, pairs, clients
 	t.publish()
 	return nil
 }
@@ -268,6 +269,9 @@ func (t *TLS) serverConfig() *tls.Config {
 		// A small first record would show the first bytes of a response earlier over a slow line, at
 		// the cost of a system call for each of the records.
 		DynamicRecordSizingDisabled: true,
+	}
+	if t.http2 {
+		c.NextProtos = append([]string{"h2"}, c.NextProtos...)
 	}
 	if t.clients.used != nil {
 		// Go verifies by them when a session is resumed, too.
