@@ -3,6 +3,9 @@ package acme
 import (
 	"strings"
 	"testing"
+	"time"
+
+	rfc8555 "github.com/mholt/acmez/v3/acme"
 
 	"loadbalancer/proxy/acme/acmetest"
 )
@@ -52,4 +55,27 @@ func TestUnreachable(t *testing.T) {
 	a.Open()
 	i.awaitCertificate(t, "www.example.test")
 	eventually(t, "no fault", func() bool { return len(i.Faults()) == 0 })
+}
+
+// An order that is not due is not made, unless what is known of the last one is deleted. That is found
+// out without a restart.
+func TestDeletedAttempt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := acmetest.Start(t, acmetest.Options{HTTPPort: s.httpPort, TLSPort: s.tlsPort})
+	storage := NewFolder(t.TempDir())
+	c := Config{Domains: []string{"www.example.test"}, Directory: a.Directory}
+	past := attempts{storage: storage, authority: authorityKey(a.Directory), after: pauseAfter}
+	_ = past.failed(t.Context(), "www.example.test", rfc8555.Problem{Type: rfc8555.ProblemTypeRateLimited, Detail: "too many"}, time.Now())
+	i := run(t, a, c, both, storage)
+	s.answers.Store(i.Manager)
+	eventually(t, "told", func() bool { return strings.Contains(strings.Join(i.Faults(), "\n"), "too many; next try at ") })
+	if err := storage.Delete(t.Context(), "attempts"); err != nil {
+		t.Fatal(err)
+	}
+	i.Apply(c, both) // as a reload does, or a minute
+	i.awaitCertificate(t, "www.example.test")
+	if n := a.Orders("www.example.test"); n != 1 {
+		t.Errorf("%d orders", n)
+	}
 }
