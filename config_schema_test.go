@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -28,12 +29,17 @@ const schemaFile = "docs/config.schema.json"
 // and the entries of lists that are empty there.
 var schemaWords = map[string]string{
 	"server":                       "The listener for clients, and their connections.",
+	"server.tls":                   "TLS for clients.",
+	"server.tls.certificates[0]":   "A certificate with its key.",
+	"server.tls.acme":              "Certificates that an authority issues and that renew themselves.",
+	"server.tls.acme.domains[0]":   "The name of a host.",
 	"management":                   "The listener for operators: the API, the metrics and the state of health.",
 	"pools":                        "Backends that serve the same requests, by the name of their pool.",
 	"pools.main":                   "Backends that serve the same requests.",
 	"pools.main.backends":          "Where the requests go: at least one backend.",
 	"pools.main.backends[0]":       "One backend.",
 	"pools.main.sticky":            "How clients are kept at their backends.",
+	"pools.main.tls":               "TLS towards backends of https://.",
 	"pools.main.timeouts":          "How long a backend may take.",
 	"pools.main.retry":             "When a request is tried at another backend.",
 	"pools.main.retry.statuses[0]": "A status, such as 503.",
@@ -67,19 +73,21 @@ var schemaWords = map[string]string{
 	"routes[0].response_headers.remove":    "fields that do not go on",
 	"routes[0].response_headers.remove[0]": "The name of a field.",
 
-	"limiter":                     "The rate limits of clients.",
-	"limiter.default":             "The limit of each address that is not registered.",
-	"limiter.exempt":              "Requests that take no token, by method or by path.",
-	"limiter.exempt.methods[0]":   "A method.",
-	"limiter.exempt.paths[0]":     "A path.",
-	"server.trusted_proxies[0]":   "An address or a range.",
-	"clients":                     "Where the registered clients are kept.",
-	"log":                         "The log on stdout.",
-	"management.tokens[0]":        "A token of the API, with its role.",
-	"management.tokens[0].name":   "names the token in log lines",
-	"management.tokens[0].role":   "what the token may do",
-	"management.tokens[0].token":  "the token as it is sent; or give its sha256",
-	"management.tokens[0].sha256": "SHA-256 of the token, in place of token",
+	"limiter":                                "The rate limits of clients.",
+	"limiter.default":                        "The limit of each address that is not registered.",
+	"limiter.exempt":                         "Requests that take no token, by method or by path.",
+	"limiter.exempt.methods[0]":              "A method.",
+	"limiter.exempt.paths[0]":                "A path.",
+	"server.trusted_proxies[0]":              "An address or a range.",
+	"server.tls.certificates[0].certificate": "file with the certificate and its chain, in PEM",
+	"server.tls.certificates[0].key":         "file with the certificate's private key, in PEM and without a password",
+	"clients":                                "Where the registered clients are kept.",
+	"log":                                    "The log on stdout.",
+	"management.tokens[0]":                   "A token of the API, with its role.",
+	"management.tokens[0].name":              "names the token in log lines",
+	"management.tokens[0].role":              "what the token may do",
+	"management.tokens[0].token":             "the token as it is sent; or give its sha256",
+	"management.tokens[0].sha256":            "SHA-256 of the token, in place of token",
 }
 
 // schemaMaker makes the schema of the config file. The structs give it keys and types, config.yaml
@@ -190,7 +198,7 @@ func (m schemaMaker) describe(s object, n *yaml.Node, path string) {
 	}
 	words = strings.TrimSuffix(words, ".") + "."
 	if allowed := allowedAt(m.t, path); allowed != "" && s["properties"] == nil && !obvious.MatchString(allowed) {
-		words += " Use " + strings.TrimSuffix(allowed, ": main") + "."
+		words += " Use " + strings.TrimSuffix(strings.TrimSuffix(allowed, ": main"), ": "+syscall.ENOENT.Error()) + "."
 	}
 	s["description"] = words
 }

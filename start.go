@@ -34,7 +34,7 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 	if err := l.begin(p, c, r, o, lines); err != nil {
 		return unlessEnded(ctx, l.abandon(err), log)
 	}
-	l.serve(p)
+	l.serve(p, c)
 	close(p.stages.served)
 	p.logStart(c)
 	r.supervisor.ready()
@@ -74,7 +74,7 @@ func demoListeners(pools map[string]upstream.PoolConfig, log zerolog.Logger) (li
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		for _, b := range pools[name].Backends {
 			host, _, err := net.SplitHostPort(b.URL.Address())
-			if ip := net.ParseIP(host); err != nil || host != "localhost" && !ip.IsLoopback() {
+			if ip := net.ParseIP(host); err != nil || b.URL.IsSecure() || host != "localhost" && !ip.IsLoopback() {
 				continue
 			}
 			if ln, err := net.Listen(b.URL.Network(), b.URL.Address()); err == nil {

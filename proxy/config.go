@@ -79,6 +79,12 @@ func DefaultServerConfig() ServerConfig {
 	}
 }
 
+// OwnFields returns the fields of requests that the balancer writes itself. certificates says that
+// clients of TLS have to show theirs.
+func (c ServerConfig) OwnFields(certificates bool) message.Own {
+	return message.Own{ClientField: NewTrust(c).field, Subject: certificates}
+}
+
 // bounds returns those of the connections.
 func (c ServerConfig) bounds() http1.Bounds {
 	return http1.Bounds{

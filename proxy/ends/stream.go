@@ -99,6 +99,13 @@ type Outgoing interface {
 	// EndAnswer sends the answer whose header began with BeginAnswer. It returns ClientGone if the
 	// client did not take all of it.
 	EndAnswer(header []byte, why reason.Code) reason.Code
+	// BeginReply begins a response with which the balancer itself serves a request that has passed
+	// the guard, and returns its header, to which fields may be added. size is that of the body in
+	// bytes.
+	BeginReply(status, size int) (header []byte)
+	// EndReply sends the response whose header began with BeginReply. It returns ClientGone if the
+	// client did not take all of it.
+	EndReply(header []byte, status int, body []byte) reason.Code
 }
 
 // Allow is the field of an answer for reason.MethodNotAllowed (RFC 9110, section 15.5.6).

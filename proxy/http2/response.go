@@ -181,9 +181,19 @@ func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
 		header = append(header, ends.Allow...)
 	}
-	s.EndHeader(header, why.Status())
+	return s.EndReply(header, why.Status(), why.Answer().Body)
+}
+
+// BeginReply is that of ends.Outgoing.
+func (s *Stream) BeginReply(status, size int) (header []byte) {
+	return message.AppendDate(message.AppendStatus(s.Buffer(), status, size), time.Now())
+}
+
+// EndReply is that of ends.Outgoing.
+func (s *Stream) EndReply(header []byte, status int, body []byte) reason.Code {
+	s.EndHeader(header, status)
 	if !s.Request.Head {
-		s.Out = append(s.Out, why.Answer().Body...)
+		s.Out = append(s.Out, body...)
 	}
 	s.response.ended, s.response.trailers = true, nil
 	return s.FlushAhead(0, true)

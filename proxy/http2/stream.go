@@ -70,7 +70,7 @@ func (s *Stream) Guard(l *ends.Limits) (why reason.Code) {
 	start := len(s.header)
 	s.header = render(s.header, from)
 	r.Method, r.Target, r.Header = s.header[:len(from.Method)], s.header[len(from.Method):start], s.header[start:]
-	r.Proto, r.HTTP2 = protocol, true
+	r.Proto, r.HTTP2, r.Security = protocol, true, s.conn.Security()
 	r.Open = from.ContentLength != 0 // of a body of no bytes, nothing is said
 	if s.gone() {
 		return reason.ClientGone

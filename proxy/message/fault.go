@@ -22,6 +22,7 @@ var (
 	ErrHosts        = errors.New("there is more than one Host field")
 	errNoHost       = errors.New("there is no Host field")
 	errExpect       = errors.New("the expectation is not 100-continue")
+	errMisdirected  = errors.New("the TLS handshake was not for the authority's name, or the client had to show no certificate then")
 	errBodySize     = errors.New("the Content-Length is larger than server.max_body_size")
 	errNoBody       = errors.New("the Content-Length announces a body, and none follows")
 	errConnection   = errors.New("there are too many Connection fields, or they are too long")

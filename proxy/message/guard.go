@@ -10,9 +10,9 @@ const (
 
 // Rules are what the guard goes by, beyond the rules of HTTP.
 type Rules struct {
-	KeyField    string // name of the API key field, in lower case; "" if clients have no keys
-	ClientField string // likewise, of the client address field; "" for X-Forwarded-For
-	MaxBody     int64  // bytes; 0 means no limit
+	Own
+	KeyField string // name of the API key field, in lower case; "" if clients have no keys
+	MaxBody  int64  // bytes; 0 means no limit
 }
 
 // Guard passes only requests that can be read in one way (RFC 9112, and RFC 9113, section 8, for
@@ -39,12 +39,15 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 	if string(r.Method) == "CONNECT" {
 		return r.refuse(reason.MethodNotAllowed, errConnect)
 	}
-	r.hop.key, r.hop.clientField = rules.KeyField, rules.ClientField
+	r.hop.Own, r.hop.key = rules.Own, rules.KeyField
 	if why := r.readFields(); why != reason.None {
 		return why
 	}
 	if fault := r.readTarget(r.Target); fault != nil {
 		return r.refuse(reason.BadRequest, fault)
+	}
+	if rules.Subject && r.Security != nil && !r.Security.admits(r.Authority) {
+		return r.refuse(reason.Misdirected, errMisdirected)
 	}
 	if rules.MaxBody > 0 && r.Length > rules.MaxBody {
 		return r.refuse(reason.BodyTooLarge, errBodySize)
@@ -56,7 +59,7 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 // the lower-case name of the client address field, "" for X-Forwarded-For. ok is false for a header
 // that the guard refuses.
 func ForwardedBy(header []byte, field string) (f Forwarded, ok bool) {
-	r := Request{Header: header, hop: hop{clientField: field}}
+	r := Request{Header: header, hop: hop{Own: Own{ClientField: field}}}
 	if why := r.readFields(); why != reason.None {
 		return Forwarded{}, false
 	}
@@ -196,5 +199,5 @@ func (r *Request) noteClientIP(f *field) (ok bool) {
 		return true
 	}
 	r.Forwarded.clientIP[0] = f.value
-	return equalFold(f.name, r.hop.clientField)
+	return equalFold(f.name, r.hop.ClientField)
 }

@@ -22,6 +22,7 @@ type Request struct {
 	Binds     bool      // its Authorization authenticates the connection, and so the requests after it
 	Key       []byte    // the value of the API key field; nil: there is none
 	Forwarded Forwarded // what a proxy in front of this one says
+	Security  *Security // of the connection; nil: it is in the clear
 	Fault     error     // what Guard has refused it for, in words; nil: nothing
 
 	hop             hop
