@@ -43,6 +43,9 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
+// Root returns the authority's own certificate.
+func (a *Authority) Root() *x509.Certificate { return a.cert }
+
 // An Option changes the certificate to issue.
 type Option func(c *x509.Certificate, key *crypto.Signer)
 
