@@ -137,13 +137,22 @@ func (p *parts) apply(before, after config) error {
 	if err != nil {
 		return err
 	}
-	if err := p.tls.Apply(after.Server.TLS); err != nil {
+	takeUpTLS, err := p.tls.Prepare(after.Server.TLS)
+	if err != nil {
 		return errors.Join(err, moves.close())
+	}
+	// While requests need certificates of their clients, handshakes ask for them.
+	asks := after.Server.TLS.ClientCA != ""
+	if asks {
+		takeUpTLS()
 	}
 	p.limits.SetDefault(after.Limiter.Default)
 	p.readsKeys.Store(after.Limiter.KeyField() != "")
 	p.api.Apply(after.Management, proxy.NewTrust(after.Server.ServerConfig))
 	p.balancer.Apply(after.proxyOptions(p.limits, p.api.OnProxy(after.Management), p.log))
+	if !asks {
+		takeUpTLS()
+	}
 	p.format.apply(after.Log)
 	moves.use()
 	after.Management.Warn(p.front.Addr(), p.log)

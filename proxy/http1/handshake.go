@@ -45,7 +45,7 @@ type handshakes struct {
 // before it, the PROXY header if one is due. fasthttp calls it first of all, and then asks
 // ConnectionState for the protocol. An error is what Read returns from then on.
 func (c *clientConn) Handshake() error {
-	if c.tls == nil {
+	if c.tls == nil || c.security != nil { // it was parked since
 		return nil
 	}
 	if c.unshaken = c.shake(); c.unshaken != nil {

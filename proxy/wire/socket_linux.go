@@ -28,6 +28,7 @@ type socket struct {
 
 	recv, send, offer func(fd uintptr) bool // made once: a closure for each call would be allocated
 	peek, poll        func(fd uintptr)
+	wake              func(fd uintptr) bool
 	polled            pollFD
 	noTime            syscall.Timespec
 	writable          bool // of poll
@@ -38,7 +39,7 @@ func newSocket(conn net.Conn) *socket {
 	if c, ok := conn.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn()
 	}
-	s.recv, s.send, s.offer, s.peek, s.poll = s.recvfrom, s.sendto, s.sendNow, s.lookAt, s.pollNow
+	s.recv, s.send, s.offer, s.peek, s.poll, s.wake = s.recvfrom, s.sendto, s.sendNow, s.lookAt, s.pollNow, s.hasArrived
 	return s
 }
 
@@ -78,6 +79,15 @@ func (s *socket) Write(p []byte) (int, error) {
 // Quiet reports whether nothing has arrived: neither the connection's end, nor bytes.
 func (s *socket) Quiet() bool {
 	return s.raw == nil || s.raw.Control(s.peek) == nil && s.silent
+}
+
+// Await waits until something has arrived, without reading it, at most until the deadline for reads.
+// It must only be called where Tells is true.
+func (s *socket) Await() error { return s.raw.Read(s.wake) }
+
+func (s *socket) hasArrived(fd uintptr) (done bool) {
+	s.lookAt(fd)
+	return !s.silent
 }
 
 // Tells reports whether Quiet can tell.
