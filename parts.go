@@ -99,7 +99,7 @@ func (p *parts) alive() {
 
 // logStart logs where clients are accepted, and what is done with their requests.
 func (p *parts) logStart(c config) {
-	c.Management.Warn(p.front.Addr(), p.log)
+	c.Management.Warn(p.log, p.front.Addr(), p.secure.Addr())
 	line := p.log.Info().Str("config", p.path).Str("listen", p.front.Addr().String())
 	if c.Server.TLS.IsOn() {
 		line.Str("tls", p.secureAddr(c))
@@ -155,7 +155,7 @@ func (p *parts) apply(before, after config) error {
 	}
 	p.format.apply(after.Log)
 	moves.use()
-	after.Management.Warn(p.front.Addr(), p.log)
+	after.Management.Warn(p.log, p.front.Addr(), p.secure.Addr())
 	return nil
 }
 

@@ -163,9 +163,25 @@ func TestClientCAByReload(t *testing.T) {
 	}
 }
 
+// exampleOf returns the first YAML of a section of a page.
+func exampleOf(t *testing.T, page, section string) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n"+section+"\n")
+	_, rest, _ = strings.Cut(rest, "```yaml\n")
+	example, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatalf("%s has no example in %s", page, section)
+	}
+	return example
+}
+
 // TestRedirectFrom has curl follow to https. A reload adds, moves and removes the listener.
 func TestRedirectFrom(t *testing.T) {
-	c := writeCertified(t, "    min_version: \"1.2\"", "routes: [{pool: main, response_headers: {set: {Strict-Transport-Security: max-age=31536000}}}]\n")
+	c := writeCertified(t, "    min_version: \"1.2\"", exampleOf(t, "docs/tls.md", "## HSTS"))
 	in := startInstance(t, c.config)
 	url := "http://a.example:" + portOf(c.plain) + "/a//b/%2e?c=d"
 	if _, code := c.curl(t, url); code != 7 {
