@@ -425,7 +425,7 @@ func TestMinVersion(t *testing.T) {
 		{tls.VersionTLS13, tls.VersionTLS13, true},
 		{tls.VersionTLS13, tls.VersionTLS12, false},
 	} {
-		if err := s.Apply(TLSConfig{Certificates: []CertificateConfig{files}, MinVersion: TLSVersion(test.min)}); err != nil {
+		if err := s.Apply(TLSConfig{Certificates: []CertificateConfig{files}, MinVersion: TLSVersion(test.min)}, false); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.dial("a.example", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, test.most })
