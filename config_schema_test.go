@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -34,6 +35,7 @@ var schemaWords = map[string]string{
 	"pools.main.backends":          "Where the requests go: at least one backend.",
 	"pools.main.backends[0]":       "One backend.",
 	"pools.main.sticky":            "How clients are kept at their backends.",
+	"pools.main.tls":               "TLS towards backends of https://.",
 	"pools.main.timeouts":          "How long a backend may take.",
 	"pools.main.retry":             "When a request is tried at another backend.",
 	"pools.main.retry.statuses[0]": "A status, such as 503.",
@@ -190,7 +192,7 @@ func (m schemaMaker) describe(s object, n *yaml.Node, path string) {
 	}
 	words = strings.TrimSuffix(words, ".") + "."
 	if allowed := allowedAt(m.t, path); allowed != "" && s["properties"] == nil && !obvious.MatchString(allowed) {
-		words += " Use " + strings.TrimSuffix(allowed, ": main") + "."
+		words += " Use " + strings.TrimSuffix(strings.TrimSuffix(allowed, ": main"), ": "+syscall.ENOENT.Error()) + "."
 	}
 	s["description"] = words
 }

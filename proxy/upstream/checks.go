@@ -28,7 +28,7 @@ func (p *Pool) target(b *Backend) healthz.Target {
 		name += " (" + b.url.from + ")"
 	}
 	return healthz.Target{
-		Name: name, Network: b.url.network, Address: b.url.address, Host: b.url.host,
+		Name: name, Network: b.url.network, Address: b.url.address, Host: b.url.host, Secure: b.secureCheck(),
 		Report: func(v healthz.Verdict) { p.report(b, v) },
 	}
 }

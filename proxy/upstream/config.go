@@ -3,6 +3,7 @@ package upstream
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -19,6 +20,7 @@ type PoolConfig struct {
 	Sticky   StickyConfig    `yaml:"sticky"`
 	Host     Host            `yaml:"host"`
 	Backends []BackendConfig `yaml:"backends"` // at least one
+	TLS      TLSConfig       `yaml:"tls"`      // towards backends of https://
 	// Resolve is how often the names in the URLs of backends are looked up, give or take 10 %;
 	// 100ms to 24h.
 	Resolve  time.Duration `yaml:"resolve"`
@@ -90,6 +92,9 @@ func DefaultPoolConfig() PoolConfig {
 	}
 }
 
+// isSecure reports whether the backend speaks TLS.
+func (c BackendConfig) isSecure() bool { return c.URL.IsSecure() }
+
 // questions returns what has to be looked up for the backends.
 func (c *PoolConfig) questions() (all []question) {
 	for _, b := range c.Backends {
@@ -157,6 +162,7 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 			wrong(at+"max_pending", b.MaxPending, "a number of requests, or 0 for no limit")
 		}
 	}
+	c.TLS.validate(slices.ContainsFunc(c.Backends, BackendConfig.isSecure), wrong)
 	if c.Resolve < minResolve || c.Resolve > maxResolve {
 		wrong("resolve", c.Resolve, "a time from 100ms to 24h, such as 10s")
 	}

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"math"
 	"net"
@@ -30,10 +29,12 @@ type conns struct {
 	open map[*Conn]struct{} // guarded by mu
 }
 
-// stack holds idle connections for a time that never changes: fasthttp reads it without a lock.
+// stack holds idle connections that were made in one way, for a time that never changes: fasthttp
+// reads it without a lock.
 type stack struct {
 	fasthttp.HostClient
 	keep time.Duration // 0: none is kept
+	tls  *tlsClient    // nil: they are in the clear
 }
 
 // init sets up the connections to a URL.
@@ -43,8 +44,8 @@ func (s *conns) init(url URL) {
 }
 
 // newStack returns a stack that closes the connections which nothing has used for keep.
-func (s *conns) newStack(keep time.Duration) *stack {
-	of := &stack{keep: keep}
+func (s *conns) newStack(keep time.Duration, client *tlsClient) *stack {
+	of := &stack{keep: keep, tls: client}
 	of.Addr = s.url.address
 	of.MaxConns = math.MaxInt32 // slots bound them
 	of.MaxIdleConnDuration = keep
@@ -53,17 +54,33 @@ func (s *conns) newStack(keep time.Duration) *stack {
 	return of
 }
 
-// dial makes a connection.
+// dial makes a connection, and adds it to those that are open.
 func (s *conns) dial(home *stack) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
-	conn, err := dialer.DialContext(context.Background(), s.url.network, s.url.address)
+	c, err := s.establish(home)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.open[c] = struct{}{}
+	s.mu.Unlock()
+	return c, nil
+}
+
+// establish makes a connection, with its TLS handshake, within the timeout.
+func (s *conns) establish(home *stack) (*Conn, error) {
+	by := time.Now().Add(time.Duration(s.timeout.Load()))
+	dialer := net.Dialer{Deadline: by}
+	conn, err := dialer.Dial(s.url.network, s.url.address)
 	if err != nil {
 		return nil, err
 	}
 	c := &Conn{Conn: wire.Over(conn), pool: s, home: home}
-	s.mu.Lock()
-	s.open[c] = struct{}{}
-	s.mu.Unlock()
+	if home.tls != nil {
+		if err := home.tls.secure(&c.Conn, by); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -77,21 +94,25 @@ func (s *conns) recall() {
 	}
 }
 
-// configure allows at most this many connections, or any number if most is 0, each dialed within
-// the timeout and kept for a time while it is unused. If fewer are allowed than before, or those
-// that are idle were to be kept for another time, the idle ones are closed at once, and others that
-// are too many when they are given back.
-func (s *conns) configure(most int, timeout, keep time.Duration) {
-	s.timeout.Store(int64(timeout))
+// configure allows at most this many connections, or any number if most is 0, each made within the
+// pool's connect timeout and kept for its idle timeout while it is unused. If fewer are allowed than
+// before, or those that are idle were to be kept for another time or were made by other credentials,
+// the idle ones are closed at once, and others that are too many or differ when they are given back.
+func (s *conns) configure(most int, timeouts TimeoutConfig, by *credentials) {
+	s.timeout.Store(int64(timeouts.Connect))
 	fewer := s.slots.limit(most)
 	before := s.idle.Load()
-	if before == nil || before.keep != keep {
-		s.idle.Store(s.newStack(keep))
+	same := before != nil && before.keep == timeouts.Idle && before.madeBy(by)
+	if !same {
+		s.idle.Store(s.newStack(timeouts.Idle, newTLSClient(s.url, by)))
 	}
-	if before != nil && (before.keep != keep || fewer) {
+	if before != nil && (!same || fewer) {
 		before.CloseIdleConnections()
 	}
 }
+
+// madeBy reports whether connections by these credentials can be in the stack.
+func (s *stack) madeBy(c *credentials) bool { return s.tls == nil || s.tls.credentials == c }
 
 // retire closes the idle connections, and those in use once they are given back.
 func (s *conns) retire() {

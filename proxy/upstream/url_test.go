@@ -34,12 +34,12 @@ func TestParseURL(t *testing.T) {
 		}
 	}
 	for _, url := range []string{
-		"a", "a:80", "127.0.0.1:80", "//a:80", "https://a", "ftp://a", "http://", "http:///p", "http://:80", "http://a:0", "http://a:65536",
+		"a", "a:80", "127.0.0.1:80", "//a:80", "https://", "https://:443", "https://a:0", "https://a/p", "https://u@a", "https://127.1", "https+srv://a", "ftp://a", "http://", "http:///p", "http://:80", "http://a:0", "http://a:65536",
 		"http://a:b", "http://a:080", "http://a/p", "http://a?q", "http://a#f", "http://u@a", "http://u:p@a", "http://a b", "http://::1", "http:a", "unix:", "unix:a",
 		"srv://", "srv://a:80", "srv://a:", "srv://127.0.0.1", "srv://[::1]", "srv://a/p", "srv://a..b", "srv:a",
 	} {
 		got, err := ParseURL(url)
-		if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "http://host:port, srv://name or unix:/path") {
+		if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "http://host:port, https://host:port, srv://name or unix:/path") {
 			t.Errorf("%q: got %+v, %v", url, got, err)
 		}
 	}

@@ -1,0 +1,102 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"loadbalancer/healthz"
+	"loadbalancer/proxy/wire"
+)
+
+// http1Protocol is what a backend is asked to speak (ALPN, RFC 7301).
+const http1Protocol = "http/1.1"
+
+// tlsClient is the balancer's end of TLS with one backend. It is safe for concurrent use.
+type tlsClient struct {
+	credentials *credentials
+	subject     string // of the backend's URL
+	made        atomic.Pointer[madeConfig]
+}
+
+// madeConfig is a backend's config, with the one of its pool that it was made from.
+type madeConfig struct{ of, config *tls.Config }
+
+// newTLSClient returns the client of a backend, or nil if the backend speaks no TLS.
+func newTLSClient(u URL, c *credentials) *tlsClient {
+	if !u.IsSecure() {
+		return nil
+	}
+	return &tlsClient{credentials: c, subject: u.subject}
+}
+
+// config returns what the next handshake goes by. Each backend has its own sessions to resume: the
+// tickets of one are of no use to another. They are dropped when a file of the pool changes, so that
+// no session outlives what it was verified by.
+func (t *tlsClient) config() (*tls.Config, error) {
+	of, err := t.credentials.current()
+	if err != nil {
+		return nil, err
+	}
+	if m := t.made.Load(); m != nil && m.of == of {
+		return m.config, nil
+	}
+	config := of.Clone()
+	config.ServerName = cmp.Or(t.credentials.config.ServerName, t.subject)
+	config.NextProtos = []string{http1Protocol}
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1) // they are kept by ServerName
+	t.made.Store(&madeConfig{of, config})
+	return config, nil
+}
+
+// secure makes a connection that was just dialed one of TLS, until a time at most.
+func (t *tlsClient) secure(conn *wire.Conn, by time.Time) error {
+	config, err := t.config()
+	if err != nil {
+		return err
+	}
+	conn.Secure(tls.Client, config, nil)
+	conn.ExpectCloseNotify()
+	return handshakeError(conn.Handshake(by, nil))
+}
+
+// secureCheck is healthz.Target.Secure.
+func (t *tlsClient) secureCheck(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	config, err := t.config()
+	if err != nil {
+		return nil, err
+	}
+	secured := tls.Client(conn, config)
+	return secured, handshakeError(secured.HandshakeContext(ctx))
+}
+
+// handshakeError puts into words why a handshake has failed. What has timed out stays a timeout.
+func handshakeError(err error) error {
+	_, inTheClear := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case err == nil:
+		return nil
+	case inTheClear:
+		return errors.New("TLS handshake: what the backend sent is not TLS")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("TLS handshake: the backend closed the connection")
+	}
+	return fmt.Errorf("TLS handshake: %w", err)
+}
+
+// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
+// by the pool's config of the time.
+func (b *Backend) secureCheck() healthz.Secure {
+	if !b.url.IsSecure() {
+		return nil
+	}
+	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
+	}
+}
