@@ -17,6 +17,7 @@ import (
 	"loadbalancer/limiter"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
 	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
 )
@@ -58,6 +59,8 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	// These are [] in the file.
 	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
 	want.Routes, want.Server.TrustedProxies = []routes.Config{}, []proxy.Prefix{}
+	want.Server.TLS.Certificates = []listen.CertificateConfig{}
+	want.Server.TLS.ACME.Domains = []string{}
 	want.Management.Tokens, want.Management.Hosts = management.TokenConfigs{}, []management.Host{"localhost"} // LB_HOST is not set
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)

@@ -19,7 +19,7 @@ import (
 // import. The arrows point down. A package that is missing here fails the test, as does one that is
 // gone.
 var mayImport = map[string][]string{
-	"":                     {"bench/backend", "clients", "limiter", "management", "proxy", "proxy/listen", "proxy/routes", "proxy/upstream", "state"},
+	"":                     {"bench/backend", "clients", "clients/store", "limiter", "management", "proxy", "proxy/acme", "proxy/listen", "proxy/routes", "proxy/upstream", "state"},
 	"bench":                {"bench/backend", "bench/load", "bench/report"},
 	"bench/backend":        {},
 	"bench/load":           {},
@@ -39,12 +39,15 @@ var mayImport = map[string][]string{
 	"limiter":              {},
 	"management":           {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"proxy":                {"limiter", "proxy/balance", "proxy/ends", "proxy/http1", "proxy/http2", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
+	"proxy/acme":           {},
+	"proxy/acme/acmetest":  {"proxy/certtest"},
+	"proxy/acme/balancers": {},
 	"proxy/balance":        {},
 	"proxy/certtest":       {},
 	"proxy/ends":           {"proxy/message", "proxy/reason", "proxy/wire"},
 	"proxy/http1":          {"proxy/ends", "proxy/message", "proxy/reason", "proxy/wire"},
 	"proxy/http2":          {"proxy/ends", "proxy/message", "proxy/mux", "proxy/reason", "proxy/wire"},
-	"proxy/listen":         {},
+	"proxy/listen":         {"proxy/acme"},
 	"proxy/message":        {"proxy/reason"},
 	"proxy/metrics":        {},
 	"proxy/mux":            {"proxy/wire"},

@@ -71,7 +71,7 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 		return err
 	}
 	m := management.New(management.Parts{
-		API: p.api, Balancer: p.balancer, Limits: p.limits, Clients: p.service, Reload: r.management(),
+		API: p.api, Balancer: p.balancer, Limits: p.limits, Clients: p.service, Reload: r.management(), TLS: p.tls,
 		Starting: p.stages.awaits, LogDropped: lines.Dropped, Version: currentBuild().version, Log: p.log,
 	})
 	l.ask(func() error {
@@ -83,14 +83,16 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 		startDemo(l.draining, l.group, demoListeners(c.Pools, p.log))
 	}
 	l.run(l.serving, p.balancer.RunChecks)
+	l.run(l.accepting, p.tls.Run)
+	l.run(l.serving, p.issued.Run)
 	return p.openFront(l.serving, c)
 }
 
 // serve runs the proxy: it accepts clients until serving ends, and then finishes their requests.
-func (l *life) serve(p *parts) {
+func (l *life) serve(p *parts, c config) {
 	l.group.Go(func() error {
 		defer l.drained()
-		err := p.balancer.Serve(l.serving, p.front)
+		err := p.balancer.Serve(l.serving, p.fronts(c)...)
 		l.closed()
 		if err != nil {
 			return err

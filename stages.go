@@ -70,20 +70,24 @@ func (p *parts) openBack(ctx context.Context, c config) error {
 	return nil
 }
 
-// openFront opens the listener of clients once the store is loaded: until then the system refuses
+// openFront opens the listeners of clients once the store is loaded: until then the system refuses
 // them. They wait only at a socket of systemd, which is open before. Another process may hold the
 // address for takeoverWait.
 func (p *parts) openFront(ctx context.Context, c config) error {
 	if err := p.awaitLoaded(ctx, c); err != nil {
 		return err
 	}
-	front, err := p.given.openListener(ctx, "server.listen", p.log, func() (net.Listener, error) {
-		return listen.Open("server.listen", c.Server.Listen, c.Server.UnixMode, p.log)
-	})
-	if err != nil {
-		return err
+	p.issued.load(ctx)
+	for _, front := range []struct {
+		key string
+		of  *listen.Swap
+	}{{"server.listen", p.front}, {"server.tls.listen", p.secure}, {"server.tls.redirect_from", p.plain}} {
+		ln, err := p.given.openListener(ctx, front.key, p.log, func() (net.Listener, error) { return p.open(front.key, c) })
+		if err != nil {
+			return err
+		}
+		front.of.Use(ln)
 	}
-	p.front.Use(front)
 	return nil
 }
 

@@ -34,7 +34,7 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 	if err := l.begin(p, c, r, o, lines); err != nil {
 		return unlessEnded(ctx, l.abandon(err), log)
 	}
-	l.serve(p)
+	l.serve(p, c)
 	close(p.stages.served)
 	p.logStart(c)
 	r.supervisor.ready()

@@ -21,6 +21,7 @@ import (
 	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
 	"loadbalancer/proxy/upstream"
 )
 
@@ -92,7 +93,7 @@ func startListener(t *testing.T, name string, timeout time.Duration, serve func(
 }
 
 func onManagement(ln net.Listener, api *API, timeout time.Duration) (func(context.Context) error, error) {
-	m := &Server{router: newRouter(zerolog.Nop()), Parts: Parts{API: api, Starting: func() error { return nil }}}
+	m := &Server{router: newRouter(zerolog.Nop()), Parts: Parts{API: api, TLS: listen.NewTLS(nil, zerolog.Nop()), Starting: func() error { return nil }}}
 	return func(ctx context.Context) error { return m.serve(ctx, newCallers(ln, timeout)) }, nil
 }
 
@@ -108,10 +109,10 @@ func onProxy(ln net.Listener, api *API, timeout time.Duration) (func(context.Con
 	server.MaxBodySize = 10 // is not for the API
 	p := proxy.New(proxy.Options{
 		Server: server, Pools: map[string]upstream.PoolConfig{"main": pool},
-		LimitFields: limiter.DefaultConfig().Fields(), API: api.OnProxy(Config{APIOnProxy: true}), Access: proxy.AccessOff, Log: zerolog.Nop(),
+		LimitFields: limiter.DefaultConfig().Fields(), API: api.OnProxy(Config{APIOnProxy: true}), Logging: proxy.Logging{Access: proxy.AccessOff, Log: zerolog.Nop()},
 	})
 	return func(ctx context.Context) error {
-		if err := p.Serve(ctx, ln); err != nil {
+		if err := p.Serve(ctx, proxy.Front{Listener: ln}); err != nil {
 			return err
 		}
 		return p.Drain()

@@ -16,6 +16,7 @@ import (
 	"loadbalancer/clients/rest"
 	"loadbalancer/limiter"
 	"loadbalancer/proxy"
+	"loadbalancer/proxy/listen"
 	"loadbalancer/proxy/metrics"
 )
 
@@ -33,6 +34,7 @@ type Parts struct {
 	Limits     *limiter.Limiter
 	Clients    *clients.Service // nil: there is no store
 	Reload     Reload
+	TLS        *listen.TLS
 	Starting   func() error  // what the start still waits for; nil once requests are served
 	LogDropped func() uint64 // log lines not written
 	Version    string        // of the binary
@@ -72,7 +74,7 @@ func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
 		ctx.SetBodyString("not ready: " + err.Error() + "\n")
 		return
 	}
-	ctx.SetBodyString("ready\n" + m.Reload.Last().warning() + m.clientsWarning())
+	ctx.SetBodyString("ready\n" + m.Reload.Last().warning() + m.certificateWarning() + m.clientsWarning())
 }
 
 // clientsWarning is what /readyz says of the clients.
@@ -91,6 +93,7 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	metrics.Single(w, "lb_overflow_requests_total", "counter", "Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.", m.Limits.Overflowed())
 	metrics.Single(w, "lb_clients", "gauge", "Registered clients.", m.Limits.Registered())
 	m.writeStore(w)
+	m.writeCertificates(w)
 	metrics.Family(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
 	m.API.codes.Write(w, "lb_api_requests_total", "")
 	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.API.access.denied.Load())

@@ -57,7 +57,7 @@ func TestManagementSurvivesAFault(t *testing.T) {
 	log := &journal{}
 	config := Config{Listen: anyPort(t)}
 	api := NewAPI(config, proxy.NewTrust(proxy.DefaultServerConfig()), service, Reload{}, nil, zerolog.New(log))
-	m := New(Parts{API: api, Limits: limits, Clients: service, Starting: func() error { return nil }, Log: zerolog.New(log)})
+	m := New(Parts{API: api, TLS: listen.NewTLS(nil, zerolog.Nop()), Limits: limits, Clients: service, Starting: func() error { return nil }, Log: zerolog.New(log)})
 	m.router.GET("/fault", func(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("X-Half", "done")
 		panic("BUG: made for this test")

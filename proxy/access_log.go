@@ -69,6 +69,9 @@ func (l *accessLog) request(of entry) {
 		path = r.Target
 	}
 	e := l.line(level(of.code, of.reason, s.BeingCut()), of.client, of.addr)
+	if of := r.Security; of != nil && of.Verified && of.Subject != "" {
+		e.Str("client_subject", of.Subject)
+	}
 	addPresent(e, "method", r.Method)
 	addPresent(e, "host", r.Authority)
 	addPresent(e, "path", path)

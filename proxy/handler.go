@@ -46,6 +46,9 @@ func (r *road) serve(x *exchange) reason.Code {
 	if x.caller.trusted {
 		x.id.given = request.Forwarded.ID
 	}
+	if why, ok := answerChallenge(x); ok {
+		return why
+	}
 	if l := x.settings.limiter; l != nil {
 		if why := x.admission.admit(l, x.settings, &x.caller, request, x.stream.Started); why != reason.None {
 			return why

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -82,8 +83,8 @@ func isTimeout(err error) bool {
 
 // reset ends a connection with RST.
 func reset(conn net.Conn) {
-	_ = conn.(*net.TCPConn).SetLinger(0)
-	conn.Close()
+	_ = below(conn).SetLinger(0)
+	below(conn).Close()
 }
 
 func dial(t testing.TB, address string) net.Conn {
@@ -169,7 +170,7 @@ func checkProblem(t *testing.T, got answer, status int, reason, backend string) 
 	if ct := got.Header.Get("Content-Type"); ct != "application/problem+json" {
 		t.Errorf("Content-Type: %q", ct)
 	}
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(backend, "http://"))
+	_, port, _ := net.SplitHostPort(addressOf(backend))
 	if strings.Contains(string(got.body), port) {
 		t.Errorf("the body tells the backend's port %s: %s", port, got.body)
 	}
@@ -234,4 +235,12 @@ func readSteadily(r io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// below returns the TCP connection of a connection, which may be one of TLS.
+func below(conn net.Conn) *net.TCPConn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return conn.(*net.TCPConn)
 }

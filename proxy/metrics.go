@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/metrics"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
@@ -27,6 +28,10 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 		}
 	}
 	upstream.WriteBackends(w, p.settings.Load().pools)
+	metrics.Family(w, "lb_tls_handshake_errors_total", "counter", "Connections to a listener of TLS that had no handshake, by cause.")
+	p.server.EachHandshakeFault(func(fault http1.HandshakeFault, times uint64) {
+		fmt.Fprintf(w, "lb_tls_handshake_errors_total{cause=%q} %d\n", fault.String(), times)
+	})
 	_, tunnels := p.server.UnderWay()
 	metrics.Single(w, "lb_connections", "gauge", "Open connections of clients.", p.server.Connections())
 	metrics.Single(w, "lb_tunnels", "gauge", "Open connections of clients that carry WebSocket or another protocol after 101 Switching Protocols.", tunnels)

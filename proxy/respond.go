@@ -94,8 +94,8 @@ func (x *exchange) appendResponseHeader(dst []byte) []byte {
 	} else {
 		dst = r.AppendHeader(dst, trailers, 0, edit)
 	}
-	dst = x.sticky.appendCookie(dst, x.tries.backend, x.caller.trusted && x.stream.Request.Forwarded.IsSecure())
-	dst = edit.Append(x.settings.via.Append(dst, r.HTTP10))
+	dst = x.sticky.appendCookie(dst, x.tries.backend, x.stream.Request.IsSecure(x.caller.trusted))
+	dst = edit.Append(x.settings.via.Append(dst, r.Version()))
 	if r.HasID {
 		return dst
 	}

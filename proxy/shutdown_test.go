@@ -228,7 +228,7 @@ func TestServeTellsWhyItEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	err = New(testOptions("http://"+closedPort(t))).Serve(context.Background(), ln)
+	err = New(testOptions("http://"+closedPort(t))).Serve(context.Background(), Front{Listener: ln})
 	if want := fmt.Sprint("accept connections on ", ln.Addr()); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want it to begin with %q", err, want)
 	}

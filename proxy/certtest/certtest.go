@@ -43,6 +43,9 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
+// Certificate returns the authority's own.
+func (a *Authority) Certificate() *x509.Certificate { return a.cert }
+
 // An Option changes the certificate to issue.
 type Option func(c *x509.Certificate, key *crypto.Signer)
 

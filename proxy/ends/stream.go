@@ -99,7 +99,17 @@ type Outgoing interface {
 	// EndAnswer sends the answer whose header began with BeginAnswer. It returns ClientGone if the
 	// client did not take all of it.
 	EndAnswer(header []byte, why reason.Code) reason.Code
+	// BeginReply begins a response with which the balancer itself serves a request that has passed
+	// the guard, and returns its header, to which fields may be added. size is that of the body in
+	// bytes.
+	BeginReply(status, size int) (header []byte)
+	// EndReply sends the response whose header began with BeginReply. It returns ClientGone if the
+	// client did not take all of it.
+	EndReply(header []byte, status int, body []byte) reason.Code
 }
+
+// Allow is the field of an answer for reason.MethodNotAllowed (RFC 9110, section 15.5.6).
+const Allow = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
 // Streams reports whether the request has a body that is sent while it comes: the client decides
 // how long that takes. It is called between two attempts: while one runs, the body is another

@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 // begins and ends.
 type clientConn struct {
 	wire.Conn
+	front    int        // of the server; see Server.fronts
 	peer     netip.Addr // the other end's address, or the one in the PROXY header
 	set      *connSet
 	index    int  // in set, which guards it
@@ -35,10 +38,23 @@ type clientConn struct {
 
 	awaitsProxy bool // a PROXY header must come first
 	forwarded   bool // a PROXY header has come
+	mayBeHTTP2  bool // in the clear, without having asked: see Bounds.H2C
+	http2       bool // it is
+
+	tls      *tls.Config // nil: in the clear
+	shakes   *handshakes
+	security *Security // what the handshake has agreed on; nil: there was none
+	unshaken error     // why there was none, although there must be one
+
+	authorities func() *x509.CertPool // see Front
+	signers     *x509.CertPool        // by which security has been verified
 }
 
 // Read gives fasthttp the bytes of a header, and never what follows it.
 func (c *clientConn) Read(p []byte) (int, error) {
+	if c.unshaken != nil {
+		return 0, c.unshaken
+	}
 	if c.awaitsProxy {
 		if err := c.readProxyHeader(p); err != nil {
 			return 0, err

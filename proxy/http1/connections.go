@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"crypto/tls"
 	"math/rand/v2"
 	"sync"
 
@@ -67,10 +68,22 @@ func (s *connSet) drop(c *clientConn) {
 	s.conns[last] = nil
 	s.conns = s.conns[:last]
 	c.index = -1
+	s.tellLeft()
+}
+
+// tellLeft wakes a listener that waits for connections to close.
+func (s *connSet) tellLeft() {
 	select {
 	case s.left <- struct{}{}:
 	default:
 	}
+}
+
+// secure makes the connection one of TLS. Another goroutine may be about to close it.
+func (s *connSet) secure(c *clientConn, config *tls.Config, early []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.Secure(tls.Server, config, early)
 }
 
 func (s *connSet) len() int {

@@ -3,6 +3,7 @@ package http1
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -121,7 +122,7 @@ func newTestConn(conn net.Conn) *clientConn {
 }
 
 // testLimits sets the two fields whose names come from the config.
-var testLimits = &ends.Limits{Rules: message.Rules{KeyField: "x-api-key", ClientField: "cf-connecting-ip"}, BodyTimeout: time.Minute}
+var testLimits = &ends.Limits{Rules: message.Rules{KeyField: "x-api-key", Own: message.Own{ClientField: "cf-connecting-ip"}}, BodyTimeout: time.Minute}
 
 // parsedRequest parses a request as the server does: fasthttp reads its header through our
 // connection, then the guard judges it. parsed is false where fasthttp has refused it already.
@@ -224,6 +225,12 @@ func refuse(s ends.Stream, why reason.Code) {
 // startServer serves on a free port until the test ends.
 func startServer(t *testing.T, o Options) (s *Server, address string) {
 	t.Helper()
+	return startServerAt(t, o, nil)
+}
+
+// startServerAt is startServer with TLS, unless that is nil.
+func startServerAt(t *testing.T, o Options, secure *tls.Config) (s *Server, address string) {
+	t.Helper()
 	o.IdleTimeout, o.ShutdownTimeout, o.MaxHeaderSize, o.Log = time.Minute, time.Second, 16<<10, zerolog.Nop()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -231,7 +238,7 @@ func startServer(t *testing.T, o Options) (s *Server, address string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s, served := NewServer(o), make(chan error, 1)
-	go func() { served <- serveAndDrain(ctx, s, ln) }()
+	go func() { served <- serveAndDrain(ctx, s, Front{Listener: ln, TLS: secure}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -242,8 +249,8 @@ func startServer(t *testing.T, o Options) (s *Server, address string) {
 }
 
 // serveAndDrain serves until ctx ends, and finishes what is under way.
-func serveAndDrain(ctx context.Context, s *Server, ln net.Listener) error {
-	if err := s.Serve(ctx, ln); err != nil {
+func serveAndDrain(ctx context.Context, s *Server, front Front) error {
+	if err := s.Serve(ctx, front); err != nil {
 		return err
 	}
 	return s.Drain()

@@ -20,12 +20,19 @@ func room(descriptors int) int {
 // wait in the socket's queue. It looks again at once when a connection has closed: after a flood
 // the queue is full of connections that end as soon as they are accepted.
 func (l *listener) awaitRoom() {
+	waited := false
+	defer func() {
+		if waited {
+			l.server.conns.tellLeft() // another listener may wait, too
+		}
+	}()
 	for open := l.server.conns.len(); open >= l.room && !l.closed.Load(); open = l.server.conns.len() {
 		if now := time.Now(); now.Sub(l.told) > roomSilence {
 			l.told = now
 			l.server.options.Log.Error().Int("connections", open).
 				Msg("no connection can be accepted until others close: the other file descriptors are kept for backends; see ulimit -n and server.max_connections")
 		}
+		waited = true
 		select {
 		case <-l.server.conns.left:
 		case <-l.ends:

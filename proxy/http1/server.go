@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,8 @@ type Options struct {
 	// TurnedAway is called for each connection beyond MaxConnections, with its peer, how long the
 	// answer took, and how many bytes of it were sent.
 	TurnedAway func(peer netip.Addr, took time.Duration, sent int)
+	// HTTP2 serves a connection whose client speaks HTTP/2 until that ends; nil: none does.
+	HTTP2 func(ends.Conn)
 	// Proxied reports whether the connections of a peer must begin with a PROXY header.
 	Proxied func(peer netip.Addr) bool
 
@@ -38,11 +42,13 @@ type Options struct {
 // Server accepts connections and hands each request on them to a handler. It is safe for concurrent
 // use.
 type Server struct {
-	options  Options // without the bounds
-	bounds   atomic.Pointer[Bounds]
-	fast     fasthttp.Server
-	conns    connSet
-	activity activity
+	options    Options // without the bounds
+	bounds     atomic.Pointer[Bounds]
+	fast       fasthttp.Server
+	conns      connSet
+	activity   activity
+	handshakes handshakes
+	fronts     []*listener // set by Serve
 
 	ending          atomic.Bool
 	closeDepartures func() // set by Serve
@@ -54,6 +60,7 @@ func NewServer(o Options) *Server {
 		options: o,
 		conns:   newConnSet(),
 	}
+	s.handshakes.gate, s.handshakes.log = wire.NewGate(runtime.GOMAXPROCS(0)*3/4), o.Log
 	s.SetBounds(o.Bounds)
 	s.activity.Log = o.Log
 	s.configure()
@@ -89,6 +96,9 @@ func (s *Server) configure() {
 	f.LazyRequestTime = true
 	f.CloseOnShutdown = true
 	f.SecureErrorLogMessage = true
+	if s.options.HTTP2 != nil {
+		f.NextProto(protocolHTTP2, s.serveHTTP2)
+	}
 }
 
 // hideBody makes fasthttp believe that a request has no body, so that it neither reads the body nor
@@ -103,28 +113,38 @@ func hideBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	return fasthttp.RequestConfig{}
 }
 
-// Serve serves the connections that the listener accepts until ctx ends, and for the shutdown delay
-// after that. It then closes the listener, and from then on every response ends its connection;
-// Drain must follow. If the listener fails before, Serve returns the error.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
+// Serve serves the connections that the fronts accept until ctx ends, and for the shutdown delay
+// after that. It then closes their listeners, and from then on every response ends its connection;
+// Drain must follow. If a listener fails before, Serve closes all and returns the error.
+func (s *Server) Serve(ctx context.Context, fronts ...Front) (err error) {
 	if s.closeDepartures, err = s.activity.departures.Open(); err != nil {
 		return err
 	}
-	l := &listener{Listener: ln, server: s, room: room(descriptors()), ends: make(chan struct{})}
-	served := make(chan error, 1)
-	go func() { served <- s.fast.Serve(l) }()
+	failed := make(chan error, len(fronts))
+	var accepting sync.WaitGroup
+	for _, f := range fronts {
+		mayBeHTTP2 := f.Handle == nil // any other knows HTTP/1 alone
+		if f.Handle == nil {
+			f.Handle = s.options.Handle
+		}
+		s.fronts = append(s.fronts, &listener{Front: f, mayBeHTTP2: mayBeHTTP2, index: len(s.fronts), server: s, room: room(descriptors()), ends: make(chan struct{})})
+	}
+	for _, l := range s.fronts {
+		accepting.Go(func() { failed <- fmt.Errorf("accept connections on %s: %w", l.Addr(), s.fast.Serve(l)) })
+	}
 	context.AfterFunc(ctx, func() { s.ending.Store(true) })
 	select {
-	case err := <-served:
-		return fmt.Errorf("accept connections on %s: %w", ln.Addr(), err)
+	case err = <-failed:
 	case <-s.delayed(ctx):
+		s.ending.Store(true) // the call above may come later
+		s.activity.Draining.Store(true)
+		s.conns.endReads()
 	}
-	s.ending.Store(true) // the call above may come later
-	s.activity.Draining.Store(true)
-	s.conns.endReads()
-	_ = l.Close()
-	<-served
-	return nil
+	for _, l := range s.fronts {
+		_ = l.Close()
+	}
+	accepting.Wait()
+	return err
 }
 
 // delayed returns a channel that is closed the shutdown delay after the end of ctx, which it logs
@@ -142,8 +162,18 @@ func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 // Ending reports whether Serve was told to end.
 func (s *Server) Ending() bool { return s.ending.Load() }
 
+// Activity returns what is under way. A server of HTTP/2 shares it.
+func (s *Server) Activity() *ends.Activity { return &s.activity.Activity }
+
 // UnderWay returns the number of requests in flight, without tunnels, and the number of tunnels.
 func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.UnderWay() }
+
+// EachHandshakeFault calls f with how often each fault has occurred.
+func (s *Server) EachHandshakeFault(f func(fault HandshakeFault, times uint64)) {
+	for i := range s.handshakes.fault {
+		f(HandshakeFault(i), s.handshakes.fault[i].Load())
+	}
+}
 
 // Connections returns the number of open connections.
 func (s *Server) Connections() int { return s.conns.len() }
@@ -167,7 +197,7 @@ func (s *Server) parsed(ctx *fasthttp.RequestCtx) *Stream {
 
 // finish hands the stream to the handler, and ends it.
 func (s *Server) finish(stream *Stream) {
-	s.options.Handle(ends.Stream{Exchange: &stream.Exchange, ClientEnd: stream})
+	s.fronts[stream.conn.front].Handle(ends.Stream{Exchange: &stream.Exchange, ClientEnd: stream})
 	if stream.Ends() {
 		stream.ctx.SetConnectionClose()
 	}
@@ -180,12 +210,15 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) *Stream {
 	stream.activity, stream.ctx, stream.conn = &s.activity, ctx, ctx.Conn().(*clientConn)
 	stream.Activity, stream.Partner = &s.activity.Activity, &stream.conn.partner
 	stream.conn.headerBy = time.Time{}
+	if of := stream.conn.secured(); of != nil {
+		stream.Request.Security = &of.Security
+	}
 	return stream
 }
 
 // refuse hands a request that fasthttp could not parse to the handler.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
-	if c := ctx.Conn().(*clientConn); c.scan == (headerScan{}) && !errors.Is(err, errProxyHeader) {
+	if c := ctx.Conn().(*clientConn); c.unshaken != nil || c.scan == (headerScan{}) && !errors.Is(err, errProxyHeader) {
 		c.answered = true // no byte has come: a client that only opens a connection gets no answer
 		return
 	}

@@ -38,7 +38,7 @@ func TestAnswerAfterRequestCtx(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serveAndDrain(ctx, server, ln) }()
+	go func() { served <- serveAndDrain(ctx, server, Front{Listener: ln}) }()
 	defer func() {
 		cancel()
 		if err := <-served; err != nil {

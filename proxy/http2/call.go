@@ -168,18 +168,18 @@ func (c *Call) Next(dst []byte) ([]byte, error) {
 	dst, err := c.read(dst)
 	if c.Response.Framing == message.FixedLength {
 		if c.left -= int64(len(dst) - start); c.left < 0 {
-			return dst[:start], errLength
+			return dst[:start], errBodyLength
 		}
 	}
 	if err != nil || !c.to.Ended() {
 		return dst, err
 	}
 	if c.left > 0 && c.Response.Framing == message.FixedLength {
-		return dst, errLength
+		return dst, errBodyLength
 	}
 	for _, f := range c.to.Trailers() {
 		if !c.trailers.Add(appendField(nil, f)) {
-			return dst, errTrailers
+			return dst, errBadTrailers
 		}
 	}
 	c.ended = true

@@ -11,10 +11,10 @@ import (
 
 // What went wrong at a backend, for an operator to read.
 var (
-	errBackendOut = errors.New("the backend was taken out while the request waited for a response")
-	errField      = errors.New("the response header is not valid: a field of the connection, or two lengths, or a body that does not come")
-	errLength     = errors.New("the response body is longer or shorter than its Content-Length says")
-	errTrailers   = errors.New("the trailers of the response are not valid, or larger than 16 KiB")
+	errBackendOut  = errors.New("the backend was taken out while the request waited for a response")
+	errField       = errors.New("the response header is not valid: a field of the connection, or two lengths, or a body that does not come")
+	errBodyLength  = errors.New("the response body is longer or shorter than its Content-Length says")
+	errBadTrailers = errors.New("the trailers of the response are not valid, or larger than 16 KiB")
 )
 
 // isMalformed reports whether an error is that of a response that is not valid.
@@ -22,7 +22,7 @@ func isMalformed(err error) bool {
 	if _, ok := errors.AsType[mux.MalformedError](err); ok {
 		return true
 	}
-	return errors.Is(err, errLength) || errors.Is(err, errTrailers)
+	return errors.Is(err, errBodyLength) || errors.Is(err, errBadTrailers)
 }
 
 // cause puts into words why the response, or the rest of it, did not come.

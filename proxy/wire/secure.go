@@ -25,6 +25,7 @@ type below struct {
 	over     *Conn         // reads and writes
 	early    []byte        // what has come before the handshake
 	gate     Gate          // of the handshake under way; nil: none is
+	by       time.Time     // when it must have ended
 	patience time.Duration // a write may last as long as the peer takes something within that; 0: until the deadline
 	noWait   bool          // reads take what is there
 	ended    bool          // the peer's FIN has come
@@ -70,7 +71,7 @@ func (c *Conn) Handshake(by time.Time, gate Gate) error {
 		return err
 	}
 	gate.enter()
-	s.below.gate = gate
+	s.below.gate, s.below.by = gate, by
 	err := s.Conn.Handshake()
 	s.below.gate = nil
 	gate.leave()
@@ -137,7 +138,7 @@ func (c *Conn) Quiet() bool {
 	s.below.noWait = true
 	n, err := s.Conn.Read(s.byte[:])
 	s.below.noWait = false
-	return n == 0 && TimedOut(err)
+	return n == 0 && err == os.ErrDeadlineExceeded // which is that of below.Read; TimedOut would allocate
 }
 
 // maxRecord is the most bytes that a record of TLS holds (RFC 8446, section 5.1).
@@ -183,7 +184,10 @@ func (c *Conn) Close() error {
 
 // CloseWrite tells the peer that nothing follows.
 func (s *secure) CloseWrite() error {
-	err := s.Conn.CloseWrite()
+	var err error
+	if s.Conn.ConnectionState().HandshakeComplete {
+		err = s.Conn.CloseWrite()
+	}
 	if half, ok := s.below.Conn.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 	}
@@ -215,6 +219,9 @@ func (b *below) Read(p []byte) (int, error) {
 	n, err := b.over.socket.Read(p)
 	b.gate.enter()
 	b.ended = b.ended || err == io.EOF
+	if b.gate != nil && time.Now().After(b.by) { // nothing is computed for a peer that has waited in vain
+		return 0, os.ErrDeadlineExceeded
+	}
 	return n, err
 }
 
