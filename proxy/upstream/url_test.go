@@ -42,7 +42,7 @@ func TestParseURL(t *testing.T) {
 		"srv://", "srv://a:80", "srv://a:", "srv://127.0.0.1", "srv://[::1]", "srv://a/p", "srv://a..b", "srv:a",
 	} {
 		got, err := ParseURL(url)
-		if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "http://host:port, https://host:port, srv://name or unix:/path") {
+		if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "http://host:port, https://host:port, h2c://host:port, srv://name or unix:/path") {
 			t.Errorf("%q: got %+v, %v", url, got, err)
 		}
 	}
