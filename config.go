@@ -38,9 +38,6 @@ type serverConfig struct {
 	State              string `yaml:"state"` // a file; "": what it keeps is lost at the end
 }
 
-// isSecure reports whether server.listen itself speaks TLS.
-func (c *serverConfig) isSecure() bool { return c.TLS.IsOn() && c.TLS.Listen.IsZero() }
-
 // limiterConfig joins the limits and the requests that are exempt from them, which the proxy
 // recognizes.
 type limiterConfig struct {
@@ -156,6 +153,9 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	default:
 		wrong("management.listen", c.Management.Listen, "another address than server.listen")
 	}
+	if from := c.Server.TLS.RedirectFrom; !from.IsZero() && from.Overlaps(c.Management.Listen) {
+		wrong("server.tls.redirect_from", from, "another address than management.listen, which is "+c.Management.Listen.String())
+	}
 	if c.Server.TLS.Listen.Overlaps(c.Management.Listen) {
 		wrong("server.tls.listen", c.Server.TLS.Listen, "another address than management.listen, which is "+c.Management.Listen.String())
 	}
@@ -170,8 +170,9 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 		c.Pools[name].Validate(at("pools." + name))
 	}
 	c.validateLoops(wrong)
-	routes.Validate(c.Routes, names, string(c.Server.ClientIPHeader), wrong)
-	keyRefused := false
+	own := c.Server.OwnFields(c.Server.TLS.ClientCA != "")
+	routes.Validate(c.Routes, names, &own, wrong)
+	keyRefused := c.validateSubject(own.CheckSubject, wrong)
 	c.Limiter.Validate(func(path string, value any, allowed string) {
 		keyRefused = keyRefused || path == "api_key_header"
 		wrong("limiter."+path, value, allowed)
@@ -181,7 +182,21 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	}
 	c.Limiter.Exempt.Validate(at("limiter.exempt"))
 	c.Clients.Validate(at("clients"))
+	c.validateACME(wrong)
 	c.Log.validate(at("log"))
+}
+
+// validateSubject calls wrong for each key that names a field that says who the client is. check
+// returns what is allowed instead. refused reports whether that is limiter.api_key_header.
+func (c *config) validateSubject(check func(name string) string, wrong func(path string, value any, allowed string)) (refused bool) {
+	if allowed := check(string(c.Server.ClientIPHeader)); allowed != "" {
+		wrong("server.client_ip_header", c.Server.ClientIPHeader, allowed)
+	}
+	if allowed := check(c.Limiter.APIKeyHeader); allowed != "" {
+		wrong("limiter.api_key_header", c.Limiter.APIKeyHeader, allowed)
+		return true
+	}
+	return false
 }
 
 // validateLoops calls wrong for each backend that is the balancer itself.

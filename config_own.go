@@ -14,13 +14,10 @@ import (
 // ownListener returns the key of the balancer's own listener at a backend's address, or "". A
 // request sent there would come back to the balancer endlessly.
 func (c *config) ownListener(backend upstream.URL, interfaces []netip.Addr) string {
-	switch {
-	case leadsTo(backend, c.Server.Listen, interfaces):
-		return "server.listen"
-	case leadsTo(backend, c.Server.TLS.Listen, interfaces):
-		return "server.tls.listen"
-	case leadsTo(backend, c.Management.Listen, interfaces):
-		return "management.listen"
+	for _, key := range listenKeys {
+		if leadsTo(backend, c.address(key), interfaces) {
+			return key
+		}
 	}
 	return ""
 }

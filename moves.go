@@ -24,6 +24,7 @@ func (p *parts) openListeners(before, after config) (all moves, err error) {
 	}{
 		{p.front, before.Server.Listen, after.Server.Listen, func() (net.Listener, error) { return p.open("server.listen", after) }},
 		{p.secure, before.Server.TLS.Listen, after.Server.TLS.Listen, func() (net.Listener, error) { return p.open("server.tls.listen", after) }},
+		{p.plain, before.Server.TLS.RedirectFrom, after.Server.TLS.RedirectFrom, func() (net.Listener, error) { return p.open("server.tls.redirect_from", after) }},
 		{p.back, before.Management.Listen, after.Management.Listen, func() (net.Listener, error) { return after.Management.Open(p.log) }},
 	} {
 		if l.was == l.now {
@@ -40,10 +41,7 @@ func (p *parts) openListeners(before, after config) (all moves, err error) {
 
 // open opens a listener of clients. It returns nil where the config turns it off.
 func (p *parts) open(key string, c config) (net.Listener, error) {
-	address := c.Server.Listen
-	if key != "server.listen" {
-		address = c.Server.TLS.Listen
-	}
+	address := c.address(key)
 	if address.IsZero() {
 		return nil, nil
 	}

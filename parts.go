@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -23,8 +24,10 @@ type parts struct {
 	given     inherited
 	front     *listen.Swap // accepts nothing until openFront, as secure, and back until openBack
 	secure    *listen.Swap // of server.tls.listen
+	plain     *listen.Swap // of server.tls.redirect_from
 	back      *listen.Swap
 	tls       *listen.TLS
+	issued    *certificates // by an authority
 	stages    stages
 	limits    *limiter.Limiter
 	service   *clients.Service // nil: clients are neither limited nor managed
@@ -45,11 +48,15 @@ var description []byte
 // that systemd passes on, and nothing runs.
 func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
 	p := &parts{
-		path: r.path, front: listen.NewSwap(nil), secure: listen.NewSwap(nil), back: listen.NewSwap(nil),
-		tls: listen.NewTLS(nil, log), stages: newStages(), format: format, log: log,
+		path: r.path, front: listen.NewSwap(nil), secure: listen.NewSwap(nil), plain: listen.NewSwap(nil), back: listen.NewSwap(nil),
+		stages: newStages(), format: format, log: log,
 	}
-	err := p.tls.Apply(c.Server.TLS)
-	if err != nil {
+	var err error
+	if p.issued, err = newCertificates(c, p.stages.served, log); err != nil {
+		return nil, err
+	}
+	p.tls = listen.NewTLS(p.issued, log)
+	if err := p.tls.Apply(c.Server.TLS, c.Server.HTTP2); err != nil {
 		return nil, err
 	}
 	if p.kept, err = state.Open(c.Server.State); err != nil {
@@ -71,7 +78,7 @@ func (p *parts) makeBalancer(c config) (err error) {
 	if c, err = c.withSecrets(p.kept); err != nil {
 		return err
 	}
-	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), p.log)
+	o := p.proxyOptions(c)
 	if o.ByHand, err = byHand(p.kept); err != nil {
 		return err
 	}
@@ -79,12 +86,23 @@ func (p *parts) makeBalancer(c config) (err error) {
 	return nil
 }
 
+// proxyOptions returns what the balancer is made of, or goes by from now on.
+func (p *parts) proxyOptions(c config) proxy.Options {
+	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), p.log)
+	if c.Server.TLS.ACME.Enabled() {
+		o.Edge.Challenge = p.issued.HTTP01
+	}
+	return o
+}
+
 // close closes the listeners.
 func (p *parts) close() {
 	_ = p.front.Close()
 	_ = p.secure.Close()
+	_ = p.plain.Close()
 	_ = p.back.Close()
 	p.given.close()
+	p.issued.close()
 }
 
 // alive returns soon, unless a lock that requests or their counters need is held for good.
@@ -96,7 +114,7 @@ func (p *parts) alive() {
 
 // logStart logs where clients are accepted, and what is done with their requests.
 func (p *parts) logStart(c config) {
-	c.Management.Warn(p.front.Addr(), p.log)
+	c.Management.Warn(p.log, p.front.Addr(), p.secure.Addr())
 	line := p.log.Info().Str("config", p.path).Str("listen", p.front.Addr().String())
 	if c.Server.TLS.IsOn() {
 		line.Str("tls", p.secureAddr(c))
@@ -114,11 +132,13 @@ func (p *parts) secureAddr(c config) string {
 
 // fronts returns the listeners of clients, with what is spoken there.
 func (p *parts) fronts(c config) []proxy.Front {
-	front := proxy.Front{Listener: p.front}
-	if c.Server.isSecure() {
-		front.TLS = p.tls.ServerConfig()
+	secure := func(ln net.Listener) proxy.Front {
+		return proxy.Front{Listener: ln, TLS: p.tls.ServerConfig(), Authorities: p.tls.Authorities}
 	}
-	return []proxy.Front{front, {Listener: p.secure, TLS: p.tls.ServerConfig()}}
+	if c.Server.isSecure() {
+		return []proxy.Front{secure(p.front), secure(p.secure), {Listener: p.plain, RedirectTo: p.front}}
+	}
+	return []proxy.Front{{Listener: p.front}, secure(p.secure), {Listener: p.plain, RedirectTo: p.secure}}
 }
 
 // apply changes the parts from one config to another. What can fail comes first: then nothing is
@@ -132,16 +152,26 @@ func (p *parts) apply(before, after config) error {
 	if err != nil {
 		return err
 	}
-	if err := p.tls.Apply(after.Server.TLS); err != nil {
+	takeUpTLS, err := p.tls.Prepare(after.Server.TLS, after.Server.HTTP2)
+	if err != nil {
 		return errors.Join(err, moves.close())
 	}
+	// While requests need certificates of their clients, handshakes ask for them.
+	asks := after.Server.TLS.ClientCA != ""
+	if asks {
+		takeUpTLS()
+	}
+	p.issued.Apply(after.Server.TLS.ACME, after.challenges())
 	p.limits.SetDefault(after.Limiter.Default)
 	p.readsKeys.Store(after.Limiter.KeyField() != "")
 	p.api.Apply(after.Management, proxy.NewTrust(after.Server.ServerConfig))
-	p.balancer.Apply(after.proxyOptions(p.limits, p.api.OnProxy(after.Management), p.log))
+	p.balancer.Apply(p.proxyOptions(after))
+	if !asks {
+		takeUpTLS()
+	}
 	p.format.apply(after.Log)
 	moves.use()
-	after.Management.Warn(p.front.Addr(), p.log)
+	after.Management.Warn(p.log, p.front.Addr(), p.secure.Addr())
 	return nil
 }
 
@@ -161,7 +191,8 @@ func (c *config) needsClients() bool {
 
 // proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
-	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Access: c.Log.Access, Query: c.Log.Query, Log: log}
+	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Logging: proxy.Logging{Access: c.Log.Access, Query: c.Log.Query, Log: log}}
+	o.Edge = proxy.Edge{ClientCerts: c.Server.TLS.ClientCA != "", Ports: c.Server.ports()}
 	if c.Limiter.Enabled {
 		o.Limiter, o.Exempt = limits, c.Limiter.Exempt
 		o.LimitFields, o.KeyField = c.Limiter.Fields(), c.Limiter.KeyField()

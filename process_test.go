@@ -42,6 +42,7 @@ func TestProcess(t *testing.T) {
 		"systemd at a failed start":   testSystemdFailedStart,
 		"systemd's sockets":           testSystemdSockets,
 		"systemd's sockets, wrong":    testSystemdWrongSockets,
+		"systemd's sockets of TLS":    testSystemdEdgeSockets,
 		"signals":                     testSignals,
 		"second signal":               testSecondSignal,
 		"shutdown timeout":            testShutdownTimeout,

@@ -77,10 +77,11 @@ func (p *parts) openFront(ctx context.Context, c config) error {
 	if err := p.awaitLoaded(ctx, c); err != nil {
 		return err
 	}
+	p.issued.load(ctx)
 	for _, front := range []struct {
 		key string
 		of  *listen.Swap
-	}{{"server.listen", p.front}, {"server.tls.listen", p.secure}} {
+	}{{"server.listen", p.front}, {"server.tls.listen", p.secure}, {"server.tls.redirect_from", p.plain}} {
 		ln, err := p.given.openListener(ctx, front.key, p.log, func() (net.Listener, error) { return p.open(front.key, c) })
 		if err != nil {
 			return err

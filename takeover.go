@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -29,9 +29,6 @@ type inherited map[string]net.Listener
 // socket away: what waits in its queue, once this process has closed its own copy, is the other's.
 type sharedListener struct{ net.Listener }
 
-// inheritedKeys are the keys that a socket of systemd may stand in for.
-var inheritedKeys = []string{"server.listen", "server.tls.listen", "management.listen"}
-
 // inherit takes the listeners over. Another process of the same environment gets none.
 func inherit(c config) (inherited, error) {
 	listeners := inherited{}
@@ -42,14 +39,12 @@ func inherit(c config) (inherited, error) {
 		switch {
 		case err != nil:
 			err = fmt.Errorf("the socket %s that systemd passes on is none to accept connections from: %w; use ListenStream=", key, err)
-		case !slices.Contains(inheritedKeys, key):
-			err = fmt.Errorf("systemd passes a socket on that is named %s: set FileDescriptorName= to server.listen, server.tls.listen or management.listen", key)
+		case !slices.Contains(listenKeys, key):
+			err = fmt.Errorf("systemd passes a socket on that is named %s: set FileDescriptorName= to one of %s", key, strings.Join(listenKeys, ", "))
 		case listeners[key] != nil:
 			err = fmt.Errorf("systemd passes two sockets on for %s: leave one ListenStream= of that name", key)
-		case key == "server.tls.listen" && c.Server.TLS.Listen.IsZero():
-			err = errors.New(`systemd passes a socket on for server.tls.listen, which is "" in the config: set an address, or remove the socket`)
-		case key == "management.listen" && c.Management.Listen.IsZero():
-			err = errors.New(`systemd passes a socket on for management.listen, which is "" in the config: set an address, or remove the socket`)
+		case c.address(key).IsZero():
+			err = fmt.Errorf(`systemd passes a socket on for %s, which is "" in the config: set an address, or remove the socket`, key)
 		}
 		if err != nil {
 			listeners.close()

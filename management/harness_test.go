@@ -109,7 +109,7 @@ func onProxy(ln net.Listener, api *API, timeout time.Duration) (func(context.Con
 	server.MaxBodySize = 10 // is not for the API
 	p := proxy.New(proxy.Options{
 		Server: server, Pools: map[string]upstream.PoolConfig{"main": pool},
-		LimitFields: limiter.DefaultConfig().Fields(), API: api.OnProxy(Config{APIOnProxy: true}), Access: proxy.AccessOff, Log: zerolog.Nop(),
+		LimitFields: limiter.DefaultConfig().Fields(), API: api.OnProxy(Config{APIOnProxy: true}), Logging: proxy.Logging{Access: proxy.AccessOff, Log: zerolog.Nop()},
 	})
 	return func(ctx context.Context) error {
 		if err := p.Serve(ctx, proxy.Front{Listener: ln}); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
@@ -42,7 +42,7 @@ func newAccessLog(log zerolog.Logger) accessLog {
 
 // entry is what a line of the access log is made of.
 type entry struct {
-	stream   *http1.Stream
+	stream   ends.Stream
 	query    bool           // the path has its query
 	client   limiter.Client // the zero value: no client is limited
 	addr     netip.Addr
@@ -69,6 +69,9 @@ func (l *accessLog) request(of entry) {
 		path = r.Target
 	}
 	e := l.line(level(of.code, of.reason, s.BeingCut()), of.client, of.addr)
+	if of := r.Security; of != nil && of.Verified && of.Subject != "" {
+		e.Str("client_subject", of.Subject)
+	}
 	addPresent(e, "method", r.Method)
 	addPresent(e, "host", r.Authority)
 	addPresent(e, "path", path)

@@ -25,9 +25,9 @@ type Question struct {
 
 // Explanation is what would become of a request. Parts that it would not reach are nil.
 type Explanation struct {
-	Refused *Refusal       `json:"refused,omitempty"`
+	Refused *Refusal `json:"refused,omitempty"`
+	Arrival
 	Client  *ExplainClient `json:"client,omitempty"`
-	API     string         `json:"api,omitempty"` // why the API answers, and no backend
 	Limit   *ExplainLimit  `json:"limit,omitempty"`
 	Route   string         `json:"route,omitempty"`
 	Split   string         `json:"split,omitempty"`  // which share of the route the client is in
@@ -38,6 +38,13 @@ type Explanation struct {
 	Added   []string       `json:"fields_added,omitempty"`   // lines that it gets instead or in addition
 
 	Response []string `json:"response_fields,omitempty"` // what the route changes in those of the backend
+}
+
+// Arrival is how a request comes, and what answers it in place of a backend.
+type Arrival struct {
+	TLS      bool   `json:"tls,omitempty"`
+	Redirect string `json:"redirect,omitempty"` // where server.tls.redirect_from sends the client
+	API      string `json:"api,omitempty"`      // why the API answers
 }
 
 // Refusal is the answer that the balancer itself would give.
@@ -88,8 +95,14 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 	if err != nil {
 		return Explanation{}, err
 	}
+	came, err := q.arrive(&s.edge)
+	if err != nil {
+		return Explanation{}, err
+	}
+	e.TLS = came.security != nil
 	r, why, cause := p.server.Parse(text)
 	if why == reason.None {
+		r.Security = came.security
 		why = r.Guard(&s.limits.Rules)
 		cause = r.Fault
 	}
@@ -100,11 +113,21 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 	}
 	c := s.trust.identify(q.From, &r.Forwarded)
 	e.Client = s.explainClient(q.From, &c)
+	if came.redirect {
+		e.explainRedirect(&s.edge, r)
+		return e, nil
+	}
 	if s.api.isCall(r) {
 		e.Client.By = "no client is limited where the API answers"
 		e.API = "management.api_on_proxy is true: paths below " + string(apiPrefix) + " are the API's, and go to no backend"
 		return e, nil
 	}
+	e.explainForwarding(s, r, q.From, &c)
+	return e, nil
+}
+
+// explainForwarding says what would become of a request that is for a backend.
+func (e *Explanation) explainForwarding(s *settings, r *message.Request, peer netip.Addr, c *caller) {
 	if s.limiter != nil {
 		standing := s.limiter.Standing(c.addr, apiKey(r.Key))
 		e.Client.describe(standing)
@@ -116,16 +139,15 @@ func (p *Proxy) Explain(q Question) (e Explanation, err error) {
 	var m routes.Match
 	if fault := s.routes.Find(r, &m); fault != nil {
 		e.refuse(reason.BadRequest, fault.Error())
-		return e, nil
+		return
 	}
 	if m.Route == nil {
 		e.refuse(reason.NoRoute, "")
-		return e, nil
+		return
 	}
-	if e.explainRoute(s, r, &m, q.From, &c); e.Pool.Pick == "" {
+	if e.explainRoute(s, r, &m, peer, c); e.Pool.Pick == "" {
 		e.refuse(reason.NoBackend, "")
 	}
-	return e, nil
 }
 
 // refuse notes the answer that the balancer itself would give, unless an earlier step gives one.

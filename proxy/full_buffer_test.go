@@ -53,7 +53,7 @@ func TestHeaderThatFillsTheBuffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	pool.Backends = []upstream.BackendConfig{{URL: url, Weight: 1}}
-	p := New(Options{Server: DefaultServerConfig(), Pools: map[string]upstream.PoolConfig{"main": pool}, Log: zerolog.Nop()})
+	p := New(Options{Server: DefaultServerConfig(), Pools: map[string]upstream.PoolConfig{"main": pool}, Logging: Logging{Log: zerolog.Nop()}})
 	front, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

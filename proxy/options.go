@@ -18,8 +18,14 @@ type Options struct {
 	KeyField    string           // name of the field with the API key, in lower case; "": clients have none
 	Exempt      ExemptConfig     // requests that take no token from Limiter
 	API         *API             // nil: /v1/api/ is a path like any other
-	Access      Access
-	Query       bool   // the access log has the queries of targets
+	Edge        Edge
 	ByHand      ByHand // read by New alone
-	Log         zerolog.Logger
+	Logging
+}
+
+// Logging is what is logged of requests, and where.
+type Logging struct {
+	Access Access
+	Query  bool // the access log has the queries of targets
+	Log    zerolog.Logger
 }

@@ -14,6 +14,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -21,13 +22,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/http2"
 	"loadbalancer/proxy/upstream"
 )
 
 // Proxy is the load balancer's data path. It is safe for concurrent use.
 type Proxy struct {
 	server   *http1.Server
+	http2    *http2.Server // has the connections of server whose clients speak it
 	settings atomic.Pointer[settings]
 	pools    pools
 	road     road
@@ -46,8 +50,15 @@ func New(o Options) *Proxy {
 		MaxHeaderSize: int(o.Server.MaxHeaderSize),
 		Handle:        p.handle,
 		TurnedAway:    p.turnedAway,
+		HTTP2:         p.serveHTTP2,
 		Proxied:       p.isProxied,
 		Log:           o.Log,
+	})
+	p.http2 = http2.NewServer(http2.Options{
+		Bounds:        o.Server.boundsOfHTTP2(),
+		MaxHeaderSize: int(o.Server.MaxHeaderSize),
+		Handle:        p.handle,
+		Activity:      p.server.Activity(),
 	})
 	return p
 }
@@ -59,20 +70,26 @@ func (p *Proxy) Apply(o Options) {
 	before := p.settings.Load()
 	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
 	p.server.SetBounds(o.Server.bounds())
+	p.http2.SetBounds(o.Server.boundsOfHTTP2())
 	p.pools.retire(before.pools)
 	p.noteSettings()
 }
 
+// serveHTTP2 serves a connection whose client speaks HTTP/2.
+func (p *Proxy) serveHTTP2(conn ends.Conn) { p.http2.Serve(conn) }
+
 // isProxied reports whether the connections of this peer must begin with a PROXY header.
 func (p *Proxy) isProxied(peer netip.Addr) bool {
-	s := p.settings.Load()
-	return s.proxyProtocol && s.trust.trusts(peer)
+	trust := p.settings.Load().trust
+	return trust.announce && trust.trusts(peer)
 }
 
-// Front is a listener of clients. They speak TLS there, if it is not nil.
+// Front is a listener of clients.
 type Front struct {
 	net.Listener
-	TLS *tls.Config
+	TLS         *tls.Config           // nil: they are in the clear
+	Authorities func() *x509.CertPool // that sign the certificates of clients: see http1.Front
+	RedirectTo  net.Listener          // of TLS, to which clients are sent; nil: they are served
 }
 
 // Serve serves the connections that the fronts accept until ctx ends. From then on Ready says no;
@@ -82,7 +99,10 @@ type Front struct {
 func (p *Proxy) Serve(ctx context.Context, fronts ...Front) error {
 	all := make([]http1.Front, len(fronts))
 	for i, f := range fronts {
-		all[i] = http1.Front{Listener: f.Listener, TLS: f.TLS}
+		all[i] = http1.Front{Listener: f.Listener, TLS: f.TLS, Authorities: f.Authorities}
+		if f.RedirectTo != nil {
+			all[i].Handle = func(s ends.Stream) { p.redirect(s, f.RedirectTo.Addr()) }
+		}
 	}
 	return p.server.Serve(ctx, all...)
 }
@@ -96,6 +116,7 @@ func (p *Proxy) Drain() error {
 			pool.CloseUnused()
 		}
 	}()
+	p.http2.Drain()
 	return p.server.Drain()
 }
 

@@ -55,11 +55,13 @@ type Trust struct {
 	// field is the name, in lower case, of the field that holds the client's address. It is "" for
 	// X-Forwarded-For, which lists addresses.
 	field string
+	// announce says that connections of the proxies begin with a PROXY header.
+	announce bool
 }
 
 // NewTrust returns the trust of a valid config.
 func NewTrust(c ServerConfig) *Trust {
-	t := &Trust{proxies: c.TrustedProxies, field: strings.ToLower(string(c.ClientIPHeader))}
+	t := &Trust{proxies: c.TrustedProxies, field: strings.ToLower(string(c.ClientIPHeader)), announce: c.ProxyProtocol}
 	if t.field == message.ForwardedFor {
 		t.field = ""
 	}

@@ -2,11 +2,13 @@ package http1
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/wire"
 )
 
@@ -30,7 +32,7 @@ type clientConn struct {
 	lastUse  time.Time   // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
-	partner  partner
+	partner  ends.Partner
 	parked   atomic.Bool // it waits without fasthttp; see park.go
 	resumed  bool        // it was parked, and something has arrived
 	returns  bool        // its goroutine returns to Server.changed
@@ -39,11 +41,16 @@ type clientConn struct {
 
 	awaitsProxy bool // a PROXY header must come first
 	forwarded   bool // a PROXY header has come
+	mayBeHTTP2  bool // in the clear, without having asked: see Bounds.H2C
+	http2       bool // it is
 
 	tls      *tls.Config // nil: in the clear
 	shakes   *handshakes
 	security *Security // what the handshake has agreed on; nil: there was none
 	unshaken error     // why there was none, although there must be one
+
+	authorities func() *x509.CertPool // see Front
+	signers     *x509.CertPool        // by which security has been verified
 }
 
 // Read gives fasthttp the bytes of a header, and never what follows it.
@@ -129,7 +136,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	c.partner.end()
+	c.partner.End()
 	return c.End(c.ending, c.draining)
 }
 

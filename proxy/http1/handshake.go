@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,13 +14,6 @@ import (
 
 	"loadbalancer/proxy/wire"
 )
-
-// Security is what the handshake of a client's connection of TLS has agreed on.
-type Security struct {
-	ServerName string // that the client has asked for (SNI), in lower case; "": none
-	Subject    string // of the client's certificate, as RFC 2253 writes it; "": it has shown none
-	Version    uint16 // such as tls.VersionTLS13
-}
 
 // HandshakeFault is why a connection to a listener of TLS had no handshake.
 type HandshakeFault uint8
@@ -53,14 +45,24 @@ type handshakes struct {
 // before it, the PROXY header if one is due. fasthttp calls it first of all, and then asks
 // ConnectionState for the protocol. An error is what Read returns from then on.
 func (c *clientConn) Handshake() error {
-	if c.tls == nil || c.security != nil { // it was parked since
+	if c.security != nil { // it was parked since
 		return nil
 	}
-	if c.unshaken = c.shake(); c.unshaken != nil {
+	if c.tls == nil {
+		c.http2 = c.mayBeHTTP2 && c.bounds.Load().H2C && c.lastUse.IsZero() && c.beginsHTTP2()
+		return nil
+	}
+	if c.unshaken = c.shake(); c.unshaken != nil && !errors.Is(c.unshaken, errChallenge) {
 		c.shakes.failed(c, c.unshaken)
 	}
 	return c.unshaken
 }
+
+// challengeProtocol is that of a handshake with which an authority checks a domain (RFC 8737).
+// No data follows it.
+const challengeProtocol = "acme-tls/1"
+
+var errChallenge = errors.New("the connection was for a challenge of ACME, which is answered")
 
 // shake does the handshake within the time of a header, which the PROXY header is a part of.
 func (c *clientConn) shake() error {
@@ -81,11 +83,22 @@ func (c *clientConn) shake() error {
 	}
 	c.headerBy = time.Time{}
 	state := c.ConnectionState()
-	c.security = &Security{ServerName: strings.ToLower(state.ServerName), Version: state.Version}
-	if len(state.PeerCertificates) > 0 {
-		c.security.Subject = state.PeerCertificates[0].Subject.String()
+	if state.NegotiatedProtocol == challengeProtocol {
+		return errChallenge
 	}
+	c.security = newSecurity(state, nil)
 	return nil
+}
+
+// secured returns what the handshake has agreed on, by the authorities of now, or nil in the clear.
+func (c *clientConn) secured() *Security {
+	if c.security == nil || c.authorities == nil {
+		return c.security
+	}
+	if now := c.authorities(); now != c.signers {
+		c.signers, c.security = now, newSecurity(c.ConnectionState(), now)
+	}
+	return c.security
 }
 
 // failed counts and logs a handshake that has failed.

@@ -20,5 +20,12 @@ func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	if !c.TLS.Listen.IsZero() && c.TLS.Listen.Overlaps(c.Listen) {
 		wrong("tls.listen", c.TLS.Listen, `another address than server.listen, or "" for TLS on server.listen itself`)
 	}
+	switch from := c.TLS.RedirectFrom; {
+	case from.IsZero():
+	case from.Overlaps(c.Listen):
+		wrong("tls.redirect_from", from, "another address than server.listen, which is "+c.Listen.String())
+	case from.Overlaps(c.TLS.Listen):
+		wrong("tls.redirect_from", from, "another address than server.tls.listen, which is "+c.TLS.Listen.String())
+	}
 	c.TLS.Validate(func(path string, value any, allowed string) { wrong("tls."+path, value, allowed) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,12 +14,15 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/acme"
 )
 
 // Issuer has certificates that are in no file of the config. It is safe for concurrent use.
 type Issuer interface {
 	// Certificate returns the certificate for the name that a client asks for, which is in lower
-	// case and may be empty. It returns nil if the name is none of the issuer's.
+	// case and may be empty, or in a handshake that acme.IsChallenge the one that answers it. It
+	// returns nil if it has none.
 	Certificate(name string, hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Expiries returns when the certificates at hand expire, by the names that they are for.
 	Expiries() map[string]time.Time
@@ -33,17 +37,23 @@ type TLS struct {
 	log    zerolog.Logger
 	issuer Issuer // nil: there is none
 	server *tls.Config
-	now    atomic.Pointer[current]
+	// challenge answers an authority that checks a domain. It asks for no certificate, and whoever
+	// makes such a handshake can send no request after it.
+	challenge *tls.Config
+	now       atomic.Pointer[current]
 
-	mu     sync.Mutex
-	config TLSConfig
-	pairs  []*pair
+	mu      sync.Mutex
+	config  TLSConfig
+	http2   bool // is offered
+	pairs   []*pair
+	clients authority
 }
 
 // current is a snapshot of what handshakes go by.
 type current struct {
 	*keyring
 	config   *tls.Config
+	clients  *x509.CertPool // nil: they show no certificate
 	expiries map[string]time.Time
 	faults   []string // a line each, sorted
 }
@@ -66,11 +76,24 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 	t := &TLS{log: log, issuer: issuer}
 	t.server = &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if acme.IsChallenge(hello) && t.issuer != nil {
+				return t.challenge, nil
+			}
 			return t.now.Load().config, nil
 		},
 		// Never used, since GetConfigForClient returns another one. Without any, tls refuses to serve.
 		GetCertificate: t.certificate,
+	}
+	t.challenge = &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPN}, SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			c, err := t.issuer.Certificate(strings.ToLower(hello.ServerName), hello)
+			if c == nil && err == nil {
+				err = errNoChallenge
+			}
+			return c, err
+		},
 	}
 	t.publish()
 	return t
@@ -81,9 +104,19 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 // day. What Apply changes counts for the next handshake.
 func (t *TLS) ServerConfig() *tls.Config { return t.server }
 
-// Apply takes up another config. If a certificate cannot be used, it returns why, and nothing is
+// Apply takes up another config, which offers HTTP/2 or not. If a certificate cannot be used, it returns why, and nothing is
 // changed.
-func (t *TLS) Apply(c TLSConfig) error {
+func (t *TLS) Apply(c TLSConfig, http2 bool) error {
+	takeUp, err := t.Prepare(c, http2)
+	if err == nil {
+		takeUp()
+	}
+	return err
+}
+
+// Prepare reads what another config needs, and returns the function that takes it up, which cannot
+// fail. If a certificate cannot be used, it returns why.
+func (t *TLS) Prepare(c TLSConfig, http2 bool) (takeUp func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var pairs []*pair
@@ -99,12 +132,22 @@ func (t *TLS) Apply(c TLSConfig) error {
 		}
 		pairs = append(pairs, p)
 	}
-	if len(faults) > 0 {
-		return errors.Join(faults...)
+	clients := authority{file: c.ClientCA}
+	if t.clients.file == c.ClientCA {
+		clients = t.clients
 	}
-	t.config, t.pairs = c, pairs
-	t.publish()
-	return nil
+	if clients.look(); clients.fault != nil {
+		faults = append(faults, fmt.Errorf("server.tls.client_ca: %s: %w", clients.file, clients.fault))
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.config, t.http2, t.pairs, t.clients = c, http2, pairs, clients
+		t.publish()
+	}, nil
 }
 
 // Run takes up files that have changed, within a second, until ctx ends.
@@ -141,9 +184,23 @@ func (t *TLS) look() {
 		}
 		changed = changed || was != p.fault
 	}
-	if changed || t.aged() {
+	if t.lookAtClients() || changed || t.aged() {
 		t.publish()
 	}
+}
+
+// lookAtClients takes up the authorities of clients, if their file has changed.
+func (t *TLS) lookAtClients() (changed bool) {
+	a := &t.clients
+	changed = a.look()
+	switch {
+	case changed && a.fault == nil:
+		t.log.Info().Str("client_ca", a.file).Msg("the authorities of clients' certificates have changed and are used from now on")
+	case !changed && a.fault != nil && !a.told: // the file is not just being written
+		a.told = true
+		t.log.Error().Str("client_ca", a.file).Str("fault", a.fault.Error()).Msg("the authorities of clients' certificates cannot be used, and those before stay in use")
+	}
+	return changed
 }
 
 // look reads the files, and reports whether they have changed since the last time.
@@ -208,13 +265,16 @@ func (t *TLS) publish() {
 			faults = append(faults, "the certificate "+p.files.Certificate+" "+stage+": "+p.used.Leaf.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}
+	if a := &t.clients; a.fault != nil {
+		faults = append(faults, "the authorities of "+a.file+" cannot be used, and those before stay in use: "+a.fault.Error())
+	}
 	k := newKeyring(all)
-	t.now.Store(&current{keyring: k, config: t.serverConfig(), expiries: k.expiries(), faults: faults})
+	t.now.Store(&current{keyring: k, config: t.serverConfig(), clients: t.clients.used, expiries: k.expiries(), faults: faults})
 }
 
 // serverConfig returns the part of the config that each handshake goes by.
 func (t *TLS) serverConfig() *tls.Config {
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion:     max(uint16(t.config.MinVersion), tls.VersionTLS12),
 		GetCertificate: t.certificate,
 		// curl --http1.0 offers http/1.0 alone.
@@ -223,9 +283,24 @@ func (t *TLS) serverConfig() *tls.Config {
 		// the cost of a system call for each of the records.
 		DynamicRecordSizingDisabled: true,
 	}
+	if t.http2 {
+		c.NextProtos = append([]string{"h2"}, c.NextProtos...)
+	}
+	if t.clients.used != nil {
+		// Go verifies by them when a session is resumed, too.
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, t.clients.used
+	}
+	return c
 }
 
-var errNoCertificate = errors.New("there is no certificate")
+// Authorities returns those that sign the certificates which clients have to show now, or nil if they
+// show none. It is the same pool until the authorities change.
+func (t *TLS) Authorities() *x509.CertPool { return t.now.Load().clients }
+
+var (
+	errNoCertificate = errors.New("there is no certificate")
+	errNoChallenge   = errors.New("there is no such challenge of ACME")
+)
 
 // certificate chooses the certificate for a client: of the name that it asks for, else of a wildcard
 // for it, else the issuer's, else the first of the config.

@@ -61,9 +61,3 @@ func (h *hop) addressField(f *field) uint8 {
 	}
 	return 0
 }
-
-// isClientField reports whether the name is that of server.client_ip_header, or differs from it
-// only in _ and -.
-func (h *hop) isClientField(name []byte) bool {
-	return len(name) == len(h.clientField) && equalDashed(name, h.clientField)
-}

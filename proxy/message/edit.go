@@ -61,13 +61,12 @@ const (
 
 const ownField = "another field: the balancer sends and reads this one itself, for each connection"
 
-// CheckEdit returns what is allowed in place of a name that an edit may not have, or "". clientField
-// is the field with the client's address. response says that the edit is of responses.
-func CheckEdit(name, clientField string, a Action, response bool) (allowed string) {
+// CheckEdit returns what is allowed in place of a name that an edit may not have, or "". response says
+// that the edit is of responses.
+func CheckEdit(name string, own *Own, a Action, response bool) (allowed string) {
 	if name == "" || !Token.HasAll([]byte(name)) {
 		return "the name of a field, such as X-Team"
 	}
-	h := hop{clientField: strings.ToLower(clientField)}
 	switch dashedKind([]byte(name)) {
 	case kindHopByHop, kindKeepAlive, kindTE, kindTrailer, kindConnection, kindContentLength, kindTransferEncoding, kindExpect, kindUpgrade:
 		return ownField
@@ -85,8 +84,10 @@ func CheckEdit(name, clientField string, a Action, response bool) (allowed strin
 		}
 	}
 	switch {
-	case h.isClientField([]byte(name)):
+	case own.isClientField([]byte(name)):
 		return "another field: server.client_ip_header is this one"
+	case !response && own.CheckSubject(name) != "":
+		return own.CheckSubject(name)
 	case a == Setting && strings.EqualFold(name, "via"):
 		return "another field; server.via names the balancer in Via"
 	}

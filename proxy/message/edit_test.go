@@ -43,13 +43,16 @@ func TestCheckEdit(t *testing.T) {
 		{"True-Client-IP", Removing, false, "server.client_ip_header"},
 		{"true_client_ip", Setting, false, "server.client_ip_header"},
 		{"X-Request-Id", Removing, false, "its ID"},
+		{"X-Client-Subject", Setting, false, "server.tls.client_ca"},
+		{"x_client.subject", Removing, false, "server.tls.client_ca"},
+		{"X-Client-Subject", Setting, true, ""},
 		{"Idempotency-Key", Removing, false, "retry.idempotency_key"},
 		{"", Setting, false, "the name of a field"},
 		{"A B", Setting, false, "the name of a field"},
 		{"A:", Removing, false, "the name of a field"},
 		{"A\r\nB", Removing, true, "the name of a field"},
 	} {
-		got := CheckEdit(test.name, "True-Client-IP", test.action, test.response)
+		got := CheckEdit(test.name, &Own{ClientField: "true-client-ip", Subject: true}, test.action, test.response)
 		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 			t.Errorf("%q, action %d, response %v: use %q, want %q in it", test.name, test.action, test.response, got, test.want)
 		}

@@ -57,15 +57,19 @@ func (f *Forwarded) Lines(field string) [][]byte {
 	return f.clientIP[:]
 }
 
-// IsSecure reports whether the client speaks TLS, by X-Forwarded-Proto.
-func (f *Forwarded) IsSecure() bool {
-	return len(f.proto) == len("https") && equalFold(f.proto, "https")
+// IsSecure reports whether the client speaks TLS: with the trusted proxy in front of this one, if
+// that says so, or else with this one.
+func (r *Request) IsSecure(trusted bool) bool {
+	if proto := r.Forwarded.proto; trusted && len(proto) > 0 {
+		return len(proto) == len("https") && equalFold(proto, "https")
+	}
+	return r.Security != nil
 }
 
-// append appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are dropped.
-// Values from a trusted proxy are kept, and its own address is added. host is the authority of the
-// request.
-func (f *Forwarded) append(dst []byte, s *Sender, host []byte) []byte {
+// appendForwarded appends X-Forwarded-For, -Proto and -Host. Values from an untrusted client are
+// dropped. Values from a trusted proxy are kept, and its own address is added.
+func (r *Request) appendForwarded(dst []byte, s *Sender) []byte {
+	f, host := &r.Forwarded, r.Authority
 	dst = append(dst, "X-Forwarded-For: "...)
 	if s.Trusted {
 		for _, value := range f.addrs[:f.n] {
@@ -77,6 +81,9 @@ func (f *Forwarded) append(dst []byte, s *Sender, host []byte) []byte {
 	}
 	dst = s.Peer.AppendTo(dst)
 	proto := protoHTTP
+	if r.Security != nil {
+		proto = protoHTTPS
+	}
 	if s.Trusted && len(f.proto) > 0 {
 		proto = f.proto
 	}
@@ -91,4 +98,7 @@ func (f *Forwarded) append(dst []byte, s *Sender, host []byte) []byte {
 	return dst
 }
 
-var protoHTTP = []byte("http")
+var (
+	protoHTTP  = []byte("http")
+	protoHTTPS = []byte("https")
+)

@@ -18,13 +18,13 @@ func lists(list, name []byte) bool {
 // message with more than it can hold is refused: real ones have few, and each field of the message
 // is compared with each name.
 type hop struct {
-	values      [4][]byte
-	n           int
-	size        int      // bytes of all values
-	own         FieldSet // fields that this hop writes in place of the message's
-	edit        *Edit    // likewise, those that the route changes
-	key         string   // name of the API key field, in lower case; "" if there is none
-	clientField string   // likewise, of the client address field, if it is not X-Forwarded-For
+	Own
+	values [4][]byte
+	n      int
+	size   int      // bytes of all values
+	own    FieldSet // fields that this hop writes in place of the message's
+	edit   *Edit    // likewise, those that the route changes
+	key    string   // name of the API key field, in lower case; "" if there is none
 }
 
 // maxHopValues bounds the values that hop holds, in bytes.
@@ -72,7 +72,7 @@ func (h *hop) names(name []byte) bool {
 // be repeated: a client must not be able to strip those.
 func (h *hop) drops(f *field) bool {
 	return h.n > 0 && (f.kind.ordinary() || f.kind == kindTrailer) && h.names(f.name) && !h.keeps(f.name) ||
-		h.own.has(f.kind) || h.edit != nil && h.edit.drops(f.name)
+		h.own.has(f.kind) || h.isSubject(f.name) || h.edit != nil && h.edit.drops(f.name)
 }
 
 // keeps reports whether the name is that of a field that identifies the client, or differs from it

@@ -29,8 +29,9 @@ func (r *Request) AppendHeader(dst []byte, s *Sender, c *Changes, host []byte, v
 	if r.acceptsTrailers {
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
-	dst = r.Forwarded.append(dst, s, r.Authority)
-	dst = via.Append(dst, r.HTTP10)
+	dst = r.appendForwarded(dst, s)
+	dst = r.appendSubject(dst)
+	dst = via.Append(dst, r.version())
 	dst = AppendID(dst, s.ID)
 	dst = c.Fields.Append(dst)
 	return append(dst, "\r\n"...)
@@ -57,6 +58,15 @@ func (r *Request) appendHost(dst []byte, changed string, backends []byte) []byte
 	default:
 		dst = append(dst, backends...)
 	}
+	return append(dst, "\r\n"...)
+}
+
+// appendSubject appends X-Client-Subject where it is the balancer's own.
+func (r *Request) appendSubject(dst []byte) []byte {
+	if !r.hop.Subject || r.Security == nil || !r.Security.Verified || r.Security.Subject == "" {
+		return dst
+	}
+	dst = append(append(dst, "X-Client-Subject: "...), r.Security.Subject...)
 	return append(dst, "\r\n"...)
 }
 

@@ -33,7 +33,7 @@ func TestTrailersThatEndHere(t *testing.T) {
 		for _, spelt := range spellings(name) {
 			for _, spelt := range []string{spelt, strings.ReplaceAll(spelt, "-", "_"), strings.Replace(spelt, "-", "_", 1)} {
 				tr := Trailers{block: []byte("A: 1\r\n" + spelt + ": 2\r\nB: 3\r\n")}
-				if got := string(tr.append(nil, &hop{key: "x-api-key", clientField: "cf-connecting-ip"})); got != "A: 1\r\nB: 3\r\n" {
+				if got := string(tr.append(nil, &hop{key: "x-api-key", Own: Own{ClientField: "cf-connecting-ip"}})); got != "A: 1\r\nB: 3\r\n" {
 					t.Fatalf("%s: got %q", spelt, got)
 				}
 			}

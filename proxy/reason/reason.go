@@ -20,6 +20,7 @@ const (
 	BadRequest
 	MethodNotAllowed
 	ExpectationFailed
+	Misdirected
 	HeaderTooLarge
 	BodyTooLarge
 	RequestTimeout
@@ -53,6 +54,7 @@ var table = [Count]struct {
 	BadRequest:        {"bad_request", 400, "The request is not valid HTTP/1.1 or can be read in more than one way."},
 	MethodNotAllowed:  {"bad_request", 405, "The method is not supported."},
 	ExpectationFailed: {"bad_request", 417, "The only supported expectation is 100-continue."},
+	Misdirected:       {"bad_request", 421, "The connection is not for this host: its TLS handshake was for another name, or had no certificate."},
 	HeaderTooLarge:    {"header_too_large", 431, "The header is larger than this server accepts."},
 	BodyTooLarge:      {"body_too_large", 413, "The body is larger than this server accepts."},
 	RequestTimeout:    {"request_timeout", 408, "The request did not arrive in time."},

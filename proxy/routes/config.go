@@ -68,8 +68,8 @@ func (c FieldsConfig) edit() *message.Edit { return message.NewEdit(c.Set, c.Rem
 type Report func(path string, value any, allowed string)
 
 // Validate calls wrong once for each fault, with its path in the file. pools lists the names that a
-// route may refer to; clientField is server.client_ip_header.
-func Validate(configs []Config, pools []string, clientField string, wrong Report) {
+// route may refer to.
+func Validate(configs []Config, pools []string, own *message.Own, wrong Report) {
 	if len(configs) == 0 && len(pools) > 1 {
 		wrong("routes", "", "routes that say which requests go to which pool")
 	}
@@ -78,10 +78,10 @@ func Validate(configs []Config, pools []string, clientField string, wrong Report
 		at := fmt.Sprintf("routes[%d].", i)
 		below := func(path string, value any, allowed string) { wrong(at+path, value, allowed) }
 		c.validateTargets(pools, below)
-		matches := c.validateMatch(below)
+		matches := c.validateMatch(own, below)
 		c.validateStrip(below)
-		c.RequestHeaders.validate("request_headers", clientField, below)
-		c.ResponseHeaders.validate("response_headers", clientField, below)
+		c.RequestHeaders.validate("request_headers", own, below)
+		c.ResponseHeaders.validate("response_headers", own, below)
 		if matches {
 			c.validateOnce(i, taken, wrong)
 		}
@@ -122,7 +122,7 @@ func (c Config) validateTargets(pools []string, wrong Report) {
 }
 
 // validateMatch checks what requests must be like, and reports whether that is without fault.
-func (c Config) validateMatch(wrong Report) (valid bool) {
+func (c Config) validateMatch(own *message.Own, wrong Report) (valid bool) {
 	valid = true
 	note := func(path string, value any, allowed string) {
 		valid = false
@@ -145,6 +145,8 @@ func (c Config) validateMatch(wrong Report) (valid bool) {
 			note("headers."+name, "the name", "the name of a field, such as X-Beta")
 		case strings.EqualFold(name, "Host"):
 			note("headers."+name, "Host", "the route's host")
+		case own.CheckSubject(name) != "":
+			note("headers."+name, "the name", own.CheckSubject(name))
 		case value == "" || value != strings.TrimSpace(value) || !message.Value.HasAll([]byte(value)):
 			note("headers."+name, "the value", "a value without control characters, and without spaces around it")
 		}
@@ -233,7 +235,7 @@ const maxValue = 4096
 const eachNameOnce = "each name once: what is set takes the place of every field of its name, in any case and with - or _"
 
 // validate checks the changes of one direction. Faults never show a value, which may be secret.
-func (c FieldsConfig) validate(key, clientField string, wrong Report) {
+func (c FieldsConfig) validate(key string, own *message.Own, wrong Report) {
 	response := key == "response_headers"
 	seen := map[string]bool{}
 	again := func(name string) bool { // as Edit compares names
@@ -244,7 +246,7 @@ func (c FieldsConfig) validate(key, clientField string, wrong Report) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Set)) {
 		at := key + ".set." + name
-		if allowed := message.CheckEdit(name, clientField, message.Setting, response); allowed != "" {
+		if allowed := message.CheckEdit(name, own, message.Setting, response); allowed != "" {
 			wrong(at, "the name "+name, allowed)
 			continue
 		}
@@ -260,7 +262,7 @@ func (c FieldsConfig) validate(key, clientField string, wrong Report) {
 	}
 	for i, name := range c.Remove {
 		at := fmt.Sprintf("%s.remove[%d]", key, i)
-		if allowed := message.CheckEdit(name, clientField, message.Removing, response); allowed != "" {
+		if allowed := message.CheckEdit(name, own, message.Removing, response); allowed != "" {
 			wrong(at, name, allowed)
 		} else if again(name) {
 			wrong(at, name, eachNameOnce)

@@ -29,7 +29,7 @@ func tableOf(t testing.TB, configs ...Config) *Table {
 			names = append(names, s.Pool)
 		}
 	}
-	Validate(configs, names, "X-Forwarded-For", func(path string, value any, allowed string) {
+	Validate(configs, names, &message.Own{}, func(path string, value any, allowed string) {
 		t.Errorf("%s: %v is invalid: use %s", path, value, allowed)
 	})
 	return New(configs, poolsOf(names...))
