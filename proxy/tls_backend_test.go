@@ -137,7 +137,7 @@ func TestEndOfABodyOverTLS(t *testing.T) {
 		{"close_notify", true, func(conn net.Conn) { conn.Close() }},
 		{"half close", true, func(conn net.Conn) { _ = conn.(*tls.Conn).CloseWrite(); _, _ = io.Copy(io.Discard, conn) }},
 		{"FIN alone", false, func(conn net.Conn) { socketOf(conn).Close() }},
-		{"within a record", false, func(conn net.Conn) { _, _ = below(conn).Write([]byte{23, 3, 3, 1, 0, 9}); below(conn).Close() }},
+		{"within a record", false, func(conn net.Conn) { _, _ = socketOf(conn).Write([]byte{23, 3, 3, 1, 0, 9}); socketOf(conn).Close() }},
 		{"RST", false, func(conn net.Conn) { reset(conn) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -146,3 +146,13 @@ func (c *clientConn) abort() {
 	c.ending.Raise(wire.Reset)
 	c.ResetOnClose()
 }
+
+// PeerOf returns the address at the other end of a connection, which is that of a proxy's client if
+// it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
+// a unix socket is 127.0.0.1.
+func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
+	if c, ok := conn.(*clientConn); ok {
+		return c.peer, c.forwarded
+	}
+	return peerOf(conn), false
+}
