@@ -20,6 +20,7 @@ type edge struct {
 	clear, secure, plain string // addresses
 	servers, clients     *certtest.Authority
 	signers              atomic.Pointer[x509.CertPool] // of clients' certificates
+	stop                 context.CancelFunc
 }
 
 // startEdge serves until the test ends. With certificates, clients of TLS have to show one.
@@ -48,6 +49,7 @@ func startEdge(t testing.TB, o Options, certificates bool) *edge {
 	e.clear, e.secure, e.plain = all[0].Addr().String(), all[1].Addr().String(), all[2].Addr().String()
 	e.Proxy = New(o)
 	ctx, cancel := context.WithCancel(context.Background())
+	e.stop = cancel
 	done := make(chan error, 1)
 	go func() {
 		err := e.Serve(ctx, Front{Listener: all[0]}, Front{Listener: all[1], TLS: config, Authorities: e.signers.Load}, Front{Listener: all[2], RedirectTo: all[1]})
