@@ -61,6 +61,7 @@ func TestProcess(t *testing.T) {
 		"address of a name dies":      testAddressDies,
 		"successor":                   testSuccessor,
 		"restart under load":          testRestartUnderLoad,
+		"restart over TLS under load": testSecureRestartUnderLoad,
 		"tunnel at the end":           testTunnelAtTheEnd,
 		"PostgreSQL unreachable":      testPostgresUnreachable,
 		"ended while awaiting it":     testEndedWhileAwaitingPostgres,

@@ -24,14 +24,12 @@ type socket struct {
 	put    int
 	outErr syscall.Errno
 
-	silent bool // what the last peek found: nothing has arrived
+	silent   bool // what the last peek found: nothing has arrived
+	writable bool // what the last ask found
 
 	recv, send, offer func(fd uintptr) bool // made once: a closure for each call would be allocated
-	peek, poll        func(fd uintptr)
+	peek, ask         func(fd uintptr)
 	wake              func(fd uintptr) bool
-	polled            pollFD
-	noTime            syscall.Timespec
-	writable          bool // of poll
 }
 
 func newSocket(conn net.Conn) *socket {
@@ -39,7 +37,7 @@ func newSocket(conn net.Conn) *socket {
 	if c, ok := conn.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn()
 	}
-	s.recv, s.send, s.offer, s.peek, s.poll, s.wake = s.recvfrom, s.sendto, s.sendNow, s.lookAt, s.pollNow, s.hasArrived
+	s.recv, s.send, s.offer, s.peek, s.ask, s.wake = s.recvfrom, s.sendto, s.sendNow, s.lookAt, s.askWritable, s.hasArrived
 	return s
 }
 
@@ -98,22 +96,19 @@ func (s *socket) Writable() bool {
 	if s.raw == nil {
 		return true
 	}
-	_ = s.raw.Control(s.poll)
+	_ = s.raw.Control(s.ask)
 	return s.writable
 }
 
-// pollNow sets writable. An error is writable, too: the write reports it.
-func (s *socket) pollNow(fd uintptr) {
+func (s *socket) askWritable(fd uintptr) {
 	const pollOut = 4
-	s.polled.fd, s.polled.events = int32(fd), pollOut
-	n, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&s.polled)), 1, uintptr(unsafe.Pointer(&s.noTime)), 0, 0, 0)
-	s.writable = n > 0
-}
-
-// pollFD is the pollfd of the system.
-type pollFD struct {
-	fd              int32
-	events, revents int16
+	at := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: pollOut}
+	var now syscall.Timespec
+	n, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&at)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	s.writable = n > 0 // an error is writable, too: the write reports it
 }
 
 // UnderWay returns how many of the bytes written the peer has not taken yet.
