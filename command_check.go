@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 )
 
 // checkCommand checks a config file. Nothing is started, and no store is opened.
@@ -20,8 +22,13 @@ func pathFlag(flags *flag.FlagSet) *string {
 
 // check says on stdout that a config file is valid, or returns all its faults.
 func check(path string, stdout io.Writer) error {
-	if _, _, err := loadConfig(path); err != nil {
+	c, _, err := loadConfig(path)
+	if err != nil {
 		return usageError{err}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Pools)) {
+		pool := c.Pools[name]
+		pool.Warn(func(at, words string) { fmt.Fprintf(stdout, "%s: warning: pools.%s.%s: %s\n", path, name, at, words) })
 	}
 	fmt.Fprintf(stdout, "%s is valid\n", path)
 	return nil

@@ -182,6 +182,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 	}
 	c.Limiter.Exempt.Validate(at("limiter.exempt"))
 	c.Clients.Validate(at("clients"))
+	c.validateACME(wrong)
 	c.Log.validate(at("log"))
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -30,12 +31,15 @@ var schemaWords = map[string]string{
 	"server":                       "The listener for clients, and their connections.",
 	"server.tls":                   "TLS for clients.",
 	"server.tls.certificates[0]":   "A certificate with its key.",
+	"server.tls.acme":              "Certificates that an authority issues and that renew themselves.",
+	"server.tls.acme.domains[0]":   "The name of a host.",
 	"management":                   "The listener for operators: the API, the metrics and the state of health.",
 	"pools":                        "Backends that serve the same requests, by the name of their pool.",
 	"pools.main":                   "Backends that serve the same requests.",
 	"pools.main.backends":          "Where the requests go: at least one backend.",
 	"pools.main.backends[0]":       "One backend.",
 	"pools.main.sticky":            "How clients are kept at their backends.",
+	"pools.main.tls":               "TLS towards backends of https://.",
 	"pools.main.timeouts":          "How long a backend may take.",
 	"pools.main.retry":             "When a request is tried at another backend.",
 	"pools.main.retry.statuses[0]": "A status, such as 503.",
@@ -194,7 +198,7 @@ func (m schemaMaker) describe(s object, n *yaml.Node, path string) {
 	}
 	words = strings.TrimSuffix(words, ".") + "."
 	if allowed := allowedAt(m.t, path); allowed != "" && s["properties"] == nil && !obvious.MatchString(allowed) {
-		words += " Use " + strings.TrimSuffix(allowed, ": main") + "."
+		words += " Use " + strings.TrimSuffix(strings.TrimSuffix(allowed, ": main"), ": "+syscall.ENOENT.Error()) + "."
 	}
 	s["description"] = words
 }
@@ -231,7 +235,7 @@ const (
 )
 
 var (
-	oneOfWords  = regexp.MustCompile(`^one of ([a-z_, ]+)$`)
+	oneOfWords  = regexp.MustCompile(`^one of ([a-z0-9_, ]+)$`)
 	rolesWords  = regexp.MustCompile(`^([a-z]+) \([^()]*\) or ([a-z]+) \([^()]*\)$`)
 	boundsWords = regexp.MustCompile(`^a (?:whole )?number from (\d+) to (\d+)$`)
 )
@@ -378,13 +382,10 @@ func TestSchemaTakesGoodConfigs(t *testing.T) {
 			"     split: [], request_headers: {set: {X-D: 1.50}, remove: [X-E]}, response_headers: {set: {}, remove: }}\n",
 		"tokens": smallest + "management: {tokens: [{name: a, role: read, token: '0123456789abcdef'}]}\n",
 	}
-	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md", "docs/routing.md"} {
+	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md", "docs/routing.md", "docs/tls.md"} {
 		for i, b := range blocksOf(t, page) {
-			if text := strings.Join(b.lines, "\n") + "\n"; b.language == "yaml" {
-				if !strings.Contains(text, "pools:") {
-					text += smallest
-				}
-				good[page+" "+strconv.Itoa(i)] = text
+			if b.language == "yaml" {
+				good[page+" "+strconv.Itoa(i)] = wholeConfig(t, b.lines)
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		main.Backends = append(main.Backends, upstream.BackendConfig{URL: url, Weight: 1})
+		main.Backends = append(main.Backends, upstream.BackendConfig{URL: url, Protocol: upstream.ProtocolHTTP1, Weight: 1})
 	}
 	main.Retry.Statuses = []int{} // it is [] in the file
 	want := defaultConfig()
@@ -60,6 +60,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 	want.Limiter.Exempt = proxy.ExemptConfig{Methods: []string{}, Paths: []string{}}
 	want.Routes, want.Server.TrustedProxies = []routes.Config{}, []proxy.Prefix{}
 	want.Server.TLS.Certificates = []listen.CertificateConfig{}
+	want.Server.TLS.ACME.Domains = []string{}
 	want.Management.Tokens, want.Management.Hosts = management.TokenConfigs{}, []management.Host{"localhost"} // LB_HOST is not set
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config.yaml is\n%+v\nwith the pool %+v, want\n%+v\nwith the pool %+v", got, got.Pools["main"], want, main)

@@ -84,6 +84,7 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 	}
 	l.run(l.serving, p.balancer.RunChecks)
 	l.run(l.accepting, p.tls.Run)
+	l.run(l.serving, p.issued.Run)
 	return p.openFront(l.serving, c)
 }
 

@@ -27,6 +27,7 @@ type parts struct {
 	plain     *listen.Swap // of server.tls.redirect_from
 	back      *listen.Swap
 	tls       *listen.TLS
+	issued    *certificates // by an authority
 	stages    stages
 	limits    *limiter.Limiter
 	service   *clients.Service // nil: clients are neither limited nor managed
@@ -48,10 +49,14 @@ var description []byte
 func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*parts, error) {
 	p := &parts{
 		path: r.path, front: listen.NewSwap(nil), secure: listen.NewSwap(nil), plain: listen.NewSwap(nil), back: listen.NewSwap(nil),
-		tls: listen.NewTLS(nil, log), stages: newStages(), format: format, log: log,
+		stages: newStages(), format: format, log: log,
 	}
-	err := p.tls.Apply(c.Server.TLS)
-	if err != nil {
+	var err error
+	if p.issued, err = newCertificates(c, p.stages.served, log); err != nil {
+		return nil, err
+	}
+	p.tls = listen.NewTLS(p.issued, log)
+	if err := p.tls.Apply(c.Server.TLS, c.Server.HTTP2); err != nil {
 		return nil, err
 	}
 	if p.kept, err = state.Open(c.Server.State); err != nil {
@@ -73,12 +78,21 @@ func (p *parts) makeBalancer(c config) (err error) {
 	if c, err = c.withSecrets(p.kept); err != nil {
 		return err
 	}
-	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), p.log)
+	o := p.proxyOptions(c)
 	if o.ByHand, err = byHand(p.kept); err != nil {
 		return err
 	}
 	p.balancer = proxy.New(o)
 	return nil
+}
+
+// proxyOptions returns what the balancer is made of, or goes by from now on.
+func (p *parts) proxyOptions(c config) proxy.Options {
+	o := c.proxyOptions(p.limits, p.api.OnProxy(c.Management), p.log)
+	if c.Server.TLS.ACME.Enabled() {
+		o.Edge.Challenge = p.issued.HTTP01
+	}
+	return o
 }
 
 // close closes the listeners.
@@ -88,6 +102,7 @@ func (p *parts) close() {
 	_ = p.plain.Close()
 	_ = p.back.Close()
 	p.given.close()
+	p.issued.close()
 }
 
 // alive returns soon, unless a lock that requests or their counters need is held for good.
@@ -137,7 +152,7 @@ func (p *parts) apply(before, after config) error {
 	if err != nil {
 		return err
 	}
-	takeUpTLS, err := p.tls.Prepare(after.Server.TLS)
+	takeUpTLS, err := p.tls.Prepare(after.Server.TLS, after.Server.HTTP2)
 	if err != nil {
 		return errors.Join(err, moves.close())
 	}
@@ -146,10 +161,11 @@ func (p *parts) apply(before, after config) error {
 	if asks {
 		takeUpTLS()
 	}
+	p.issued.Apply(after.Server.TLS.ACME, after.challenges())
 	p.limits.SetDefault(after.Limiter.Default)
 	p.readsKeys.Store(after.Limiter.KeyField() != "")
 	p.api.Apply(after.Management, proxy.NewTrust(after.Server.ServerConfig))
-	p.balancer.Apply(after.proxyOptions(p.limits, p.api.OnProxy(after.Management), p.log))
+	p.balancer.Apply(p.proxyOptions(after))
 	if !asks {
 		takeUpTLS()
 	}

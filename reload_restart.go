@@ -10,14 +10,14 @@ import (
 var fixed = []string{
 	"clients.audit.max_age", "clients.audit.max_count", "clients.snapshot", "clients.store",
 	"limiter.ipv6_prefix", "limiter.max_tracked",
-	"server.max_header_size", "server.state", "server.unix_mode",
+	"server.max_header_size", "server.state", "server.tls.acme.storage", "server.unix_mode",
 }
 
 // storeKeys are the keys that may make the client store needed, which is opened at the start alone.
 var storeKeys = []string{"limiter.enabled", "management.listen", "management.api_on_proxy"}
 
 // secureKeys are the keys that say whether server.listen speaks TLS.
-var secureKeys = []string{"server.tls.listen", "server.tls.certificates"}
+var secureKeys = []string{"server.tls.listen", "server.tls.certificates", "server.tls.acme.domains"}
 
 // needRestart returns a fault of the file for each change from one config to another that needs a
 // restart. hasStore reports whether the client store is open.

@@ -77,6 +77,7 @@ func (p *parts) openFront(ctx context.Context, c config) error {
 	if err := p.awaitLoaded(ctx, c); err != nil {
 		return err
 	}
+	p.issued.load(ctx)
 	for _, front := range []struct {
 		key string
 		of  *listen.Swap

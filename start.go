@@ -74,7 +74,7 @@ func demoListeners(pools map[string]upstream.PoolConfig, log zerolog.Logger) (li
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		for _, b := range pools[name].Backends {
 			host, _, err := net.SplitHostPort(b.URL.Address())
-			if ip := net.ParseIP(host); err != nil || host != "localhost" && !ip.IsLoopback() {
+			if ip := net.ParseIP(host); err != nil || b.URL.IsSecure() || host != "localhost" && !ip.IsLoopback() {
 				continue
 			}
 			if ln, err := net.Listen(b.URL.Network(), b.URL.Address()); err == nil {

@@ -1,4 +1,4 @@
-# Functions of bench.sh, measure.sh, scrape.sh and checks.sh, which load only processes that they started themselves, on
+# Functions of bench.sh, measure.sh, edge.sh, scrape.sh and checks.sh, which load only processes that they started themselves, on
 # free ports. Sourced in the project's directory.
 fail() { echo "$0: $*" >&2; exit 1; }
 command -v curl >/dev/null || fail "curl is needed"

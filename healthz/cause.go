@@ -12,7 +12,7 @@ type Cause uint8
 // apart because such a backend may be better than none.
 const (
 	Passed      Cause = iota
-	Refused           // no connection: refused, no route, no such name, no such socket
+	Refused           // no connection: refused, no route, no such name, no such socket; no TLS, or a certificate that does not verify
 	NoAnswer          // the time was over, or what came was no whole HTTP response
 	WrongStatus       // an HTTP response with a status that is not expected
 	WrongText         // an HTTP response whose body lacks the expected text
@@ -26,7 +26,8 @@ func (c Cause) String() string { return causeNames[c] }
 // Answered reports whether the backend has answered the check, if not as expected.
 func (c Cause) Answered() bool { return c == WrongStatus || c == WrongText }
 
-// unexpected is the error of a check that was answered in another way than expected.
+// unexpected is the error of a check that was answered in another way than expected, or whose cause
+// the error itself does not tell.
 type unexpected struct {
 	error
 	cause Cause

@@ -16,8 +16,7 @@ func check(ctx context.Context, cfg Config, t Target) error {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 
-	dialer := net.Dialer{KeepAlive: -1} // the connection is too short-lived for probes
-	conn, err := dialer.DialContext(ctx, t.Network, t.Address)
+	conn, err := t.connect(ctx)
 	if err == nil {
 		defer conn.Close()
 		if cfg.Path != "" {
@@ -27,10 +26,34 @@ func check(ctx context.Context, cfg Config, t Target) error {
 	if err == nil {
 		return nil
 	}
-	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+	if timedOut(err) {
 		return fmt.Errorf("health check of %s: not done within %v: %w", t.Name, cfg.Timeout, err)
 	}
 	return fmt.Errorf("health check of %s: %w", t.Name, err)
+}
+
+// connect opens a connection to t.
+func (t *Target) connect(ctx context.Context) (net.Conn, error) {
+	dialer := net.Dialer{KeepAlive: -1} // the connection is too short-lived for probes
+	conn, err := dialer.DialContext(ctx, t.Network, t.Address)
+	if err != nil || t.Secure == nil {
+		return conn, err
+	}
+	secured, err := t.Secure(ctx, conn)
+	if err != nil {
+		_ = conn.Close()
+		if !timedOut(err) {
+			err = unexpected{err, Refused}
+		}
+		return nil, err
+	}
+	return secured, nil
+}
+
+// timedOut reports whether an error is that of a time that is over.
+func timedOut(err error) bool {
+	netErr, ok := errors.AsType[net.Error](err)
+	return ok && netErr.Timeout()
 }
 
 // ask sends the request of a check over conn and reads the answer, as far as it matters. It does

@@ -3,6 +3,7 @@ package healthz
 import (
 	"context"
 	"errors"
+	"net"
 	"syscall"
 	"time"
 
@@ -15,12 +16,17 @@ type Target struct {
 	Network string // "tcp" or "unix"
 	Address string // host:port with an address or localhost as host, or the path of the socket
 	Host    string // Host field of the GET
+	Secure  Secure // nil: the backend is spoken to in the clear
 
 	// Report is called after each check, except one that was interrupted or failed for a reason of
 	// this machine. Calls for one target are sequential; those for different targets may overlap. The
 	// next check of this target waits for Report to return.
 	Report func(Verdict)
 }
+
+// Secure makes a connection that was just opened one of TLS. The connection that it returns is closed
+// in place of the one that it got, unless there is an error.
+type Secure func(context.Context, net.Conn) (net.Conn, error)
 
 // Verdict is what the checks say of a backend after one of them.
 type Verdict struct {

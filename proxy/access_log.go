@@ -8,7 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
@@ -42,7 +42,7 @@ func newAccessLog(log zerolog.Logger) accessLog {
 
 // entry is what a line of the access log is made of.
 type entry struct {
-	stream   *http1.Stream
+	stream   ends.Stream
 	query    bool           // the path has its query
 	client   limiter.Client // the zero value: no client is limited
 	addr     netip.Addr

@@ -86,7 +86,7 @@ func TestAccessLogAttempts(t *testing.T) {
 	failing := startRawBackend(t, answerAll("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"))
 	half := rawAnswer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")(t)
 	refusing := "http://" + closedPort(t)
-	name := func(url string) string { return strings.TrimPrefix(url, "http://") }
+	name := func(url string) string { return nameOf(url) }
 	attempt := func(url string, fields map[string]any) map[string]any {
 		fields["backend"] = name(url)
 		return fields

@@ -39,7 +39,7 @@ func TestAccessLog(t *testing.T) {
 		_, _ = readRequestHeader(bufio.NewReader(conn))
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 	})
-	host := func(url string) string { return strings.TrimPrefix(url, "http://") }
+	host := func(url string) string { return nameOf(url) }
 	for _, test := range []struct {
 		name, backend, request string
 		isError                bool

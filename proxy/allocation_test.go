@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
@@ -187,6 +188,23 @@ func TestNoAllocationsBehindProxyProtocol(t *testing.T) {
 	w := newWire(t, address)
 	w.send("PROXY TCP4 192.0.2.1 203.0.113.1 4711 80\r\n")
 	mustNotAllocate(t, w.Conn, "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 200 OK")
+}
+
+// TestNoAllocationsOfOursOverTLS counts those of crypto/tls apart: each of its reads from a socket
+// allocates 16 bytes. Asking whether an idle connection is quiet is one more such read.
+func TestNoAllocationsOfOursOverTLS(t *testing.T) {
+	const request, quiet = "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n", 1
+	url, ca := startTLSBackend(t, frugal(0, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	direct, err := tls.Dial("tcp", addressOf(url), &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer direct.Close()
+	own := allocations(t, direct, request, "HTTP/1.1 200 OK")
+	_, address := startProxy(t, tlsOptions(ca, url))
+	if n := allocations(t, dial(t, address), request, "HTTP/1.1 200 OK"); n > own+quiet {
+		t.Errorf("%v allocations per request, want at most the %v of crypto/tls and %d", n, own, quiet)
+	}
 }
 
 // frugal is a backend that allocates nothing once it runs.

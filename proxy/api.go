@@ -7,13 +7,28 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
 // apiPrefix is the path of the clients' API on the proxy's listener.
 var apiPrefix = []byte("/v1/api/")
+
+// apiEnd is a client's end that calls of the API can be answered at.
+type apiEnd interface {
+	// RequestCtx returns the request as fasthttp has it, without its body, for an answer:
+	// AnswerPlainly or AnswerStream sends its Response.
+	RequestCtx() *fasthttp.RequestCtx
+	// OpenBody returns a reader of the request's body. Its End must be called before that of the
+	// stream.
+	OpenBody() ends.BodyReader
+	// AnswerPlainly sends the response, which has the given status and size of the body in bytes.
+	AnswerPlainly(status, size int)
+	// AnswerStream sends the response, whose body, of unknown length, writes itself. It returns
+	// ClientGone if the client did not take all of it, and InternalError if the body failed.
+	AnswerStream(body io.WriterTo) reason.Code
+}
 
 // API is what answers the calls below /v1/api/ on the proxy's listener, through fasthttp's own
 // Request and Response. All of it is called concurrently.
@@ -42,7 +57,7 @@ type outcome struct {
 
 // serve answers through fasthttp's own Request and Response: the API is not the hot path. A caller
 // without access is refused before its body is asked for. A panic becomes InternalError.
-func (a *API) serve(s *http1.Stream, trust *Trust, id *requestID) (o outcome) {
+func (a *API) serve(s ends.Stream, trust *Trust, id *requestID) (o outcome) {
 	o.client = s.Peer()
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -54,31 +69,32 @@ func (a *API) serve(s *http1.Stream, trust *Trust, id *requestID) (o outcome) {
 	if o.client = from.addr; from.trusted { // for the access log
 		id.given = s.Request.Forwarded.ID
 	}
-	ctx := s.RequestCtx()
+	end := s.ClientEnd.(apiEnd)
+	ctx := end.RequestCtx()
 	if a.MayUse(ctx) {
-		o.why = a.answer(s, ctx)
+		o.why = a.answer(end, ctx, s.Request.Framing != message.NoBody)
 	}
 	if o.why == reason.ClientGone {
 		return o
 	}
 	ctx.Response.Header.SetBytesV("X-Request-Id", id.bytes())
 	if body, ok := ctx.Response.BodyStream().(io.WriterTo); ok {
-		o.why = s.AnswerStream(body)
+		o.why = end.AnswerStream(body)
 		return o
 	}
-	s.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
+	end.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
 	o.answered = true
 	return o
 }
 
 // answer has a call answered, which reads the body as it comes. It returns why the body did not come
 // to its end.
-func (a *API) answer(s *http1.Stream, ctx *fasthttp.RequestCtx) reason.Code {
-	if s.Request.Framing == message.NoBody {
+func (a *API) answer(end apiEnd, ctx *fasthttp.RequestCtx, hasBody bool) reason.Code {
+	if !hasBody {
 		a.Answer(ctx)
 		return reason.None
 	}
-	body := s.OpenBody()
+	body := end.OpenBody()
 	defer body.End() // after a panic
 	ctx.Request.SetBodyStream(body, body.Length())
 	a.Answer(ctx)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
@@ -15,7 +14,7 @@ var errFull = errors.New("every backend has as many connections as its max_conne
 // pick chooses the backend of the next attempt, among those that this request has not tried: the
 // one that the client is kept at, or else one by the pool's policy.
 func (x *exchange) pick() reason.Code {
-	b := x.tries.pickOwn(ownOf(x.stream), x.pool, x.stream.Started)
+	b := x.tries.pickOwn(ownOf(x.stream.Exchange), x.pool, x.stream.Started)
 	if b == nil && x.queued.mustWait(x.pool, &x.tries) {
 		return reason.Overloaded
 	}
@@ -53,7 +52,7 @@ func (x *exchange) pick() reason.Code {
 // race, which is no failure of the backend: the attempt goes on with a new connection, if the
 // request may be sent again.
 func (x *exchange) attempt() reason.Code {
-	if why := x.call.Prefetch(x.stream, x.pool.RequestBuffer()); why != reason.None {
+	if why := x.stream.Prefetch(x.pool.RequestBuffer()); why != reason.None {
 		return why
 	}
 	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client
@@ -66,7 +65,12 @@ func (x *exchange) attempt() reason.Code {
 		}
 	}
 	b := x.tries.backend
-	x.tries.begin(x.stream)
+	if x.stream.Request.Upgrade != nil && b.SpeaksHTTP2() {
+		b.End(false, 0)
+		x.stream.Cause = errUpgrade
+		return reason.BadResponse
+	}
+	x.tries.begin(x.stream.Exchange)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
 		conn, err := x.tries.connect(x.stream, fresh)
@@ -87,7 +91,7 @@ func (x *exchange) attempt() reason.Code {
 			return x.judge()
 		}
 		x.release()
-		if !x.call.LostRace(why) || !x.repeatable() {
+		if fresh || !x.call.LostRace(why) || !x.repeatable() {
 			x.endAttempt(why)
 			return why
 		}
@@ -95,6 +99,11 @@ func (x *exchange) attempt() reason.Code {
 		x.stream.Cause = cause // this was no failure
 	}
 }
+
+// errUpgrade is for a request that asks for another protocol than HTTP, such as a WebSocket. A
+// connection of HTTP/2 serves others as well, so it cannot become that. The backend is not asked, and
+// has not failed.
+var errUpgrade = errors.New("the request has an Upgrade, which a backend of HTTP/2 cannot do: the pool needs one of HTTP/1")
 
 // judge ends the attempt with reason.StatusRefused where its response has one of the pool's
 // retry.statuses and the request may be repeated.
@@ -115,7 +124,7 @@ var errStatus = errors.New("the backend answered with one of the pool's retry.st
 // where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
-	c.Begin(x.stream, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: x.pool.Timeouts().ResponseHeader, MaxHeader: x.pool.MaxResponseHeader()})
+	c.begin(x.stream, conn, x.pool)
 	streams := x.stream.Streams()
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why

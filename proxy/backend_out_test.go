@@ -64,7 +64,7 @@ func TestWaitingRequestsMove(t *testing.T) {
 				<-arrived
 				time.Sleep(silent + 20*time.Millisecond)
 				out := time.Now()
-				pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "http://")), upstream.Down, true)
+				pool.Mark(backendOf(t, pool, nameOf(first)), upstream.Down, true)
 				if test.want == "late" {
 					time.Sleep(100 * time.Millisecond)
 					close(release)
@@ -99,7 +99,7 @@ func TestRequestOnItsWayMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	client.send("h")
-	pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "http://")), upstream.Down, true)
+	pool.Mark(backendOf(t, pool, nameOf(first)), upstream.Down, true)
 	out := time.Now()
 	client.send("i")
 	if answer := client.receive("GET"); string(answer.body) != "other" {
@@ -122,7 +122,7 @@ func TestUploadMovesWhenItEnds(t *testing.T) {
 	client := newWire(t, address)
 	client.send(uploadOf("PUT", 40<<10, 20<<10))
 	time.Sleep(100 * time.Millisecond)
-	pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "http://")), upstream.Down, true)
+	pool.Mark(backendOf(t, pool, nameOf(first)), upstream.Down, true)
 	time.Sleep(50 * time.Millisecond)
 	client.send(strings.Repeat("b", 20<<10))
 	sent := time.Now()
@@ -141,8 +141,8 @@ func TestEndOfPanicMoves(t *testing.T) {
 	a, b := startRawBackend(t, good), startRawBackend(t, good)
 	p, address := startProxy(t, testOptions(hangs, a, b))
 	pool := p.pools.byName["main"].Pool
-	second := backendOf(t, pool, strings.TrimPrefix(a, "http://"))
-	pool.Mark(backendOf(t, pool, strings.TrimPrefix(hangs, "http://")), upstream.Unfit, true)
+	second := backendOf(t, pool, nameOf(a))
+	pool.Mark(backendOf(t, pool, nameOf(hangs)), upstream.Unfit, true)
 	pool.Mark(second, upstream.Unfit, true) // one of three is in: all take requests
 	for range 3 {
 		client := newWire(t, address)

@@ -36,7 +36,7 @@ func connectionCounter(t *testing.T) (url string, open *atomic.Int64) {
 }
 
 // addressIn returns the address of a URL.
-func addressIn(url string) string { return strings.TrimPrefix(url, "http://") }
+func addressIn(url string) string { return nameOf(url) }
 
 // The idle connections of a drained backend are closed at once or, where clients are kept there, at
 // the deadline.

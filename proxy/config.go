@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/http2"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/upstream"
 )
@@ -21,19 +22,29 @@ type ServerConfig struct {
 	// trailers have bounds of their own.
 	MaxBodySize Size `yaml:"max_body_size"`
 
+	Protocols `yaml:",inline"`
+
 	Share `yaml:",inline"`
 
 	TrustedProxies []Prefix `yaml:"trusted_proxies"`
 	// ClientIPHeader names the field in which trusted proxies give the client's address.
 	ClientIPHeader message.ClientIPHeader `yaml:"client_ip_header"`
-	// ProxyProtocol makes trusted proxies begin with a PROXY header; it needs at least one.
-	ProxyProtocol bool `yaml:"proxy_protocol"`
 
 	Via message.ViaName `yaml:"via"` // "": no Via is added
 	// EarlyHints forwards interim responses of backends, such as 103, to HTTP/1.1 clients.
 	EarlyHints bool `yaml:"early_hints"`
 
 	Shutdown `yaml:",inline"`
+}
+
+// Protocols are what is spoken on connections of clients, beside HTTP/1.
+type Protocols struct {
+	// ProxyProtocol makes trusted proxies begin with a PROXY header; it needs at least one.
+	ProxyProtocol bool `yaml:"proxy_protocol"`
+	// HTTP2 offers HTTP/2 to clients that speak TLS.
+	HTTP2 bool `yaml:"http2"`
+	// H2C serves HTTP/2 in the clear to clients that begin with it, without having asked.
+	H2C bool `yaml:"h2c"`
 }
 
 // Share is what clients, all together, may take of the machine.
@@ -61,6 +72,7 @@ func DefaultServerConfig() ServerConfig {
 		BodyTimeout:       30 * time.Second,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderSize:     16 << 10,
+		Protocols:         Protocols{HTTP2: true},
 		Share:             Share{Buffers: 256 << 20},
 		ClientIPHeader:    "X-Forwarded-For",
 		Shutdown:          Shutdown{ShutdownTimeout: 30 * time.Second},
@@ -81,8 +93,14 @@ func (c ServerConfig) bounds() http1.Bounds {
 		ShutdownDelay:     c.ShutdownDelay,
 		ShutdownTimeout:   c.ShutdownTimeout,
 		MaxConnections:    c.MaxConnections,
+		H2C:               c.H2C,
 		Buffers:           int64(c.Buffers),
 	}
+}
+
+// boundsOfHTTP2 returns those of the connections whose clients speak HTTP/2.
+func (c ServerConfig) boundsOfHTTP2() http2.Bounds {
+	return http2.Bounds{ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, BodyTimeout: c.BodyTimeout}
 }
 
 const maxShutdownDelay = time.Hour

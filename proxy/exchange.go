@@ -3,7 +3,7 @@ package proxy
 import (
 	"sync"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
@@ -13,7 +13,7 @@ import (
 // one step. The goroutine that serves the request owns it; afterwards it is reused.
 type exchange struct {
 	settings  *settings      // those in force when it began
-	stream    *http1.Stream  // the client's end
+	stream    ends.Stream    // the client's end
 	caller    caller         // identify
 	id        requestID      // identify
 	admission admission      // admit
@@ -22,18 +22,18 @@ type exchange struct {
 	sticky    sticky         // pick
 	queued    queued         // wait
 	tries     tries          // pick, attempt
-	call      http1.Call     // attempt: the backend's end
+	call      call           // attempt
 	reason    reason.Code    // reject: why no backend's response was sent in full
 }
 
 var exchanges = sync.Pool{New: func() any {
 	x := new(exchange)
-	x.call.Init()
+	x.call.init()
 	return x
 }}
 
 // beginExchange returns an exchange for a request.
-func beginExchange(s *http1.Stream, settings *settings) *exchange {
+func beginExchange(s ends.Stream, settings *settings) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.settings, x.stream = settings, s
 	x.caller.addr = s.Peer() // until identify finds a better one
@@ -43,9 +43,9 @@ func beginExchange(s *http1.Stream, settings *settings) *exchange {
 // endExchange clears the exchange of everything that points into the request and puts it back into
 // the pool. The buffers of the call are kept.
 func endExchange(x *exchange) {
-	x.call.Reset()
+	x.call.reset()
 	x.match.Reset()
-	x.settings, x.stream, x.pool = nil, nil, nil
+	x.settings, x.stream, x.pool = nil, ends.Stream{}, nil
 	x.caller, x.id, x.admission = caller{}, requestID{}, admission{}
 	x.sticky, x.queued, x.tries, x.reason = sticky{}, queued{}, tries{}, reason.None
 	exchanges.Put(x)

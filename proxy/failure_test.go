@@ -145,7 +145,7 @@ func TestNoBackend(t *testing.T) {
 	url := startBackend(t, mirror)
 	p, address := startProxy(t, testOptions(url))
 	pool := p.settings.Load().pools[0] // marked here: health checks would do so at a pace of their own
-	backend := backendOf(t, pool, strings.TrimPrefix(url, "http://"))
+	backend := backendOf(t, pool, nameOf(url))
 	pool.Mark(backend, upstream.Down, true)
 	w := newWire(t, address)
 	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n") // one a second is let through

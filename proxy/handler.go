@@ -5,7 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
@@ -20,7 +20,7 @@ type road struct {
 }
 
 // handle takes a request through all steps.
-func (p *Proxy) handle(s *http1.Stream) {
+func (p *Proxy) handle(s ends.Stream) {
 	settings := p.settings.Load()
 	why := s.Guard(&settings.limits)
 	// max_body_size is for what is forwarded.
@@ -46,6 +46,9 @@ func (r *road) serve(x *exchange) reason.Code {
 	if x.caller.trusted {
 		x.id.given = request.Forwarded.ID
 	}
+	if why, ok := answerChallenge(x); ok {
+		return why
+	}
 	if l := x.settings.limiter; l != nil {
 		if why := x.admission.admit(l, x.settings, &x.caller, request, x.stream.Started); why != reason.None {
 			return why
@@ -65,7 +68,7 @@ func (r *road) serve(x *exchange) reason.Code {
 			return x.respond()
 		case why == reason.BackendOut, why == reason.StatusRefused: // the attempt has asked
 		case x.mayWait(why):
-			if why := x.queued.wait(x.pool, x.stream, &x.call, x.caller.network()); why != reason.None {
+			if why := x.queued.wait(x.pool, x.stream, x.caller.network()); why != reason.None {
 				return why
 			}
 			x.tries.forget() // waiting is no attempt
@@ -102,7 +105,7 @@ func (r *road) end(x *exchange) {
 }
 
 // serveAPI answers a call of the API, and records it.
-func (r *road) serveAPI(s *http1.Stream, settings *settings) {
+func (r *road) serveAPI(s ends.Stream, settings *settings) {
 	var id requestID
 	s.Cause = nil // the length of the body
 	o := settings.api.serve(s, settings.trust, &id)

@@ -3,14 +3,18 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -20,8 +24,13 @@ import (
 // startBackend answers with an http.Handler until the test ends, and returns its URL.
 func startBackend(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
-	s := httptest.NewServer(h)
+	s := httptest.NewUnstartedServer(h)
 	t.Cleanup(s.Close)
+	if *backendsOverTLS {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
 	return s.URL
 }
 
@@ -48,8 +57,21 @@ func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if *backendsOverTLS {
+		return serveRawTLS(t, ln, &tls.Config{Certificates: testServerCertificates()}, serve)
+	}
 	serveRaw(t, ln, serve)
 	return "http://" + ln.Addr().String()
+}
+
+// serveRawTLS hands each connection to a function once it is one of TLS, and returns the URL.
+func serveRawTLS(t testing.TB, ln net.Listener, c *tls.Config, serve func(conn net.Conn)) string {
+	serveRaw(t, tls.NewListener(ln, c), func(conn net.Conn) {
+		if conn.(*tls.Conn).Handshake() == nil {
+			serve(conn)
+		}
+	})
+	return "https://" + ln.Addr().String()
 }
 
 // startUnixBackend is startRawBackend over a unix socket, where what one side writes, or that it
@@ -351,4 +373,26 @@ func startHoldingBackend(t *testing.T, entered chan<- bool, release <-chan bool)
 			_, _ = io.WriteString(conn, leaseOK)
 		}
 	})
+}
+
+// testServerCertificates returns the certificates of httptest's servers.
+var testServerCertificates = sync.OnceValue(func() []tls.Certificate {
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	defer s.Close()
+	return s.TLS.Certificates
+})
+
+// writeAuthority writes the authority of those certificates, which is the certificate itself, to a
+// file, and returns its path.
+func writeAuthority() string {
+	f, err := os.CreateTemp("", "authority")
+	if err == nil {
+		err = pem.Encode(f, &pem.Block{Type: "CERTIFICATE", Bytes: testServerCertificates()[0].Certificate[0]})
+	}
+	if err != nil {
+		panic(err)
+	}
+	_ = f.Close()
+	return f.Name()
 }

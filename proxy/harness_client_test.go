@@ -83,12 +83,12 @@ func isTimeout(err error) bool {
 // reset ends a connection with RST.
 func reset(conn net.Conn) {
 	_ = socketOf(conn).SetLinger(0)
-	conn.Close()
+	socketOf(conn).Close()
 }
 
 func dial(t testing.TB, address string) net.Conn {
 	t.Helper()
-	conn, err := connect(address)
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func withHost(l ...string) string {
 // that is an error of ours, the connection has to end with it.
 func status(t *testing.T, address, request string) int {
 	t.Helper()
-	conn, err := connect(address)
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func checkProblem(t *testing.T, got answer, status int, reason, backend string) 
 	if ct := got.Header.Get("Content-Type"); ct != "application/problem+json" {
 		t.Errorf("Content-Type: %q", ct)
 	}
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(backend, "http://"))
+	_, port, _ := net.SplitHostPort(addressOf(backend))
 	if strings.Contains(string(got.body), port) {
 		t.Errorf("the body tells the backend's port %s: %s", port, got.body)
 	}

@@ -27,6 +27,11 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
+var backendsOverTLS = flag.Bool("tls-backends", false, "have the raw and the plain backends of most tests speak TLS")
+
+// backendAuthority is the file with the authority of those backends; "": they are in the clear.
+var backendAuthority string
+
 var long = flag.Bool("long", false, "run the long forms")
 
 // atOnce is how many parallel tests run at a time, unless -parallel says so. There may be more than
@@ -35,18 +40,26 @@ const atOnce = 4
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *backendsOverTLS {
+		backendAuthority = writeAuthority()
+	}
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
 		_ = flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0))))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if backendAuthority != "" {
+		_ = os.Remove(backendAuthority)
+	}
+	os.Exit(code)
 }
 
 // testOptions returns options for one pool of these backends, without limits, which streams bodies.
 func testOptions(urls ...string) Options {
 	pool := upstream.DefaultPoolConfig()
 	pool.Backends = backendConfigs(urls...)
+	pool.TLS.CA = backendAuthority
 	pool.RequestBuffer = 0 // tests of streams send little
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
@@ -297,7 +310,15 @@ func metric(p *Proxy, name string) string {
 
 // attemptsAt names the metric that counts the attempts at a backend of pool main with a status.
 func attemptsAt(url string, status int) string {
-	return fmt.Sprintf("lb_backend_requests_total{pool=\"main\",backend=%q,code=\"%d\"}", strings.TrimPrefix(url, "http://"), status)
+	return fmt.Sprintf("lb_backend_requests_total{pool=\"main\",backend=%q,code=\"%d\"}", nameOf(url), status)
+}
+
+// nameOf returns what names the backend of a URL in metrics and in the access log.
+func nameOf(url string) string { return strings.TrimPrefix(url, "http://") }
+
+// addressOf returns the address in the URL of a backend.
+func addressOf(url string) string {
+	return strings.TrimPrefix(nameOf(url), "https://")
 }
 
 // errorsWith returns the value of lb_errors_total for a reason.

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"loadbalancer/limiter"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 )
@@ -382,7 +383,7 @@ func startAtTimes(t *testing.T, o Options) (at *atomic.Pointer[time.Time], addre
 		Bounds:        http1.Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second},
 		MaxHeaderSize: 16 << 10,
 		Proxied:       p.isProxied, Log: zerolog.Nop(),
-		Handle: func(s *http1.Stream) {
+		Handle: func(s ends.Stream) {
 			s.Started = *at.Load()
 			p.handle(s)
 		},

@@ -149,7 +149,7 @@ func TestMetricsAddUp(t *testing.T) {
 			}
 		}
 	}
-	backend := strings.TrimPrefix(url, "http://")
+	backend := nameOf(url)
 	waitMetrics(t, p, map[string]float64{
 		`lb_requests_total{pool="main",code="200"}`:                                   5,
 		`lb_requests_total{pool="main",code="404"}`:                                   3,

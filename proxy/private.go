@@ -3,18 +3,22 @@ package proxy
 import (
 	"time"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/upstream"
 )
 
 // A backend of NTLM or Negotiate takes all requests on an authenticated connection for the same
 // user's. From a request with such credentials on, the backend's connection therefore belongs to
 // the client's connection alone. A trusted proxy may send the requests of several users on one
-// connection: from there each such request gets a connection that is closed after it.
+// connection, and HTTP/2 knows no such authentication: from there each such request gets a connection
+// that is closed after it.
 
 // ownOf returns the backend's connection that belongs to the client's connection, or nil.
-func ownOf(s *http1.Stream) *upstream.Private {
-	own, _ := s.Partner().(*upstream.Private)
+func ownOf(x *ends.Exchange) *upstream.Private {
+	if x.Partner == nil {
+		return nil
+	}
+	own, _ := x.Partner.Get().(*upstream.Private)
 	return own
 }
 
@@ -30,14 +34,14 @@ func (t *tries) pickOwn(own *upstream.Private, p *upstream.Pool, began time.Time
 // connect returns a connection to the picked backend: the client's own, if it has one there, or one
 // of the pool's. If fresh is true it always dials. It returns upstream.ErrPending where too many
 // requests wait at the backend.
-func (t *tries) connect(s *http1.Stream, fresh bool) (*upstream.Conn, error) {
+func (t *tries) connect(s ends.Stream, fresh bool) (*upstream.Conn, error) {
 	if !t.reserved {
 		taken, ok := t.backend.Reserve(s.Streams())
 		if t.reserved = taken; !ok {
 			return nil, upstream.ErrPending
 		}
 	}
-	own := ownOf(s)
+	own := ownOf(s.Exchange)
 	if own != nil && !fresh {
 		if conn := t.backend.TakePrivate(own); conn != nil {
 			return conn, nil
@@ -69,16 +73,17 @@ func fateOf(isOwned, binds, mayOwn bool) fate {
 
 // giveBack returns a connection to the pool, keeps it for the client's connection, or closes it.
 // mayOwn is that of fateOf, and said is that of upstream.Conn.Release.
-func (t *tries) giveBack(conn *upstream.Conn, s *http1.Stream, mayOwn bool, said time.Duration) {
-	switch fateOf(conn.IsPrivate(), s.Request.Binds, mayOwn) {
+func (t *tries) giveBack(conn *upstream.Conn, s ends.Stream, mayOwn bool, said time.Duration) {
+	binds := s.Request.Binds && conn.Stream == nil // HTTP/2 knows no such authentication
+	switch fateOf(conn.IsPrivate(), binds, mayOwn && s.Partner != nil) {
 	case shared:
 		conn.Release(said)
 	case closed:
 		conn.Discard()
 	case owned:
 		own := conn.Private()
-		if ownOf(s) != own {
-			s.SetPartner(own)
+		if ownOf(s.Exchange) != own {
+			s.Partner.Set(own)
 		}
 		own.Release(said)
 	}

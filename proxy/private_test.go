@@ -216,7 +216,7 @@ func TestPrivateAtADrainedBackend(t *testing.T) {
 	o := stickyOptions(urls...)
 	p, address := startProxy(t, o)
 	pool := p.pools.byName["main"].Pool
-	backend := backendOf(t, pool, strings.TrimPrefix(urls[0], "http://"))
+	backend := backendOf(t, pool, nameOf(urls[0]))
 	cookie, _, _ := strings.Cut(strings.TrimPrefix(string(backend.AppendCookie(nil, false, false)), "Set-Cookie: "), ";")
 	request := withHost("GET / HTTP/1.1", "Cookie: "+cookie, "Authorization: NTLM TlRMTVNTUAAB")
 	old := newWire(t, address)

@@ -22,13 +22,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/http2"
 	"loadbalancer/proxy/upstream"
 )
 
 // Proxy is the load balancer's data path. It is safe for concurrent use.
 type Proxy struct {
 	server   *http1.Server
+	http2    *http2.Server // has the connections of server whose clients speak it
 	settings atomic.Pointer[settings]
 	pools    pools
 	road     road
@@ -47,8 +50,15 @@ func New(o Options) *Proxy {
 		MaxHeaderSize: int(o.Server.MaxHeaderSize),
 		Handle:        p.handle,
 		TurnedAway:    p.turnedAway,
+		HTTP2:         p.serveHTTP2,
 		Proxied:       p.isProxied,
 		Log:           o.Log,
+	})
+	p.http2 = http2.NewServer(http2.Options{
+		Bounds:        o.Server.boundsOfHTTP2(),
+		MaxHeaderSize: int(o.Server.MaxHeaderSize),
+		Handle:        p.handle,
+		Activity:      p.server.Activity(),
 	})
 	return p
 }
@@ -60,9 +70,13 @@ func (p *Proxy) Apply(o Options) {
 	before := p.settings.Load()
 	p.settings.Store(newSettings(o, p.pools.apply(o.Pools)))
 	p.server.SetBounds(o.Server.bounds())
+	p.http2.SetBounds(o.Server.boundsOfHTTP2())
 	p.pools.retire(before.pools)
 	p.noteSettings()
 }
+
+// serveHTTP2 serves a connection whose client speaks HTTP/2.
+func (p *Proxy) serveHTTP2(conn ends.Conn) { p.http2.Serve(conn) }
 
 // isProxied reports whether the connections of this peer must begin with a PROXY header.
 func (p *Proxy) isProxied(peer netip.Addr) bool {
@@ -87,7 +101,7 @@ func (p *Proxy) Serve(ctx context.Context, fronts ...Front) error {
 	for i, f := range fronts {
 		all[i] = http1.Front{Listener: f.Listener, TLS: f.TLS, Authorities: f.Authorities}
 		if f.RedirectTo != nil {
-			all[i].Handle = func(s *http1.Stream) { p.redirect(s, f.RedirectTo.Addr()) }
+			all[i].Handle = func(s ends.Stream) { p.redirect(s, f.RedirectTo.Addr()) }
 		}
 	}
 	return p.server.Serve(ctx, all...)
@@ -102,6 +116,7 @@ func (p *Proxy) Drain() error {
 			pool.CloseUnused()
 		}
 	}()
+	p.http2.Drain()
 	return p.server.Drain()
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
@@ -38,8 +38,8 @@ func (x *exchange) mayWait(why reason.Code) bool {
 // wait returns reason.None once it is the request's turn to be sent to a backend of the pool.
 // client stands for its client. A body that is to be read before a backend is asked is read first:
 // a turn must not pass while a slow client sends.
-func (q *queued) wait(p *upstream.Pool, s *http1.Stream, call *http1.Call, client uint64) reason.Code {
-	if why := call.Prefetch(s, p.RequestBuffer()); why != reason.None {
+func (q *queued) wait(p *upstream.Pool, s ends.Stream, client uint64) reason.Code {
+	if why := s.Prefetch(p.RequestBuffer()); why != reason.None {
 		return why
 	}
 	c, now := p.Queue(), time.Now()

@@ -4,14 +4,14 @@ import (
 	"net/netip"
 	"time"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 )
 
 // record counts the exchange and writes its access log line.
 func (r *road) record(x *exchange) {
 	s, shadowed := x.stream, x.admission.shadowed()
-	code := statusOf(s, x.reason)
+	code := statusOf(s.Exchange, x.reason)
 	m := r.noPool
 	if x.pool != nil {
 		m = x.pool.Requests()
@@ -33,8 +33,8 @@ func (r *road) record(x *exchange) {
 
 // recordAPI counts a call of the API and writes its access log line. API calls have their own
 // counter of statuses: they are not traffic.
-func (r *road) recordAPI(s *http1.Stream, settings *settings, client netip.Addr, id *requestID, why reason.Code) {
-	code := statusOf(s, why)
+func (r *road) recordAPI(s ends.Stream, settings *settings, client netip.Addr, id *requestID, why reason.Code) {
+	code := statusOf(s.Exchange, why)
 	settings.api.Count(code)
 	if why != reason.None {
 		r.count(why)
@@ -54,9 +54,9 @@ func (r *road) turnedAway(which Access, peer netip.Addr, took time.Duration, sen
 }
 
 // statusOf returns the status that was sent or, if none was, the one that stands for the reason.
-func statusOf(s *http1.Stream, why reason.Code) int {
-	if s.Status != 0 {
-		return s.Status
+func statusOf(x *ends.Exchange, why reason.Code) int {
+	if x.Status != 0 {
+		return x.Status
 	}
 	return why.Status()
 }

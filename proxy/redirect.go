@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -9,14 +8,14 @@ import (
 	"strconv"
 	"strings"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
 
 // redirect answers a request on a listener that sends clients to https. to is the address of the
 // listener of TLS.
-func (p *Proxy) redirect(s *http1.Stream, to net.Addr) {
+func (p *Proxy) redirect(s ends.Stream, to net.Addr) {
 	settings := p.settings.Load()
 	why := s.Guard(&settings.limits)
 	x := beginExchange(s, settings)
@@ -35,20 +34,19 @@ func (p *Proxy) redirect(s *http1.Stream, to net.Addr) {
 
 // answerInClear answers a challenge of ACME, and sends every other request to https.
 func answerInClear(x *exchange, to net.Addr) reason.Code {
-	r := &x.stream.Request
+	s, r := x.stream, &x.stream.Request
 	host, ok := plainHost(r.Authority)
 	if !ok {
 		x.stream.Cause = errNoHost
 		return reason.BadRequest
 	}
 	if text, ok := x.settings.edge.answerTo(r, host); ok {
-		header := append(x.stream.BeginReply(http.StatusOK, len(text)), "Content-Type: application/octet-stream\r\n"...)
-		return x.stream.EndReply(message.AppendID(header, x.id.bytes()), http.StatusOK, []byte(text))
+		return prove(x, text)
 	}
-	header := append(x.stream.BeginReply(http.StatusPermanentRedirect, 0), "Location: "...)
+	header := append(s.BeginReply(http.StatusPermanentRedirect, 0), "Location: "...)
 	header = appendLocation(header, host, to, r.Target)
 	header = message.AppendID(append(header, "\r\n"...), x.id.bytes())
-	return x.stream.EndReply(header, http.StatusPermanentRedirect, nil)
+	return s.EndReply(header, http.StatusPermanentRedirect, nil)
 }
 
 var errNoHost = errors.New("the request does not say for which host it is, by a name of letters, digits, -, _ and . or by an address")
@@ -89,15 +87,3 @@ func appendLocation(dst []byte, host string, to net.Addr, target []byte) []byte 
 }
 
 const httpsPort = 443
-
-// challenges is where ACME asks for the proof that a server holds a name (RFC 8555, section 8.3).
-var challenges = []byte("/.well-known/acme-challenge/")
-
-// answerTo returns the answer to a request that is a challenge of ACME.
-func (e *Edge) answerTo(r *message.Request, host string) (keyAuthorization string, ok bool) {
-	token, isChallenge := bytes.CutPrefix(r.Path(), challenges)
-	if !isChallenge || e.Challenge == nil || string(r.Method) != http.MethodGet {
-		return "", false
-	}
-	return e.Challenge(strings.ToLower(strings.Trim(host, "[].")), string(token))
-}

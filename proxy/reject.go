@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
@@ -14,7 +14,7 @@ func (x *exchange) reject(why reason.Code) {
 }
 
 // refuse sends the balancer's own answer, and returns the reason to record.
-func refuse(s *http1.Stream, why reason.Code, a *admission, id *requestID) reason.Code {
+func refuse(s ends.Stream, why reason.Code, a *admission, id *requestID) reason.Code {
 	if header, ok := s.BeginAnswer(why); ok {
 		header = message.AppendID(a.appendFields(header), id.bytes())
 		if s.EndAnswer(header, why) != reason.None {

@@ -100,7 +100,7 @@ func TestRequestHeader(t *testing.T) {
 			if code := status(t, address, test.request); code != 204 {
 				t.Fatalf("got %d", code)
 			}
-			want := strings.ReplaceAll(test.want, "BACKEND", strings.TrimPrefix(url, "http://"))
+			want := strings.ReplaceAll(test.want, "BACKEND", addressOf(url))
 			if header := withoutIDs(t, 1, <-got); header != want {
 				t.Errorf("got\n%q, want\n%q", header, want)
 			}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
@@ -13,7 +14,7 @@ func (x *exchange) respond() reason.Code {
 	s.EndHeader(x.appendResponseHeader(s.Begin(c.Response.Framing, c.Uploaded())), c.Response.Status)
 	var why reason.Code
 	if c.Response.Status == message.SwitchingProtocols {
-		why = s.Tunnel(c, x.pool.Timeouts().Tunnel)
+		why = http1.Tunnel(s.ClientEnd, c.BackendEnd, x.pool.Timeouts().Tunnel)
 	} else {
 		why = x.relayBody()
 	}
@@ -86,15 +87,15 @@ func (x *exchange) releaseEarly() {
 // ID unless the backend has given it one of its own. A 429 from a backend keeps only the backend's
 // limit fields: the balancer's would say that tokens are left.
 func (x *exchange) appendResponseHeader(dst []byte) []byte {
-	r, chunks, edit := &x.call.Response, x.stream.Chunks(), x.match.Route.Response
+	r, trailers, edit := &x.call.Response, x.stream.TakesTrailers(), x.match.Route.Response
 	if x.admission.told && r.Status != tooManyRequests {
-		dst = r.AppendHeader(dst, chunks, limitFields(x.admission.fields), edit)
+		dst = r.AppendHeader(dst, trailers, limitFields(x.admission.fields), edit)
 		dst = x.admission.appendFields(dst)
 	} else {
-		dst = r.AppendHeader(dst, chunks, 0, edit)
+		dst = r.AppendHeader(dst, trailers, 0, edit)
 	}
 	dst = x.sticky.appendCookie(dst, x.tries.backend, x.stream.Request.IsSecure(x.caller.trusted))
-	dst = edit.Append(x.settings.via.Append(dst, r.HTTP10))
+	dst = edit.Append(x.settings.via.Append(dst, r.Version()))
 	if r.HasID {
 		return dst
 	}

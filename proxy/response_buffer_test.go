@@ -31,7 +31,7 @@ type narrow struct{ net.Listener }
 func (l narrow) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err == nil {
-		err = conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
+		err = socketOf(conn).SetWriteBuffer(4 << 10)
 	}
 	return conn, err
 }

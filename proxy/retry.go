@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
 )
@@ -70,7 +70,7 @@ func (t *tries) mayRetry(p *upstream.Pool, why reason.Code, attempts int) bool {
 
 // pickAgain waits, and returns a backend that the request has tried before, if no other has come up
 // meanwhile. gone reports whether the client has left instead.
-func (t *tries) pickAgain(p *upstream.Pool, s *http1.Stream, key uint64) (b *upstream.Backend, gone bool) {
+func (t *tries) pickAgain(p *upstream.Pool, s ends.Stream, key uint64) (b *upstream.Backend, gone bool) {
 	w := upstream.NewWaiter(false)
 	if _, gone = s.Await(w.Turn, w, pauseBefore(t.repeats, rand.Float64())); gone {
 		return nil, true

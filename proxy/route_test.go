@@ -182,7 +182,7 @@ func TestOwnAnswersHaveNoRouteFields(t *testing.T) {
 // TestPoolHost wants the Host that the pool's config names, and the client's in X-Forwarded-Host.
 func TestPoolHost(t *testing.T) {
 	url, got := startRecordingBackend(t)
-	backend := strings.TrimPrefix(url, "http://")
+	backend := addressOf(url)
 	for _, test := range []struct {
 		host          upstream.Host
 		request, want string

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"loadbalancer/limiter"
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
@@ -14,7 +14,7 @@ import (
 // settings are what the config says about requests. They are immutable: a request keeps those that
 // it began with. What outlives them, such as connections, pools and counters, is the Proxy's.
 type settings struct {
-	limits      http1.Limits
+	limits      ends.Limits
 	trust       *Trust
 	limiter     *limiter.Limiter // nil: no client is limited
 	exempt      exemptions
@@ -45,7 +45,7 @@ func newSettings(o Options, pools map[string]*upstream.Pool) *settings {
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		s.pools = append(s.pools, pools[name])
 	}
-	s.limits = http1.Limits{
+	s.limits = ends.Limits{
 		Rules:       message.Rules{Own: o.Server.OwnFields(o.Edge.ClientCerts), KeyField: o.KeyField, MaxBody: int64(o.Server.MaxBodySize)},
 		BodyTimeout: o.Server.BodyTimeout,
 	}

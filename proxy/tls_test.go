@@ -85,7 +85,7 @@ func closeWrite(conn net.Conn) error {
 // clients that speak TLS.
 func TestOverTLS(t *testing.T) {
 	t.Parallel()
-	if *everywhere {
+	if *everywhere || *backendsOverTLS {
 		t.Skip("all do")
 	}
 	// The last send a PROXY header, which belongs before the handshake, or have clients of their own.

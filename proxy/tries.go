@@ -3,7 +3,7 @@ package proxy
 import (
 	"time"
 
-	"loadbalancer/proxy/http1"
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
@@ -38,7 +38,7 @@ func (t *tries) serves(pool *upstream.Pool, kept *upstream.Backend) bool {
 
 // begin begins the attempt at the picked backend. The time is that of the request where no time has
 // passed since: reading the clock has a price.
-func (t *tries) begin(s *http1.Stream) {
+func (t *tries) begin(s *ends.Exchange) {
 	t.open, t.awaits, t.began = true, false, s.Started
 	if t.tried.Len() > 1 || s.Request.Framing != message.NoBody {
 		t.began = time.Now()

@@ -89,6 +89,18 @@ func poolConfig(url string, known *servers) (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// OpenPool returns a pool of connections to a database for other tables than the store's own: they
+// are made as the store makes its own, when they are needed. The URL has to be valid. The pool has
+// to be closed.
+func OpenPool(ctx context.Context, url string, size int) (*pgxpool.Pool, error) {
+	config, err := poolConfig(url, new(servers))
+	if err != nil {
+		return nil, fmt.Errorf("clients.store: allowed is %w", err)
+	}
+	config.MaxConns, config.MinConns = int32(size), 0
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
 // on runs use on a connection of the pool. A connection that broke does not keep its place in the
 // pool until its server takes leave, and those that are not in use go with it: they lead to the same
 // server.

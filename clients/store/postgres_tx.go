@@ -91,7 +91,8 @@ func (tx *postgresTx) Holders(keys []limiter.KeyDigest) (map[limiter.KeyDigest]l
 	err := tx.query(func(columns [][]byte) error {
 		holders[limiter.KeyDigest(columns[0])] = limiter.ID{Name: string(columns[1])}
 		return nil
-	}, "SELECT sha256, name FROM client_keys WHERE sha256 IN (SELECT unnest($1::bytea[]))", digests.done())
+	}, "SELECT k.sha256, k.name FROM unnest($1::bytea[]) d (sha256), "+
+		"LATERAL (SELECT sha256, name FROM client_keys WHERE client_keys.sha256 = d.sha256 LIMIT 1) k", digests.done())
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,10 @@ const (
 		" ON CONFLICT (name) DO UPDATE SET " + putExcluded
 	putKeys = "INSERT INTO client_keys (name, id, sha256, created_at, expires_at) SELECT * FROM " +
 		"unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])"
-	deleteKeys = "DELETE FROM client_keys WHERE name IN (SELECT unnest($1::text[]))"
+	// By the index, one name after the other: while statistics are old, which they are during an
+	// import, a join would be planned as a look through all keys.
+	deleteKeys = "DELETE FROM client_keys WHERE ctid = ANY (ARRAY(SELECT k.ctid FROM unnest($1::text[]) n (name), " +
+		"LATERAL (SELECT ctid FROM client_keys WHERE client_keys.name = n.name ORDER BY client_keys.name, id LIMIT 4) k))"
 )
 
 // Put implements Tx.

@@ -43,6 +43,9 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
+// Certificate returns the authority's own.
+func (a *Authority) Certificate() *x509.Certificate { return a.cert }
+
 // Root returns the authority's own certificate.
 func (a *Authority) Root() *x509.Certificate { return a.cert }
 

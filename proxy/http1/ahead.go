@@ -21,15 +21,12 @@ type ahead struct {
 	done   chan struct{}
 }
 
-// FlushAhead is Flush, but it does not wait for a slow client: from the first time that the system
-// does not take all at once, up to most bytes wait for the client beside, if the server's budget has
-// room for them, and FlushAhead waits only where there are more. The caller does not touch what
-// concerns the client's connection until AwaitAhead has returned. ahead must be false while the
-// request's body is read from the same connection.
+// FlushAhead is that of ends.Outgoing. The client is slow from the first time that the system does
+// not take all at once.
 func (s *Stream) FlushAhead(most int64, allowed bool) reason.Code {
 	if s.ahead != nil {
-		ok := s.ahead.add(s.out)
-		if s.out = s.out[:0]; !ok {
+		ok := s.ahead.add(s.Out)
+		if s.Out = s.Out[:0]; !ok {
 			return s.AwaitAhead()
 		}
 		return reason.None
@@ -38,16 +35,16 @@ func (s *Stream) FlushAhead(most int64, allowed bool) reason.Code {
 		return s.Flush()
 	}
 	s.Status = s.status
-	n, slow := s.conn.Offer(s.out)
+	n, slow := s.conn.Offer(s.Out)
 	s.Sent += int64(n)
-	rest := s.out[n:]
-	if slow && s.activity.buffers.take(most) {
+	rest := s.Out[n:]
+	if slow && s.activity.Buffers.Take(most) {
 		s.begin(most, rest)
-		s.out = s.out[:0]
+		s.Out = s.Out[:0]
 		return reason.None
 	}
 	why := s.write(rest)
-	s.out = s.out[:0]
+	s.Out = s.Out[:0]
 	return why
 }
 
@@ -63,8 +60,7 @@ func (s *Stream) begin(most int64, rest []byte) {
 	}()
 }
 
-// AwaitAhead waits until the client has taken all that was flushed, or does not take more, which
-// resets its connection: then it returns ClientGone.
+// AwaitAhead is that of ends.Outgoing. The connection of a client that does not take more is reset.
 func (s *Stream) AwaitAhead() reason.Code {
 	a := s.ahead
 	if a == nil {
@@ -76,7 +72,7 @@ func (s *Stream) AwaitAhead() reason.Code {
 	a.mu.Unlock()
 	<-a.done
 	s.ahead = nil
-	s.activity.buffers.give(s.aheadOf)
+	s.activity.Buffers.Give(s.aheadOf)
 	if a.failed != reason.None {
 		s.Cause = a.cause
 		s.conn.abort() // as in write
@@ -114,12 +110,12 @@ func (a *ahead) deliver(s *Stream) {
 		}
 		part := a.ring[a.first:min(a.first+a.n, len(a.ring))] // nothing is added there
 		a.mu.Unlock()
-		n, err := s.conn.Deliver(time.Now(), part, s.limits.BodyTimeout)
+		n, err := s.conn.Deliver(time.Now(), part, s.Limits.BodyTimeout)
 		a.mu.Lock()
 		s.Sent += int64(n)
 		a.first, a.n = (a.first+len(part))%len(a.ring), a.n-len(part)
 		if err != nil {
-			a.failed, a.cause = reason.ClientGone, untaken(err, s.limits.BodyTimeout)
+			a.failed, a.cause = reason.ClientGone, untaken(err, s.Limits.BodyTimeout)
 		}
 		a.moved.Signal()
 		if err != nil {

@@ -1,18 +1,15 @@
 package http1
 
 import (
-	"net/http"
-	"strconv"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
 
-// BeginAnswer begins the balancer's own answer, for a request that no backend has answered, and
-// returns its header, to which fields may be added, in the stream's Buffer. ok is false if a
-// response has begun or the client has gone: then the connection only ends.
+// BeginAnswer is that of ends.Outgoing. Where ok is false, the connection ends.
 func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 	answer := why.Answer()
 	if s.Status != 0 || answer == nil {
@@ -29,17 +26,13 @@ func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 // guard, and returns its header, to which fields may be added, in the stream's Buffer. size is that
 // of the body in bytes.
 func (s *Stream) BeginReply(status, size int) (header []byte) {
-	b := append(s.beginOwn(reason.None), "HTTP/1.1 "...)
-	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
-	b = append(append(b, http.StatusText(status)...), "\r\nContent-Length: "...)
-	b = append(strconv.AppendInt(b, int64(size), 10), "\r\n"...)
-	return message.AppendDate(b, time.Now())
+	return message.AppendDate(message.AppendStatus(s.beginOwn(reason.None), status, size), time.Now())
 }
 
 // beginOwn begins a response of the balancer's own.
 func (s *Stream) beginOwn(why reason.Code) (header []byte) {
 	s.byFasthttp = false
-	s.closeIf(s.activity.draining.Load())
+	s.closeIf(s.activity.Draining.Load())
 	if !s.findsNext(why) {
 		s.conn.ending.Raise(wire.Linger)
 	}
@@ -56,11 +49,10 @@ func (s *Stream) findsNext(why reason.Code) bool {
 	return s.Ends() || s.discardable() || s.discardBuffered()
 }
 
-// EndAnswer sends the answer whose header began with BeginAnswer. It returns ClientGone if the
-// client did not take all of it.
+// EndAnswer is that of ends.Outgoing.
 func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
-		header = append(header, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
+		header = append(header, ends.Allow...)
 	}
 	return s.EndReply(header, why.Status(), why.Answer().Body)
 }
@@ -68,9 +60,9 @@ func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 // EndReply sends the response whose header began with BeginReply. It returns ClientGone if the
 // client did not take all of it.
 func (s *Stream) EndReply(header []byte, status int, body []byte) reason.Code {
-	s.out = s.appendConnection(header)
+	s.Out = s.appendConnection(header)
 	if !s.Request.Head {
-		s.out = append(s.out, body...)
+		s.Out = append(s.Out, body...)
 	}
 	s.status = status
 	return s.Flush()

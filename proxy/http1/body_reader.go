@@ -4,40 +4,38 @@ import (
 	"io"
 	"net"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
 
-// BodyReader reads the body of a request for an answer that RequestCtx gives, while it comes. The
-// client may be silent for the body timeout at most. Once the server drains, reads that would wait
-// fail with net.ErrClosed. It is for the goroutine that owns the stream.
-type BodyReader struct {
+// bodyReader is an ends.BodyReader. The client may be silent for the body timeout at most.
+type bodyReader struct {
 	s   *Stream
 	why reason.Code // why the body did not come
 	err error       // of the read that failed
 }
 
 // OpenBody returns a reader of the request's body. Its End must be called before that of the stream.
-func (s *Stream) OpenBody() *BodyReader {
+func (s *Stream) OpenBody() ends.BodyReader {
 	s.conn.set.beginRead(s.conn)
-	if s.activity.draining.Load() {
+	if s.activity.Draining.Load() {
 		s.conn.Stop() // the reads of others were stopped before this one has begun
 	}
-	return &BodyReader{s: s}
+	return &bodyReader{s: s}
 }
 
-// Length returns the length of the body in bytes, or -1 if it is not known.
-func (r *BodyReader) Length() int {
+// Length is that of ends.BodyReader.
+func (r *bodyReader) Length() int {
 	if b := &r.s.body; b.framing == message.FixedLength {
 		return int(b.length)
 	}
 	return -1
 }
 
-// Read reads at least one byte, or returns an error. The first read sends 100 Continue to a client
-// that waits for it.
-func (r *BodyReader) Read(p []byte) (int, error) {
+// Read is that of ends.BodyReader.
+func (r *bodyReader) Read(p []byte) (int, error) {
 	s, b := r.s, &r.s.body
 	if r.err != nil || len(p) == 0 {
 		return 0, r.err
@@ -45,7 +43,7 @@ func (r *BodyReader) Read(p []byte) (int, error) {
 	if s.conn.IsStopped() && s.expects {
 		return 0, r.fail(reason.None, net.ErrClosed)
 	}
-	if why := s.proceed(); why != reason.None {
+	if why := s.Proceed(); why != reason.None {
 		return 0, r.fail(why, io.ErrUnexpectedEOF)
 	}
 	for !b.ended {
@@ -67,15 +65,14 @@ func (r *BodyReader) Read(p []byte) (int, error) {
 }
 
 // fail ends the reader, and the connection with the stream.
-func (r *BodyReader) fail(why reason.Code, err error) error {
+func (r *bodyReader) fail(why reason.Code, err error) error {
 	r.why, r.err = why, err
 	r.s.closeIf(true)
 	return err
 }
 
-// End ends the reader, and returns the reason why the body did not come, if one is to blame on the
-// client.
-func (r *BodyReader) End() reason.Code {
+// End is that of ends.BodyReader.
+func (r *bodyReader) End() reason.Code {
 	r.s.conn.set.endRead(r.s.conn)
 	return r.why
 }

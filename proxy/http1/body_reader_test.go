@@ -12,7 +12,7 @@ import (
 )
 
 // openTestBody returns a reader of the body of a request that comes in two pieces.
-func openTestBody(t *testing.T, raw string) *BodyReader {
+func openTestBody(t *testing.T, raw string) *bodyReader {
 	t.Helper()
 	s, why, parsed := parsedRequest(newPieces(raw, len(raw)/3))
 	if !parsed || why != reason.None {
@@ -20,7 +20,7 @@ func openTestBody(t *testing.T, raw string) *BodyReader {
 	}
 	s.conn.set = &connSet{}
 	t.Cleanup(func() { endStream(s) })
-	return s.OpenBody()
+	return s.OpenBody().(*bodyReader)
 }
 
 // TestBodyReader reads bodies whole, and those that break off as far as they go.
@@ -68,7 +68,7 @@ func TestBodyReaderAtTheEnd(t *testing.T) {
 		}
 		set := &connSet{conns: []*clientConn{s.conn}}
 		s.conn.set = set
-		s.activity.draining.Store(later)
+		s.activity.Draining.Store(later)
 		r := s.OpenBody()
 		if !later {
 			set.endReads()

@@ -11,5 +11,6 @@ type Bounds struct {
 	ShutdownDelay     time.Duration // between the end of ctx and the close of the listener
 	ShutdownTimeout   time.Duration // for the requests in flight when Serve is told to end
 	MaxConnections    int           // 0 means no limit
-	Buffers           int64         // bytes that buffered bodies may take, all together; see Call.Prefetch
+	H2C               bool          // a connection in the clear that begins as HTTP/2 does is one
+	Buffers           int64         // bytes that buffered bodies may take, all together; see ends.Stream.Prefetch
 }

@@ -1,11 +1,11 @@
 package http1
 
-import "sync"
+import "loadbalancer/proxy/ends"
 
 // streamBufferSize is the size of the buffers that copy large bodies.
-const streamBufferSize = 64 << 10
+const streamBufferSize = ends.BufferSize
 
-var streamBuffers = sync.Pool{New: func() any { return new([streamBufferSize]byte) }}
+var streamBuffers = &ends.Buffers
 
 // responseBufferSize is the size of the buffer for what a backend sends. A larger header gets a
 // larger buffer: see inbound.widen.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/wire"
 )
 
@@ -31,7 +32,7 @@ type clientConn struct {
 	lastUse  time.Time   // the end of the last exchange; zero before the first
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
-	partner  partner
+	partner  ends.Partner
 	parked   atomic.Bool // it waits without fasthttp; see park.go
 	resumed  bool        // it was parked, and something has arrived
 	returns  bool        // its goroutine returns to Server.changed
@@ -40,6 +41,8 @@ type clientConn struct {
 
 	awaitsProxy bool // a PROXY header must come first
 	forwarded   bool // a PROXY header has come
+	mayBeHTTP2  bool // in the clear, without having asked: see Bounds.H2C
+	http2       bool // it is
 
 	tls      *tls.Config // nil: in the clear
 	shakes   *handshakes
@@ -133,7 +136,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	defer c.set.remove(c)
-	c.partner.end()
+	c.partner.End()
 	return c.End(c.ending, c.draining)
 }
 
@@ -142,4 +145,14 @@ func (c *clientConn) Close() error {
 func (c *clientConn) abort() {
 	c.ending.Raise(wire.Reset)
 	c.ResetOnClose()
+}
+
+// PeerOf returns the address at the other end of a connection, which is that of a proxy's client if
+// it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
+// a unix socket is 127.0.0.1.
+func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
+	if c, ok := conn.(*clientConn); ok {
+		return c.peer, c.forwarded
+	}
+	return peerOf(conn), false
 }

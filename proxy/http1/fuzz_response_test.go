@@ -38,8 +38,8 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("accepted, but %v", err)
 		}
-		s := c.stream
-		s.conn, s.out = newTestConn(out), make([]byte, 0, outSize)
+		s := c.stream.ClientEnd.(*Stream)
+		s.conn, s.Out = newTestConn(out), make([]byte, 0, outSize)
 		s.activity = new(activity)
 		defer s.narrow()
 		why := relay(s, c)

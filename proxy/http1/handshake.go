@@ -45,14 +45,24 @@ type handshakes struct {
 // before it, the PROXY header if one is due. fasthttp calls it first of all, and then asks
 // ConnectionState for the protocol. An error is what Read returns from then on.
 func (c *clientConn) Handshake() error {
-	if c.tls == nil || c.security != nil { // it was parked since
+	if c.security != nil { // it was parked since
 		return nil
 	}
-	if c.unshaken = c.shake(); c.unshaken != nil {
+	if c.tls == nil {
+		c.http2 = c.mayBeHTTP2 && c.bounds.Load().H2C && c.lastUse.IsZero() && c.beginsHTTP2()
+		return nil
+	}
+	if c.unshaken = c.shake(); c.unshaken != nil && !errors.Is(c.unshaken, errChallenge) {
 		c.shakes.failed(c, c.unshaken)
 	}
 	return c.unshaken
 }
+
+// challengeProtocol is that of a handshake with which an authority checks a domain (RFC 8737).
+// No data follows it.
+const challengeProtocol = "acme-tls/1"
+
+var errChallenge = errors.New("the connection was for a challenge of ACME, which is answered")
 
 // shake does the handshake within the time of a header, which the PROXY header is a part of.
 func (c *clientConn) shake() error {
@@ -72,7 +82,11 @@ func (c *clientConn) shake() error {
 		return err
 	}
 	c.headerBy = time.Time{}
-	c.security = newSecurity(c.ConnectionState(), nil)
+	state := c.ConnectionState()
+	if state.NegotiatedProtocol == challengeProtocol {
+		return errChallenge
+	}
+	c.security = newSecurity(state, nil)
 	return nil
 }
 

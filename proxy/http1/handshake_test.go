@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/certtest"
+	"loadbalancer/proxy/ends"
 )
 
 // secureServer is a server of TLS on a free port, until the test ends.
@@ -31,7 +32,8 @@ func startSecure(t *testing.T, o Options, change func(*tls.Config)) *secureServe
 		change(config)
 	}
 	if o.Handle == nil {
-		o.Handle = func(s *Stream) {
+		o.Handle = func(end ends.Stream) {
+			s := end.ClientEnd.(*Stream)
 			_ = s.Guard(testLimits)
 			got := s.Security()
 			header, size := s.RequestCtx(), 0

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
@@ -115,13 +116,13 @@ func newTestServer() *Server {
 // newTestConn returns a client's connection of such a server.
 func newTestConn(conn net.Conn) *clientConn {
 	server := newTestServer()
-	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, bounds: &server.bounds, draining: &server.activity.draining}
+	c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), set: &server.conns, bounds: &server.bounds, draining: &server.activity.Draining}
 	c.in.conn = &c.Conn
 	return c
 }
 
 // testLimits sets the two fields whose names come from the config.
-var testLimits = &Limits{Rules: message.Rules{KeyField: "x-api-key", Own: message.Own{ClientField: "cf-connecting-ip"}}, BodyTimeout: time.Minute}
+var testLimits = &ends.Limits{Rules: message.Rules{KeyField: "x-api-key", Own: message.Own{ClientField: "cf-connecting-ip"}}, BodyTimeout: time.Minute}
 
 // parsedRequest parses a request as the server does: fasthttp reads its header through our
 // connection, then the guard judges it. parsed is false where fasthttp has refused it already.
@@ -138,6 +139,9 @@ func parsedRequest(conn net.Conn) (s *Stream, why reason.Code, parsed bool) {
 	return s, s.Guard(testLimits), true
 }
 
+// endOf returns a stream as the road has it.
+func endOf(s *Stream) ends.Stream { return ends.Stream{Exchange: &s.Exchange, ClientEnd: s} }
+
 // testMaxHeader is the largest response header of the tests: two doublings above the buffer of 64
 // KiB.
 const testMaxHeader = 200 << 10
@@ -145,7 +149,8 @@ const testMaxHeader = 200 << 10
 // readResponse reads the response up to its final header, as the answer to a request.
 func readResponse(conn net.Conn, request message.Request) (*Call, error) {
 	timed := wire.Over(conn)
-	c := &Call{stream: &Stream{Request: request, limits: testLimits}, conn: &timed}
+	s := &Stream{Exchange: ends.Exchange{Request: request, Limits: testLimits}}
+	c := &Call{stream: endOf(s), conn: &timed}
 	c.Init()
 	c.limits.MaxHeader = testMaxHeader
 	c.in.conn = &timed
@@ -164,7 +169,7 @@ func readResponse(conn net.Conn, request message.Request) (*Call, error) {
 
 // relay sends a response as the road does, without fields of its own.
 func relay(s *Stream, c *Call) reason.Code {
-	s.EndHeader(c.Response.AppendHeader(s.Begin(c.Response.Framing, c.Uploaded()), s.Chunks(), 0, nil), c.Response.Status)
+	s.EndHeader(c.Response.AppendHeader(s.Begin(c.Response.Framing, c.Uploaded()), s.chunks(), 0, nil), c.Response.Status)
 	next := func() (n int, err error) {
 		room := s.Room()
 		b, err := c.Next(room)
@@ -199,7 +204,7 @@ func relay(s *Stream, c *Call) reason.Code {
 func startRefusing(t *testing.T, o Options) (s *Server, address string) {
 	t.Helper()
 	o.Proxied = func(netip.Addr) bool { return false }
-	o.Handle = func(s *Stream) {
+	o.Handle = func(s ends.Stream) {
 		why := s.Guard(testLimits)
 		if why == reason.None {
 			why = reason.NoBackend
@@ -211,7 +216,7 @@ func startRefusing(t *testing.T, o Options) (s *Server, address string) {
 }
 
 // refuse answers with a reason.
-func refuse(s *Stream, why reason.Code) {
+func refuse(s ends.Stream, why reason.Code) {
 	if header, ok := s.BeginAnswer(why); ok {
 		s.EndAnswer(header, why)
 	}

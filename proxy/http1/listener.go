@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
@@ -16,8 +17,8 @@ import (
 // Front is a listener, and what its connections speak.
 type Front struct {
 	net.Listener
-	TLS    *tls.Config   // nil: they are in the clear
-	Handle func(*Stream) // as Options.Handle; nil: that one
+	TLS    *tls.Config       // nil: they are in the clear
+	Handle func(ends.Stream) // as Options.Handle; nil: that one
 
 	// Authorities returns those that sign the certificates that clients have to show, as TLS has them
 	// now, or nil if none is asked for. It is called for each request, and returns the same pool until
@@ -28,12 +29,13 @@ type Front struct {
 // listener accepts client connections and tracks those that are open.
 type listener struct {
 	Front
-	index  int // of the front
-	server *Server
-	room   int       // open connections; see awaitRoom
-	told   time.Time // when the lack of room was logged last
-	closed atomic.Bool
-	ends   chan struct{} // closed by Close
+	index      int // of the front
+	server     *Server
+	mayBeHTTP2 bool      // see clientConn
+	room       int       // open connections; see awaitRoom
+	told       time.Time // when the lack of room was logged last
+	closed     atomic.Bool
+	ends       chan struct{} // closed by Close
 }
 
 // Accept waits for the next connection. It is for one goroutine.
@@ -44,7 +46,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), front: l.index, tls: l.TLS, authorities: l.Authorities, shakes: &l.server.handshakes, set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.draining}
+		c := &clientConn{Conn: wire.Over(conn), peer: peerOf(conn), front: l.index, tls: l.TLS, authorities: l.Authorities, mayBeHTTP2: l.mayBeHTTP2, shakes: &l.server.handshakes, set: &l.server.conns, bounds: &l.server.bounds, draining: &l.server.activity.Draining}
 		c.in.conn = &c.Conn
 		c.idle.begin(time.Now())
 		c.awaitsProxy = l.server.options.Proxied(c.peer)

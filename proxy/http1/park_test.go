@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 )
 
@@ -119,7 +120,7 @@ func TestDrainParked(t *testing.T) {
 		Bounds:        Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Minute},
 		MaxHeaderSize: 16 << 10, Log: zerolog.Nop(),
 		Proxied: func(netip.Addr) bool { return false },
-		Handle: func(s *Stream) {
+		Handle: func(s ends.Stream) {
 			refuse(s, s.Guard(testLimits)+reason.NoBackend)
 			s.End()
 		},

@@ -27,7 +27,9 @@ var errProxyHeader = errors.New("the connection does not begin with a valid PROX
 // address (proxy-protocol.txt, section 2). Bytes after the header stay in c.in. p is room to read
 // into, so that a silent connection holds no buffer.
 func (c *clientConn) readProxyHeader(p []byte) error {
-	c.boundHeader()
+	if c.headerBy.IsZero() {
+		c.boundHeader()
+	}
 	for {
 		have := c.in.buffered()
 		size, err := proxyHeaderSize(have)

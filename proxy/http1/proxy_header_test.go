@@ -15,6 +15,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
@@ -54,7 +55,7 @@ func startTelling(t *testing.T) *telling {
 	_, server.address = startServer(t, Options{
 		Bounds:  Bounds{ReadHeaderTimeout: time.Minute},
 		Proxied: func(netip.Addr) bool { return true },
-		Handle: func(s *Stream) {
+		Handle: func(s ends.Stream) {
 			defer s.End()
 			if why := s.Guard(testLimits); why != reason.None {
 				if why == reason.BadRequest {
@@ -67,7 +68,7 @@ func startTelling(t *testing.T) *telling {
 			body := fmt.Sprint(s.Peer(), " ", string(s.Request.Target))
 			s.EndHeader(fmt.Appendf(s.Begin(message.FixedLength, true), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n", len(body)), 200)
 			s.Add(append(s.Room(), body...))
-			s.Flush()
+			s.FlushAhead(0, true)
 		},
 	})
 	return server

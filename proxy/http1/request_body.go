@@ -12,34 +12,28 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// smallBody is the size of the largest body that is sent together with the header, in one write.
-const smallBody = 16 << 10
+// ReadBody is that of ends.Incoming.
+func (s *Stream) ReadBody(dst []byte) ([]byte, error) { return s.body.next(dst) }
 
-// small reports whether the body is sent together with the header.
-func (b *body) small() bool { return b.framing == message.FixedLength && b.length <= smallBody }
+// HasReadBody is that of ends.Incoming.
+func (s *Stream) HasReadBody() bool { return s.body.ended }
 
-// readSmallBody reads a small body of known length into s.small, where it stays for further
-// attempts.
-func (s *Stream) readSmallBody() reason.Code {
-	if why := s.proceed(); why != reason.None {
-		return why
-	}
-	if cap(s.small) == 0 {
-		s.small = make([]byte, 0, smallBody)
-	}
-	for b := &s.body; !b.ended; {
-		var err error
-		if s.small, err = b.next(s.small); err != nil {
-			s.Cause = unread(err, b.timeout)
-			return bodyReason(err)
-		}
-	}
-	return reason.None
+// BodyTrailers is that of ends.Incoming.
+func (s *Stream) BodyTrailers() *message.Trailers { return &s.body.trailers }
+
+// StopBody is that of ends.Incoming.
+func (s *Stream) StopBody() { s.conn.Stop() }
+
+// ResumeBody is that of ends.Incoming.
+func (s *Stream) ResumeBody() { s.conn.Resume() }
+
+// Unread is that of ends.Incoming.
+func (s *Stream) Unread(err error) (reason.Code, error) {
+	return bodyReason(err), unread(err, s.Limits.BodyTimeout)
 }
 
-// proceed sends 100 Continue to a client that waits for it (RFC 9110, section 10.1.1). It is called
-// once the body is wanted.
-func (s *Stream) proceed() reason.Code {
+// Proceed is that of ends.Incoming.
+func (s *Stream) Proceed() reason.Code {
 	b := &s.body
 	if !s.expects || b.ended {
 		return reason.None

@@ -7,23 +7,16 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// Buffer returns an empty buffer for a header to a backend or to the client. It is the stream's: a
-// later call returns the same one.
-func (s *Stream) Buffer() []byte { return s.out[:0] }
-
-// SendInterim sends an interim response (RFC 9110, section 15.2), whose header b holds without its
-// empty line. b is from Buffer. It returns ClientGone if the client did not take all of it.
+// SendInterim is that of ends.Outgoing.
 func (s *Stream) SendInterim(b []byte) reason.Code {
-	s.out = append(b, "\r\n"...)
-	return s.write(s.out)
+	s.Out = append(b, "\r\n"...)
+	return s.write(s.Out)
 }
 
-// Begin begins a response whose body a backend frames in this way, and returns the buffer for its
-// header. uploaded reports whether the request's body was read: otherwise the connection ends. The
-// header is complete with EndHeader; nothing is sent before Flush.
+// Begin is that of ends.Outgoing. The connection ends where the request's body was not read.
 func (s *Stream) Begin(f message.Framing, uploaded bool) []byte {
 	s.framing = f
-	s.closeIf(s.activity.draining.Load() || !uploaded || s.Request.HTTP10 && s.unknownLength())
+	s.closeIf(s.activity.Draining.Load() || !uploaded || s.Request.HTTP10 && s.unknownLength())
 	return s.Buffer()
 }
 
@@ -32,25 +25,28 @@ func (s *Stream) unknownLength() bool {
 	return s.framing == message.Chunked || s.framing == message.UntilClose
 }
 
-// Chunks reports whether the response's body is sent to the client in chunks: its length is unknown
-// and the client understands chunks.
-func (s *Stream) Chunks() bool { return s.unknownLength() && !s.Request.HTTP10 }
+// TakesTrailers is that of ends.Outgoing.
+func (s *Stream) TakesTrailers() bool { return s.chunks() }
 
-// EndHeader ends the header that b holds, and tells the client how the body is framed and whether
-// the connection stays open.
+// chunks reports whether the response's body is sent to the client in chunks: its length is unknown
+// and the client understands chunks.
+func (s *Stream) chunks() bool { return s.unknownLength() && !s.Request.HTTP10 }
+
+// EndHeader is that of ends.Outgoing. It tells the client how the body is framed and whether the
+// connection stays open.
 func (s *Stream) EndHeader(b []byte, status int) {
 	s.status = status
-	if s.Chunks() {
+	if s.chunks() {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	if status == message.UpgradeRequired || status == message.SwitchingProtocols {
 		b = append(b, "Connection: Upgrade\r\n"...)
 	}
 	if status == message.SwitchingProtocols {
-		s.out = append(b, "\r\n"...)
+		s.Out = append(b, "\r\n"...)
 		return
 	}
-	s.out = s.appendConnection(b)
+	s.Out = s.appendConnection(b)
 }
 
 // appendConnection ends a header, and tells the client whether its connection stays open.
@@ -64,33 +60,41 @@ func (s *Stream) appendConnection(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// Room returns the buffer to which the next data of the body is appended, up to its capacity,
-// before it is passed to Add. It is full if a large header has to be flushed first.
+// Room is that of ends.Outgoing.
 func (s *Stream) Room() []byte {
 	if s.Status != 0 && s.large == nil {
 		s.widen()
 	}
-	if !s.Chunks() {
-		return s.out
+	if !s.chunks() {
+		return s.Out
 	}
-	return s.out[:len(s.out):max(len(s.out), cap(s.out)-chunkOverhead)]
+	return s.Out[:len(s.Out):max(len(s.Out), cap(s.Out)-chunkOverhead)]
 }
 
-// Add adds what was appended to Room to the bytes to send, framed for the client.
+// Add is that of ends.Outgoing. It frames the data for the client.
 func (s *Stream) Add(b []byte) {
-	start := len(s.out)
-	s.out = s.out[:len(b)]
-	if s.Chunks() && len(b) > start {
-		s.out = appendChunk(s.out, start)
+	start := len(s.Out)
+	s.Out = s.Out[:len(b)]
+	if s.chunks() && len(b) > start {
+		s.Out = appendChunk(s.Out, start)
 	}
 }
 
-// EndBody ends the body, with those of the response's trailers that go on.
+// EndBody is that of ends.Outgoing.
 func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
-	if s.Chunks() {
-		s.out = append(s.out, "0\r\n"...)
-		s.out = r.AppendTrailers(s.out, t)
-		s.out = append(s.out, "\r\n"...)
+	if s.chunks() {
+		s.Out = append(s.Out, "0\r\n"...)
+		s.Out = r.AppendTrailers(s.Out, t)
+		s.Out = append(s.Out, "\r\n"...)
+	}
+}
+
+// BreakOff is that of ends.Outgoing. The connection is reset where its end would look like the end
+// of the body.
+func (s *Stream) BreakOff(f message.Framing) {
+	s.closeIf(true)
+	if f == message.UntilClose || s.Request.HTTP10 {
+		s.conn.abort()
 	}
 }
 
@@ -98,22 +102,22 @@ func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 // returns ClientGone if the client did not take all of it, which resets the connection.
 func (s *Stream) Flush() reason.Code {
 	s.Status = s.status
-	why := s.write(s.out)
-	s.out = s.out[:0]
+	why := s.write(s.Out)
+	s.Out = s.Out[:0]
 	return why
 }
 
 // widen puts a larger buffer in place, for a body that did not fit into the first write.
 func (s *Stream) widen() {
 	s.large = streamBuffers.Get().(*[streamBufferSize]byte)
-	s.first, s.out = s.out, s.large[:0]
+	s.first, s.Out = s.Out, s.large[:0]
 }
 
 // narrow undoes widen.
 func (s *Stream) narrow() {
 	if s.large != nil {
 		streamBuffers.Put(s.large)
-		s.large, s.out = nil, s.first
+		s.large, s.Out = nil, s.first
 	}
 }
 
@@ -123,10 +127,10 @@ func (s *Stream) write(b []byte) reason.Code {
 	if len(b) == 0 {
 		return reason.None
 	}
-	n, err := s.conn.Deliver(time.Now(), b, s.limits.BodyTimeout)
+	n, err := s.conn.Deliver(time.Now(), b, s.Limits.BodyTimeout)
 	s.Sent += int64(n)
 	if err != nil {
-		s.Cause = untaken(err, s.limits.BodyTimeout)
+		s.Cause = untaken(err, s.Limits.BodyTimeout)
 		s.conn.abort() // it may only have paused: a truncated response must not look complete
 		return reason.ClientGone
 	}

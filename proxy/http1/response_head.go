@@ -11,8 +11,7 @@ import (
 // maxInterims is the most interim responses to one request.
 const maxInterims = 64
 
-// ReadHead reads the next header of the response: that of an interim response (RFC 9110, section
-// 15.2), as Interim says, or that of the final one.
+// ReadHead is that of ends.BackendEnd.
 func (c *Call) ReadHead() reason.Code {
 	for {
 		err := c.readHeader()
@@ -27,12 +26,6 @@ func (c *Call) ReadHead() reason.Code {
 			return c.Failure(err)
 		}
 	}
-}
-
-// Interim reports whether the header that was read last is that of an interim response. 101
-// Switching Protocols ends HTTP on the connection, and is final.
-func (c *Call) Interim() bool {
-	return c.Response.Status < 200 && c.Response.Status != message.SwitchingProtocols
 }
 
 // checkHead decides on a header that was read.
@@ -72,7 +65,7 @@ func (c *Call) readHeader() error {
 		return errResponseHeader
 	}
 	c.in.r += size
-	c.body = newBody(&c.in, r.Framing, r.Length, c.stream.limits.BodyTimeout)
+	c.body = newBody(&c.in, r.Framing, r.Length, c.stream.Limits.BodyTimeout)
 	c.body.trailers.Lax = true
 	return nil
 }
@@ -132,8 +125,7 @@ func (c *Call) boundWait() {
 	c.conn.KeepStopped()
 }
 
-// WaitOn lets the wait for a response go on after ReadHead has returned reason.BackendOut. It is
-// not recalled again.
+// WaitOn is that of ends.BackendEnd. The wait is not recalled again.
 func (c *Call) WaitOn() {
 	c.conn.Settle()
 	c.stream.Cause = nil

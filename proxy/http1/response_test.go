@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/wire"
 )
@@ -136,7 +137,7 @@ func TestSmallResponseHeaderLimit(t *testing.T) {
 	header := lines("HTTP/1.1 204 No Content", "A: b")
 	for _, most := range []int{len(header) - 1, len(header), len(header) + 1} {
 		timed := wire.Over(newPieces(header + lines("HTTP/1.1 204 No Content")))
-		c := &Call{stream: &Stream{limits: testLimits}, conn: &timed}
+		c := &Call{stream: endOf(&Stream{Exchange: ends.Exchange{Limits: testLimits}}), conn: &timed}
 		c.Init()
 		c.limits.MaxHeader, c.in.conn = most, &timed
 		if err := c.readHeader(); errors.Is(err, errResponseSize) != (most < len(header)) {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 
@@ -26,10 +27,12 @@ type Options struct {
 
 	// Handle takes each request, even one that could not be read: then its Guard returns the
 	// reason. It must call the stream's End, and must not panic.
-	Handle func(*Stream)
+	Handle func(ends.Stream)
 	// TurnedAway is called for each connection beyond MaxConnections, with its peer, how long the
 	// answer took, and how many bytes of it were sent.
 	TurnedAway func(peer netip.Addr, took time.Duration, sent int)
+	// HTTP2 serves a connection whose client speaks HTTP/2 until that ends; nil: none does.
+	HTTP2 func(ends.Conn)
 	// Proxied reports whether the connections of a peer must begin with a PROXY header.
 	Proxied func(peer netip.Addr) bool
 
@@ -59,7 +62,7 @@ func NewServer(o Options) *Server {
 	}
 	s.handshakes.gate, s.handshakes.log = wire.NewGate(runtime.GOMAXPROCS(0)*3/4), o.Log
 	s.SetBounds(o.Bounds)
-	s.activity.log = o.Log
+	s.activity.Log = o.Log
 	s.configure()
 	return s
 }
@@ -68,7 +71,7 @@ func NewServer(o Options) *Server {
 // connections over a smaller MaxConnections stay open.
 func (s *Server) SetBounds(b Bounds) {
 	s.bounds.Store(&b)
-	s.activity.buffers.most.Store(b.Buffers)
+	s.activity.Buffers.Set(b.Buffers)
 }
 
 // writeBufferSize is the size of fasthttp's buffer for a connection's responses. Only those that
@@ -94,6 +97,9 @@ func (s *Server) configure() {
 	f.LazyRequestTime = true
 	f.CloseOnShutdown = true
 	f.SecureErrorLogMessage = true
+	if s.options.HTTP2 != nil {
+		f.NextProto(protocolHTTP2, s.serveHTTP2)
+	}
 }
 
 // hideBody makes fasthttp believe that a request has no body, so that it neither reads the body nor
@@ -118,10 +124,11 @@ func (s *Server) Serve(ctx context.Context, fronts ...Front) (err error) {
 	failed := make(chan error, len(fronts))
 	var accepting sync.WaitGroup
 	for _, f := range fronts {
+		mayBeHTTP2 := f.Handle == nil // any other knows HTTP/1 alone
 		if f.Handle == nil {
 			f.Handle = s.options.Handle
 		}
-		s.fronts = append(s.fronts, &listener{Front: f, index: len(s.fronts), server: s, room: room(descriptors()), ends: make(chan struct{})})
+		s.fronts = append(s.fronts, &listener{Front: f, mayBeHTTP2: mayBeHTTP2, index: len(s.fronts), server: s, room: room(descriptors()), ends: make(chan struct{})})
 	}
 	for _, l := range s.fronts {
 		accepting.Go(func() { failed <- fmt.Errorf("accept connections on %s: %w", l.Addr(), s.fast.Serve(l)) })
@@ -131,7 +138,7 @@ func (s *Server) Serve(ctx context.Context, fronts ...Front) (err error) {
 	case err = <-failed:
 	case <-s.delayed(ctx):
 		s.ending.Store(true) // the call above may come later
-		s.activity.draining.Store(true)
+		s.activity.Draining.Store(true)
 		s.conns.endReads()
 	}
 	for _, l := range s.fronts {
@@ -156,8 +163,11 @@ func (s *Server) delayed(ctx context.Context) <-chan struct{} {
 // Ending reports whether Serve was told to end.
 func (s *Server) Ending() bool { return s.ending.Load() }
 
+// Activity returns what is under way. A server of HTTP/2 shares it.
+func (s *Server) Activity() *ends.Activity { return &s.activity.Activity }
+
 // UnderWay returns the number of requests in flight, without tunnels, and the number of tunnels.
-func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.underWay() }
+func (s *Server) UnderWay() (requests, tunnels int64) { return s.activity.UnderWay() }
 
 // EachHandshakeFault calls f with how often each fault has occurred.
 func (s *Server) EachHandshakeFault(f func(fault HandshakeFault, times uint64)) {
@@ -171,8 +181,8 @@ func (s *Server) Connections() int { return s.conns.len() }
 
 // handle hands a request that fasthttp has parsed to the handler.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	s.activity.inFlight.Add(1)
-	defer s.activity.inFlight.Add(-1)
+	s.activity.InFlight.Add(1)
+	defer s.activity.InFlight.Add(-1)
 	s.finish(s.parsed(ctx))
 }
 
@@ -188,7 +198,7 @@ func (s *Server) parsed(ctx *fasthttp.RequestCtx) *Stream {
 
 // finish hands the stream to the handler, and ends it.
 func (s *Server) finish(stream *Stream) {
-	s.fronts[stream.conn.front].Handle(stream)
+	s.fronts[stream.conn.front].Handle(ends.Stream{Exchange: &stream.Exchange, ClientEnd: stream})
 	if stream.Ends() {
 		stream.ctx.SetConnectionClose()
 	}
@@ -220,6 +230,7 @@ func (s *Server) changed(conn net.Conn, state fasthttp.ConnState) {
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *Stream {
 	stream := streams.Get().(*Stream)
 	stream.activity, stream.ctx, stream.conn = &s.activity, ctx, ctx.Conn().(*clientConn)
+	stream.Activity, stream.Partner = &s.activity.Activity, &stream.conn.partner
 	stream.conn.headerBy = time.Time{}
 	if of := stream.conn.secured(); of != nil {
 		stream.Request.Security = &of.Security

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 )
 
@@ -19,7 +20,8 @@ import (
 func TestAnswerAfterRequestCtx(t *testing.T) {
 	server := NewServer(Options{Bounds: Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Second},
 		MaxHeaderSize: 16 << 10, Log: zerolog.Nop(), Proxied: func(netip.Addr) bool { return false },
-		Handle: func(s *Stream) {
+		Handle: func(end ends.Stream) {
+			s := end.ClientEnd.(*Stream)
 			s.Guard(testLimits)
 			ctx := s.RequestCtx()
 			ctx.Response.SetBodyString(strings.Repeat("secret", 10*writeBufferSize))

@@ -43,7 +43,7 @@ func (s *Server) Drain() error {
 // awaitsRequests reports whether a request is under way or, soon after the drain has begun, may
 // come.
 func (s *Server) awaitsRequests(began time.Time) bool {
-	return s.activity.inFlight.Load() > 0 || s.conns.len() > 0 && time.Since(began) < farewell
+	return s.activity.InFlight.Load() > 0 || s.conns.len() > 0 && time.Since(began) < farewell
 }
 
 // cutGrace is how long cut waits for the requests to end, so that they are counted and logged. One
@@ -52,14 +52,14 @@ const cutGrace = wire.WatchAfter + 100*time.Millisecond
 
 // cut ends the requests and tunnels that outlasted the shutdown timeout.
 func (s *Server) cut() error {
-	requests, tunnels := s.activity.underWay()
+	requests, tunnels := s.activity.UnderWay()
 	if requests+tunnels > 0 {
 		s.logUnderWay(zerolog.WarnLevel, "cut what was still running at the shutdown timeout")
 	}
-	s.activity.cutting.Store(true)
+	s.activity.Cutting.Store(true)
 	s.conns.cutAll()
 	s.activity.departures.AllLeft()
-	for end := time.Now().Add(cutGrace); s.activity.inFlight.Load() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(cutGrace); s.activity.InFlight.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(drainPoll)
 	}
 	if requests > 0 {
@@ -69,7 +69,7 @@ func (s *Server) cut() error {
 }
 
 func (s *Server) logUnderWay(level zerolog.Level, message string) {
-	requests, tunnels := s.activity.underWay()
+	requests, tunnels := s.activity.UnderWay()
 	s.options.Log.WithLevel(level).Stringer("shutdown_timeout", s.bounds.Load().ShutdownTimeout).
 		Int64("requests", requests).Int64("tunnels", tunnels).Msg(message)
 }

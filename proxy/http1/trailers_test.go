@@ -102,9 +102,9 @@ func TestTrailersBehindLargeBodies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.stream.conn = newTestConn(client)
-		c.stream.activity = new(activity)
-		if why := relay(c.stream, c); why != reason.None {
+		s := c.stream.ClientEnd.(*Stream)
+		s.conn, s.activity = newTestConn(client), new(activity)
+		if why := relay(s, c); why != reason.None {
 			t.Fatalf("%d bytes: %s", size, why)
 		}
 		_, out, _ := strings.Cut(string(client.written), "\r\n\r\n")

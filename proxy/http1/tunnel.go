@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -26,20 +27,25 @@ var errIdle = errors.New("neither side sent anything within the tunnel timeout")
 
 // Tunnel forwards the 101 whose header EndHeader has completed, which ends HTTP on both
 // connections, and then copies bytes between them until both sides have ended, one fails, or
-// neither sends anything for the time idle.
-func (s *Stream) Tunnel(c *Call, idle time.Duration) reason.Code {
-	s.activity.tunnels.Add(1)
-	defer s.activity.tunnels.Add(-1)
+// neither sends anything for the time idle. Both ends must be those of this package: in no other
+// protocol does a request ask for another one, nor a response switch to it.
+func Tunnel(stream ends.ClientEnd, call ends.BackendEnd, idle time.Duration) reason.Code {
+	return stream.(*Stream).tunnel(call.(*Call), idle)
+}
+
+func (s *Stream) tunnel(c *Call, idle time.Duration) reason.Code {
+	s.activity.Tunnels.Add(1)
+	defer s.activity.Tunnels.Add(-1)
 	c.watch.Stop() // from here on the copying notices when a side leaves
 	s.closeIf(true)
 	c.Response.Keep = false
-	s.out = append(s.out, c.in.buffered()...)
+	s.Out = append(s.Out, c.in.buffered()...)
 	if why := s.Flush(); why != reason.None {
 		return why
 	}
 	if early := s.conn.in.buffered(); len(early) > 0 { // the client did not wait for the 101
 		s.received += int64(len(early))
-		c.conn.ExpectWrite(time.Now(), s.limits.BodyTimeout)
+		c.conn.ExpectWrite(time.Now(), s.Limits.BodyTimeout)
 		if _, err := c.conn.Write(early); err != nil {
 			s.conn.abort()
 			return reason.None

@@ -6,19 +6,19 @@ import (
 	"syscall"
 	"time"
 
+	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
 
 // upload sends a request body to the backend in its own goroutine. The goroutine owns the reading
-// side of the client's connection and the writing side of the backend's; stopUpload waits for its
-// end. Another attempt begins with what was kept of the body, and continues where the previous one
-// stopped reading.
+// of the request's body and its Replay, and the writing side of the backend's connection; stopUpload
+// waits for its end. Another attempt begins with what was kept of the body, and continues where the
+// previous one stopped reading.
 type upload struct {
 	started bool          // in this attempt
 	done    chan struct{} // gets one value when the goroutine has ended
-	replay  replay        // owned by the goroutine while it runs
 
 	mu       sync.Mutex
 	header   bool // the response's header has come: its deadline is set elsewhere
@@ -35,13 +35,13 @@ type upload struct {
 // startUpload starts to send the body while the caller waits for the response.
 func (c *Call) startUpload(repeatable bool) reason.Code {
 	// Not in the goroutine: 100 Continue must precede the response.
-	if why := c.stream.proceed(); why != reason.None {
+	if why := c.stream.Proceed(); why != reason.None {
 		return why
 	}
 	u := &c.upload
 	u.started, u.header, u.accepted, u.watched, u.finished, u.result, u.cause, u.wasReset = true, false, false, false, false, reason.None, nil, false
-	if u.replay.rewind(); !repeatable {
-		u.replay.lose()
+	if c.stream.Replay.Rewind(); !repeatable {
+		c.stream.Replay.Lose()
 	}
 	c.conn.HoldRecall()
 	_ = c.conn.SetReadDeadline(time.Now().Add(wire.WatchAfter)) // see waitOn
@@ -69,12 +69,12 @@ func (c *Call) runUpload(conn *wire.Conn) {
 			wait = min(wait, wire.WatchAfter)
 		}
 		conn.BoundRead(u.endedAt.Add(wait))
-		if why == reason.None && !u.replay.lost {
+		if why == reason.None && !c.stream.Replay.Lost() {
 			conn.AllowRecall()
 		}
 	}
 	if u.accepted {
-		u.replay.lose() // the request will not be sent again
+		c.stream.Replay.Lose() // the request will not be sent again
 	}
 	u.mu.Unlock()
 	u.done <- struct{}{}
@@ -84,26 +84,26 @@ func (c *Call) runUpload(conn *wire.Conn) {
 // goroutine it would end the process.
 func (c *Call) sendBody(conn *wire.Conn) (why reason.Code, cause error) {
 	s := c.stream
-	defer s.activity.rescue(&why)
-	in, u := &s.body, &c.upload
+	defer s.Rescue(&why)
+	u, chunked := &c.upload, s.Request.Framing == message.Chunked
 	scratch := streamBuffers.Get().(*[streamBufferSize]byte)
 	defer streamBuffers.Put(scratch)
 	for total, ended := int64(0), false; !ended; {
-		b, err := u.replay.next(in, scratch[:0:streamBufferSize-chunkOverhead])
+		b, err := s.Replay.Next(s, scratch[:0:streamBufferSize-chunkOverhead])
 		if err != nil {
-			return bodyReason(err), unread(err, s.limits.BodyTimeout)
+			return s.Unread(err)
 		}
-		if total += int64(len(b)); s.limits.MaxBody > 0 && total > s.limits.MaxBody {
+		if total += int64(len(b)); s.Limits.MaxBody > 0 && total > s.Limits.MaxBody {
 			return reason.BodyTooLarge, nil
 		}
-		if ended = u.replay.ended(in); in.framing == message.Chunked {
-			b = s.frame(scratch[:len(b)], ended)
+		if ended = s.Replay.Ended(s); chunked {
+			b = frame(s, scratch[:len(b)], ended)
 		}
 		if ended {
 			u.bodyTaken()
 		}
-		if _, err := conn.Deliver(time.Now(), b, s.limits.BodyTimeout); err != nil {
-			cause := unsent(err, s.limits.BodyTimeout)
+		if _, err := conn.Deliver(time.Now(), b, s.Limits.BodyTimeout); err != nil {
+			cause := unsent(err, s.Limits.BodyTimeout)
 			if wire.TimedOut(err) {
 				return reason.ResponseTimeout, cause // it has stopped reading
 			}
@@ -116,13 +116,13 @@ func (c *Call) sendBody(conn *wire.Conn) (why reason.Code, cause error) {
 
 // frame puts data of the request's body into a chunk, and the last chunk and the trailers behind it
 // where the body has ended.
-func (s *Stream) frame(b []byte, ended bool) []byte {
+func frame(s ends.Stream, b []byte, ended bool) []byte {
 	if len(b) > 0 {
 		b = appendChunk(b, 0)
 	}
 	if ended {
 		b = append(b, "0\r\n"...)
-		b = s.Request.AppendTrailers(b, &s.body.trailers)
+		b = s.Request.AppendTrailers(b, s.BodyTrailers())
 		b = append(b, "\r\n"...)
 	}
 	return b
@@ -155,25 +155,27 @@ func (c *Call) headerCame() {
 
 // replayable reports whether the body, if there was an upload, has been read to its end and was
 // kept.
-func (u *upload) replayable() bool {
+func (c *Call) replayable() bool {
+	u := &c.upload
 	if !u.started {
-		return !u.replay.lost
+		return !c.stream.Replay.Lost()
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.taken && !u.replay.lost // from taken on, that does not change before accept
+	return u.taken && !c.stream.Replay.Lost() // from taken on, that does not change before accept
 }
 
-// accept gives up what was kept of the body: the request will not be sent again. While the upload
-// runs, its goroutine will do that.
-func (u *upload) accept() {
+// Accept is that of ends.BackendEnd. It gives up what was kept of the body: the request will not be
+// sent again. While the upload runs, its goroutine will do that.
+func (c *Call) Accept() {
+	u := &c.upload
 	if !u.started {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.accepted = true; u.finished {
-		u.replay.lose()
+		c.stream.Replay.Lose()
 	}
 }
 
@@ -224,12 +226,12 @@ func (c *Call) stopUpload() bool {
 	finished := u.finished
 	u.mu.Unlock()
 	if !finished {
-		c.stream.conn.Stop()
+		c.stream.StopBody()
 		c.conn.Stop()
 	}
 	<-u.done
 	if !finished {
-		c.stream.conn.Resume()
+		c.stream.ResumeBody()
 		c.conn.Resume()
 	}
 	u.started = false
@@ -237,10 +239,10 @@ func (c *Call) stopUpload() bool {
 	case reason.None, reason.BackendReset, reason.ResponseTimeout:
 	case reason.RequestTimeout:
 		if finished { // otherwise stopUpload ended the wait
-			u.replay.lose()
+			c.stream.Replay.Lose()
 		}
 	default: // the client's part has failed, or we have
-		u.replay.lose()
+		c.stream.Replay.Lose()
 	}
 	return u.result == reason.None
 }

@@ -38,29 +38,27 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 		t.Run(fmt.Sprintf("%s, finished: %v", test.result.String(), test.finished), func(t *testing.T) {
 			client, backend := net.Pipe()
 			conn := wire.Over(backend)
-			c := &Call{stream: &Stream{conn: &clientConn{Conn: wire.Over(client)}}, conn: &conn}
-			u, s := &c.upload, c.stream
+			s := &Stream{conn: &clientConn{Conn: wire.Over(client)}}
+			c := &Call{stream: endOf(s), conn: &conn}
+			u := &c.upload
 			u.started, u.finished, u.result, u.done = true, test.finished, test.result, make(chan struct{}, 1)
 			u.done <- struct{}{}
-			u.replay.keep([]byte("body"))
-			defer u.replay.release()
 			if sent := c.stopUpload(); sent != (test.result == reason.None) {
 				t.Errorf("stopUpload returned %v", sent)
 			}
-			if u.replay.lost != test.lost || u.started || s.conn.IsStopped() || conn.IsStopped() || s.Ends() {
-				t.Errorf("lost: %v, want %v; started: %v, cut: %v", u.replay.lost, test.lost, u.started, s.Ends())
+			if s.Replay.Lost() != test.lost || u.started || s.conn.IsStopped() || conn.IsStopped() || s.Ends() {
+				t.Errorf("lost: %v, want %v; started: %v, cut: %v", s.Replay.Lost(), test.lost, u.started, s.Ends())
 			}
 		})
 	}
 }
 
-// TestBufferGoesWithTheResponse checks that the kept part of a body is released once a response is
+// TestBufferGoesWithTheResponse checks that the kept part of a body is given up once a response is
 // accepted, which may last for hours, and that the request can be repeated until then.
 func TestBufferGoesWithTheResponse(t *testing.T) {
 	for _, finished := range []bool{false, true} {
-		c := &Call{upload: upload{started: true, finished: finished}, conn: new(wire.Conn)}
+		c := &Call{stream: endOf(new(Stream)), upload: upload{started: true, finished: finished}, conn: new(wire.Conn)}
 		u := &c.upload
-		u.replay.keep([]byte("body"))
 		c.headerCame()
 		if c.RepeatableAnswered(true) {
 			t.Error("may be repeated before the body was read to its end")
@@ -69,10 +67,9 @@ func TestBufferGoesWithTheResponse(t *testing.T) {
 			t.Error("may not be repeated, or is not idempotent and may")
 		}
 		c.Accept()
-		if got := u.replay.buf == nil; got != finished || finished && c.RepeatableAnswered(true) {
-			t.Errorf("finished: %v, the buffer was given back: %v", finished, got)
+		if got := c.stream.Replay.Lost(); got != finished || finished && c.RepeatableAnswered(true) {
+			t.Errorf("finished: %v, what was kept is given up: %v", finished, got)
 		}
-		u.replay.release()
 	}
 }
 

@@ -32,7 +32,7 @@ func startClientTLS(t testing.TB, authority *certtest.Authority) *clientTLS {
 	c := &clientTLS{TLS: NewTLS(nil, zerolog.Nop()), t: t, servers: certtest.NewAuthority(t)}
 	cert, key := certtest.Write(t, c.servers.Issue([]string{"a.example"}), folder, "server")
 	c.config = TLSConfig{MinVersion: tls.VersionTLS12, Certificates: []CertificateConfig{{cert, key}}, ClientCA: authority.Write(folder, "clients.pem")}
-	if err := c.Apply(c.config); err != nil {
+	if err := c.Apply(c.config, false); err != nil {
 		t.Fatal(err)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,7 +107,7 @@ func TestClientCAChanges(t *testing.T) {
 		t.Error("a client without a certificate gets a connection")
 	}
 	before := c.Authorities()
-	if err := c.Apply(c.config); err != nil || c.Authorities() != before {
+	if err := c.Apply(c.config, false); err != nil || c.Authorities() != before {
 		t.Errorf("another reload of the same file: %v", err)
 	}
 
@@ -120,7 +120,7 @@ func TestClientCAChanges(t *testing.T) {
 	}
 	within("the fault", func() bool { return strings.Contains(strings.Join(c.Faults(), "\n"), c.config.ClientCA) })
 	want("faulty", false, true)
-	if err := c.Apply(c.config); err == nil || !strings.Contains(err.Error(), "server.tls.client_ca") {
+	if err := c.Apply(c.config, false); err == nil || !strings.Contains(err.Error(), "server.tls.client_ca") {
 		t.Errorf("a reload with a faulty file: %v", err)
 	}
 	if err := os.Remove(c.config.ClientCA); err != nil {
@@ -138,7 +138,7 @@ func TestClientCAChanges(t *testing.T) {
 
 	without := c.config
 	without.ClientCA = ""
-	if err := c.Apply(without); err != nil || c.Authorities() != nil {
+	if err := c.Apply(without, false); err != nil || c.Authorities() != nil {
 		t.Errorf("without client_ca: %v", err)
 	}
 	want("none asked for", true, true)

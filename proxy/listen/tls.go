@@ -14,12 +14,15 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"loadbalancer/proxy/acme"
 )
 
 // Issuer has certificates that are in no file of the config. It is safe for concurrent use.
 type Issuer interface {
 	// Certificate returns the certificate for the name that a client asks for, which is in lower
-	// case and may be empty. It returns nil if the name is none of the issuer's.
+	// case and may be empty, or in a handshake that acme.IsChallenge the one that answers it. It
+	// returns nil if it has none.
 	Certificate(name string, hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Expiries returns when the certificates at hand expire, by the names that they are for.
 	Expiries() map[string]time.Time
@@ -34,10 +37,14 @@ type TLS struct {
 	log    zerolog.Logger
 	issuer Issuer // nil: there is none
 	server *tls.Config
-	now    atomic.Pointer[current]
+	// challenge answers an authority that checks a domain. It asks for no certificate, and whoever
+	// makes such a handshake can send no request after it.
+	challenge *tls.Config
+	now       atomic.Pointer[current]
 
 	mu      sync.Mutex
 	config  TLSConfig
+	http2   bool // is offered
 	pairs   []*pair
 	clients authority
 }
@@ -69,11 +76,24 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 	t := &TLS{log: log, issuer: issuer}
 	t.server = &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if acme.IsChallenge(hello) && t.issuer != nil {
+				return t.challenge, nil
+			}
 			return t.now.Load().config, nil
 		},
 		// Never used, since GetConfigForClient returns another one. Without any, tls refuses to serve.
 		GetCertificate: t.certificate,
+	}
+	t.challenge = &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPN}, SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			c, err := t.issuer.Certificate(strings.ToLower(hello.ServerName), hello)
+			if c == nil && err == nil {
+				err = errNoChallenge
+			}
+			return c, err
+		},
 	}
 	t.publish()
 	return t
@@ -84,10 +104,10 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 // day. What Apply changes counts for the next handshake.
 func (t *TLS) ServerConfig() *tls.Config { return t.server }
 
-// Apply takes up another config. If a certificate cannot be used, it returns why, and nothing is
+// Apply takes up another config, which offers HTTP/2 or not. If a certificate cannot be used, it returns why, and nothing is
 // changed.
-func (t *TLS) Apply(c TLSConfig) error {
-	takeUp, err := t.Prepare(c)
+func (t *TLS) Apply(c TLSConfig, http2 bool) error {
+	takeUp, err := t.Prepare(c, http2)
 	if err == nil {
 		takeUp()
 	}
@@ -96,7 +116,7 @@ func (t *TLS) Apply(c TLSConfig) error {
 
 // Prepare reads what another config needs, and returns the function that takes it up, which cannot
 // fail. If a certificate cannot be used, it returns why.
-func (t *TLS) Prepare(c TLSConfig) (takeUp func(), err error) {
+func (t *TLS) Prepare(c TLSConfig, http2 bool) (takeUp func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var pairs []*pair
@@ -125,7 +145,7 @@ func (t *TLS) Prepare(c TLSConfig) (takeUp func(), err error) {
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.config, t.pairs, t.clients = c, pairs, clients
+		t.config, t.http2, t.pairs, t.clients = c, http2, pairs, clients
 		t.publish()
 	}, nil
 }
@@ -263,6 +283,9 @@ func (t *TLS) serverConfig() *tls.Config {
 		// the cost of a system call for each of the records.
 		DynamicRecordSizingDisabled: true,
 	}
+	if t.http2 {
+		c.NextProtos = append([]string{"h2"}, c.NextProtos...)
+	}
 	if t.clients.used != nil {
 		// Go verifies by them when a session is resumed, too.
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, t.clients.used
@@ -274,7 +297,10 @@ func (t *TLS) serverConfig() *tls.Config {
 // show none. It is the same pool until the authorities change.
 func (t *TLS) Authorities() *x509.CertPool { return t.now.Load().clients }
 
-var errNoCertificate = errors.New("there is no certificate")
+var (
+	errNoCertificate = errors.New("there is no certificate")
+	errNoChallenge   = errors.New("there is no such challenge of ACME")
+)
 
 // certificate chooses the certificate for a client: of the name that it asks for, else of a wildcard
 // for it, else the issuer's, else the first of the config.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"gopkg.in/yaml.v3"
+
+	"loadbalancer/proxy/acme"
 )
 
 // TLSConfig is the section server.tls. Its zero value, but for MinVersion, means that no TLS is
@@ -13,6 +15,7 @@ import (
 type TLSConfig struct {
 	Listen       Address             `yaml:"listen"` // zero: server.listen speaks TLS
 	Certificates []CertificateConfig `yaml:"certificates"`
+	ACME         acme.Config         `yaml:"acme"`
 	MinVersion   TLSVersion          `yaml:"min_version"`
 	// ClientCA is a file with the authorities of clients' certificates; "": clients show none.
 	ClientCA string `yaml:"client_ca"`
@@ -51,10 +54,12 @@ func (v *TLSVersion) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // DefaultTLSConfig speaks no TLS.
-func DefaultTLSConfig() TLSConfig { return TLSConfig{MinVersion: tls.VersionTLS12} }
+func DefaultTLSConfig() TLSConfig {
+	return TLSConfig{ACME: acme.DefaultConfig(), MinVersion: tls.VersionTLS12}
+}
 
-// IsOn reports whether TLS is spoken.
-func (c TLSConfig) IsOn() bool { return len(c.Certificates) > 0 }
+// IsOn reports whether TLS is spoken: there is a certificate, or will be.
+func (c TLSConfig) IsOn() bool { return len(c.Certificates) > 0 || c.ACME.Enabled() }
 
 // Validate calls wrong once for each fault, with its path below server.tls. It reads the files of
 // the certificates.
@@ -66,6 +71,7 @@ func (c TLSConfig) Validate(wrong func(path string, value any, allowed string)) 
 		wrong("redirect_from", c.RedirectFrom, needsCertificate)
 	}
 	c.validateClientCA(wrong)
+	c.ACME.Validate(func(path string, value any, allowed string) { wrong("acme."+path, value, allowed) })
 	for i, pair := range c.Certificates {
 		at := fmt.Sprintf("certificates[%d]", i)
 		if pair.Certificate == "" {
@@ -95,7 +101,7 @@ func (c TLSConfig) validateClientCA(wrong func(path string, value any, allowed s
 	}
 }
 
-const needsCertificate = `"", or list a certificate in server.tls.certificates`
+const needsCertificate = `"", or list a certificate in server.tls.certificates or a domain in server.tls.acme.domains`
 
 const (
 	allowedCertificate = "a file with the certificate and its chain, in PEM"

@@ -89,7 +89,7 @@ func (s *secured) apply(all ...CertificateConfig) {
 	s.t.Helper()
 	c := DefaultTLSConfig()
 	c.Certificates = all
-	if err := s.Apply(c); err != nil {
+	if err := s.Apply(c, false); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -297,7 +297,7 @@ func TestFilesChange(t *testing.T) {
 		}
 		before = s.log.count(kept)
 	}
-	if err := s.Apply(TLSConfig{Certificates: []CertificateConfig{files}}); err == nil || !gets("2.example") {
+	if err := s.Apply(TLSConfig{Certificates: []CertificateConfig{files}}, false); err == nil || !gets("2.example") {
 		t.Errorf("a config with the bad files is taken up: %v", err)
 	}
 	if err := os.Remove(files.Key); err != nil {
@@ -425,7 +425,7 @@ func TestMinVersion(t *testing.T) {
 		{tls.VersionTLS13, tls.VersionTLS13, true},
 		{tls.VersionTLS13, tls.VersionTLS12, false},
 	} {
-		if err := s.Apply(TLSConfig{Certificates: []CertificateConfig{files}, MinVersion: TLSVersion(test.min)}); err != nil {
+		if err := s.Apply(TLSConfig{Certificates: []CertificateConfig{files}, MinVersion: TLSVersion(test.min)}, false); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.dial("a.example", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, test.most })

@@ -10,9 +10,11 @@ import (
 // it may be secret.
 var (
 	ErrVersion      = errors.New("the version is neither HTTP/1.1 nor HTTP/1.0")
+	errMethod       = errors.New("the method is not a token")
 	errMethodSize   = errors.New("the method is longer than 64 bytes")
 	errConnect      = errors.New("CONNECT is not supported")
 	ErrTarget       = errors.New("the target is neither a path, nor an http URL, nor * with OPTIONS")
+	errPath         = errors.New("the :path is neither a path, nor * with OPTIONS")
 	errAuthority    = errors.New("the target's authority is not that of the Host field")
 	ErrLine         = errors.New("a line of the header is not a field: name, colon, value without control characters, CRLF")
 	errFieldCount   = errors.New("the header has more than 256 fields")
@@ -22,6 +24,7 @@ var (
 	errExpect       = errors.New("the expectation is not 100-continue")
 	errMisdirected  = errors.New("the TLS handshake was not for the authority's name, or the client had to show no certificate then")
 	errBodySize     = errors.New("the Content-Length is larger than server.max_body_size")
+	errNoBody       = errors.New("the Content-Length announces a body, and none follows")
 	errConnection   = errors.New("there are too many Connection fields, or they are too long")
 	ErrLength       = errors.New("the Content-Length is not a number of bytes")
 	ErrCoding       = errors.New("the Transfer-Encoding is not chunked, or the version is HTTP/1.0")

@@ -61,6 +61,23 @@ func parseField(line []byte, values Class) (f field, ok bool) {
 	return f, true
 }
 
+// inHTTP2 reports whether the field may stand in a header of HTTP/2: its name is in lower case, and
+// it says nothing of the connection (RFC 9113, section 8.2).
+func (f *field) inHTTP2() bool {
+	for _, c := range f.name {
+		if 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	switch f.kind {
+	case kindConnection, kindKeepAlive, kindTransferEncoding, kindUpgrade:
+		return false
+	case kindTE:
+		return equalFold(f.value, "trailers")
+	}
+	return string(f.name) != "proxy-connection"
+}
+
 // trimSpace drops the optional white space around a value (RFC 9110, section 5.6.3).
 func trimSpace(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {

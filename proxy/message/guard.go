@@ -15,9 +15,10 @@ type Rules struct {
 	MaxBody  int64  // bytes; 0 means no limit
 }
 
-// Guard passes only requests that can be read in one way (RFC 9112). r holds the method, the
-// target, the protocol and the header block. Guard leaves what the later steps need in r, so that
-// the header is parsed once. The target must be a private copy, since it may be changed.
+// Guard passes only requests that can be read in one way (RFC 9112, and RFC 9113, section 8, for
+// those of HTTP/2). r holds the method, the target, the protocol and the header block. Guard leaves
+// what the later steps need in r, so that the header is parsed once. The target must be a private
+// copy, since it may be changed.
 func (r *Request) Guard(rules *Rules) reason.Code {
 	r.Head = string(r.Method) == "HEAD"
 	switch string(r.Proto) {
@@ -25,7 +26,12 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 	case "HTTP/1.0":
 		r.HTTP10 = true
 	default:
-		return r.refuse(reason.BadRequest, ErrVersion)
+		if !r.HTTP2 {
+			return r.refuse(reason.BadRequest, ErrVersion)
+		}
+		if len(r.Method) == 0 || !Token.HasAll(r.Method) {
+			return r.refuse(reason.BadRequest, errMethod)
+		}
 	}
 	if len(r.Method) > MaxMethod {
 		return r.refuse(reason.BadRequest, errMethodSize)
@@ -67,7 +73,7 @@ func (r *Request) readFields() reason.Code {
 	var unmet bool // there is an expectation other than 100-continue
 	for block := r.Header; len(block) > 0; {
 		f, rest, ok := nextField(block, Value)
-		if !ok {
+		if !ok || r.HTTP2 && !f.inHTTP2() {
 			return r.refuse(reason.BadRequest, ErrLine)
 		}
 		if f.line == nil {
@@ -109,15 +115,27 @@ func (r *Request) readFields() reason.Code {
 			return r.refuse(reason.BadRequest, faultOf(f.kind))
 		}
 	}
-	if fault := countFault(lengths+codings, hosts, r.HTTP10); fault != nil {
-		return r.refuse(reason.BadRequest, fault)
-	}
-	if unmet {
-		return r.refuse(reason.ExpectationFailed, errExpect)
-	}
-	r.Framing, r.Length = requestFraming(codings, length), length
+	r.Framing, r.Length = requestFraming(codings > 0 || r.Open && lengths == 0, length), length
 	if upgrades != 1 || !r.mayUpgrade() {
 		r.Upgrade = nil
+	}
+	return r.judgeCounts(lengths+codings, hosts, unmet)
+}
+
+// judgeCounts judges the numbers of fields that state a length and of Host fields. unmet reports
+// whether there is an expectation that cannot be met. A request of HTTP/2 that ends with its header
+// must not announce a body: a recipient in HTTP/1 would take what follows for it (RFC 9113, section
+// 8.1.1).
+func (r *Request) judgeCounts(lengths, hosts int, unmet bool) reason.Code {
+	fault := countFault(lengths, hosts, r.HTTP10)
+	if fault == nil && r.HTTP2 && !r.Open && r.Framing != NoBody {
+		fault = errNoBody
+	}
+	switch {
+	case fault != nil:
+		return r.refuse(reason.BadRequest, fault)
+	case unmet:
+		return r.refuse(reason.ExpectationFailed, errExpect)
 	}
 	return reason.None
 }
@@ -137,10 +155,10 @@ func countFault(lengths, hosts int, http10 bool) error {
 }
 
 // requestFraming returns how a request's body is framed. A request without length or coding has no
-// body (RFC 9112, section 6.3).
-func requestFraming(codings int, length int64) Framing {
+// body (RFC 9112, section 6.3). chunked reports whether it has one of unknown length.
+func requestFraming(chunked bool, length int64) Framing {
 	switch {
-	case codings == 1:
+	case chunked:
 		return Chunked
 	case length > 0:
 		return FixedLength

@@ -12,6 +12,8 @@ type Request struct {
 	Header    []byte // the header block as received
 
 	HTTP10    bool
+	HTTP2     bool // set before Guard
+	Open      bool // HTTP/2: the request does not end with its header; set before Guard
 	Head      bool // HEAD: the response has no body
 	Framing   Framing
 	Length    int64     // of a FixedLength body, in bytes
@@ -27,6 +29,17 @@ type Request struct {
 	acceptsTrailers bool // the client accepts trailers, according to TE
 	idempotencyKey  bool // there is an Idempotency-Key
 	hasKey          bool // there is an API key field
+}
+
+// version returns the version of HTTP that the request came in.
+func (r *Request) version() Version {
+	switch {
+	case r.HTTP2:
+		return HTTP2
+	case r.HTTP10:
+		return HTTP10
+	}
+	return HTTP11
 }
 
 // Idempotent reports whether sending the request twice has the same effect as sending it once: by

@@ -31,7 +31,7 @@ func (r *Request) AppendHeader(dst []byte, s *Sender, c *Changes, host []byte, v
 	}
 	dst = r.appendForwarded(dst, s)
 	dst = r.appendSubject(dst)
-	dst = via.Append(dst, r.HTTP10)
+	dst = via.Append(dst, r.version())
 	dst = AppendID(dst, s.ID)
 	dst = c.Fields.Append(dst)
 	return append(dst, "\r\n"...)

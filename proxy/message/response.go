@@ -24,6 +24,14 @@ type Response struct {
 	hop    hop
 }
 
+// Version returns the version of HTTP that the response came in.
+func (r *Response) Version() Version {
+	if r.HTTP10 {
+		return HTTP10
+	}
+	return HTTP11
+}
+
 // Protocol is what every response of HTTP/1 begins with.
 var Protocol = []byte("HTTP/1.")
 

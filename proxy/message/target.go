@@ -8,6 +8,9 @@ func (r *Request) readTarget(target []byte) (fault error) {
 	if len(target) == 0 || !Target.HasAll(target) {
 		return ErrTarget
 	}
+	if r.HTTP2 && target[0] != '/' && target[0] != '*' {
+		return errPath // RFC 9113, section 8.3.1
+	}
 	if target[0] == '/' {
 		r.Target = target
 		return nil

@@ -52,23 +52,29 @@ func isReceivedBy(name []byte) bool {
 	return port[0] == ':' && len(port) <= len(":65535") && ok && n <= math.MaxUint16
 }
 
-// Via holds the Via fields for messages received over HTTP/1.0 and HTTP/1.1, each with its CRLF.
-// They are empty if no Via is added.
-type Via [2][]byte
+// Version is the version of HTTP that a message was received in.
+type Version uint8
+
+// The versions.
+const (
+	HTTP11 Version = iota
+	HTTP10
+	HTTP2
+)
+
+// Via holds the Via field for messages of each version, with its CRLF. They are empty if no Via is
+// added.
+type Via [3][]byte
 
 // NewVia returns the fields of a name.
 func NewVia(name ViaName) (v Via) {
 	if name != "" {
-		v[0] = []byte("Via: 1.0 " + name + "\r\n")
-		v[1] = []byte("Via: 1.1 " + name + "\r\n")
+		v[HTTP11] = []byte("Via: 1.1 " + name + "\r\n")
+		v[HTTP10] = []byte("Via: 1.0 " + name + "\r\n")
+		v[HTTP2] = []byte("Via: 2.0 " + name + "\r\n")
 	}
 	return v
 }
 
 // Append appends the field for a received message.
-func (v *Via) Append(dst []byte, http10 bool) []byte {
-	if http10 {
-		return append(dst, v[0]...)
-	}
-	return append(dst, v[1]...)
-}
+func (v *Via) Append(dst []byte, received Version) []byte { return append(dst, v[received]...) }

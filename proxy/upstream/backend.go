@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -46,18 +45,19 @@ type Backend struct {
 
 // newBackend returns a backend. labels are those of its pool in metrics.
 func newBackend(url URL, labels string) *Backend {
-	b := &Backend{url: url, since: time.Now(), labels: labels + "," + metrics.Label("backend", url.address), hash: balance.StringKey(url.text), hostField: []byte(url.host)}
+	b := &Backend{url: url, since: time.Now(), labels: labels + "," + metrics.Label("backend", url.name()), hash: balance.StringKey(url.text), hostField: []byte(url.host)}
 	b.conns.init(url)
 	return b
 }
 
-// configure sets what a reload or a look-up may change. It is called while the pool is marking.
-func (b *Backend) configure(at place, pool *PoolConfig) {
+// configure sets what a reload or a look-up may change. by are the credentials that go with the
+// pool's config. It is called while the pool is marking.
+func (b *Backend) configure(at place, pool *PoolConfig, by *credentials) {
 	b.ofConfig, b.rank = at.Weight, at.rank
 	b.weight = b.hand.weight(at.Weight)
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
 	b.pending.limit(at.MaxPending)
-	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect, pool.Timeouts.Idle)
+	b.conns.configure(at.MaxConnections, int(pool.MaxResponseHeader), pool.Timeouts, by)
 }
 
 // lookAgain has the backend's name be looked up at once: it may have moved.
@@ -68,8 +68,9 @@ func (b *Backend) lookAgain() {
 	}
 }
 
-// Name returns the backend's address, which names it in metrics and in the access log.
-func (b *Backend) Name() string { return b.url.address }
+// Name returns what names the backend in metrics and in the access log: its address or, of one that
+// speaks TLS, its URL.
+func (b *Backend) Name() string { return b.url.name() }
 
 // HostField returns the Host of requests that came without one. The caller must not change it.
 func (b *Backend) HostField() []byte { return b.hostField }
@@ -148,12 +149,11 @@ func (b *Backend) Reserve(streams bool) (taken, ok bool) {
 
 // reach reports whether the backend accepts connections.
 func (b *Backend) reach() error {
-	dialer := net.Dialer{Timeout: time.Duration(b.conns.timeout.Load())}
-	conn, err := dialer.Dial(b.url.network, b.url.address)
+	conn, err := b.conns.establish(b.conns.idle.Load())
 	if err != nil {
 		return err
 	}
-	return conn.Close()
+	return conn.Conn.Close() // it is none of those of conns
 }
 
 // Unreserve gives back a place that Reserve has taken.
@@ -161,7 +161,7 @@ func (b *Backend) Unreserve() { b.pending.free() }
 
 // full reports whether the backend has no connection left for another request, or too many wait
 // there.
-func (b *Backend) full() bool { return b.conns.slots.full() || b.pending.full() }
+func (b *Backend) full() bool { return b.conns.full() || b.pending.full() }
 
 // isBounded reports whether the requests that the backend may have are bounded.
 func (b *Backend) isBounded() bool {
@@ -178,8 +178,13 @@ func (b *Backend) Connect(now time.Time, fresh bool) (*Conn, error) { return b.c
 // backend or was closed.
 func (b *Backend) TakePrivate(o *Private) *Conn { return o.take(&b.conns) }
 
-// CloseIdle closes the idle connections. Those in use, and private ones, stay open.
+// CloseIdle closes the idle connections. Those in use, and private ones, stay open, and so do those
+// that serve several requests at once.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
+
+// SpeaksHTTP2 reports whether the connections to the backend are shared, in HTTP/2: those of Connect
+// have a Stream.
+func (b *Backend) SpeaksHTTP2() bool { return b.url.http2 }
 
 // count counts an attempt by the status that the backend sent or, if it sent none (0), by the
 // status of the failure. waited is the time from the request, once it was sent, to the response's

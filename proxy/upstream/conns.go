@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"math"
 	"net"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/proxy/mux"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -28,23 +28,30 @@ type conns struct {
 
 	mu   sync.Mutex
 	open map[*Conn]struct{} // guarded by mu
+
+	shared *shared // nil: the backend speaks HTTP/1, and a connection serves one request at a time
 }
 
-// stack holds idle connections for a time that never changes: fasthttp reads it without a lock.
+// stack holds idle connections that were made in one way, for a time that never changes: fasthttp
+// reads it without a lock.
 type stack struct {
 	fasthttp.HostClient
 	keep time.Duration // 0: none is kept
+	tls  *tlsClient    // nil: they are in the clear
 }
 
 // init sets up the connections to a URL.
 func (s *conns) init(url URL) {
 	s.url = url
 	s.open = make(map[*Conn]struct{})
+	if url.http2 {
+		s.shared = &shared{of: s}
+	}
 }
 
 // newStack returns a stack that closes the connections which nothing has used for keep.
-func (s *conns) newStack(keep time.Duration) *stack {
-	of := &stack{keep: keep}
+func (s *conns) newStack(keep time.Duration, client *tlsClient) *stack {
+	of := &stack{keep: keep, tls: client}
 	of.Addr = s.url.address
 	of.MaxConns = math.MaxInt32 // slots bound them
 	of.MaxIdleConnDuration = keep
@@ -53,23 +60,43 @@ func (s *conns) newStack(keep time.Duration) *stack {
 	return of
 }
 
-// dial makes a connection.
+// dial makes a connection, and adds it to those that are open.
 func (s *conns) dial(home *stack) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: time.Duration(s.timeout.Load())}
-	conn, err := dialer.DialContext(context.Background(), s.url.network, s.url.address)
+	c, err := s.establish(home)
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{Conn: wire.Over(conn), pool: s, home: home}
 	s.mu.Lock()
 	s.open[c] = struct{}{}
 	s.mu.Unlock()
 	return c, nil
 }
 
+// establish makes a connection, with its TLS handshake, within the timeout.
+func (s *conns) establish(home *stack) (*Conn, error) {
+	by := time.Now().Add(time.Duration(s.timeout.Load()))
+	dialer := net.Dialer{Deadline: by}
+	conn, err := dialer.Dial(s.url.network, s.url.address)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{Conn: wire.Over(conn), pool: s, home: home}
+	if home.tls != nil {
+		if err := home.tls.secure(&c.Conn, by); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
 // recall interrupts the requests that wait for the first byte of a response, and may be sent to
 // another backend.
 func (s *conns) recall() {
+	if s.shared != nil {
+		s.shared.recall()
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
@@ -77,21 +104,28 @@ func (s *conns) recall() {
 	}
 }
 
-// configure allows at most this many connections, or any number if most is 0, each dialed within
-// the timeout and kept for a time while it is unused. If fewer are allowed than before, or those
-// that are idle were to be kept for another time, the idle ones are closed at once, and others that
-// are too many when they are given back.
-func (s *conns) configure(most int, timeout, keep time.Duration) {
-	s.timeout.Store(int64(timeout))
+// configure allows at most this many connections, or any number if most is 0, each made within the
+// pool's connect timeout and kept for its idle timeout while it is unused. If fewer are allowed than
+// before, or those that are idle were to be kept for another time or were made by other credentials,
+// the idle ones are closed at once, and others that are too many or differ when they are given back.
+func (s *conns) configure(most, maxHeader int, timeouts TimeoutConfig, by *credentials) {
+	s.timeout.Store(int64(timeouts.Connect))
 	fewer := s.slots.limit(most)
 	before := s.idle.Load()
-	if before == nil || before.keep != keep {
-		s.idle.Store(s.newStack(keep))
+	same := before != nil && before.keep == timeouts.Idle && before.madeBy(by)
+	if !same {
+		s.idle.Store(s.newStack(timeouts.Idle, newTLSClient(s.url, by)))
 	}
-	if before != nil && (before.keep != keep || fewer) {
+	if before != nil && (!same || fewer) {
 		before.CloseIdleConnections()
 	}
+	if s.shared != nil {
+		s.shared.configure(int64(maxHeader), !same || fewer && s.slots.over())
+	}
 }
+
+// madeBy reports whether connections by these credentials can be in the stack.
+func (s *stack) madeBy(c *credentials) bool { return s.tls == nil || s.tls.credentials == c }
 
 // retire closes the idle connections, and those in use once they are given back.
 func (s *conns) retire() {
@@ -109,6 +143,9 @@ func (s *conns) drain(on bool) {
 
 // take is Backend.Connect.
 func (s *conns) take(now time.Time, fresh bool) (*Conn, error) {
+	if s.shared != nil {
+		return s.shared.take()
+	}
 	if !s.slots.take() {
 		return nil, errConnections
 	}
@@ -159,8 +196,17 @@ func (s *conns) closeIdle() { s.idle.Load().CloseIdleConnections() }
 
 // closeUnused closes the connections that are not in use, private ones among them.
 func (s *conns) closeUnused() {
+	if s.shared != nil {
+		s.shared.retire()
+		return
+	}
 	s.closeIdle()
 	s.endPrivate()
+}
+
+// full reports whether a request would find neither a connection nor room for one.
+func (s *conns) full() bool {
+	return s.slots.full() && (s.shared == nil || !s.shared.hasRoom())
 }
 
 // ErrPending is for a backend at which as many requests wait as may: see Backend.Reserve.
@@ -173,7 +219,7 @@ var errConnections = errors.New("the backend has as many connections as its max_
 // or ConnectFailed.
 func ConnectReason(err error) reason.Code {
 	switch {
-	case errors.Is(err, errConnections), errors.Is(err, ErrPending):
+	case errors.Is(err, errConnections), errors.Is(err, errStreams), errors.Is(err, ErrPending):
 		return reason.Overloaded
 	case wire.TimedOut(err):
 		return reason.ConnectTimeout
@@ -185,6 +231,7 @@ func ConnectReason(err error) reason.Code {
 // gives it back with one call of either Release or Discard.
 type Conn struct {
 	wire.Conn
+	Stream  *mux.Stream // of a connection that serves others as well; nil: wire.Conn is all the request's
 	pool    *conns
 	home    *stack
 	said    time.Duration // see Release
@@ -198,10 +245,22 @@ type Conn struct {
 // be about to close it.
 func (c *Conn) Reused() bool { return c.reused }
 
+// Recall interrupts the wait for the first byte of the response, if it allows that.
+func (c *Conn) Recall() {
+	if c.Stream != nil {
+		c.Stream.Recall()
+	} else {
+		c.Conn.Recall()
+	}
+}
+
 // Release makes the connection idle, or closes it where it would not be used again or there are too
 // many. It must be at the start of a next request. said is how long its backend says that it keeps
 // it, or 0.
 func (c *Conn) Release(said time.Duration) {
+	if c.Stream != nil {
+		return // its end was that of the use
+	}
 	s := c.pool
 	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.slots.over() {
 		c.Discard()
@@ -225,6 +284,10 @@ func (c *Conn) Close() error {
 
 // Discard closes the connection.
 func (c *Conn) Discard() {
+	if c.Stream != nil {
+		c.Stream.End()
+		return
+	}
 	c.discard()
 	c.pool.slots.free()
 }

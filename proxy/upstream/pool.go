@@ -41,6 +41,7 @@ type Pool struct {
 	nextEnd  *time.Timer        // when clients move that are kept at a drained backend; nil: never so far. Guarded by marking
 	absent   map[string]Setting // set by hand, of backends that the pool does not have now, by URL; guarded by marking
 	unsaved  bool               // see TakeUnsaved; guarded by marking
+	tls      *credentials       // of config; guarded by updating
 	config   atomic.Pointer[PoolConfig]
 	current  atomic.Pointer[snapshot]
 	suspect  atomic.Pointer[suspect] // see PickSuspect
@@ -88,6 +89,11 @@ func (p *Pool) Apply(c PoolConfig) {
 	defer p.updating.Unlock()
 	was := p.config.Load() // nil: the pool is new
 	p.names.set(c.questions(), c.Resolve)
+	if p.tls == nil || p.tls.config != c.TLS {
+		p.tls = newCredentials(c.TLS)
+		p.tls.log = p.log.With().Str("pool", p.name).Logger()
+	}
+	c.Warn(func(path, words string) { p.log.Warn().Str("key", "pools."+p.name+"."+path).Msg(words) })
 	p.update(&c)
 	if was != nil {
 		p.noteChecks(was, &c)
@@ -163,7 +169,7 @@ func (p *Pool) replace(c *PoolConfig, now []place) (gone []*Backend) {
 			added = append(added, b)
 		}
 		p.claim(b)
-		b.configure(at, c)
+		b.configure(at, c, p.tls)
 		p.heedHand(b)
 		p.backends[i] = b
 	}

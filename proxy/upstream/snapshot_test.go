@@ -27,7 +27,7 @@ func TestChoose(t *testing.T) {
 		for name := range strings.FieldsSeq(test.available) {
 			b := newBackend(mustURL("http://"+name), "")
 			c := BackendConfig{Weight: map[byte]int{'w': 3, 'r': 2, 's': 2, 'b': 1}[name[0]]}
-			b.configure(place{c, map[byte]int{'r': 1, 's': 2, 'b': backupRank, 'o': backupRank}[name[0]]}, &PoolConfig{Sticky: sticky})
+			b.configure(place{c, map[byte]int{'r': 1, 's': 2, 'b': backupRank, 'o': backupRank}[name[0]]}, &PoolConfig{Sticky: sticky}, nil)
 			available = append(available, b)
 		}
 		s := choose(available, nil)

@@ -15,8 +15,14 @@ type Departures struct {
 	mu      sync.Mutex
 	epoll   syscall.RawConn
 	last    uint64
-	watches map[uint64]*Watch // by the number that an event brings
-	allLeft bool              // every client has gone: see AllLeft
+	watches map[uint64]watched // by the number that an event brings
+	allLeft bool               // every client has gone: see AllLeft
+}
+
+// watched is a watch, and the connection of its client.
+type watched struct {
+	*Watch
+	client *Conn
 }
 
 // Open makes the epoll instance and starts to deliver its events. close stops that.
@@ -32,7 +38,7 @@ func (d *Departures) Open() (close func(), err error) {
 		return nil, fmt.Errorf("watch for clients that leave: %w", err)
 	}
 	d.mu.Lock()
-	d.epoll, d.watches = epoll, map[uint64]*Watch{}
+	d.epoll, d.watches = epoll, map[uint64]watched{}
 	d.mu.Unlock()
 	ended := make(chan struct{})
 	go func() {
@@ -65,8 +71,8 @@ func (d *Departures) run(epoll syscall.RawConn) {
 func (d *Departures) left(number uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if w := d.watches[number]; w != nil {
-		w.left()
+	if w, ok := d.watches[number]; ok {
+		w.Left()
 	}
 }
 
@@ -77,16 +83,16 @@ func (d *Departures) AllLeft() {
 	defer d.mu.Unlock()
 	d.allLeft = true
 	for _, w := range d.watches {
-		w.left()
+		w.Left()
 	}
 }
 
-// add starts a watch. A client that has already gone is reported at once.
-func (d *Departures) add(w *Watch) {
+// Add is Announce for the client at the other end of the connection.
+func (d *Departures) Add(w *Watch, client *Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.allLeft {
-		w.left()
+		w.Left()
 		return
 	}
 	if d.epoll == nil {
@@ -94,30 +100,31 @@ func (d *Departures) add(w *Watch) {
 	}
 	d.last++
 	w.number = d.last
-	d.watches[w.number] = w
-	d.control(w, syscall.EPOLL_CTL_ADD, syscall.EPOLLRDHUP|syscall.EPOLLONESHOT)
+	d.watches[w.number] = watched{w, client}
+	d.control(w.number, client, syscall.EPOLL_CTL_ADD, syscall.EPOLLRDHUP|syscall.EPOLLONESHOT)
 }
 
-// remove ends a watch: after it, left no longer touches it.
-func (d *Departures) remove(w *Watch) {
+// Remove is Forget.
+func (d *Departures) Remove(w *Watch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.watches[w.number] != w {
+	was := d.watches[w.number]
+	if was.Watch != w {
 		return
 	}
 	delete(d.watches, w.number)
-	d.control(w, syscall.EPOLL_CTL_DEL, 0)
+	d.control(w.number, was.client, syscall.EPOLL_CTL_DEL, 0)
 }
 
 // control fails if the connection is closed, or after close: there is nothing left to watch.
-func (d *Departures) control(w *Watch, operation int, events uint32) {
-	client := w.client.socket.raw
-	if client == nil {
+func (d *Departures) control(number uint64, client *Conn, operation int, events uint32) {
+	raw := client.socket.raw
+	if raw == nil {
 		return
 	}
 	_ = d.epoll.Control(func(epoll uintptr) {
-		_ = client.Control(func(fd uintptr) {
-			e := syscall.EpollEvent{Events: events, Fd: int32(w.number), Pad: int32(w.number >> 32)}
+		_ = raw.Control(func(fd uintptr) {
+			e := syscall.EpollEvent{Events: events, Fd: int32(number), Pad: int32(number >> 32)}
 			_ = syscall.EpollCtl(int(epoll), operation, int(fd), &e)
 		})
 	})

@@ -8,8 +8,12 @@ type Departures struct{}
 
 // Open does nothing.
 func (*Departures) Open() (close func(), err error) { return func() {}, nil }
-func (*Departures) add(*Watch)                      {}
-func (*Departures) remove(*Watch)                   {}
+
+// Add does nothing.
+func (*Departures) Add(*Watch, *Conn) {}
+
+// Remove does nothing.
+func (*Departures) Remove(*Watch) {}
 
 // AllLeft does nothing.
 func (*Departures) AllLeft() {}

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -12,8 +14,9 @@ import (
 // looked up below it, at the socket.
 type secure struct {
 	*tls.Conn
-	below below
-	byte  [1]byte // for Quiet
+	below  below
+	strict bool    // see ExpectCloseNotify
+	byte   [1]byte // for Quiet
 }
 
 // below is the connection as TLS sees it.
@@ -25,6 +28,7 @@ type below struct {
 	by       time.Time     // when it must have ended
 	patience time.Duration // a write may last as long as the peer takes something within that; 0: until the deadline
 	noWait   bool          // reads take what is there
+	ended    bool          // the peer's FIN has come
 	closing  atomic.Bool   // writes send what the system takes
 }
 
@@ -88,12 +92,29 @@ func (c *Conn) ConnectionState() tls.ConnectionState {
 	return c.secure.Conn.ConnectionState()
 }
 
+// errCut is an end that may be another's work.
+var errCut = errors.New("the connection was closed without TLS's close_notify: what came last may be missing")
+
+// ExpectCloseNotify makes Read return another error than io.EOF where a connection of TLS ends
+// without the peer saying so: anything on the way can end it like that. It is called before the
+// first Read.
+func (c *Conn) ExpectCloseNotify() {
+	if c.secure != nil {
+		c.secure.strict = true
+	}
+}
+
 // Read waits for bytes, as net.Conn does.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.secure != nil {
-		return c.secure.Read(p)
+	s := c.secure
+	if s == nil {
+		return c.socket.Read(p)
 	}
-	return c.socket.Read(p)
+	n, err := s.Conn.Read(p)
+	if s.strict && s.below.ended && (err == io.EOF || err == io.ErrUnexpectedEOF) {
+		err = errCut
+	}
+	return n, err
 }
 
 // Write writes all of p or returns an error, as net.Conn does. After an error nothing can be written
@@ -117,7 +138,7 @@ func (c *Conn) Quiet() bool {
 	s.below.noWait = true
 	n, err := s.Conn.Read(s.byte[:])
 	s.below.noWait = false
-	return n == 0 && TimedOut(err)
+	return n == 0 && err == os.ErrDeadlineExceeded // which is that of below.Read; TimedOut would allocate
 }
 
 // maxRecord is the most bytes that a record of TLS holds (RFC 8446, section 5.1).
@@ -194,13 +215,11 @@ func (b *below) Read(p []byte) (int, error) {
 	if b.noWait && b.over.socket.Quiet() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	if b.gate == nil {
-		return b.over.socket.Read(p)
-	}
 	b.gate.leave()
 	n, err := b.over.socket.Read(p)
 	b.gate.enter()
-	if time.Now().After(b.by) { // nothing is computed for a peer that has waited in vain
+	b.ended = b.ended || err == io.EOF
+	if b.gate != nil && time.Now().After(b.by) { // nothing is computed for a peer that has waited in vain
 		return 0, os.ErrDeadlineExceeded
 	}
 	return n, err

@@ -9,15 +9,27 @@ import (
 // client still waits. Few requests take that long, so few pay for it.
 const WatchAfter = time.Second
 
+// Announcer tells the Watch of a client's work when the client has gone.
+type Announcer interface {
+	// Announce calls Left of the watch once the client has gone, or at once if it has.
+	Announce(*Watch)
+	// Forget undoes Announce: after it, Left is not called any more.
+	Forget(*Watch)
+	// Prompt reports whether announcing costs so little that it begins with the work, rather than
+	// when that takes long.
+	Prompt() bool
+}
+
 // Watch ends the work for a client that has gone. It belongs to one round trip or wait, and only
-// that goroutine calls its methods; Begin prepares it for another. Any goroutine may read Gone.
+// that goroutine calls its methods, except for Left; Begin prepares it for another. Any goroutine
+// may read Gone.
 type Watch struct {
-	departures *Departures
-	client     *Conn
-	work       Stopper
-	number     uint64 // its key in departures
-	started    bool
-	Gone       atomic.Bool // the client has closed its connection, or its sending half
+	by        Announcer
+	work      Stopper
+	number    uint64 // its key in Departures
+	started   bool
+	announced bool
+	Gone      atomic.Bool // the client has closed its connection, its sending half, or its stream
 }
 
 // Stopper is work for a client, such as a backend's connection. Any goroutine may call Stop, which
@@ -25,24 +37,35 @@ type Watch struct {
 type Stopper interface{ Stop() }
 
 // Begin prepares to watch the client that work is done for.
-func (w *Watch) Begin(d *Departures, client *Conn, work Stopper) {
-	w.departures, w.client, w.work = d, client, work
-	w.number, w.started = 0, false
+func (w *Watch) Begin(by Announcer, work Stopper) {
+	w.by, w.work = by, work
+	w.number, w.started, w.announced = 0, false, false
 	w.Gone.Store(false)
+	if by.Prompt() {
+		w.announce()
+	}
 }
 
-// Start begins to watch, unless it has already done so, and reports whether it began now.
+// Start begins to watch, unless it has already done so, and reports whether it began now. That the
+// watch of a prompt Announcer has begun before does not count.
 func (w *Watch) Start() bool {
 	if w.started {
 		return false
 	}
 	w.started = true
-	w.departures.add(w)
+	w.announce()
 	return true
 }
 
-// left stops the work.
-func (w *Watch) left() {
+func (w *Watch) announce() {
+	if !w.announced {
+		w.announced = true
+		w.by.Announce(w)
+	}
+}
+
+// Left stops the work. It is for an Announcer.
+func (w *Watch) Left() {
 	w.Gone.Store(true)
 	w.work.Stop()
 }
@@ -52,7 +75,7 @@ func (w *Watch) Started() bool { return w.started }
 
 // Stop ends the watch. Gone does not change after it.
 func (w *Watch) Stop() {
-	if w.started {
-		w.departures.remove(w)
+	if w.announced {
+		w.by.Forget(w)
 	}
 }

@@ -22,7 +22,7 @@ func TestWatch(t *testing.T) {
 			peer, client := pair(t)
 			_, backend := pair(t)
 			var w Watch
-			w.Begin(&d, client, backend)
+			w.Begin(&announcer{&d, client}, backend)
 			if test.before {
 				peer.Close()
 			}
@@ -51,3 +51,13 @@ func TestWatch(t *testing.T) {
 		})
 	}
 }
+
+// announcer tells of the departure of one client.
+type announcer struct {
+	departures *Departures
+	client     *Conn
+}
+
+func (a *announcer) Announce(w *Watch) { a.departures.Add(w, a.client) }
+func (a *announcer) Forget(w *Watch)   { a.departures.Remove(w) }
+func (*announcer) Prompt() bool        { return false }

@@ -1,0 +1,128 @@
+package acme
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	rfc8555 "github.com/mholt/acmez/v3/acme"
+)
+
+// attempts are the orders that failed, for each domain of an authority. They are kept in the
+// storage, so that neither a restart nor another instance asks the authority sooner than is due.
+type attempts struct {
+	storage   certmagic.Storage
+	authority string // its key in the storage
+	after     func(failures int, refused, limited bool) time.Duration
+}
+
+// attempt is what is known of the orders for a domain since the last that succeeded.
+type attempt struct {
+	Failures int       `json:"failures"`
+	Next     time.Time `json:"next"` // no order before
+	Cause    string    `json:"cause"`
+}
+
+// laterError means that no order was made, or that one failed: the next is due later.
+type laterError struct{ attempt }
+
+func (e *laterError) Error() string { return e.Cause }
+
+// pauses are those that certmagic makes after an order that failed. The last goes on.
+var pauses = []time.Duration{
+	time.Minute, 2 * time.Minute, 2 * time.Minute, 5 * time.Minute,
+	10 * time.Minute, 10 * time.Minute, 10 * time.Minute,
+	20 * time.Minute, 20 * time.Minute, 20 * time.Minute, 20 * time.Minute,
+	30 * time.Minute, 30 * time.Minute, 30 * time.Minute, 30 * time.Minute, 30 * time.Minute, 30 * time.Minute,
+	time.Hour, time.Hour, time.Hour, 2 * time.Hour, 2 * time.Hour, 3 * time.Hour, 3 * time.Hour, 6 * time.Hour,
+}
+
+const (
+	// An authority that did not answer has counted nothing, and is asked again sooner.
+	firstUnanswered, lastUnanswered = 5 * time.Second, 5 * time.Minute
+	// limitedPause is the least after a limit of the authority. Those of Let's Encrypt fill up again
+	// within an hour and more.
+	limitedPause = time.Hour
+)
+
+// pauseAfter is how long to wait after so many failures in a row, the last of which is an answer of
+// the authority or none, or its word that there were too many.
+func pauseAfter(failures int, refused, limited bool) time.Duration {
+	if !refused {
+		d := firstUnanswered
+		for range min(failures-1, 10) {
+			d *= 2
+		}
+		return min(d, lastUnanswered)
+	}
+	d := pauses[min(failures, len(pauses))-1]
+	if limited {
+		return max(d, limitedPause)
+	}
+	return d
+}
+
+func (a *attempts) key(domain string) string {
+	return path.Join("attempts", certmagic.StorageKeys.Safe(a.authority), certmagic.StorageKeys.Safe(domain)+".json")
+}
+
+// last returns what is known of a domain.
+func (a *attempts) last(ctx context.Context, domain string) (last attempt, err error) {
+	text, err := a.storage.Load(ctx, a.key(domain))
+	if errors.Is(err, fs.ErrNotExist) {
+		return attempt{}, nil
+	}
+	if err != nil {
+		return attempt{}, err
+	}
+	if json.Unmarshal(text, &last) != nil {
+		return attempt{}, nil // it is overwritten by the next failure
+	}
+	return last, nil
+}
+
+// due returns an error while the next order for a domain is not due.
+func (a *attempts) due(ctx context.Context, domain string) error {
+	last, err := a.last(ctx, domain)
+	if err != nil {
+		return err
+	}
+	if time.Now().Before(last.Next) {
+		return &laterError{last}
+	}
+	return nil
+}
+
+// failed records an order that failed at a time. The error that it returns tells of the next.
+func (a *attempts) failed(ctx context.Context, domain string, cause error, now time.Time) error {
+	last, err := a.last(ctx, domain)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	problem, refused := errors.AsType[rfc8555.Problem](cause)
+	limited := refused && (problem.Type == rfc8555.ProblemTypeRateLimited || problem.Status == http.StatusTooManyRequests)
+	last.Failures++
+	last.Next = now.Add(a.after(last.Failures, refused, limited))
+	last.Cause = cause.Error()
+	text, err := json.Marshal(last)
+	if err == nil {
+		err = a.storage.Store(ctx, a.key(domain), text)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; and this failure cannot be stored: %w", cause, err)
+	}
+	return &laterError{last}
+}
+
+// forget forgets what failed: a domain has its certificate.
+func (a *attempts) forget(ctx context.Context, domain string) {
+	if last, err := a.last(ctx, domain); err == nil && last.Failures > 0 {
+		_ = a.storage.Delete(ctx, a.key(domain)) // what stays delays the next order at most
+	}
+}

@@ -1,0 +1,21 @@
+package ends
+
+import (
+	"net"
+	"net/netip"
+
+	"loadbalancer/proxy/message"
+)
+
+// Conn is a client's connection that one server has accepted and another serves, since the client
+// speaks another protocol.
+type Conn interface {
+	net.Conn
+	// Peer returns the address at the other end, or the one in the connection's PROXY header.
+	Peer() netip.Addr
+	// Security returns what TLS tells of the client now, or nil in the clear.
+	Security() *message.Security
+	// SetIdle says whether no request is under way: a connection that is idle may be closed to make
+	// place for another.
+	SetIdle(idle bool)
+}
