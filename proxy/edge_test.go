@@ -32,7 +32,7 @@ func startEdge(t testing.TB, o Options, certificates bool) *edge {
 	}
 	own := []tls.Certificate{e.servers.Issue([]string{"example.com", "other.example", "127.0.0.1"})}
 	config := &tls.Config{Certificates: own, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		c := &tls.Config{Certificates: own}
+		c := &tls.Config{Certificates: own, NextProtos: []string{"h2", "http/1.1"}}
 		if signers := e.signers.Load(); signers != nil {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, signers
 		}
