@@ -190,7 +190,7 @@ func (p *pieces) Write(b []byte) (int, error) {
 }
 
 // The PROXY header stands before the handshake, wherever the two are cut.
-func TestProxyHeaderBeforeTheHandshake(t *testing.T) {
+func TestProxyHeaderInOneSegmentWithTheHandshake(t *testing.T) {
 	var told atomic.Value
 	o := tellingOptions(startBackend(t, func(w http.ResponseWriter, r *http.Request) { told.Store(r.Header.Get("X-Forwarded-For")) }))
 	p, address := securely(t, o)
