@@ -46,11 +46,10 @@ type clientConn struct {
 
 	tls      *tls.Config // nil: in the clear
 	shakes   *handshakes
-	security *Security // what the handshake has agreed on; nil: there was none
-	unshaken error     // why there was none, although there must be one
+	security atomic.Pointer[Security] // what the handshake has agreed on; nil: there was none
+	unshaken error                    // why there was none, although there must be one
 
 	authorities func() *x509.CertPool // see Front
-	signers     *x509.CertPool        // by which security has been verified
 }
 
 // Read gives fasthttp the bytes of a header, and never what follows it.
