@@ -57,7 +57,7 @@ func (b *Backend) configure(at place, pool *PoolConfig, by *credentials) {
 	b.weight = b.hand.weight(at.Weight)
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
 	b.pending.limit(at.MaxPending)
-	b.conns.configure(at.MaxConnections, pool.Timeouts, by)
+	b.conns.configure(at.MaxConnections, pool.Timeouts.Connect, pool.Timeouts.Idle, by)
 }
 
 // lookAgain has the backend's name be looked up at once: it may have moved.

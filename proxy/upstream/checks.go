@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,17 @@ func (p *Pool) target(b *Backend) healthz.Target {
 	return healthz.Target{
 		Name: name, Network: b.url.network, Address: b.url.address, Host: b.url.host, Secure: b.secureCheck(),
 		Report: func(v healthz.Verdict) { p.report(b, v) },
+	}
+}
+
+// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
+// by the pool's config of the time.
+func (b *Backend) secureCheck() healthz.Secure {
+	if !b.url.IsSecure() {
+		return nil
+	}
+	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
 	}
 }
 

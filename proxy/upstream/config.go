@@ -197,6 +197,13 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
 }
 
+// Warn calls warn for what is valid and yet dangerous, with its path below the pool.
+func (c *PoolConfig) Warn(warn func(path, words string)) {
+	if c.TLS.InsecureSkipVerify {
+		warn("tls.insecure_skip_verify", "the certificates of backends are not verified: anything on the way can read and change what is sent")
+	}
+}
+
 // CheckWeight reports whether a backend may have this weight, and says which are allowed.
 func CheckWeight(weight int) (allowed string, ok bool) {
 	return fmt.Sprintf("a whole number from 0 to %d", maxWeight), weight >= 0 && weight <= maxWeight

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"loadbalancer/healthz"
 	"loadbalancer/proxy/wire"
 )
 
@@ -88,15 +87,4 @@ func handshakeError(err error) error {
 		return errors.New("TLS handshake: the backend closed the connection")
 	}
 	return fmt.Errorf("TLS handshake: %w", err)
-}
-
-// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
-// by the pool's config of the time.
-func (b *Backend) secureCheck() healthz.Secure {
-	if !b.url.IsSecure() {
-		return nil
-	}
-	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
-		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
-	}
 }
