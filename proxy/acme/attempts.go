@@ -99,22 +99,41 @@ func (a *attempts) due(ctx context.Context, domain string) error {
 	return nil
 }
 
-// failed records an order that failed at a time. The error that it returns tells of the next.
-func (a *attempts) failed(ctx context.Context, domain string, cause error, now time.Time) error {
-	last, err := a.last(ctx, domain)
-	if err != nil {
-		return errors.Join(cause, err)
+// unfinished is the cause of an order whose process has ended, or whose certificate could not be
+// stored.
+const unfinished = "an order was begun, and its certificate was not stored"
+
+// begin records an order before it is made. undo forgets that again.
+func (a *attempts) begin(ctx context.Context, domain string, now time.Time) (before attempt, err error) {
+	if before, err = a.last(ctx, domain); err != nil {
+		return before, err
 	}
+	next := now.Add(a.after(before.Failures+1, true, false))
+	return before, a.store(ctx, domain, attempt{Failures: before.Failures + 1, Next: next, Cause: unfinished})
+}
+
+// undo takes back begin: the order was given up.
+func (a *attempts) undo(ctx context.Context, domain string, before attempt) {
+	_ = a.store(context.WithoutCancel(ctx), domain, before) // else it delays the next
+}
+
+func (a *attempts) store(ctx context.Context, domain string, what attempt) error {
+	text, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	return a.storage.Store(ctx, a.key(domain), text)
+}
+
+// failed records an order that failed at a time. The error that it returns tells of the next.
+func (a *attempts) failed(ctx context.Context, domain string, before attempt, cause error, now time.Time) error {
+	last := before
 	problem, refused := errors.AsType[rfc8555.Problem](cause)
 	limited := refused && (problem.Type == rfc8555.ProblemTypeRateLimited || problem.Status == http.StatusTooManyRequests)
 	last.Failures++
 	last.Next = now.Add(a.after(last.Failures, refused, limited))
 	last.Cause = cause.Error()
-	text, err := json.Marshal(last)
-	if err == nil {
-		err = a.storage.Store(ctx, a.key(domain), text)
-	}
-	if err != nil {
+	if err := a.store(ctx, domain, last); err != nil {
 		return fmt.Errorf("%w; and this failure cannot be stored: %w", cause, err)
 	}
 	return &laterError{last}
