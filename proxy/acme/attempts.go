@@ -27,6 +27,7 @@ type attempt struct {
 	Failures int       `json:"failures"`
 	Next     time.Time `json:"next"` // no order before
 	Cause    string    `json:"cause"`
+	Begun    bool      `json:"begun"` // an order, which may be under way in another process
 }
 
 // laterError means that no order was made, or that one failed: the next is due later.
@@ -87,11 +88,16 @@ func (a *attempts) last(ctx context.Context, domain string) (last attempt, err e
 	return last, nil
 }
 
-// due returns an error while the next order for a domain is not due.
-func (a *attempts) due(ctx context.Context, domain string) error {
+// due returns an error while the next order for a domain is not due. locked is whether this process
+// holds the lock of the domain: without it, one that was begun may be under way, and is to be waited
+// for.
+func (a *attempts) due(ctx context.Context, domain string, locked bool) error {
 	last, err := a.last(ctx, domain)
 	if err != nil {
 		return err
+	}
+	if last.Begun && !locked {
+		return nil
 	}
 	if time.Now().Before(last.Next) {
 		return &laterError{last}
@@ -109,7 +115,7 @@ func (a *attempts) begin(ctx context.Context, domain string, now time.Time) (bef
 		return before, err
 	}
 	next := now.Add(a.after(before.Failures+1, true, false))
-	return before, a.store(ctx, domain, attempt{Failures: before.Failures + 1, Next: next, Cause: unfinished})
+	return before, a.store(ctx, domain, attempt{Failures: before.Failures + 1, Next: next, Cause: unfinished, Begun: true})
 }
 
 // undo takes back begin: the order was given up.
@@ -130,7 +136,7 @@ func (a *attempts) failed(ctx context.Context, domain string, before attempt, ca
 	last := before
 	problem, refused := errors.AsType[rfc8555.Problem](cause)
 	limited := refused && (problem.Type == rfc8555.ProblemTypeRateLimited || problem.Status == http.StatusTooManyRequests)
-	last.Failures++
+	last.Failures, last.Begun = last.Failures+1, false
 	last.Next = now.Add(a.after(last.Failures, refused, limited))
 	last.Cause = cause.Error()
 	if err := a.store(ctx, domain, last); err != nil {

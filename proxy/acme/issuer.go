@@ -82,7 +82,7 @@ func (i *issuer) IssuerKey() string { return i.key }
 // once the certificate has come back from the storage.
 func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
 	domain := csr.DNSNames[0]
-	if err := i.attempts.due(ctx, domain); err != nil {
+	if err := i.attempts.due(ctx, domain, true); err != nil {
 		return nil, err
 	}
 	if err := i.pace.Wait(ctx); err != nil {

@@ -117,7 +117,7 @@ func (k *keeper) due(ctx context.Context, a *active) error {
 			return context.Cause(ctx)
 		}
 	}
-	return a.issuer.attempts.due(ctx, k.name)
+	return a.issuer.attempts.due(ctx, k.name, false)
 }
 
 // load serves the certificate of the storage.
