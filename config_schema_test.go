@@ -235,7 +235,7 @@ const (
 )
 
 var (
-	oneOfWords  = regexp.MustCompile(`^one of ([a-z_, ]+)$`)
+	oneOfWords  = regexp.MustCompile(`^one of ([a-z0-9_, ]+)$`)
 	rolesWords  = regexp.MustCompile(`^([a-z]+) \([^()]*\) or ([a-z]+) \([^()]*\)$`)
 	boundsWords = regexp.MustCompile(`^a (?:whole )?number from (\d+) to (\d+)$`)
 )

@@ -26,7 +26,7 @@ func startBackend(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	t.Cleanup(s.Close)
-	if *overTLS {
+	if *backendsOverTLS {
 		s.StartTLS()
 	} else {
 		s.Start()
@@ -57,7 +57,7 @@ func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *overTLS {
+	if *backendsOverTLS {
 		return serveRawTLS(t, ln, &tls.Config{Certificates: testServerCertificates()}, serve)
 	}
 	serveRaw(t, ln, serve)

@@ -45,8 +45,11 @@ type handshakes struct {
 // before it, the PROXY header if one is due. fasthttp calls it first of all, and then asks
 // ConnectionState for the protocol. An error is what Read returns from then on.
 func (c *clientConn) Handshake() error {
+	if c.security != nil { // it was parked since
+		return nil
+	}
 	if c.tls == nil {
-		c.http2 = c.mayBeHTTP2 && c.bounds.Load().H2C && c.beginsHTTP2()
+		c.http2 = c.mayBeHTTP2 && c.bounds.Load().H2C && c.lastUse.IsZero() && c.beginsHTTP2()
 		return nil
 	}
 	if c.unshaken = c.shake(); c.unshaken != nil && !errors.Is(c.unshaken, errChallenge) {

@@ -2,17 +2,16 @@ package http2
 
 import (
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"loadbalancer/proxy/ends"
 )
 
 // pump reads a body in a goroutine of its own, one piece after another, when it is asked to. So the
 // wait for a piece can be given up, and taken up again by another attempt: a deadline of net/http's
 // would end the body. One goroutine at a time uses it; interrupt may be called by any.
 type pump struct {
-	buf     *[ends.BufferSize]byte
+	buf     *[minFrameSize]byte
 	timer   *time.Timer
 	ask     chan struct{} // for another piece; closed at the end
 	got     chan piece
@@ -21,6 +20,9 @@ type pump struct {
 	stopped atomic.Bool
 	stop    chan struct{} // has a value after interrupt
 }
+
+// pieces holds buffers that nothing uses, each for the data of one frame.
+var pieces = sync.Pool{New: func() any { return new([minFrameSize]byte) }}
 
 // piece is what a read has returned.
 type piece struct {
@@ -39,7 +41,7 @@ func (p *pump) read(from io.Reader, timeout time.Duration) (n int, err error, ok
 		return 0, nil, false
 	}
 	if p.buf == nil {
-		p.buf = ends.Buffers.Get().(*[ends.BufferSize]byte)
+		p.buf = pieces.Get().(*[minFrameSize]byte)
 		p.timer = time.NewTimer(timeout)
 		go p.run(from)
 	}
@@ -95,5 +97,5 @@ func (p *pump) end(from io.Closer) {
 		<-p.got
 	}
 	close(p.ask)
-	ends.Buffers.Put(p.buf)
+	pieces.Put(p.buf)
 }

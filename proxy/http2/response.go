@@ -37,7 +37,7 @@ func (s *Stream) EndHeader(b []byte, status int) {
 	header := s.response.w.Header()
 	clear(header) // of a response that was not sent
 	list(header, b)
-	for _, name := range [...]string{"Content-Type", "Date"} { // net/http adds none of its own
+	for _, name := range [...]string{"Content-Length", "Content-Type", "Date"} { // net/http adds none of its own
 		if _, ok := header[name]; !ok {
 			header[name] = nil
 		}

@@ -20,6 +20,9 @@ const (
 	// read must not keep the others of its connection from sending.
 	streamWindow = 256 << 10
 	connWindow   = 4 << 20
+	// minFrameSize is the size of the largest frame that every client may send (RFC 9113, section
+	// 4.2): a connection keeps a buffer for the largest that it has read.
+	minFrameSize = 16 << 10
 )
 
 // Options are the parts of a Server. Handle is called concurrently.
@@ -145,12 +148,14 @@ func (s *Server) newServer() *server {
 	h.IdleTimeout = s.bounds.IdleTimeout
 	h.MaxHeaderBytes = s.options.MaxHeaderSize
 	h.ErrorLog = log.New(io.Discard, "", 0) // broken connections and bad requests are no events
+	h.DisableGeneralOptionsHandler = true
 	h.ConnContext = withConn
 	h.ConnState = noteState
 	h.Protocols = new(http.Protocols)
 	h.Protocols.SetUnencryptedHTTP2(true) // TLS, if any, is below the connection
 	h.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
+		MaxReadFrameSize:              minFrameSize,
 		MaxReceiveBufferPerStream:     streamWindow,
 		MaxReceiveBufferPerConnection: connWindow,
 		WriteByteTimeout:              s.bounds.BodyTimeout,

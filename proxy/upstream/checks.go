@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -97,5 +98,16 @@ func (p *Pool) noteChecks(before, now *PoolConfig) {
 	if now.Health.Path == "" && (before == nil || before.Health.Path != "") {
 		p.log.Info().Str("pool", p.name).Str("set", "pools."+p.name+".health.path, such as /healthz").
 			Msg("health checks only connect: a backend that accepts connections counts as up, even if it answers nothing or errors")
+	}
+}
+
+// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
+// by the pool's config of the time.
+func (b *Backend) secureCheck() healthz.Secure {
+	if !b.url.IsSecure() {
+		return nil
+	}
+	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
 	}
 }
