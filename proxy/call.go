@@ -25,7 +25,7 @@ func (c *call) use1() { c.Call = ends.Call{Progress: &c.http1.Progress, BackendE
 
 // begin begins a call on a connection.
 func (c *call) begin(s ends.Stream, conn *upstream.Conn, p *upstream.Pool) {
-	wait := p.Timeouts().ResponseHeader
+	wait := headerWait(s.Request.GRPC, p.Timeouts())
 	if conn.Stream == nil {
 		c.http1.Begin(s, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: wait, MaxHeader: p.MaxResponseHeader()})
 		c.use1()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,10 +181,14 @@ func TestGRPCLimit(t *testing.T) {
 		if grpcstatus.Code(err) != codes.ResourceExhausted || !strings.Contains(grpcstatus.Convert(err).Message(), "rate limit") {
 			t.Errorf("got %v, want ResourceExhausted", err)
 		}
-		if got := strings.Join(trailer.Get("grpc-retry-pushback-ms"), ","); got != "2000" {
-			t.Errorf("pushback %q ms, want 2000 (%v)", got, trailer)
+		if ms, err := strconv.Atoi(strings.Join(trailer.Get("grpc-retry-pushback-ms"), ",")); err != nil || ms < 1 || ms > 2000 {
+			t.Errorf("pushback of %d ms, want 1 to 2000 (%v)", ms, trailer)
 		}
 	}
+	eventually(t, "three lines in the log", func() bool { return len(log.parsed(t)) == 3 })
+	lines := log.parsed(t)
+	checkLine(t, lines[1], map[string]any{"status": 200.0, "grpc_status": 0.0, "reason": nil})
+	checkLine(t, lines[2], map[string]any{"status": 200.0, "grpc_status": 8.0, "reason": "limited"})
 }
 
 // TestGRPCFailures has calls fail in the balancer. Each gets its status of gRPC.
