@@ -69,7 +69,7 @@ func TestMadeUpTokens(t *testing.T) {
 	}
 	cancel()
 	clients.Wait()
-	two.wait()
+	two.end()
 	looks, took := storage.lists.Load(), time.Since(began)
 	if most := int64(took/readingPause) + 2; looks > most {
 		t.Errorf("%d looks in %v, at most %d are allowed", looks, took, most)

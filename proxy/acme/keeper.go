@@ -79,7 +79,7 @@ func (k *keeper) look(ctx context.Context, a *active) error {
 	if k.issuer != a.issuer.key {
 		return k.obtain(ctx, a, magic)
 	}
-	k.takeRenewed()
+	k.takeRenewed(ctx, a)
 	if !k.current.NeedsRenewal(magic) {
 		return nil
 	}
@@ -117,7 +117,7 @@ func (k *keeper) due(ctx context.Context, a *active) error {
 			return context.Cause(ctx)
 		}
 	}
-	return a.issuer.attempts.due(ctx, k.name)
+	return a.issuer.attempts.due(ctx, k.name, false)
 }
 
 // load serves the certificate of the storage.
@@ -127,6 +127,7 @@ func (k *keeper) load(ctx context.Context, a *active, magic *certmagic.Config, h
 		return err
 	}
 	k.issuer = a.issuer.key
+	a.issuer.attempts.forget(ctx, k.name)
 	k.manager.options.Log.Info().Str("domain", k.name).Str("authority", k.issuer).Time("expires", c.Leaf.NotAfter).
 		Str("certificate", how).Msg("certificate")
 	k.serve(c)
@@ -134,10 +135,11 @@ func (k *keeper) load(ctx context.Context, a *active, magic *certmagic.Config, h
 }
 
 // takeRenewed serves what certmagic's maintenance has renewed, the certificate or its OCSP staple.
-func (k *keeper) takeRenewed() {
+func (k *keeper) takeRenewed(ctx context.Context, a *active) {
 	for _, c := range k.manager.cache.AllMatchingCertificates(k.name) {
 		if c.Leaf.NotBefore.After(k.current.Leaf.NotBefore) || c.Hash() == k.current.Hash() && !bytes.Equal(c.OCSPStaple, k.current.OCSPStaple) {
 			k.serve(c)
+			a.issuer.attempts.forget(ctx, k.name)
 			return
 		}
 	}

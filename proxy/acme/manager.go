@@ -144,7 +144,7 @@ func (m *Manager) Run(ctx context.Context) {
 			if m.cache != nil {
 				m.cache.Stop()
 			}
-			m.challenges.wait()
+			m.challenges.end()
 			m.options.client.CloseIdleConnections()
 			return
 		}

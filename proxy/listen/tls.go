@@ -87,16 +87,25 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 	}
 	t.challenge = &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPN}, SessionTicketsDisabled: true,
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			c, err := t.issuer.Certificate(strings.ToLower(hello.ServerName), hello)
-			if c == nil && err == nil {
-				err = errNoChallenge
-			}
-			return c, err
-		},
+		GetCertificate: t.challengeCertificate,
 	}
 	t.publish()
 	return t
+}
+
+// challengeCertificate answers an authority. To look for the challenge may take long, in which other
+// handshakes go on.
+func (t *TLS) challengeCertificate(hello *tls.ClientHelloInfo) (c *tls.Certificate, err error) {
+	find := func() { c, err = t.issuer.Certificate(strings.ToLower(hello.ServerName), hello) }
+	if bounded, ok := hello.Conn.(interface{ Outside(func()) }); ok {
+		bounded.Outside(find)
+	} else {
+		find()
+	}
+	if c == nil && err == nil {
+		err = errNoChallenge
+	}
+	return c, err
 }
 
 // ServerConfig returns what connections are served by. It is always the same one, so that sessions

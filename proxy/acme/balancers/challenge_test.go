@@ -1,12 +1,14 @@
 package balancers
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -100,5 +102,40 @@ func TestChallengeByHandshake(t *testing.T) {
 		_ = conn.Close()
 		t.Error("a handshake for a domain that is none of the config's succeeds")
 	}
+	b.end(t, syscall.SIGTERM)
+}
+
+// A flood of handshakes for challenges that do not exist, each of which is looked for in the storage,
+// holds up no handshake of a client.
+func TestFloodOfChallenges(t *testing.T) {
+	t.Parallel()
+	_, secure, a := ports(t, acmetest.Options{})
+	b := start(t, a, "", setting{secure: secure, domains: []string{"www.example.test"}})
+	b.await(t, a, "www.example.test")
+	ctx, cancel := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	for range 50 {
+		flood.Go(func() {
+			dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: "www.example.test", NextProtos: []string{"acme-tls/1"}}}
+			for ctx.Err() == nil {
+				if conn, err := dialer.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", secure)); err == nil {
+					_ = conn.Close()
+					t.Error("a handshake for a challenge that does not exist succeeds")
+				}
+			}
+		})
+	}
+	time.Sleep(200 * time.Millisecond) // so that some are under way
+	began := time.Now()
+	for range 20 {
+		if _, err := b.ask(b.client(t, a, "www.example.test")); err != nil {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("20 clients took %v", took)
+	}
+	cancel()
+	flood.Wait()
 	b.end(t, syscall.SIGTERM)
 }
