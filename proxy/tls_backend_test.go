@@ -27,17 +27,8 @@ import (
 func startTLSBackend(t testing.TB, serve func(conn net.Conn)) (url, ca string) {
 	t.Helper()
 	authority := certtest.NewAuthority(t)
-	url = serveTLS(t, &tls.Config{Certificates: []tls.Certificate{authority.Issue([]string{"127.0.0.1"})}}, serve)
+	url = startSecureBackend(t, &tls.Config{Certificates: []tls.Certificate{authority.Issue([]string{"127.0.0.1"})}}, serve)
 	return url, authority.Write(t.TempDir(), "ca.pem")
-}
-
-func serveTLS(t testing.TB, c *tls.Config, serve func(conn net.Conn)) (url string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return serveRawTLS(t, ln, c, serve)
 }
 
 // tlsOptions are testOptions with a file of authorities.
@@ -78,8 +69,8 @@ func TestBackendThatDoesNotVerify(t *testing.T) {
 		}
 	})
 	good, ca := startTLSBackend(t, readAndAnswer)
-	plain := startRawBackend(t, readAndAnswer)
-	clear := "https" + strings.TrimPrefix(startRawBackend(t, answerOnce("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")), "http")
+	plain := startPlainBackend(t, readAndAnswer)
+	clear := "https" + strings.TrimPrefix(startPlainBackend(t, answerOnce("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")), "http")
 	for _, test := range []struct {
 		name, cause string
 		urls        []string
@@ -219,7 +210,7 @@ func TestNewCredentialsUnderLoad(t *testing.T) {
 	authority, folder := certtest.NewAuthority(t), t.TempDir()
 	config := &tls.Config{Certificates: []tls.Certificate{authority.Issue([]string{"127.0.0.1"})}}
 	var dials atomic.Int64
-	o := tlsOptions(authority.Write(folder, "a.pem"), serveTLS(t, config, func(conn net.Conn) { dials.Add(1); readAndAnswer(conn) }))
+	o := tlsOptions(authority.Write(folder, "a.pem"), startSecureBackend(t, config, func(conn net.Conn) { dials.Add(1); readAndAnswer(conn) }))
 	p, address := startProxy(t, o)
 	var clients sync.WaitGroup
 	done := make(chan struct{})
