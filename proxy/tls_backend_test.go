@@ -34,7 +34,10 @@ func startTLSBackend(t testing.TB, serve func(conn net.Conn)) (url, ca string) {
 // tlsOptions are testOptions with a file of authorities.
 func tlsOptions(ca string, urls ...string) Options {
 	o := testOptions(urls...)
-	change(&o, func(c *upstream.PoolConfig) { c.TLS = upstream.TLSConfig{CA: ca} })
+	change(&o, func(c *upstream.PoolConfig) {
+		c.TLS = upstream.TLSConfig{CA: ca}
+		c.Timeouts.Connect = 10 * time.Second // a busy machine takes its time for handshakes
+	})
 	return o
 }
 
@@ -182,12 +185,14 @@ func TestLeftoverOverTLS(t *testing.T) {
 		{"close_notify in the same packet", func(conn net.Conn) { _, _ = io.WriteString(conn, clean); conn.Close() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			sent := make(chan bool)
 			url, ca := startTLSBackend(t, func(conn net.Conn) {
 				for in := bufio.NewReader(conn); ; {
 					if _, err := readRequestHeader(in); err != nil {
 						return
 					}
 					test.answer(conn)
+					sent <- true
 				}
 			})
 			p, address := startProxy(t, tlsOptions(ca, url))
@@ -197,7 +202,7 @@ func TestLeftoverOverTLS(t *testing.T) {
 				if got := w.receive("GET"); got.StatusCode != 200 || strings.HasPrefix(string(got.body), "evil") {
 					t.Fatalf("got %d %.20q", got.StatusCode, got.body)
 				}
-				time.Sleep(30 * time.Millisecond) // what comes later has come
+				<-sent // so what comes later has come
 			}
 			mustHaveNoErrors(t, p)
 		})
