@@ -1,7 +1,6 @@
 package balancers
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -13,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,30 +46,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// journal is what a process wrote.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // balancer is a process in a folder of its own.
 type balancer struct {
 	*exec.Cmd
 	dir                       string
 	plain, secure, management int // ports; plain 0: TLS alone, on secure
-	log, stderr               *journal
+	log, stderr               *acmetest.Lines
 	ended                     chan struct{}
 }
 
@@ -110,7 +90,7 @@ func start(t *testing.T, a *acmetest.Authority, dir string, s setting) *balancer
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	b := &balancer{dir: dir, plain: s.plain, secure: s.secure, management: acmetest.FreePort(t), log: &journal{}, stderr: &journal{}, ended: make(chan struct{})}
+	b := &balancer{dir: dir, plain: s.plain, secure: s.secure, management: acmetest.FreePort(t), log: &acmetest.Lines{}, stderr: &acmetest.Lines{}, ended: make(chan struct{})}
 	b.configure(t, a, s)
 	b.Cmd = exec.Command(binary, "--path=lb.yaml")
 	b.Dir, b.Stdout, b.Stderr = dir, b.log, b.stderr
