@@ -62,6 +62,7 @@ func TestProcess(t *testing.T) {
 		"successor":                   testSuccessor,
 		"restart under load":          testRestartUnderLoad,
 		"restart over TLS under load": testSecureRestartUnderLoad,
+		"memory of idle TLS":          testSecureMemory,
 		"tunnel at the end":           testTunnelAtTheEnd,
 		"PostgreSQL unreachable":      testPostgresUnreachable,
 		"ended while awaiting it":     testEndedWhileAwaitingPostgres,

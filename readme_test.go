@@ -58,7 +58,8 @@ func wholeConfig(t *testing.T, lines []string) string {
 	}
 	if strings.Contains(text, "cert.pem") {
 		cert, key := certtest.Write(t, certtest.NewAuthority(t).Issue([]string{"www.example.com"}), t.TempDir(), "own")
-		text = strings.NewReplacer("cert.pem", cert, "key.pem", key).Replace(text)
+		authorities := certtest.NewAuthority(t).Write(t.TempDir(), "ca.pem")
+		text = strings.NewReplacer("cert.pem", cert, "key.pem", key, "authorities.pem", authorities).Replace(text)
 	}
 	return text
 }

@@ -209,7 +209,11 @@ func TestRedirectFrom(t *testing.T) {
 	if out, _ := c.curl(t, "-w", "%{http_code}", "http://"+moved); out != "308" {
 		t.Errorf("at the new address: %s", out)
 	}
-	in.reload(t, "redirect_from: "+moved, `redirect_from: ""`)
+	in.edit(t, "redirect_from: "+moved, "redirect_from: 0.0.0.0:"+portOf(moved))
+	if a := call(t, "POST", in.management+"/v1/api/reload", ""); a.status != 422 || !strings.Contains(a.body, "is an address that this process listens on") {
+		t.Errorf("the same port of all addresses: %+v", a)
+	}
+	in.reload(t, "redirect_from: 0.0.0.0:"+portOf(moved), `redirect_from: ""`)
 	if _, code := c.curl(t, "http://"+moved); code != 7 {
 		t.Errorf("removed, curl ends with %d, want 7: refused", code)
 	}

@@ -207,30 +207,6 @@ func TestNoAllocationsOfOursOverTLS(t *testing.T) {
 	}
 }
 
-// frugal is a backend that allocates nothing once it runs.
-func frugal(bodyLength int, response string) func(net.Conn) {
-	return func(conn net.Conn) {
-		answer, buf := []byte(response), make([]byte, 16<<10)
-		end := []byte("\r\n\r\n")
-		for {
-			n := 0
-			for {
-				got, err := conn.Read(buf[n:])
-				if err != nil {
-					return
-				}
-				n += got
-				if i := bytes.Index(buf[:n], end); i >= 0 && n >= i+4+bodyLength {
-					break
-				}
-			}
-			if _, err := conn.Write(answer); err != nil && err != io.EOF {
-				return
-			}
-		}
-	}
-}
-
 func TestIdentifyDoesNotAllocate(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	o.Server.TrustedProxies = prefixes("10.0.0.0/8", "2001:db8::/32")

@@ -52,7 +52,7 @@ func (x *exchange) pick() reason.Code {
 // race, which is no failure of the backend: the attempt goes on with a new connection, if the
 // request may be sent again.
 func (x *exchange) attempt() reason.Code {
-	if why := x.stream.Prefetch(x.pool.RequestBuffer()); why != reason.None {
+	if why := x.stream.Prefetch(requestBuffer(x.stream.Request.GRPC, x.pool)); why != reason.None {
 		return why
 	}
 	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client

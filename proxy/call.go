@@ -17,15 +17,18 @@ type call struct {
 // init gives a call its buffers.
 func (c *call) init() {
 	c.http1.Init()
-	c.Call = ends.Call{Progress: &c.http1.Progress, BackendEnd: &c.http1}
+	c.use1()
 }
+
+// use1 makes the call one of HTTP/1, as it is before the first attempt.
+func (c *call) use1() { c.Call = ends.Call{Progress: &c.http1.Progress, BackendEnd: &c.http1} }
 
 // begin begins a call on a connection.
 func (c *call) begin(s ends.Stream, conn *upstream.Conn, p *upstream.Pool) {
-	wait := p.Timeouts().ResponseHeader
+	wait := headerWait(s.Request.GRPC, p.Timeouts())
 	if conn.Stream == nil {
 		c.http1.Begin(s, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: wait, MaxHeader: p.MaxResponseHeader()})
-		c.Call = ends.Call{Progress: &c.http1.Progress, BackendEnd: &c.http1}
+		c.use1()
 		return
 	}
 	if c.http2 == nil {
@@ -41,5 +44,6 @@ func (c *call) reset() {
 	c.http1.Reset()
 	if c.http2 != nil {
 		c.http2.Reset()
+		c.use1()
 	}
 }

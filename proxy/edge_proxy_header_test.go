@@ -9,7 +9,7 @@ import (
 )
 
 // With both, the PROXY header stands before the handshake, and the address in it is the client's.
-func TestProxyHeaderBeforeTheHandshake(t *testing.T) {
+func TestProxyHeaderCountsOverTLS(t *testing.T) {
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\xcb\x00\x71\x01\x12\x34\x01\xbb"
 	for _, test := range []struct {
 		name   string

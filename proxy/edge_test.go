@@ -20,6 +20,7 @@ type edge struct {
 	clear, secure, plain string // addresses
 	servers, clients     *certtest.Authority
 	signers              atomic.Pointer[x509.CertPool] // of clients' certificates
+	stop                 context.CancelFunc
 }
 
 // startEdge serves until the test ends. With certificates, clients of TLS have to show one.
@@ -31,7 +32,7 @@ func startEdge(t testing.TB, o Options, certificates bool) *edge {
 	}
 	own := []tls.Certificate{e.servers.Issue([]string{"example.com", "other.example", "127.0.0.1"})}
 	config := &tls.Config{Certificates: own, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		c := &tls.Config{Certificates: own}
+		c := &tls.Config{Certificates: own, NextProtos: []string{"h2", "http/1.1"}}
 		if signers := e.signers.Load(); signers != nil {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, signers
 		}
@@ -48,6 +49,7 @@ func startEdge(t testing.TB, o Options, certificates bool) *edge {
 	e.clear, e.secure, e.plain = all[0].Addr().String(), all[1].Addr().String(), all[2].Addr().String()
 	e.Proxy = New(o)
 	ctx, cancel := context.WithCancel(context.Background())
+	e.stop = cancel
 	done := make(chan error, 1)
 	go func() {
 		err := e.Serve(ctx, Front{Listener: all[0]}, Front{Listener: all[1], TLS: config, Authorities: e.signers.Load}, Front{Listener: all[2], RedirectTo: all[1]})

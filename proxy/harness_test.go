@@ -139,9 +139,13 @@ func startProxyOn(t testing.TB, o Options, ln net.Listener) *Proxy {
 // given a moment to notice: fasthttp looks every 100 ms only whether one is left.
 func serveUntilEnd(t testing.TB, p *Proxy, ln net.Listener) {
 	t.Helper()
+	serveFrontUntilEnd(t, p, overTLS(t, ln))
+}
+
+func serveFrontUntilEnd(t testing.TB, p *Proxy, front Front) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	front := overTLS(t, ln)
 	go func() { done <- serveAndDrain(ctx, p, front) }()
 	t.Cleanup(func() {
 		for end := time.Now().Add(30 * time.Millisecond); metric(p, "lb_connections") != "0" && time.Now().Before(end); {

@@ -184,3 +184,26 @@ func TestRedirectIsBounded(t *testing.T) {
 	}
 	slow.mustEnd()
 }
+
+// The listener of the redirect stays open for the shutdown delay, and ends with the others.
+func TestRedirectDrains(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	o.Server.ShutdownDelay = 300 * time.Millisecond
+	e := startEdge(t, o, false)
+	kept := newWire(t, e.plain)
+	kept.send(withHost("GET / HTTP/1.1"))
+	kept.receive("GET")
+	e.stop()
+	eventually(t, "the delay", func() bool { return e.Ready() != nil })
+	if got := status(t, e.plain, withHost("GET / HTTP/1.1")); got != 308 {
+		t.Errorf("in the delay: %d", got)
+	}
+	kept.mustEnd()
+	eventually(t, "the end of the listener", func() bool {
+		conn, err := net.Dial("tcp", e.plain)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+}

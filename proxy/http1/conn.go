@@ -46,11 +46,10 @@ type clientConn struct {
 
 	tls      *tls.Config // nil: in the clear
 	shakes   *handshakes
-	security *Security // what the handshake has agreed on; nil: there was none
-	unshaken error     // why there was none, although there must be one
+	security atomic.Pointer[Security] // what the handshake has agreed on; nil: there was none
+	unshaken error                    // why there was none, although there must be one
 
 	authorities func() *x509.CertPool // see Front
-	signers     *x509.CertPool        // by which security has been verified
 }
 
 // Read gives fasthttp the bytes of a header, and never what follows it.
@@ -151,8 +150,11 @@ func (c *clientConn) abort() {
 // it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
 // a unix socket is 127.0.0.1.
 func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
-	if c, ok := conn.(*clientConn); ok {
+	switch c := conn.(type) {
+	case *clientConn:
 		return c.peer, c.forwarded
+	case ends.Conn:
+		return c.Peer(), c.Proxied()
 	}
 	return peerOf(conn), false
 }
