@@ -92,10 +92,10 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	if err != nil {
 		return nil, err
 	}
-	chain, err := i.order(ctx, csr, domain)
+	chain, err := i.order(ctx, csr, domain, before.Failures)
 	if problem, ok := errors.AsType[rfc8555.Problem](err); ok && problem.Type == rfc8555.ProblemTypeAccountDoesNotExist {
 		if err = i.account.forget(ctx); err == nil {
-			chain, err = i.order(ctx, csr, domain)
+			chain, err = i.order(ctx, csr, domain, before.Failures)
 		}
 	}
 	switch {
@@ -108,8 +108,9 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	return nil, i.attempts.failed(ctx, domain, before, err, time.Now())
 }
 
-// order makes one order and returns the first chain that the authority offers, its default.
-func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain string) (chain rfc8555.Certificate, err error) {
+// order makes one order and returns the first chain that the authority offers, its default. Every
+// other try does not say what it replaces, which the authority may object to.
+func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain string, failures int) (chain rfc8555.Certificate, err error) {
 	account, err := i.account.get(ctx)
 	if err != nil {
 		return chain, err
@@ -118,7 +119,9 @@ func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain
 	if err != nil {
 		return chain, err
 	}
-	p.Replaces = i.current(ctx, domain)
+	if failures%2 == 0 {
+		p.Replaces = i.current(ctx, domain)
+	}
 	chains, err := i.client.ObtainCertificate(ctx, p)
 	if err != nil {
 		return chain, err

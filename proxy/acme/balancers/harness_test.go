@@ -61,6 +61,7 @@ type setting struct {
 	redirect      bool     // plain sends clients to https
 	domains       []string // of acme
 	more          string   // lines of acme
+	own           string   // certificates of files
 	store         string   // of the clients
 }
 
@@ -76,12 +77,12 @@ func (s setting) text(a *acmetest.Authority, management int, backend string) str
 	}
 	return fmt.Sprintf(`server:
   listen: 127.0.0.1:%d
-  tls: {acme: {domains: [%s], directory: '%s'%s}%s}
+  tls: {acme: {domains: [%s], directory: '%s'%s}, certificates: [%s]%s}
 management: {listen: '127.0.0.1:%d'}
 pools: {main: {backends: [{url: '%s'}]}}
 clients: {store: '%s'}
 limiter: {default: {capacity: 100000, rate_per_second: 100000}}
-`, listen, strings.Join(s.domains, ", "), a.Directory, s.more, tls, management, backend, s.store)
+`, listen, strings.Join(s.domains, ", "), a.Directory, s.more, s.own, tls, management, backend, s.store)
 }
 
 // start starts a balancer, in a folder of an earlier one unless that is "".
