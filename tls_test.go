@@ -58,10 +58,7 @@ func (e edge) get(address string) (body string, leaf *x509.Certificate, err erro
 // curl runs curl, which trusts the authority, and returns its output.
 func (e edge) curl(arguments ...string) string {
 	e.t.Helper()
-	path, err := exec.LookPath("curl")
-	if err != nil {
-		e.t.Skip(err)
-	}
+	path := tool(e.t, "curl")
 	arguments = append([]string{"-sS", "--max-time", "20", "--cacert", e.Write(e.folder, "ca.pem")}, arguments...)
 	out, err := exec.Command(path, arguments...).CombinedOutput()
 	if err != nil {
@@ -107,10 +104,7 @@ func TestTLSOfTheListener(t *testing.T) {
 	if body, _, err := e.get(address); err != nil || body != "backend "+backend+"\n" {
 		t.Errorf("got %q, %v", body, err)
 	}
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip(err)
-	}
+	openssl := tool(t, "openssl")
 	client := func(arguments ...string) (string, error) {
 		c := exec.CommandContext(t.Context(), openssl, append([]string{"s_client", "-connect", address, "-CAfile", e.Write(e.folder, "ca.pem"), "-ign_eof"}, arguments...)...)
 		c.Stdin = strings.NewReader("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -249,4 +243,17 @@ func TestReloadTLSRefuses(t *testing.T) {
 	if n := strings.Count(in.log.String(), "a certificate cannot be used"); n != 1 {
 		t.Errorf("it is told %d times", n)
 	}
+}
+
+// tool returns the path of a program, or skips the test. With REQUIRE_TOOLS it fails instead.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil && os.Getenv("REQUIRE_TOOLS") != "" {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	return path
 }

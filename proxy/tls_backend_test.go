@@ -268,10 +268,7 @@ func freePort(t *testing.T) string {
 // startNginx starts nginx with these lines in its http section until the test ends.
 func startNginx(t *testing.T, folder, lines string) {
 	t.Helper()
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed")
-	}
+	path := tool(t, "nginx", "apt-get install nginx-light")
 	config := filepath.Join(folder, "nginx.conf")
 	text := "daemon off;\nmaster_process off;\npid " + folder + "/pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n" +
 		"client_body_temp_path " + folder + "/1;\nproxy_temp_path " + folder + "/2;\nfastcgi_temp_path " + folder + "/3;\nuwsgi_temp_path " + folder + "/4;\nscgi_temp_path " + folder + "/5;\n" + lines + "}\n"
