@@ -38,6 +38,9 @@ var (
 // orderTime bounds the wait for the authority in an order, at each of its steps.
 const orderTime = 90 * time.Second
 
+// ordersAtOnce is how many orders are begun at once; after that, one in a second is.
+const ordersAtOnce = 10
+
 // newIssuer returns an issuer that solves its challenges by the solvers, by type.
 func newIssuer(c Config, o Options, solvers map[string]acmez.Solver, log *zap.Logger) *issuer {
 	key := authorityKey(c.directory())
@@ -56,7 +59,7 @@ func newIssuer(c Config, o Options, solvers map[string]acmez.Solver, log *zap.Lo
 		key: key, client: client, storage: o.Storage,
 		account:  accounts{storage: o.Storage, client: client, email: c.Email, name: name},
 		attempts: attempts{storage: o.Storage, authority: key, after: o.pauseAfter},
-		pace:     rate.NewLimiter(rate.Every(time.Second), 10),
+		pace:     o.pace,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/proxy/acme/acmetest"
@@ -90,6 +91,11 @@ func TestSeveral(t *testing.T) {
 	gate.Freeze()
 	if _, err := all[0].ask(all[0].client(t, a, domains[0])); err != nil {
 		t.Errorf("with PostgreSQL away: %v", err)
+	}
+	began := time.Now()
+	all[0].end(t, syscall.SIGTERM)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("with PostgreSQL away, the end took %v", took)
 	}
 	gate.Thaw()
 	for _, b := range all {
