@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +20,8 @@ import (
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/proxy/acme/acmetest"
 )
+
+var long = flag.Bool("long", false, "run the tests that take more than a minute")
 
 // deadline bounds what a test waits for.
 const deadline = 30 * time.Second
