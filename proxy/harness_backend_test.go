@@ -26,7 +26,7 @@ func startBackend(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	t.Cleanup(s.Close)
-	if *overTLS {
+	if *backendsOverTLS {
 		s.StartTLS()
 	} else {
 		s.Start()
@@ -57,7 +57,7 @@ func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *overTLS {
+	if *backendsOverTLS {
 		return serveRawTLS(t, ln, &tls.Config{Certificates: testServerCertificates()}, serve)
 	}
 	serveRaw(t, ln, serve)
@@ -395,4 +395,28 @@ func writeAuthority() string {
 	}
 	_ = f.Close()
 	return f.Name()
+}
+
+// frugal is a backend that allocates nothing once it runs.
+func frugal(bodyLength int, response string) func(net.Conn) {
+	return func(conn net.Conn) {
+		answer, buf := []byte(response), make([]byte, 16<<10)
+		end := []byte("\r\n\r\n")
+		for {
+			n := 0
+			for {
+				got, err := conn.Read(buf[n:])
+				if err != nil {
+					return
+				}
+				n += got
+				if i := bytes.Index(buf[:n], end); i >= 0 && n >= i+4+bodyLength {
+					break
+				}
+			}
+			if _, err := conn.Write(answer); err != nil && err != io.EOF {
+				return
+			}
+		}
+	}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -83,8 +82,8 @@ func isTimeout(err error) bool {
 
 // reset ends a connection with RST.
 func reset(conn net.Conn) {
-	_ = below(conn).SetLinger(0)
-	below(conn).Close()
+	_ = socketOf(conn).SetLinger(0)
+	socketOf(conn).Close()
 }
 
 func dial(t testing.TB, address string) net.Conn {
@@ -235,12 +234,4 @@ func readSteadily(r io.Reader) error {
 		}
 	}
 	return nil
-}
-
-// below returns the TCP connection of a connection, which may be one of TLS.
-func below(conn net.Conn) *net.TCPConn {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	return conn.(*net.TCPConn)
 }

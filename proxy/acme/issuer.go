@@ -78,13 +78,18 @@ func authorityKey(directory string) string {
 func (i *issuer) IssuerKey() string { return i.key }
 
 // Issue orders the certificate of a request for one domain, unless the last order for it failed too
-// recently. certmagic holds a lock of the domain meanwhile.
+// recently. certmagic holds a lock of the domain meanwhile. What is known of the order is forgotten
+// once the certificate has come back from the storage.
 func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
 	domain := csr.DNSNames[0]
-	if err := i.attempts.due(ctx, domain); err != nil {
+	if err := i.attempts.due(ctx, domain, true); err != nil {
 		return nil, err
 	}
 	if err := i.pace.Wait(ctx); err != nil {
+		return nil, err
+	}
+	before, err := i.attempts.begin(ctx, domain, time.Now())
+	if err != nil {
 		return nil, err
 	}
 	chain, err := i.order(ctx, csr, domain)
@@ -95,12 +100,12 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	}
 	switch {
 	case err == nil:
-		i.attempts.forget(ctx, domain)
 		return &certmagic.IssuedCertificate{Certificate: chain.ChainPEM, Metadata: chain}, nil
 	case ctx.Err() != nil:
+		i.attempts.undo(ctx, domain, before)
 		return nil, err // the authority is not to blame
 	}
-	return nil, i.attempts.failed(ctx, domain, err, time.Now())
+	return nil, i.attempts.failed(ctx, domain, before, err, time.Now())
 }
 
 // order makes one order and returns the first chain that the authority offers, its default.

@@ -5,16 +5,6 @@ import (
 	"net/netip"
 )
 
-// PeerOf returns the address at the other end of a connection, which is that of a proxy's client if
-// it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
-// a unix socket is 127.0.0.1.
-func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
-	if c, ok := conn.(*clientConn); ok {
-		return c.peer, c.forwarded
-	}
-	return peerOf(conn), false
-}
-
 // peerOf returns the address at the other end. A peer on a unix socket is on this machine.
 func peerOf(conn net.Conn) netip.Addr {
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {

@@ -181,7 +181,8 @@ func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
 		header = append(header, ends.Allow...)
 	}
-	return s.EndReply(header, why.Status(), why.Answer().Body)
+	// A client without a certificate that counts has to make another connection.
+	return s.endReply(header, why.Status(), why.Answer().Body, why == reason.Misdirected && !s.Request.Security.Verified)
 }
 
 // BeginReply is that of ends.Outgoing.
@@ -191,7 +192,15 @@ func (s *Stream) BeginReply(status, size int) (header []byte) {
 
 // EndReply is that of ends.Outgoing.
 func (s *Stream) EndReply(header []byte, status int, body []byte) reason.Code {
+	return s.endReply(header, status, body, false)
+}
+
+// endReply is EndReply. last ends the connection once its streams have ended.
+func (s *Stream) endReply(header []byte, status int, body []byte, last bool) reason.Code {
 	s.EndHeader(header, status)
+	if last {
+		s.response.w.Header()["Connection"] = []string{"close"} // for net/http: a GOAWAY
+	}
 	if !s.Request.Head {
 		s.Out = append(s.Out, body...)
 	}

@@ -34,6 +34,17 @@ func (p *Pool) target(b *Backend) healthz.Target {
 	}
 }
 
+// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
+// by the pool's config of the time.
+func (b *Backend) secureCheck() healthz.Secure {
+	if !b.url.IsSecure() {
+		return nil
+	}
+	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
+	}
+}
+
 // report keeps the verdict of a check. It takes a backend out, with the cause, or brings it back.
 func (p *Pool) report(b *Backend, v healthz.Verdict) {
 	before := b.verdict.Swap(&v)
@@ -98,16 +109,5 @@ func (p *Pool) noteChecks(before, now *PoolConfig) {
 	if now.Health.OnlyConnects() && (before == nil || !before.Health.OnlyConnects()) {
 		p.log.Info().Str("pool", p.name).Str("set", "pools."+p.name+".health.path, such as /healthz").
 			Msg("health checks only connect: a backend that accepts connections counts as up, even if it answers nothing or errors")
-	}
-}
-
-// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
-// by the pool's config of the time.
-func (b *Backend) secureCheck() healthz.Secure {
-	if !b.url.IsSecure() {
-		return nil
-	}
-	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
-		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
 	}
 }

@@ -105,16 +105,17 @@ func (s *conns) recall() {
 }
 
 // configure allows at most this many connections, or any number if most is 0, each made within the
-// pool's connect timeout and kept for its idle timeout while it is unused. If fewer are allowed than
+// timeout by these credentials and kept for a time while it is unused. If fewer are allowed than
 // before, or those that are idle were to be kept for another time or were made by other credentials,
 // the idle ones are closed at once, and others that are too many or differ when they are given back.
 func (s *conns) configure(most, maxHeader int, timeouts TimeoutConfig, by *credentials) {
+	keep := timeouts.Idle
 	s.timeout.Store(int64(timeouts.Connect))
 	fewer := s.slots.limit(most)
 	before := s.idle.Load()
-	same := before != nil && before.keep == timeouts.Idle && before.madeBy(by)
+	same := before != nil && before.keep == keep && before.madeBy(by)
 	if !same {
-		s.idle.Store(s.newStack(timeouts.Idle, newTLSClient(s.url, by)))
+		s.idle.Store(s.newStack(keep, newTLSClient(s.url, by)))
 	}
 	if before != nil && (!same || fewer) {
 		before.CloseIdleConnections()

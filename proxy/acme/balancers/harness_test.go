@@ -78,6 +78,7 @@ type balancer struct {
 // setting is what a balancer is configured with.
 type setting struct {
 	plain, secure int      // ports of the listeners of clients; plain 0: none
+	redirect      bool     // plain sends clients to https
 	domains       []string // of acme
 	more          string   // lines of acme
 	store         string   // of the clients
@@ -85,7 +86,9 @@ type setting struct {
 
 func (s setting) text(a *acmetest.Authority, management int, backend string) string {
 	listen, tls := s.secure, ""
-	if s.plain != 0 {
+	if s.redirect {
+		tls = fmt.Sprintf(", redirect_from: '127.0.0.1:%d'", s.plain)
+	} else if s.plain != 0 {
 		listen, tls = s.plain, fmt.Sprintf(", listen: '127.0.0.1:%d'", s.secure)
 	}
 	if s.store == "" {
