@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 func testOptions(urls ...string) Options {
 	pool := upstream.DefaultPoolConfig()
 	pool.Backends = backendConfigs(urls...)
-	if pool.TLS.CA = backendAuthority; *overTLS {
+	if pool.TLS.CA = backendAuthority; *backendsOverTLS {
 		pool.Timeouts.Connect = 10 * time.Second // with the race detector, a hundred handshakes at once take seconds
 	}
 	pool.RequestBuffer = 0 // tests of streams send little
@@ -101,7 +101,7 @@ func prefixes(texts ...string) []Prefix {
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
 	pool.Timeouts.Connect, pool.Timeouts.ResponseHeader = 100*time.Millisecond, 250*time.Millisecond
-	if *overTLS {
+	if *backendsOverTLS {
 		pool.Timeouts.Connect = time.Second
 	}
 	o.Pools["main"] = pool
