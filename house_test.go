@@ -88,6 +88,7 @@ var mayNameFasthttp = []string{
 	"management/reload.go",
 	"management/server.go",
 	"proxy/api.go",
+	"proxy/api_answer.go",
 	"proxy/client_address.go",
 	"proxy/http1/parse.go",
 	"proxy/http1/request_ctx.go",

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/netip"
 
 	"github.com/valyala/fasthttp"
@@ -15,19 +16,22 @@ import (
 // apiPrefix is the path of the clients' API on the proxy's listener.
 var apiPrefix = []byte("/v1/api/")
 
-// apiEnd is a client's end that calls of the API can be answered at.
-type apiEnd interface {
-	// RequestCtx returns the request as fasthttp has it, without its body, for an answer:
-	// AnswerPlainly or AnswerStream sends its Response.
+// fastEnd is a client's end that fasthttp has read the request of.
+type fastEnd interface {
+	// RequestCtx returns the request as fasthttp has it, without its body, for an answer.
 	RequestCtx() *fasthttp.RequestCtx
 	// OpenBody returns a reader of the request's body. Its End must be called before that of the
 	// stream.
 	OpenBody() ends.BodyReader
-	// AnswerPlainly sends the response, which has the given status and size of the body in bytes.
+	// AnswerPlainly has fasthttp send the response, which has the given status and size of the body
+	// in bytes.
 	AnswerPlainly(status, size int)
-	// AnswerStream sends the response, whose body, of unknown length, writes itself. It returns
-	// ClientGone if the client did not take all of it, and InternalError if the body failed.
-	AnswerStream(body io.WriterTo) reason.Code
+}
+
+// connected is any other client's end.
+type connected interface {
+	// Conn returns the connection of the client.
+	Conn() net.Conn
 }
 
 // API is what answers the calls below /v1/api/ on the proxy's listener, through fasthttp's own
@@ -69,35 +73,55 @@ func (a *API) serve(s ends.Stream, trust *Trust, id *requestID) (o outcome) {
 	if o.client = from.addr; from.trusted { // for the access log
 		id.given = s.Request.Forwarded.ID
 	}
-	end := s.ClientEnd.(apiEnd)
-	ctx := end.RequestCtx()
+	fast, isFast := s.ClientEnd.(fastEnd)
+	var ctx *fasthttp.RequestCtx
+	if isFast {
+		ctx = fast.RequestCtx()
+	} else if ctx, s.Cause = requestCtx(s, s.ClientEnd.(connected).Conn()); s.Cause != nil {
+		o.why = reason.BadRequest
+		return o
+	}
 	if a.MayUse(ctx) {
-		o.why = a.answer(end, ctx, s.Request.Framing != message.NoBody)
+		o.why = a.answer(s, ctx)
 	}
 	if o.why == reason.ClientGone {
 		return o
 	}
 	ctx.Response.Header.SetBytesV("X-Request-Id", id.bytes())
-	if body, ok := ctx.Response.BodyStream().(io.WriterTo); ok {
-		o.why = end.AnswerStream(body)
-		return o
+	switch body, ok := ctx.Response.BodyStream().(io.WriterTo); {
+	case ok:
+		o.why = answerStream(s, &ctx.Response, body)
+	case isFast:
+		fast.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
+		o.answered = true
+	default:
+		if why := answerPlainly(s, &ctx.Response); why != reason.None {
+			o.why = why
+		}
+		o.answered = true
 	}
-	end.AnswerPlainly(ctx.Response.StatusCode(), len(ctx.Response.Body()))
-	o.answered = true
 	return o
 }
 
 // answer has a call answered, which reads the body as it comes. It returns why the body did not come
 // to its end.
-func (a *API) answer(end apiEnd, ctx *fasthttp.RequestCtx, hasBody bool) reason.Code {
-	if !hasBody {
+func (a *API) answer(s ends.Stream, ctx *fasthttp.RequestCtx) reason.Code {
+	if s.Request.Framing == message.NoBody {
 		a.Answer(ctx)
 		return reason.None
 	}
-	body := end.OpenBody()
+	body := openBody(s)
 	defer body.End() // after a panic
 	ctx.Request.SetBodyStream(body, body.Length())
 	a.Answer(ctx)
 	ctx.Request.ResetBody()
 	return body.End()
+}
+
+// openBody returns a reader of the request's body.
+func openBody(s ends.Stream) ends.BodyReader {
+	if fast, ok := s.ClientEnd.(fastEnd); ok {
+		return fast.OpenBody()
+	}
+	return &streamBody{s: s}
 }

@@ -197,7 +197,9 @@ func TestBackup(t *testing.T) {
 	})
 	p, address := startProxy(t, o)
 	pool := p.settings.Load().pools[0]
-	backend := func(i int) *upstream.Backend { return backendOf(t, pool, nameOf(o.Pools["main"].Backends[i].URL.String())) }
+	backend := func(i int) *upstream.Backend {
+		return backendOf(t, pool, nameOf(o.Pools["main"].Backends[i].URL.String()))
+	}
 	first, second := backend(0), backend(1)
 	mustServe := func(when string, want ...string) {
 		t.Helper()

@@ -16,6 +16,8 @@ type Conn interface {
 	Deliver(now time.Time, p []byte, timeout time.Duration) (n int, err error)
 	// Peer returns the address at the other end, or the one in the connection's PROXY header.
 	Peer() netip.Addr
+	// Proxied reports whether the connection began with a PROXY header.
+	Proxied() bool
 	// Security returns what TLS tells of the client now, or nil in the clear.
 	Security() *message.Security
 	// SetIdle says whether no request is under way: a connection that is idle may be closed to make

@@ -28,6 +28,9 @@ var _ ends.Conn = (*handedConn)(nil)
 // Peer is that of ends.Conn.
 func (c *handedConn) Peer() netip.Addr { return c.peer }
 
+// Proxied is that of ends.Conn.
+func (c *handedConn) Proxied() bool { return c.forwarded }
+
 // SetIdle is that of ends.Conn.
 func (c *handedConn) SetIdle(idle bool) {
 	if idle {

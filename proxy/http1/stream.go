@@ -13,7 +13,7 @@ import (
 
 // Stream is the client's end of an exchange in HTTP/1: see ends.Stream. Instead of a backend's
 // response or the balancer's own answer it may have a Tunnel after EndHeader, or an answer made with
-// fasthttp (RequestCtx, OpenBody, AnswerPlainly or AnswerStream).
+// fasthttp (RequestCtx, OpenBody, AnswerPlainly).
 type Stream struct {
 	ends.Exchange
 

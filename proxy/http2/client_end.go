@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"net"
 	"net/netip"
 	"time"
 
@@ -29,6 +30,9 @@ func (s *Stream) Guard(l *ends.Limits) (why reason.Code) {
 
 // Peer is that of ends.ClientEnd.
 func (s *Stream) Peer() netip.Addr { return s.conn.Peer() }
+
+// Conn returns the client's connection, to be asked, not to be read or written.
+func (s *Stream) Conn() net.Conn { return s.conn }
 
 // Received is that of ends.ClientEnd. The header counts as it is rendered.
 func (s *Stream) Received() int64 { return int64(len(s.header)) + s.incoming.data }

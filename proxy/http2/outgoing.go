@@ -11,11 +11,3 @@ type response struct {
 	large    *[ends.BufferSize]byte
 	first    []byte // Out before large
 }
-
-// narrow gives the large buffer back.
-func (s *Stream) narrow() {
-	if s.response.large != nil {
-		ends.Buffers.Put(s.response.large)
-		s.response.large, s.Out = nil, s.response.first
-	}
-}

@@ -85,6 +85,14 @@ func (s *Stream) free() {
 	streams.Put(s)
 }
 
+// narrow gives the large buffer back.
+func (s *Stream) narrow() {
+	if s.response.large != nil {
+		ends.Buffers.Put(s.response.large)
+		s.response.large, s.Out = nil, s.response.first
+	}
+}
+
 // take takes over a header list that is complete.
 func (s *Stream) take(l *list) {
 	why := l.end()
