@@ -19,7 +19,7 @@ func (s *Stream) TakesTrailers() bool { return true }
 func (s *Stream) EndHeader(b []byte, status int) {
 	s.response.status = status
 	s.response.block = appendFields(appendStatus(s.response.block[:0], status), behindLine(b))
-	s.response.ended, s.response.trailers = false, nil
+	s.response.ended, s.response.trailers = s.Request.Head, nil
 	s.Out = b[:0]
 }
 
