@@ -16,18 +16,11 @@ var interimContinue = appendStatus(nil, 100)
 // Proceed is that of ends.Incoming.
 func (s *Stream) Proceed() reason.Code {
 	b := &s.incoming
-	if !s.Request.Expect || b.continued || b.ended || s.hasCome() {
+	if !s.Request.Expect || b.continued || b.ended {
 		return reason.None
 	}
 	b.continued = true
 	return s.deliver(&parcel{block: interimContinue})
-}
-
-// hasCome reports whether something of the body has come.
-func (s *Stream) hasCome() bool {
-	s.conn.mu.Lock()
-	defer s.conn.mu.Unlock()
-	return s.arrived > 0 || s.remoteEnd
 }
 
 // HasReadBody is that of ends.Incoming.
