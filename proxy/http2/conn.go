@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"loadbalancer/proxy/ends"
 )
@@ -14,15 +16,57 @@ type clientConn struct {
 	ends.Conn
 	closed chan struct{} // closed by Close
 	once   sync.Once
+
+	handled atomic.Int64 // requests that the handler has
+	idle    atomic.Bool  // no stream is open
+	stuck   *time.Timer  // closes the connection; nil before the first leave; guarded by mu
+	mu      sync.Mutex
+}
+
+// enter notes that the handler has a request.
+func (c *clientConn) enter() { c.handled.Add(1) }
+
+// leave notes that the handler has returned. The end of the response may still wait for the client,
+// in net/http: if the handler has no other request, and the stream is not over after the time, the
+// client takes nothing.
+func (c *clientConn) leave(patience time.Duration) {
+	if c.handled.Add(-1) > 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stuck == nil {
+		c.stuck = time.AfterFunc(patience, c.closeStuck)
+	} else {
+		c.stuck.Reset(patience)
+	}
+}
+
+// closeStuck closes the connection, if streams are open of which the handler has none.
+func (c *clientConn) closeStuck() {
+	if c.handled.Load() == 0 && !c.idle.Load() {
+		_ = c.Close()
+	}
 }
 
 // Close closes the connection.
 func (c *clientConn) Close() (err error) {
 	c.once.Do(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.stuck != nil {
+			c.stuck.Stop()
+		}
 		err = c.Conn.Close()
 		close(c.closed)
 	})
 	return err
+}
+
+// setIdle notes whether no stream is open.
+func (c *clientConn) setIdle(idle bool) {
+	c.idle.Store(idle)
+	c.SetIdle(idle)
 }
 
 // connKey is the key of a request's connection in its context.
@@ -36,9 +80,9 @@ func withConn(ctx context.Context, conn net.Conn) context.Context {
 func noteState(conn net.Conn, to http.ConnState) {
 	switch to {
 	case http.StateActive:
-		conn.(*clientConn).SetIdle(false)
+		conn.(*clientConn).setIdle(false)
 	case http.StateIdle:
-		conn.(*clientConn).SetIdle(true)
+		conn.(*clientConn).setIdle(true)
 	}
 }
 

@@ -12,4 +12,6 @@ const (
 	// minFrameSize is the size of the largest frame that every client may send (RFC 9113, section
 	// 4.2): a connection keeps a buffer for the largest that it has read.
 	minFrameSize = 16 << 10
+	// lastChunk is how many bytes net/http keeps until the handler returns.
+	lastChunk = 4 << 10
 )

@@ -99,25 +99,52 @@ func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 
 // FlushAhead is that of ends.Outgoing. It waits for a slow client: only its own stream is held up.
 func (s *Stream) FlushAhead(int64, bool) reason.Code {
+	r := &s.response
 	if s.Status == 0 {
-		s.response.w.WriteHeader(s.response.status)
-		s.Status, s.Sent = s.response.status, s.Sent+s.response.size
+		r.w.WriteHeader(r.status)
+		s.Status, s.Sent = r.status, s.Sent+r.size
 	}
-	if len(s.Out) == 0 && s.response.ended {
-		return s.finish(nil)
-	}
-	if s.response.patience == nil {
-		s.response.patience = new(patience)
-	}
-	s.response.patience.begin(s.response.w, s.Limits.BodyTimeout)
-	n, err := s.response.w.Write(s.Out)
-	if err == nil && !s.response.ended {
-		err = http.NewResponseController(s.response.w).Flush()
-	}
-	s.response.patience.end()
-	s.Sent += int64(n)
+	rest := s.Out
 	s.Out = s.Out[:0]
-	return s.finish(err)
+	for {
+		part := rest[:min(len(rest), minFrameSize)]
+		rest = rest[len(part):]
+		if len(rest) == 0 && r.ended {
+			return s.finish(s.writeLast(part))
+		}
+		if err := s.write(part, len(rest) == 0); err != nil || len(rest) == 0 {
+			return s.finish(err)
+		}
+	}
+}
+
+// write writes a part of the body, which the client has to take within the body timeout.
+func (s *Stream) write(part []byte, flush bool) error {
+	r := &s.response
+	if r.patience == nil {
+		r.patience = new(patience)
+	}
+	r.patience.begin(r.w, s.Limits.BodyTimeout)
+	defer r.patience.end()
+	n, err := r.w.Write(part)
+	if s.Sent += int64(n); err == nil && flush {
+		err = http.NewResponseController(r.w).Flush()
+	}
+	return err
+}
+
+// writeLast writes the end of the body. What fits into net/http's buffer is sent once the handler has
+// returned: see clientConn.leave.
+func (s *Stream) writeLast(part []byte) error {
+	if len(part) > lastChunk {
+		return s.write(part, false)
+	}
+	if len(part) == 0 {
+		return nil
+	}
+	n, err := s.response.w.Write(part)
+	s.Sent += int64(n)
+	return err
 }
 
 // finish notes the trailers, which net/http sends when the handler returns, or that the client has

@@ -155,9 +155,12 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	s.options.Activity.InFlight.Add(1)
 	defer s.options.Activity.InFlight.Add(-1)
 	stream := begin(w, r, s.options.Activity)
+	conn := stream.conn
+	conn.enter()
 	s.options.Handle(ends.Stream{Exchange: &stream.Exchange, ClientEnd: stream})
-	broken := stream.broken
+	broken, patience := stream.broken, stream.Limits.BodyTimeout
 	end(stream)
+	conn.leave(patience)
 	if broken {
 		panic(http.ErrAbortHandler)
 	}
