@@ -3,6 +3,7 @@ package http2
 import (
 	"context"
 	"sync"
+	"time"
 
 	"loadbalancer/proxy/wire"
 )
@@ -16,8 +17,13 @@ type departure struct {
 	stop  func() bool // ends the wait for the client's departure
 }
 
-// Prompt is that of wire.Announcer: a reset ends the work at once.
-func (s *Stream) Prompt() bool { return true }
+// watchAfter is how long a backend may be silent before the balancer begins to watch whether the
+// client still waits: a reset ends the work at once, but the responses of quick backends, nearly all,
+// do not pay for that.
+const watchAfter = 20 * time.Millisecond
+
+// WatchAfter is that of wire.Announcer.
+func (s *Stream) WatchAfter() time.Duration { return watchAfter }
 
 // Announce is that of wire.Announcer.
 func (s *Stream) Announce(w *wire.Watch) {

@@ -49,19 +49,25 @@ func (s *Stream) EndHeader(b []byte, status int) {
 // list adds the fields of a block, behind the status line, to a list. What is about the connection
 // is not for HTTP/2 (RFC 9113, section 8.2.2).
 func list(header http.Header, block []byte) {
-	_, fields, _ := strings.Cut(string(block), "\r\n")
-	values := make([]string, 0, strings.Count(fields, "\n"))
-	for line := range strings.SplitSeq(fields, "\r\n") {
-		name, value, ok := strings.Cut(line, ":")
-		if !ok {
+	text := string(block)
+	values := make([]string, 0, strings.Count(text, "\n"))
+	for text = text[strings.IndexByte(text, '\n')+1:]; text != ""; {
+		end := strings.IndexByte(text, '\n')
+		if end < 1 {
+			break
+		}
+		line := text[:end-1] // without CR
+		text = text[end+1:]
+		colon := strings.IndexByte(line, ':')
+		if colon < 0 {
 			continue
 		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
+		name := textproto.CanonicalMIMEHeaderKey(line[:colon])
 		switch name {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade":
 			continue
 		}
-		value = strings.Trim(value, " \t")
+		value := textproto.TrimString(line[colon+1:])
 		if before, ok := header[name]; ok {
 			header[name] = append(before, value)
 			continue
