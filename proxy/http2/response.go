@@ -42,6 +42,9 @@ func (s *Stream) EndHeader(b []byte, status int) {
 			header[name] = nil
 		}
 	}
+	if s.Request.LacksCertificate() { // the client has to make another connection
+		header["Connection"] = []string{"close"} // for net/http: a GOAWAY
+	}
 	s.response.status, s.response.size = status, int64(len(b))
 	s.Out = b[:0]
 }
@@ -186,8 +189,18 @@ func (s *Stream) untaken(err error) error {
 // AwaitAhead is that of ends.Outgoing.
 func (s *Stream) AwaitAhead() reason.Code { return reason.None }
 
-// BreakOff is that of ends.Outgoing.
-func (s *Stream) BreakOff(message.Framing) { s.broken = true }
+// BreakOff is that of ends.Outgoing. A call of gRPC ends with a status of its own, which tells its
+// client more than RST_STREAM does.
+func (s *Stream) BreakOff(f message.Framing) {
+	if !s.Request.GRPC.Is || s.Status == 0 || f == message.FixedLength {
+		s.broken = true
+		return
+	}
+	s.response.ended, s.response.trailers = true, reason.BrokenCall
+	if s.FlushAhead(0, false) == reason.None {
+		s.CallStatus = reason.BrokenCallStatus
+	}
+}
 
 // SendInterim is that of ends.Outgoing.
 func (s *Stream) SendInterim(b []byte) reason.Code {
@@ -203,7 +216,7 @@ func (s *Stream) SendInterim(b []byte) reason.Code {
 func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 	answer := why.Answer()
 	if s.Status != 0 || answer == nil {
-		s.broken = true
+		s.broken = s.broken || !s.response.ended || why == reason.InternalError
 		return nil, false
 	}
 	return message.AppendDate(append(s.Buffer(), answer.Head...), time.Now()), true
