@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -14,7 +17,10 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/keepalive"
@@ -200,9 +206,11 @@ func TestGRPCFailures(t *testing.T) {
 	}{
 		"no listener": {func(t *testing.T) string { return "h2c://" + closedPort(t) }, codes.Unavailable},
 		"HTTP/1": {func(t *testing.T) string {
-			return "h2c" + strings.TrimPrefix(startRawBackend(t, answerAll("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")), "http")
+			return startH2CBackend(t, answerAll("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
 		}, codes.Unavailable},
-		"silent": {func(t *testing.T) string { return "h2c" + strings.TrimPrefix(silentBackend(t), "http") }, codes.Unavailable},
+		"silent": {func(t *testing.T) string {
+			return startH2CBackend(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+		}, codes.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -228,8 +236,8 @@ func TestGRPCBackendDies(t *testing.T) {
 	}
 	sendBack(t, stream, "a")
 	s.Stop()
-	if _, err := stream.Recv(); grpcstatus.Code(err) == codes.OK || err == io.EOF {
-		t.Errorf("got %v, want an error", err)
+	if _, err := stream.Recv(); grpcstatus.Code(err) != codes.Unavailable {
+		t.Errorf("got %v, want Unavailable", err)
 	}
 	if _, err := testgrpc.NewTestServiceClient(dialGRPC(t, address)).EmptyCall(withinTime(t), &testgrpc.Empty{}); grpcstatus.Code(err) != codes.Unavailable {
 		t.Errorf("got %v, want Unavailable", err)
@@ -349,4 +357,100 @@ func TestGRPCStreamsPerConnection(t *testing.T) {
 // maxAge ends each connection after a time.
 func maxAge(d time.Duration) keepalive.ServerParameters {
 	return keepalive.ServerParameters{MaxConnectionAge: d, MaxConnectionAgeGrace: 5 * time.Second}
+}
+
+// TestGRPCHealth has backends, in the clear and by TLS, say by grpc.health.v1 whether they serve.
+func TestGRPCHealth(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("TLS: ", secure), func(t *testing.T) {
+			t.Parallel()
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			url, o := "h2c://"+ln.Addr().String(), []grpc.ServerOption(nil)
+			if secure {
+				url = "https://" + ln.Addr().String()
+				o = append(o, grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: testServerCertificates()})))
+			}
+			s, states := grpc.NewServer(o...), health.NewServer()
+			testgrpc.RegisterTestServiceServer(s, new(counting))
+			healthgrpc.RegisterHealthServer(s, states)
+			states.SetServingStatus("shop.v1.Cart", healthgrpc.HealthCheckResponse_SERVING)
+			done := make(chan struct{})
+			go func() { defer close(done); _ = s.Serve(ln) }()
+			t.Cleanup(func() { s.Stop(); <-done })
+
+			of := grpcOptions(url)
+			overHTTP2(t, &of)
+			pool := of.Pools["main"]
+			pool.Health.GRPC, pool.Health.Interval = "shop.v1.Cart", 20*time.Millisecond
+			of.Pools["main"] = pool
+			p, address := startProxy(t, of)
+			ctx, stop := context.WithCancel(context.Background())
+			checks := make(chan struct{})
+			go func() { defer close(checks); p.RunChecks(ctx) }()
+			t.Cleanup(func() { stop(); <-checks })
+			client := testgrpc.NewTestServiceClient(dialGRPC(t, address))
+			becomes := func(want codes.Code) {
+				t.Helper()
+				eventually(t, want.String(), func() bool {
+					_, err := client.EmptyCall(withinTime(t), &testgrpc.Empty{})
+					return grpcstatus.Code(err) == want
+				})
+			}
+			up := func() string {
+				return metric(p, fmt.Sprintf("lb_backend_up{pool=\"main\",backend=%q}", strings.TrimPrefix(url, "h2c://")))
+			}
+			becomes(codes.OK)
+			states.SetServingStatus("shop.v1.Cart", healthgrpc.HealthCheckResponse_NOT_SERVING)
+			eventually(t, "the backend to be out", func() bool { return up() == "0" })
+			states.SetServingStatus("shop.v1.Cart", healthgrpc.HealthCheckResponse_SERVING)
+			eventually(t, "the backend to be back", func() bool { return up() == "1" })
+			becomes(codes.OK)
+		})
+	}
+}
+
+// TestGRPCLargeStreams sends 64 MiB, with -long 1 GiB, both ways on one stream in bounded memory.
+func TestGRPCLargeStreams(t *testing.T) {
+	size := 64 << 20
+	if *long {
+		size = 1 << 30
+	}
+	_, url := startGRPCBackend(t, new(counting))
+	_, address := startProxy(t, grpcOptions(url))
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	stream, err := testgrpc.NewTestServiceClient(dialGRPC(t, address)).FullDuplexCall(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := &testgrpc.StreamingOutputCallRequest{Payload: &testgrpc.Payload{Body: randomBytes(256 << 10)}}
+	count := size / len(message.Payload.Body)
+	before, heap := heapInUse(), int64(0)
+	go func() {
+		for range count {
+			if stream.Send(message) != nil {
+				return
+			}
+		}
+		_ = stream.CloseSend()
+	}()
+	for i := range count {
+		r, err := stream.Recv()
+		if err != nil || !bytes.Equal(r.Payload.Body, message.Payload.Body) {
+			t.Fatalf("message %d: %v", i, err)
+		}
+		if i%32 == 0 {
+			heap = max(heap, heapInUse())
+		}
+	}
+	if _, err := stream.Recv(); err != io.EOF {
+		t.Errorf("got %v, want the end", err)
+	}
+	if heap-before > 16<<20 {
+		t.Errorf("the heap has grown by %d KiB", (heap-before)>>10)
+	}
 }

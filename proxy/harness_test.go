@@ -59,7 +59,9 @@ func TestMain(m *testing.M) {
 func testOptions(urls ...string) Options {
 	pool := upstream.DefaultPoolConfig()
 	pool.Backends = backendConfigs(urls...)
-	pool.TLS.CA = backendAuthority
+	if pool.TLS.CA = backendAuthority; *backendsOverTLS {
+		pool.Timeouts.Connect = 10 * time.Second // with the race detector, a hundred handshakes at once take seconds
+	}
 	pool.RequestBuffer = 0 // tests of streams send little
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
@@ -99,6 +101,9 @@ func prefixes(texts ...string) []Prefix {
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
 	pool.Timeouts.Connect, pool.Timeouts.ResponseHeader = 100*time.Millisecond, 250*time.Millisecond
+	if *backendsOverTLS {
+		pool.Timeouts.Connect = time.Second
+	}
 	o.Pools["main"] = pool
 	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
 	o.Server.BodyTimeout = 500 * time.Millisecond

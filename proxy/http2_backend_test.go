@@ -7,11 +7,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/upstream"
 )
 
 // startHTTP2Backend answers with an http.Handler, in HTTP/2 in the clear, until the test ends, and
@@ -320,4 +323,45 @@ func (r *repeated) Read(p []byte) (int, error) {
 	n := copy(p, r.of[r.at:])
 	r.at = (r.at + n) % len(r.of)
 	return n, nil
+}
+
+// TestHTTP2BackendOverTLS speaks HTTP/2 by TLS, if the backend agrees to it.
+func TestHTTP2BackendOverTLS(t *testing.T) {
+	t.Parallel()
+	for _, agrees := range []bool{true, false} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			_, _ = fmt.Fprintf(w, "%s %s %v %s", r.Proto, r.Host, r.TLS != nil, body)
+		}))
+		s.EnableHTTP2 = agrees
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		o := testOptions(s.URL)
+		overHTTP2(t, &o)
+		withAttempts(&o, 1)
+		_, address := startProxy(t, o)
+		w := newWire(t, address)
+		w.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello")
+		a := w.receive("POST")
+		if agrees && string(a.body) != "HTTP/2.0 a.example true hello" {
+			t.Errorf("got %d, %q", a.StatusCode, a.body)
+		}
+		if !agrees && !strings.Contains(string(a.body), `"reason":"connect_failed"`) {
+			t.Errorf("without ALPN: got %d, %q", a.StatusCode, a.body)
+		}
+	}
+}
+
+// overHTTP2 has the backends of pool main speak HTTP/2, those of https:// with the certificates of
+// tests.
+func overHTTP2(t *testing.T, o *Options) {
+	pool := o.Pools["main"]
+	for i := range pool.Backends {
+		pool.Backends[i].Protocol = upstream.ProtocolHTTP2
+		if pool.Backends[i].URL.IsSecure() {
+			pool.TLS.CA = writeAuthority()
+			t.Cleanup(func() { _ = os.Remove(pool.TLS.CA) })
+		}
+	}
+	o.Pools["main"] = pool
 }

@@ -37,6 +37,12 @@ const (
 	// connWindow is how much a backend may send on all streams within a round trip: 1 GB/s at 1 ms.
 	// It takes no memory, as it does not wait for the readers of streams.
 	connWindow = 1 << 20
+	// frameSize is the size of the largest frame, which a connection keeps a buffer for. It is what
+	// every peer has to take.
+	frameSize = 16 << 10
+	// largestHeader is the size of the largest header that ends its stream alone. A larger one ends the
+	// connection, with all others.
+	largestHeader = 1 << 20
 	// headerTable is the size of the table of fields in either direction.
 	headerTable = 4 << 10
 )
@@ -91,10 +97,11 @@ func Open(conn *wire.Conn, by time.Time, o Options) (*Conn, error) {
 		wire: conn, options: o, ready: make(chan struct{}), streams: map[uint32]*Stream{}, next: 1,
 		window: defaultWindow, initial: defaultWindow,
 	}
-	c.reader = http2.NewFramer(nil, bufio.NewReaderSize(patient{c}, 16<<10))
+	c.reader = http2.NewFramer(nil, bufio.NewReaderSize(patient{c}, frameSize))
 	c.reader.SetReuseFrames()
+	c.reader.SetMaxReadFrameSize(frameSize)
 	c.reader.ReadMetaHeaders = hpack.NewDecoder(headerTable, nil)
-	c.reader.MaxHeaderListSize = uint32(o.MaxHeader)
+	c.reader.MaxHeaderListSize = uint32(max(o.MaxHeader, largestHeader))
 	c.writer.init(conn)
 	c.expiry = time.AfterFunc(time.Hour, c.expire)
 	c.expiry.Stop()
@@ -126,7 +133,7 @@ func (c *Conn) greet() {
 	_ = w.framer.WriteSettings(
 		http2.Setting{ID: http2.SettingEnablePush, Val: 0},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: c.reader.MaxHeaderListSize},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.options.MaxHeader)},
 	)
 	_ = w.framer.WriteWindowUpdate(0, connWindow-defaultWindow)
 	w.flush()

@@ -144,7 +144,7 @@ func (s *Stream) add(f *http2.MetaHeadersFrame) error {
 	defer s.mu.Unlock()
 	ends := f.StreamEnded()
 	switch {
-	case f.Truncated:
+	case f.Truncated, sizeOf(f) > s.conn.options.MaxHeader:
 		return errLarge
 	case s.ended:
 		return errOrder
@@ -170,6 +170,14 @@ func (s *Stream) add(f *http2.MetaHeadersFrame) error {
 	s.mayRecall = false
 	s.headers = append(s.headers, h)
 	return nil
+}
+
+// sizeOf returns the size of a header list (RFC 9113, section 6.5.2).
+func sizeOf(f *http2.MetaHeadersFrame) (size int) {
+	for _, field := range f.Fields {
+		size += int(field.Size())
+	}
+	return size
 }
 
 // statusOf returns the status of a response, or 0 if the pseudo-fields are not those of one.

@@ -44,7 +44,7 @@ func (w *writer) init(conn *wire.Conn) {
 	w.room.L = &w.mu
 	w.framer = http2.NewFramer((*appender)(w), nil)
 	w.encoder = hpack.NewEncoder(&w.fields)
-	w.maxFrame = 16 << 10
+	w.maxFrame = frameSize
 	go w.run()
 }
 

@@ -39,6 +39,14 @@ var grpcStatuses = [Count]int{
 	InternalError:     internal,
 }
 
+// BrokenCallStatus is the status of gRPC for BackendAborted, which stands in the trailers.
+const BrokenCallStatus = unavailable
+
+// BrokenCall are the trailers of a call of gRPC that has broken off at the backend, each with its
+// CRLF. They are not to be changed.
+var BrokenCall = []byte("grpc-status: " + strconv.Itoa(BrokenCallStatus) +
+	"\r\ngrpc-message: backend_aborted: The backend broke off its response.\r\n")
+
 // GRPCFields returns the fields of the reason's answer to a call of gRPC, which is a header alone
 // with status 200, each with its CRLF. It is nil where none can be sent any more. It is not to be
 // changed.

@@ -49,6 +49,9 @@ func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
 // isSecure reports whether the backend speaks TLS.
 func (c BackendConfig) isSecure() bool { return c.URL.IsSecure() }
 
+// speaksHTTP1 reports whether the backend is sent requests of HTTP/1.
+func (c BackendConfig) speaksHTTP1() bool { return !c.URL.http2 && c.Protocol != ProtocolHTTP2 }
+
 // validateBackends calls wrong once for each fault of a pool's backends.
 func validateBackends(backends []BackendConfig, wrong func(path string, value any, allowed string)) {
 	if len(backends) == 0 {

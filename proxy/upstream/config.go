@@ -138,6 +138,9 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 			wrong(fmt.Sprintf("retry.statuses[%d]", i), status, "a status from 400 to 599, such as 503")
 		}
 	}
+	if c.Health.GRPC != "" && slices.ContainsFunc(c.Backends, BackendConfig.speaksHTTP1) {
+		wrong("health.grpc", c.Health.GRPC, `"" unless every backend speaks HTTP/2, with protocol: h2 or h2c://`)
+	}
 	c.Health.Validate(func(path string, value any, allowed string) { wrong("health."+path, value, allowed) })
 	if c.SlowStart < 0 || c.SlowStart > time.Hour {
 		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")

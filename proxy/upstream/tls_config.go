@@ -82,6 +82,8 @@ type fileFault struct {
 
 func (f fileFault) Error() string { return "tls." + f.key + ": " + f.path + ": " + f.err.Error() }
 
+func (f fileFault) Unwrap() error { return f.err }
+
 var errNoCertificate = errors.New("it has no certificate in PEM")
 
 // parseCertificates returns the certificates of a file in PEM, of which there must be one.
