@@ -17,9 +17,10 @@ FROM gcr.io/distroless/static:nonroot
 COPY --from=build /lb /lb
 COPY config.yaml /etc/lb/config.yaml
 # The file store writes clients.db, what outlives a restart goes to lb.state, the last state of
-# PostgreSQL to clients.snapshot, and the counts of the clients' requests to a file beside the clients,
-# all in the working directory, and nothing is written elsewhere, so the root may be read-only. Any
-# user of group 0 may write here. Mount a volume to keep them.
+# PostgreSQL to clients.snapshot, and the counts of the clients' requests to a file beside the
+# clients, certificates by ACME to the folder acme, all in the working directory, and nothing is
+# written elsewhere, so the root may be read-only. Any user of group 0 may write here. Mount a
+# volume to keep them.
 COPY --from=build --chown=65532:0 --chmod=0770 /data /data
 VOLUME /data
 WORKDIR /data

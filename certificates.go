@@ -41,9 +41,9 @@ func newCertificates(c config, served <-chan struct{}, log zerolog.Logger) (*cer
 }
 
 // challenges are those that can be answered: by a handshake wherever TLS is spoken, by a request where
-// requests come in the clear.
+// there is a listener for requests in the clear.
 func (c *config) challenges() acme.Offers {
-	return acme.Offers{HTTP01: !c.Server.isSecure(), TLSALPN01: true}
+	return acme.Offers{HTTP01: !c.Server.isSecure() || !c.Server.TLS.RedirectFrom.IsZero(), TLSALPN01: true}
 }
 
 // loadTime bounds how long the start waits for the certificates that are in the storage.
@@ -56,10 +56,23 @@ func (c *certificates) load(ctx context.Context) {
 	c.Load(ctx)
 }
 
+// poolTime bounds the farewell to a database that may not answer. What is left then is the end of the
+// process to close.
+const poolTime = 2 * time.Second
+
 // close ends the use of the database, after Run.
 func (c *certificates) close() {
-	if c.pool != nil {
+	if c.pool == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
 		c.pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(poolTime):
 	}
 }
 

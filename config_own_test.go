@@ -33,6 +33,9 @@ func TestLeadsTo(t *testing.T) {
 		{"http://0.0.0.0:8080", "127.0.0.1:8080", true},
 		{"http://[::]:8080", ":8080", true},
 		{"http://localhost", ":80", true},
+		{"https://localhost", ":443", true},
+		{"https://127.0.0.1:8443", ":8443", true},
+		{"https://localhost", ":80", false},
 		{"unix:" + filepath.Join(wd, "lb.sock"), "unix:lb.sock", true},
 		{"unix:/run/a/../lb.sock", "unix:/run/lb.sock", true},
 

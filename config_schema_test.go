@@ -235,7 +235,7 @@ const (
 )
 
 var (
-	oneOfWords  = regexp.MustCompile(`^one of ([a-z_, ]+)$`)
+	oneOfWords  = regexp.MustCompile(`^one of ([a-z0-9_, ]+)$`)
 	rolesWords  = regexp.MustCompile(`^([a-z]+) \([^()]*\) or ([a-z]+) \([^()]*\)$`)
 	boundsWords = regexp.MustCompile(`^a (?:whole )?number from (\d+) to (\d+)$`)
 )
@@ -382,13 +382,10 @@ func TestSchemaTakesGoodConfigs(t *testing.T) {
 			"     split: [], request_headers: {set: {X-D: 1.50}, remove: [X-E]}, response_headers: {set: {}, remove: }}\n",
 		"tokens": smallest + "management: {tokens: [{name: a, role: read, token: '0123456789abcdef'}]}\n",
 	}
-	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md", "docs/routing.md"} {
+	for _, page := range []string{"README.md", limitsDoc, "docs/operations.md", "docs/routing.md", "docs/tls.md"} {
 		for i, b := range blocksOf(t, page) {
-			if text := strings.Join(b.lines, "\n") + "\n"; b.language == "yaml" {
-				if !strings.Contains(text, "pools:") {
-					text += smallest
-				}
-				good[page+" "+strconv.Itoa(i)] = text
+			if b.language == "yaml" {
+				good[page+" "+strconv.Itoa(i)] = wholeConfig(t, b.lines)
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func TestShippedConfigIsTheDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		main.Backends = append(main.Backends, upstream.BackendConfig{URL: url, Weight: 1})
+		main.Backends = append(main.Backends, upstream.BackendConfig{URL: url, Protocol: upstream.ProtocolHTTP1, Weight: 1})
 	}
 	main.Retry.Statuses = []int{} // it is [] in the file
 	want := defaultConfig()

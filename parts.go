@@ -114,10 +114,13 @@ func (p *parts) alive() {
 
 // logStart logs where clients are accepted, and what is done with their requests.
 func (p *parts) logStart(c config) {
-	c.Management.Warn(p.front.Addr(), p.log)
+	c.Management.Warn(p.log, p.front.Addr(), p.secure.Addr())
 	line := p.log.Info().Str("config", p.path).Str("listen", p.front.Addr().String())
 	if c.Server.TLS.IsOn() {
 		line.Str("tls", p.secureAddr(c))
+	}
+	if !c.Server.TLS.RedirectFrom.IsZero() {
+		line.Str("redirect_from", p.plain.Addr().String())
 	}
 	line.Int("pools", len(c.Pools)).Str("limits", c.limitsInWords()).Msg("proxy")
 }
@@ -152,17 +155,26 @@ func (p *parts) apply(before, after config) error {
 	if err != nil {
 		return err
 	}
-	if err := p.tls.Apply(after.Server.TLS, after.Server.HTTP2); err != nil {
+	takeUpTLS, err := p.tls.Prepare(after.Server.TLS, after.Server.HTTP2)
+	if err != nil {
 		return errors.Join(err, moves.close())
+	}
+	// While requests need certificates of their clients, handshakes ask for them.
+	asks := after.Server.TLS.ClientCA != ""
+	if asks {
+		takeUpTLS()
 	}
 	p.issued.Apply(after.Server.TLS.ACME, after.challenges())
 	p.limits.SetDefault(after.Limiter.Default)
 	p.readsKeys.Store(after.Limiter.KeyField() != "")
 	p.api.Apply(after.Management, proxy.NewTrust(after.Server.ServerConfig))
 	p.balancer.Apply(p.proxyOptions(after))
+	if !asks {
+		takeUpTLS()
+	}
 	p.format.apply(after.Log)
 	moves.use()
-	after.Management.Warn(p.front.Addr(), p.log)
+	after.Management.Warn(p.log, p.front.Addr(), p.secure.Addr())
 	return nil
 }
 

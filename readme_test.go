@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"loadbalancer/proxy/certtest"
 )
 
 // The README's commands do what it says, one after the other.
@@ -11,7 +13,7 @@ func TestReadme(t *testing.T) {
 	ran := 0
 	for _, b := range blocksOf(t, "README.md") {
 		if b.language == "yaml" {
-			if _, err := parseConfig("README.md", []byte(strings.Join(b.lines, "\n")), environment(nil)); err != nil {
+			if _, err := parseConfig("README.md", []byte(wholeConfig(t, b.lines)), environment(nil)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -44,4 +46,20 @@ func TestReadme(t *testing.T) {
 	if ran < 13 {
 		t.Errorf("the README has lost commands: %d are left", ran)
 	}
+}
+
+// wholeConfig returns a config that a page shows a part of, with the smallest pool unless it has one,
+// and with a certificate that exists.
+func wholeConfig(t *testing.T, lines []string) string {
+	t.Helper()
+	text := strings.Join(lines, "\n") + "\n"
+	if !strings.Contains(text, "pools:") {
+		text += smallest
+	}
+	if strings.Contains(text, "cert.pem") {
+		cert, key := certtest.Write(t, certtest.NewAuthority(t).Issue([]string{"www.example.com"}), t.TempDir(), "own")
+		authorities := certtest.NewAuthority(t).Write(t.TempDir(), "ca.pem")
+		text = strings.NewReplacer("cert.pem", cert, "key.pem", key, "authorities.pem", authorities).Replace(text)
+	}
+	return text
 }

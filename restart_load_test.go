@@ -18,9 +18,19 @@ import (
 // kept connection fails. On a new one, a client whose handshake takes longer than the listener waits
 // for it as it closes believes that it is connected, and is reset: that may happen once.
 func testRestartUnderLoad(t *testing.T, built programs) {
+	restartUnderLoad(t, built, "http://", "", &http.Transport{})
+}
+
+// testSecureRestartUnderLoad is testRestartUnderLoad with TLS.
+func testSecureRestartUnderLoad(t *testing.T, built programs) {
+	e := newEdge(t)
+	restartUnderLoad(t, built, "https://", "  tls: {certificates: ["+e.write("a", "localhost")+"]}\n", e.transport())
+}
+
+func restartUnderLoad(t *testing.T, built programs, scheme, server string, transport *http.Transport) {
 	addresses := freeAddresses(t, 3)
 	serveBackend(t, addresses[0])
-	path := writeConfig(t, testConfig(t, addresses[:1], "server:\n  listen: "+addresses[1]+"\nmanagement:\n  listen: "+addresses[2]+"\nlimiter: {enabled: false}\n"))
+	path := writeConfig(t, testConfig(t, addresses[:1], "server:\n  listen: "+addresses[1]+"\n"+server+"management:\n  listen: "+addresses[2]+"\nlimiter: {enabled: false}\n"))
 	start := func() *process { return startProcess(t, built.lb, "--path="+path) }
 	serving := func(p *process) {
 		t.Helper()
@@ -33,7 +43,9 @@ func testRestartUnderLoad(t *testing.T, built programs) {
 	var clients sync.WaitGroup
 	for i := range 8 {
 		clients.Go(func() {
-			c := &http.Client{Timeout: deadline, Transport: &http.Transport{DisableKeepAlives: i > 1}}
+			own := transport.Clone()
+			own.DisableKeepAlives = i > 1
+			c := &http.Client{Timeout: deadline, Transport: own}
 			defer c.CloseIdleConnections()
 			for {
 				select {
@@ -43,7 +55,7 @@ func testRestartUnderLoad(t *testing.T, built programs) {
 				}
 				kept := false
 				trace := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { kept = got.Reused }})
-				request, err := http.NewRequestWithContext(trace, "POST", "http://"+addresses[1], strings.NewReader("body"))
+				request, err := http.NewRequestWithContext(trace, "POST", scheme+addresses[1], strings.NewReader("body"))
 				if err != nil {
 					t.Error(err)
 					return

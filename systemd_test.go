@@ -238,7 +238,7 @@ func testSystemdWrongSockets(t *testing.T, built programs) {
 	config := testConfig(t, freeAddresses(t, 1))
 	a, b := listenLoopback(t), listenLoopback(t)
 	startActivated(t, built, config, []string{"lb.socket"}, a).
-		requireExit(t, 1, "a socket on that is named lb.socket: set FileDescriptorName= to server.listen or management.listen")
+		requireExit(t, 1, "a socket on that is named lb.socket: set FileDescriptorName= to one of server.listen, server.tls.listen, server.tls.redirect_from, management.listen")
 	startActivated(t, built, config, []string{"server.listen", "server.listen"}, a, b).
 		requireExit(t, 1, "two sockets on for server.listen")
 	startActivated(t, built, config, []string{"server.listen"}, datagrams.(*net.UDPConn)).

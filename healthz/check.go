@@ -19,7 +19,12 @@ func check(ctx context.Context, cfg Config, t Target) error {
 	conn, err := t.connect(ctx)
 	if err == nil {
 		defer conn.Close()
-		if cfg.Path != "" {
+		switch {
+		case cfg.GRPC != "":
+			err = askGRPC(ctx, conn, cfg, &t)
+		case cfg.Path != "" && t.HTTP2:
+			err = askHTTP2(ctx, conn, cfg, &t)
+		case cfg.Path != "":
 			err = ask(ctx, conn, cfg, t.Host)
 		}
 	}

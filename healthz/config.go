@@ -49,6 +49,9 @@ type Config struct {
 	// Body is a text that the first 64 KiB of the answer's body must contain. If it is empty, the
 	// body is not read.
 	Body string `yaml:"body"`
+	// GRPC is the service whose state a check asks for by grpc.health.v1, "*" for that of the server as
+	// a whole. Path must then be empty, and the backends speak HTTP/2.
+	GRPC string `yaml:"grpc"`
 	// Interval is the pause between two checks of one backend, give or take 10 %; 10ms to 1h. A
 	// backend that is down is checked more often: see Config.pause.
 	Interval time.Duration `yaml:"interval"`
@@ -78,11 +81,21 @@ func DefaultConfig() Config {
 	}
 }
 
+// OnlyConnects reports whether a check passes once a connection has opened.
+func (c *Config) OnlyConnects() bool { return c.Path == "" && c.GRPC == "" }
+
 // Validate calls wrong once for each value out of range, with its key relative to the health
 // section, the value, and what is allowed.
 func (c Config) Validate(wrong func(path string, value any, allowed string)) {
 	if c.Path != "" && !validPath(c.Path) {
 		wrong("path", c.Path, `"" or a path that begins with "/", in printable ASCII without spaces and "#"`)
+	}
+	switch {
+	case c.GRPC == "":
+	case c.Path != "":
+		wrong("grpc", c.GRPC, `"" with a path, or a pool without health.path`)
+	case !validService(c.GRPC):
+		wrong("grpc", c.GRPC, `the full name of a service, such as shop.v1.Cart, or "*" for the server as a whole`)
 	}
 	c.validateRequest(wrong)
 	if c.Interval < minInterval || c.Interval > maxInterval {
@@ -123,6 +136,7 @@ func (c Config) validateRequest(wrong func(path string, value any, allowed strin
 		switch {
 		case !k.valid:
 			wrong(k.path, k.value, k.allowed)
+		case k.path == "host" && c.GRPC != "":
 		case c.Path == "" && k.value != k.preset:
 			if k.preset == "" {
 				k.preset = `""`
@@ -139,6 +153,14 @@ func (c Config) validateRequest(wrong func(path string, value any, allowed strin
 func validMethod(method string) bool {
 	notInMethod := func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' && r != '_' }
 	return method != "" && len(method) <= maxMethod && method != http.MethodConnect && !strings.ContainsFunc(method, notInMethod)
+}
+
+// validService reports whether a text is the name of a service of gRPC, or wholeServer.
+func validService(name string) bool {
+	notInName := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-/", r)
+	}
+	return name == wholeServer || len(name) <= maxText && !strings.ContainsFunc(name, notInName)
 }
 
 // hostPort matches a host name, an IPv4 address or an IPv6 address in brackets, and a port.

@@ -29,9 +29,9 @@ func TestConfigNamesAndDefaults(t *testing.T) {
 		name, yaml string
 		want       Config
 	}{
-		{"nothing set", "{}", Config{"", "GET", "", anySuccess(), "", 2 * time.Second, time.Second, 2, 2, 16}},
+		{"nothing set", "{}", Config{"", "GET", "", anySuccess(), "", "", 2 * time.Second, time.Second, 2, 2, 16}},
 		{"all set", "{path: /up, method: POST, host: 'shop.example:81', status: '301-302,204', body: all well, interval: 5s, timeout: 300ms, rise: 3, fall: 4, max_concurrent: 7}",
-			Config{"/up", "POST", "shop.example:81", statuses("204,301-302"), "all well", 5 * time.Second, 300 * time.Millisecond, 3, 4, 7}},
+			Config{"/up", "POST", "shop.example:81", statuses("204,301-302"), "all well", "", 5 * time.Second, 300 * time.Millisecond, 3, 4, 7}},
 		{"one status", "{path: /up, status: 200}", with(func(c *Config) { c.Path, c.Status = "/up", statuses("200") })},
 		{"defaults without a path", "{method: GET, host: '', status: 200-399, body: ''}", DefaultConfig()},
 	}
@@ -93,15 +93,19 @@ func TestConfigValidate(t *testing.T) {
 		change func(c *Config)
 		want   []string // the paths complained about
 	}{
-		{"lower bounds", func(c *Config) { *c = Config{"/", "A", "", statuses("200"), "", minInterval, minTimeout, 1, 1, 1} }, nil},
+		{"lower bounds", func(c *Config) { *c = Config{"/", "A", "", statuses("200"), "", "", minInterval, minTimeout, 1, 1, 1} }, nil},
 		{"upper bounds", func(c *Config) {
-			*c = Config{"/", "POST", strings.Repeat("a", maxHost), statuses("999"), strings.Repeat("a", maxText), maxInterval, maxTimeout, maxStreak, maxStreak, maxMaxConcurrent}
+			*c = Config{"/", "POST", strings.Repeat("a", maxHost), statuses("999"), strings.Repeat("a", maxText), "", maxInterval, maxTimeout, maxStreak, maxStreak, maxMaxConcurrent}
 		}, nil},
 		{"below all bounds", func(c *Config) { *c = Config{} },
 			[]string{"method", "status", "interval", "timeout", "rise", "fall", "max_concurrent"}},
 		{"above all bounds", func(c *Config) {
-			*c = Config{"/", "GET", strings.Repeat("a", maxHost+1), statuses("200"), strings.Repeat("a", maxText+1), maxInterval + 1, maxTimeout + 1, maxStreak + 1, maxStreak + 1, maxMaxConcurrent + 1}
+			*c = Config{"/", "GET", strings.Repeat("a", maxHost+1), statuses("200"), strings.Repeat("a", maxText+1), "", maxInterval + 1, maxTimeout + 1, maxStreak + 1, maxStreak + 1, maxMaxConcurrent + 1}
 		}, []string{"host", "body", "interval", "timeout", "rise", "fall", "max_concurrent"}},
+		{"gRPC with a host", func(c *Config) { c.GRPC, c.Host = "shop.v1.Cart", "shop.example" }, nil},
+		{"gRPC of the whole server", func(c *Config) { c.GRPC = "*" }, nil},
+		{"gRPC with a path", func(c *Config) { c.GRPC, c.Path = "a", "/" }, []string{"grpc"}},
+		{"no service", func(c *Config) { c.GRPC = "a b" }, []string{"grpc"}},
 		{"without a path", func(c *Config) { c.Method, c.Host, c.Status, c.Body = "HEAD", "a", statuses("200"), "ok" },
 			[]string{"method", "host", "status", "body"}},
 		{"HEAD", func(c *Config) { c.Path, c.Method = "/", "HEAD" }, nil},

@@ -16,6 +16,7 @@ type Target struct {
 	Network string // "tcp" or "unix"
 	Address string // host:port with an address or localhost as host, or the path of the socket
 	Host    string // Host field of the GET
+	HTTP2   bool   // the backend speaks HTTP/2
 	Secure  Secure // nil: the backend is spoken to in the clear
 
 	// Report is called after each check, except one that was interrupted or failed for a reason of

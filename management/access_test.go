@@ -43,7 +43,7 @@ func TestWarningOfAnOpenAPI(t *testing.T) {
 		{"tokens", Config{APIOnProxy: true, Tokens: tokens}, &net.TCPAddr{IP: net.IPv6zero, Port: 8080}, false},
 	} {
 		log := &strings.Builder{}
-		tt.config.Warn(tt.front, zerolog.New(log))
+		tt.config.Warn(zerolog.New(log), tt.front)
 		want := 0
 		if tt.warns {
 			want = 1

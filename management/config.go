@@ -54,13 +54,15 @@ func (c Config) Open(log zerolog.Logger) (net.Listener, error) {
 	return listen.Open("management.listen", c.Listen, socketMode, log)
 }
 
-// Warn logs what of the config makes the API easier to reach than it may seem. front is the address
-// of server.listen.
-func (c Config) Warn(front net.Addr, log zerolog.Logger) {
+// Warn logs what of the config makes the API easier to reach than it may seem. fronts are the addresses
+// of the listeners of clients.
+func (c Config) Warn(log zerolog.Logger, fronts ...net.Addr) {
 	c.warnOfShortTokens(log)
-	tcp, ok := front.(*net.TCPAddr)
-	if c.APIOnProxy && len(c.credentials()) == 0 && ok && !tcp.IP.IsLoopback() {
-		log.Warn().Str("listen", front.String()).Msg("management.api_on_proxy answers the API on server.listen without a token: " +
-			"behind a forwarder on this machine that adds no field, callers elsewhere can use it; set management.token, or api_on_proxy to false")
+	for _, front := range fronts {
+		tcp, ok := front.(*net.TCPAddr)
+		if c.APIOnProxy && len(c.credentials()) == 0 && ok && tcp.Port != 0 && !tcp.IP.IsLoopback() {
+			log.Warn().Str("listen", front.String()).Msg("management.api_on_proxy answers the API on a listener of clients without a token: " +
+				"behind a forwarder on this machine that adds no field, callers elsewhere can use it; set management.token, or api_on_proxy to false")
+		}
 	}
 }

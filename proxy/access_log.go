@@ -77,6 +77,9 @@ func (l *accessLog) request(of entry) {
 	addPresent(e, "path", path)
 	addPresent(e, "proto", r.Proto)
 	addOutcome(e, of.code, of.reason)
+	if r.GRPC.Is && s.CallStatus >= 0 {
+		e.Int("grpc_status", s.CallStatus)
+	}
 	e.AnErr("cause", of.cause())
 	if of.pool != nil {
 		e.Str("pool", of.pool.Name())

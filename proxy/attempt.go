@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/upstream"
@@ -53,7 +52,7 @@ func (x *exchange) pick() reason.Code {
 // race, which is no failure of the backend: the attempt goes on with a new connection, if the
 // request may be sent again.
 func (x *exchange) attempt() reason.Code {
-	if why := x.stream.Prefetch(x.pool.RequestBuffer()); why != reason.None {
+	if why := x.stream.Prefetch(requestBuffer(x.stream.Request.GRPC, x.pool)); why != reason.None {
 		return why
 	}
 	// Counted as in flight, it looks whether its backend was taken out, such as while a slow client
@@ -66,6 +65,11 @@ func (x *exchange) attempt() reason.Code {
 		}
 	}
 	b := x.tries.backend
+	if x.stream.Request.Upgrade != nil && b.SpeaksHTTP2() {
+		b.End(false, 0)
+		x.stream.Cause = errUpgrade
+		return reason.BadResponse
+	}
 	x.tries.begin(x.stream.Exchange)
 	cause := x.stream.Cause
 	for fresh := false; ; fresh = true {
@@ -87,7 +91,7 @@ func (x *exchange) attempt() reason.Code {
 			return x.judge()
 		}
 		x.release()
-		if !x.call.LostRace(why) || !x.repeatable() {
+		if fresh || !x.call.LostRace(why) || !x.repeatable() {
 			x.endAttempt(why)
 			return why
 		}
@@ -95,6 +99,11 @@ func (x *exchange) attempt() reason.Code {
 		x.stream.Cause = cause // this was no failure
 	}
 }
+
+// errUpgrade is for a request that asks for another protocol than HTTP, such as a WebSocket. A
+// connection of HTTP/2 serves others as well, so it cannot become that. The backend is not asked, and
+// has not failed.
+var errUpgrade = errors.New("the request has an Upgrade, which a backend of HTTP/2 cannot do: the pool needs one of HTTP/1")
 
 // judge ends the attempt with reason.StatusRefused where its response has one of the pool's
 // retry.statuses and the request may be repeated.
@@ -115,7 +124,7 @@ var errStatus = errors.New("the backend answered with one of the pool's retry.st
 // where the request goes to another backend.
 func (x *exchange) roundTrip(conn *upstream.Conn) reason.Code {
 	c := &x.call
-	c.http1.Begin(x.stream, &conn.Conn, conn.Reused(), http1.CallLimits{Wait: x.pool.Timeouts().ResponseHeader, MaxHeader: x.pool.MaxResponseHeader()})
+	c.begin(x.stream, conn, x.pool)
 	streams := x.stream.Streams()
 	if why := c.Send(x.appendRequestHeader(x.stream.Buffer()), x.idempotent()); why != reason.None {
 		return why

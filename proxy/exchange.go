@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"loadbalancer/proxy/ends"
-	"loadbalancer/proxy/http1"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/routes"
 	"loadbalancer/proxy/upstream"
@@ -33,18 +32,6 @@ var exchanges = sync.Pool{New: func() any {
 	return x
 }}
 
-// call is the backend's end, in the protocol of the backend.
-type call struct {
-	ends.Call
-	http1 http1.Call
-}
-
-// init gives a call its buffers.
-func (c *call) init() {
-	c.http1.Init()
-	c.Call = ends.Call{Progress: &c.http1.Progress, BackendEnd: &c.http1}
-}
-
 // beginExchange returns an exchange for a request.
 func beginExchange(s ends.Stream, settings *settings) *exchange {
 	x := exchanges.Get().(*exchange)
@@ -56,7 +43,7 @@ func beginExchange(s ends.Stream, settings *settings) *exchange {
 // endExchange clears the exchange of everything that points into the request and puts it back into
 // the pool. The buffers of the call are kept.
 func endExchange(x *exchange) {
-	x.call.Reset()
+	x.call.reset()
 	x.match.Reset()
 	x.settings, x.stream, x.pool = nil, ends.Stream{}, nil
 	x.caller, x.id, x.admission = caller{}, requestID{}, admission{}

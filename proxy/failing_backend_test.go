@@ -33,7 +33,7 @@ func startFailing(t *testing.T, how string) (url string, failures *atomic.Int64)
 				_, _ = io.WriteString(conn, "SMTP\r\n")
 				return
 			default: // reset
-				_ = below(conn).SetLinger(0)
+				_ = socketOf(conn).SetLinger(0)
 				return
 			}
 		}

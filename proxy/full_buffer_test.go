@@ -60,7 +60,7 @@ func TestHeaderThatFillsTheBuffer(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- serveAndDrain(ctx, p, front) }()
+	go func() { served <- serveAndDrain(ctx, p, Front{Listener: front}) }()
 	defer func() {
 		cancel()
 		if err := <-served; err != nil {

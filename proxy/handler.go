@@ -57,6 +57,7 @@ func (r *road) serve(x *exchange) reason.Code {
 	if why := x.route(); why != reason.None {
 		return why
 	}
+	bePatient(x.stream, x.pool)
 	for last := reason.None; ; {
 		why := x.pick()
 		picked := why == reason.None

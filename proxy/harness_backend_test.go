@@ -26,7 +26,7 @@ func startBackend(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	t.Cleanup(s.Close)
-	if *overTLS {
+	if *backendsOverTLS {
 		s.StartTLS()
 	} else {
 		s.Start()
@@ -53,20 +53,31 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 // with the test.
 func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	t.Helper()
+	if *backendsOverTLS {
+		return startSecureBackend(t, &tls.Config{Certificates: testServerCertificates()}, serve)
+	}
+	return startPlainBackend(t, serve)
+}
+
+// startPlainBackend is startRawBackend in the clear.
+func startPlainBackend(t testing.TB, serve func(conn net.Conn)) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
-	}
-	if *overTLS {
-		return serveRawTLS(t, ln, &tls.Config{Certificates: testServerCertificates()}, serve)
 	}
 	serveRaw(t, ln, serve)
 	return "http://" + ln.Addr().String()
 }
 
-// serveRawTLS hands each connection to a function once it is one of TLS, and returns the URL.
-func serveRawTLS(t testing.TB, ln net.Listener, c *tls.Config, serve func(conn net.Conn)) string {
-	serveRaw(t, tls.NewListener(ln, c), func(conn net.Conn) {
+// startSecureBackend is startRawBackend over TLS.
+func startSecureBackend(t testing.TB, c *tls.Config, serve func(conn net.Conn)) string {
+	t.Helper()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveRaw(t, ln, func(conn net.Conn) {
 		if conn.(*tls.Conn).Handshake() == nil {
 			serve(conn)
 		}
@@ -395,4 +406,28 @@ func writeAuthority() string {
 	}
 	_ = f.Close()
 	return f.Name()
+}
+
+// frugal is a backend that allocates nothing once it runs.
+func frugal(bodyLength int, response string) func(net.Conn) {
+	return func(conn net.Conn) {
+		answer, buf := []byte(response), make([]byte, 16<<10)
+		end := []byte("\r\n\r\n")
+		for {
+			n := 0
+			for {
+				got, err := conn.Read(buf[n:])
+				if err != nil {
+					return
+				}
+				n += got
+				if i := bytes.Index(buf[:n], end); i >= 0 && n >= i+4+bodyLength {
+					break
+				}
+			}
+			if _, err := conn.Write(answer); err != nil && err != io.EOF {
+				return
+			}
+		}
+	}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -83,13 +82,13 @@ func isTimeout(err error) bool {
 
 // reset ends a connection with RST.
 func reset(conn net.Conn) {
-	_ = below(conn).SetLinger(0)
-	below(conn).Close()
+	_ = socketOf(conn).SetLinger(0)
+	socketOf(conn).Close()
 }
 
 func dial(t testing.TB, address string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	conn, err := connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +127,7 @@ func withHost(l ...string) string {
 // that is an error of ours, the connection has to end with it.
 func status(t *testing.T, address, request string) int {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	conn, err := connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,12 +234,4 @@ func readSteadily(r io.Reader) error {
 		}
 	}
 	return nil
-}
-
-// below returns the TCP connection of a connection, which may be one of TLS.
-func below(conn net.Conn) *net.TCPConn {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	return conn.(*net.TCPConn)
 }

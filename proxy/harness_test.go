@@ -27,7 +27,7 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-var overTLS = flag.Bool("tls", false, "have the raw and the plain backends of most tests speak TLS")
+var backendsOverTLS = flag.Bool("tls-backends", false, "have the raw and the plain backends of most tests speak TLS")
 
 // backendAuthority is the file with the authority of those backends; "": they are in the clear.
 var backendAuthority string
@@ -40,7 +40,7 @@ const atOnce = 4
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if *overTLS {
+	if *backendsOverTLS {
 		backendAuthority = writeAuthority()
 	}
 	given := false
@@ -59,7 +59,9 @@ func TestMain(m *testing.M) {
 func testOptions(urls ...string) Options {
 	pool := upstream.DefaultPoolConfig()
 	pool.Backends = backendConfigs(urls...)
-	pool.TLS.CA = backendAuthority
+	if pool.TLS.CA = backendAuthority; *backendsOverTLS {
+		pool.Timeouts.Connect = 10 * time.Second // with the race detector, a hundred handshakes at once take seconds
+	}
 	pool.RequestBuffer = 0 // tests of streams send little
 	server := DefaultServerConfig()
 	server.ShutdownTimeout = 5 * time.Second
@@ -99,6 +101,9 @@ func prefixes(texts ...string) []Prefix {
 func shortTimeouts(o *Options) {
 	pool := o.Pools["main"]
 	pool.Timeouts.Connect, pool.Timeouts.ResponseHeader = 100*time.Millisecond, 250*time.Millisecond
+	if *backendsOverTLS {
+		pool.Timeouts.Connect = time.Second
+	}
 	o.Pools["main"] = pool
 	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
 	o.Server.BodyTimeout = 500 * time.Millisecond
@@ -139,9 +144,14 @@ func startProxyOn(t testing.TB, o Options, ln net.Listener) *Proxy {
 // given a moment to notice: fasthttp looks every 100 ms only whether one is left.
 func serveUntilEnd(t testing.TB, p *Proxy, ln net.Listener) {
 	t.Helper()
+	serveFrontUntilEnd(t, p, overTLS(t, ln))
+}
+
+func serveFrontUntilEnd(t testing.TB, p *Proxy, front Front) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- serveAndDrain(ctx, p, ln) }()
+	go func() { done <- serveAndDrain(ctx, p, front) }()
 	t.Cleanup(func() {
 		for end := time.Now().Add(30 * time.Millisecond); metric(p, "lb_connections") != "0" && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
@@ -182,7 +192,8 @@ func serve(t *testing.T, o Options) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &serving{New(o), ln.Addr().String(), cancel, make(chan error, 1)}
 	t.Cleanup(cancel)
-	go func() { s.done <- serveAndDrain(ctx, s.Proxy, ln) }()
+	front := overTLS(t, ln)
+	go func() { s.done <- serveAndDrain(ctx, s.Proxy, front) }()
 	return s
 }
 
@@ -427,8 +438,8 @@ const (
 )
 
 // serveAndDrain serves until ctx ends, and finishes what is under way.
-func serveAndDrain(ctx context.Context, p *Proxy, ln net.Listener) error {
-	if err := p.Serve(ctx, Front{Listener: ln}); err != nil {
+func serveAndDrain(ctx context.Context, p *Proxy, front Front) error {
+	if err := p.Serve(ctx, front); err != nil {
 		return err
 	}
 	return p.Drain()

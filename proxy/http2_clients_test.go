@@ -14,12 +14,12 @@ import (
 	"testing"
 )
 
-// tool returns the path of a program, or skips the test. With REQUIRE_HTTP2_CLIENTS it fails
+// tool returns the path of a program, or skips the test. With REQUIRE_TOOLS it fails
 // instead.
 func tool(t *testing.T, name, from string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("REQUIRE_HTTP2_CLIENTS") != "" {
+	if err != nil && os.Getenv("REQUIRE_TOOLS") != "" {
 		t.Fatalf("%s is needed: %s", name, from)
 	}
 	if err != nil {

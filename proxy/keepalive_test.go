@@ -336,7 +336,7 @@ const closesAfter = time.Second
 func (c *idleCloser) serve(conn net.Conn) {
 	for in := bufio.NewReader(conn); ; {
 		if _, err := in.Peek(1); err != nil {
-			if timed := wire.Over(below(conn)); isTimeout(err) && !timed.Quiet() {
+			if timed := wire.Over(socketOf(conn)); isTimeout(err) && !timed.Quiet() {
 				c.raced.Add(1)
 			}
 			return

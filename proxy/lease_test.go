@@ -190,7 +190,7 @@ func TestLeaseOfATunnel(t *testing.T) {
 		second.send(upgradeRequest)
 		checkProblem(t, second.receive("GET"), 429, "too_many_in_flight", "http://-:-")
 	}
-	_ = w.Conn.(*net.TCPConn).CloseWrite()
+	_ = closeWrite(w.Conn)
 	w.mustEnd()
 	eventually(t, "the tunnel to be over", func() bool { return underWay(o.Limiter) == 0 })
 	openTunnel(t, address)

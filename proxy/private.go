@@ -74,7 +74,8 @@ func fateOf(isOwned, binds, mayOwn bool) fate {
 // giveBack returns a connection to the pool, keeps it for the client's connection, or closes it.
 // mayOwn is that of fateOf, and said is that of upstream.Conn.Release.
 func (t *tries) giveBack(conn *upstream.Conn, s ends.Stream, mayOwn bool, said time.Duration) {
-	switch fateOf(conn.IsPrivate(), s.Request.Binds, mayOwn && s.Partner != nil) {
+	binds := s.Request.Binds && conn.Stream == nil // HTTP/2 knows no such authentication
+	switch fateOf(conn.IsPrivate(), binds, mayOwn && s.Partner != nil) {
 	case shared:
 		conn.Release(said)
 	case closed:

@@ -188,7 +188,7 @@ func TestEndOfConnectionInProxyHeader(t *testing.T) {
 	} {
 		w := newWire(t, address)
 		w.send(test.sent)
-		_ = w.Conn.(*net.TCPConn).CloseWrite()
+		_ = closeWrite(w.Conn)
 		if got, err := io.ReadAll(w.in); err != nil || !strings.HasPrefix(string(got), test.want) || test.want == "" && len(got) > 0 {
 			t.Errorf("after %q: got %q, %v", test.sent, got, err)
 		}

@@ -39,7 +39,7 @@ func (x *exchange) mayWait(why reason.Code) bool {
 // client stands for its client. A body that is to be read before a backend is asked is read first:
 // a turn must not pass while a slow client sends.
 func (q *queued) wait(p *upstream.Pool, s ends.Stream, client uint64) reason.Code {
-	if why := s.Prefetch(p.RequestBuffer()); why != reason.None {
+	if why := s.Prefetch(requestBuffer(s.Request.GRPC, p)); why != reason.None {
 		return why
 	}
 	c, now := p.Queue(), time.Now()

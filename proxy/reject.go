@@ -15,6 +15,9 @@ func (x *exchange) reject(why reason.Code) {
 
 // refuse sends the balancer's own answer, and returns the reason to record.
 func refuse(s ends.Stream, why reason.Code, a *admission, id *requestID) reason.Code {
+	if s.Request.GRPC.Is && s.Status == 0 && why.GRPCFields() != nil {
+		return refuseCall(s, why, a, id)
+	}
 	if header, ok := s.BeginAnswer(why); ok {
 		header = message.AppendID(a.appendFields(header), id.bytes())
 		if s.EndAnswer(header, why) != reason.None {

@@ -11,6 +11,7 @@ import (
 func (x *exchange) respond() reason.Code {
 	s, c := x.stream, &x.call
 	c.Accept()
+	noteCall(s, &c.Response, nil)
 	s.EndHeader(x.appendResponseHeader(s.Begin(c.Response.Framing, c.Uploaded())), c.Response.Status)
 	var why reason.Code
 	if c.Response.Status == message.SwitchingProtocols {
@@ -63,6 +64,7 @@ func (x *exchange) relay() (n int, err error) {
 	b, err := c.Next(room)
 	s.Add(b)
 	if c.Ended() && err == nil {
+		noteCall(s, &c.Response, c.Trailers())
 		s.EndBody(&c.Response, c.Trailers())
 	}
 	return len(b) - len(room), err

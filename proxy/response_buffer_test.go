@@ -19,7 +19,7 @@ import (
 func slowReader(t *testing.T, address string) *rawClient {
 	t.Helper()
 	w := newWire(t, address)
-	if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+	if err := socketOf(w.Conn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -31,7 +31,7 @@ type narrow struct{ net.Listener }
 func (l narrow) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err == nil {
-		err = below(conn).SetWriteBuffer(4 << 10)
+		err = socketOf(conn).SetWriteBuffer(4 << 10)
 	}
 	return conn, err
 }

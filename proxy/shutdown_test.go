@@ -54,7 +54,7 @@ func TestShutdown(t *testing.T) {
 	eventually(t, "one request", func() bool { return requestsUnderWay(s.Proxy) == 1 })
 	s.stop()
 	eventually(t, "new connections to be refused", func() bool {
-		conn, err := net.Dial("tcp", s.address)
+		conn, err := connect(s.address)
 		if err == nil {
 			conn.Close()
 		}

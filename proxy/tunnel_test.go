@@ -59,7 +59,7 @@ func TestWebSocket(t *testing.T) {
 
 // echo sends messages, most of them small and some of up to the whole content, and wants each back.
 func echo(ctx context.Context, address string, content []byte, messages int, random *rand.Rand) error {
-	c, _, err := websocket.Dial(ctx, "ws://"+address+"/chat", &websocket.DialOptions{Subprotocols: []string{"echo"}})
+	c, _, err := websocket.Dial(ctx, "ws://"+address+"/chat", &websocket.DialOptions{Subprotocols: []string{"echo"}, HTTPClient: &http.Client{Transport: transport(address)}})
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func TestTunnelHalfClose(t *testing.T) {
 		})))
 		w := openTunnel(t, address)
 		w.send(strings.Repeat("x", 100_000))
-		_ = w.Conn.(*net.TCPConn).CloseWrite()
+		_ = closeWrite(w.Conn)
 		if got, err := io.ReadAll(w.in); string(got) != "100000 bytes, <nil>" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
@@ -288,7 +288,8 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			p := New(o)
 			ctx, cancel := context.WithCancel(context.Background())
 			served := make(chan error, 1)
-			go func() { served <- serveAndDrain(ctx, p, ln) }()
+			front := overTLS(t, ln)
+			go func() { served <- serveAndDrain(ctx, p, front) }()
 			w := openTunnel(t, ln.Addr().String())
 			cancel()
 			eventually(t, "draining", func() bool { return p.Ready() != nil })
@@ -309,7 +310,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			if _, err := io.ReadFull(w.in, got); err != nil || string(got) != "still here" {
 				t.Errorf("got %q, %v", got, err)
 			}
-			_ = w.Conn.(*net.TCPConn).CloseWrite()
+			_ = closeWrite(w.Conn)
 			w.mustEnd()
 			if err := <-served; err != nil {
 				t.Error(err)
@@ -332,7 +333,7 @@ func TestTunnelOverUnixSocket(t *testing.T) {
 	content := randomBytes(3 << 20)
 	go func() {
 		_, _ = w.Write(content)
-		_ = w.Conn.(*net.TCPConn).CloseWrite()
+		_ = closeWrite(w.Conn)
 	}()
 	if got, err := io.ReadAll(w.in); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes came back, %v", len(got), err)

@@ -27,6 +27,7 @@ type attempt struct {
 	Failures int       `json:"failures"`
 	Next     time.Time `json:"next"` // no order before
 	Cause    string    `json:"cause"`
+	Begun    bool      `json:"begun"` // an order, which may be under way in another process
 }
 
 // laterError means that no order was made, or that one failed: the next is due later.
@@ -87,11 +88,16 @@ func (a *attempts) last(ctx context.Context, domain string) (last attempt, err e
 	return last, nil
 }
 
-// due returns an error while the next order for a domain is not due.
-func (a *attempts) due(ctx context.Context, domain string) error {
+// due returns an error while the next order for a domain is not due. locked is whether this process
+// holds the lock of the domain: without it, one that was begun may be under way, and is to be waited
+// for.
+func (a *attempts) due(ctx context.Context, domain string, locked bool) error {
 	last, err := a.last(ctx, domain)
 	if err != nil {
 		return err
+	}
+	if last.Begun && !locked {
+		return nil
 	}
 	if time.Now().Before(last.Next) {
 		return &laterError{last}
@@ -99,22 +105,41 @@ func (a *attempts) due(ctx context.Context, domain string) error {
 	return nil
 }
 
-// failed records an order that failed at a time. The error that it returns tells of the next.
-func (a *attempts) failed(ctx context.Context, domain string, cause error, now time.Time) error {
-	last, err := a.last(ctx, domain)
-	if err != nil {
-		return errors.Join(cause, err)
+// unfinished is the cause of an order whose process has ended, or whose certificate could not be
+// stored.
+const unfinished = "an order was begun, and its certificate was not stored"
+
+// begin records an order before it is made. undo forgets that again.
+func (a *attempts) begin(ctx context.Context, domain string, now time.Time) (before attempt, err error) {
+	if before, err = a.last(ctx, domain); err != nil {
+		return before, err
 	}
+	next := now.Add(a.after(before.Failures+1, true, false))
+	return before, a.store(ctx, domain, attempt{Failures: before.Failures + 1, Next: next, Cause: unfinished, Begun: true})
+}
+
+// undo takes back begin: the order was given up.
+func (a *attempts) undo(ctx context.Context, domain string, before attempt) {
+	_ = a.store(context.WithoutCancel(ctx), domain, before) // else it delays the next
+}
+
+func (a *attempts) store(ctx context.Context, domain string, what attempt) error {
+	text, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	return a.storage.Store(ctx, a.key(domain), text)
+}
+
+// failed records an order that failed at a time. The error that it returns tells of the next.
+func (a *attempts) failed(ctx context.Context, domain string, before attempt, cause error, now time.Time) error {
+	last := before
 	problem, refused := errors.AsType[rfc8555.Problem](cause)
 	limited := refused && (problem.Type == rfc8555.ProblemTypeRateLimited || problem.Status == http.StatusTooManyRequests)
-	last.Failures++
+	last.Failures, last.Begun = last.Failures+1, false
 	last.Next = now.Add(a.after(last.Failures, refused, limited))
 	last.Cause = cause.Error()
-	text, err := json.Marshal(last)
-	if err == nil {
-		err = a.storage.Store(ctx, a.key(domain), text)
-	}
-	if err != nil {
+	if err := a.store(ctx, domain, last); err != nil {
 		return fmt.Errorf("%w; and this failure cannot be stored: %w", cause, err)
 	}
 	return &laterError{last}

@@ -22,6 +22,7 @@ type challenges struct {
 	own    map[string]rfc8555.Challenge // by key
 	coming *reading                     // has not begun
 	last   *reading                     // the one before
+	ended  bool                         // nothing is looked for in the storage any more
 	under  sync.WaitGroup
 }
 
@@ -125,6 +126,10 @@ func (s *challenges) read() *reading {
 		return s.coming
 	}
 	r, before := &reading{done: make(chan struct{})}, s.last
+	if s.ended {
+		close(r.done)
+		return r
+	}
 	s.coming, s.last = r, r
 	s.under.Go(func() {
 		defer close(r.done)
@@ -157,5 +162,10 @@ func (s *challenges) stored() (all []rfc8555.Challenge) {
 	return all
 }
 
-// wait returns when no look is under way.
-func (s *challenges) wait() { s.under.Wait() }
+// end has the storage left alone, and returns when no look is under way.
+func (s *challenges) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.under.Wait()
+}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/proxy/acme/acmetest"
 )
 
@@ -43,4 +44,30 @@ func TestInstances(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With PostgreSQL away, an instance tells so, and orders nothing that it could not keep. What it has,
+// it serves.
+func TestPostgresAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := acmetest.Start(t, acmetest.Options{HTTPPort: s.httpPort, TLSPort: s.tlsPort})
+	gate, url := pgtest.NewGate(t, pgtest.NewSchema(t))
+	gate.Freeze()
+	c := Config{Domains: []string{"www.example.test"}, Directory: a.Directory}
+	i := run(t, a, c, both, openDatabase(t, url))
+	s.answers.Store(i.Manager)
+	eventually(t, "told", func() bool { return strings.Contains(strings.Join(i.Faults(), "\n"), "the storage in PostgreSQL: ") })
+	if n := a.Orders("www.example.test"); n != 0 {
+		t.Errorf("%d orders", n)
+	}
+	gate.Thaw()
+	first := i.awaitCertificate(t, "www.example.test")
+	gate.Freeze()
+	gate.Cut()
+	i.Apply(c, both)
+	if got := i.awaitCertificate(t, "www.example.test"); !got.Equal(first) {
+		t.Error("another certificate")
+	}
+	gate.Thaw()
 }

@@ -38,6 +38,9 @@ var (
 // orderTime bounds the wait for the authority in an order, at each of its steps.
 const orderTime = 90 * time.Second
 
+// ordersAtOnce is how many orders are begun at once; after that, one in a second is.
+const ordersAtOnce = 10
+
 // newIssuer returns an issuer that solves its challenges by the solvers, by type.
 func newIssuer(c Config, o Options, solvers map[string]acmez.Solver, log *zap.Logger) *issuer {
 	key := authorityKey(c.directory())
@@ -56,7 +59,7 @@ func newIssuer(c Config, o Options, solvers map[string]acmez.Solver, log *zap.Lo
 		key: key, client: client, storage: o.Storage,
 		account:  accounts{storage: o.Storage, client: client, email: c.Email, name: name},
 		attempts: attempts{storage: o.Storage, authority: key, after: o.pauseAfter},
-		pace:     rate.NewLimiter(rate.Every(time.Second), 10),
+		pace:     o.pace,
 	}
 }
 
@@ -78,33 +81,39 @@ func authorityKey(directory string) string {
 func (i *issuer) IssuerKey() string { return i.key }
 
 // Issue orders the certificate of a request for one domain, unless the last order for it failed too
-// recently. certmagic holds a lock of the domain meanwhile.
+// recently. certmagic holds a lock of the domain meanwhile. What is known of the order is forgotten
+// once the certificate has come back from the storage.
 func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
 	domain := csr.DNSNames[0]
-	if err := i.attempts.due(ctx, domain); err != nil {
+	if err := i.attempts.due(ctx, domain, true); err != nil {
 		return nil, err
 	}
 	if err := i.pace.Wait(ctx); err != nil {
 		return nil, err
 	}
-	chain, err := i.order(ctx, csr, domain)
+	before, err := i.attempts.begin(ctx, domain, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	chain, err := i.order(ctx, csr, domain, before.Failures)
 	if problem, ok := errors.AsType[rfc8555.Problem](err); ok && problem.Type == rfc8555.ProblemTypeAccountDoesNotExist {
 		if err = i.account.forget(ctx); err == nil {
-			chain, err = i.order(ctx, csr, domain)
+			chain, err = i.order(ctx, csr, domain, before.Failures)
 		}
 	}
 	switch {
 	case err == nil:
-		i.attempts.forget(ctx, domain)
 		return &certmagic.IssuedCertificate{Certificate: chain.ChainPEM, Metadata: chain}, nil
 	case ctx.Err() != nil:
+		i.attempts.undo(ctx, domain, before)
 		return nil, err // the authority is not to blame
 	}
-	return nil, i.attempts.failed(ctx, domain, err, time.Now())
+	return nil, i.attempts.failed(ctx, domain, before, err, time.Now())
 }
 
-// order makes one order and returns the first chain that the authority offers, its default.
-func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain string) (chain rfc8555.Certificate, err error) {
+// order makes one order and returns the first chain that the authority offers, its default. Every
+// other try does not say what it replaces, which the authority may object to.
+func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain string, failures int) (chain rfc8555.Certificate, err error) {
 	account, err := i.account.get(ctx)
 	if err != nil {
 		return chain, err
@@ -113,7 +122,9 @@ func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain
 	if err != nil {
 		return chain, err
 	}
-	p.Replaces = i.current(ctx, domain)
+	if failures%2 == 0 {
+		p.Replaces = i.current(ctx, domain)
+	}
 	chains, err := i.client.ObtainCertificate(ctx, p)
 	if err != nil {
 		return chain, err

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,6 +31,9 @@ const (
 	looksInLifetime = 60
 	shortestLook    = time.Second
 	longestLook     = 10 * time.Minute // certmagic's own
+	// While an order is not due, the storage is looked at so often: another instance may have been
+	// luckier, or an operator have deleted what is known of the last order.
+	waitingLook = time.Minute
 	// The pause after a failure of the storage: it doubles from the first to the last.
 	firstStorage, lastStorage = time.Second, time.Minute
 )
@@ -71,11 +75,11 @@ func (k *keeper) run(ctx context.Context) {
 
 // look gets the certificate if there is none of the authority, and renews one that is due.
 func (k *keeper) look(ctx context.Context, a *active) error {
-	magic := a.magic.Load()
+	magic := a.magic
 	if k.issuer != a.issuer.key {
 		return k.obtain(ctx, a, magic)
 	}
-	k.takeRenewed()
+	k.takeRenewed(ctx, a)
 	if !k.current.NeedsRenewal(magic) {
 		return nil
 	}
@@ -113,7 +117,7 @@ func (k *keeper) due(ctx context.Context, a *active) error {
 			return context.Cause(ctx)
 		}
 	}
-	return a.issuer.attempts.due(ctx, k.name)
+	return a.issuer.attempts.due(ctx, k.name, false)
 }
 
 // load serves the certificate of the storage.
@@ -123,17 +127,19 @@ func (k *keeper) load(ctx context.Context, a *active, magic *certmagic.Config, h
 		return err
 	}
 	k.issuer = a.issuer.key
+	a.issuer.attempts.forget(ctx, k.name)
 	k.manager.options.Log.Info().Str("domain", k.name).Str("authority", k.issuer).Time("expires", c.Leaf.NotAfter).
 		Str("certificate", how).Msg("certificate")
 	k.serve(c)
 	return nil
 }
 
-// takeRenewed serves what certmagic's maintenance has renewed.
-func (k *keeper) takeRenewed() {
+// takeRenewed serves what certmagic's maintenance has renewed, the certificate or its OCSP staple.
+func (k *keeper) takeRenewed(ctx context.Context, a *active) {
 	for _, c := range k.manager.cache.AllMatchingCertificates(k.name) {
-		if c.Leaf.NotBefore.After(k.current.Leaf.NotBefore) {
+		if c.Leaf.NotBefore.After(k.current.Leaf.NotBefore) || c.Hash() == k.current.Hash() && !bytes.Equal(c.OCSPStaple, k.current.OCSPStaple) {
 			k.serve(c)
+			a.issuer.attempts.forget(ctx, k.name)
 			return
 		}
 	}
@@ -151,7 +157,7 @@ func (k *keeper) serve(c certmagic.Certificate) {
 	m.cache.Remove(others)
 	k.current = c
 	served := tls.Certificate(c.Certificate)
-	m.set(k.name, func(d *domain) { d.certificate = &served })
+	m.set(k.name, func(d *domain) { d.certificate, d.fault, d.next = &served, "", time.Time{} })
 	m.cache.SetOptions(certmagic.CacheOptions{GetConfigForCert: m.configFor, Logger: m.log, RenewCheckInterval: m.shortestInterval()})
 }
 
@@ -163,17 +169,24 @@ func (k *keeper) report(err error) time.Duration {
 		m.set(k.name, func(d *domain) { d.fault, d.next = "", time.Time{} })
 		return interval(k.current.Lifetime())
 	}
-	cause, next := inOneLine(err), time.Time{}
+	cause, next, wait := inOneLine(err), time.Time{}, waitingLook
 	if later, ok := errors.AsType[*laterError](err); ok {
 		k.failures, cause, next = 0, inOneLine(later), later.Next
 	} else {
-		next = time.Now().Add(min(firstStorage<<min(k.failures, 10), lastStorage))
+		wait = min(firstStorage<<min(k.failures, 10), lastStorage)
 		k.failures++
+		next = time.Now().Add(wait)
 	}
-	m.set(k.name, func(d *domain) { d.fault, d.next = cause, next })
-	m.options.Log.Warn().Str("domain", k.name).Str("authority", m.active.Load().issuer.key).Str("cause", cause).
-		Time("next_try", next).Bool("served", !k.current.Empty()).Msg("no new certificate")
-	return max(time.Until(next), shortestLook)
+	isNew := false
+	m.set(k.name, func(d *domain) {
+		isNew = d.fault != cause || !d.next.Equal(next)
+		d.fault, d.next = cause, next
+	})
+	if isNew {
+		m.options.Log.Warn().Str("domain", k.name).Str("authority", m.active.Load().issuer.key).Str("cause", cause).
+			Time("next_try", next).Bool("served", !k.current.Empty()).Msg("no new certificate")
+	}
+	return min(max(time.Until(next), shortestLook), wait)
 }
 
 // interval is how often a certificate is looked at.

@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -29,6 +28,7 @@ type Options struct {
 
 	client     *http.Client                                            // nil: newClient
 	pauseAfter func(failures int, refused, limited bool) time.Duration // nil: pauseAfter
+	pace       *rate.Limiter                                           // of orders, over all reloads
 }
 
 // Offers are the challenges that can be answered where an authority asks, by what is listened on.
@@ -44,7 +44,8 @@ type Manager struct {
 	log        *zap.Logger // of certmagic
 	challenges *challenges
 	changed    chan struct{}
-	active     atomic.Pointer[active]
+	wanted     atomic.Pointer[active] // by Apply
+	active     atomic.Pointer[active] // that keepers go by, of Run
 
 	mu      sync.Mutex // of what follows, for those that write
 	domains atomic.Pointer[map[string]domain]
@@ -63,7 +64,7 @@ type active struct {
 	offers Offers
 	config Config
 	issuer *issuer
-	magic  atomic.Pointer[certmagic.Config] // once there is a cache
+	magic  *certmagic.Config // set by Run
 }
 
 // domain is what is known of one.
@@ -83,6 +84,7 @@ func NewManager(c Config, offers Offers, o Options) *Manager {
 	if o.pauseAfter == nil {
 		o.pauseAfter = pauseAfter
 	}
+	o.pace = rate.NewLimiter(rate.Every(time.Second), ordersAtOnce)
 	o.Log = o.Log.With().Str("component", "acme").Logger()
 	m := &Manager{
 		options: o, log: newBridge(o.Log), challenges: newChallenges(o.Storage),
@@ -120,7 +122,7 @@ func (m *Manager) Apply(c Config, offers Offers) {
 		}
 	}
 	m.domains.Store(&now)
-	m.active.Store(a)
+	m.wanted.Store(a)
 	select {
 	case m.changed <- struct{}{}:
 	default:
@@ -144,7 +146,7 @@ func (m *Manager) Run(ctx context.Context) {
 			if m.cache != nil {
 				m.cache.Stop()
 			}
-			m.challenges.wait()
+			m.challenges.end()
 			m.options.client.CloseIdleConnections()
 			return
 		}
@@ -170,14 +172,17 @@ const loadPause = 2 * time.Millisecond
 
 // follow has a keeper for each domain, and wakes those that there are.
 func (m *Manager) follow(ctx context.Context) {
-	a := m.active.Load()
+	a := m.wanted.Load()
 	if m.cache == nil {
 		if len(a.names) == 0 {
 			return
 		}
 		m.cache = certmagic.NewCache(certmagic.CacheOptions{GetConfigForCert: m.configFor, Logger: m.log})
 	}
-	a.magic.Store(certmagic.New(m.cache, certmagic.Config{Issuers: []certmagic.Issuer{a.issuer}, Storage: m.options.Storage, Logger: m.log}))
+	if a != m.active.Load() {
+		a.magic = certmagic.New(m.cache, certmagic.Config{Issuers: []certmagic.Issuer{a.issuer}, Storage: m.options.Storage, Logger: m.log})
+		m.active.Store(a)
+	}
 	for name, k := range m.keepers {
 		if !slices.Contains(a.names, name) {
 			k.end()
@@ -197,10 +202,7 @@ func (m *Manager) follow(ctx context.Context) {
 
 // configFor returns what certmagic's maintenance goes by.
 func (m *Manager) configFor(certmagic.Certificate) (*certmagic.Config, error) {
-	if c := m.active.Load().magic.Load(); c != nil {
-		return c, nil
-	}
-	return nil, fmt.Errorf("the config is being changed")
+	return m.active.Load().magic, nil
 }
 
 // set publishes what is known of a domain, unless the config no longer has it.
@@ -244,7 +246,7 @@ func (m *Manager) has(name string) bool {
 // /.well-known/acme-challenge/TOKEN. ok is false if the token is not known. The host is in lower
 // case, without a port.
 func (m *Manager) HTTP01(host, token string) (answer string, ok bool) {
-	if !m.active.Load().offers.HTTP01 || !m.has(host) || token == "" || len(token) > maxToken {
+	if !m.wanted.Load().offers.HTTP01 || !m.has(host) || token == "" || len(token) > maxToken {
 		return "", false
 	}
 	return m.challenges.http01(context.Background(), host, token)
@@ -264,7 +266,7 @@ const ALPN = acmez.ACMETLS1Protocol
 
 // tlsALPN01 returns the certificate that answers a challenge, or nil if it is not known.
 func (m *Manager) tlsALPN01(ctx context.Context, name string) (*tls.Certificate, error) {
-	if !m.active.Load().offers.TLSALPN01 || !m.has(name) {
+	if !m.wanted.Load().offers.TLSALPN01 || !m.has(name) {
 		return nil, nil
 	}
 	return m.challenges.tlsALPN01(ctx, name)

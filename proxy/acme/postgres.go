@@ -59,7 +59,8 @@ func NewPostgres(pool *pgxpool.Pool) certmagic.Storage {
 	return &database{pool: pool, lease: leaseTime, held: map[string]*lease{}}
 }
 
-// on runs use with the tables there. Its error is one line.
+// on runs use with the tables there, which may be run twice: once more on a fresh connection if the
+// one it had was dead, or led to a server that has become a standby. Its error is one line.
 func (d *database) on(ctx context.Context, use func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTime)
 	defer cancel()
@@ -67,11 +68,31 @@ func (d *database) on(ctx context.Context, use func(ctx context.Context) error) 
 	if err == nil {
 		err = use(ctx)
 	}
+	if ctx.Err() == nil && worthFresh(err) {
+		d.pool.Reset()
+		err = use(ctx)
+	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return databaseError{err}
 }
+
+// worthFresh reports whether what failed may succeed on a fresh connection.
+func worthFresh(err error) bool {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return !ok || answer.Code == readOnly || strings.HasPrefix(answer.Code, operatorIntervention)
+}
+
+// Values and beginnings of SQLSTATE (PostgreSQL manual, appendix A).
+const (
+	readOnly             = "25006"
+	insufficientRights   = "42501"
+	operatorIntervention = "57P" // the server shuts down or starts
+)
 
 // databaseError is an error of the database in one line.
 type databaseError struct{ error }
@@ -90,7 +111,7 @@ func (d *database) prepare(ctx context.Context) error {
 	if err == nil && !there {
 		err = d.makeTables(ctx)
 	}
-	if answer, ok := errors.AsType[*pgconn.PgError](err); ok && answer.Code == "42501" {
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok && answer.Code == insufficientRights {
 		err = fmt.Errorf("the tables acme_storage and acme_locks are missing, and the role may not make them: "+
 			"start once with a role that has the right CREATE on the schema: %w", err)
 	}
@@ -115,8 +136,21 @@ func (d *database) makeTables(ctx context.Context) error {
 	})
 }
 
-// Store puts a value at a key.
+// storeTime is how long Store tries on for what has cost an order.
+const storeTime = time.Minute
+
+// Store puts a value at a key. A certificate that was just issued is worth trying on while the
+// database is away.
 func (d *database) Store(ctx context.Context, key string, value []byte) error {
+	for end := time.Now().Add(storeTime); ; {
+		err := d.store(ctx, key, value)
+		if !worthFresh(err) || !strings.HasPrefix(key, "certificates/") || time.Now().After(end) || pause(ctx, time.Second) != nil {
+			return err
+		}
+	}
+}
+
+func (d *database) store(ctx context.Context, key string, value []byte) error {
 	return d.on(ctx, func(ctx context.Context) error {
 		_, err := d.pool.Exec(ctx, "INSERT INTO acme_storage (key, value) VALUES ($1, $2) "+
 			"ON CONFLICT (key) DO UPDATE SET value = excluded.value, modified_at = now()", key, value)

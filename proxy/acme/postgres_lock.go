@@ -35,7 +35,7 @@ func (d *database) TryLock(ctx context.Context, name string) (ok bool, err error
 	l := &lease{holder: holder(), renewed: make(chan struct{})}
 	err = d.on(ctx, func(ctx context.Context) error {
 		done, err := d.pool.Exec(ctx, "INSERT INTO acme_locks AS l (name, holder, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3)) "+
-			"ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE l.expires_at < now()",
+			"ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE l.expires_at < now() OR l.holder = excluded.holder",
 			name, l.holder, d.lease.Seconds())
 		ok = err == nil && done.RowsAffected() == 1
 		return err

@@ -46,6 +46,12 @@ func NewAuthority(t testing.TB) *Authority {
 // Certificate returns the authority's own.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }
 
+// Root returns the authority's own certificate.
+func (a *Authority) Root() *x509.Certificate { return a.cert }
+
+// PEM returns the authority's own certificate in PEM.
+func (a *Authority) PEM() string { return string(pemOf("CERTIFICATE", a.cert.Raw)) }
+
 // An Option changes the certificate to issue.
 type Option func(c *x509.Certificate, key *crypto.Signer)
 

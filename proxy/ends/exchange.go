@@ -10,16 +10,19 @@ import (
 // Exchange holds what is known of one request and the response to it. The goroutine that handles
 // the request owns it. A client's end embeds it.
 type Exchange struct {
-	Request   message.Request // complete once Guard has passed it
-	Started   time.Time       // when the header was complete
-	Finished  time.Time       // when the client had its answer, once End was called
-	Status    int             // of the response that has begun, or 0
-	Sent      int64           // bytes written to the client
-	Cause     error           // what went wrong last, where the reason does not say it all, or nil
-	Limits    *Limits         // set by Guard
-	Activity  *Activity       // of the server
-	Partner   *Partner        // of the client's connection; nil: that serves several requests at once
-	Attempted bool            // a Call has sent something, so time has passed
+	Request  message.Request // complete once Guard has passed it
+	Started  time.Time       // when the header was complete
+	Finished time.Time       // when the client had its answer, once End was called
+	Status   int             // of the response that has begun, or 0
+	// CallStatus is the status of a call of gRPC that the client was sent, or -1. Of other requests it
+	// means nothing.
+	CallStatus int
+	Sent       int64     // bytes written to the client
+	Cause      error     // what went wrong last, where the reason does not say it all, or nil
+	Limits     *Limits   // set by Guard
+	Activity   *Activity // of the server
+	Partner    *Partner  // of the client's connection; nil: that serves several requests at once
+	Attempted  bool      // a Call has sent something, so time has passed
 
 	Out    []byte // the outgoing request, then the outgoing response
 	Replay Replay // what was read of a streamed body

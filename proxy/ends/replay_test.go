@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
@@ -32,6 +33,7 @@ func (b *textBody) HasReadBody() bool               { return b.left == 0 }
 func (*textBody) Proceed() reason.Code              { return reason.None }
 func (*textBody) BodyTrailers() *message.Trailers   { return nil }
 func (*textBody) Unread(error) (reason.Code, error) { return reason.ClientGone, nil }
+func (*textBody) SetBodyTimeout(time.Duration)      {}
 func (*textBody) StopBody()                         {}
 func (*textBody) ResumeBody()                       {}
 

@@ -52,6 +52,8 @@ type Incoming interface {
 	BodyTrailers() *message.Trailers
 	// Unread returns the reason for an error of ReadBody, and its cause in words.
 	Unread(err error) (why reason.Code, cause error)
+	// SetBodyTimeout replaces the body timeout.
+	SetBodyTimeout(time.Duration)
 	// StopBody makes ReadBody, which another goroutine may have called, time out until ResumeBody.
 	StopBody()
 	// ResumeBody undoes StopBody, once the other goroutine has ended. The body goes on where it was.
@@ -110,6 +112,15 @@ type Outgoing interface {
 
 // Allow is the field of an answer for reason.MethodNotAllowed (RFC 9110, section 15.5.6).
 const Allow = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+
+// BePatient replaces the body timeout of the exchange, in both directions. It is called before the
+// first attempt.
+func (s Stream) BePatient(timeout time.Duration) {
+	limits := *s.Limits
+	limits.BodyTimeout = timeout
+	s.Limits = &limits
+	s.SetBodyTimeout(timeout)
+}
 
 // Streams reports whether the request has a body that is sent while it comes: the client decides
 // how long that takes. It is called between two attempts: while one runs, the body is another

@@ -12,12 +12,14 @@ import (
 type Security struct {
 	message.Security
 	Version uint16 // such as tls.VersionTLS13
+
+	signers *x509.CertPool // by which it has been verified; nil: none
 }
 
 // newSecurity returns what a handshake has agreed on. authorities sign the certificates of clients;
 // nil: none is asked for.
 func newSecurity(state tls.ConnectionState, authorities *x509.CertPool) *Security {
-	s := &Security{Version: state.Version}
+	s := &Security{Version: state.Version, signers: authorities}
 	s.ServerName = strings.ToLower(state.ServerName)
 	if len(state.PeerCertificates) > 0 {
 		s.Subject = message.Subject(state.PeerCertificates[0])

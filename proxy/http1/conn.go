@@ -33,7 +33,10 @@ type clientConn struct {
 	scan     headerScan
 	in       inbound // bytes after the header: a body, or the next request
 	partner  ends.Partner
-	answered bool // the last request has its response: drop fasthttp's own
+	parked   atomic.Bool // it waits without fasthttp; see park.go
+	resumed  bool        // it was parked, and something has arrived
+	returns  bool        // its goroutine returns to Server.changed
+	answered bool        // the last request has its response: drop fasthttp's own
 	ending   wire.Ending
 
 	awaitsProxy bool // a PROXY header must come first
@@ -43,11 +46,10 @@ type clientConn struct {
 
 	tls      *tls.Config // nil: in the clear
 	shakes   *handshakes
-	security *Security // what the handshake has agreed on; nil: there was none
-	unshaken error     // why there was none, although there must be one
+	security atomic.Pointer[Security] // what the handshake has agreed on; nil: there was none
+	unshaken error                    // why there was none, although there must be one
 
 	authorities func() *x509.CertPool // see Front
-	signers     *x509.CertPool        // by which security has been verified
 }
 
 // Read gives fasthttp the bytes of a header, and never what follows it.
@@ -73,6 +75,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	}
 	c.expectHeader()
 	n, err := c.Conn.Read(p[:min(len(p), streamBufferSize)])
+	if err != nil && c.mayPark(err) {
+		return 0, err
+	}
 	if n > 0 && !c.idle.end() {
 		return 0, net.ErrClosed
 	}
@@ -84,6 +89,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		n = end
 	}
 	c.scan.size += n
+	c.resumed = false
 	if err == nil {
 		err = c.scan.fault()
 	}
@@ -101,7 +107,11 @@ func (c *clientConn) expectHeader() {
 		c.ExpectRead(time.Now(), c.bounds.Load().ReadHeaderTimeout)
 	default:
 		c.idle.begin(c.lastUse)
-		c.ExpectRead(c.lastUse, c.bounds.Load().IdleTimeout)
+		if wait := c.bounds.Load().IdleTimeout; c.resumed {
+			c.ExpectRead(c.lastUse, wait)
+		} else {
+			c.ExpectRead(c.lastUse, min(wait, parkAfter))
+		}
 	}
 }
 
@@ -119,9 +129,9 @@ func (c *clientConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// Close ends the connection in the way that the last exchange decided.
+// Close ends the connection in the way that the last exchange decided, unless it is parked.
 func (c *clientConn) Close() error {
-	if c.closed.Swap(true) {
+	if c.parked.Load() || c.closed.Swap(true) {
 		return nil
 	}
 	defer c.set.remove(c)
@@ -134,4 +144,17 @@ func (c *clientConn) Close() error {
 func (c *clientConn) abort() {
 	c.ending.Raise(wire.Reset)
 	c.ResetOnClose()
+}
+
+// PeerOf returns the address at the other end of a connection, which is that of a proxy's client if
+// it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
+// a unix socket is 127.0.0.1.
+func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
+	switch c := conn.(type) {
+	case *clientConn:
+		return c.peer, c.forwarded
+	case ends.Conn:
+		return c.Peer(), c.Proxied()
+	}
+	return peerOf(conn), false
 }

@@ -92,13 +92,14 @@ func (s *connSet) len() int {
 	return len(s.conns)
 }
 
-// closeUnused closes the connections on which no byte of a request has arrived; fasthttp would give
-// each of them five seconds. The goroutine that serves such a connection notices, and releases it.
+// closeUnused closes the connections on which no byte of a request has arrived, to which fasthttp
+// would give five seconds, and those that are parked, of which it does not know. The goroutine that
+// serves such a connection notices, and releases it.
 func (s *connSet) closeUnused() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {
-		if !c.used.Load() {
+		if !c.used.Load() || c.parked.Load() && c.idle.evict(max(1, c.idle.since.Load())) {
 			_ = c.Conn.Close()
 		}
 	}

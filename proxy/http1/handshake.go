@@ -45,8 +45,11 @@ type handshakes struct {
 // before it, the PROXY header if one is due. fasthttp calls it first of all, and then asks
 // ConnectionState for the protocol. An error is what Read returns from then on.
 func (c *clientConn) Handshake() error {
+	if c.security.Load() != nil { // it was parked since
+		return nil
+	}
 	if c.tls == nil {
-		c.http2 = c.mayBeHTTP2 && c.bounds.Load().H2C && c.beginsHTTP2()
+		c.http2 = c.mayBeHTTP2 && c.bounds.Load().H2C && c.lastUse.IsZero() && c.beginsHTTP2()
 		return nil
 	}
 	if c.unshaken = c.shake(); c.unshaken != nil && !errors.Is(c.unshaken, errChallenge) {
@@ -83,19 +86,22 @@ func (c *clientConn) shake() error {
 	if state.NegotiatedProtocol == challengeProtocol {
 		return errChallenge
 	}
-	c.security = newSecurity(state, nil)
+	c.security.Store(newSecurity(state, nil))
 	return nil
 }
 
 // secured returns what the handshake has agreed on, by the authorities of now, or nil in the clear.
+// It is safe for concurrent use.
 func (c *clientConn) secured() *Security {
-	if c.security == nil || c.authorities == nil {
-		return c.security
+	s := c.security.Load()
+	if s == nil || c.authorities == nil {
+		return s
 	}
-	if now := c.authorities(); now != c.signers {
-		c.signers, c.security = now, newSecurity(c.ConnectionState(), now)
+	if now := c.authorities(); now != s.signers {
+		s = newSecurity(c.ConnectionState(), now)
+		c.security.Store(s)
 	}
-	return c.security
+	return s
 }
 
 // failed counts and logs a handshake that has failed.

@@ -3,22 +3,7 @@ package http1
 import (
 	"net"
 	"net/netip"
-
-	"loadbalancer/proxy/ends"
 )
-
-// PeerOf returns the address at the other end of a connection, which is that of a proxy's client if
-// it began with a PROXY header, as proxied says. The connection may be another server's. A peer on
-// a unix socket is 127.0.0.1.
-func PeerOf(conn net.Conn) (peer netip.Addr, proxied bool) {
-	switch c := conn.(type) {
-	case *clientConn:
-		return c.peer, c.forwarded
-	case ends.Conn:
-		return c.Peer(), c.Proxied()
-	}
-	return peerOf(conn), false
-}
 
 // peerOf returns the address at the other end. A peer on a unix socket is on this machine.
 func peerOf(conn net.Conn) netip.Addr {

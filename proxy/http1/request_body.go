@@ -21,6 +21,9 @@ func (s *Stream) HasReadBody() bool { return s.body.ended }
 // BodyTrailers is that of ends.Incoming.
 func (s *Stream) BodyTrailers() *message.Trailers { return &s.body.trailers }
 
+// SetBodyTimeout is that of ends.Incoming.
+func (s *Stream) SetBodyTimeout(d time.Duration) { s.body.timeout = d }
+
 // StopBody is that of ends.Incoming.
 func (s *Stream) StopBody() { s.conn.Stop() }
 

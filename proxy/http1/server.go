@@ -84,6 +84,7 @@ func (s *Server) configure() {
 	f.Handler = s.handle
 	f.ErrorHandler = s.refuse
 	f.HeaderReceived = hideBody
+	f.ConnState = s.changed
 	f.Logger = noLog{}
 	f.ReadBufferSize = s.options.MaxHeaderSize
 	f.WriteBufferSize = writeBufferSize
@@ -202,6 +203,27 @@ func (s *Server) finish(stream *Stream) {
 		stream.ctx.SetConnectionClose()
 	}
 	endStream(stream)
+}
+
+// changed is told by fasthttp how a connection fares, in the goroutine of the connection. Once
+// fasthttp has let go of it, changed waits for what follows on a parked one.
+func (s *Server) changed(conn net.Conn, state fasthttp.ConnState) {
+	if state != fasthttp.StateClosed {
+		return
+	}
+	c := conn.(*clientConn)
+	if c.returns { // ServeConn tells it, too
+		return
+	}
+	c.returns = true
+	for c.parked.Load() {
+		arrived := c.awaitNext()
+		if c.parked.Store(false); arrived {
+			_ = s.fast.ServeConn(c)
+		} else {
+			_ = c.Close()
+		}
+	}
 }
 
 // begin returns the stream of a request.

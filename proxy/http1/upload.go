@@ -44,7 +44,7 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 		c.stream.Replay.Lose()
 	}
 	c.conn.HoldRecall()
-	_ = c.conn.SetReadDeadline(time.Now().Add(wire.WatchAfter)) // see waitOn
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.watch.After())) // see waitOn
 	go c.runUpload(c.conn)
 	return reason.None
 }
@@ -66,7 +66,7 @@ func (c *Call) runUpload(conn *wire.Conn) {
 		u.endedAt = time.Now()
 		wait := c.limits.Wait
 		if !u.watched {
-			wait = min(wait, wire.WatchAfter)
+			wait = min(wait, c.watch.After())
 		}
 		conn.BoundRead(u.endedAt.Add(wait))
 		if why == reason.None && !c.stream.Replay.Lost() {

@@ -29,6 +29,9 @@ func (s *Stream) HasReadBody() bool { return s.incoming.ended }
 // BodyTrailers is that of ends.Incoming.
 func (s *Stream) BodyTrailers() *message.Trailers { return &s.trailers }
 
+// SetBodyTimeout is that of ends.Incoming.
+func (s *Stream) SetBodyTimeout(d time.Duration) { s.incoming.timeout = d }
+
 // StopBody is that of ends.Incoming.
 func (s *Stream) StopBody() {
 	s.setStopped(true)

@@ -21,6 +21,9 @@ func (s *Stream) EndHeader(b []byte, status int) {
 	s.response.block = encodeFields(encodeStatus(s.response.block[:0], status), behindLine(b))
 	s.response.ended, s.response.trailers = s.Request.Head, nil
 	s.Out = b[:0]
+	if s.Request.LacksCertificate() { // the client has to make another connection
+		s.conn.drain()
+	}
 }
 
 // behindLine returns the fields of a header, which begins with a status line.
@@ -72,8 +75,18 @@ func (s *Stream) deliver(p *parcel) reason.Code {
 // AwaitAhead is that of ends.Outgoing.
 func (s *Stream) AwaitAhead() reason.Code { return reason.None }
 
-// BreakOff is that of ends.Outgoing.
-func (s *Stream) BreakOff(message.Framing) { s.broken = true }
+// BreakOff is that of ends.Outgoing. A call of gRPC ends with a status of its own, which tells its
+// client more than RST_STREAM does.
+func (s *Stream) BreakOff(f message.Framing) {
+	if !s.Request.GRPC.Is || s.Status == 0 || f == message.FixedLength {
+		s.broken = true
+		return
+	}
+	s.response.ended, s.response.trailers = true, encodeFields(nil, reason.BrokenCall)
+	if s.FlushAhead(0, false) == reason.None {
+		s.CallStatus = reason.BrokenCallStatus
+	}
+}
 
 // SendInterim is that of ends.Outgoing.
 func (s *Stream) SendInterim(b []byte) reason.Code {
@@ -86,7 +99,7 @@ func (s *Stream) SendInterim(b []byte) reason.Code {
 func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 	answer := why.Answer()
 	if s.Status != 0 || answer == nil || s.broken || s.deadWhy() != nil {
-		s.broken = true
+		s.broken = s.broken || !s.response.ended || why == reason.InternalError
 		return nil, false
 	}
 	return message.AppendDate(append(s.Buffer(), answer.Head...), time.Now()), true

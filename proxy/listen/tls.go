@@ -87,16 +87,25 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 	}
 	t.challenge = &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPN}, SessionTicketsDisabled: true,
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			c, err := t.issuer.Certificate(strings.ToLower(hello.ServerName), hello)
-			if c == nil && err == nil {
-				err = errNoChallenge
-			}
-			return c, err
-		},
+		GetCertificate: t.challengeCertificate,
 	}
 	t.publish()
 	return t
+}
+
+// challengeCertificate answers an authority. To look for the challenge may take long, in which other
+// handshakes go on.
+func (t *TLS) challengeCertificate(hello *tls.ClientHelloInfo) (c *tls.Certificate, err error) {
+	find := func() { c, err = t.issuer.Certificate(strings.ToLower(hello.ServerName), hello) }
+	if bounded, ok := hello.Conn.(interface{ Outside(func()) }); ok {
+		bounded.Outside(find)
+	} else {
+		find()
+	}
+	if c == nil && err == nil {
+		err = errNoChallenge
+	}
+	return c, err
 }
 
 // ServerConfig returns what connections are served by. It is always the same one, so that sessions
@@ -107,6 +116,16 @@ func (t *TLS) ServerConfig() *tls.Config { return t.server }
 // Apply takes up another config, which offers HTTP/2 or not. If a certificate cannot be used, it returns why, and nothing is
 // changed.
 func (t *TLS) Apply(c TLSConfig, http2 bool) error {
+	takeUp, err := t.Prepare(c, http2)
+	if err == nil {
+		takeUp()
+	}
+	return err
+}
+
+// Prepare reads what another config needs, and returns the function that takes it up, which cannot
+// fail. If a certificate cannot be used, it returns why.
+func (t *TLS) Prepare(c TLSConfig, http2 bool) (takeUp func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var pairs []*pair
@@ -130,11 +149,14 @@ func (t *TLS) Apply(c TLSConfig, http2 bool) error {
 		faults = append(faults, fmt.Errorf("server.tls.client_ca: %s: %w", clients.file, clients.fault))
 	}
 	if len(faults) > 0 {
-		return errors.Join(faults...)
+		return nil, errors.Join(faults...)
 	}
-	t.config, t.http2, t.pairs, t.clients = c, http2, pairs, clients
-	t.publish()
-	return nil
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.config, t.http2, t.pairs, t.clients = c, http2, pairs, clients
+		t.publish()
+	}, nil
 }
 
 // Run takes up files that have changed, within a second, until ctx ends.
@@ -284,10 +306,7 @@ func (t *TLS) serverConfig() *tls.Config {
 // show none. It is the same pool until the authorities change.
 func (t *TLS) Authorities() *x509.CertPool { return t.now.Load().clients }
 
-var (
-	errNoCertificate = errors.New("there is no certificate")
-	errNoChallenge   = errors.New("there is no such challenge of ACME")
-)
+var errNoChallenge = errors.New("there is no such challenge of ACME")
 
 // certificate chooses the certificate for a client: of the name that it asks for, else of a wildcard
 // for it, else the issuer's, else the first of the config.
@@ -303,7 +322,7 @@ func (t *TLS) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 		}
 	}
 	if len(now.first) == 0 {
-		return nil, errNoCertificate
+		return nil, nil // tls tells the client: unrecognized name
 	}
 	return suited(now.first, hello), nil
 }

@@ -101,7 +101,7 @@ func (c TLSConfig) validateClientCA(wrong func(path string, value any, allowed s
 	}
 }
 
-const needsCertificate = `"", or list a certificate in server.tls.certificates`
+const needsCertificate = `"", or list a certificate in server.tls.certificates or a domain in server.tls.acme.domains`
 
 const (
 	allowedCertificate = "a file with the certificate and its chain, in PEM"

@@ -43,6 +43,9 @@ func (r *Request) Guard(rules *Rules) reason.Code {
 	if why := r.readFields(); why != reason.None {
 		return why
 	}
+	if r.HTTP2 && string(r.Method) == "POST" {
+		r.GRPC = grpcOf(r.Field("content-type"), r.Field("grpc-timeout"))
+	}
 	if fault := r.readTarget(r.Target); fault != nil {
 		return r.refuse(reason.BadRequest, fault)
 	}

@@ -14,6 +14,7 @@ type Request struct {
 	HTTP10    bool
 	HTTP2     bool // set before Guard
 	Open      bool // HTTP/2: the request does not end with its header; set before Guard
+	GRPC      GRPC // HTTP/2: what it is as a call of gRPC
 	Head      bool // HEAD: the response has no body
 	Framing   Framing
 	Length    int64     // of a FixedLength body, in bytes

@@ -112,3 +112,7 @@ var (
 
 // isChunked reports whether a Transfer-Encoding is chunked, the only coding supported.
 func isChunked(value []byte) bool { return len(value) == 7 && equalFold(value, "chunked") }
+
+// CallStatus returns the status of a call of gRPC in the response's header, where it is if the
+// response has nothing else, or -1. The header must still be there.
+func (r *Response) CallStatus() int { return callStatus(r.fields) }

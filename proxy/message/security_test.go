@@ -174,3 +174,34 @@ func TestScheme(t *testing.T) {
 		}
 	}
 }
+
+// No header and no trailer has a backend see a subject that the balancer has not written.
+func FuzzForgedSubject(f *testing.F) {
+	for _, spelled := range subjectSpellings {
+		f.Add("Connection: "+spelled+"\r\n"+spelled+": CN=mallory\r\n", spelled+": CN=mallory")
+	}
+	f.Add("Trailer: X-Client-Subject\r\nTransfer-Encoding: chunked\r\n", "X-Client-Subject\t: a")
+	f.Fuzz(func(t *testing.T, header, trailer string) {
+		r := &Request{Method: []byte("POST"), Target: []byte("/"), Proto: []byte("HTTP/1.1"), Header: []byte("Host: a\r\n" + header + "\r\n")}
+		if r.Guard(&Rules{Own: Own{Subject: true}}) != reason.None {
+			return
+		}
+		out := r.AppendHeader(nil, &Sender{Trusted: true}, &Changes{}, nil, &Via{})
+		var trailers Trailers
+		if trailers.Add([]byte(trailer)) {
+			out = r.AppendTrailers(out, &trailers)
+		}
+		for line := range strings.SplitSeq(string(out), "\n") {
+			name, _, _ := strings.Cut(line, ":")
+			plain := strings.Map(func(c rune) rune {
+				if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+					return c
+				}
+				return '-'
+			}, strings.ToLower(strings.TrimSpace(name)))
+			if plain == "x-client-subject" {
+				t.Errorf("%q and %q make %q", header, trailer, line)
+			}
+		}
+	})
+}

@@ -46,3 +46,6 @@ func (t *Trailers) append(dst []byte, h *hop) []byte {
 func passesBehind(f *field, h *hop) bool {
 	return dashedKind(f.name).ordinary() && !h.keeps(f.name) && !h.drops(f)
 }
+
+// CallStatus returns the status of a call of gRPC, or -1.
+func (t *Trailers) CallStatus() int { return callStatus(t.block) }

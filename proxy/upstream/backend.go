@@ -57,7 +57,7 @@ func (b *Backend) configure(at place, pool *PoolConfig, by *credentials) {
 	b.weight = b.hand.weight(at.Weight)
 	b.cookie.Store(pool.Sticky.newCookie(b.url))
 	b.pending.limit(at.MaxPending)
-	b.conns.configure(at.MaxConnections, pool.Timeouts, by)
+	b.conns.configure(at.MaxConnections, int(pool.MaxResponseHeader), pool.Timeouts, by)
 }
 
 // lookAgain has the backend's name be looked up at once: it may have moved.
@@ -161,7 +161,7 @@ func (b *Backend) Unreserve() { b.pending.free() }
 
 // full reports whether the backend has no connection left for another request, or too many wait
 // there.
-func (b *Backend) full() bool { return b.conns.slots.full() || b.pending.full() }
+func (b *Backend) full() bool { return b.conns.full() || b.pending.full() }
 
 // isBounded reports whether the requests that the backend may have are bounded.
 func (b *Backend) isBounded() bool {
@@ -178,8 +178,13 @@ func (b *Backend) Connect(now time.Time, fresh bool) (*Conn, error) { return b.c
 // backend or was closed.
 func (b *Backend) TakePrivate(o *Private) *Conn { return o.take(&b.conns) }
 
-// CloseIdle closes the idle connections. Those in use, and private ones, stay open.
+// CloseIdle closes the idle connections. Those in use, and private ones, stay open, and so do those
+// that serve several requests at once.
 func (b *Backend) CloseIdle() { b.conns.closeIdle() }
+
+// SpeaksHTTP2 reports whether the connections to the backend are shared, in HTTP/2: those of Connect
+// have a Stream.
+func (b *Backend) SpeaksHTTP2() bool { return b.url.http2 }
 
 // count counts an attempt by the status that the backend sent or, if it sent none (0), by the
 // status of the failure. waited is the time from the request, once it was sent, to the response's

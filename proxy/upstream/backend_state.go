@@ -14,7 +14,7 @@ type BackendState struct {
 	Pool          string    `json:"pool"`
 	Backend       string    `json:"backend"`                 // its URL; of a name, that of an address
 	From          string    `json:"resolved_from,omitempty"` // the URL with the name that leads there
-	Address       string    `json:"address"`                 // which names it in metrics and in the log
+	Address       string    `json:"address"`                 // which names it in metrics and in the log; there one that speaks TLS has its URL
 	State         string    `json:"state"`                   // up, or why it takes no requests: down, ejected, draining, or several with commas; or Unresolved
 	TakesRequests bool      `json:"takes_requests"`
 	Since         time.Time `json:"since,omitzero"`   // the state; zero: it is Unresolved

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -28,8 +29,19 @@ func (p *Pool) target(b *Backend) healthz.Target {
 		name += " (" + b.url.from + ")"
 	}
 	return healthz.Target{
-		Name: name, Network: b.url.network, Address: b.url.address, Host: b.url.host, Secure: b.secureCheck(),
+		Name: name, Network: b.url.network, Address: b.url.address, Host: b.url.host, HTTP2: b.url.http2, Secure: b.secureCheck(),
 		Report: func(v healthz.Verdict) { p.report(b, v) },
+	}
+}
+
+// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
+// by the pool's config of the time.
+func (b *Backend) secureCheck() healthz.Secure {
+	if !b.url.IsSecure() {
+		return nil
+	}
+	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
 	}
 }
 
@@ -94,7 +106,7 @@ func (p *Pool) trustUnlessOthersTake() {
 // noteChecks logs that the checks of the pool only connect, unless that was said of the config
 // before.
 func (p *Pool) noteChecks(before, now *PoolConfig) {
-	if now.Health.Path == "" && (before == nil || before.Health.Path != "") {
+	if now.Health.OnlyConnects() && (before == nil || !before.Health.OnlyConnects()) {
 		p.log.Info().Str("pool", p.name).Str("set", "pools."+p.name+".health.path, such as /healthz").
 			Msg("health checks only connect: a backend that accepts connections counts as up, even if it answers nothing or errors")
 	}

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -42,24 +41,6 @@ type PoolConfig struct {
 	SlowStart time.Duration `yaml:"slow_start"`
 }
 
-// BackendConfig is one backend of a pool or, where its URL has a name, one at each address that the
-// name leads to.
-type BackendConfig struct {
-	URL            URL  `yaml:"url"`
-	Weight         int  `yaml:"weight"`          // of each address, times that of its SRV record; 0: no new requests; clients that are kept there stay
-	Backup         bool `yaml:"backup"`          // takes requests while no other backend does
-	MaxConnections int  `yaml:"max_connections"` // to each address; 0 means no limit
-	MaxPending     int  `yaml:"max_pending"`     // requests that may wait for a response's header at once; 0 means no limit
-}
-
-// TimeoutConfig holds a pool's timeouts, each from 1ms to 24h. Idle may also be 0.
-type TimeoutConfig struct {
-	Connect        time.Duration `yaml:"connect"`
-	ResponseHeader time.Duration `yaml:"response_header"` // from the request's end to that of the response's header
-	Idle           time.Duration `yaml:"idle"`            // how long an unused connection is kept; 0: it is closed after each response
-	Tunnel         time.Duration `yaml:"tunnel"`          // longest pause after 101 Switching Protocols
-}
-
 // QueueConfig bounds the queue of a pool.
 type QueueConfig struct {
 	Size    int           `yaml:"size"`    // requests that may wait; 0: none, up to 1,000,000
@@ -92,9 +73,6 @@ func DefaultPoolConfig() PoolConfig {
 	}
 }
 
-// isSecure reports whether the backend speaks TLS.
-func (c BackendConfig) isSecure() bool { return c.URL.IsSecure() }
-
 // questions returns what has to be looked up for the backends.
 func (c *PoolConfig) questions() (all []question) {
 	for _, b := range c.Backends {
@@ -120,12 +98,9 @@ func (c *PoolConfig) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*plain)(c))
 }
 
-// UnmarshalYAML sets a backend's defaults before it decodes it.
-func (c *BackendConfig) UnmarshalYAML(n *yaml.Node) error {
-	type plain BackendConfig
-	*c = BackendConfig{Weight: 1}
-	return n.Decode((*plain)(c))
-}
+// MaxTried is the most attempts that Tried holds, those among them that full backends did not take,
+// and so the most that the config allows.
+const MaxTried = 16
 
 // Bounds of the config.
 const (
@@ -139,39 +114,12 @@ const (
 func (c PoolConfig) Validate(wrong func(path string, value any, allowed string)) {
 	c.Hash.validate(c.Balance, wrong)
 	c.Sticky.validate(func(path string, value any, allowed string) { wrong("sticky."+path, value, allowed) })
-	if len(c.Backends) == 0 {
-		wrong("backends", "", "at least one backend, such as - url: http://127.0.0.1:8100")
-	}
-	seen := map[string]int{}
-	for i, b := range c.Backends {
-		at := fmt.Sprintf("backends[%d].", i)
-		if first, twice := seen[b.URL.Address()]; b.URL.IsZero() {
-			wrong(at+"url", "", allowedURL)
-		} else if twice {
-			wrong(at+"url", b.URL.String(), fmt.Sprintf("each backend once; backends[%d] is the same", first))
-		} else {
-			seen[b.URL.Address()] = i
-		}
-		if allowed, ok := CheckWeight(b.Weight); !ok {
-			wrong(at+"weight", b.Weight, allowed)
-		}
-		if b.MaxConnections < 0 || b.MaxConnections > math.MaxInt32 {
-			wrong(at+"max_connections", b.MaxConnections, "a number of connections, or 0 for no limit")
-		}
-		if b.MaxPending < 0 || b.MaxPending > math.MaxInt32 {
-			wrong(at+"max_pending", b.MaxPending, "a number of requests, or 0 for no limit")
-		}
-	}
+	validateBackends(c.Backends, wrong)
 	c.TLS.validate(slices.ContainsFunc(c.Backends, BackendConfig.isSecure), wrong)
 	if c.Resolve < minResolve || c.Resolve > maxResolve {
 		wrong("resolve", c.Resolve, "a time from 100ms to 24h, such as 10s")
 	}
-	checkTimeout(wrong, "timeouts.connect", c.Timeouts.Connect)
-	checkTimeout(wrong, "timeouts.response_header", c.Timeouts.ResponseHeader)
-	if c.Timeouts.Idle < 0 || c.Timeouts.Idle > 24*time.Hour || 0 < c.Timeouts.Idle && c.Timeouts.Idle < time.Millisecond {
-		wrong("timeouts.idle", c.Timeouts.Idle, "a time from 1ms to 24h, such as 5s, or 0s to close connections after each response")
-	}
-	checkTimeout(wrong, "timeouts.tunnel", c.Timeouts.Tunnel)
+	c.Timeouts.validate(func(path string, value any, allowed string) { wrong("timeouts."+path, value, allowed) })
 	if c.MaxResponseHeader < 1<<10 || c.MaxResponseHeader > 1<<20 {
 		wrong("max_response_header", c.MaxResponseHeader, "a size from 1KiB to 1MiB")
 	}
@@ -190,16 +138,14 @@ func (c PoolConfig) Validate(wrong func(path string, value any, allowed string))
 			wrong(fmt.Sprintf("retry.statuses[%d]", i), status, "a status from 400 to 599, such as 503")
 		}
 	}
+	if c.Health.GRPC != "" && slices.ContainsFunc(c.Backends, BackendConfig.speaksHTTP1) {
+		wrong("health.grpc", c.Health.GRPC, `"" unless every backend speaks HTTP/2, with protocol: h2 or h2c://`)
+	}
 	c.Health.Validate(func(path string, value any, allowed string) { wrong("health."+path, value, allowed) })
 	if c.SlowStart < 0 || c.SlowStart > time.Hour {
 		wrong("slow_start", c.SlowStart, "a time up to 1h, such as 30s, or 0s for 10s")
 	}
 	c.Ejection.Validate(func(path string, value any, allowed string) { wrong("ejection."+path, value, allowed) })
-}
-
-// CheckWeight reports whether a backend may have this weight, and says which are allowed.
-func CheckWeight(weight int) (allowed string, ok bool) {
-	return fmt.Sprintf("a whole number from 0 to %d", maxWeight), weight >= 0 && weight <= maxWeight
 }
 
 func (c QueueConfig) validate(wrong func(path string, value any, allowed string)) {
@@ -211,10 +157,9 @@ func (c QueueConfig) validate(wrong func(path string, value any, allowed string)
 	}
 }
 
-// checkTimeout rejects values that make no useful timeout, among them a bare number, which YAML
-// reads as nanoseconds.
-func checkTimeout(wrong func(path string, value any, allowed string), path string, d time.Duration) {
-	if d < time.Millisecond || d > 24*time.Hour {
-		wrong(path, d, "a time from 1ms to 24h, such as 250ms or 30s")
+// Warn calls warn for what is valid and yet dangerous, with its path below the pool.
+func (c *PoolConfig) Warn(warn func(path, words string)) {
+	if c.TLS.InsecureSkipVerify {
+		warn("tls.insecure_skip_verify", "the certificates of backends are not verified: anything on the way can read and change what is sent")
 	}
 }

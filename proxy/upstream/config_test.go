@@ -68,7 +68,7 @@ func TestDefaults(t *testing.T) {
 	if want.Backends = c.Backends; !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
-	if got := fmt.Sprint(c.Backends); got != "[{http://a 1 false 0 0} {http://b 0 false 7 3}]" {
+	if got := fmt.Sprint(c.Backends); got != "[{http://a http1 1 false 0 0} {http://b http1 0 false 7 3}]" {
 		t.Errorf("got %s", got)
 	}
 }

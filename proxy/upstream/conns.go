@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"loadbalancer/proxy/mux"
 	"loadbalancer/proxy/reason"
 	"loadbalancer/proxy/wire"
 )
@@ -27,6 +28,8 @@ type conns struct {
 
 	mu   sync.Mutex
 	open map[*Conn]struct{} // guarded by mu
+
+	shared *shared // nil: the backend speaks HTTP/1, and a connection serves one request at a time
 }
 
 // stack holds idle connections that were made in one way, for a time that never changes: fasthttp
@@ -41,6 +44,9 @@ type stack struct {
 func (s *conns) init(url URL) {
 	s.url = url
 	s.open = make(map[*Conn]struct{})
+	if url.http2 {
+		s.shared = &shared{of: s}
+	}
 }
 
 // newStack returns a stack that closes the connections which nothing has used for keep.
@@ -87,6 +93,10 @@ func (s *conns) establish(home *stack) (*Conn, error) {
 // recall interrupts the requests that wait for the first byte of a response, and may be sent to
 // another backend.
 func (s *conns) recall() {
+	if s.shared != nil {
+		s.shared.recall()
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
@@ -95,19 +105,23 @@ func (s *conns) recall() {
 }
 
 // configure allows at most this many connections, or any number if most is 0, each made within the
-// pool's connect timeout and kept for its idle timeout while it is unused. If fewer are allowed than
+// timeout by these credentials and kept for a time while it is unused. If fewer are allowed than
 // before, or those that are idle were to be kept for another time or were made by other credentials,
 // the idle ones are closed at once, and others that are too many or differ when they are given back.
-func (s *conns) configure(most int, timeouts TimeoutConfig, by *credentials) {
+func (s *conns) configure(most, maxHeader int, timeouts TimeoutConfig, by *credentials) {
+	keep := timeouts.Idle
 	s.timeout.Store(int64(timeouts.Connect))
 	fewer := s.slots.limit(most)
 	before := s.idle.Load()
-	same := before != nil && before.keep == timeouts.Idle && before.madeBy(by)
+	same := before != nil && before.keep == keep && before.madeBy(by)
 	if !same {
-		s.idle.Store(s.newStack(timeouts.Idle, newTLSClient(s.url, by)))
+		s.idle.Store(s.newStack(keep, newTLSClient(s.url, by)))
 	}
 	if before != nil && (!same || fewer) {
 		before.CloseIdleConnections()
+	}
+	if s.shared != nil {
+		s.shared.configure(int64(maxHeader), !same || fewer && s.slots.over())
 	}
 }
 
@@ -130,6 +144,9 @@ func (s *conns) drain(on bool) {
 
 // take is Backend.Connect.
 func (s *conns) take(now time.Time, fresh bool) (*Conn, error) {
+	if s.shared != nil {
+		return s.shared.take()
+	}
 	if !s.slots.take() {
 		return nil, errConnections
 	}
@@ -180,8 +197,17 @@ func (s *conns) closeIdle() { s.idle.Load().CloseIdleConnections() }
 
 // closeUnused closes the connections that are not in use, private ones among them.
 func (s *conns) closeUnused() {
+	if s.shared != nil {
+		s.shared.retire()
+		return
+	}
 	s.closeIdle()
 	s.endPrivate()
+}
+
+// full reports whether a request would find neither a connection nor room for one.
+func (s *conns) full() bool {
+	return s.slots.full() && (s.shared == nil || !s.shared.hasRoom())
 }
 
 // ErrPending is for a backend at which as many requests wait as may: see Backend.Reserve.
@@ -194,7 +220,7 @@ var errConnections = errors.New("the backend has as many connections as its max_
 // or ConnectFailed.
 func ConnectReason(err error) reason.Code {
 	switch {
-	case errors.Is(err, errConnections), errors.Is(err, ErrPending):
+	case errors.Is(err, errConnections), errors.Is(err, errStreams), errors.Is(err, ErrPending):
 		return reason.Overloaded
 	case wire.TimedOut(err):
 		return reason.ConnectTimeout
@@ -206,6 +232,7 @@ func ConnectReason(err error) reason.Code {
 // gives it back with one call of either Release or Discard.
 type Conn struct {
 	wire.Conn
+	Stream  *mux.Stream // of a connection that serves others as well; nil: wire.Conn is all the request's
 	pool    *conns
 	home    *stack
 	said    time.Duration // see Release
@@ -219,10 +246,22 @@ type Conn struct {
 // be about to close it.
 func (c *Conn) Reused() bool { return c.reused }
 
+// Recall interrupts the wait for the first byte of the response, if it allows that.
+func (c *Conn) Recall() {
+	if c.Stream != nil {
+		c.Stream.Recall()
+	} else {
+		c.Conn.Recall()
+	}
+}
+
 // Release makes the connection idle, or closes it where it would not be used again or there are too
 // many. It must be at the start of a next request. said is how long its backend says that it keeps
 // it, or 0.
 func (c *Conn) Release(said time.Duration) {
+	if c.Stream != nil {
+		return // its end was that of the use
+	}
 	s := c.pool
 	if keepFor(c.home.keep, said) <= 0 || c.home != s.idle.Load() || s.slots.over() {
 		c.Discard()
@@ -246,6 +285,10 @@ func (c *Conn) Close() error {
 
 // Discard closes the connection.
 func (c *Conn) Discard() {
+	if c.Stream != nil {
+		c.Stream.End()
+		return
+	}
 	c.discard()
 	c.pool.slots.free()
 }

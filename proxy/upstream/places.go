@@ -27,13 +27,14 @@ func places(configured []BackendConfig, found func(question) []target) (all []pl
 }
 
 // places returns the backends that c stands for.
-func (c *BackendConfig) places(found func(question) []target) (all []place) {
+func (c BackendConfig) places(found func(question) []target) (all []place) {
+	c.URL.http2 = c.URL.http2 || c.Protocol == ProtocolHTTP2
 	rank := 0
 	if c.Backup {
 		rank = backupRank
 	}
 	if c.URL.lookup == (question{}) {
-		return []place{{*c, rank}}
+		return []place{{c, rank}}
 	}
 	targets := found(c.URL.lookup)
 	greatest := c.Weight
@@ -46,7 +47,7 @@ func (c *BackendConfig) places(found func(question) []target) (all []place) {
 		if i > 0 && t.priority != targets[i-1].priority {
 			rank++
 		}
-		p := place{*c, rank}
+		p := place{c, rank}
 		port := c.URL.port
 		if c.URL.lookup.service {
 			port = t.port

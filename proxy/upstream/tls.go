@@ -11,17 +11,20 @@ import (
 	"sync/atomic"
 	"time"
 
-	"loadbalancer/healthz"
 	"loadbalancer/proxy/wire"
 )
 
 // http1Protocol is what a backend is asked to speak (ALPN, RFC 7301).
-const http1Protocol = "http/1.1"
+const (
+	http1Protocol = "http/1.1"
+	http2Protocol = "h2"
+)
 
 // tlsClient is the balancer's end of TLS with one backend. It is safe for concurrent use.
 type tlsClient struct {
 	credentials *credentials
 	subject     string // of the backend's URL
+	protocol    string // that it is asked to speak
 	made        atomic.Pointer[madeConfig]
 }
 
@@ -33,7 +36,11 @@ func newTLSClient(u URL, c *credentials) *tlsClient {
 	if !u.IsSecure() {
 		return nil
 	}
-	return &tlsClient{credentials: c, subject: u.subject}
+	t := &tlsClient{credentials: c, subject: u.subject, protocol: http1Protocol}
+	if u.http2 {
+		t.protocol = http2Protocol
+	}
+	return t
 }
 
 // config returns what the next handshake goes by. Each backend has its own sessions to resume: the
@@ -49,7 +56,7 @@ func (t *tlsClient) config() (*tls.Config, error) {
 	}
 	config := of.Clone()
 	config.ServerName = cmp.Or(t.credentials.config.ServerName, t.subject)
-	config.NextProtos = []string{http1Protocol}
+	config.NextProtos = []string{t.protocol}
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(1) // they are kept by ServerName
 	t.made.Store(&madeConfig{of, config})
 	return config, nil
@@ -63,8 +70,22 @@ func (t *tlsClient) secure(conn *wire.Conn, by time.Time) error {
 	}
 	conn.Secure(tls.Client, config, nil)
 	conn.ExpectCloseNotify()
-	return handshakeError(conn.Handshake(by, nil))
+	if err := conn.Handshake(by, nil); err != nil {
+		return handshakeError(err)
+	}
+	return t.agreed(conn.ConnectionState())
 }
+
+// agreed returns an error if the backend does not speak HTTP/2 though it has to. Of HTTP/1 many say
+// nothing.
+func (t *tlsClient) agreed(state tls.ConnectionState) error {
+	if t.protocol == http2Protocol && state.NegotiatedProtocol != http2Protocol {
+		return errNotHTTP2
+	}
+	return nil
+}
+
+var errNotHTTP2 = errors.New("TLS handshake: the backend does not agree to HTTP/2 (ALPN h2)")
 
 // secureCheck is healthz.Target.Secure.
 func (t *tlsClient) secureCheck(ctx context.Context, conn net.Conn) (net.Conn, error) {
@@ -73,7 +94,10 @@ func (t *tlsClient) secureCheck(ctx context.Context, conn net.Conn) (net.Conn, e
 		return nil, err
 	}
 	secured := tls.Client(conn, config)
-	return secured, handshakeError(secured.HandshakeContext(ctx))
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return secured, handshakeError(err)
+	}
+	return secured, t.agreed(secured.ConnectionState())
 }
 
 // handshakeError puts into words why a handshake has failed. What has timed out stays a timeout.
@@ -88,15 +112,4 @@ func handshakeError(err error) error {
 		return errors.New("TLS handshake: the backend closed the connection")
 	}
 	return fmt.Errorf("TLS handshake: %w", err)
-}
-
-// secureCheck returns what makes the connections of a backend's checks ones of TLS, or nil. It goes
-// by the pool's config of the time.
-func (b *Backend) secureCheck() healthz.Secure {
-	if !b.url.IsSecure() {
-		return nil
-	}
-	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
-		return b.conns.idle.Load().tls.secureCheck(ctx, conn)
-	}
 }

@@ -55,13 +55,6 @@ func (c *TLSConfig) validate(isUsed bool, wrong func(path string, value any, all
 	}
 }
 
-// Warn calls warn for what is valid and yet dangerous, with its path below the pool.
-func (c *PoolConfig) Warn(warn func(path, words string)) {
-	if c.TLS.InsecureSkipVerify {
-		warn("tls.insecure_skip_verify", "the certificates of backends are not verified: anything on the way can read and change what is sent")
-	}
-}
-
 // isSubject reports whether a certificate may be for a name or address.
 func isSubject(text string) bool {
 	if a, err := netip.ParseAddr(text); err == nil {
@@ -88,6 +81,8 @@ type fileFault struct {
 }
 
 func (f fileFault) Error() string { return "tls." + f.key + ": " + f.path + ": " + f.err.Error() }
+
+func (f fileFault) Unwrap() error { return f.err }
 
 var errNoCertificate = errors.New("it has no certificate in PEM")
 

@@ -7,10 +7,6 @@ import (
 	"loadbalancer/proxy/reason"
 )
 
-// MaxTried is the most attempts that Tried holds, those among them that full backends did not take,
-// and so the most that the config allows.
-const MaxTried = 16
-
 // Attempt is one attempt of a request, at one backend.
 type Attempt struct {
 	Backend *Backend

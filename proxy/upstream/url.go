@@ -6,16 +6,17 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // allowedURL describes valid URLs, for error messages.
-const allowedURL = "http://host:port, https://host:port, srv://name or unix:/path"
+const allowedURL = "http://host:port, https://host:port, h2c://host:port, srv://name or unix:/path"
 
-// URL says where a backend listens: http://host:port, https://host:port, srv://name or unix:/path.
-// One with a host name, and srv://name, stands for a backend at each address that the name leads
-// to: see URL.at. The zero value means that no URL was given. URLs can be compared, but several may
+// URL says where a backend listens: http://host:port, https://host:port, h2c://host:port, which is
+// HTTP/2 in the clear, srv://name or unix:/path. One with a host name, and srv://name, stands for a
+// backend at each address that the name leads to: see URL.at. The zero value means that no URL was given. URLs can be compared, but several may
 // lead to the same address.
 type URL struct {
 	text    string
@@ -23,10 +24,14 @@ type URL struct {
 	address string   // host:port, the name of srv://name, or the path of the socket
 	port    uint16   // of host:port
 	host    string   // the Host field of requests that have none of their own
+	http2   bool     // it speaks HTTP/2: its scheme says so, or its backend's protocol
 	subject string   // the name or address that its certificate is for; "": it speaks no TLS
 	lookup  question // what finds its addresses, or the zero value: it is one itself
 	from    string   // the URL with the name that has led here, or ""
 }
+
+// schemes are those of URLs with a host.
+var schemes = []string{"http", "https", "h2c", "srv"}
 
 // ParseURL parses a URL. "" is the zero value. Its error says what is allowed.
 func ParseURL(text string) (URL, error) {
@@ -41,7 +46,7 @@ func ParseURL(text string) (URL, error) {
 	}
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "srv" || u.Hostname() == "":
+	case err != nil || !slices.Contains(schemes, u.Scheme) || u.Hostname() == "":
 		return URL{}, errors.New(allowedURL)
 	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
 		return URL{}, errors.New(allowedURL + ", without user, path or query")
@@ -71,7 +76,7 @@ func hostURL(text string, u *url.URL) (URL, error) {
 	n, _ := strconv.ParseUint(port, 10, 16) // a port
 	return URL{
 		text: text, network: "tcp", address: net.JoinHostPort(u.Hostname(), port), port: uint16(n), host: u.Host,
-		subject: subject, lookup: question{name: lookupName(u.Hostname())},
+		http2: u.Scheme == "h2c", subject: subject, lookup: question{name: lookupName(u.Hostname())},
 	}, nil
 }
 
@@ -116,13 +121,13 @@ func lookupName(host string) string {
 // at returns the URL of an address that the name in u has led to. Requests and checks have the name
 // as Host, and its certificate is for the name. It hashes as the same address without a name.
 func (u URL) at(a netip.AddrPort) URL {
-	scheme := "http://"
-	if u.IsSecure() {
-		scheme = "https://"
+	scheme, _, _ := strings.Cut(u.text, "://")
+	if scheme == "srv" {
+		scheme = "http"
 	}
 	return URL{
-		text: scheme + a.String(), network: u.network, address: a.String(), port: a.Port(), host: u.host,
-		subject: u.subject, lookup: u.lookup, from: u.text,
+		text: scheme + "://" + a.String(), network: u.network, address: a.String(), port: a.Port(), host: u.host,
+		http2: u.http2, subject: u.subject, lookup: u.lookup, from: u.text,
 	}
 }
 

@@ -23,6 +23,9 @@ func TestParseURL(t *testing.T) {
 		"HTTP://127.0.0.1:1":            {"tcp", "127.0.0.1:1", "127.0.0.1:1"},
 		"http://[::1]":                  {"tcp", "[::1]:80", "[::1]"},
 		"http://[::1]:65535":            {"tcp", "[::1]:65535", "[::1]:65535"},
+		"https://a":                     {"tcp", "a:443", "a"},
+		"https://a:8443/":               {"tcp", "a:8443", "a:8443"},
+		"HTTPS://[::1]":                 {"tcp", "[::1]:443", "[::1]"},
 		"unix:/run/backend.soc":         {"unix", "/run/backend.soc", "localhost"},
 		"srv://_http._tcp.API.internal": {"tcp", "_http._tcp.api.internal", "api.internal"},
 		"srv://api.service.consul.":     {"tcp", "api.service.consul.", "api.service.consul"},
@@ -39,7 +42,7 @@ func TestParseURL(t *testing.T) {
 		"srv://", "srv://a:80", "srv://a:", "srv://127.0.0.1", "srv://[::1]", "srv://a/p", "srv://a..b", "srv:a",
 	} {
 		got, err := ParseURL(url)
-		if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "http://host:port, https://host:port, srv://name or unix:/path") {
+		if err == nil || !got.IsZero() || !strings.Contains(err.Error(), "http://host:port, https://host:port, h2c://host:port, srv://name or unix:/path") {
 			t.Errorf("%q: got %+v, %v", url, got, err)
 		}
 	}
@@ -48,7 +51,7 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-// TestLookups: which URLs have a name to look up, and what becomes of it.
+// TestLookups: which URLs have a name to look up, what becomes of it, and which name the certificate is for.
 func TestLookups(t *testing.T) {
 	for url, want := range map[string]question{
 		"http://127.0.0.1:8100":     {},
@@ -66,6 +69,17 @@ func TestLookups(t *testing.T) {
 		if got := mustURL(url).lookup; got != want {
 			t.Errorf("%s: got %+v, want %+v", url, got, want)
 		}
+	}
+	for url, want := range map[string]string{
+		"http://a": "", "https://A.internal.:8443": "a.internal", "https://127.0.0.1": "127.0.0.1", "https://[FE80::1%25eth0]": "fe80::1", "unix:/a": "", "srv://a": "",
+	} {
+		if u := mustURL(url); u.subject != want || u.IsSecure() != (want != "") {
+			t.Errorf("%s: the certificate is for %q, want %q", url, u.subject, want)
+		}
+	}
+	secure := mustURL("https://api.internal").at(netip.MustParseAddrPort("[2001:db8::1]:443"))
+	if got := [4]string{secure.text, secure.name(), secure.host, secure.subject}; got != [4]string{"https://[2001:db8::1]:443", "https://[2001:db8::1]:443", "api.internal", "api.internal"} {
+		t.Errorf("got %q", got)
 	}
 	u := mustURL("http://api.internal:8080/").at(netip.MustParseAddrPort("[2001:db8::1]:8080"))
 	if got := [4]string{u.text, u.address, u.host, u.from}; got != [4]string{"http://[2001:db8::1]:8080", "[2001:db8::1]:8080", "api.internal:8080", "http://api.internal:8080"} {

@@ -203,6 +203,14 @@ func (s *secure) deliver(p []byte, timeout time.Duration) (int, error) {
 	return n, err
 }
 
+// Outside runs f, which waits for something else than the peer, outside the gate of the handshake
+// under way.
+func (b *below) Outside(f func()) {
+	b.gate.leave()
+	defer b.gate.enter()
+	f()
+}
+
 // Read reads what TLS is to decrypt.
 func (b *below) Read(p []byte) (int, error) {
 	if len(b.early) > 0 {

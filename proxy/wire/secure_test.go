@@ -318,3 +318,42 @@ func TestSecureAllocations(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+// TestExpectCloseNotify: an end that the peer has not announced is another one for those that ask,
+// and io.EOF or io.ErrUnexpectedEOF for those that do not.
+func TestExpectCloseNotify(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		end           func(client *tls.Conn)
+		plain, strict error
+	}{
+		{"close_notify", func(c *tls.Conn) { c.Close() }, io.EOF, io.EOF},
+		{"close_notify alone", func(c *tls.Conn) { _ = c.CloseWrite() }, io.EOF, io.EOF},
+		{"FIN alone", func(c *tls.Conn) { c.NetConn().Close() }, io.EOF, errCut},
+		{"FIN within a record", func(c *tls.Conn) { _, _ = c.NetConn().Write([]byte{23, 3, 3}); c.NetConn().Close() }, io.ErrUnexpectedEOF, errCut},
+	} {
+		for _, strict := range []bool{false, true} {
+			conn, client, _ := securePair(t, 0)
+			want := test.plain
+			if strict {
+				conn.ExpectCloseNotify()
+				want = test.strict
+			}
+			if _, err := io.WriteString(client, "hello"); err != nil {
+				t.Fatal(err)
+			}
+			test.end(client)
+			conn.ExpectRead(time.Now(), 10*time.Second)
+			got := make([]byte, 8)
+			n, err := io.ReadFull(conn, got[:5])
+			if string(got[:n]) != "hello" || err != nil {
+				t.Errorf("%s: got %q, %v", test.name, got[:n], err)
+			}
+			for range 2 {
+				if n, err := conn.Read(got); n != 0 || err != want {
+					t.Errorf("%s, strict %t: got %d bytes, %v, want %v", test.name, strict, n, err, want)
+				}
+			}
+		}
+	}
+}

@@ -24,10 +24,12 @@ type socket struct {
 	put    int
 	outErr syscall.Errno
 
-	silent bool // what the last peek found: nothing has arrived
+	silent   bool // what the last peek found: nothing has arrived
+	writable bool // what the last ask found
 
 	recv, send, offer func(fd uintptr) bool // made once: a closure for each call would be allocated
-	peek              func(fd uintptr)
+	peek, ask         func(fd uintptr)
+	wake              func(fd uintptr) bool
 }
 
 func newSocket(conn net.Conn) *socket {
@@ -35,7 +37,7 @@ func newSocket(conn net.Conn) *socket {
 	if c, ok := conn.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn()
 	}
-	s.recv, s.send, s.offer, s.peek = s.recvfrom, s.sendto, s.sendNow, s.lookAt
+	s.recv, s.send, s.offer, s.peek, s.ask, s.wake = s.recvfrom, s.sendto, s.sendNow, s.lookAt, s.askWritable, s.hasArrived
 	return s
 }
 
@@ -77,25 +79,36 @@ func (s *socket) Quiet() bool {
 	return s.raw == nil || s.raw.Control(s.peek) == nil && s.silent
 }
 
+// Await waits until something has arrived, without reading it, at most until the deadline for reads.
+// It must only be called where Tells is true.
+func (s *socket) Await() error { return s.raw.Read(s.wake) }
+
+func (s *socket) hasArrived(fd uintptr) (done bool) {
+	s.lookAt(fd)
+	return !s.silent
+}
+
 // Tells reports whether Quiet can tell.
 func (s *socket) Tells() bool { return s.raw != nil }
 
 // Writable reports whether the system takes bytes without waiting, about a third of its buffer.
-func (s *socket) Writable() (writable bool) {
+func (s *socket) Writable() bool {
 	if s.raw == nil {
 		return true
 	}
+	_ = s.raw.Control(s.ask)
+	return s.writable
+}
+
+func (s *socket) askWritable(fd uintptr) {
 	const pollOut = 4
-	_ = s.raw.Control(func(fd uintptr) {
-		at := struct {
-			fd              int32
-			events, revents int16
-		}{fd: int32(fd), events: pollOut}
-		var now syscall.Timespec
-		n, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&at)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-		writable = n > 0 // an error is writable, too: the write reports it
-	})
-	return writable
+	at := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: pollOut}
+	var now syscall.Timespec
+	n, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&at)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	s.writable = n > 0 // an error is writable, too: the write reports it
 }
 
 // UnderWay returns how many of the bytes written the peer has not taken yet.

@@ -2,7 +2,10 @@
 
 package wire
 
-import "net"
+import (
+	"errors"
+	"net"
+)
 
 // socket is the connection itself: only Linux has a shorter way.
 type socket struct{ netConn }
@@ -11,6 +14,9 @@ func newSocket(conn net.Conn) *socket { return &socket{conn} }
 
 // Quiet returns true: only Linux can tell.
 func (*socket) Quiet() bool { return true }
+
+// Await returns an error: only Linux can wait without a buffer.
+func (*socket) Await() error { return errors.ErrUnsupported }
 
 // Tells returns false.
 func (*socket) Tells() bool { return false }

@@ -1,0 +1,67 @@
+package reason
+
+import "strconv"
+
+// Statuses of gRPC (google.golang.org/grpc/codes).
+const (
+	deadlineExceeded  = 4
+	permissionDenied  = 7
+	resourceExhausted = 8
+	unimplemented     = 12
+	internal          = 13
+	unavailable       = 14
+)
+
+// grpcStatuses are what clients of gRPC get. Unavailable is for what another attempt may not meet.
+// Where gRPC has a status for one of HTTP, it is mostly that (http-grpc-status-mapping.md), but
+// one of a wait for the backend says so.
+var grpcStatuses = [Count]int{
+	BadRequest:        internal,
+	MethodNotAllowed:  unimplemented,
+	ExpectationFailed: internal,
+	Misdirected:       unavailable,
+	HeaderTooLarge:    resourceExhausted,
+	BodyTooLarge:      resourceExhausted,
+	RequestTimeout:    deadlineExceeded,
+	Limited:           resourceExhausted,
+	TooManyInFlight:   resourceExhausted,
+	Blocked:           permissionDenied,
+	NoRoute:           unimplemented,
+	NoBackend:         unavailable,
+	ConnectFailed:     unavailable,
+	ConnectTimeout:    unavailable,
+	ResponseTimeout:   deadlineExceeded,
+	BackendOut:        unavailable,
+	StatusRefused:     unavailable,
+	BadResponse:       internal,
+	BackendReset:      unavailable,
+	Overloaded:        unavailable,
+	InternalError:     internal,
+}
+
+// BrokenCallStatus is the status of gRPC for BackendAborted, which stands in the trailers.
+const BrokenCallStatus = unavailable
+
+// BrokenCall are the trailers of a call of gRPC that has broken off at the backend, each with its
+// CRLF. They are not to be changed.
+var BrokenCall = []byte("grpc-status: " + strconv.Itoa(BrokenCallStatus) +
+	"\r\ngrpc-message: backend_aborted: The backend broke off its response.\r\n")
+
+// GRPCFields returns the fields of the reason's answer to a call of gRPC, which is a header alone
+// with status 200, each with its CRLF. It is nil where none can be sent any more. It is not to be
+// changed.
+func (r Code) GRPCFields() []byte { return grpcFields[r] }
+
+// GRPCStatus returns the status of gRPC that stands for the reason, 0 where there is none.
+func (r Code) GRPCStatus() int { return grpcStatuses[r] }
+
+var grpcFields = func() (all [Count][]byte) {
+	for r, status := range grpcStatuses {
+		if status == 0 {
+			continue
+		}
+		all[r] = []byte("Content-Type: application/grpc\r\ngrpc-status: " + strconv.Itoa(status) +
+			"\r\ngrpc-message: " + table[r].code + ": " + table[r].detail + "\r\n")
+	}
+	return all
+}()
