@@ -15,6 +15,7 @@ func (s *Server) serveHTTP2(conn net.Conn) error {
 	if !c.idle.end() {
 		return net.ErrClosed
 	}
+	c.used.Store(true) // from now on the server of HTTP/2 ends it
 	_ = c.Conn.SetReadDeadline(time.Time{})
 	s.options.HTTP2(&handedConn{clientConn: c})
 	return nil
