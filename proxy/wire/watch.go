@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// WatchAfter is how long a backend may be silent before the balancer begins to watch whether the
-// client still waits. Few requests take that long, so few pay for it.
+// WatchAfter is how long a backend may be silent before the balancer begins to watch whether a
+// client of HTTP/1 still waits. Few requests take that long, so few pay for it.
 const WatchAfter = time.Second
 
 // Announcer tells the Watch of a client's work when the client has gone.
@@ -15,21 +15,19 @@ type Announcer interface {
 	Announce(*Watch)
 	// Forget undoes Announce: after it, Left is not called any more.
 	Forget(*Watch)
-	// Prompt reports whether announcing costs so little that it begins with the work, rather than
-	// when that takes long.
-	Prompt() bool
+	// WatchAfter returns how long the work may take before it is worth a watch.
+	WatchAfter() time.Duration
 }
 
 // Watch ends the work for a client that has gone. It belongs to one round trip or wait, and only
 // that goroutine calls its methods, except for Left; Begin prepares it for another. Any goroutine
 // may read Gone.
 type Watch struct {
-	by        Announcer
-	work      Stopper
-	number    uint64 // its key in Departures
-	started   bool
-	announced bool
-	Gone      atomic.Bool // the client has closed its connection, its sending half, or its stream
+	by      Announcer
+	work    Stopper
+	number  uint64 // its key in Departures
+	started bool
+	Gone    atomic.Bool // the client has closed its connection, its sending half, or its stream
 }
 
 // Stopper is work for a client, such as a backend's connection. Any goroutine may call Stop, which
@@ -39,29 +37,21 @@ type Stopper interface{ Stop() }
 // Begin prepares to watch the client that work is done for.
 func (w *Watch) Begin(by Announcer, work Stopper) {
 	w.by, w.work = by, work
-	w.number, w.started, w.announced = 0, false, false
+	w.number, w.started = 0, false
 	w.Gone.Store(false)
-	if by.Prompt() {
-		w.announce()
-	}
 }
 
-// Start begins to watch, unless it has already done so, and reports whether it began now. That the
-// watch of a prompt Announcer has begun before does not count.
+// After returns how long to wait for the work before Start.
+func (w *Watch) After() time.Duration { return w.by.WatchAfter() }
+
+// Start begins to watch, unless it has already done so, and reports whether it began now.
 func (w *Watch) Start() bool {
 	if w.started {
 		return false
 	}
 	w.started = true
-	w.announce()
+	w.by.Announce(w)
 	return true
-}
-
-func (w *Watch) announce() {
-	if !w.announced {
-		w.announced = true
-		w.by.Announce(w)
-	}
 }
 
 // Left stops the work. It is for an Announcer.
@@ -75,7 +65,7 @@ func (w *Watch) Started() bool { return w.started }
 
 // Stop ends the watch. Gone does not change after it.
 func (w *Watch) Stop() {
-	if w.announced {
+	if w.started {
 		w.by.Forget(w)
 	}
 }
