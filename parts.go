@@ -119,6 +119,9 @@ func (p *parts) logStart(c config) {
 	if c.Server.TLS.IsOn() {
 		line.Str("tls", p.secureAddr(c))
 	}
+	if !c.Server.TLS.RedirectFrom.IsZero() {
+		line.Str("redirect_from", p.plain.Addr().String())
+	}
 	line.Int("pools", len(c.Pools)).Str("limits", c.limitsInWords()).Msg("proxy")
 }
 

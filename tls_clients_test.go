@@ -198,7 +198,7 @@ func TestRedirectFrom(t *testing.T) {
 	if !strings.HasPrefix(head, "HTTP/1.1 308 Permanent Redirect\r\n") || strings.Contains(head, "Strict-Transport") || !strings.Contains(head, "Location: https://a.example:"+portOf(c.secure)+"/a//b/%2e?c=d\r\n") {
 		t.Errorf("got %q", head)
 	}
-	if head, _ := c.curl(t, "-I", "https://a.example:"+portOf(c.secure)); strings.Count(head, "Strict-Transport-Security: max-age=31536000\r\n") != 1 {
+	if head, _ := c.curl(t, "--http1.1", "-I", "https://a.example:"+portOf(c.secure)); strings.Count(head, "Strict-Transport-Security: max-age=31536000\r\n") != 1 {
 		t.Errorf("got %q", head)
 	}
 	moved := freeAddresses(t, 1)[0]

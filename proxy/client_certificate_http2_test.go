@@ -156,3 +156,38 @@ func TestAuthoritiesChangeUnderHTTP2(t *testing.T) {
 		t.Errorf("%d, %v, %d refused", status, err, refused.Load())
 	}
 }
+
+// A client of gRPC is told to try again, on another connection.
+func TestAuthoritiesChangeUnderGRPC(t *testing.T) {
+	e := startEdge(t, testOptions(startBackend(t, mirror)), true)
+	c := e.http2Client(t, e.certificate(alice))
+	others := certtest.NewAuthority(t)
+	next := others.Issue([]string{"bob"})
+	call := func() (fields http.Header, err error) {
+		r, err := http.NewRequest("POST", "https://"+e.secure+"/a.B/C", http.NoBody)
+		if err != nil {
+			return nil, err
+		}
+		r.Host = "example.com"
+		r.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+		res, err := c.Do(r)
+		if err != nil {
+			return nil, err
+		}
+		defer res.Body.Close()
+		_, err = io.Copy(io.Discard, res.Body)
+		return res.Header, err
+	}
+	if _, err := call(); err != nil {
+		t.Fatal(err)
+	}
+	c.own.Store(&next)
+	e.signers.Store(others.Pool)
+	if got, err := call(); err != nil || got.Get("Grpc-Status") != "14" {
+		t.Errorf("got %v, %v, want the status 14", got, err)
+	}
+	eventually(t, "another connection", func() bool {
+		got, err := call()
+		return err == nil && got.Get("Grpc-Status") == "" && c.connected.Load() > 1
+	})
+}

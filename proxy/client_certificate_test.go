@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -163,11 +166,17 @@ func TestHostileSubject(t *testing.T) {
 	}
 }
 
-// A client without a certificate, or with one of another authority, gets no connection.
+// A client without a certificate, or with one that is another authority's, expired, for servers alone or
+// somebody else's, gets no connection.
 func TestNoCertificateNoConnection(t *testing.T) {
 	url, seen := startCountingBackend(t)
 	e := startEdge(t, testOptions(url), true)
-	for name, own := range map[string][]tls.Certificate{"none": nil, "another authority's": {certtest.NewAuthority(t).Issue([]string{"client"})}, "the servers'": {e.servers.Issue([]string{"client"})}} {
+	known, other := e.certificate(alice), e.certificate(alice)
+	forServers := func(c *x509.Certificate, _ *crypto.Signer) {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	}
+	for name, own := range map[string][]tls.Certificate{"none": nil, "another authority's": {certtest.NewAuthority(t).Issue([]string{"client"})}, "the servers'": {e.servers.Issue([]string{"client"})},
+		"expired": {e.clients.Issue([]string{"client"}, certtest.Expires(time.Now().Add(-time.Minute)))}, "a server's": {e.clients.Issue([]string{"client"}, forServers)}, "another key": {{Certificate: known.Certificate, PrivateKey: other.PrivateKey}}} {
 		conn := tls.Client(dial(t, e.secure), &tls.Config{RootCAs: e.servers.Pool, ServerName: "example.com", Certificates: own, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			if own == nil {
 				return new(tls.Certificate), nil

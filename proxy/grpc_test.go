@@ -206,10 +206,10 @@ func TestGRPCFailures(t *testing.T) {
 	}{
 		"no listener": {func(t *testing.T) string { return "h2c://" + closedPort(t) }, codes.Unavailable},
 		"HTTP/1": {func(t *testing.T) string {
-			return startPlainBackend(t, answerAll("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
+			return startH2CBackend(t, answerAll("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
 		}, codes.Unavailable},
 		"silent": {func(t *testing.T) string {
-			return startPlainBackend(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+			return startH2CBackend(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 		}, codes.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -53,20 +53,31 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 // with the test.
 func startRawBackend(t testing.TB, serve func(conn net.Conn)) string {
 	t.Helper()
+	if *backendsOverTLS {
+		return startSecureBackend(t, &tls.Config{Certificates: testServerCertificates()}, serve)
+	}
+	return startPlainBackend(t, serve)
+}
+
+// startPlainBackend is startRawBackend in the clear.
+func startPlainBackend(t testing.TB, serve func(conn net.Conn)) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
-	}
-	if *backendsOverTLS {
-		return serveRawTLS(t, ln, &tls.Config{Certificates: testServerCertificates()}, serve)
 	}
 	serveRaw(t, ln, serve)
 	return "http://" + ln.Addr().String()
 }
 
-// serveRawTLS hands each connection to a function once it is one of TLS, and returns the URL.
-func serveRawTLS(t testing.TB, ln net.Listener, c *tls.Config, serve func(conn net.Conn)) string {
-	serveRaw(t, tls.NewListener(ln, c), func(conn net.Conn) {
+// startSecureBackend is startRawBackend over TLS.
+func startSecureBackend(t testing.TB, c *tls.Config, serve func(conn net.Conn)) string {
+	t.Helper()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveRaw(t, ln, func(conn net.Conn) {
 		if conn.(*tls.Conn).Handshake() == nil {
 			serve(conn)
 		}

@@ -88,7 +88,7 @@ func reset(conn net.Conn) {
 
 func dial(t testing.TB, address string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	conn, err := connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func withHost(l ...string) string {
 // that is an error of ours, the connection has to end with it.
 func status(t *testing.T, address, request string) int {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	conn, err := connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}

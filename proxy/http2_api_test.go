@@ -45,7 +45,7 @@ func TestHTTP2API(t *testing.T) {
 		}
 	})
 	_, address := startProxy(t, o)
-	large := strings.Repeat("x", 200_000) // within what a stream may send before it is read
+	large := strings.Repeat("x", 60_000) // within what a stream may send before it is read
 	for _, test := range []struct {
 		method, path, body string
 		want               string // outcome and body

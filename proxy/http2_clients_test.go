@@ -105,13 +105,9 @@ func TestHTTP2Load(t *testing.T) {
 }
 
 // notMet are the cases of h2spec that fail, with the reason. 3.5/2: what is no preface is a request of
-// HTTP/1, which is answered. 6.5.3/1: net/http closes a connection whose SETTINGS have a value twice.
-// 8.1.2.2: net/http answers a malformed request with 400, as RFC 9113, section 8.1.1, allows.
+// HTTP/1, which is answered.
 var notMet = []string{
 	"3.5 2: Sends invalid connection preface",
-	"6.5.3 1: Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE",
-	"8.1.2.2 1: Sends a HEADERS frame that contains the connection-specific header field",
-	"8.1.2.2 2: Sends a HEADERS frame that contains the TE header field with any value other than \"trailers\"",
 }
 
 // TestHTTP2Spec runs the conformance tests of h2spec.

@@ -28,7 +28,7 @@ type framedConn struct {
 // of a request, until the connection ends. got may end it by returning an error.
 func startFramedBackend(t testing.TB, got func(c *framedConn, id uint32) error, settings ...http2.Setting) (url string) {
 	var conns atomic.Int32
-	return startPlainBackend(t, func(conn net.Conn) {
+	return startH2CBackend(t, func(conn net.Conn) {
 		preface := make([]byte, len(http2.ClientPreface))
 		if _, err := io.ReadFull(conn, preface); err != nil {
 			return
@@ -56,16 +56,10 @@ func startFramedBackend(t testing.TB, got func(c *framedConn, id uint32) error, 
 	})
 }
 
-// startPlainBackend hands each connection, which is in the clear, to a function, and returns a URL
-// of h2c://.
-func startPlainBackend(t testing.TB, serve func(conn net.Conn)) (url string) {
+// startH2CBackend is startPlainBackend with a URL of h2c://.
+func startH2CBackend(t testing.TB, serve func(conn net.Conn)) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serveRaw(t, ln, serve)
-	return "h2c://" + ln.Addr().String()
+	return "h2c" + strings.TrimPrefix(startPlainBackend(t, serve), "http")
 }
 
 // header sends a header of pairs of names and values.
@@ -247,7 +241,7 @@ func TestHTTP2BackendIsNotAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := testOptions(startPlainBackend(t, test.serve))
+			o := testOptions(startH2CBackend(t, test.serve))
 			shortTimeouts(&o)
 			withAttempts(&o, 1)
 			_, address := startProxy(t, o)

@@ -64,7 +64,9 @@ func TestHTTP2ResetEndsTheWork(t *testing.T) {
 			t.Errorf("%s: another stream then gets %s", test.name, a)
 		}
 		eventually(t, "the line in the log", func() bool { return len(log.parsed(t)) == 2 })
-		checkLine(t, log.parsed(t)[0], map[string]any{"reason": "client_gone"})
+		if lines := log.parsed(t); lines[0]["reason"] != "client_gone" && lines[1]["reason"] != "client_gone" {
+			t.Errorf("%s: the log says %v", test.name, lines)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func TestHTTP2Request(t *testing.T) {
 		{request("OPTIONS", "*"), "", "OPTIONS * HTTP/1.1\r\nhost: example.com\r\n" + forwarded, ""},
 		{request("GET", "/", "host: EXAMPLE.com"), "", "GET / HTTP/1.1\r\nhost: example.com\r\n" + forwarded, ""},
 		{[]string{":method: GET", ":scheme: http", ":path: /", "host: example.com"}, "", "GET / HTTP/1.1\r\nhost: example.com\r\n" + forwarded, ""},
-		{request("GET", "/", "z: 1", "b: 2", "a: \x80", "b: 3", "b: 2", "empty: "), "", "GET / HTTP/1.1\r\nhost: example.com\r\na: \x80\r\nb: 2\r\nb: 3\r\nb: 2\r\nempty: \r\nz: 1\r\n" + forwarded, ""},
+		{request("GET", "/", "z: 1", "b: 2", "a: \x80", "b: 3", "b: 2", "empty: "), "", "GET / HTTP/1.1\r\nhost: example.com\r\nz: 1\r\nb: 2\r\na: \x80\r\nb: 3\r\nb: 2\r\nempty: \r\n" + forwarded, ""},
 		{request("GET", "/", "cookie: a=b", "x: y", "cookie: c=d", "cookie: e"), "", "GET / HTTP/1.1\r\nhost: example.com\r\ncookie: a=b; c=d; e\r\nx: y\r\n" + forwarded, ""},
 		{request("GET", "/", "te: trailers"), "", "GET / HTTP/1.1\r\nhost: example.com\r\nTE: trailers\r\nConnection: TE\r\n" + forwarded, ""},
 		{request("GET", "/", "x-forwarded-for: 1.2.3.4", "x-forwarded-proto: https"), "", "GET / HTTP/1.1\r\nhost: example.com\r\n" + forwarded, ""},
@@ -43,7 +43,7 @@ func TestHTTP2Request(t *testing.T) {
 		{request("POST", "/", "content-length: 5", "expect: 100-continue"), "hello", "POST / HTTP/1.1\r\nhost: example.com\r\ncontent-length: 5\r\n" + forwarded, "hello"},
 		{request("POST", "/", "content-length: 0"), "-", "POST / HTTP/1.1\r\nhost: example.com\r\ncontent-length: 0\r\n" + forwarded, ""},
 		{request("POST", "/"), "hello", "POST / HTTP/1.1\r\nhost: example.com\r\nTransfer-Encoding: chunked\r\n" + forwarded, "hello"},
-		{request("POST", "/", "trailer: b", "trailer: a, B"), "hello", "POST / HTTP/1.1\r\nhost: example.com\r\ntrailer: A, B\r\nTransfer-Encoding: chunked\r\n" + forwarded, "hello"},
+		{request("POST", "/", "trailer: b", "trailer: a, B"), "hello", "POST / HTTP/1.1\r\nhost: example.com\r\ntrailer: b\r\ntrailer: a, B\r\nTransfer-Encoding: chunked\r\n" + forwarded, "hello"},
 		{request("GET", "/"), "hello", "GET / HTTP/1.1\r\nhost: example.com\r\nTransfer-Encoding: chunked\r\n" + forwarded, "hello"},
 		{request("POST", "/"), "-", "POST / HTTP/1.1\r\nhost: example.com\r\nTransfer-Encoding: chunked\r\n" + forwarded, ""},
 	} {

@@ -27,23 +27,17 @@ import (
 func startTLSBackend(t testing.TB, serve func(conn net.Conn)) (url, ca string) {
 	t.Helper()
 	authority := certtest.NewAuthority(t)
-	url = serveTLS(t, &tls.Config{Certificates: []tls.Certificate{authority.Issue([]string{"127.0.0.1"})}}, serve)
+	url = startSecureBackend(t, &tls.Config{Certificates: []tls.Certificate{authority.Issue([]string{"127.0.0.1"})}}, serve)
 	return url, authority.Write(t.TempDir(), "ca.pem")
-}
-
-func serveTLS(t testing.TB, c *tls.Config, serve func(conn net.Conn)) (url string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return serveRawTLS(t, ln, c, serve)
 }
 
 // tlsOptions are testOptions with a file of authorities.
 func tlsOptions(ca string, urls ...string) Options {
 	o := testOptions(urls...)
-	change(&o, func(c *upstream.PoolConfig) { c.TLS = upstream.TLSConfig{CA: ca} })
+	change(&o, func(c *upstream.PoolConfig) {
+		c.TLS = upstream.TLSConfig{CA: ca}
+		c.Timeouts.Connect = 10 * time.Second // a busy machine takes its time for handshakes
+	})
 	return o
 }
 
@@ -78,8 +72,8 @@ func TestBackendThatDoesNotVerify(t *testing.T) {
 		}
 	})
 	good, ca := startTLSBackend(t, readAndAnswer)
-	plain := startRawBackend(t, readAndAnswer)
-	clear := "https" + strings.TrimPrefix(startRawBackend(t, answerOnce("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")), "http")
+	plain := startPlainBackend(t, readAndAnswer)
+	clear := "https" + strings.TrimPrefix(startPlainBackend(t, answerOnce("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")), "http")
 	for _, test := range []struct {
 		name, cause string
 		urls        []string
@@ -191,12 +185,14 @@ func TestLeftoverOverTLS(t *testing.T) {
 		{"close_notify in the same packet", func(conn net.Conn) { _, _ = io.WriteString(conn, clean); conn.Close() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			sent := make(chan bool)
 			url, ca := startTLSBackend(t, func(conn net.Conn) {
 				for in := bufio.NewReader(conn); ; {
 					if _, err := readRequestHeader(in); err != nil {
 						return
 					}
 					test.answer(conn)
+					sent <- true
 				}
 			})
 			p, address := startProxy(t, tlsOptions(ca, url))
@@ -206,7 +202,7 @@ func TestLeftoverOverTLS(t *testing.T) {
 				if got := w.receive("GET"); got.StatusCode != 200 || strings.HasPrefix(string(got.body), "evil") {
 					t.Fatalf("got %d %.20q", got.StatusCode, got.body)
 				}
-				time.Sleep(30 * time.Millisecond) // what comes later has come
+				<-sent // so what comes later has come
 			}
 			mustHaveNoErrors(t, p)
 		})
@@ -219,7 +215,7 @@ func TestNewCredentialsUnderLoad(t *testing.T) {
 	authority, folder := certtest.NewAuthority(t), t.TempDir()
 	config := &tls.Config{Certificates: []tls.Certificate{authority.Issue([]string{"127.0.0.1"})}}
 	var dials atomic.Int64
-	o := tlsOptions(authority.Write(folder, "a.pem"), serveTLS(t, config, func(conn net.Conn) { dials.Add(1); readAndAnswer(conn) }))
+	o := tlsOptions(authority.Write(folder, "a.pem"), startSecureBackend(t, config, func(conn net.Conn) { dials.Add(1); readAndAnswer(conn) }))
 	p, address := startProxy(t, o)
 	var clients sync.WaitGroup
 	done := make(chan struct{})

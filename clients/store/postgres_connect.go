@@ -90,14 +90,14 @@ func poolConfig(url string, known *servers) (*pgxpool.Config, error) {
 }
 
 // OpenPool returns a pool of connections to a database for other tables than the store's own: they
-// are made as the store makes its own, when they are needed. The URL has to be valid. The pool has
-// to be closed.
-func OpenPool(ctx context.Context, url string, size int) (*pgxpool.Pool, error) {
+// are made as the store makes its own, when they are needed, and there are at most as many as size
+// and the URL say. The URL has to be valid. The pool has to be closed.
+func OpenPool(ctx context.Context, url string, size int32) (*pgxpool.Pool, error) {
 	config, err := poolConfig(url, new(servers))
 	if err != nil {
 		return nil, fmt.Errorf("clients.store: allowed is %w", err)
 	}
-	config.MaxConns, config.MinConns = int32(size), 0
+	config.MaxConns, config.MinConns = min(config.MaxConns, size), 0
 	return pgxpool.NewWithConfig(ctx, config)
 }
 

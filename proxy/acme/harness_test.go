@@ -107,32 +107,14 @@ func (s *site) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 // instance is a manager that runs.
 type instance struct {
 	*Manager
-	log  *lines
+	log  *acmetest.Lines
 	stop func()
-}
-
-// lines are what was logged.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // run starts a manager, which ends with the test or by stop.
 func run(t *testing.T, a *acmetest.Authority, c Config, offers Offers, storage certmagic.Storage) *instance {
 	t.Helper()
-	log := &lines{}
+	log := &acmetest.Lines{}
 	c.Directory = a.Directory
 	client := newClient()
 	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: a.TrustPool}

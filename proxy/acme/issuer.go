@@ -38,6 +38,9 @@ var (
 // orderTime bounds the wait for the authority in an order, at each of its steps.
 const orderTime = 90 * time.Second
 
+// ordersAtOnce is how many orders are begun at once; after that, one in a second is.
+const ordersAtOnce = 10
+
 // newIssuer returns an issuer that solves its challenges by the solvers, by type.
 func newIssuer(c Config, o Options, solvers map[string]acmez.Solver, log *zap.Logger) *issuer {
 	key := authorityKey(c.directory())
@@ -56,7 +59,7 @@ func newIssuer(c Config, o Options, solvers map[string]acmez.Solver, log *zap.Lo
 		key: key, client: client, storage: o.Storage,
 		account:  accounts{storage: o.Storage, client: client, email: c.Email, name: name},
 		attempts: attempts{storage: o.Storage, authority: key, after: o.pauseAfter},
-		pace:     rate.NewLimiter(rate.Every(time.Second), 10),
+		pace:     o.pace,
 	}
 }
 
@@ -92,10 +95,10 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	if err != nil {
 		return nil, err
 	}
-	chain, err := i.order(ctx, csr, domain)
+	chain, err := i.order(ctx, csr, domain, before.Failures)
 	if problem, ok := errors.AsType[rfc8555.Problem](err); ok && problem.Type == rfc8555.ProblemTypeAccountDoesNotExist {
 		if err = i.account.forget(ctx); err == nil {
-			chain, err = i.order(ctx, csr, domain)
+			chain, err = i.order(ctx, csr, domain, before.Failures)
 		}
 	}
 	switch {
@@ -108,8 +111,9 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	return nil, i.attempts.failed(ctx, domain, before, err, time.Now())
 }
 
-// order makes one order and returns the first chain that the authority offers, its default.
-func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain string) (chain rfc8555.Certificate, err error) {
+// order makes one order and returns the first chain that the authority offers, its default. Every
+// other try does not say what it replaces, which the authority may object to.
+func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain string, failures int) (chain rfc8555.Certificate, err error) {
 	account, err := i.account.get(ctx)
 	if err != nil {
 		return chain, err
@@ -118,7 +122,9 @@ func (i *issuer) order(ctx context.Context, csr *x509.CertificateRequest, domain
 	if err != nil {
 		return chain, err
 	}
-	p.Replaces = i.current(ctx, domain)
+	if failures%2 == 0 {
+		p.Replaces = i.current(ctx, domain)
+	}
 	chains, err := i.client.ObtainCertificate(ctx, p)
 	if err != nil {
 		return chain, err

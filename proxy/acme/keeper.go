@@ -157,7 +157,7 @@ func (k *keeper) serve(c certmagic.Certificate) {
 	m.cache.Remove(others)
 	k.current = c
 	served := tls.Certificate(c.Certificate)
-	m.set(k.name, func(d *domain) { d.certificate = &served })
+	m.set(k.name, func(d *domain) { d.certificate, d.fault, d.next = &served, "", time.Time{} })
 	m.cache.SetOptions(certmagic.CacheOptions{GetConfigForCert: m.configFor, Logger: m.log, RenewCheckInterval: m.shortestInterval()})
 }
 

@@ -7,11 +7,13 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/zap"
+
+	"loadbalancer/proxy/acme/acmetest"
 )
 
 // Lines of certmagic keep their levels and fields.
 func TestBridge(t *testing.T) {
-	log := &lines{}
+	log := &acmetest.Lines{}
 	l := newBridge(zerolog.New(log).Level(zerolog.InfoLevel)).Named("obtain").With(zap.String("identifier", "www.example.test"))
 	l.Debug("not written")
 	l.Info("acquiring lock")

@@ -28,6 +28,7 @@ type Options struct {
 
 	client     *http.Client                                            // nil: newClient
 	pauseAfter func(failures int, refused, limited bool) time.Duration // nil: pauseAfter
+	pace       *rate.Limiter                                           // of orders, over all reloads
 }
 
 // Offers are the challenges that can be answered where an authority asks, by what is listened on.
@@ -83,6 +84,7 @@ func NewManager(c Config, offers Offers, o Options) *Manager {
 	if o.pauseAfter == nil {
 		o.pauseAfter = pauseAfter
 	}
+	o.pace = rate.NewLimiter(rate.Every(time.Second), ordersAtOnce)
 	o.Log = o.Log.With().Str("component", "acme").Logger()
 	m := &Manager{
 		options: o, log: newBridge(o.Log), challenges: newChallenges(o.Storage),

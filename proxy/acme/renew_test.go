@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,4 +82,27 @@ func TestRestart(t *testing.T) {
 	if n := a.Accounts(); n != 1 {
 		t.Errorf("%d registrations", n)
 	}
+}
+
+// A certificate that was due while the process was away is served at the start, and renewed.
+func TestRenewAfterRestart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := acmetest.Start(t, acmetest.Options{HTTPPort: s.httpPort, TLSPort: s.tlsPort, Validity: 4 * time.Second})
+	folder, c := t.TempDir(), Config{Domains: []string{"www.example.test"}}
+	i := run(t, a, c, both, NewFolder(folder))
+	s.answers.Store(i.Manager)
+	i.awaitCertificate(t, "www.example.test")
+	a.Close()
+	i.stop()
+	last := i.awaitCertificate(t, "www.example.test")
+	time.Sleep(time.Until(last.NotAfter.Add(time.Second)))
+	again := run(t, a, c, both, NewFolder(folder))
+	s.answers.Store(again.Manager)
+	if got := again.awaitCertificate(t, "www.example.test"); !got.Equal(last) {
+		t.Error("at the start, another certificate than the one in the storage")
+	}
+	eventually(t, "told", func() bool { return strings.Contains(strings.Join(again.Faults(), ""), ", is not renewed: ") })
+	a.Open()
+	eventually(t, "renewed", func() bool { return again.certificate("www.example.test").Leaf.NotAfter.After(time.Now()) })
 }

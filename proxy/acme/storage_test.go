@@ -3,7 +3,9 @@ package acme
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +45,10 @@ func TestStorage(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) certmagic.Storage{
 		"folder":   func(t *testing.T) certmagic.Storage { return NewFolder(t.TempDir() + "/acme") },
 		"postgres": func(t *testing.T) certmagic.Storage { return newDatabase(t)() },
+		"PgBouncer": func(t *testing.T) certmagic.Storage {
+			pooled, _ := pgtest.NewPooler(t)
+			return openDatabase(t, pooled)
+		},
 	} {
 		t.Run(name, func(t *testing.T) { testStorage(t, open(t)) })
 	}
@@ -153,7 +159,29 @@ func TestLockOfACrashedInstance(t *testing.T) {
 	}
 }
 
-// Instances that start at once make the tables once; a role that may not make them is told what to do.
+// A role that may not make the tables is told what to do, and needs rights on them alone once they are
+// there.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	owned := pgtest.NewDatabase(t)
+	role := fmt.Sprintf("acme_test_%d", os.Getpid())
+	pgtest.Exec(t, owned, "CREATE ROLE "+role+" LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+	t.Cleanup(func() { pgtest.Exec(t, owned, "DROP OWNED BY "+role+"; DROP ROLE "+role) })
+	lesser := openDatabase(t, strings.Replace(owned, "postgres@", role+"@", 1))
+	if err := lesser.Store(t.Context(), "a", []byte("b")); err == nil || !strings.Contains(err.Error(), "start once with a role that has the right CREATE on the schema") {
+		t.Errorf("without the tables: %v", err)
+	}
+	if err := openDatabase(t, owned).Store(t.Context(), "a", []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lesser.Load(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "permission denied for table acme_storage") {
+		t.Errorf("without rights on the tables: %v", err)
+	}
+	pgtest.Exec(t, owned, "GRANT SELECT, INSERT, UPDATE, DELETE ON acme_storage, acme_locks TO "+role)
+	testStorage(t, lesser)
+}
+
+// Instances that start at once make the tables once.
 func TestTables(t *testing.T) {
 	t.Parallel()
 	open := newDatabase(t)

@@ -3,6 +3,7 @@ package ends
 import (
 	"net"
 	"net/netip"
+	"time"
 
 	"loadbalancer/proxy/message"
 )
@@ -11,6 +12,8 @@ import (
 // speaks another protocol.
 type Conn interface {
 	net.Conn
+	// Deliver writes all of p to a peer that must take something within every timeout: see wire.Conn.
+	Deliver(now time.Time, p []byte, timeout time.Duration) (n int, err error)
 	// Peer returns the address at the other end, or the one in the connection's PROXY header.
 	Peer() netip.Addr
 	// Proxied reports whether the connection began with a PROXY header.

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"loadbalancer/proxy/certtest"
 	"loadbalancer/proxy/ends"
+	"loadbalancer/proxy/wire"
 )
 
 // secureServer is a server of TLS on a free port, until the test ends.
@@ -160,6 +162,34 @@ func TestHandshakeFaults(t *testing.T) {
 		})
 	}
 	waitUntil(t, "connections to end", func() bool { return s.Connections() == 0 })
+}
+
+// A connection without its handshake makes place for another.
+func TestHandshakeMakesPlace(t *testing.T) {
+	var turned atomic.Int64
+	s := startSecure(t, Options{
+		Bounds:     Bounds{ReadHeaderTimeout: time.Minute, MaxConnections: 1},
+		TurnedAway: func(netip.Addr, time.Duration, int) { turned.Add(1) },
+	}, nil)
+	half, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer half.Close()
+	_, _ = io.WriteString(half, "\x16\x03\x01\x02\x00\x01\x00")
+	waitUntil(t, "the first connection", func() bool { return s.Connections() == 1 })
+	whole, err := tls.Dial("tcp", s.address, s.client(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer whole.Close()
+	if err := getOn(whole); err != nil {
+		t.Fatal(err)
+	}
+	_ = half.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if got, err := io.ReadAll(half); len(got) > 0 || wire.TimedOut(err) || turned.Load() > 0 {
+		t.Errorf("the first got %q, %v; %d are turned away", got, err, turned.Load())
+	}
 }
 
 // waitUntil waits until a condition holds, and fails if it does not in time.

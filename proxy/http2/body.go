@@ -1,14 +1,8 @@
 package http2
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"net/http"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"loadbalancer/proxy/message"
@@ -16,113 +10,100 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// body reads the body of a request up to its end.
-type body struct {
-	from    *http.Request
-	timeout time.Duration // longest pause between two reads
-	framing message.Framing
-	length  int64 // of a fixed-length body
-	data    int64 // bytes read so far
-	ended   bool  // the whole body has been read
+// interimContinue is the header block of 100 Continue.
+var interimContinue = appendStatus(nil, 100)
 
-	pump     *pump  // nil: there is no body
-	have     []byte // what the pump has read and is not used yet
-	err      error  // what the pump has met after that
-	trailers message.Trailers
-}
-
-func newBody(from *http.Request, r *message.Request, timeout time.Duration) body {
-	b := body{from: from, timeout: timeout, framing: r.Framing, length: r.Length, ended: r.Framing == message.NoBody}
-	if !b.ended {
-		b.pump = newPump()
+// Proceed is that of ends.Incoming.
+func (s *Stream) Proceed() reason.Code {
+	b := &s.incoming
+	if !s.Request.Expect || b.continued || b.ended {
+		return reason.None
 	}
-	return b
+	b.continued = true
+	return s.deliver(&parcel{block: interimContinue})
 }
-
-// What went wrong, for an operator to read.
-var (
-	errTrailers    = errors.New("the trailers are not valid, or too many")
-	errClientReset = errors.New("the client reset the stream, or closed the connection, within the request body")
-	errGone        = errors.New("the client reset the stream, or closed the connection")
-	errLength      = errors.New("the request body does not have the length that its Content-Length says")
-)
-
-// Proceed is that of ends.Incoming. net/http sends 100 Continue with the first read.
-func (s *Stream) Proceed() reason.Code { return reason.None }
 
 // HasReadBody is that of ends.Incoming.
-func (s *Stream) HasReadBody() bool { return s.body.ended }
+func (s *Stream) HasReadBody() bool { return s.incoming.ended }
 
 // BodyTrailers is that of ends.Incoming.
-func (s *Stream) BodyTrailers() *message.Trailers { return &s.body.trailers }
+func (s *Stream) BodyTrailers() *message.Trailers { return &s.trailers }
 
 // SetBodyTimeout is that of ends.Incoming.
-func (s *Stream) SetBodyTimeout(d time.Duration) { s.body.timeout = d }
+func (s *Stream) SetBodyTimeout(d time.Duration) { s.incoming.timeout = d }
 
 // StopBody is that of ends.Incoming.
-func (s *Stream) StopBody() { s.body.pump.interrupt() }
+func (s *Stream) StopBody() {
+	s.setStopped(true)
+	s.receiving.wake()
+}
 
 // ResumeBody is that of ends.Incoming.
-func (s *Stream) ResumeBody() { s.body.pump.resume() }
+func (s *Stream) ResumeBody() { s.setStopped(false) }
+
+func (s *Stream) setStopped(stopped bool) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.incoming.stopped = stopped
+}
 
 // ReadBody is that of ends.Incoming.
 func (s *Stream) ReadBody(dst []byte) ([]byte, error) {
-	b, room := &s.body, cap(dst)-len(dst)
-	if b.ended || room == 0 {
-		return dst, nil
-	}
-	if len(b.have) == 0 && b.err == nil {
-		if !b.wait() {
-			return dst, os.ErrDeadlineExceeded
+	b, had := &s.incoming, len(dst)
+	by := time.Time{}
+	for !b.ended && had < cap(dst) {
+		dst, state, err := s.receive(dst)
+		b.data += int64(len(dst) - had)
+		switch {
+		case b.framing == message.FixedLength && b.data == b.length:
+			b.ended = true
+		case err != nil:
+			return dst, err
+		case state == bodyEnds && b.framing == message.FixedLength:
+			return dst, errLength
+		case state == bodyEnds:
+			b.ended = true
+		case len(dst) == had:
+			if by.IsZero() {
+				by = time.Now().Add(b.timeout)
+			}
+			if !s.receiving.wait(time.Until(by)) {
+				return dst, os.ErrDeadlineExceeded
+			}
+			continue
 		}
-	}
-	n := min(len(b.have), room)
-	dst = append(dst, b.have[:n]...)
-	b.have, b.data = b.have[n:], b.data+int64(n)
-	if len(b.have) == 0 {
-		return dst, b.mayEnd(n)
+		return dst, nil
 	}
 	return dst, nil
 }
 
-// mayEnd notes the end of the body, if what was read is all of it. n is how much that was just now:
-// an error comes after the bytes before it.
-func (b *body) mayEnd(n int) error {
+// bodyState is whether more of a body comes.
+type bodyState bool
+
+const (
+	bodyGoesOn bodyState = false
+	bodyEnds   bodyState = true
+)
+
+// receive takes what has come. It does not wait.
+func (s *Stream) receive(dst []byte) (_ []byte, state bodyState, err error) {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case b.framing == message.FixedLength && b.data == b.length:
-		b.ended = true
-	case b.err == io.EOF && b.framing == message.FixedLength:
-		return errLength
-	case b.err == io.EOF:
-		b.ended = true
-		return b.readTrailers()
-	case n == 0:
-		return b.err
+	case s.dead != nil:
+		return dst, bodyGoesOn, s.dead
+	case s.inbox.empty() && s.remoteEnd:
+		return dst, bodyEnds, nil
+	case s.incoming.stopped:
+		return dst, bodyGoesOn, os.ErrDeadlineExceeded
 	}
-	return nil
-}
-
-// wait waits for what the pump reads. ok is false if that takes too long or is stopped.
-func (b *body) wait() (ok bool) {
-	n, err, ok := b.pump.read(b.from.Body, b.timeout)
-	if ok {
-		b.have, b.err = b.pump.buf[:n], err
+	dst, more := s.inbox.take(dst)
+	if more > 0 && !s.remoteEnd {
+		c.out.buf = appendWindow(c.out.buf, s.id, more)
+		c.flush()
 	}
-	return ok
-}
-
-// readTrailers takes over the trailers that the request has declared.
-func (b *body) readTrailers() error {
-	var line []byte
-	for _, name := range slices.Sorted(maps.Keys(b.from.Trailer)) {
-		for _, value := range b.from.Trailer[name] {
-			line = appendLine(line[:0], name, value)
-			if !b.trailers.Add(line[:len(line)-len("\r\n")]) {
-				return errTrailers
-			}
-		}
-	}
-	return nil
+	return dst, bodyState(s.inbox.empty() && s.remoteEnd), nil
 }
 
 // Unread is that of ends.Incoming.
@@ -130,18 +111,10 @@ func (s *Stream) Unread(err error) (reason.Code, error) {
 	switch {
 	case wire.TimedOut(err):
 		return reason.RequestTimeout, fmt.Errorf("nothing of the request body came for %s", s.Limits.BodyTimeout)
-	case err == errTrailers, err == errLength:
+	case err == errLength:
 		return reason.BadRequest, err
-	case strings.Contains(err.Error(), "Content-Length"): // net/http has no error of its own for it
-		return reason.BadRequest, errLength
+	case err == errGone:
+		return reason.ClientGone, errClientReset
 	}
-	return reason.ClientGone, errClientReset
-}
-
-// end ends the reading.
-func (b *body) end() {
-	if b.pump != nil {
-		b.pump.end(b.from.Body)
-		b.pump, b.have = nil, nil
-	}
+	return reason.ClientGone, err
 }

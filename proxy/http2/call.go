@@ -180,7 +180,7 @@ func (c *Call) Next(dst []byte) ([]byte, error) {
 		return dst, errBodyLength
 	}
 	for _, f := range c.to.Trailers() {
-		if !c.trailers.Add(appendField(nil, f)) {
+		if !c.trailers.Add(appendLine(nil, f)) {
 			return dst, errBadTrailers
 		}
 	}

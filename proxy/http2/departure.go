@@ -1,7 +1,6 @@
 package http2
 
 import (
-	"context"
 	"sync"
 
 	"loadbalancer/proxy/wire"
@@ -13,28 +12,6 @@ type departure struct {
 	mu    sync.Mutex
 	watch *wire.Watch // nil: none is under way
 	gone  bool
-	stop  func() bool // ends the wait for the client's departure
-}
-
-// Prompt is that of wire.Announcer: a reset ends the work at once.
-func (s *Stream) Prompt() bool { return true }
-
-// Announce is that of wire.Announcer.
-func (s *Stream) Announce(w *wire.Watch) {
-	if s.departure == nil {
-		s.departure = departureOf(s.request.Context())
-	}
-	s.departure.set(w)
-}
-
-// Forget is that of wire.Announcer.
-func (s *Stream) Forget(*wire.Watch) { s.departure.set(nil) }
-
-// departureOf returns the departure of the client whose context this is.
-func departureOf(ctx context.Context) *departure {
-	d := new(departure)
-	d.stop = context.AfterFunc(ctx, d.left)
-	return d
 }
 
 // left is called when the client has gone.
@@ -55,4 +32,11 @@ func (d *departure) set(w *wire.Watch) {
 	if d.gone && w != nil {
 		w.Left()
 	}
+}
+
+// reset readies the departure for another stream.
+func (d *departure) reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watch, d.gone = nil, false
 }

@@ -1,15 +1,27 @@
 package http2
 
-// Limits of a connection. Others are net/http's: see docs/http.md.
-const (
-	// maxStreams is the most streams at once: enough for a page of images or a proxy in front, and so
-	// few that a client that resets its streams at once makes no more work than that.
-	maxStreams = 250
-	// What a stream and a connection may send before it is read, in bytes. One stream that is not
-	// read must not keep the others of its connection from sending.
-	streamWindow = 256 << 10
-	connWindow   = 4 << 20
-	// minFrameSize is the size of the largest frame that every client may send (RFC 9113, section
-	// 4.2): a connection keeps a buffer for the largest that it has read.
-	minFrameSize = 16 << 10
+import (
+	"time"
+
+	"loadbalancer/proxy/ends"
 )
+
+// maxStreams is the most streams at once on a connection: enough for a page of images or a proxy in
+// front, and so few that a client that resets its streams makes no more work than that.
+const maxStreams = 250
+
+// Options are the parts of a Server. Handle is called concurrently.
+type Options struct {
+	Bounds
+	MaxHeaderSize int               // bytes of a header list, where each field counts 32 more (RFC 9113, section 6.5.2)
+	Handle        func(ends.Stream) // takes each request; it must call the stream's End, and must not panic
+	Activity      *ends.Activity    // of the server that accepts the connections
+}
+
+// Bounds are the limits of a Server's connections. A connection goes by those that were in force
+// when it began.
+type Bounds struct {
+	ReadHeaderTimeout time.Duration // for the preface, and for each header block from its first frame
+	IdleTimeout       time.Duration // of a connection without a stream, which then gets a GOAWAY
+	BodyTimeout       time.Duration // of a connection whose client takes nothing
+}

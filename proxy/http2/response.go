@@ -2,29 +2,12 @@ package http2
 
 import (
 	"bytes"
-	"fmt"
-	"net/http"
-	"net/textproto"
-	"strconv"
-	"strings"
 	"time"
 
 	"loadbalancer/proxy/ends"
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
 )
-
-// response is the response on its way to the client.
-type response struct {
-	w        http.ResponseWriter
-	status   int       // of the header that is complete
-	size     int64     // of that header, in bytes
-	ended    bool      // nothing follows what is in Out
-	trailers []byte    // lines that follow the body
-	patience *patience // nil before the first write
-	large    *[ends.BufferSize]byte
-	first    []byte // Out before large
-}
 
 // Begin is that of ends.Outgoing.
 func (s *Stream) Begin(message.Framing, bool) []byte { return s.Buffer() }
@@ -34,42 +17,17 @@ func (s *Stream) TakesTrailers() bool { return true }
 
 // EndHeader is that of ends.Outgoing.
 func (s *Stream) EndHeader(b []byte, status int) {
-	header := s.response.w.Header()
-	clear(header) // of a response that was not sent
-	list(header, b)
-	for _, name := range [...]string{"Content-Length", "Content-Type", "Date"} { // net/http adds none of its own
-		if _, ok := header[name]; !ok {
-			header[name] = nil
-		}
+	s.response.status = status
+	s.response.block = appendFields(appendStatus(s.response.block[:0], status), behindLine(b))
+	s.response.ended, s.response.trailers = s.Request.Head, nil
+	if s.Request.LacksCertificate() {
+		s.conn.drain() // the client has to make another connection
 	}
-	s.response.status, s.response.size = status, int64(len(b))
 	s.Out = b[:0]
 }
 
-// list adds the fields of a block, behind the status line, to a list. What is about the connection
-// is not for HTTP/2 (RFC 9113, section 8.2.2).
-func list(header http.Header, block []byte) {
-	_, fields, _ := strings.Cut(string(block), "\r\n")
-	values := make([]string, 0, strings.Count(fields, "\n"))
-	for line := range strings.SplitSeq(fields, "\r\n") {
-		name, value, ok := strings.Cut(line, ":")
-		if !ok {
-			continue
-		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
-		switch name {
-		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade":
-			continue
-		}
-		value = strings.Trim(value, " \t")
-		if before, ok := header[name]; ok {
-			header[name] = append(before, value)
-			continue
-		}
-		values = append(values, value)
-		header[name] = values[len(values)-1 : len(values) : len(values)]
-	}
-}
+// behindLine returns the fields of a header, which begins with a status line.
+func behindLine(header []byte) []byte { return header[bytes.IndexByte(header, '\n')+1:] }
 
 // Room is that of ends.Outgoing.
 func (s *Stream) Room() []byte {
@@ -80,74 +38,38 @@ func (s *Stream) Room() []byte {
 	return s.Out
 }
 
-// narrow gives the large buffer back.
-func (s *Stream) narrow() {
-	if s.response.large != nil {
-		ends.Buffers.Put(s.response.large)
-		s.response.large, s.Out = nil, s.response.first
-	}
-}
-
 // Add is that of ends.Outgoing.
 func (s *Stream) Add(b []byte) { s.Out = b }
 
 // EndBody is that of ends.Outgoing.
 func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
-	s.response.trailers = r.AppendTrailers(nil, t)
 	s.response.ended = true
+	if lines := r.AppendTrailers(nil, t); len(lines) > 0 {
+		s.response.trailers = appendFields(nil, lines)
+	}
 }
 
 // FlushAhead is that of ends.Outgoing. It waits for a slow client: only its own stream is held up.
 func (s *Stream) FlushAhead(int64, bool) reason.Code {
+	p := parcel{data: s.Out, trailers: s.response.trailers, ends: s.response.ended}
 	if s.Status == 0 {
-		s.response.w.WriteHeader(s.response.status)
-		s.Status, s.Sent = s.response.status, s.Sent+s.response.size
+		p.block = s.response.block
+		s.Status = s.response.status
 	}
-	if len(s.Out) == 0 && s.response.ended {
-		return s.finish(nil)
-	}
-	if s.response.patience == nil {
-		s.response.patience = new(patience)
-	}
-	s.response.patience.begin(s.response.w, s.Limits.BodyTimeout)
-	n, err := s.response.w.Write(s.Out)
-	if err == nil && !s.response.ended {
-		err = http.NewResponseController(s.response.w).Flush()
-	}
-	s.response.patience.end()
-	s.Sent += int64(n)
+	size := len(p.block) + len(p.data) + len(p.trailers)
+	why := s.deliver(&p)
+	s.Sent += int64(size - len(p.data))
 	s.Out = s.Out[:0]
-	return s.finish(err)
+	return why
 }
 
-// finish notes the trailers, which net/http sends when the handler returns, or that the client has
-// not taken what was written.
-func (s *Stream) finish(err error) reason.Code {
-	if err == nil && s.response.ended && s.gone() {
-		err = s.request.Context().Err()
-	}
-	if err != nil {
-		s.Cause, s.broken = s.untaken(err), true
+// deliver sends a parcel, from which it takes what was sent.
+func (s *Stream) deliver(p *parcel) reason.Code {
+	if err := s.conn.send(s, p); err != nil {
+		s.Cause, s.broken = err, true
 		return reason.ClientGone
 	}
-	if s.response.ended && len(s.response.trailers) > 0 {
-		header := s.response.w.Header()
-		clear(header)
-		for line := range bytes.SplitSeq(s.response.trailers, []byte("\r\n")) {
-			if name, value, ok := bytes.Cut(line, []byte(":")); ok {
-				header.Add(http.TrailerPrefix+textproto.CanonicalMIMEHeaderKey(string(name)), string(bytes.Trim(value, " \t")))
-			}
-		}
-	}
 	return reason.None
-}
-
-// untaken puts into words why the client did not take the response.
-func (s *Stream) untaken(err error) error {
-	if s.gone() {
-		return errGone
-	}
-	return fmt.Errorf("write to the client: %w", err)
 }
 
 // AwaitAhead is that of ends.Outgoing.
@@ -160,7 +82,7 @@ func (s *Stream) BreakOff(f message.Framing) {
 		s.broken = true
 		return
 	}
-	s.response.ended, s.response.trailers = true, reason.BrokenCall
+	s.response.ended, s.response.trailers = true, appendFields(nil, reason.BrokenCall)
 	if s.FlushAhead(0, false) == reason.None {
 		s.CallStatus = reason.BrokenCallStatus
 	}
@@ -168,18 +90,15 @@ func (s *Stream) BreakOff(f message.Framing) {
 
 // SendInterim is that of ends.Outgoing.
 func (s *Stream) SendInterim(b []byte) reason.Code {
-	header := s.response.w.Header()
-	list(header, b)
-	status, _ := strconv.Atoi(string(b[len("HTTP/1.1 "):len("HTTP/1.1 103")]))
-	s.response.w.WriteHeader(status)
-	clear(header)
-	return s.finish(nil)
+	status := 100*int(b[9]-'0') + 10*int(b[10]-'0') + int(b[11]-'0') // behind the version
+	s.response.block = appendFields(appendStatus(s.response.block[:0], status), behindLine(b))
+	return s.deliver(&parcel{block: s.response.block})
 }
 
 // BeginAnswer is that of ends.Outgoing.
 func (s *Stream) BeginAnswer(why reason.Code) (header []byte, ok bool) {
 	answer := why.Answer()
-	if s.Status != 0 || answer == nil {
+	if s.Status != 0 || answer == nil || s.broken || s.deadWhy() != nil {
 		s.broken = s.broken || !s.response.ended || why == reason.InternalError
 		return nil, false
 	}
@@ -191,8 +110,7 @@ func (s *Stream) EndAnswer(header []byte, why reason.Code) reason.Code {
 	if why == reason.MethodNotAllowed {
 		header = append(header, ends.Allow...)
 	}
-	// A client without a certificate that counts has to make another connection.
-	return s.endReply(header, why.Status(), why.Answer().Body, why == reason.Misdirected && !s.Request.Security.Verified)
+	return s.EndReply(header, why.Status(), why.Answer().Body)
 }
 
 // BeginReply is that of ends.Outgoing.
@@ -202,18 +120,10 @@ func (s *Stream) BeginReply(status, size int) (header []byte) {
 
 // EndReply is that of ends.Outgoing.
 func (s *Stream) EndReply(header []byte, status int, body []byte) reason.Code {
-	return s.endReply(header, status, body, false)
-}
-
-// endReply is EndReply. last ends the connection once its streams have ended.
-func (s *Stream) endReply(header []byte, status int, body []byte, last bool) reason.Code {
 	s.EndHeader(header, status)
-	if last {
-		s.response.w.Header()["Connection"] = []string{"close"} // for net/http: a GOAWAY
-	}
 	if !s.Request.Head {
 		s.Out = append(s.Out, body...)
 	}
-	s.response.ended, s.response.trailers = true, nil
+	s.response.ended = true
 	return s.FlushAhead(0, true)
 }

@@ -306,10 +306,7 @@ func (t *TLS) serverConfig() *tls.Config {
 // show none. It is the same pool until the authorities change.
 func (t *TLS) Authorities() *x509.CertPool { return t.now.Load().clients }
 
-var (
-	errNoCertificate = errors.New("there is no certificate")
-	errNoChallenge   = errors.New("there is no such challenge of ACME")
-)
+var errNoChallenge = errors.New("there is no such challenge of ACME")
 
 // certificate chooses the certificate for a client: of the name that it asks for, else of a wildcard
 // for it, else the issuer's, else the first of the config.
@@ -325,7 +322,7 @@ func (t *TLS) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 		}
 	}
 	if len(now.first) == 0 {
-		return nil, errNoCertificate
+		return nil, nil // tls tells the client: unrecognized name
 	}
 	return suited(now.first, hello), nil
 }

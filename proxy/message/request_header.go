@@ -61,6 +61,12 @@ func (r *Request) appendHost(dst []byte, changed string, backends []byte) []byte
 	return append(dst, "\r\n"...)
 }
 
+// LacksCertificate reports whether the connection serves no request, since its client has to show a
+// certificate that counts.
+func (r *Request) LacksCertificate() bool {
+	return r.hop.Subject && r.Security != nil && !r.Security.Verified
+}
+
 // appendSubject appends X-Client-Subject where it is the balancer's own.
 func (r *Request) appendSubject(dst []byte) []byte {
 	if !r.hop.Subject || r.Security == nil || !r.Security.Verified || r.Security.Subject == "" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"loadbalancer/proxy/acme/acmetest"
+	"loadbalancer/proxy/certtest"
 )
 
 // ports returns one for requests in the clear and one for TLS, and an authority that checks there.
@@ -38,8 +39,8 @@ func TestTLSAlone(t *testing.T) {
 	if metrics := b.get("/metrics"); !strings.Contains(metrics, `lb_certificate_expiry_seconds{name="www.example.test"} `) || strings.Contains(metrics, `name="refused.test"`) {
 		t.Errorf("the metrics do not tell when certificates expire:\n%s", metrics)
 	}
-	if _, err := b.ask(b.client(t, a, "refused.test")); err == nil {
-		t.Error("a handshake for a domain without a certificate succeeds")
+	if _, err := b.ask(b.client(t, a, "refused.test")); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+		t.Errorf("a handshake for a domain without a certificate: %v", err)
 	}
 	eventually(t, "the log tells of the handshake", func() bool {
 		for line := range strings.Lines(b.log.String()) {
@@ -120,6 +121,33 @@ func TestRenewal(t *testing.T) {
 	})
 	if got, err := b.ask(kept); err != nil || !got.Equal(first) || dials != 1 {
 		t.Errorf("the kept connection: %v, after %d handshakes", err, dials)
+	}
+	b.end(t, syscall.SIGTERM)
+}
+
+// Until a domain has its certificate, its clients get the first one of one's own.
+func TestOwnMeanwhile(t *testing.T) {
+	t.Parallel()
+	_, secure, a := ports(t, acmetest.Options{})
+	a.Close()
+	own := certtest.NewAuthority(t)
+	certificate, key := certtest.Write(t, own.Issue([]string{"www.example.test", "own.test"}), t.TempDir(), "own")
+	b := start(t, a, "", setting{secure: secure, domains: []string{"www.example.test", "new.example.test"}, own: fmt.Sprintf("{certificate: '%s', key: '%s'}", certificate, key)})
+	dial := func(name string) string {
+		conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", secure), &tls.Config{InsecureSkipVerify: true, ServerName: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return strings.Join(conn.ConnectionState().PeerCertificates[0].DNSNames, " ")
+	}
+	if got := dial("new.example.test"); got != "www.example.test own.test" {
+		t.Errorf("before it is issued, the certificate is for %s", got)
+	}
+	a.Open()
+	b.await(t, a, "new.example.test")
+	if got := dial("www.example.test"); got != "www.example.test own.test" {
+		t.Errorf("with one of a file, the certificate is for %s", got)
 	}
 	b.end(t, syscall.SIGTERM)
 }

@@ -1,10 +1,10 @@
 package balancers
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +20,8 @@ import (
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/proxy/acme/acmetest"
 )
+
+var long = flag.Bool("long", false, "run the tests that take more than a minute")
 
 // deadline bounds what a test waits for.
 const deadline = 30 * time.Second
@@ -48,30 +49,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// journal is what a process wrote.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // balancer is a process in a folder of its own.
 type balancer struct {
 	*exec.Cmd
 	dir                       string
 	plain, secure, management int // ports; plain 0: TLS alone, on secure
-	log, stderr               *journal
+	log, stderr               *acmetest.Lines
 	ended                     chan struct{}
 }
 
@@ -81,6 +64,7 @@ type setting struct {
 	redirect      bool     // plain sends clients to https
 	domains       []string // of acme
 	more          string   // lines of acme
+	own           string   // certificates of files
 	store         string   // of the clients
 }
 
@@ -96,12 +80,12 @@ func (s setting) text(a *acmetest.Authority, management int, backend string) str
 	}
 	return fmt.Sprintf(`server:
   listen: 127.0.0.1:%d
-  tls: {acme: {domains: [%s], directory: '%s'%s}%s}
+  tls: {acme: {domains: [%s], directory: '%s'%s}, certificates: [%s]%s}
 management: {listen: '127.0.0.1:%d'}
 pools: {main: {backends: [{url: '%s'}]}}
 clients: {store: '%s'}
 limiter: {default: {capacity: 100000, rate_per_second: 100000}}
-`, listen, strings.Join(s.domains, ", "), a.Directory, s.more, tls, management, backend, s.store)
+`, listen, strings.Join(s.domains, ", "), a.Directory, s.more, s.own, tls, management, backend, s.store)
 }
 
 // start starts a balancer, in a folder of an earlier one unless that is "".
@@ -110,7 +94,7 @@ func start(t *testing.T, a *acmetest.Authority, dir string, s setting) *balancer
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	b := &balancer{dir: dir, plain: s.plain, secure: s.secure, management: acmetest.FreePort(t), log: &journal{}, stderr: &journal{}, ended: make(chan struct{})}
+	b := &balancer{dir: dir, plain: s.plain, secure: s.secure, management: acmetest.FreePort(t), log: &acmetest.Lines{}, stderr: &acmetest.Lines{}, ended: make(chan struct{})}
 	b.configure(t, a, s)
 	b.Cmd = exec.Command(binary, "--path=lb.yaml")
 	b.Dir, b.Stdout, b.Stderr = dir, b.log, b.stderr

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/proxy/acme/acmetest"
@@ -15,6 +16,14 @@ import (
 
 // relay passes connections on to one of several ports, by its turn.
 func relay(t *testing.T, to ...int) (port int) {
+	t.Helper()
+	open := make(chan struct{})
+	close(open)
+	return relayOnce(t, open, to...)
+}
+
+// relayOnce is relay once a channel is closed.
+func relayOnce(t *testing.T, open <-chan struct{}, to ...int) (port int) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,6 +38,11 @@ func relay(t *testing.T, to ...int) (port int) {
 			}
 			running.Go(func() {
 				defer client.Close()
+				select {
+				case <-open:
+				case <-t.Context().Done():
+					return
+				}
 				server, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", to[turn%len(to)]))
 				for i := 1; err != nil && i < len(to); i++ { // that one has not started yet
 					server, err = net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", to[(turn+i)%len(to)]))
@@ -91,6 +105,11 @@ func TestSeveral(t *testing.T) {
 	if _, err := all[0].ask(all[0].client(t, a, domains[0])); err != nil {
 		t.Errorf("with PostgreSQL away: %v", err)
 	}
+	began := time.Now()
+	all[0].end(t, syscall.SIGTERM)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("with PostgreSQL away, the end took %v", took)
+	}
 	gate.Thaw()
 	for _, b := range all {
 		b.end(t, syscall.SIGTERM)
@@ -98,4 +117,39 @@ func TestSeveral(t *testing.T) {
 			t.Error("a private key in the log")
 		}
 	}
+}
+
+// An instance that is killed in an order leaves a lock, which ends after 30 seconds, and an order that
+// was begun, which is not repeated for a minute. Then another instance has the certificate.
+func TestKilledInOrder(t *testing.T) {
+	if !*long {
+		t.Skip("takes more than a minute; run with -long")
+	}
+	t.Parallel()
+	database, open := pgtest.NewDatabase(t), make(chan struct{})
+	var all []setting
+	for range 2 {
+		all = append(all, setting{secure: acmetest.FreePort(t), domains: []string{"www.example.test"}, more: ", storage: postgres", store: database})
+	}
+	a := acmetest.Start(t, acmetest.Options{HTTPPort: acmetest.FreePort(t), TLSPort: relayOnce(t, open, all[1].secure)})
+	killed := start(t, a, "", all[0])
+	eventually(t, "an order is under way", func() bool { return strings.Contains(killed.log.String(), "trying to solve challenge") })
+	other := start(t, a, "", all[1])
+	killed.end(t, syscall.SIGKILL)
+	close(open)
+	began := time.Now()
+	for time.Since(began) < 2*time.Minute {
+		if _, err := other.ask(other.client(t, a, "www.example.test")); err == nil {
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	other.await(t, a, "www.example.test")
+	if took := time.Since(began); took < 30*time.Second {
+		t.Errorf("it took %v: the lock was not respected", took)
+	}
+	if n := a.Orders("www.example.test"); n != 2 {
+		t.Errorf("%d orders", n)
+	}
+	other.end(t, syscall.SIGTERM)
 }
