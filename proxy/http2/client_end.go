@@ -40,12 +40,8 @@ func (s *Stream) Received() int64 { return int64(len(s.header)) + s.incoming.dat
 // End is that of ends.ClientEnd.
 func (s *Stream) End() { s.Finished = time.Now() }
 
-// watchAfter is how long a backend may be silent before its client is watched: a reset ends the work
-// at once, but the responses of quick backends, nearly all, do not pay for that.
-const watchAfter = 20 * time.Millisecond
-
-// WatchAfter is that of wire.Announcer.
-func (s *Stream) WatchAfter() time.Duration { return watchAfter }
+// WatchAfter is that of wire.Announcer: a reset ends the work at once.
+func (s *Stream) WatchAfter() time.Duration { return 0 }
 
 // Announce is that of wire.Announcer.
 func (s *Stream) Announce(w *wire.Watch) { s.departure.set(w) }

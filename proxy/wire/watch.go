@@ -15,7 +15,8 @@ type Announcer interface {
 	Announce(*Watch)
 	// Forget undoes Announce: after it, Left is not called any more.
 	Forget(*Watch)
-	// WatchAfter returns how long the work may take before it is worth a watch.
+	// WatchAfter returns how long the work may take before it is worth a watch. 0: a watch costs so
+	// little that it begins with the work.
 	WatchAfter() time.Duration
 }
 
@@ -23,11 +24,12 @@ type Announcer interface {
 // that goroutine calls its methods, except for Left; Begin prepares it for another. Any goroutine
 // may read Gone.
 type Watch struct {
-	by      Announcer
-	work    Stopper
-	number  uint64 // its key in Departures
-	started bool
-	Gone    atomic.Bool // the client has closed its connection, its sending half, or its stream
+	by        Announcer
+	work      Stopper
+	number    uint64 // its key in Departures
+	started   bool
+	announced bool
+	Gone      atomic.Bool // the client has closed its connection, its sending half, or its stream
 }
 
 // Stopper is work for a client, such as a backend's connection. Any goroutine may call Stop, which
@@ -37,21 +39,37 @@ type Stopper interface{ Stop() }
 // Begin prepares to watch the client that work is done for.
 func (w *Watch) Begin(by Announcer, work Stopper) {
 	w.by, w.work = by, work
-	w.number, w.started = 0, false
+	w.number, w.started, w.announced = 0, false, false
 	w.Gone.Store(false)
+	if by.WatchAfter() == 0 {
+		w.announce()
+	}
 }
 
 // After returns how long to wait for the work before Start.
-func (w *Watch) After() time.Duration { return w.by.WatchAfter() }
+func (w *Watch) After() time.Duration {
+	if after := w.by.WatchAfter(); after > 0 {
+		return after
+	}
+	return WatchAfter
+}
 
-// Start begins to watch, unless it has already done so, and reports whether it began now.
+// Start begins to watch, unless it has already done so, and reports whether it was called for the
+// first time.
 func (w *Watch) Start() bool {
 	if w.started {
 		return false
 	}
 	w.started = true
-	w.by.Announce(w)
+	w.announce()
 	return true
+}
+
+func (w *Watch) announce() {
+	if !w.announced {
+		w.announced = true
+		w.by.Announce(w)
+	}
 }
 
 // Left stops the work. It is for an Announcer.
@@ -65,7 +83,7 @@ func (w *Watch) Started() bool { return w.started }
 
 // Stop ends the watch. Gone does not change after it.
 func (w *Watch) Stop() {
-	if w.started {
+	if w.announced {
 		w.by.Forget(w)
 	}
 }
