@@ -19,7 +19,7 @@ type secure struct {
 	byte   [1]byte // for Quiet
 }
 
-// below is the connection as TLS sees it.
+// below is the socket as TLS sees it.
 type below struct {
 	net.Conn               // the socket's own
 	over     *Conn         // reads and writes
@@ -60,8 +60,8 @@ func (c *Conn) Secure(side func(net.Conn, *tls.Config) *tls.Conn, config *tls.Co
 	c.secure = s
 }
 
-// Handshake does the TLS handshake until a time at most. While it computes it is within the gate. A
-// connection in the clear has none. It leaves no deadline.
+// Handshake does the TLS handshake, which must have ended at by. It computes within the gate, and
+// leaves no deadline. On a connection in the clear it does nothing.
 func (c *Conn) Handshake(by time.Time, gate Gate) error {
 	s := c.secure
 	if s == nil {
@@ -92,7 +92,7 @@ func (c *Conn) ConnectionState() tls.ConnectionState {
 	return c.secure.Conn.ConnectionState()
 }
 
-// errCut is an end that may be another's work.
+// errCut is for an end without close_notify, which anything on the way can cause.
 var errCut = errors.New("the connection was closed without TLS's close_notify: what came last may be missing")
 
 // ExpectCloseNotify makes Read return another error than io.EOF where a connection of TLS ends
@@ -207,7 +207,7 @@ func (s *secure) deliver(p []byte, timeout time.Duration) (int, error) {
 	return n, err
 }
 
-// Outside runs f, which waits for something else than the peer, outside the gate of the handshake
+// Outside runs f, which waits for something other than the peer, outside the gate of the handshake
 // under way.
 func (b *below) Outside(f func()) {
 	b.gate.leave()
