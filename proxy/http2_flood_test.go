@@ -27,11 +27,9 @@ func (b *busiest) enter() {
 
 func (b *busiest) leave() { b.open.Add(-1) }
 
-// TestHTTP2RapidReset opens 100,000 streams and resets each at once (CVE-2023-44487). No backend has
-// more requests than the streams that may be open, and another client is served meanwhile.
-func TestHTTP2RapidReset(t *testing.T) {
-	var at busiest
-	url := startRawBackend(t, func(conn net.Conn) {
+// startCounting is a backend that counts the requests at once, and answers none but those for /other.
+func startCounting(t *testing.T, at *busiest) (url string) {
+	return startRawBackend(t, func(conn net.Conn) {
 		buf := make([]byte, 4<<10)
 		n, err := conn.Read(buf)
 		if err != nil {
@@ -45,7 +43,35 @@ func TestHTTP2RapidReset(t *testing.T) {
 		defer at.leave()
 		_, _ = io.Copy(io.Discard, conn)
 	})
-	_, address := startProxy(t, http2Options(url))
+}
+
+// TestHTTP2ResetUnderWay resets streams once they are at the backend, which then has none of them any
+// more, and opens others in their place: the backend never has more than may be open.
+func TestHTTP2ResetUnderWay(t *testing.T) {
+	var at busiest
+	_, address := startProxy(t, http2Options(startCounting(t, &at)))
+	f := dialFrames(t, address)
+	for range 2 {
+		first := f.last
+		for range 240 {
+			f.open(true, request("GET", "/")...)
+		}
+		eventually(t, "the requests at the backend", func() bool { return at.open.Load() >= 230 })
+		for id := first + 1 + first%2; id <= f.last; id += 2 {
+			f.must(f.write.WriteRSTStream(id, http2.ErrCodeCancel))
+		}
+	}
+	eventually(t, "the end of the work", func() bool { return at.open.Load() == 0 })
+	if n := at.most.Load(); n > 250 {
+		t.Errorf("the backend had %d requests at once", n)
+	}
+}
+
+// TestHTTP2RapidReset opens 100,000 streams and resets each at once (CVE-2023-44487). No backend has
+// more requests than the streams that may be open, and another client is served meanwhile.
+func TestHTTP2RapidReset(t *testing.T) {
+	var at busiest
+	_, address := startProxy(t, http2Options(startCounting(t, &at)))
 	before := processorTime(t)
 	began := time.Now()
 	resets := 0
