@@ -109,6 +109,7 @@ func (c *Call) take(h *mux.Header) reason.Code {
 	if !ok || !c.Response.Parse(block, head) || h.Ends && c.Response.Framing == message.FixedLength && c.Response.Length > 0 {
 		return c.Failure(mux.MalformedError{})
 	}
+	c.Response.HTTP2 = true
 	if c.Interim() {
 		return reason.None
 	}

@@ -1,0 +1,230 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"loadbalancer/proxy/message"
+	"loadbalancer/proxy/upstream"
+)
+
+// TestHTTP2WaitingRequestsMove is TestWaitingRequestsMove for a backend of HTTP/2.
+func TestHTTP2WaitingRequestsMove(t *testing.T) {
+	t.Parallel()
+	body := string(randomBytes(40 << 10))
+	for name, test := range map[string]struct{ request, want string }{
+		"GET":             {get("/"), "other"},
+		"POST":            {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi", "late"},
+		"PUT, sent whole": {fmt.Sprintf("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", len(body), body), "other"},
+	} {
+		for _, silent := range []time.Duration{0, 1200 * time.Millisecond} { // before and after the client is watched
+			t.Run(fmt.Sprintf("%s after %s", name, silent), func(t *testing.T) {
+				t.Parallel()
+				arrived, release := make(chan bool, 1), make(chan bool)
+				first := startHTTP2Backend(t, 0, func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					arrived <- true
+					<-release
+					_, _ = io.WriteString(w, "late")
+				})
+				second := startHTTP2Backend(t, 0, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") })
+				p, address := startProxy(t, testOptions(first, second))
+				pool := p.pools.byName["main"].Pool
+				client := newWire(t, address)
+				client.send(test.request)
+				<-arrived
+				time.Sleep(silent + 20*time.Millisecond)
+				pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "h2c://")), upstream.Down, true)
+				if test.want == "late" {
+					time.Sleep(100 * time.Millisecond)
+					close(release)
+				} else {
+					defer close(release)
+				}
+				if a := client.receive("GET"); a.StatusCode != 200 || string(a.body) != test.want {
+					t.Errorf("got %d %q, want %q", a.StatusCode, a.body, test.want)
+				}
+			})
+		}
+	}
+}
+
+// TestHTTP2BackendDiesUnderLoad kills one of two backends. No GET is lost.
+func TestHTTP2BackendDiesUnderLoad(t *testing.T) {
+	t.Parallel()
+	slow := func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(2 * time.Millisecond)
+		_, _ = io.WriteString(w, "hello")
+	}
+	dying := newHTTP2Backend(0, slow)
+	dying.Start()
+	second := startHTTP2Backend(t, 0, slow)
+	p, address := startProxy(t, testOptions("h2c"+strings.TrimPrefix(dying.URL, "http"), second))
+	var wait sync.WaitGroup
+	var done atomic.Int64
+	for range 8 {
+		wait.Go(func() {
+			w := newWire(t, address)
+			for end := time.Now().Add(time.Second); time.Now().Before(end); done.Add(1) {
+				w.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+				if a, err := w.tryReceive("GET"); err != nil || a.StatusCode != 200 {
+					t.Errorf("got %v, %v", a.Response, err)
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(300 * time.Millisecond)
+	_ = dying.Listener.Close()
+	dying.CloseClientConnections()
+	wait.Wait()
+	dying.Close()
+	if done.Load() < 100 {
+		t.Errorf("%d requests", done.Load())
+	}
+	mustHaveNoErrors(t, p)
+}
+
+// TestHTTP2BackendIsSilent is for the time-outs of a response.
+func TestHTTP2BackendIsSilent(t *testing.T) {
+	t.Parallel()
+	url := startHTTP2Backend(t, 0, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/body" {
+			_, _ = io.WriteString(w, "some")
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+	})
+	o := testOptions(url)
+	shortTimeouts(&o)
+	p, address := startProxy(t, o)
+	if got := talk(t, address, get("/")); !strings.Contains(got, `"reason":"response_timeout"`) {
+		t.Errorf("got %q", got)
+	}
+	w := newWire(t, address)
+	w.send("GET /body HTTP/1.1\r\nHost: a\r\n\r\n")
+	if a, err := w.tryReceive("GET"); err == nil {
+		t.Errorf("got a whole response, %q", a.body)
+	}
+	waitIdle(t, p)
+	if n := errorsWith(p, "backend_aborted"); n != "1" {
+		t.Errorf("%s are backend_aborted", n)
+	}
+}
+
+// TestHTTP2BackendQueue has requests wait for a place on the one connection that the backend may have.
+func TestHTTP2BackendQueue(t *testing.T) {
+	t.Parallel()
+	var now atomic.Int64
+	url := startHTTP2Backend(t, 2, func(http.ResponseWriter, *http.Request) {
+		if n := now.Add(1); n > 2 {
+			t.Errorf("%d requests at once", n)
+		}
+		time.Sleep(20 * time.Millisecond)
+		now.Add(-1)
+	})
+	o := testOptions(url)
+	pool := o.Pools["main"]
+	pool.Backends[0].MaxConnections = 1
+	pool.Queue = upstream.QueueConfig{Size: 100, Timeout: 10 * time.Second}
+	o.Pools["main"] = pool
+	p, address := startProxy(t, o)
+	var wait sync.WaitGroup
+	for range 20 {
+		wait.Go(func() {
+			if got := talk(t, address, get("/")); !strings.HasPrefix(got, "HTTP/1.1 200") {
+				t.Errorf("got %.100q", got)
+			}
+		})
+	}
+	wait.Wait()
+	mustHaveNoErrors(t, p)
+}
+
+// TestHTTP2BackendIsDrained has the connections of a drained backend end with their last request.
+func TestHTTP2BackendIsDrained(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	var open atomic.Int64
+	s := newHTTP2Backend(0, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+		_, _ = io.WriteString(w, "drained")
+	})
+	s.Listener = openListener{s.Listener, &open}
+	s.Start()
+	t.Cleanup(s.Close)
+	first := "h2c" + strings.TrimPrefix(s.URL, "http")
+	second := startHTTP2Backend(t, 0, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") })
+	p, address := startProxy(t, testOptions(first, second))
+	pool := p.pools.byName["main"].Pool
+	slow := newWire(t, address)
+	slow.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	eventually(t, "a connection", func() bool { return open.Load() == 1 })
+	pool.Mark(backendOf(t, pool, strings.TrimPrefix(first, "h2c://")), upstream.Draining, true)
+	for range 10 {
+		if got := talk(t, address, get("/")); !strings.Contains(got, "other") {
+			t.Errorf("got %q", got)
+		}
+	}
+	if open.Load() != 1 {
+		t.Errorf("%d connections while a request is under way", open.Load())
+	}
+	close(release)
+	if a := slow.receive("GET"); string(a.body) != "drained" {
+		t.Errorf("got %q", a.body)
+	}
+	eventually(t, "the connection to end", func() bool { return open.Load() == 0 })
+}
+
+// TestHTTP2ReloadChangesTheProtocol has a backend speak HTTP/2 in place of HTTP/1, and back.
+func TestHTTP2ReloadChangesTheProtocol(t *testing.T) {
+	t.Parallel()
+	s := newHTTP2Backend(0, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
+	s.Config.Protocols.SetHTTP1(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	o := testOptions(s.URL)
+	p, address := startProxy(t, o)
+	w := newWire(t, address)
+	for _, protocol := range []upstream.Protocol{upstream.ProtocolHTTP1, upstream.ProtocolHTTP2, upstream.ProtocolHTTP1} {
+		pool := o.Pools["main"]
+		pool.Backends = slices.Clone(pool.Backends)
+		pool.Backends[0].Protocol = protocol
+		p.pools.byName["main"].Apply(pool)
+		want := map[upstream.Protocol]string{upstream.ProtocolHTTP1: "HTTP/1.1", upstream.ProtocolHTTP2: "HTTP/2.0"}[protocol]
+		w.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if a := w.receive("GET"); string(a.body) != want {
+			t.Errorf("%s: got %q", protocol, a.body)
+		}
+	}
+}
+
+// TestHTTP2Fields has a backend of HTTP/2 get what a client says that is allowed in HTTP/2, and the
+// client get its response with a Via of HTTP/2.
+func TestHTTP2Fields(t *testing.T) {
+	t.Parallel()
+	url := startHTTP2Backend(t, 0, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "%q %q %q %q", r.Header["Te"], r.Header["Via"], r.Header["Connection"], r.Header["X-A"])
+	})
+	o := testOptions(url)
+	o.Server.Via = message.ViaName("lb")
+	_, address := startProxy(t, o)
+	w := newWire(t, address)
+	w.send("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers, gzip\r\nConnection: TE, x-b\r\nX-B: 1\r\nX-A: 1\r\nX-A: 2\r\n\r\n")
+	a := w.receive("GET")
+	if want := `["trailers"] ["1.1 lb"] [] ["1" "2"]`; string(a.body) != want {
+		t.Errorf("got %s, want %s", a.body, want)
+	}
+	if via := a.Header.Get("Via"); via != "2.0 lb" {
+		t.Errorf("the client got Via: %s", via)
+	}
+}
