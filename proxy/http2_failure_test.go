@@ -228,3 +228,65 @@ func TestHTTP2Fields(t *testing.T) {
 		t.Errorf("the client got Via: %s", via)
 	}
 }
+
+// TestHTTP2ConnectionsAreNotKept has timeouts.idle be 0: each request gets a connection of its own.
+func TestHTTP2ConnectionsAreNotKept(t *testing.T) {
+	t.Parallel()
+	var open atomic.Int64
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	s := newHTTP2Backend(0, func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[r.RemoteAddr] {
+			t.Error("a connection was used twice")
+		}
+		seen[r.RemoteAddr] = true
+	})
+	s.Listener = openListener{s.Listener, &open}
+	s.Start()
+	t.Cleanup(s.Close)
+	o := testOptions("h2c" + strings.TrimPrefix(s.URL, "http"))
+	pool := o.Pools["main"]
+	pool.Timeouts.Idle = 0
+	o.Pools["main"] = pool
+	p, address := startProxy(t, o)
+	var wait sync.WaitGroup
+	for range 20 {
+		wait.Go(func() {
+			if got := talk(t, address, get("/")); !strings.HasPrefix(got, "HTTP/1.1 200") {
+				t.Errorf("got %.100q", got)
+			}
+		})
+	}
+	wait.Wait()
+	mustHaveNoErrors(t, p)
+	eventually(t, "all connections to end", func() bool { return open.Load() == 0 })
+}
+
+// TestHTTP2BackendFloods has a backend send PINGs and read no answer. Its connection ends, before
+// the answers have taken much memory.
+func TestHTTP2BackendFloods(t *testing.T) {
+	ended := make(chan int, 1)
+	url := startFramedBackend(t, func(c *framedConn, _ uint32) error {
+		for n := 0; ; n++ {
+			if err := c.WritePing(false, [8]byte{}); err != nil {
+				ended <- n
+				return err
+			}
+		}
+	})
+	o := testOptions(url)
+	withAttempts(&o, 1)
+	_, address := startProxy(t, o)
+	before := heapInUse()
+	if got := talk(t, address, get("/")); !strings.Contains(got, `"reason":"backend_reset"`) {
+		t.Errorf("got %q", got)
+	}
+	if n := <-ended; n > 5_000_000 {
+		t.Errorf("it took %d PINGs", n)
+	}
+	if heap := heapInUse(); heap-before > 8<<20 {
+		t.Errorf("the heap has grown by %d KiB", (heap-before)>>10)
+	}
+}
