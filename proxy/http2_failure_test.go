@@ -136,15 +136,7 @@ func TestHTTP2BackendQueue(t *testing.T) {
 	pool.Queue = upstream.QueueConfig{Size: 100, Timeout: 10 * time.Second}
 	o.Pools["main"] = pool
 	p, address := startProxy(t, o)
-	var wait sync.WaitGroup
-	for range 20 {
-		wait.Go(func() {
-			if got := talk(t, address, get("/")); !strings.HasPrefix(got, "HTTP/1.1 200") {
-				t.Errorf("got %.100q", got)
-			}
-		})
-	}
-	wait.Wait()
+	getAtOnce(t, address, 20)
 	mustHaveNoErrors(t, p)
 }
 
@@ -251,15 +243,7 @@ func TestHTTP2ConnectionsAreNotKept(t *testing.T) {
 	pool.Timeouts.Idle = 0
 	o.Pools["main"] = pool
 	p, address := startProxy(t, o)
-	var wait sync.WaitGroup
-	for range 20 {
-		wait.Go(func() {
-			if got := talk(t, address, get("/")); !strings.HasPrefix(got, "HTTP/1.1 200") {
-				t.Errorf("got %.100q", got)
-			}
-		})
-	}
-	wait.Wait()
+	getAtOnce(t, address, 20)
 	mustHaveNoErrors(t, p)
 	eventually(t, "all connections to end", func() bool { return open.Load() == 0 })
 }
