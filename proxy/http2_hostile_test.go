@@ -56,10 +56,16 @@ func startFramedBackend(t testing.TB, got func(c *framedConn, id uint32) error, 
 	})
 }
 
-// startH2CBackend is startPlainBackend with a URL of h2c://.
-func startH2CBackend(t testing.TB, serve func(conn net.Conn)) string {
+// startH2CBackend hands each connection, which is in the clear, to a function, and returns a URL
+// of h2c://.
+func startH2CBackend(t testing.TB, serve func(conn net.Conn)) (url string) {
 	t.Helper()
-	return "h2c" + strings.TrimPrefix(startPlainBackend(t, serve), "http")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveRaw(t, ln, serve)
+	return "h2c://" + ln.Addr().String()
 }
 
 // header sends a header of pairs of names and values.

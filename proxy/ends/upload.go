@@ -61,7 +61,7 @@ func (u *Upload) Finish(s Stream, a Awaited, why reason.Code, cause error, wait 
 	case !u.header:
 		u.endedAt = time.Now()
 		if !u.watched {
-			wait = min(wait, wire.WatchAfter)
+			wait = min(wait, s.WatchAfter())
 		}
 		a.BoundRead(u.endedAt.Add(wait))
 		if mayRecall && why == reason.None && !s.Replay.Lost() {

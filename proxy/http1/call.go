@@ -93,7 +93,7 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 		c.conn.HoldRecall()
 		c.conn.AllowRecall()
 	}
-	c.conn.ExpectRead(now, min(c.limits.Wait, wire.WatchAfter))
+	c.conn.ExpectRead(now, min(c.limits.Wait, c.watch.After()))
 	// Under load other goroutines are ready to run. By the time they have run, the response is
 	// likely to be here, and the read succeeds at once: this saves 3 % of the CPU time of a small
 	// request.

@@ -3,6 +3,7 @@ package http1
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"loadbalancer/proxy/ends"
@@ -15,6 +16,7 @@ func (s *Server) serveHTTP2(conn net.Conn) error {
 	if !c.idle.end() {
 		return net.ErrClosed
 	}
+	c.used.Store(true) // from now on the server of HTTP/2 ends it
 	_ = c.Conn.SetReadDeadline(time.Time{})
 	s.options.HTTP2(&handedConn{clientConn: c})
 	return nil
@@ -59,5 +61,9 @@ func (c *handedConn) Security() *message.Security {
 	return nil
 }
 
-// Write writes to the connection.
-func (c *handedConn) Write(p []byte) (int, error) { return c.Conn.Write(p) }
+// Write writes to the connection. Under load other goroutines are ready to run, and what they write
+// meanwhile leaves in one write after this one.
+func (c *handedConn) Write(p []byte) (int, error) {
+	runtime.Gosched()
+	return c.Conn.Write(p)
+}

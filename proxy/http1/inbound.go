@@ -95,7 +95,7 @@ func (in *inbound) read(p []byte, timeout time.Duration) (int, error) {
 func (in *inbound) receive(p []byte, timeout time.Duration) (int, error) {
 	first := timeout
 	if in.watch != nil && !in.watch.Started() {
-		first = min(timeout, wire.WatchAfter)
+		first = min(timeout, in.watch.After())
 	}
 	if timeout > 0 {
 		in.conn.ExpectRead(time.Now(), first)

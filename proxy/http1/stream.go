@@ -85,8 +85,8 @@ func (s *Stream) Peer() netip.Addr { return s.conn.peer }
 // Received is that of ends.ClientEnd.
 func (s *Stream) Received() int64 { return s.received + s.body.data }
 
-// Prompt is that of wire.Announcer: a watch costs system calls.
-func (s *Stream) Prompt() bool { return false }
+// WatchAfter is that of wire.Announcer.
+func (s *Stream) WatchAfter() time.Duration { return wire.WatchAfter }
 
 // Announce is that of wire.Announcer.
 func (s *Stream) Announce(w *wire.Watch) { s.activity.departures.Add(w, &s.conn.Conn) }

@@ -23,7 +23,7 @@ func (c *Call) startUpload(repeatable bool) reason.Code {
 		c.stream.Replay.Lose()
 	}
 	c.conn.HoldRecall()
-	_ = c.conn.SetReadDeadline(time.Now().Add(wire.WatchAfter)) // see waitOn
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.watch.After())) // see waitOn
 	go c.runUpload(c.conn)
 	return reason.None
 }

@@ -7,8 +7,8 @@ import "bytes"
 // the rest out of a dynamic table, and a block that depends on no other is made beside the lock of
 // its connection.
 
-// appendStatus appends the pseudo-field of a response, whose status has three digits.
-func appendStatus(dst []byte, status int) []byte {
+// encodeStatus appends the pseudo-field of a response, whose status has three digits.
+func encodeStatus(dst []byte, status int) []byte {
 	for i, known := range [...]int{200, 204, 206, 304, 400, 404, 500} {
 		if status == known {
 			return append(dst, 0x80|byte(8+i))
@@ -17,9 +17,9 @@ func appendStatus(dst []byte, status int) []byte {
 	return append(dst, 8, 3, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10))
 }
 
-// appendFields appends the fields of a block of lines, in their order. What is about the connection
+// encodeFields appends the fields of a block of lines, in their order. What is about the connection
 // is not for HTTP/2 (RFC 9113, section 8.2.2).
-func appendFields(dst, lines []byte) []byte {
+func encodeFields(dst, lines []byte) []byte {
 	for len(lines) > 0 {
 		end := bytes.IndexByte(lines, '\n')
 		if end < 0 {
@@ -28,15 +28,15 @@ func appendFields(dst, lines []byte) []byte {
 		line := lines[:end+1]
 		lines = lines[end+1:]
 		if colon := bytes.IndexByte(line, ':'); colon > 0 {
-			dst = appendField(dst, line[:colon], bytes.Trim(line[colon+1:], " \t\r\n"))
+			dst = encodeField(dst, line[:colon], bytes.Trim(line[colon+1:], " \t\r\n"))
 		}
 	}
 	return dst
 }
 
-// appendField appends a field, whose name it puts into lower case. It is not indexed (RFC 7541,
+// encodeField appends a field, whose name it puts into lower case. It is not indexed (RFC 7541,
 // section 6.2.2).
-func appendField(dst, name, value []byte) []byte {
+func encodeField(dst, name, value []byte) []byte {
 	var small [64]byte
 	lower := append(small[:0], name...)
 	for i, c := range lower {

@@ -35,12 +35,12 @@ func TestBlock(t *testing.T) {
 		{strings.Repeat("N", 200) + ": a:b\r\n", []string{strings.Repeat("n", 200) + ": a:b"}},
 		{"A: b", []string{"a: b"}},
 	} {
-		if got := decoded(t, appendFields(nil, []byte(test.lines))); !slices.Equal(got, test.want) {
+		if got := decoded(t, encodeFields(nil, []byte(test.lines))); !slices.Equal(got, test.want) {
 			t.Errorf("%.100q: %.300q, want %.300q", test.lines, got, test.want)
 		}
 	}
 	for status := 100; status < 1000; status++ {
-		if got := decoded(t, appendStatus(nil, status)); len(got) != 1 || got[0] != fmt.Sprint(":status: ", status) {
+		if got := decoded(t, encodeStatus(nil, status)); len(got) != 1 || got[0] != fmt.Sprint(":status: ", status) {
 			t.Fatalf("%d: %q", status, got)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // interimContinue is the header block of 100 Continue.
-var interimContinue = appendStatus(nil, 100)
+var interimContinue = encodeStatus(nil, 100)
 
 // Proceed is that of ends.Incoming.
 func (s *Stream) Proceed() reason.Code {

@@ -79,7 +79,7 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 	if repeatable {
 		c.to.AllowRecall()
 	}
-	c.to.BoundRead(c.sentAt.Add(min(c.wait, wire.WatchAfter)))
+	c.to.BoundRead(c.sentAt.Add(min(c.wait, c.watch.After())))
 	return reason.None
 }
 
@@ -192,13 +192,13 @@ func (c *Call) Next(dst []byte) ([]byte, error) {
 // read reads from the body. The client is watched once nothing has come for a second.
 func (c *Call) read(dst []byte) ([]byte, error) {
 	patience := c.stream.Limits.BodyTimeout
-	if c.watch.Started() || patience <= wire.WatchAfter {
+	if c.watch.Started() || patience <= c.watch.After() {
 		return c.to.Read(dst, patience)
 	}
-	dst, err := c.to.Read(dst, wire.WatchAfter)
+	dst, err := c.to.Read(dst, c.watch.After())
 	if wire.TimedOut(err) {
 		c.watch.Start()
-		return c.to.Read(dst, patience-wire.WatchAfter)
+		return c.to.Read(dst, patience-c.watch.After())
 	}
 	return dst, err
 }

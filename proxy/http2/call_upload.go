@@ -21,7 +21,7 @@ func (c *Call) startUpload(small []byte, repeatable bool) reason.Code {
 	}
 	c.upload.Begin()
 	c.stream.Replay.Rewind()
-	c.to.BoundRead(time.Now().Add(wire.WatchAfter))
+	c.to.BoundRead(time.Now().Add(c.watch.After()))
 	go c.runUpload(small, repeatable)
 	return reason.None
 }

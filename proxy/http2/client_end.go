@@ -40,8 +40,8 @@ func (s *Stream) Received() int64 { return int64(len(s.header)) + s.incoming.dat
 // End is that of ends.ClientEnd.
 func (s *Stream) End() { s.Finished = time.Now() }
 
-// Prompt is that of wire.Announcer: a reset ends the work at once.
-func (s *Stream) Prompt() bool { return true }
+// WatchAfter is that of wire.Announcer: a reset ends the work at once.
+func (s *Stream) WatchAfter() time.Duration { return 0 }
 
 // Announce is that of wire.Announcer.
 func (s *Stream) Announce(w *wire.Watch) { s.departure.set(w) }

@@ -120,7 +120,7 @@ func (c *conn) run() (err error) {
 		return err
 	}
 	for {
-		f, why, err := c.in.next(c.isBusy())
+		f, why, err := c.in.next()
 		if err != nil {
 			if !wire.TimedOut(err) || !c.mayGoOn() {
 				return err
@@ -159,7 +159,7 @@ func (c *conn) begin() error {
 	}
 	f, why, err := &frame{}, connFault(codeProtocol), error(nil)
 	if ok {
-		f, why, err = c.in.next(true)
+		f, why, err = c.in.next()
 	}
 	if err != nil {
 		return err
@@ -175,15 +175,8 @@ func (c *conn) begin() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.settle(time.Now())
-	return c.SetReadDeadline(c.idleSince.Add(c.bounds.IdleTimeout))
-}
-
-// isBusy reports whether frames are likely to come.
-func (c *conn) isBusy() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.open > 0
+	c.settle()
+	return c.SetReadDeadline(time.Now().Add(c.bounds.IdleTimeout))
 }
 
 // mayGoOn decides what follows once the deadline for reading has passed, which is not moved as
@@ -255,7 +248,7 @@ func (c *conn) leave(code errorCode) {
 		c.out.buf = appendGoAway(c.out.space(), c.last, code)
 		c.flush()
 	}
-	c.settle(time.Now())
+	c.settle()
 }
 
 // endFor ends the connection because of what the client has sent.
@@ -282,16 +275,16 @@ func (c *conn) endFor(code errorCode) error {
 
 // settle notes whether the connection is idle, once a stream or a write has ended. It is called
 // while mu is held.
-func (c *conn) settle(now time.Time) {
+func (c *conn) settle() {
 	if c.open > 0 || len(c.streams) > 0 || c.out.writing || len(c.out.buf) > 0 || c.failed != nil {
 		return
 	}
 	if !c.idle {
-		c.idle, c.idleSince = true, now
+		c.idle, c.idleSince = true, time.Now()
 		c.SetIdle(true)
 	}
 	if c.goAway == left && c.closeBy.IsZero() {
-		c.closeBy = now.Add(lingerTime)
+		c.closeBy = time.Now().Add(lingerTime)
 		_ = c.SetReadDeadline(c.closeBy)
 	}
 }

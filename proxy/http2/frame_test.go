@@ -3,9 +3,11 @@ package http2
 import (
 	"bytes"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func TestFrameCheck(t *testing.T) {
@@ -104,53 +106,50 @@ func TestFrames(t *testing.T) {
 	for name, from := range map[string]io.Reader{
 		"at once": bytes.NewReader(raw), "byte by byte": iotest.OneByteReader(bytes.NewReader(raw)), "in halves": iotest.HalfReader(bytes.NewReader(raw)),
 	} {
-		for _, hold := range []bool{true, false} {
-			if s, ok := from.(io.Seeker); ok {
-				_, _ = s.Seek(0, io.SeekStart)
-			} else if !hold {
-				continue
-			}
-			r := frameReader{from: from}
-			if ok, err := r.preface(preface); !ok || err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			var block []byte
-			for _, w := range want {
-				f, why, err := r.next(hold)
-				if err != nil || why != nil {
-					t.Fatalf("%s: %+v, %v", name, why, err)
-				}
-				if f.kind == frameHeaders || f.kind == frameContinuation {
-					block = append(block, f.payload...)
-				}
-				got := *f
-				got.payload = nil
-				if got.kind != w.kind || got.flags != w.flags || got.stream != w.stream || got.size != w.size {
-					t.Errorf("%s: %+v, want %+v", name, got, w)
-				}
-			}
-			if string(block) != large {
-				t.Errorf("%s: a block of %d bytes came as %d", name, len(large), len(block))
-			}
-			if _, _, err := r.next(hold); err != io.EOF {
-				t.Errorf("%s: at the end: %v", name, err)
-			}
-			r.settle()
+		r := frameReader{from: from}
+		if ok, err := r.preface(preface); !ok || err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
+		var block []byte
+		for _, w := range want {
+			f, why, err := r.next()
+			if err != nil || why != nil {
+				t.Fatalf("%s: %+v, %v", name, why, err)
+			}
+			if f.kind == frameHeaders || f.kind == frameContinuation {
+				block = append(block, f.payload...)
+			}
+			got := *f
+			got.payload = nil
+			if got.kind != w.kind || got.flags != w.flags || got.stream != w.stream || got.size != w.size {
+				t.Errorf("%s: %+v, want %+v", name, got, w)
+			}
+		}
+		if string(block) != large {
+			t.Errorf("%s: a block of %d bytes came as %d", name, len(large), len(block))
+		}
+		if _, _, err := r.next(); err != io.EOF {
+			t.Errorf("%s: at the end: %v", name, err)
+		}
+		r.settle()
 	}
 }
 
-// TestReaderHoldsLittle sees that a connection without a stream holds no large buffer.
+// TestReaderHoldsLittle sees that a connection that waits holds no large buffer.
 func TestReaderHoldsLittle(t *testing.T) {
-	raw := appendPing(appendPing(nil, 0, []byte("12345678")), 0, []byte("12345678"))
-	r := frameReader{from: bytes.NewReader(raw)}
-	if _, _, err := r.next(true); err != nil || r.large == nil {
-		t.Fatalf("while more is soon to come the buffer is kept: %v, %v", r.large != nil, err)
+	from, to := net.Pipe()
+	defer to.Close()
+	r := frameReader{from: from}
+	large := string(appendFrame(nil, frameData, 0, 1, maxFrameSize)) + strings.Repeat("x", maxFrameSize)
+	go func() { _, _ = io.WriteString(to, large+string(appendPing(nil, 0, []byte("12345678")))) }()
+	if _, _, err := r.next(); err != nil || r.large == nil {
+		t.Fatalf("a large frame: %v", err)
 	}
-	if _, _, err := r.next(false); err != nil {
-		t.Fatal(err)
+	if f, _, err := r.next(); err != nil || f.kind != framePing {
+		t.Fatalf("a frame behind it: %v", err)
 	}
-	if _, _, err := r.next(false); err != io.EOF || r.large != nil {
-		t.Errorf("at the end the large buffer is there: %v, %v", r.large != nil, err)
+	_ = from.SetReadDeadline(time.Now())
+	if _, _, err := r.next(); err == nil || r.large != nil {
+		t.Errorf("while nothing comes the large buffer is there: %v, %v", r.large != nil, err)
 	}
 }

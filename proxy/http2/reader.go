@@ -6,10 +6,11 @@ import (
 )
 
 // frameReader reads frames. One that was read in part when the connection's deadline has passed is
-// read on by the next call.
+// read on by the next call. It waits for a frame with a small buffer: most connections wait most of
+// the time.
 type frameReader struct {
 	from   io.Reader
-	first  [64]byte // backs buf while nothing is known to come
+	first  [512]byte // backs buf before something has come
 	large  *[readSize]byte
 	buf    []byte
 	r, w   int
@@ -22,10 +23,10 @@ const readSize = maxFrameSize + 1<<10
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// next reads the next frame. hold says that the buffer is worth keeping: more is soon to come.
-func (r *frameReader) next(hold bool) (*frame, *fault, error) {
+// next reads the next frame.
+func (r *frameReader) next() (*frame, *fault, error) {
 	if !r.has {
-		if err := r.need(frameHeaderSize, hold); err != nil {
+		if err := r.need(frameHeaderSize); err != nil {
 			return nil, nil, err
 		}
 		r.parsed = parseHeader(r.buf[r.r:])
@@ -35,7 +36,7 @@ func (r *frameReader) next(hold bool) (*frame, *fault, error) {
 		}
 		r.has = true
 	}
-	if err := r.need(r.parsed.size, hold); err != nil {
+	if err := r.need(r.parsed.size); err != nil {
 		return nil, nil, err
 	}
 	r.parsed.payload = r.buf[r.r : r.r+r.parsed.size : r.r+r.parsed.size]
@@ -46,7 +47,7 @@ func (r *frameReader) next(hold bool) (*frame, *fault, error) {
 
 // preface reads what a client begins with.
 func (r *frameReader) preface(want string) (ok bool, err error) {
-	if err := r.need(len(want), true); err != nil {
+	if err := r.need(len(want)); err != nil {
 		return false, err
 	}
 	ok = string(r.buf[r.r:r.r+len(want)]) == want
@@ -55,9 +56,9 @@ func (r *frameReader) preface(want string) (ok bool, err error) {
 }
 
 // need reads until there are n bytes.
-func (r *frameReader) need(n int, hold bool) error {
+func (r *frameReader) need(n int) error {
 	for r.w-r.r < n {
-		r.makeRoom(n, hold)
+		r.makeRoom(n)
 		m, err := r.from.Read(r.buf[r.w:])
 		if r.w += m; m == 0 {
 			if err == nil {
@@ -70,13 +71,10 @@ func (r *frameReader) need(n int, hold bool) error {
 }
 
 // makeRoom makes room for n bytes, of which some are there.
-func (r *frameReader) makeRoom(n int, hold bool) {
+func (r *frameReader) makeRoom(n int) {
 	unread := r.buf[r.r:r.w]
-	if len(unread) == 0 {
-		r.r, r.w = 0, 0
-	}
 	switch {
-	case len(unread) == 0 && !hold && n <= len(r.first):
+	case len(unread) == 0 && n <= frameHeaderSize:
 		r.settle()
 		r.buf = r.first[:]
 	case r.large == nil:
@@ -100,7 +98,7 @@ func (r *frameReader) settle() {
 // discard reads on, up to this many bytes, the end of the connection, or its deadline.
 func (r *frameReader) discard(most int) {
 	r.r, r.w, r.has = 0, 0, false
-	for most > 0 && r.need(1, true) == nil {
+	for most > 0 && r.need(1) == nil {
 		most -= r.w - r.r
 		r.r = r.w
 	}

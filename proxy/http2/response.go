@@ -18,12 +18,12 @@ func (s *Stream) TakesTrailers() bool { return true }
 // EndHeader is that of ends.Outgoing.
 func (s *Stream) EndHeader(b []byte, status int) {
 	s.response.status = status
-	s.response.block = appendFields(appendStatus(s.response.block[:0], status), behindLine(b))
+	s.response.block = encodeFields(encodeStatus(s.response.block[:0], status), behindLine(b))
 	s.response.ended, s.response.trailers = s.Request.Head, nil
-	if s.Request.LacksCertificate() {
-		s.conn.drain() // the client has to make another connection
-	}
 	s.Out = b[:0]
+	if s.Request.LacksCertificate() { // the client has to make another connection
+		s.conn.drain()
+	}
 }
 
 // behindLine returns the fields of a header, which begins with a status line.
@@ -45,7 +45,7 @@ func (s *Stream) Add(b []byte) { s.Out = b }
 func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 	s.response.ended = true
 	if lines := r.AppendTrailers(nil, t); len(lines) > 0 {
-		s.response.trailers = appendFields(nil, lines)
+		s.response.trailers = encodeFields(nil, lines)
 	}
 }
 
@@ -83,7 +83,7 @@ func (s *Stream) BreakOff(f message.Framing) {
 		return
 	}
 	trailers, status := reason.BrokenCall(s.Request.GRPC.IsOver(s.Started))
-	s.response.ended, s.response.trailers = true, appendFields(nil, trailers)
+	s.response.ended, s.response.trailers = true, encodeFields(nil, trailers)
 	if s.FlushAhead(0, false) == reason.None {
 		s.CallStatus = status
 	}
@@ -92,7 +92,7 @@ func (s *Stream) BreakOff(f message.Framing) {
 // SendInterim is that of ends.Outgoing.
 func (s *Stream) SendInterim(b []byte) reason.Code {
 	status := 100*int(b[9]-'0') + 10*int(b[10]-'0') + int(b[11]-'0') // behind the version
-	s.response.block = appendFields(appendStatus(s.response.block[:0], status), behindLine(b))
+	s.response.block = encodeFields(encodeStatus(s.response.block[:0], status), behindLine(b))
 	return s.deliver(&parcel{block: s.response.block})
 }
 

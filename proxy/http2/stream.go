@@ -170,7 +170,7 @@ func (c *conn) finish(s *Stream) {
 	delete(c.streams, s.id)
 	c.uncount(s)
 	s.free()
-	c.settle(time.Now())
+	c.settle()
 	c.ended.Signal()
 }
 

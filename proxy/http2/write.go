@@ -57,7 +57,7 @@ func (c *conn) write() {
 	}
 	c.out.writing = false
 	c.out.settle()
-	c.settle(time.Now())
+	c.settle()
 	c.ended.Signal()
 }
 

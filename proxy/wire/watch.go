@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// WatchAfter is how long a backend may be silent before the balancer begins to watch whether the
-// client still waits. Few requests take that long, so few pay for it.
+// WatchAfter is how long a backend may be silent before the balancer begins to watch whether a
+// client of HTTP/1 still waits. Few requests take that long, so few pay for it.
 const WatchAfter = time.Second
 
 // Announcer tells the Watch of a client's work when the client has gone.
@@ -15,9 +15,9 @@ type Announcer interface {
 	Announce(*Watch)
 	// Forget undoes Announce: after it, Left is not called any more.
 	Forget(*Watch)
-	// Prompt reports whether announcing costs so little that it begins with the work, rather than
-	// when that takes long.
-	Prompt() bool
+	// WatchAfter returns how long the work may take before it is worth a watch. 0: a watch costs so
+	// little that it begins with the work.
+	WatchAfter() time.Duration
 }
 
 // Watch ends the work for a client that has gone. It belongs to one round trip or wait, and only
@@ -41,13 +41,21 @@ func (w *Watch) Begin(by Announcer, work Stopper) {
 	w.by, w.work = by, work
 	w.number, w.started, w.announced = 0, false, false
 	w.Gone.Store(false)
-	if by.Prompt() {
+	if by.WatchAfter() == 0 {
 		w.announce()
 	}
 }
 
-// Start begins to watch, unless it has already done so, and reports whether it began now. That the
-// watch of a prompt Announcer has begun before does not count.
+// After returns how long to wait for the work before Start.
+func (w *Watch) After() time.Duration {
+	if after := w.by.WatchAfter(); after > 0 {
+		return after
+	}
+	return WatchAfter
+}
+
+// Start begins to watch, unless it has already done so, and reports whether it was called for the
+// first time.
 func (w *Watch) Start() bool {
 	if w.started {
 		return false

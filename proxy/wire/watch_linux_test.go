@@ -58,6 +58,6 @@ type announcer struct {
 	client     *Conn
 }
 
-func (a *announcer) Announce(w *Watch) { a.departures.Add(w, a.client) }
-func (a *announcer) Forget(w *Watch)   { a.departures.Remove(w) }
-func (*announcer) Prompt() bool        { return false }
+func (a *announcer) Announce(w *Watch)       { a.departures.Add(w, a.client) }
+func (a *announcer) Forget(w *Watch)         { a.departures.Remove(w) }
+func (*announcer) WatchAfter() time.Duration { return WatchAfter }
