@@ -276,7 +276,20 @@ func TestGRPCSilence(t *testing.T) {
 		sendBack(t, stream, "a")
 		time.Sleep(700 * time.Millisecond)
 	}
-	_ = stream.CloseSend()
+	// Then the client reads nothing, so that the backend cannot send.
+	large := &testgrpc.StreamingOutputCallRequest{Payload: &testgrpc.Payload{Body: randomBytes(1 << 20)}}
+	go func() {
+		for range 4 {
+			_ = stream.Send(large)
+		}
+		_ = stream.CloseSend()
+	}()
+	time.Sleep(700 * time.Millisecond)
+	for range 4 {
+		if r, err := stream.Recv(); err != nil || len(r.Payload.Body) != 1<<20 {
+			t.Fatal(err)
+		}
+	}
 	if _, err := stream.Recv(); err != io.EOF {
 		t.Errorf("got %v, want the end", err)
 	}
