@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/upstream"
 )
@@ -116,6 +118,47 @@ func TestHTTP2BackendIsSilent(t *testing.T) {
 	waitIdle(t, p)
 	if n := errorsWith(p, "backend_aborted"); n != "1" {
 		t.Errorf("%s are backend_aborted", n)
+	}
+}
+
+// TestHTTP2BackendAnswersEarly has a backend answer before it has read the request's body. Its answer
+// arrives every time.
+func TestHTTP2BackendAnswersEarly(t *testing.T) {
+	t.Parallel()
+	url := startHTTP2Backend(t, 0, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(413)
+		_, _ = io.WriteString(w, "too much")
+	})
+	p, address := startProxy(t, testOptions(url))
+	for range 20 {
+		w := newWire(t, address)
+		go func() {
+			_, _ = fmt.Fprintf(w, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n%10000000d", 1)
+		}()
+		if a := w.receive("PUT"); a.StatusCode != 413 || string(a.body) != "too much" {
+			t.Errorf("got %d %q", a.StatusCode, a.body)
+		}
+		_ = w.Close()
+	}
+	waitIdle(t, p)
+}
+
+// TestHTTP2BackendLargeHeader has a header that fills the client's buffer, in front of a body.
+func TestHTTP2BackendLargeHeader(t *testing.T) {
+	t.Parallel()
+	url := startHTTP2Backend(t, 0, func(w http.ResponseWriter, _ *http.Request) {
+		for i := range 10 {
+			w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("a", 5000))
+		}
+		_, _ = io.WriteString(w, "hello")
+	})
+	_, address := startProxy(t, testOptions(url))
+	began := time.Now()
+	if got := talk(t, address, get("/")); !strings.HasSuffix(got, "hello") && !strings.Contains(got, "5\r\nhello") || len(got) < 50_000 {
+		t.Errorf("got %d bytes, %.200q", len(got), got)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %s", took)
 	}
 }
 
@@ -272,5 +315,50 @@ func TestHTTP2BackendFloods(t *testing.T) {
 	}
 	if heap := heapInUse(); heap-before > 8<<20 {
 		t.Errorf("the heap has grown by %d KiB", (heap-before)>>10)
+	}
+}
+
+// TestHTTP2BackendIsDead has a backend be silent: one that answers PINGs is waited for, and one that
+// does not is given up.
+func TestHTTP2BackendIsDead(t *testing.T) {
+	if !*long {
+		t.Skip("takes 35 s")
+	}
+	t.Parallel()
+	for name, dead := range map[string]bool{"alive": false, "dead": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := startFramedBackend(t, func(c *framedConn, id uint32) error {
+				if dead {
+					<-t.Context().Done()
+					return io.EOF
+				}
+				go func() {
+					time.Sleep(35 * time.Second) // longer than a ping and its answer take
+					c.header(id, true, ":status", "204")
+				}()
+				for {
+					f, err := c.ReadFrame()
+					if err != nil {
+						return err
+					}
+					if f, ok := f.(*http2.PingFrame); ok && !f.IsAck() {
+						_ = c.WritePing(true, f.Data)
+					}
+				}
+			})
+			o := testOptions(url)
+			setResponseHeader(&o, time.Minute)
+			withAttempts(&o, 1)
+			_, address := startProxy(t, o)
+			w := newWire(t, address)
+			_ = w.SetDeadline(time.Now().Add(time.Minute))
+			w.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			began := time.Now()
+			a := w.receive("GET")
+			if took := time.Since(began).Round(time.Second); dead != strings.Contains(string(a.body), `"reason":"backend_reset"`) || dead != (took < 32*time.Second) || took < 24*time.Second {
+				t.Errorf("got %d %q after %s", a.StatusCode, a.body, took)
+			}
+		})
 	}
 }
