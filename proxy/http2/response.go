@@ -82,9 +82,10 @@ func (s *Stream) BreakOff(f message.Framing) {
 		s.broken = true
 		return
 	}
-	s.response.ended, s.response.trailers = true, encodeFields(nil, reason.BrokenCall)
+	trailers, status := reason.BrokenCall(s.Request.GRPC.IsOver(s.Started))
+	s.response.ended, s.response.trailers = true, encodeFields(nil, trailers)
 	if s.FlushAhead(0, false) == reason.None {
-		s.CallStatus = reason.BrokenCallStatus
+		s.CallStatus = status
 	}
 }
 

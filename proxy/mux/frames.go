@@ -70,6 +70,9 @@ func (c *Conn) heed(f http2.Frame) error {
 		return err
 	case *http2.PingFrame:
 		if !f.IsAck() {
+			if c.writer.isFlooded() {
+				return errFlood
+			}
 			w := &c.writer
 			w.mu.Lock()
 			_ = w.framer.WritePing(true, f.Data)
@@ -119,6 +122,9 @@ func (c *Conn) data(f *http2.DataFrame) error {
 func (c *Conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
+	}
+	if c.writer.isFlooded() {
+		return errFlood
 	}
 	if f.HasDuplicates() {
 		return http2.ConnectionError(http2.ErrCodeProtocol)

@@ -298,8 +298,12 @@ func (s *Stream) Ready() bool {
 }
 
 // Read appends what has come of the body to dst, up to its capacity. It waits only where it would
-// otherwise append nothing and the response has not ended, for the time patience at most.
+// otherwise append nothing though there is capacity, and the response has not ended, for the time
+// patience at most.
 func (s *Stream) Read(dst []byte, patience time.Duration) ([]byte, error) {
+	if len(dst) == cap(dst) {
+		return dst, nil
+	}
 	by := time.Time{}
 	for {
 		s.mu.Lock()

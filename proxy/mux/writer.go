@@ -2,6 +2,7 @@ package mux
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 	"time"
 
@@ -109,6 +110,16 @@ func (w *writer) run() {
 		}
 	}
 }
+
+// isFlooded reports whether so much waits to be written that frames which need an answer must be
+// those of a backend that does not read its answers.
+func (w *writer) isFlooded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.out) > 4*mostBehind
+}
+
+var errFlood = errors.New("the backend sends PING or SETTINGS, and does not read the answers")
 
 // end makes what follows fail.
 func (w *writer) end(err error) {
