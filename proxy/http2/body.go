@@ -10,9 +10,6 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// interimContinue is the header block of 100 Continue.
-var interimContinue = encodeStatus(nil, 100)
-
 // Proceed is that of ends.Incoming.
 func (s *Stream) Proceed() reason.Code {
 	b := &s.incoming
@@ -20,7 +17,7 @@ func (s *Stream) Proceed() reason.Code {
 		return reason.None
 	}
 	b.continued = true
-	return s.deliver(&parcel{block: interimContinue})
+	return s.deliver(&parcel{status: 100})
 }
 
 // HasReadBody is that of ends.Incoming.

@@ -76,7 +76,7 @@ func newConn(with ends.Conn, o *Options, b Bounds) *conn {
 	}
 	c.ended.L = &c.mu
 	c.header.init(o.MaxHeaderSize)
-	c.out.begin = c.write
+	c.out.begin, c.out.encoder.most = c.write, tableSize
 	c.budget.begin(time.Now())
 	return c
 }

@@ -146,7 +146,7 @@ func (c *conn) receiveSettings(f *frame) *fault {
 				return connFault(codeFlowControl)
 			}
 		case id == settingTableSize:
-			c.out.tableTo = true
+			c.out.encoder.resize(int(min(value, tableSize)))
 		}
 	}
 	if !c.answer(appendFrame(nil, frameSettings, flagAck, 0, 0)) {

@@ -18,7 +18,7 @@ func (s *Stream) TakesTrailers() bool { return true }
 // EndHeader is that of ends.Outgoing.
 func (s *Stream) EndHeader(b []byte, status int) {
 	s.response.status = status
-	s.response.block = encodeFields(encodeStatus(s.response.block[:0], status), behindLine(b))
+	s.response.lines = append(s.response.lines[:0], behindLine(b)...)
 	s.response.ended, s.response.trailers = s.Request.Head, nil
 	s.Out = b[:0]
 	if s.Request.LacksCertificate() { // the client has to make another connection
@@ -45,7 +45,7 @@ func (s *Stream) Add(b []byte) { s.Out = b }
 func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 	s.response.ended = true
 	if lines := r.AppendTrailers(nil, t); len(lines) > 0 {
-		s.response.trailers = encodeFields(nil, lines)
+		s.response.trailers = lines
 	}
 }
 
@@ -53,19 +53,19 @@ func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 func (s *Stream) FlushAhead(int64, bool) reason.Code {
 	p := parcel{data: s.Out, trailers: s.response.trailers, ends: s.response.ended}
 	if s.Status == 0 {
-		p.block = s.response.block
+		p.status, p.lines = s.response.status, s.response.lines
 		s.Status = s.response.status
 	}
-	size := len(p.block) + len(p.data) + len(p.trailers)
 	why := s.deliver(&p)
-	s.Sent += int64(size - len(p.data))
 	s.Out = s.Out[:0]
 	return why
 }
 
 // deliver sends a parcel, from which it takes what was sent.
 func (s *Stream) deliver(p *parcel) reason.Code {
-	if err := s.conn.send(s, p); err != nil {
+	err := s.conn.send(s, p)
+	s.Sent += int64(p.sent)
+	if err != nil {
 		s.Cause, s.broken = err, true
 		return reason.ClientGone
 	}
@@ -82,7 +82,7 @@ func (s *Stream) BreakOff(f message.Framing) {
 		s.broken = true
 		return
 	}
-	s.response.ended, s.response.trailers = true, encodeFields(nil, reason.BrokenCall)
+	s.response.ended, s.response.trailers = true, reason.BrokenCall
 	if s.FlushAhead(0, false) == reason.None {
 		s.CallStatus = reason.BrokenCallStatus
 	}
@@ -91,8 +91,7 @@ func (s *Stream) BreakOff(f message.Framing) {
 // SendInterim is that of ends.Outgoing.
 func (s *Stream) SendInterim(b []byte) reason.Code {
 	status := 100*int(b[9]-'0') + 10*int(b[10]-'0') + int(b[11]-'0') // behind the version
-	s.response.block = encodeFields(encodeStatus(s.response.block[:0], status), behindLine(b))
-	return s.deliver(&parcel{block: s.response.block})
+	return s.deliver(&parcel{status: status, lines: behindLine(b)})
 }
 
 // BeginAnswer is that of ends.Outgoing.

@@ -73,13 +73,16 @@ func (s *Stream) free() {
 	if cap(s.header) > maxOutSize {
 		s.header = nil
 	}
+	if cap(s.response.lines) > maxOutSize {
+		s.response.lines = nil
+	}
 	s.Exchange.Reset()
 	s.departure.reset()
 	s.inbox.reset()
 	s.receiving.forget()
 	s.sending.forget()
 	s.conn, s.id, s.refused, s.broken, s.code = nil, 0, reason.None, false, codeNone
-	s.header, s.incoming, s.response = s.header[:0], incoming{}, response{block: s.response.block[:0]}
+	s.header, s.incoming, s.response = s.header[:0], incoming{}, response{lines: s.response.lines[:0]}
 	s.length, s.arrived, s.trailers, s.window = 0, 0, message.Trailers{}, 0
 	s.blocked, s.remoteEnd, s.localEnd, s.answered, s.wasReset, s.counted, s.dead = false, false, false, false, false, false, nil
 	streams.Put(s)
