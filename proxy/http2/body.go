@@ -96,6 +96,9 @@ func (s *Stream) receive(dst []byte) (_ []byte, state bodyState, err error) {
 		return dst, bodyGoesOn, os.ErrDeadlineExceeded
 	}
 	dst, more := s.inbox.take(dst)
+	if b := &s.inbox; !b.isWide && s.incoming.data > streamWindow && s.Activity.Buffers.Take(wideWindow-streamWindow) {
+		more += b.widen()
+	}
 	if more > 0 && !s.remoteEnd {
 		c.out.buf = appendWindow(c.out.buf, s.id, more)
 		c.flush()

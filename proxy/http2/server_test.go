@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -250,6 +251,46 @@ func TestIdle(t *testing.T) {
 		}
 		if !c.server.idle.Load() {
 			t.Error("it is not idle once the stream has ended")
+		}
+	}
+	c.Close()
+}
+
+// TestWideWindow lets an upload that is read send more ahead, while the budget has room.
+func TestWideWindow(t *testing.T) {
+	activity := new(ends.Activity)
+	activity.Buffers.Set(wideWindow - streamWindow)
+	dial, end := startServerOf(t, activity, func(s ends.Stream) { answer(s, 0) })
+	defer end()
+	c := dial()
+	window, sent, most := streamWindow, 0, 0
+	c.open(1, false, get()...)
+	for sent < 2<<20 {
+		for window > 0 {
+			n := min(window, 16_000)
+			_ = c.WriteData(1, false, make([]byte, n))
+			window, sent = window-n, sent+n
+		}
+		var id, more int
+		if got := c.next(); got != "closed" {
+			if _, err := fmt.Sscanf(got, "%d window %d", &id, &more); err != nil {
+				t.Fatalf("%q came", got)
+			}
+		}
+		window, most = window+more, max(most, more)
+	}
+	if most < wideWindow-streamWindow || activity.Buffers.Take(1) {
+		t.Errorf("the window grows by %d at most", most)
+	}
+	_ = c.WriteData(1, true, nil)
+	for got := ""; got != "1 headers, end true"; {
+		if got = c.next(); got == "closed" {
+			t.Fatal("the connection was closed")
+		}
+	}
+	for by := time.Now().Add(5 * time.Second); !activity.Buffers.Take(wideWindow - streamWindow); time.Sleep(time.Millisecond) {
+		if time.Now().After(by) {
+			t.Fatal("the budget was not given back")
 		}
 	}
 	c.Close()

@@ -67,6 +67,9 @@ func newStream() *Stream {
 // free clears the stream, and puts it back into the pool. Its buffers are kept.
 func (s *Stream) free() {
 	s.narrow()
+	if s.inbox.isWide {
+		s.Activity.Buffers.Give(wideWindow - streamWindow)
+	}
 	if cap(s.Out) > maxOutSize {
 		s.Out = make([]byte, 0, outSize)
 	}
