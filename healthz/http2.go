@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"golang.org/x/net/http2"
 )
 
 // request returns the request of a check in HTTP/2.
@@ -35,12 +33,21 @@ func (t *Target) request(ctx context.Context, cfg Config, method, path string, b
 
 // send sends the request of a check over conn, which nothing else uses.
 func send(conn net.Conn, r *http.Request) (*http.Response, error) {
-	transport := &http2.Transport{DisableCompression: true, MaxHeaderListSize: maxHeaderSize, AllowHTTP: true}
-	c, err := transport.NewClientConn(conn)
-	if err != nil {
-		return nil, err
+	taken := false
+	take := func(context.Context, string, string) (net.Conn, error) {
+		if taken {
+			return nil, net.ErrClosed
+		}
+		taken = true
+		return conn, nil
 	}
-	return c.RoundTrip(r)
+	transport := &http.Transport{
+		DialContext: take, DialTLSContext: take, Protocols: new(http.Protocols),
+		DisableCompression: true, MaxResponseHeaderBytes: maxHeaderSize,
+	}
+	transport.Protocols.SetHTTP2(true)
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	return transport.RoundTrip(r)
 }
 
 // askHTTP2 is ask for a backend that speaks HTTP/2.

@@ -24,5 +24,5 @@ func (m *Server) writeCertificates(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(expiries)) {
 		_, _ = w.Write(metrics.AppendSample(nil, "lb_certificate_expiry_seconds", metrics.Label("name", name), uint64(expiries[name].Unix())))
 	}
-	metrics.Single(w, "lb_certificate_faults", "gauge", "Certificates that cannot be used as their files are now, or have expired or soon will.", len(m.TLS.Faults()))
+	metrics.Single(w, "lb_certificate_faults", "gauge", "Certificates that cannot be used as their files are now, are missing or not renewed, or have expired or soon will.", len(m.TLS.Faults()))
 }

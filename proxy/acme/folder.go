@@ -34,11 +34,16 @@ const lockPause = 250 * time.Millisecond
 
 // Lock waits for a lock until ctx ends.
 func (f *folder) Lock(ctx context.Context, name string) error {
+	return await(ctx, f, name, lockPause)
+}
+
+// await tries to take a lock, again and again, until ctx ends.
+func await(ctx context.Context, of certmagic.TryLocker, name string, every time.Duration) error {
 	for {
-		if ok, err := f.TryLock(ctx, name); ok || err != nil {
+		if ok, err := of.TryLock(ctx, name); ok || err != nil {
 			return err
 		}
-		if err := pause(ctx, lockPause); err != nil {
+		if err := pause(ctx, every); err != nil {
 			return err
 		}
 	}

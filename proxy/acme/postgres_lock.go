@@ -20,14 +20,7 @@ const databaseLockPause = 500 * time.Millisecond
 
 // Lock waits for a lock until ctx ends or the database is away.
 func (d *database) Lock(ctx context.Context, name string) error {
-	for {
-		if ok, err := d.TryLock(ctx, name); ok || err != nil {
-			return err
-		}
-		if err := pause(ctx, databaseLockPause); err != nil {
-			return err
-		}
-	}
+	return await(ctx, d, name, databaseLockPause)
 }
 
 // TryLock takes a lock that no instance has, or one that has not been renewed in time.

@@ -17,17 +17,18 @@ import (
 type Call struct {
 	ends.Progress
 
-	stream   ends.Stream
-	conn     *wire.Conn // between Begin and End
-	reused   bool       // the connection had served before
-	interims int        // interim responses so far
-	limits   CallLimits
-	sentAt   time.Time  // when the request was sent, if it was not an upload
-	watch    wire.Watch // watches the client while the backend is slow
-	buf      []byte     // backs in, unless a header was larger
-	in       inbound
-	body     body
-	upload   upload
+	stream      ends.Stream
+	conn        *wire.Conn // between Begin and End
+	reused      bool       // the connection had served before
+	interims    int        // interim responses so far
+	limits      CallLimits
+	sentAt      time.Time  // when the request was sent, if it was not an upload
+	watch       wire.Watch // watches the client while the backend is slow
+	buf         []byte     // backs in, unless a header was larger
+	in          inbound
+	body        body
+	upload      ends.Upload
+	uploadReset bool // a write of the upload has met the backend's RST, of which the system tells once; the goroutine's until it has ended
 }
 
 var _ ends.BackendEnd = (*Call)(nil)
@@ -42,7 +43,7 @@ type CallLimits struct {
 func (c *Call) Init() {
 	c.buf = make([]byte, responseBufferSize)
 	c.in.buf = c.buf
-	c.upload.done = make(chan struct{}, 1)
+	c.upload.Init()
 }
 
 // Reset is that of ends.BackendEnd.
@@ -51,7 +52,7 @@ func (c *Call) Reset() {
 		return // no attempt has begun
 	}
 	c.in.narrow(c.buf)
-	*c = Call{buf: c.buf, in: inbound{buf: c.buf}, upload: upload{done: c.upload.done}}
+	*c = Call{buf: c.buf, in: inbound{buf: c.buf}, upload: c.upload.Cleared()}
 }
 
 // Begin begins a call on a connection. reused reports whether it has served before.
@@ -106,7 +107,9 @@ func (c *Call) Repeatable(idempotent bool) bool {
 }
 
 // RepeatableAnswered is that of ends.BackendEnd.
-func (c *Call) RepeatableAnswered(idempotent bool) bool { return idempotent && c.replayable() }
+func (c *Call) RepeatableAnswered(idempotent bool) bool {
+	return idempotent && c.upload.Replayable(c.stream)
+}
 
 // Skip is that of ends.BackendEnd: the connection can serve on.
 func (c *Call) Skip() {
@@ -126,9 +129,9 @@ func (c *Call) Ready() bool { return c.body.ready() }
 // Next is that of ends.BackendEnd.
 func (c *Call) Next(dst []byte) ([]byte, error) {
 	dst, err := c.body.next(dst)
-	if c.body.ended && c.body.framing == message.UntilClose && c.upload.started {
+	if c.body.ended && c.body.framing == message.UntilClose && c.upload.Started {
 		c.stopUpload() // the connection is of no more use to it
-		if c.upload.wasReset {
+		if c.uploadReset {
 			c.body.ended, err = false, io.ErrUnexpectedEOF
 		}
 	}
@@ -142,10 +145,10 @@ func (c *Call) Trailers() *message.Trailers { return &c.body.trailers }
 func (c *Call) Ended() bool { return c.body.ended }
 
 // Uploads is that of ends.BackendEnd.
-func (c *Call) Uploads() bool { return c.upload.started }
+func (c *Call) Uploads() bool { return c.upload.Started }
 
 // Uploaded is that of ends.BackendEnd.
-func (c *Call) Uploaded() bool { return c.upload.complete() }
+func (c *Call) Uploaded() bool { return c.upload.Complete() }
 
 // End is that of ends.BackendEnd. It stops the upload and the watch.
 func (c *Call) End() (reusable bool) {
@@ -173,8 +176,8 @@ func (c *Call) Failure(err error) reason.Code {
 	if c.watch.Gone.Load() {
 		return reason.ClientGone
 	}
-	if c.upload.started {
-		if why, cause := c.upload.failure(); why != reason.None {
+	if c.upload.Started {
+		if why, cause := c.upload.Failure(); why != reason.None {
 			c.stream.Cause = cause
 			return why // the request was cut short, and the wait with it
 		}
@@ -207,7 +210,7 @@ func (c *Call) Break(err error) reason.Code {
 		return reason.ClientGone
 	}
 	s.BreakOff(c.body.framing)
-	if why, cause := c.upload.failure(); why != reason.None && why != reason.BackendReset {
+	if why, cause := c.upload.ClientsFailure(); why != reason.None {
 		s.Cause = cause
 		return why // the request was cut short, and the response with it
 	}

@@ -3,6 +3,7 @@ package http1
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"loadbalancer/proxy/ends"
@@ -60,5 +61,9 @@ func (c *handedConn) Security() *message.Security {
 	return nil
 }
 
-// Write writes to the connection.
-func (c *handedConn) Write(p []byte) (int, error) { return c.Conn.Write(p) }
+// Write writes to the connection. Under load other goroutines are ready to run, and what they write
+// meanwhile leaves in one write after this one.
+func (c *handedConn) Write(p []byte) (int, error) {
+	runtime.Gosched()
+	return c.Conn.Write(p)
+}

@@ -35,7 +35,7 @@ func (c *Call) checkHead() reason.Code {
 			return reason.None
 		}
 	} else if c.Response.Status >= 200 || c.stream.Request.Allows(c.Response.Upgrade) {
-		if c.upload.started {
+		if c.upload.Started {
 			c.headerCame()
 		} else {
 			c.Waited = time.Since(c.sentAt)
@@ -114,8 +114,8 @@ func (c *Call) waitOn() bool {
 // boundWait sets the deadline of the wait for a response's header, while the client is watched.
 func (c *Call) boundWait() {
 	c.watch.Start()
-	if c.upload.started {
-		c.upload.waitOn(c)
+	if c.upload.Started {
+		c.upload.WaitOn(c.conn, c.limits.Wait)
 	} else {
 		_ = c.conn.SetReadDeadline(c.sentAt.Add(c.limits.Wait))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	"loadbalancer/proxy/message"
 	"loadbalancer/proxy/reason"
@@ -41,13 +42,25 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 			s := &Stream{conn: &clientConn{Conn: wire.Over(client)}}
 			c := &Call{stream: endOf(s), conn: &conn}
 			u := &c.upload
-			u.started, u.finished, u.result, u.done = true, test.finished, test.result, make(chan struct{}, 1)
-			u.done <- struct{}{}
+			u.Init()
+			u.Begin()
+			finish := func() { u.Finish(c.stream, &conn, test.result, nil, time.Minute, false) }
+			if test.finished {
+				finish()
+				conn.Resume() // what the result means for the wait is not looked at here
+			} else {
+				go func() {
+					for !conn.IsStopped() {
+						time.Sleep(time.Millisecond)
+					}
+					finish()
+				}()
+			}
 			if sent := c.stopUpload(); sent != (test.result == reason.None) {
 				t.Errorf("stopUpload returned %v", sent)
 			}
-			if s.Replay.Lost() != test.lost || u.started || s.conn.IsStopped() || conn.IsStopped() || s.Ends() {
-				t.Errorf("lost: %v, want %v; started: %v, cut: %v", s.Replay.Lost(), test.lost, u.started, s.Ends())
+			if s.Replay.Lost() != test.lost || u.Started || s.conn.IsStopped() || conn.IsStopped() || s.Ends() {
+				t.Errorf("lost: %v, want %v; started: %v, cut: %v", s.Replay.Lost(), test.lost, u.Started, s.Ends())
 			}
 		})
 	}
@@ -57,13 +70,19 @@ func TestWhatAnUploadLeavesBehind(t *testing.T) {
 // accepted, which may last for hours, and that the request can be repeated until then.
 func TestBufferGoesWithTheResponse(t *testing.T) {
 	for _, finished := range []bool{false, true} {
-		c := &Call{stream: endOf(new(Stream)), upload: upload{started: true, finished: finished}, conn: new(wire.Conn)}
+		_, backend := net.Pipe()
+		conn := wire.Over(backend)
+		c := &Call{stream: endOf(new(Stream)), conn: &conn}
 		u := &c.upload
+		u.Init()
+		if u.Begin(); finished {
+			u.Finish(c.stream, &conn, reason.None, nil, time.Minute, false)
+		}
 		c.headerCame()
 		if c.RepeatableAnswered(true) {
 			t.Error("may be repeated before the body was read to its end")
 		}
-		if u.bodyTaken(); !c.RepeatableAnswered(true) || c.RepeatableAnswered(false) {
+		if u.Taken(); !c.RepeatableAnswered(true) || c.RepeatableAnswered(false) {
 			t.Error("may not be repeated, or is not idempotent and may")
 		}
 		c.Accept()

@@ -30,13 +30,13 @@ type Call struct {
 	ended    bool   // the body was read to its end
 	raced    bool   // the request has failed without having been looked at, as far as is known
 	trailers message.Trailers
-	upload   upload
+	upload   ends.Upload
 }
 
 var _ ends.BackendEnd = (*Call)(nil)
 
 // Init readies a Call.
-func (c *Call) Init() { c.upload.done = make(chan struct{}, 1) }
+func (c *Call) Init() { c.upload.Init() }
 
 // Reset is that of ends.BackendEnd.
 func (c *Call) Reset() {
@@ -44,7 +44,7 @@ func (c *Call) Reset() {
 		return // no attempt has begun
 	}
 	clear(c.fields)
-	*c = Call{fields: c.fields[:0], block: c.block[:0], upload: upload{done: c.upload.done}}
+	*c = Call{fields: c.fields[:0], block: c.block[:0], upload: c.upload.Cleared()}
 }
 
 // Begin begins a call on a stream, which End ends. wait is the longest time from the request, once
@@ -79,7 +79,7 @@ func (c *Call) Send(b []byte, repeatable bool) reason.Code {
 	if repeatable {
 		c.to.AllowRecall()
 	}
-	c.to.Bound(c.sentAt.Add(min(c.wait, wire.WatchAfter)))
+	c.to.BoundRead(c.sentAt.Add(min(c.wait, c.watch.After())))
 	return reason.None
 }
 
@@ -114,8 +114,8 @@ func (c *Call) take(h *mux.Header) reason.Code {
 	}
 	c.left = c.Response.Length
 	c.ended = h.Ends || c.Response.Framing == message.NoBody
-	if c.upload.started {
-		c.headerCame()
+	if c.upload.Started {
+		c.Waited = c.upload.HeaderCame()
 	} else {
 		c.Waited = time.Since(c.sentAt)
 	}
@@ -124,10 +124,10 @@ func (c *Call) take(h *mux.Header) reason.Code {
 
 // bound ends the wait for the header as late as the pool allows. From then on the client is watched.
 func (c *Call) bound() {
-	if c.upload.started {
-		c.upload.waitOn(c)
+	if c.upload.Started {
+		c.upload.WaitOn(c.to, c.wait)
 	} else {
-		c.to.Bound(c.sentAt.Add(c.wait))
+		c.to.BoundRead(c.sentAt.Add(c.wait))
 	}
 }
 
@@ -151,7 +151,9 @@ func (c *Call) Repeatable(idempotent bool) bool {
 }
 
 // RepeatableAnswered is that of ends.BackendEnd.
-func (c *Call) RepeatableAnswered(idempotent bool) bool { return idempotent && c.replayable() }
+func (c *Call) RepeatableAnswered(idempotent bool) bool {
+	return idempotent && c.upload.Replayable(c.stream)
+}
 
 // Skip is that of ends.BackendEnd. End resets the stream, which costs the connection nothing.
 func (*Call) Skip() {}
@@ -178,7 +180,7 @@ func (c *Call) Next(dst []byte) ([]byte, error) {
 		return dst, errBodyLength
 	}
 	for _, f := range c.to.Trailers() {
-		if !c.trailers.Add(appendField(nil, f)) {
+		if !c.trailers.Add(appendLine(nil, f)) {
 			return dst, errBadTrailers
 		}
 	}
@@ -189,13 +191,13 @@ func (c *Call) Next(dst []byte) ([]byte, error) {
 // read reads from the body. The client is watched once nothing has come for a second.
 func (c *Call) read(dst []byte) ([]byte, error) {
 	patience := c.stream.Limits.BodyTimeout
-	if c.watch.Started() || patience <= wire.WatchAfter {
+	if c.watch.Started() || patience <= c.watch.After() {
 		return c.to.Read(dst, patience)
 	}
-	dst, err := c.to.Read(dst, wire.WatchAfter)
+	dst, err := c.to.Read(dst, c.watch.After())
 	if wire.TimedOut(err) {
 		c.watch.Start()
-		return c.to.Read(dst, patience-wire.WatchAfter)
+		return c.to.Read(dst, patience-c.watch.After())
 	}
 	return dst, err
 }
@@ -207,17 +209,17 @@ func (c *Call) Trailers() *message.Trailers { return &c.trailers }
 func (c *Call) Ended() bool { return c.ended }
 
 // Uploads is that of ends.BackendEnd.
-func (c *Call) Uploads() bool { return c.upload.started }
+func (c *Call) Uploads() bool { return c.upload.Started }
 
 // Uploaded is that of ends.BackendEnd.
-func (c *Call) Uploaded() bool { return c.upload.complete() }
+func (c *Call) Uploaded() bool { return c.upload.Complete() }
 
 // End is that of ends.BackendEnd. Whatever has happened to the stream, the connection serves others.
 func (c *Call) End() (reusable bool) {
 	if c.to == nil {
 		return false
 	}
-	c.stopUpload()
+	c.upload.Wait(c.stream, sending{c.to})
 	c.watch.Stop()
 	c.to.End()
 	c.to = nil
@@ -233,8 +235,8 @@ func (c *Call) Failure(err error) reason.Code {
 	if c.watch.Gone.Load() {
 		return reason.ClientGone
 	}
-	if c.upload.started {
-		if why, cause := c.upload.failure(); why != reason.None && why != reason.BackendReset {
+	if c.upload.Started {
+		if why, cause := c.upload.ClientsFailure(); why != reason.None {
 			c.stream.Cause = cause
 			return why // the request was cut short, and the wait with it
 		}
@@ -267,7 +269,7 @@ func (c *Call) Break(err error) reason.Code {
 		return reason.ClientGone
 	}
 	s.BreakOff(c.Response.Framing)
-	if why, cause := c.upload.failure(); why != reason.None && why != reason.BackendReset {
+	if why, cause := c.upload.ClientsFailure(); why != reason.None {
 		s.Cause = cause
 		return why // the request was cut short, and the response with it
 	}

@@ -25,7 +25,7 @@ func appendRequest(dst []hpack.HeaderField, block []byte, secure bool) []hpack.H
 	dst = append(dst, hpack.HeaderField{Name: ":method", Value: method}, hpack.HeaderField{Name: ":scheme", Value: scheme},
 		hpack.HeaderField{Name: ":path", Value: path}, hpack.HeaderField{Name: ":authority"})
 	authority := len(dst) - 1
-	dst = appendFields(dst, rest)
+	dst = listFields(dst, rest)
 	for i := authority + 1; i < len(dst); i++ {
 		if dst[i].Name == "host" {
 			dst[authority].Value = dst[i].Value
@@ -36,8 +36,8 @@ func appendRequest(dst []hpack.HeaderField, block []byte, secure bool) []hpack.H
 	return dst
 }
 
-// appendFields appends the fields of lines, without those of the connection.
-func appendFields(dst []hpack.HeaderField, lines string) []hpack.HeaderField {
+// listFields appends the fields of lines, without those of the connection.
+func listFields(dst []hpack.HeaderField, lines string) []hpack.HeaderField {
 	for lines != "" && lines != "\r\n" {
 		var line string
 		line, lines, _ = strings.Cut(lines, "\r\n")
@@ -92,7 +92,7 @@ func appendResponse(dst []byte, h *mux.Header, head bool) (_ []byte, ok bool) {
 			return dst, false
 		}
 		hasLength = hasLength || f.Name == "content-length"
-		dst = append(appendField(dst, f), "\r\n"...)
+		dst = append(appendLine(dst, f), "\r\n"...)
 	}
 	bodiless := head || h.Status < 200 || h.Status == 204 || h.Status == 304
 	switch {
@@ -105,13 +105,13 @@ func appendResponse(dst []byte, h *mux.Header, head bool) (_ []byte, ok bool) {
 	return append(dst, "\r\n"...), true
 }
 
-// appendField appends a field as a line without its end.
-func appendField(dst []byte, f hpack.HeaderField) []byte {
+// appendLine appends a field as a line without its end.
+func appendLine(dst []byte, f hpack.HeaderField) []byte {
 	dst = append(append(dst, f.Name...), ": "...)
 	return append(dst, f.Value...)
 }
 
 // trailerFields returns trailers, which are lines, as fields.
 func trailerFields(lines []byte) []hpack.HeaderField {
-	return appendFields(nil, string(bytes.TrimSpace(lines)))
+	return listFields(nil, string(bytes.TrimSpace(lines)))
 }

@@ -55,7 +55,7 @@ func ask(s *Stream) (status int, body string, err error) {
 	if _, err = s.Begin(requestFields, nil, true); err != nil {
 		return 0, "", err
 	}
-	s.Bound(time.Now().Add(5 * time.Second))
+	s.BoundRead(time.Now().Add(5 * time.Second))
 	h, err := s.Header()
 	for buf := make([]byte, 0, 1<<10); err == nil && !s.Ended(); {
 		var b []byte
@@ -172,7 +172,7 @@ func TestWaits(t *testing.T) {
 		end  func(*Stream)
 		want error
 	}{
-		"bound":    {func(s *Stream) { s.Bound(time.Now()) }, os.ErrDeadlineExceeded},
+		"bound":    {func(s *Stream) { s.BoundRead(time.Now()) }, os.ErrDeadlineExceeded},
 		"stopped":  {(*Stream).Stop, ErrStopped},
 		"recalled": {func(s *Stream) { s.AllowRecall(); c.Recall() }, ErrRecalled},
 	} {
@@ -185,7 +185,7 @@ func TestWaits(t *testing.T) {
 	}
 	s := begin()
 	c.Recall() // not allowed
-	s.Bound(time.Now().Add(20 * time.Millisecond))
+	s.BoundRead(time.Now().Add(20 * time.Millisecond))
 	if _, err := s.Header(); !wire.TimedOut(err) {
 		t.Errorf("got %v, want the timeout", err)
 	}

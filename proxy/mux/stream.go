@@ -57,7 +57,7 @@ type Header struct {
 }
 
 // Stream is one request and the response to it. One goroutine, the owner, begins and ends it and
-// reads the response; another may send the body. Stop, StopSending, Recall, Bound and AllowRecall
+// reads the response; another may send the body. Stop, StopSending, Recall, BoundRead and AllowRecall
 // may be called by any.
 type Stream struct {
 	conn     *Conn
@@ -228,8 +228,8 @@ func (s *Stream) receive(p []byte, size int, ends bool) {
 	s.wake(s.arrived)
 }
 
-// Bound ends the wait for a header at a time; zero: it does not end.
-func (s *Stream) Bound(by time.Time) {
+// BoundRead ends the wait for a header at a time; zero: it does not end.
+func (s *Stream) BoundRead(by time.Time) {
 	s.mu.Lock()
 	s.by = by
 	s.mu.Unlock()

@@ -1,6 +1,8 @@
 package reason
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -16,5 +18,31 @@ func TestGRPC(t *testing.T) {
 		if strings.ContainsFunc(strings.TrimSuffix(message, "\r\n"), func(c rune) bool { return c < ' ' || c > '~' || c == '%' }) {
 			t.Errorf("%s: the message %q has to be percent-encoded", r, message)
 		}
+	}
+}
+
+// TestGRPCTable holds the table of docs/grpc.md to the statuses: each reason is there, with its own.
+func TestGRPCTable(t *testing.T) {
+	text, err := os.ReadFile("../../docs/grpc.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 {
+			continue
+		}
+		for _, name := range strings.Split(cells[1], ",") {
+			rows[strings.Trim(name, " `")] = cells[2]
+		}
+	}
+	for r := range Count {
+		if status := r.GRPCStatus(); status != 0 && !strings.Contains(rows[r.String()], fmt.Sprintf("%d ", status)) {
+			t.Errorf("%s: the table has %q, want %d", r, rows[r.String()], status)
+		}
+	}
+	if !strings.Contains(rows[BackendAborted.String()], fmt.Sprintf("%d ", BrokenCallStatus)) {
+		t.Errorf("%s: the table has %q", BackendAborted, rows[BackendAborted.String()])
 	}
 }

@@ -68,7 +68,7 @@ var table = [Count]struct {
 	ResponseTimeout:   {"response_timeout", 504, "The backend did not answer in time."},
 	BackendOut:        {"response_timeout", 504, "The backend was taken out before it answered."},
 	StatusRefused:     {"no_backend", 503, "No other backend is available."},
-	BadResponse:       {"bad_response", 502, "The backend's answer is not valid HTTP/1.1."},
+	BadResponse:       {"bad_response", 502, "The backend's answer is not valid HTTP."},
 	BackendReset:      {"backend_reset", 502, "The backend closed the connection before it answered."},
 	BackendAborted:    {"backend_aborted", 0, ""},
 	TunnelTimeout:     {"tunnel_timeout", 0, ""},

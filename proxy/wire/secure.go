@@ -106,10 +106,14 @@ func (c *Conn) ExpectCloseNotify() {
 
 // Read waits for bytes, as net.Conn does.
 func (c *Conn) Read(p []byte) (int, error) {
-	s := c.secure
-	if s == nil {
-		return c.socket.Read(p)
+	if c.secure != nil {
+		return c.secure.read(p)
 	}
+	return c.socket.Read(p)
+}
+
+// read is Conn.Read.
+func (s *secure) read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if s.strict && s.below.ended && (err == io.EOF || err == io.ErrUnexpectedEOF) {
 		err = errCut
