@@ -47,6 +47,7 @@ func TestBackendsOverTLS(t *testing.T) {
 	if *backendsOverTLS || *everywhere || testing.Short() {
 		t.Skip("it is itself, or takes long")
 	}
+	t.Parallel()
 	run := []string{
 		"-tls-backends", "-test.timeout=300s",
 		"-test.run=^(TestWebSocket|TestTunnel.*|TestBrokenTunnel|TestNothingIsLostToIdleClose|TestHostileResponses|TestNobodyGetsWhatIsLeftOver|" +

@@ -89,7 +89,7 @@ func TestOverTLS(t *testing.T) {
 	}
 	// Those that are skipped send a PROXY header, which belongs before the handshake, have clients
 	// of their own, or read less than a record at a time.
-	command := exec.CommandContext(t.Context(), os.Args[0], "-tls", "-test.timeout=2m", "-test.skip=Proxy|HTTP2|GRPC|SlowClients|SlowBackendHolds|AnswerBeforeMore|Steady",
+	command := exec.CommandContext(t.Context(), os.Args[0], "-tls", "-test.timeout=5m", "-test.skip=Proxy|HTTP2|GRPC|SlowClients|SlowBackendHolds|AnswerBeforeMore|Steady",
 		"-test.run=WebSocket|Tunnel|Upgrade|Upload|Continue|Buffer|Client(s)?Leave|Shutdown|Trailers|Interim|Stream|Bod(y|ies)|Chunk|Pipelin|KeepAlive|Timeout")
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
