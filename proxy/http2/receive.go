@@ -164,7 +164,7 @@ func (c *conn) resize(to int64) (ok bool) {
 		if !widen(&s.window, by) {
 			return false
 		}
-		s.sending.wake()
+		c.push(s)
 	}
 	return true
 }
@@ -208,7 +208,7 @@ func (c *conn) receiveWindow(f *frame) *fault {
 	case !widen(&s.window, by):
 		return &fault{codeFlowControl, f.stream}
 	}
-	s.sending.wake()
+	c.push(s)
 	return nil
 }
 

@@ -49,21 +49,39 @@ func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 	}
 }
 
-// FlushAhead is that of ends.Outgoing. It waits for a slow client: only its own stream is held up.
-func (s *Stream) FlushAhead(int64, bool) reason.Code {
+// FlushAhead is that of ends.Outgoing.
+func (s *Stream) FlushAhead(most int64, allowed bool) reason.Code {
 	p := parcel{data: s.Out, trailers: s.response.trailers, ends: s.response.ended}
 	if s.Status == 0 {
 		p.status, p.lines = s.response.status, s.response.lines
 		s.Status = s.response.status
 	}
-	why := s.deliver(&p)
+	var err error
+	if s.ahead != nil || allowed && most > 0 {
+		err = s.conn.sendAhead(s, &p, most)
+	} else {
+		err = s.conn.send(s, &p)
+	}
+	if err != nil {
+		s.releaseAhead()
+	}
 	s.Out = s.Out[:0]
-	return why
+	return s.sent(&p, err)
+}
+
+func (s *Stream) releaseAhead() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.conn.releaseAhead(s, &s.Activity.Buffers)
 }
 
 // deliver sends a parcel, from which it takes what was sent.
 func (s *Stream) deliver(p *parcel) reason.Code {
-	err := s.conn.send(s, p)
+	return s.sent(p, s.conn.send(s, p))
+}
+
+// sent notes what was sent of a parcel.
+func (s *Stream) sent(p *parcel, err error) reason.Code {
 	s.Sent += int64(p.sent)
 	if err != nil {
 		s.Cause, s.broken = err, true
@@ -73,7 +91,14 @@ func (s *Stream) deliver(p *parcel) reason.Code {
 }
 
 // AwaitAhead is that of ends.Outgoing.
-func (s *Stream) AwaitAhead() reason.Code { return reason.None }
+func (s *Stream) AwaitAhead() reason.Code {
+	if s.ahead == nil { // set by this goroutine
+		return reason.None
+	}
+	err := s.conn.await(s)
+	s.releaseAhead()
+	return s.sent(&parcel{}, err)
+}
 
 // BreakOff is that of ends.Outgoing. A call of gRPC ends with a status of its own, which tells its
 // client more than RST_STREAM does.

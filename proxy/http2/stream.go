@@ -33,14 +33,15 @@ type Stream struct {
 	length    int64 // of the body, as the header says; -1: it does not
 	arrived   int64 // bytes of the body
 	trailers  message.Trailers
-	window    int64 // bytes that may be sent
-	blocked   bool  // it waits to send
-	remoteEnd bool  // nothing more comes
-	localEnd  bool  // all was sent
-	answered  bool  // the response has begun
-	wasReset  bool  // by this end
-	counted   bool  // for maxStreams
-	dead      error // why nothing more comes or can be sent; nil: it may
+	window    int64  // bytes that may be sent
+	blocked   bool   // it waits to send
+	ahead     *ahead // what waits for a slow client; nil: nothing does
+	remoteEnd bool   // nothing more comes
+	localEnd  bool   // all was sent
+	answered  bool   // the response has begun
+	wasReset  bool   // by this end
+	counted   bool   // for maxStreams
+	dead      error  // why nothing more comes or can be sent; nil: it may
 }
 
 // outSize is the size of the buffer for what leaves: the header of a request or a response, and the
@@ -175,6 +176,7 @@ func (c *conn) finish(s *Stream) {
 	}
 	delete(c.streams, s.id)
 	c.uncount(s)
+	c.releaseAhead(s, &s.Activity.Buffers) // after a panic
 	s.free()
 	c.settle()
 	c.ended.Signal()

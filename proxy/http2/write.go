@@ -108,8 +108,8 @@ func (c *conn) wakeBlocked() {
 		return
 	}
 	for _, s := range c.streams {
-		if s.blocked {
-			s.sending.wake()
+		if s.blocked || s.ahead != nil {
+			c.push(s)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func (c *conn) send(s *Stream, p *parcel) error {
 		if c.pack(s, p) {
 			return nil
 		}
-		if rest := p.status + len(p.data); rest != left {
+		if rest := p.rest(); rest != left {
 			by, left = time.Now().Add(s.Limits.BodyTimeout), rest
 		}
 		s.blocked = true
@@ -161,6 +161,9 @@ type parcel struct {
 	ends     bool   // nothing follows
 	sent     int    // bytes, without the headers of frames
 }
+
+// rest changes whenever something of a parcel is sent.
+func (p *parcel) rest() int { return p.status + len(p.data) }
 
 // pack appends as much of a parcel as may be sent now, and reports whether that is all. It is called
 // while mu is held.
