@@ -37,8 +37,6 @@ const (
 const (
 	// maxFragments is how many CONTINUATION frames a block may have. Clients fill each frame.
 	maxFragments = 32
-	// tableSize is that of HPACK's table, in bytes: the default (RFC 9113, section 6.5.2).
-	tableSize = 4096
 )
 
 func (h *headerReader) init(most int) {

@@ -146,7 +146,7 @@ func (c *conn) receiveSettings(f *frame) *fault {
 				return connFault(codeFlowControl)
 			}
 		case id == settingTableSize:
-			c.out.tableTo = true
+			c.out.encoder.resize(int(min(value, tableSize)))
 		}
 	}
 	if !c.answer(appendFrame(nil, frameSettings, flagAck, 0, 0)) {
@@ -164,7 +164,7 @@ func (c *conn) resize(to int64) (ok bool) {
 		if !widen(&s.window, by) {
 			return false
 		}
-		s.sending.wake()
+		c.push(s)
 	}
 	return true
 }
@@ -208,23 +208,27 @@ func (c *conn) receiveWindow(f *frame) *fault {
 	case !widen(&s.window, by):
 		return &fault{codeFlowControl, f.stream}
 	}
-	s.sending.wake()
+	c.push(s)
 	return nil
 }
 
-// resetFor resets a stream because of what the client has sent.
-func (c *conn) resetFor(why *fault) {
+// resetFor resets a stream because of what the client has sent. ok is false if that is too much.
+func (c *conn) resetFor(why *fault) (ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.streams[why.stream]; s != nil {
-		if !s.wasReset && !s.localEnd {
-			s.wasReset = true
-			c.reset(s.id, why.code)
-		}
+	s := c.streams[why.stream]
+	if s != nil {
 		s.die(errFrames)
-		return
+	}
+	if s != nil && (s.wasReset || s.localEnd) {
+		return true
+	}
+	if s != nil {
+		s.wasReset = true
 	}
 	c.reset(why.stream, why.code)
+	c.out.control++
+	return c.out.control <= maxControl && c.budget.spend(costOfReset, time.Now)
 }
 
 // reset appends a RST_STREAM. It is called while mu is held.
