@@ -110,7 +110,7 @@ func (c *clientConn) expectHeader() {
 		if wait := c.bounds.Load().IdleTimeout; c.resumed || !c.Tells() {
 			c.ExpectRead(c.lastUse, wait)
 		} else {
-			c.ExpectRead(c.lastUse, min(wait, parkAfter))
+			c.ExpectRead(c.lastUse, min(wait, c.parkAfter()))
 		}
 	}
 }
