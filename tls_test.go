@@ -175,6 +175,11 @@ func TestReloadTLS(t *testing.T) {
 		_, leaf, err := e.get(addresses[1])
 		return err == nil && slices.Contains(leaf.DNSNames, "later.example")
 	})
+	e.write("b", "localhost", "at-once.example")
+	in.reload(t)
+	if _, leaf, err := e.get(addresses[1]); err != nil || !slices.Contains(leaf.DNSNames, "at-once.example") {
+		t.Errorf("after a reload of the same config got %v, %v", leaf, err)
+	}
 	if got := in.reload(t, "listen: "+addresses[1], "listen: "+addresses[2]); len(got) != 1 {
 		t.Errorf("another address: changed %q", got)
 	}
