@@ -248,6 +248,10 @@ func TestReloadTLSRefuses(t *testing.T) {
 	if n := strings.Count(in.log.String(), "a certificate cannot be used"); n != 1 {
 		t.Errorf("it is told %d times", n)
 	}
+	call(t, "POST", in.management+"/v1/api/backends/main/"+addresses[0]+"/drain", "")
+	if a := call(t, "GET", in.management+"/readyz", ""); a.status != 503 || !strings.HasPrefix(a.body, "not ready: pool main has no backend that takes requests\nwarning: the certificate ") {
+		t.Errorf("without a backend /readyz says %+v", a)
+	}
 }
 
 // tool returns the path of a program, or skips the test. With REQUIRE_TOOLS it fails instead.
