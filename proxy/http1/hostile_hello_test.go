@@ -2,15 +2,19 @@ package http1
 
 import (
 	"crypto/tls"
+	"crypto/x509/pkix"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"loadbalancer/proxy/certtest"
 )
 
 // helloOf returns the first flight of a client.
@@ -104,4 +108,46 @@ func TestHostileHellos(t *testing.T) {
 	if err := getOn(conn); err != nil {
 		t.Error(err)
 	}
+}
+
+// Certificates of clients that are damaged, long or many harm no other client.
+func TestHostileCertificates(t *testing.T) {
+	s := startSecure(t, Options{}, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert })
+	own := s.authority.Issue([]string{"client"}, certtest.Subject(pkix.Name{CommonName: strings.Repeat("c", 60)}))
+	random := rand.New(rand.NewPCG(3, 4))
+	served, refused := 0, 0
+	for i := range 300 {
+		shown := tls.Certificate{Certificate: slices.Clone(own.Certificate), PrivateKey: own.PrivateKey}
+		switch i % 3 {
+		case 0: // damaged
+			leaf := slices.Clone(own.Certificate[0])
+			for range 1 + random.IntN(3) {
+				leaf[random.IntN(len(leaf))] = byte(random.Uint32())
+			}
+			shown.Certificate = [][]byte{leaf}
+		case 1: // cut, or nothing at all
+			shown.Certificate = [][]byte{own.Certificate[0][:random.IntN(len(own.Certificate[0]))]}
+		case 2: // many
+			for range random.IntN(200) {
+				shown.Certificate = append(shown.Certificate, own.Certificate[0])
+			}
+		}
+		conn, err := tls.Dial("tcp", s.address, s.client(func(c *tls.Config) {
+			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil }
+		}))
+		if err != nil {
+			t.Fatal(err) // the client's handshake ends before the server looks at the certificate
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if getOn(conn) == nil {
+			served++
+		} else {
+			refused++
+		}
+		conn.Close()
+	}
+	if served == 0 || refused == 0 {
+		t.Errorf("%d are served, %d refused: the certificates are no test", served, refused)
+	}
+	waitUntil(t, "the connections to end", func() bool { return s.Connections() == 0 })
 }
