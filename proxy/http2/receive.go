@@ -134,6 +134,7 @@ func (c *conn) receiveSettings(f *frame) *fault {
 	if f.flags.has(flagAck) {
 		return nil
 	}
+	initial := c.initial
 	for all := f.payload; len(all) > 0; all = all[6:] {
 		value := binary.BigEndian.Uint32(all[2:])
 		switch id := binary.BigEndian.Uint16(all); {
@@ -142,12 +143,13 @@ func (c *conn) receiveSettings(f *frame) *fault {
 		case id == settingInitialWindow && value > maxWindow:
 			return connFault(codeFlowControl)
 		case id == settingInitialWindow:
-			if !c.resize(int64(value)) {
-				return connFault(codeFlowControl)
-			}
+			initial = int64(value) // of several the last counts: each would touch all streams
 		case id == settingTableSize:
 			c.out.encoder.resize(int(min(value, tableSize)))
 		}
+	}
+	if initial != c.initial && !c.resize(initial) {
+		return connFault(codeFlowControl)
 	}
 	if !c.answer(appendFrame(nil, frameSettings, flagAck, 0, 0)) {
 		return connFault(codeEnhanceCalm)

@@ -169,6 +169,7 @@ func (c *conn) finish(s *Stream) {
 	case c.failed != nil, s.wasReset, s.dead == errGone:
 	case !s.localEnd && s.code != codeNone:
 		c.reset(s.id, s.code)
+		c.out.control++
 	case !s.localEnd:
 		c.reset(s.id, codeInternal)
 	case !s.remoteEnd:
