@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -274,7 +276,20 @@ func TestGRPCSilence(t *testing.T) {
 		sendBack(t, stream, "a")
 		time.Sleep(700 * time.Millisecond)
 	}
-	_ = stream.CloseSend()
+	// Then the client reads nothing, so that the backend cannot send.
+	large := &testgrpc.StreamingOutputCallRequest{Payload: &testgrpc.Payload{Body: randomBytes(1 << 20)}}
+	go func() {
+		for range 4 {
+			_ = stream.Send(large)
+		}
+		_ = stream.CloseSend()
+	}()
+	time.Sleep(700 * time.Millisecond)
+	for range 4 {
+		if r, err := stream.Recv(); err != nil || len(r.Payload.Body) != 1<<20 {
+			t.Fatal(err)
+		}
+	}
 	if _, err := stream.Recv(); err != io.EOF {
 		t.Errorf("got %v, want the end", err)
 	}
@@ -450,7 +465,53 @@ func TestGRPCLargeStreams(t *testing.T) {
 	if _, err := stream.Recv(); err != io.EOF {
 		t.Errorf("got %v, want the end", err)
 	}
-	if heap-before > 16<<20 {
+	if heap-before > 40<<20 { // with what the client and the backend of gRPC take
 		t.Errorf("the heap has grown by %d KiB", (heap-before)>>10)
+	}
+}
+
+// TestGRPCLateCall has a backend end calls whose clients' time is over, as backends of gRPC do. That
+// is no failure of the backend.
+func TestGRPCLateCall(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*framedConn, uint32){
+		"before the header": func(*framedConn, uint32) {},
+		"in the body": func(c *framedConn, id uint32) {
+			c.header(id, false, ":status", "200", "content-type", "application/grpc")
+			_ = c.WriteData(id, false, []byte("\x00\x00\x00\x00\x00"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := startFramedBackend(t, func(c *framedConn, id uint32) error {
+				end(c, id)
+				time.Sleep(30 * time.Millisecond)
+				return c.WriteRSTStream(id, http2.ErrCodeCancel)
+			})
+			p, address := startProxy(t, grpcOptions(url))
+			client := &http.Transport{Protocols: new(http.Protocols)}
+			client.Protocols.SetUnencryptedHTTP2(true)
+			defer client.CloseIdleConnections()
+			for range 8 { // more than ejection.failures
+				r, _ := http.NewRequest("POST", "http://"+address+"/a.B/C", strings.NewReader("\x00\x00\x00\x00\x00"))
+				r.Header.Set("Content-Type", "application/grpc")
+				r.Header.Set("Grpc-Timeout", "10m")
+				answer, err := client.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, answer.Body)
+				_ = answer.Body.Close()
+				if got := answer.Header.Get("Grpc-Status") + answer.Trailer.Get("Grpc-Status"); got != "4" {
+					t.Errorf("got grpc-status %q, want 4", got)
+				}
+			}
+			if n := errorsWith(p, "response_timeout"); n != "8" {
+				t.Errorf("%s errors are response_timeout", n)
+			}
+			if up := metric(p, fmt.Sprintf("lb_backend_errors_total{pool=\"main\",backend=%q,reason=\"response_timeout\"}", strings.TrimPrefix(url, "h2c://"))); up != "0" && up != "" {
+				t.Errorf("the backend has %s errors", up)
+			}
+		})
 	}
 }

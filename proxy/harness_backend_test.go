@@ -431,3 +431,29 @@ func frugal(bodyLength int, response string) func(net.Conn) {
 		}
 	}
 }
+
+// openListener counts the connections that are open.
+type openListener struct {
+	net.Listener
+	open *atomic.Int64
+}
+
+func (l openListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.open.Add(1)
+	return &openConn{Conn: conn, open: l.open}, nil
+}
+
+type openConn struct {
+	net.Conn
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (c *openConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}

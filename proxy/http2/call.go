@@ -109,6 +109,7 @@ func (c *Call) take(h *mux.Header) reason.Code {
 	if !ok || !c.Response.Parse(block, head) || h.Ends && c.Response.Framing == message.FixedLength && c.Response.Length > 0 {
 		return c.Failure(mux.MalformedError{})
 	}
+	c.Response.HTTP2 = true
 	if c.Interim() {
 		return reason.None
 	}
@@ -244,6 +245,8 @@ func (c *Call) Failure(err error) reason.Code {
 	c.stream.Cause = cause
 	reset, wasReset := errors.AsType[mux.ResetError](err)
 	switch {
+	case c.isLate(err):
+		return reason.CallTimeout
 	case errors.Is(err, mux.ErrUnprocessed):
 		c.BytesSent, c.raced = 0, true
 	case wasReset && reset.Code == xhttp2.ErrCodeRefusedStream && !arrived:
@@ -274,5 +277,15 @@ func (c *Call) Break(err error) reason.Code {
 		return why // the request was cut short, and the response with it
 	}
 	s.Cause = c.cause(err)
+	if c.isLate(err) {
+		return reason.CallTimeout
+	}
 	return reason.BackendAborted
+}
+
+// isLate reports whether an error is that of a call of gRPC whose client's time is over. A backend
+// ends such a call, too, and has not failed.
+func (c *Call) isLate(err error) bool {
+	_, wasReset := errors.AsType[mux.ResetError](err)
+	return (wasReset || wire.TimedOut(err)) && c.stream.Request.GRPC.IsOver(c.stream.Started)
 }

@@ -36,14 +36,15 @@ func appendRequest(dst []hpack.HeaderField, block []byte, secure bool) []hpack.H
 	return dst
 }
 
-// listFields appends the fields of lines, without those of the connection.
+// listFields appends the fields of lines, without those of the connection. Credentials go into no
+// table: the requests of several clients share it (RFC 7541, section 7.1.3).
 func listFields(dst []hpack.HeaderField, lines string) []hpack.HeaderField {
 	for lines != "" && lines != "\r\n" {
 		var line string
 		line, lines, _ = strings.Cut(lines, "\r\n")
 		name, value, _ := strings.Cut(line, ":")
 		if name = lowerName(name); !ofConnection(name) {
-			dst = append(dst, hpack.HeaderField{Name: name, Value: strings.Trim(value, " \t")})
+			dst = append(dst, hpack.HeaderField{Name: name, Value: strings.Trim(value, " \t"), Sensitive: name == "authorization"})
 		}
 	}
 	return dst

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"sync"
 	"time"
 
 	"loadbalancer/proxy/ends"
@@ -41,13 +42,14 @@ func (c *Call) sendBody(small []byte) (why reason.Code, cause error) {
 		c.upload.Taken()
 		return c.sent(c.to.Send(small, true, s.Limits.BodyTimeout))
 	}
-	scratch := ends.Buffers.Get().(*[ends.BufferSize]byte)
-	defer ends.Buffers.Put(scratch)
+	var room scratch
+	defer room.end()
 	for total, ended := int64(0), false; !ended; {
-		b, err := s.Replay.Next(s, scratch[:0])
+		b, err := s.Replay.Next(s, room.take())
 		if err != nil {
 			return s.Unread(err)
 		}
+		room.was(len(b))
 		if total += int64(len(b)); s.Limits.MaxBody > 0 && total > s.Limits.MaxBody {
 			return reason.BodyTooLarge, nil
 		}
@@ -87,3 +89,47 @@ func (c *Call) Accept() { c.upload.Accept(c.stream) }
 type sending struct{ *mux.Stream }
 
 func (s sending) Stop() { s.StopSending() }
+
+// scratch is the buffer of an upload. It is small while the body comes in small parts, as the
+// messages of a stream do that may be silent for long.
+type scratch struct {
+	small *[frameRoom]byte
+	large *[ends.BufferSize]byte // nil: the part before was small
+	size  int                    // of the part before
+}
+
+// frameRoom holds the data of one frame of the usual size.
+const frameRoom = 16 << 10
+
+var frameRooms = sync.Pool{New: func() any { return new([frameRoom]byte) }}
+
+// take returns an empty buffer for the next part.
+func (s *scratch) take() []byte {
+	switch {
+	case s.size >= frameRoom && s.large == nil:
+		s.large = ends.Buffers.Get().(*[ends.BufferSize]byte)
+	case s.size < frameRoom && s.large != nil:
+		ends.Buffers.Put(s.large)
+		s.large = nil
+	}
+	if s.large != nil {
+		return s.large[:0]
+	}
+	if s.small == nil {
+		s.small = frameRooms.Get().(*[frameRoom]byte)
+	}
+	return s.small[:0]
+}
+
+// was notes the size of a part, by which the next take goes.
+func (s *scratch) was(n int) { s.size = n }
+
+// end gives the buffers back.
+func (s *scratch) end() {
+	if s.small != nil {
+		frameRooms.Put(s.small)
+	}
+	if s.large != nil {
+		ends.Buffers.Put(s.large)
+	}
+}

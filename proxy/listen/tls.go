@@ -166,15 +166,15 @@ func (t *TLS) Run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			t.look()
+			t.Look()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// look takes up the files that have changed.
-func (t *TLS) look() {
+// Look takes up the files that have changed, as Run does.
+func (t *TLS) Look() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	changed := false

@@ -12,6 +12,9 @@ type GRPC struct {
 	Timeout time.Duration // how long the client waits for it; 0: it does not say
 }
 
+// IsOver reports whether the client's time for a call that began then is over.
+func (g GRPC) IsOver(began time.Time) bool { return g.Timeout > 0 && time.Since(began) >= g.Timeout }
+
 // grpcOf returns what a request with this type and timeout is as a call of gRPC.
 func grpcOf(contentType, timeout []byte) (g GRPC) {
 	if bytes.HasPrefix(contentType, grpcType) {

@@ -10,6 +10,7 @@ import (
 type Response struct {
 	Status  int
 	HTTP10  bool
+	HTTP2   bool // it came in HTTP/2; set after Parse
 	Framing Framing
 	Length  int64 // of a FixedLength body, in bytes
 	Keep    bool  // the connection can serve another request after the body
@@ -26,7 +27,10 @@ type Response struct {
 
 // Version returns the version of HTTP that the response came in.
 func (r *Response) Version() Version {
-	if r.HTTP10 {
+	switch {
+	case r.HTTP2:
+		return HTTP2
+	case r.HTTP10:
 		return HTTP10
 	}
 	return HTTP11

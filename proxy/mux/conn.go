@@ -60,7 +60,7 @@ const (
 
 // Options are what a connection goes by.
 type Options struct {
-	Keep      time.Duration // how long the connection is kept while it has no stream; 0: not at all
+	Keep      time.Duration // how long the connection is kept after its last stream
 	MaxHeader int           // bytes of the fields of each header, each counted with 32 more
 	Ended     func(*Conn)   // called once, when a connection that Open has returned has been closed
 }
@@ -91,7 +91,8 @@ type Conn struct {
 }
 
 // Open begins HTTP/2 on a connection that was just made, and waits for the backend's settings, until
-// by at most. After an error the caller closes the connection.
+// by at most. The caller takes a place on the connection, or retires it; after an error it closes the
+// connection.
 func Open(conn *wire.Conn, by time.Time, o Options) (*Conn, error) {
 	c := &Conn{
 		wire: conn, options: o, ready: make(chan struct{}), streams: map[uint32]*Stream{}, next: 1,
@@ -121,7 +122,6 @@ func Open(conn *wire.Conn, by time.Time, o Options) (*Conn, error) {
 		return nil, c.err
 	}
 	c.opened = true
-	c.rest()
 	return c, nil
 }
 

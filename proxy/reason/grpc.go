@@ -31,6 +31,7 @@ var grpcStatuses = [Count]int{
 	ConnectFailed:     unavailable,
 	ConnectTimeout:    unavailable,
 	ResponseTimeout:   deadlineExceeded,
+	CallTimeout:       deadlineExceeded,
 	BackendOut:        unavailable,
 	StatusRefused:     unavailable,
 	BadResponse:       internal,
@@ -39,13 +40,24 @@ var grpcStatuses = [Count]int{
 	InternalError:     internal,
 }
 
-// BrokenCallStatus is the status of gRPC for BackendAborted, which stands in the trailers.
-const BrokenCallStatus = unavailable
+// BrokenCall returns the trailers of a call of gRPC that has broken off at the backend, each with its
+// CRLF, and their status. late reports whether the client's time for it was over. They are not to be
+// changed.
+func BrokenCall(late bool) (trailers []byte, status int) {
+	if late {
+		return lateCall, deadlineExceeded
+	}
+	return brokenCall, unavailable
+}
 
-// BrokenCall are the trailers of a call of gRPC that has broken off at the backend, each with its
-// CRLF. They are not to be changed.
-var BrokenCall = []byte("grpc-status: " + strconv.Itoa(BrokenCallStatus) +
-	"\r\ngrpc-message: backend_aborted: The backend broke off its response.\r\n")
+var (
+	brokenCall = callTrailers(unavailable, BackendAborted.String()+": The backend broke off its response.")
+	lateCall   = callTrailers(deadlineExceeded, CallTimeout.String()+": "+CallTimeout.Detail())
+)
+
+func callTrailers(status int, message string) []byte {
+	return []byte("grpc-status: " + strconv.Itoa(status) + "\r\ngrpc-message: " + message + "\r\n")
+}
 
 // GRPCFields returns the fields of the reason's answer to a call of gRPC, which is a header alone
 // with status 200, each with its CRLF. It is nil where none can be sent any more. It is not to be
@@ -60,8 +72,7 @@ var grpcFields = func() (all [Count][]byte) {
 		if status == 0 {
 			continue
 		}
-		all[r] = []byte("Content-Type: application/grpc\r\ngrpc-status: " + strconv.Itoa(status) +
-			"\r\ngrpc-message: " + table[r].code + ": " + table[r].detail + "\r\n")
+		all[r] = append([]byte("Content-Type: application/grpc\r\n"), callTrailers(status, table[r].code+": "+table[r].detail)...)
 	}
 	return all
 }()

@@ -42,7 +42,7 @@ func TestGRPCTable(t *testing.T) {
 			t.Errorf("%s: the table has %q, want %d", r, rows[r.String()], status)
 		}
 	}
-	if !strings.Contains(rows[BackendAborted.String()], fmt.Sprintf("%d ", BrokenCallStatus)) {
+	if _, status := BrokenCall(false); !strings.Contains(rows[BackendAborted.String()], fmt.Sprintf("%d ", status)) {
 		t.Errorf("%s: the table has %q", BackendAborted, rows[BackendAborted.String()])
 	}
 }

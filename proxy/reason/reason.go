@@ -32,6 +32,7 @@ const (
 	ConnectFailed
 	ConnectTimeout
 	ResponseTimeout
+	CallTimeout
 	BackendOut
 	StatusRefused
 	BadResponse
@@ -66,6 +67,7 @@ var table = [Count]struct {
 	ConnectFailed:     {"connect_failed", 502, "The backend could not be reached."},
 	ConnectTimeout:    {"connect_timeout", 504, "The backend could not be reached in time."},
 	ResponseTimeout:   {"response_timeout", 504, "The backend did not answer in time."},
+	CallTimeout:       {"response_timeout", 504, "The call was not answered within the time that its client gave it."},
 	BackendOut:        {"response_timeout", 504, "The backend was taken out before it answered."},
 	StatusRefused:     {"no_backend", 503, "No other backend is available."},
 	BadResponse:       {"bad_response", 502, "The backend's answer is not valid HTTP."},

@@ -112,7 +112,10 @@ func (s *shared) join() (d *dial, own bool) {
 		return nil, false
 	}
 	d = &dial{done: make(chan struct{}), promised: firstPlaces - 1}
-	if s.usual > 0 {
+	switch {
+	case s.of.idle.Load().keep == 0:
+		d.promised = 0 // a connection serves one request
+	case s.usual > 0:
 		d.promised = s.usual - 1
 	}
 	s.dialing = append(s.dialing, d)
@@ -143,7 +146,7 @@ func (s *shared) dial(d *dial) (stream *mux.Stream, err error) {
 		s.of.slots.free()
 	case c.HasEnded():
 		s.forget(c) // before it was added
-	case err != nil, s.of.retired.Load(), s.of.drained.Load(), home != s.of.idle.Load():
+	case err != nil, home.keep == 0, s.of.retired.Load(), s.of.drained.Load(), home != s.of.idle.Load():
 		c.Retire()
 	}
 	d.err = err

@@ -30,6 +30,7 @@ type below struct {
 	noWait   bool          // reads take what is there
 	ended    bool          // the peer's FIN has come
 	closing  atomic.Bool   // writes send what the system takes
+	writers  atomic.Int32  // that write or do the handshake; without one, reads write
 }
 
 // Gate bounds how many handshakes compute at once: one that waits for its peer has left the gate.
@@ -72,7 +73,9 @@ func (c *Conn) Handshake(by time.Time, gate Gate) error {
 	}
 	gate.enter()
 	s.below.gate, s.below.by = gate, by
+	s.below.writers.Add(1)
 	err := s.Conn.Handshake()
+	s.below.writers.Add(-1)
 	s.below.gate = nil
 	gate.leave()
 	c.readBy, c.writeBy = time.Time{}, time.Time{}
@@ -128,6 +131,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return c.secure.Write(p)
 	}
 	return c.socket.Write(p)
+}
+
+// Write is Conn.Write.
+func (s *secure) Write(p []byte) (int, error) {
+	s.below.writers.Add(1)
+	defer s.below.writers.Add(-1)
+	return s.Conn.Write(p)
 }
 
 // Quiet reports whether nothing has arrived on an idle connection: neither its end, nor bytes,
@@ -190,7 +200,9 @@ func (c *Conn) Close() error {
 func (s *secure) CloseWrite() error {
 	var err error
 	if s.Conn.ConnectionState().HandshakeComplete {
+		s.below.writers.Add(1)
 		err = s.Conn.CloseWrite()
+		s.below.writers.Add(-1)
 	}
 	if half, ok := s.below.Conn.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
@@ -243,8 +255,22 @@ func (b *below) Write(p []byte) (int, error) {
 	case b.closing.Load():
 		_, _ = b.over.socket.Offer(p)
 		return len(p), nil
+	case b.writers.Load() == 0:
+		return b.reply(p)
 	case b.patience > 0:
 		return b.over.deliver(time.Now(), p, b.patience)
 	}
 	return b.over.socket.Write(p)
+}
+
+var errReply = errors.New("the peer does not read what TLS has to answer")
+
+// reply writes the answer to what a read has met that concerns TLS alone, such as another key. Then
+// any deadline of writes is that of a write long over, or there is none, and the reader must not be
+// held up by a peer that only sends.
+func (b *below) reply(p []byte) (int, error) {
+	if n := b.over.socket.Reply(p); n < len(p) {
+		return n, errReply
+	}
+	return len(p), nil
 }
