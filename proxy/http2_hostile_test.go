@@ -248,7 +248,9 @@ func TestHTTP2BackendIsNotAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := testOptions(startH2CBackend(t, test.serve))
-			shortTimeouts(&o)
+			if test.want == "connect_timeout" {
+				shortTimeouts(&o)
+			}
 			withAttempts(&o, 1)
 			_, address := startProxy(t, o)
 			if got := talk(t, address, get("/")); !strings.Contains(got, `"reason":"`+test.want+`"`) {
