@@ -171,7 +171,9 @@ func TestHTTP2HostileBackend(t *testing.T) {
 			})
 			o := testOptions(url)
 			o.Server.BodyTimeout = 5 * time.Second
-			withAttempts(&o, 1)
+			pool := o.Pools["main"]
+			pool.Timeouts.Connect, pool.Retry.Attempts = 10*time.Second, 1
+			o.Pools["main"] = pool
 			_, address := startProxy(t, o)
 			w := newWire(t, address)
 			w.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
