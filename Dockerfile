@@ -12,7 +12,8 @@ ARG VERSION= COMMIT= DATE=
 # image below has no shell to make it with.
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT -X main.date=$DATE" -o /lb . && mkdir -m 0770 /data
 
-# Root certificates, time zones and a user, no shell. The certificates are for PostgreSQL over TLS.
+# Root certificates, time zones and a user, no shell. The certificates are for backends, PostgreSQL and
+# authorities of ACME over TLS.
 FROM gcr.io/distroless/static:nonroot
 COPY --from=build /lb /lb
 COPY config.yaml /etc/lb/config.yaml

@@ -151,16 +151,18 @@ func (d *document) note(p place, path, words string) {
 	d.faults = append(d.faults, fault{p, at + ": " + path + words})
 }
 
-// These match the user and password of a URL, a password among its parameters, and a secret that
-// runs into its key because a space is missing.
+// These match a key in PEM where the path of its file belongs, the user and password of a URL, a
+// password among its parameters, and a secret that runs into its key because a space is missing.
 var (
+	inPEM       = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]*).*`)
 	credentials = regexp.MustCompile(`://.*@`)
 	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
 	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store|secret):).*`)
 )
 
-// masked hides passwords and tokens, wherever they occur.
+// masked hides passwords, tokens and keys, wherever they occur.
 func masked(text string) string {
+	text = inPEM.ReplaceAllString(text, "${1}…")
 	text = passwords.ReplaceAllString(credentials.ReplaceAllString(text, "://…@"), "${1}…")
 	return keyed.ReplaceAllString(text, "${1}…")
 }

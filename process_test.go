@@ -62,6 +62,7 @@ func TestProcess(t *testing.T) {
 		"successor":                   testSuccessor,
 		"restart under load":          testRestartUnderLoad,
 		"restart over TLS under load": testSecureRestartUnderLoad,
+		"restart in HTTP/2":           testHTTP2RestartUnderLoad,
 		"memory of idle TLS":          testSecureMemory,
 		"tunnel at the end":           testTunnelAtTheEnd,
 		"PostgreSQL unreachable":      testPostgresUnreachable,

@@ -27,6 +27,7 @@ type reloads struct {
 	state atomic.Pointer[management.LastReload]
 
 	// The fields below belong to run.
+	files    func() // takes up the files that the config names, as they are now
 	config   config // in use
 	text     []byte // the file that it was read from
 	hasStore bool   // the client store was opened at the start
@@ -40,7 +41,7 @@ type reloaded struct {
 }
 
 func newReloads(path string, text []byte, c config, log zerolog.Logger) *reloads {
-	r := &reloads{path: path, log: log, asked: make(chan chan<- reloaded), ended: make(chan struct{}), config: c, text: text, hasStore: c.needsClients()}
+	r := &reloads{path: path, log: log, files: func() {}, asked: make(chan chan<- reloaded), ended: make(chan struct{}), config: c, text: text, hasStore: c.needsClients()}
 	r.state.Store(&management.LastReload{OK: true})
 	return r
 }
@@ -93,6 +94,7 @@ func (r *reloads) reload(cause string) (result reloaded) {
 	r.supervisor.reloading()
 	defer r.supervisor.ready()
 	began := time.Now()
+	r.files() // of the same config, too
 	text, err := reread(r.path)
 	if err == nil && bytes.Equal(text, r.text) && r.last().OK {
 		r.log.Info().Str("config", r.path).Str("cause", cause).Msg("the config file is as it was: nothing is reloaded")

@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +28,15 @@ func testRestartUnderLoad(t *testing.T, built programs) {
 func testSecureRestartUnderLoad(t *testing.T, built programs) {
 	e := newEdge(t)
 	restartUnderLoad(t, built, "https://", "  tls: {certificates: ["+e.write("a", "localhost")+"]}\n", e.transport())
+}
+
+// testHTTP2RestartUnderLoad is testSecureRestartUnderLoad in HTTP/2, and with a reload by signal
+// before each restart.
+func testHTTP2RestartUnderLoad(t *testing.T, built programs) {
+	e := newEdge(t)
+	transport := e.transport()
+	transport.ForceAttemptHTTP2 = true
+	restartUnderLoad(t, built, "https://", "  tls: {certificates: ["+e.write("a", "localhost")+"]}\n", transport)
 }
 
 func restartUnderLoad(t *testing.T, built programs, scheme, server string, transport *http.Transport) {
@@ -68,7 +80,7 @@ func restartUnderLoad(t *testing.T, built programs, scheme, server string, trans
 				case err != nil && !kept:
 					reset.Add(1)
 					t.Logf("a request on a new connection got %v", err)
-				case err != nil || a.StatusCode != 200:
+				case err != nil || a.StatusCode != 200 || transport.ForceAttemptHTTP2 != (a.ProtoMajor == 2):
 					failed.Add(1)
 					t.Errorf("a request got %v, %v", a, err)
 				default:
@@ -83,11 +95,14 @@ func restartUnderLoad(t *testing.T, built programs, scheme, server string, trans
 	if *long {
 		rounds = 20
 	}
-	for range rounds {
+	for i := range rounds {
 		next := start()
 		waitFor(t, "the next to wait", func() bool { return next.stdout.find("waiting for a port that another process holds") != nil })
 		enough := served.Load() + 500
 		waitFor(t, "requests to be served", func() bool { return served.Load() > enough })
+		if transport.ForceAttemptHTTP2 {
+			reloadOther(t, p, path, fmt.Sprintf("server:\n  idle_timeout: %ds\n", 61+i))
+		}
 		p.signal(t, syscall.SIGTERM)
 		p.requireExit(t, 0)
 		serving(next)
@@ -99,4 +114,19 @@ func restartUnderLoad(t *testing.T, built programs, scheme, server string, trans
 	if reset.Load() > 1 {
 		t.Error("more than one were reset")
 	}
+}
+
+// reloadOther reloads a config by signal, with something else for the head of server.
+func reloadOther(t *testing.T, p *process, path, head string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`server:\n(  idle_timeout: .*\n)?`).ReplaceAll(text, []byte(head))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGHUP)
+	waitFor(t, "the reload", func() bool { return p.stdout.find("the config was reloaded") != nil })
 }

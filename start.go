@@ -43,6 +43,7 @@ func start(ctx context.Context, c config, r *reloads, o options, log zerolog.Log
 		text := r.text
 		l.run(l.serving, func(ctx context.Context) { watchFile(ctx, r.path, text, log, saved) })
 	}
+	r.files = p.tls.Look
 	l.run(l.serving, func(ctx context.Context) { r.run(ctx, hangups, saved, p.apply) })
 	defer beside(func(ended context.Context) { r.supervisor.run(l.serving, ended, p.alive) })()
 	err = l.group.Wait()

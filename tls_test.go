@@ -175,6 +175,11 @@ func TestReloadTLS(t *testing.T) {
 		_, leaf, err := e.get(addresses[1])
 		return err == nil && slices.Contains(leaf.DNSNames, "later.example")
 	})
+	e.write("b", "localhost", "at-once.example")
+	in.reload(t)
+	if _, leaf, err := e.get(addresses[1]); err != nil || !slices.Contains(leaf.DNSNames, "at-once.example") {
+		t.Errorf("after a reload of the same config got %v, %v", leaf, err)
+	}
 	if got := in.reload(t, "listen: "+addresses[1], "listen: "+addresses[2]); len(got) != 1 {
 		t.Errorf("another address: changed %q", got)
 	}
@@ -242,6 +247,10 @@ func TestReloadTLSRefuses(t *testing.T) {
 	time.Sleep(time.Second)
 	if n := strings.Count(in.log.String(), "a certificate cannot be used"); n != 1 {
 		t.Errorf("it is told %d times", n)
+	}
+	call(t, "POST", in.management+"/v1/api/backends/main/"+addresses[0]+"/drain", "")
+	if a := call(t, "GET", in.management+"/readyz", ""); a.status != 503 || !strings.HasPrefix(a.body, "not ready: pool main has no backend that takes requests\nwarning: the certificate ") {
+		t.Errorf("without a backend /readyz says %+v", a)
 	}
 }
 

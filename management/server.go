@@ -71,7 +71,7 @@ func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
 	}
 	if err != nil {
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
-		ctx.SetBodyString("not ready: " + err.Error() + "\n")
+		ctx.SetBodyString("not ready: " + err.Error() + "\n" + m.certificateWarning())
 		return
 	}
 	ctx.SetBodyString("ready\n" + m.Reload.Last().warning() + m.certificateWarning() + m.clientsWarning())

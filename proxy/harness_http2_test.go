@@ -47,6 +47,12 @@ func dialFrames(t testing.TB, address string) *frames {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return framesOn(t, conn)
+}
+
+// framesOn is dialFrames with a connection of the caller's.
+func framesOn(t testing.TB, conn net.Conn) *frames {
+	t.Helper()
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	f := &frames{t: t, conn: conn, write: http2.NewFramer(conn, conn)}

@@ -189,10 +189,15 @@ func serve(t *testing.T, o Options) *serving {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveFront(t, o, overTLS(t, ln))
+}
+
+// serveFront is serve with a front of the caller's.
+func serveFront(t *testing.T, o Options, front Front) *serving {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &serving{New(o), ln.Addr().String(), cancel, make(chan error, 1)}
+	s := &serving{New(o), front.Addr().String(), cancel, make(chan error, 1)}
 	t.Cleanup(cancel)
-	front := overTLS(t, ln)
 	go func() { s.done <- serveAndDrain(ctx, s.Proxy, front) }()
 	return s
 }

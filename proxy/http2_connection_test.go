@@ -51,7 +51,7 @@ func TestHTTP2ProxyHeader(t *testing.T) {
 func TestHTTP2Preface(t *testing.T) {
 	t.Parallel()
 	o := http2Options(startBackend(t, mirror))
-	shortTimeouts(&o)
+	o.Server.ReadHeaderTimeout = 500 * time.Millisecond
 	_, address := startProxy(t, o)
 	plain := withHost("GET / HTTP/1.1", "Connection: close")
 	for _, test := range []struct{ first, rest, want string }{

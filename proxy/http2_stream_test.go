@@ -136,6 +136,7 @@ func TestHTTP2Timeouts(t *testing.T) {
 		_, _ = w.Write(make([]byte, 8<<20))
 	}))
 	o.Server.BodyTimeout, o.Server.IdleTimeout = 300*time.Millisecond, 400*time.Millisecond
+	o.Server.ReadHeaderTimeout = 300 * time.Millisecond
 	p, address := startProxy(t, o)
 	f := dialFrames(t, address)
 	stream := f.open(false, request("POST", "/", "content-length: 10")...)
@@ -167,6 +168,12 @@ func TestHTTP2Timeouts(t *testing.T) {
 		}
 	}
 	eventually(t, "the end of the connection", func() bool { return metric(p, "lb_connections") == "0" })
+	f = dialFrames(t, address) // with an open stream, so that it is not idle
+	f.open(false, request("POST", "/")...)
+	f.must(f.write.WriteHeaders(http2.HeadersFrameParam{StreamID: f.last + 2, BlockFragment: f.encode(request("GET", "/")...)}))
+	if a := f.wait(f.last + 2); !a.closed {
+		t.Errorf("a header that does not end: %s", a)
+	}
 }
 
 // TestHTTP2Retries checks that a request goes to another backend where HTTP/1's would, also with a

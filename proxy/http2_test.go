@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -190,7 +191,9 @@ func TestHTTP2ContinueAndTrailers(t *testing.T) {
 		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error { continued = continued || code == 100; return nil },
 		Got100Continue: func() { continued = true },
 	}))
-	response, err := http2Client(t).Do(r)
+	client := http2Client(t)
+	client.Transport.(*http.Transport).ExpectContinueTimeout = 5 * time.Second
+	response, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

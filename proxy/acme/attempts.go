@@ -35,7 +35,8 @@ type laterError struct{ attempt }
 
 func (e *laterError) Error() string { return e.Cause }
 
-// pauses are those that certmagic makes after an order that failed. The last goes on.
+// pauses are those that certmagic makes after failed orders, by how many failed in a row. The last
+// one stays.
 var pauses = []time.Duration{
 	time.Minute, 2 * time.Minute, 2 * time.Minute, 5 * time.Minute,
 	10 * time.Minute, 10 * time.Minute, 10 * time.Minute,
@@ -52,8 +53,8 @@ const (
 	limitedPause = time.Hour
 )
 
-// pauseAfter is how long to wait after so many failures in a row, the last of which is an answer of
-// the authority or none, or its word that there were too many.
+// pauseAfter is how long to wait after this many failures in a row. refused reports whether the last
+// one was an answer of the authority, and limited whether that said that there were too many.
 func pauseAfter(failures int, refused, limited bool) time.Duration {
 	if !refused {
 		d := firstUnanswered
@@ -88,9 +89,9 @@ func (a *attempts) last(ctx context.Context, domain string) (last attempt, err e
 	return last, nil
 }
 
-// due returns an error while the next order for a domain is not due. locked is whether this process
-// holds the lock of the domain: without it, one that was begun may be under way, and is to be waited
-// for.
+// due returns an error while the next order for a domain is not due. locked reports whether this
+// process holds the lock of the domain. If it does not, an order that was begun may be under way in
+// another process: then due returns nil, and the caller waits for the lock.
 func (a *attempts) due(ctx context.Context, domain string, locked bool) error {
 	last, err := a.last(ctx, domain)
 	if err != nil {
@@ -109,7 +110,7 @@ func (a *attempts) due(ctx context.Context, domain string, locked bool) error {
 // stored.
 const unfinished = "an order was begun, and its certificate was not stored"
 
-// begin records an order before it is made. undo forgets that again.
+// begin records an order before it is made, and returns what was recorded before, for undo.
 func (a *attempts) begin(ctx context.Context, domain string, now time.Time) (before attempt, err error) {
 	if before, err = a.last(ctx, domain); err != nil {
 		return before, err

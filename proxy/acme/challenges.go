@@ -34,8 +34,8 @@ type reading struct {
 
 const (
 	challengeFolder = "challenges"
-	// readingPause goes before a look at the storage: whoever asks for tokens that do not exist causes
-	// at most 20 looks in a second.
+	// readingPause goes before a look at the storage: requests for tokens that do not exist cause at
+	// most 20 looks in a second, all together.
 	readingPause = 50 * time.Millisecond
 	// readingTime bounds a look.
 	readingTime = 2 * time.Second
@@ -51,7 +51,7 @@ func challengeKey(c rfc8555.Challenge) string {
 
 var _ acmez.Solver = (*challenges)(nil)
 
-// Present has a challenge answered from now on.
+// Present makes a challenge one that is answered, by every instance that shares the storage.
 func (s *challenges) Present(ctx context.Context, c rfc8555.Challenge) error {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *challenges) Present(ctx context.Context, c rfc8555.Challenge) error {
 	return s.storage.Store(ctx, challengeKey(c), text)
 }
 
-// CleanUp ends that.
+// CleanUp ends what Present began.
 func (s *challenges) CleanUp(ctx context.Context, c rfc8555.Challenge) error {
 	s.mu.Lock()
 	delete(s.own, challengeKey(c))
@@ -162,7 +162,7 @@ func (s *challenges) stored() (all []rfc8555.Challenge) {
 	return all
 }
 
-// end has the storage left alone, and returns when no look is under way.
+// end lets no further look at the storage begin, and returns when none is under way.
 func (s *challenges) end() {
 	s.mu.Lock()
 	s.ended = true

@@ -27,12 +27,12 @@ type keeper struct {
 }
 
 const (
-	// certificates are looked at so often in their lifetime, in the bounds below.
+	// A certificate is looked at this often in its lifetime, within the bounds below.
 	looksInLifetime = 60
 	shortestLook    = time.Second
 	longestLook     = 10 * time.Minute // certmagic's own
-	// While an order is not due, the storage is looked at so often: another instance may have been
-	// luckier, or an operator have deleted what is known of the last order.
+	// While an order is not due, the storage is looked at this often: another instance may have got
+	// the certificate, or an operator may have deleted the record of the last order.
 	waitingLook = time.Minute
 	// The pause after a failure of the storage: it doubles from the first to the last.
 	firstStorage, lastStorage = time.Second, time.Minute
@@ -49,7 +49,7 @@ func startKeeper(ctx context.Context, m *Manager, name string) *keeper {
 	return k
 }
 
-// wake has the keeper look at once: the config is another, or an operator has asked for a reload.
+// wake makes the keeper look at once, after a reload.
 func (k *keeper) wake() {
 	select {
 	case k.woken <- struct{}{}:

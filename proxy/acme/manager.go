@@ -58,7 +58,7 @@ type Manager struct {
 // askedEvery is how often a client that asks for a domain in vain is logged.
 const askedEvery = 10 * time.Second
 
-// active is what a config leads to.
+// active is a config with what was made from it.
 type active struct {
 	names  []string
 	offers Offers
@@ -94,8 +94,8 @@ func NewManager(c Config, offers Offers, o Options) *Manager {
 	return m
 }
 
-// Apply goes by another config from now on, but for the storage. A certificate of another authority
-// is served until the new one has issued its own. An order under way goes on.
+// Apply replaces the config, but for the storage. A certificate of another authority is served until
+// the new authority has issued one. An order under way goes on.
 func (m *Manager) Apply(c Config, offers Offers) {
 	a := &active{config: c, offers: offers}
 	for _, name := range c.Domains {
@@ -153,8 +153,8 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// Load waits, once Run has begun, until each domain has the certificate that is in the storage, if one
-// is, or until ctx ends.
+// Load waits until Run, which must have begun, has looked for each domain's certificate in the
+// storage, or until ctx ends.
 func (m *Manager) Load(ctx context.Context) {
 	for {
 		loading := false
@@ -220,8 +220,8 @@ func (m *Manager) set(name string, change func(d *domain)) {
 }
 
 // Certificate returns the certificate for the name that a client asks for, which is in lower case, or
-// the one that answers an authority's challenge. It returns nil if there is none yet, which it logs,
-// and if the name is none of the config's domains.
+// the one that answers an authority's challenge. It returns nil if the name is none of the config's
+// domains, or if that has no certificate yet, which it logs.
 func (m *Manager) Certificate(name string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if hello != nil && IsChallenge(hello) {
 		return m.tlsALPN01(hello.Context(), name)
@@ -242,7 +242,7 @@ func (m *Manager) has(name string) bool {
 	return ok
 }
 
-// HTTP01 returns what an authority is to be told that asks a host for a token, in the path
+// HTTP01 returns the answer for an authority that asks a host for a token, at the path
 // /.well-known/acme-challenge/TOKEN. ok is false if the token is not known. The host is in lower
 // case, without a port.
 func (m *Manager) HTTP01(host, token string) (answer string, ok bool) {

@@ -14,8 +14,8 @@ type BodyReader interface {
 	Read(p []byte) (int, error)
 	// Length returns the length of the body in bytes, or -1 if it is not known.
 	Length() int
-	// End ends the reader, and returns the reason why the body did not come, if one is to blame on
-	// the client.
+	// End ends the reader. It returns the reason why the body did not come to its end, if that is
+	// the client's fault, or reason.None.
 	End() reason.Code
 }
 

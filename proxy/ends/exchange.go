@@ -14,8 +14,8 @@ type Exchange struct {
 	Started  time.Time       // when the header was complete
 	Finished time.Time       // when the client had its answer, once End was called
 	Status   int             // of the response that has begun, or 0
-	// CallStatus is the status of a call of gRPC that the client was sent, or -1. Of other requests it
-	// means nothing.
+	// CallStatus is the status of gRPC that the client was sent, or -1. For requests that are no calls
+	// it means nothing.
 	CallStatus int
 	Sent       int64     // bytes written to the client
 	Cause      error     // what went wrong last, where the reason does not say it all, or nil

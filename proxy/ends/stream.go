@@ -10,9 +10,9 @@ import (
 )
 
 // Stream is the client's end of an exchange. The goroutine that handles the request owns it until
-// the handler returns. Its steps are Guard, then the body, then one of a backend's response (Begin,
-// EndHeader, Room, Add, EndBody, FlushAhead) and the balancer's own answer (BeginAnswer,
-// EndAnswer), and then End. What only one protocol has is not here: see http1.Tunnel.
+// the handler returns. Its steps are Guard, the body, either a backend's response (Begin, EndHeader,
+// Room, Add, EndBody, FlushAhead) or the balancer's own answer (BeginAnswer, EndAnswer), and End.
+// What only one protocol has is not here: see http1.Tunnel.
 type Stream struct {
 	*Exchange
 	ClientEnd
@@ -82,9 +82,9 @@ type Outgoing interface {
 	// EndBody ends the body, with those of the response's trailers that go on.
 	EndBody(r *message.Response, t *message.Trailers)
 	// FlushAhead sends the header, and the data that was added. From then on the response has begun.
-	// It does not wait for a slow client: up to most bytes wait for the client beside, if the
-	// server's budget has room for them. The caller does not touch what concerns the client's
-	// connection until AwaitAhead has returned. allowed must be false while the request's body is
+	// It does not wait for a slow client: up to most bytes are kept for that, if the server's budget
+	// has room for them. The caller must not touch what concerns the client's connection until
+	// AwaitAhead has returned. allowed must be false while the request's body is
 	// read. It returns ClientGone if the client did not take all of it.
 	FlushAhead(most int64, allowed bool) reason.Code
 	// AwaitAhead waits until the client has taken all that was flushed, or does not take more: then
@@ -129,9 +129,8 @@ func (s Stream) Streams() bool {
 	return s.Request.Framing != message.NoBody && !s.HasSmallBody() && !s.HasReadBody()
 }
 
-// Await waits for a value from done, at most for the timeout, and reports whether one came, and
-// whether the client has left meanwhile: then it calls Stop of the work, which has to make done
-// have a value.
+// Await waits for a value from done, at most for the timeout. It reports whether one came, and
+// whether the client has left meanwhile: then it calls work.Stop, after which done must have a value.
 func (s Stream) Await(done <-chan struct{}, work wire.Stopper, timeout time.Duration) (came, gone bool) {
 	var watch wire.Watch
 	watch.Begin(s.ClientEnd, work)

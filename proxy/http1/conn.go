@@ -107,10 +107,10 @@ func (c *clientConn) expectHeader() {
 		c.ExpectRead(time.Now(), c.bounds.Load().ReadHeaderTimeout)
 	default:
 		c.idle.begin(c.lastUse)
-		if wait := c.bounds.Load().IdleTimeout; c.resumed {
+		if wait := c.bounds.Load().IdleTimeout; c.resumed || !c.Tells() {
 			c.ExpectRead(c.lastUse, wait)
 		} else {
-			c.ExpectRead(c.lastUse, min(wait, parkAfter))
+			c.ExpectRead(c.lastUse, min(wait, c.parkAfter()))
 		}
 	}
 }

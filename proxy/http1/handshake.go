@@ -25,7 +25,7 @@ const (
 	HandshakeInProxy                       // what came was no PROXY header
 	HandshakePlain                         // what came was no TLS, such as HTTP in the clear
 	HandshakeDenied                        // the client refused the certificate, or what else it was offered
-	HandshakeRefused                       // the client offered nothing, or showed no certificate, that is accepted
+	HandshakeRefused                       // nothing that the client offered, or no certificate that it showed, is accepted
 	handshakeFaults
 )
 
@@ -42,8 +42,9 @@ type handshakes struct {
 }
 
 // Handshake does what comes before the first header on a connection of TLS: the handshake and,
-// before it, the PROXY header if one is due. fasthttp calls it first of all, and then asks
-// ConnectionState for the protocol. An error is what Read returns from then on.
+// before it, the PROXY header if one is due. In the clear it looks for the preface of HTTP/2.
+// fasthttp calls it first of all, and then asks ConnectionState for the protocol. After an error,
+// Read returns that error.
 func (c *clientConn) Handshake() error {
 	if c.security.Load() != nil { // it was parked since
 		return nil

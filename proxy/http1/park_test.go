@@ -75,7 +75,11 @@ func TestPark(t *testing.T) {
 				}
 			}
 			first := dial(s)
-			for range 3 {
+			rounds := 3
+			if !secure {
+				rounds = 1
+			}
+			for range rounds {
 				if err := getOn(first); err != nil {
 					t.Fatal(err)
 				}
@@ -146,4 +150,71 @@ func TestDrainParked(t *testing.T) {
 		t.Errorf("the parked connection got %v", err)
 	}
 	waitUntil(t, "the connection to end", func() bool { return s.Connections() == 0 })
+}
+
+// hidden are connections without a file descriptor to look at, as all are on other systems than Linux.
+type hidden struct{ net.Listener }
+
+func (l hidden) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return struct{ net.Conn }{conn}, err
+}
+
+// startHidden is startRefusing with connections that cannot be parked.
+func startHidden(t *testing.T, bounds Bounds) (s *Server, address string, end func() <-chan error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	s = NewServer(Options{
+		Bounds: bounds, MaxHeaderSize: 16 << 10, Log: zerolog.Nop(),
+		Proxied: func(netip.Addr) bool { return false },
+		Handle: func(s ends.Stream) {
+			refuse(s, s.Guard(testLimits)+reason.NoBackend)
+			s.End()
+		},
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- serveAndDrain(ctx, s, Front{Listener: hidden{ln}}) }()
+	return s, ln.Addr().String(), func() <-chan error { cancel(); return ended }
+}
+
+// Where no connection can be parked, one is kept for the idle timeout as well.
+func TestNotParked(t *testing.T) {
+	_, address, end := startHidden(t, Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Minute})
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := getOn(conn); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(parkInClear + parkInClear/4)
+	if err := getOn(conn); err != nil {
+		t.Errorf("after the time for which it would be served before it is parked: %v", err)
+	}
+	conn.Close()
+	if err := <-end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The drain waits for a request on a connection that has just ceased to be parked.
+func TestDrainReturned(t *testing.T) {
+	s, _, end := startHidden(t, Bounds{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, ShutdownTimeout: time.Minute})
+	s.returned.Add(1)
+	ended := end()
+	select {
+	case err := <-ended:
+		t.Fatalf("the drain has ended before the request: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	s.returned.Add(-1)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

@@ -48,7 +48,8 @@ type Server struct {
 	conns      connSet
 	activity   activity
 	handshakes handshakes
-	fronts     []*listener // set by Serve
+	fronts     []*listener  // set by Serve
+	returned   atomic.Int64 // connections that were parked, and are served again
 
 	ending          atomic.Bool
 	closeDepartures func() // set by Serve
@@ -218,11 +219,13 @@ func (s *Server) changed(conn net.Conn, state fasthttp.ConnState) {
 	c.returns = true
 	for c.parked.Load() {
 		arrived := c.awaitNext()
+		s.returned.Add(1) // before closeUnused could pass by
 		if c.parked.Store(false); arrived {
 			_ = s.fast.ServeConn(c)
 		} else {
 			_ = c.Close()
 		}
+		s.returned.Add(-1)
 	}
 }
 

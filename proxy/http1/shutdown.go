@@ -37,6 +37,14 @@ func (s *Server) Drain() error {
 	if err := s.fast.ShutdownWithContext(deadline); err != nil { // closes the idle connections
 		return s.cut()
 	}
+	// fasthttp does not know of a connection that has just ceased to be parked.
+	for s.returned.Load() > 0 {
+		select {
+		case <-poll.C:
+		case <-deadline.Done():
+			return s.cut()
+		}
+	}
 	return nil
 }
 

@@ -1,11 +1,144 @@
 package http2
 
-import "bytes"
+import (
+	"bytes"
+	"hash/maphash"
+)
 
-// Header blocks are sent with the static table of HPACK alone, and without Huffman's code, as by
-// nginx or HAProxy: what changes from one response to the next, such as the request ID, would push
-// the rest out of a dynamic table, and a block that depends on no other is made beside the lock of
-// its connection.
+// encoder writes header blocks (RFC 7541), without Huffman's code. The zero value, with most set, is
+// that of a new connection. It needs to be asked in the order in which the blocks are sent.
+type encoder struct {
+	table   []indexed // as far as it is used of what the decoder holds: the newest is the last
+	size    int       // of the table, in bytes, where each field counts 32 more
+	most    int       // of size
+	resized bool      // most has changed since the last block
+	seen    [64]uint32
+}
+
+// indexed is a field in the table, as it stands in a block of lines.
+type indexed struct {
+	hash uint64
+	text string
+	size int
+}
+
+const (
+	// maxTable is how many fields of the table are used, and tableSize the bytes of the table, which
+	// is the default (RFC 9113, section 6.5.2).
+	maxTable  = 32
+	tableSize = 4096
+	// maxIndexed is the size of the largest line that is put into the table.
+	maxIndexed = 512
+)
+
+var hashSeed = maphash.MakeSeed()
+
+// resize goes by the size of the table that the client allows. The table begins anew.
+func (e *encoder) resize(most int) {
+	if most = min(most, tableSize); most == e.most {
+		return
+	}
+	e.table, e.size, e.most, e.resized = nil, 0, most, true
+}
+
+// evict drops the oldest fields until there are no more than fit.
+func (e *encoder) evict() {
+	n := 0
+	for ; n < len(e.table) && (e.size > e.most || len(e.table)-n > maxTable); n++ {
+		e.size -= e.table[n].size
+	}
+	if n > 0 {
+		kept := copy(e.table, e.table[n:])
+		clear(e.table[kept:])
+		e.table = e.table[:kept]
+	}
+}
+
+// encode appends a header block: the status, unless that is 0, and the fields of lines, in their
+// order. What is about the connection is not for HTTP/2 (RFC 9113, section 8.2.2).
+func (e *encoder) encode(dst []byte, status int, lines []byte) []byte {
+	if e.resized {
+		e.resized = false
+		dst = append(dst, 0x20) // the least of the sizes since the last block, or less, comes first
+		dst = appendInt(dst, 0x20, 5, e.most)
+	}
+	if status != 0 {
+		dst = encodeStatus(dst, status)
+	}
+	for len(lines) > 0 {
+		end := bytes.IndexByte(lines, '\n')
+		if end < 0 {
+			end = len(lines) - 1
+		}
+		text := lines[:end+1]
+		lines = lines[end+1:]
+		if colon := bytes.IndexByte(text, ':'); colon > 0 {
+			dst = e.encodeLine(dst, text, colon)
+		}
+	}
+	return dst
+}
+
+// encodeLine appends a field.
+func (e *encoder) encodeLine(dst, text []byte, colon int) []byte {
+	hash := maphash.Bytes(hashSeed, text)
+	for i := len(e.table) - 1; i >= 0; i-- {
+		if at := &e.table[i]; at.hash == hash && at.text == string(text) {
+			return appendInt(dst, 0x80, 7, staticFields+len(e.table)-i)
+		}
+	}
+	var small [64]byte
+	name := append(small[:0], text[:colon]...)
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			name[i] = c | 0x20
+		}
+	}
+	if isOfConnection(name) {
+		return dst
+	}
+	value := bytes.Trim(text[colon+1:], " \t\r\n")
+	high, bits := byte(0), uint(4) // without indexing
+	if e.isToIndex(hash, name, len(text)) {
+		high, bits = 0x40, 6
+		size := len(name) + len(value) + 32
+		e.size += size
+		e.table = append(e.table, indexed{hash, string(text), size})
+		e.evict()
+	}
+	index := staticName(name)
+	dst = appendInt(dst, high, bits, index)
+	if index == 0 {
+		dst = append(appendInt(dst, 0, 7, len(name)), name...)
+	}
+	return append(appendInt(dst, 0, 7, len(value)), value...)
+}
+
+// isToIndex decides whether a field is put into the table: one that has come before. What differs in
+// each response, such as a request ID, would only push the others out, and what is for the client
+// alone stays out of it (RFC 7541, section 7.1.3).
+func (e *encoder) isToIndex(hash uint64, name []byte, size int) bool {
+	if size > maxIndexed || size+32 > e.most || string(name) == "set-cookie" {
+		return false
+	}
+	slot, mark := &e.seen[hash%uint64(len(e.seen))], uint32(hash>>32)|1
+	if *slot == mark {
+		return true
+	}
+	*slot = mark
+	return false
+}
+
+func isOfConnection(name []byte) bool {
+	switch string(name) {
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+		return true
+	}
+	return false
+}
+
+// staticFields is how many fields the static table has.
+const staticFields = 61
 
 // encodeStatus appends the pseudo-field of a response, whose status has three digits.
 func encodeStatus(dst []byte, status int) []byte {
@@ -15,46 +148,6 @@ func encodeStatus(dst []byte, status int) []byte {
 		}
 	}
 	return append(dst, 8, 3, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10))
-}
-
-// encodeFields appends the fields of a block of lines, in their order. What is about the connection
-// is not for HTTP/2 (RFC 9113, section 8.2.2).
-func encodeFields(dst, lines []byte) []byte {
-	for len(lines) > 0 {
-		end := bytes.IndexByte(lines, '\n')
-		if end < 0 {
-			end = len(lines) - 1
-		}
-		line := lines[:end+1]
-		lines = lines[end+1:]
-		if colon := bytes.IndexByte(line, ':'); colon > 0 {
-			dst = encodeField(dst, line[:colon], bytes.Trim(line[colon+1:], " \t\r\n"))
-		}
-	}
-	return dst
-}
-
-// encodeField appends a field, whose name it puts into lower case. It is not indexed (RFC 7541,
-// section 6.2.2).
-func encodeField(dst, name, value []byte) []byte {
-	var small [64]byte
-	lower := append(small[:0], name...)
-	for i, c := range lower {
-		if 'A' <= c && c <= 'Z' {
-			lower[i] = c | 0x20
-		}
-	}
-	switch string(lower) {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
-		return dst
-	}
-	if index := staticName(lower); index > 0 {
-		dst = appendInt(dst, 0, 4, index)
-	} else {
-		dst = append(dst, 0)
-		dst = append(appendInt(dst, 0, 7, len(lower)), lower...)
-	}
-	return append(appendInt(dst, 0, 7, len(value)), value...)
 }
 
 // appendInt appends an integer behind the high bits of its first byte (RFC 7541, section 5.1).

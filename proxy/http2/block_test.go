@@ -2,6 +2,7 @@ package http2
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func TestBlock(t *testing.T) {
 		{strings.Repeat("N", 200) + ": a:b\r\n", []string{strings.Repeat("n", 200) + ": a:b"}},
 		{"A: b", []string{"a: b"}},
 	} {
-		if got := decoded(t, encodeFields(nil, []byte(test.lines))); !slices.Equal(got, test.want) {
+		if got := decoded(t, new(encoder).encode(nil, 0, []byte(test.lines))); !slices.Equal(got, test.want) {
 			t.Errorf("%.100q: %.300q, want %.300q", test.lines, got, test.want)
 		}
 	}
@@ -43,6 +44,58 @@ func TestBlock(t *testing.T) {
 		if got := decoded(t, encodeStatus(nil, status)); len(got) != 1 || got[0] != fmt.Sprint(":status: ", status) {
 			t.Fatalf("%d: %q", status, got)
 		}
+	}
+}
+
+// TestTable sends many headers, of fields that come again and others, while the client changes the size
+// of the table. HPACK's own decoder reads what was written.
+func TestTable(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		e, d := encoder{most: tableSize}, hpack.NewDecoder(tableSize, nil)
+		plain, packed := 0, 0
+		for i := range 300 {
+			if r.IntN(20) == 0 {
+				for range 1 + r.IntN(3) {
+					e.resize([...]int{0, 100, 1000, 4096, 70_000}[r.IntN(5)])
+				}
+			}
+			var lines string
+			var want []string
+			for range r.IntN(15) {
+				name, value := fmt.Sprint("Name-", r.IntN(20)), fmt.Sprint(strings.Repeat("v", r.IntN(2)*r.IntN(300)), r.IntN(3))
+				if r.IntN(5) == 0 {
+					value = fmt.Sprint(i)
+				}
+				lines += name + ": " + value + "\r\n"
+				want = append(want, strings.ToLower(name)+": "+value)
+			}
+			block := e.encode(nil, 0, []byte(lines))
+			plain, packed = plain+len(lines), packed+len(block)
+			fields, err := d.DecodeFull(block)
+			if err != nil {
+				t.Fatalf("%x: %v", block, err)
+			}
+			var got []string
+			for _, f := range fields {
+				got = append(got, f.Name+": "+f.Value)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("%q was read as %q", want, got)
+			}
+		}
+		if e.size > tableSize || len(e.table) > maxTable {
+			t.Errorf("the table has %d bytes and %d fields", e.size, len(e.table))
+		}
+	}
+	e := encoder{most: tableSize}
+	lines := []byte("Server: nginx\r\nContent-Type: text/plain\r\nX-Frame-Options: DENY\r\nSet-Cookie: a=b\r\n")
+	var sizes []int
+	for range 4 {
+		sizes = append(sizes, len(e.encode(nil, 200, lines)))
+	}
+	if sizes[1] > sizes[0] || sizes[2] != sizes[3] || sizes[3] != 1+3+2+1+3 {
+		t.Errorf("the same header takes %d bytes", sizes)
 	}
 }
 

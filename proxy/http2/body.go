@@ -10,9 +10,6 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// interimContinue is the header block of 100 Continue.
-var interimContinue = encodeStatus(nil, 100)
-
 // Proceed is that of ends.Incoming.
 func (s *Stream) Proceed() reason.Code {
 	b := &s.incoming
@@ -20,7 +17,7 @@ func (s *Stream) Proceed() reason.Code {
 		return reason.None
 	}
 	b.continued = true
-	return s.deliver(&parcel{block: interimContinue})
+	return s.deliver(&parcel{status: 100})
 }
 
 // HasReadBody is that of ends.Incoming.
@@ -99,6 +96,9 @@ func (s *Stream) receive(dst []byte) (_ []byte, state bodyState, err error) {
 		return dst, bodyGoesOn, os.ErrDeadlineExceeded
 	}
 	dst, more := s.inbox.take(dst)
+	if b := &s.inbox; !b.isWide && s.incoming.data > streamWindow && s.Activity.Buffers.Take(wideWindow-streamWindow) {
+		more += b.widen()
+	}
 	if more > 0 && !s.remoteEnd {
 		c.out.buf = appendWindow(c.out.buf, s.id, more)
 		c.flush()

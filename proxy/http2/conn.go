@@ -76,8 +76,14 @@ func newConn(with ends.Conn, o *Options, b Bounds) *conn {
 	}
 	c.ended.L = &c.mu
 	c.header.init(o.MaxHeaderSize)
-	c.out.begin = c.write
+	c.out.begin, c.out.encoder.most = c.write, tableSize
 	c.budget.begin(time.Now())
+	// Before all else: another goroutine may call drain.
+	c.out.buf = appendSettings(c.out.space(),
+		setting{settingStreams, maxStreams},
+		setting{settingListSize, uint32(min(o.MaxHeaderSize, math.MaxUint32))},
+		setting{settingNoPriorities, 1})
+	c.out.buf = appendWindow(c.out.space(), 0, connWindow-defaultWindow)
 	return c
 }
 
@@ -136,21 +142,18 @@ func (c *conn) run() (err error) {
 		if why.stream == 0 {
 			return c.endFor(why.code)
 		}
-		c.resetFor(why)
+		if !c.resetFor(why) {
+			return c.endFor(codeEnhanceCalm)
+		}
 	}
 }
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// begin sends the settings, and reads the preface and the client's.
+// begin sends the settings, and reads the preface and the client's settings.
 func (c *conn) begin() error {
 	c.mu.Lock()
 	_ = c.SetReadDeadline(time.Now().Add(c.bounds.ReadHeaderTimeout))
-	c.out.buf = appendSettings(c.out.space(),
-		setting{settingStreams, maxStreams},
-		setting{settingListSize, uint32(min(c.header.list.most, math.MaxUint32))},
-		setting{settingNoPriorities, 1})
-	c.out.buf = appendWindow(c.out.space(), 0, connWindow-defaultWindow)
 	c.flush()
 	c.mu.Unlock()
 	ok, err := c.in.preface(preface)

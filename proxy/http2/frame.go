@@ -1,6 +1,9 @@
 package http2
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // frameKind is the type of a frame (RFC 9113, section 6).
 type frameKind uint8
@@ -210,6 +213,16 @@ func appendSettings(dst []byte, all ...setting) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, s.value)
 	}
 	return dst
+}
+
+// finishBlock makes HEADERS of what is behind the space for the header of a frame, which begins there.
+func finishBlock(b []byte, at int, stream uint32, f flags) []byte {
+	block := b[at+frameHeaderSize:]
+	if len(block) > maxFrameSize {
+		return appendBlock(b[:at], stream, f, bytes.Clone(block))
+	}
+	appendFrame(b[:at], frameHeaders, f|flagEndHeaders, stream, len(block))
+	return b
 }
 
 // appendBlock appends a header block as HEADERS and as many CONTINUATION as it needs.

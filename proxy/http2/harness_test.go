@@ -71,11 +71,16 @@ var bounds = Bounds{ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: 10 *
 // connections have ended.
 func startServer(t *testing.T, handle func(ends.Stream)) (dial func() *client, end func()) {
 	t.Helper()
+	return startServerOf(t, new(ends.Activity), handle)
+}
+
+func startServerOf(t *testing.T, activity *ends.Activity, handle func(ends.Stream)) (dial func() *client, end func()) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(Options{Bounds: bounds, MaxHeaderSize: 8 << 10, Handle: handle, Activity: new(ends.Activity)})
+	s := NewServer(Options{Bounds: bounds, MaxHeaderSize: 8 << 10, Handle: handle, Activity: activity})
 	var serving sync.WaitGroup
 	dial = func() *client {
 		t.Helper()

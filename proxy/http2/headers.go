@@ -37,8 +37,6 @@ const (
 const (
 	// maxFragments is how many CONTINUATION frames a block may have. Clients fill each frame.
 	maxFragments = 32
-	// tableSize is that of HPACK's table, in bytes: the default (RFC 9113, section 6.5.2).
-	tableSize = 4096
 )
 
 func (h *headerReader) init(most int) {
@@ -125,6 +123,8 @@ func (c *conn) expects(f *frame) (what headerKind, why *fault) {
 	switch {
 	case f.stream%2 == 0:
 		return ignored, connFault(codeProtocol)
+	case c.out.control > maxControl:
+		return ignored, connFault(codeEnhanceCalm) // it does not read that its requests are malformed
 	case s != nil && s.wasReset, s == nil && f.stream <= c.last && c.resets.has(f.stream):
 		return ignored, nil // it was on its way
 	case s != nil && s.remoteEnd:

@@ -134,6 +134,7 @@ func (c *conn) receiveSettings(f *frame) *fault {
 	if f.flags.has(flagAck) {
 		return nil
 	}
+	initial := c.initial
 	for all := f.payload; len(all) > 0; all = all[6:] {
 		value := binary.BigEndian.Uint32(all[2:])
 		switch id := binary.BigEndian.Uint16(all); {
@@ -142,12 +143,13 @@ func (c *conn) receiveSettings(f *frame) *fault {
 		case id == settingInitialWindow && value > maxWindow:
 			return connFault(codeFlowControl)
 		case id == settingInitialWindow:
-			if !c.resize(int64(value)) {
-				return connFault(codeFlowControl)
-			}
+			initial = int64(value) // of several the last counts: each would touch all streams
 		case id == settingTableSize:
-			c.out.tableTo = true
+			c.out.encoder.resize(int(min(value, tableSize)))
 		}
+	}
+	if initial != c.initial && !c.resize(initial) {
+		return connFault(codeFlowControl)
 	}
 	if !c.answer(appendFrame(nil, frameSettings, flagAck, 0, 0)) {
 		return connFault(codeEnhanceCalm)
@@ -164,7 +166,7 @@ func (c *conn) resize(to int64) (ok bool) {
 		if !widen(&s.window, by) {
 			return false
 		}
-		s.sending.wake()
+		c.push(s)
 	}
 	return true
 }
@@ -208,23 +210,27 @@ func (c *conn) receiveWindow(f *frame) *fault {
 	case !widen(&s.window, by):
 		return &fault{codeFlowControl, f.stream}
 	}
-	s.sending.wake()
+	c.push(s)
 	return nil
 }
 
-// resetFor resets a stream because of what the client has sent.
-func (c *conn) resetFor(why *fault) {
+// resetFor resets a stream because of what the client has sent. ok is false if that is too much.
+func (c *conn) resetFor(why *fault) (ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.streams[why.stream]; s != nil {
-		if !s.wasReset && !s.localEnd {
-			s.wasReset = true
-			c.reset(s.id, why.code)
-		}
+	s := c.streams[why.stream]
+	if s != nil {
 		s.die(errFrames)
-		return
+	}
+	if s != nil && (s.wasReset || s.localEnd) {
+		return true
+	}
+	if s != nil {
+		s.wasReset = true
 	}
 	c.reset(why.stream, why.code)
+	c.out.control++
+	return c.out.control <= maxControl && c.budget.spend(costOfReset, time.Now)
 }
 
 // reset appends a RST_STREAM. It is called while mu is held.

@@ -18,7 +18,7 @@ func (s *Stream) TakesTrailers() bool { return true }
 // EndHeader is that of ends.Outgoing.
 func (s *Stream) EndHeader(b []byte, status int) {
 	s.response.status = status
-	s.response.block = encodeFields(encodeStatus(s.response.block[:0], status), behindLine(b))
+	s.response.lines = append(s.response.lines[:0], behindLine(b)...)
 	s.response.ended, s.response.trailers = s.Request.Head, nil
 	s.Out = b[:0]
 	if s.Request.LacksCertificate() { // the client has to make another connection
@@ -45,27 +45,45 @@ func (s *Stream) Add(b []byte) { s.Out = b }
 func (s *Stream) EndBody(r *message.Response, t *message.Trailers) {
 	s.response.ended = true
 	if lines := r.AppendTrailers(nil, t); len(lines) > 0 {
-		s.response.trailers = encodeFields(nil, lines)
+		s.response.trailers = lines
 	}
 }
 
-// FlushAhead is that of ends.Outgoing. It waits for a slow client: only its own stream is held up.
-func (s *Stream) FlushAhead(int64, bool) reason.Code {
+// FlushAhead is that of ends.Outgoing.
+func (s *Stream) FlushAhead(most int64, allowed bool) reason.Code {
 	p := parcel{data: s.Out, trailers: s.response.trailers, ends: s.response.ended}
 	if s.Status == 0 {
-		p.block = s.response.block
+		p.status, p.lines = s.response.status, s.response.lines
 		s.Status = s.response.status
 	}
-	size := len(p.block) + len(p.data) + len(p.trailers)
-	why := s.deliver(&p)
-	s.Sent += int64(size - len(p.data))
+	var err error
+	if s.ahead != nil || allowed && most > 0 {
+		err = s.conn.sendAhead(s, &p, most)
+	} else {
+		err = s.conn.send(s, &p)
+	}
+	if err != nil {
+		s.releaseAhead()
+	}
 	s.Out = s.Out[:0]
-	return why
+	return s.sent(&p, err)
+}
+
+func (s *Stream) releaseAhead() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.conn.releaseAhead(s, &s.Activity.Buffers)
 }
 
 // deliver sends a parcel, from which it takes what was sent.
 func (s *Stream) deliver(p *parcel) reason.Code {
-	if err := s.conn.send(s, p); err != nil {
+	return s.sent(p, s.conn.send(s, p))
+}
+
+// sent notes what was sent of a parcel.
+func (s *Stream) sent(p *parcel, err error) reason.Code {
+	s.Sent += int64(p.sent)
+	if err != nil {
 		s.Cause, s.broken = err, true
 		return reason.ClientGone
 	}
@@ -73,7 +91,14 @@ func (s *Stream) deliver(p *parcel) reason.Code {
 }
 
 // AwaitAhead is that of ends.Outgoing.
-func (s *Stream) AwaitAhead() reason.Code { return reason.None }
+func (s *Stream) AwaitAhead() reason.Code {
+	if s.ahead == nil { // set by this goroutine
+		return reason.None
+	}
+	err := s.conn.await(s)
+	s.releaseAhead()
+	return s.sent(&parcel{}, err)
+}
 
 // BreakOff is that of ends.Outgoing. A call of gRPC ends with a status of its own, which tells its
 // client more than RST_STREAM does.
@@ -83,7 +108,7 @@ func (s *Stream) BreakOff(f message.Framing) {
 		return
 	}
 	trailers, status := reason.BrokenCall(s.Request.GRPC.IsOver(s.Started))
-	s.response.ended, s.response.trailers = true, encodeFields(nil, trailers)
+	s.response.ended, s.response.trailers = true, trailers
 	if s.FlushAhead(0, false) == reason.None {
 		s.CallStatus = status
 	}
@@ -92,8 +117,7 @@ func (s *Stream) BreakOff(f message.Framing) {
 // SendInterim is that of ends.Outgoing.
 func (s *Stream) SendInterim(b []byte) reason.Code {
 	status := 100*int(b[9]-'0') + 10*int(b[10]-'0') + int(b[11]-'0') // behind the version
-	s.response.block = encodeFields(encodeStatus(s.response.block[:0], status), behindLine(b))
-	return s.deliver(&parcel{block: s.response.block})
+	return s.deliver(&parcel{status: status, lines: behindLine(b)})
 }
 
 // BeginAnswer is that of ends.Outgoing.

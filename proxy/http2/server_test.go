@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,6 +143,17 @@ func TestFaults(t *testing.T) {
 			c.open(1, false, "a: b")
 		}, "1 reset PROTOCOL_ERROR"},
 		{"a stream with an even number", func(c *client) { c.open(2, true, get()...) }, "goaway 0 PROTOCOL_ERROR"},
+		{"DATA for streams that have ended, without end", func(c *client) {
+			for stream := uint32(1); stream < 1000; stream += 2 {
+				c.open(stream, true, get()...)
+			}
+			time.Sleep(100 * time.Millisecond)
+			for n := range uint32(50_000) {
+				if c.WriteData(1+n*2%1000, false, []byte("x")) != nil {
+					return
+				}
+			}
+		}, "goaway 999 ENHANCE_YOUR_CALM"},
 		{"PING without end", func(c *client) {
 			for range 50_000 {
 				if c.WritePing(true, [8]byte{}) != nil {
@@ -152,7 +164,11 @@ func TestFaults(t *testing.T) {
 	} {
 		c := dial()
 		go test.send(c)
-		if got := c.next(); got != test.want {
+		got := c.next()
+		for strings.Contains(got, "headers") || strings.HasSuffix(got, "reset STREAM_CLOSED") || strings.HasSuffix(got, "reset REFUSED_STREAM") {
+			got = c.next()
+		}
+		if got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 		c.Close()
@@ -250,6 +266,46 @@ func TestIdle(t *testing.T) {
 		}
 		if !c.server.idle.Load() {
 			t.Error("it is not idle once the stream has ended")
+		}
+	}
+	c.Close()
+}
+
+// TestWideWindow lets an upload that is read send more ahead, while the budget has room.
+func TestWideWindow(t *testing.T) {
+	activity := new(ends.Activity)
+	activity.Buffers.Set(wideWindow - streamWindow)
+	dial, end := startServerOf(t, activity, func(s ends.Stream) { answer(s, 0) })
+	defer end()
+	c := dial()
+	window, sent, most := streamWindow, 0, 0
+	c.open(1, false, get()...)
+	for sent < 2<<20 {
+		for window > 0 {
+			n := min(window, 16_000)
+			_ = c.WriteData(1, false, make([]byte, n))
+			window, sent = window-n, sent+n
+		}
+		var id, more int
+		if got := c.next(); got != "closed" {
+			if _, err := fmt.Sscanf(got, "%d window %d", &id, &more); err != nil {
+				t.Fatalf("%q came", got)
+			}
+		}
+		window, most = window+more, max(most, more)
+	}
+	if most < wideWindow-streamWindow || activity.Buffers.Take(1) {
+		t.Errorf("the window grows by %d at most", most)
+	}
+	_ = c.WriteData(1, true, nil)
+	for got := ""; got != "1 headers, end true"; {
+		if got = c.next(); got == "closed" {
+			t.Fatal("the connection was closed")
+		}
+	}
+	for by := time.Now().Add(5 * time.Second); !activity.Buffers.Take(wideWindow - streamWindow); time.Sleep(time.Millisecond) {
+		if time.Now().After(by) {
+			t.Fatal("the budget was not given back")
 		}
 	}
 	c.Close()

@@ -33,14 +33,15 @@ type Stream struct {
 	length    int64 // of the body, as the header says; -1: it does not
 	arrived   int64 // bytes of the body
 	trailers  message.Trailers
-	window    int64 // bytes that may be sent
-	blocked   bool  // it waits to send
-	remoteEnd bool  // nothing more comes
-	localEnd  bool  // all was sent
-	answered  bool  // the response has begun
-	wasReset  bool  // by this end
-	counted   bool  // for maxStreams
-	dead      error // why nothing more comes or can be sent; nil: it may
+	window    int64  // bytes that may be sent
+	blocked   bool   // it waits to send
+	ahead     *ahead // what waits for a slow client; nil: nothing does
+	remoteEnd bool   // nothing more comes
+	localEnd  bool   // all was sent
+	answered  bool   // the response has begun
+	wasReset  bool   // by this end
+	counted   bool   // for maxStreams
+	dead      error  // why nothing more comes or can be sent; nil: it may
 }
 
 // outSize is the size of the buffer for what leaves: the header of a request or a response, and the
@@ -67,11 +68,17 @@ func newStream() *Stream {
 // free clears the stream, and puts it back into the pool. Its buffers are kept.
 func (s *Stream) free() {
 	s.narrow()
+	if s.inbox.isWide {
+		s.Activity.Buffers.Give(wideWindow - streamWindow)
+	}
 	if cap(s.Out) > maxOutSize {
 		s.Out = make([]byte, 0, outSize)
 	}
 	if cap(s.header) > maxOutSize {
 		s.header = nil
+	}
+	if cap(s.response.lines) > maxOutSize {
+		s.response.lines = nil
 	}
 	s.Exchange.Reset()
 	s.departure.reset()
@@ -79,7 +86,7 @@ func (s *Stream) free() {
 	s.receiving.forget()
 	s.sending.forget()
 	s.conn, s.id, s.refused, s.broken, s.code = nil, 0, reason.None, false, codeNone
-	s.header, s.incoming, s.response = s.header[:0], incoming{}, response{block: s.response.block[:0]}
+	s.header, s.incoming, s.response = s.header[:0], incoming{}, response{lines: s.response.lines[:0]}
 	s.length, s.arrived, s.trailers, s.window = 0, 0, message.Trailers{}, 0
 	s.blocked, s.remoteEnd, s.localEnd, s.answered, s.wasReset, s.counted, s.dead = false, false, false, false, false, false, nil
 	streams.Put(s)
@@ -162,6 +169,7 @@ func (c *conn) finish(s *Stream) {
 	case c.failed != nil, s.wasReset, s.dead == errGone:
 	case !s.localEnd && s.code != codeNone:
 		c.reset(s.id, s.code)
+		c.out.control++
 	case !s.localEnd:
 		c.reset(s.id, codeInternal)
 	case !s.remoteEnd:
@@ -169,6 +177,7 @@ func (c *conn) finish(s *Stream) {
 	}
 	delete(c.streams, s.id)
 	c.uncount(s)
+	c.releaseAhead(s, &s.Activity.Buffers) // after a panic
 	s.free()
 	c.settle()
 	c.ended.Signal()

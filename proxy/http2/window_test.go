@@ -11,11 +11,14 @@ import (
 func TestInbox(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var b inbox
-	for range 50 {
+	for round := range 50 {
 		b.reset()
 		var in, out []byte
-		client := streamWindow // what it may send
-		for range 400 {
+		client, most := streamWindow, streamWindow // what it may send
+		for i := range 400 {
+			if i == 200 && round%2 == 0 {
+				client, most = client+b.widen(), wideWindow
+			}
 			if n := min(client, r.IntN(maxFrameSize)); r.IntN(2) == 0 {
 				piece := make([]byte, n)
 				for i := range piece {
@@ -33,14 +36,14 @@ func TestInbox(t *testing.T) {
 			dst, more := b.take(dst)
 			out = append(out, dst[3:]...)
 			client += more
-			if b.w-b.r != len(in)-len(out) || client > streamWindow-(b.w-b.r) {
+			if b.w-b.r != len(in)-len(out) || client > most-(b.w-b.r) {
 				t.Fatalf("%d bytes are held of %d, and %d may come", b.w-b.r, len(in)-len(out), client)
 			}
-			if b.empty() && b.large != nil {
+			if b.empty() && (b.large != nil || b.wide != nil) {
 				t.Fatal("an empty inbox holds a large buffer")
 			}
 		}
-		rest, _ := b.take(make([]byte, 0, streamWindow))
+		rest, _ := b.take(make([]byte, 0, wideWindow))
 		if !bytes.Equal(in, append(out, rest...)) {
 			t.Fatal("other bytes came out than went in")
 		}

@@ -14,8 +14,8 @@ type output struct {
 	writing bool                   // a goroutine writes, or is about to
 	control int                    // frames in buf that answer the client's
 	blocked int                    // streams that wait for room or for the connection's window
-	tableTo bool                   // the client has set the size of HPACK's table, of which nothing is used
-	begin   func()                 // starts to write: made once, since a closure for each would be allocated
+	encoder encoder
+	begin   func() // starts to write: made once, since a closure for each would be allocated
 }
 
 const (
@@ -108,8 +108,8 @@ func (c *conn) wakeBlocked() {
 		return
 	}
 	for _, s := range c.streams {
-		if s.blocked {
-			s.sending.wake()
+		if s.blocked || s.ahead != nil {
+			c.push(s)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func (c *conn) send(s *Stream, p *parcel) error {
 		if c.pack(s, p) {
 			return nil
 		}
-		if rest := len(p.block) + len(p.data); rest != left {
+		if rest := p.rest(); rest != left {
 			by, left = time.Now().Add(s.Limits.BodyTimeout), rest
 		}
 		s.blocked = true
@@ -154,11 +154,16 @@ func (c *conn) send(s *Stream, p *parcel) error {
 
 // parcel is what a stream has to send.
 type parcel struct {
-	block    []byte // a header block; nil: none
+	status   int    // of a header; 0: there is none
+	lines    []byte // of the header
 	data     []byte
-	trailers []byte // a header block behind all; nil: none
+	trailers []byte // lines behind all; nil: none
 	ends     bool   // nothing follows
+	sent     int    // bytes, without the headers of frames
 }
+
+// rest changes whenever something of a parcel is sent.
+func (p *parcel) rest() int { return p.status + len(p.data) }
 
 // pack appends as much of a parcel as may be sent now, and reports whether that is all. It is called
 // while mu is held.
@@ -167,14 +172,14 @@ func (c *conn) pack(s *Stream, p *parcel) (done bool) {
 		return false
 	}
 	defer c.flush()
-	if p.block != nil {
+	if p.status != 0 {
 		s.answered = true
 		f := flags(0)
 		if p.ends && len(p.data) == 0 && p.trailers == nil {
 			f = flagEndStream
 		}
-		c.out.buf = appendBlock(c.out.space(), s.id, f, c.resized(p.block))
-		p.block = nil
+		c.packBlock(s, f, p.status, p.lines, p)
+		p.status = 0
 		if f != 0 {
 			c.endLocally(s)
 			return true
@@ -190,7 +195,7 @@ func (c *conn) pack(s *Stream, p *parcel) (done bool) {
 			f = flagEndStream
 		}
 		c.out.buf = append(appendFrame(c.out.space(), frameData, f, s.id, n), p.data[:n]...)
-		p.data = p.data[n:]
+		p.data, p.sent = p.data[n:], p.sent+n
 		c.window -= int64(n)
 		s.window -= int64(n)
 		c.budget.earn(earnedByData)
@@ -201,7 +206,7 @@ func (c *conn) pack(s *Stream, p *parcel) (done bool) {
 	}
 	switch {
 	case p.trailers != nil:
-		c.out.buf = appendBlock(c.out.space(), s.id, flagEndStream, c.resized(p.trailers))
+		c.packBlock(s, flagEndStream, 0, p.trailers, p)
 		c.endLocally(s)
 	case p.ends:
 		c.out.buf = appendFrame(c.out.space(), frameData, flagEndStream, s.id, 0)
@@ -210,12 +215,11 @@ func (c *conn) pack(s *Stream, p *parcel) (done bool) {
 	return true
 }
 
-// resized returns a header block. Where the client has set the size of the table, it begins with
-// the size that is used: none (RFC 7541, section 4.2).
-func (c *conn) resized(block []byte) []byte {
-	if !c.out.tableTo {
-		return block
-	}
-	c.out.tableTo = false
-	return append([]byte{0x20}, block...)
+// packBlock appends a header block. It is called while mu is held.
+func (c *conn) packBlock(s *Stream, f flags, status int, lines []byte, p *parcel) {
+	at := len(c.out.buf)
+	b := append(c.out.space(), make([]byte, frameHeaderSize)...)
+	b = c.out.encoder.encode(b, status, lines)
+	p.sent += len(b) - at - frameHeaderSize
+	c.out.buf = finishBlock(b, at, s.id, f)
 }

@@ -159,7 +159,7 @@ func TestSessionsOfAnAuthority(t *testing.T) {
 		}
 	}
 	second.Write(filepath.Dir(c.config.ClientCA), "clients.pem")
-	c.look()
+	c.Look()
 	if ok, resumed := c.connect(own, sessions); ok || resumed {
 		t.Errorf("after the change: %v, resumed %v", ok, resumed)
 	}

@@ -37,8 +37,8 @@ type TLS struct {
 	log    zerolog.Logger
 	issuer Issuer // nil: there is none
 	server *tls.Config
-	// challenge answers an authority that checks a domain. It asks for no certificate, and whoever
-	// makes such a handshake can send no request after it.
+	// challenge answers an authority that checks a domain. It asks for no client certificate: no
+	// request can follow such a handshake.
 	challenge *tls.Config
 	now       atomic.Pointer[current]
 
@@ -93,8 +93,8 @@ func NewTLS(issuer Issuer, log zerolog.Logger) *TLS {
 	return t
 }
 
-// challengeCertificate answers an authority. To look for the challenge may take long, in which other
-// handshakes go on.
+// challengeCertificate answers an authority. Looking for the challenge may take seconds, in which
+// other handshakes go on.
 func (t *TLS) challengeCertificate(hello *tls.ClientHelloInfo) (c *tls.Certificate, err error) {
 	find := func() { c, err = t.issuer.Certificate(strings.ToLower(hello.ServerName), hello) }
 	if bounded, ok := hello.Conn.(interface{ Outside(func()) }); ok {
@@ -113,8 +113,8 @@ func (t *TLS) challengeCertificate(hello *tls.ClientHelloInfo) (c *tls.Certifica
 // day. What Apply changes counts for the next handshake.
 func (t *TLS) ServerConfig() *tls.Config { return t.server }
 
-// Apply takes up another config, which offers HTTP/2 or not. If a certificate cannot be used, it returns why, and nothing is
-// changed.
+// Apply makes handshakes go by another config from now on; http2 says whether HTTP/2 is offered. If
+// a certificate cannot be used, it returns why and changes nothing.
 func (t *TLS) Apply(c TLSConfig, http2 bool) error {
 	takeUp, err := t.Prepare(c, http2)
 	if err == nil {
@@ -123,8 +123,8 @@ func (t *TLS) Apply(c TLSConfig, http2 bool) error {
 	return err
 }
 
-// Prepare reads what another config needs, and returns the function that takes it up, which cannot
-// fail. If a certificate cannot be used, it returns why.
+// Prepare is the part of Apply that can fail: it reads the files of another config, and returns the
+// function that puts it in force.
 func (t *TLS) Prepare(c TLSConfig, http2 bool) (takeUp func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,15 +166,15 @@ func (t *TLS) Run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			t.look()
+			t.Look()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// look takes up the files that have changed.
-func (t *TLS) look() {
+// Look takes up the files that have changed, as Run does.
+func (t *TLS) Look() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	changed := false

@@ -346,6 +346,37 @@ func TestLinkedFolderChanges(t *testing.T) {
 	within(t, "the other folder", func() bool { return s.leaf("", nil).Subject.CommonName == "1.example" })
 }
 
+// A folder that disappears leaves what it held in use, and counts again once it is back.
+func TestFolderDisappears(t *testing.T) {
+	t.Parallel()
+	s := newSecured(t)
+	s.folder = filepath.Join(s.folder, "certificates")
+	if err := os.Mkdir(s.folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var all []CertificateConfig
+	for _, name := range []string{"a.example", "b.example"} {
+		all = append(all, s.write(name, []string{name}))
+	}
+	s.apply(all...)
+	s.run()
+	if err := os.RemoveAll(s.folder); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "both faults", func() bool { return len(s.Faults()) == 2 && s.log.count("no such file") == 2 })
+	for _, name := range []string{"a.example", "b.example"} {
+		if got := s.leaf(name, nil); got.Subject.CommonName != name {
+			t.Errorf("%s gets the certificate of %s", name, got.Subject.CommonName)
+		}
+	}
+	if err := os.Mkdir(s.folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write("a.example", []string{"c.example"})
+	s.write("b.example", []string{"b.example"})
+	within(t, "the files that are back", func() bool { return len(s.Faults()) == 0 && s.leaf("c.example", nil).Subject.CommonName == "c.example" })
+}
+
 // A certificate that has expired, or will soon, is served, and warned of once.
 func TestExpiry(t *testing.T) {
 	t.Parallel()

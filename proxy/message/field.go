@@ -73,7 +73,7 @@ func (f *field) inHTTP2() bool {
 	case kindConnection, kindKeepAlive, kindTransferEncoding, kindUpgrade:
 		return false
 	case kindTE:
-		return equalFold(f.value, "trailers")
+		return len(f.value) == len("trailers") && equalFold(f.value, "trailers")
 	}
 	return string(f.name) != "proxy-connection"
 }

@@ -7,9 +7,9 @@
 // caller never waits for the connection to be writable: what the system does not take is written by
 // a goroutine of the connection.
 //
-// The streams are those of golang.org/x/net/http2's Framer and not of its Transport: the order of
-// fields stays, whether a backend has looked at a request is known, and a wait can be interrupted
-// for one stream alone.
+// Frames are read and written by the Framer of golang.org/x/net/http2. Its Transport is not used:
+// here the order of fields stays, it is known whether a backend has looked at a request, and a wait
+// can be interrupted for one stream alone.
 //
 // The package knows fields, frames and their limits, but no meaning of a field except :status.
 package mux
@@ -91,7 +91,8 @@ type Conn struct {
 }
 
 // Open begins HTTP/2 on a connection that was just made, and waits for the backend's settings, until
-// a time at most. The caller takes a place on it, or retires it. After an error the caller closes the connection; before, Close does.
+// by at most. The caller takes a place on the connection, or retires it; after an error it closes the
+// connection.
 func Open(conn *wire.Conn, by time.Time, o Options) (*Conn, error) {
 	c := &Conn{
 		wire: conn, options: o, ready: make(chan struct{}), streams: map[uint32]*Stream{}, next: 1,

@@ -76,7 +76,7 @@ func (c *Conn) heed(f http2.Frame) error {
 			w := &c.writer
 			w.mu.Lock()
 			_ = w.framer.WritePing(true, f.Data)
-			w.flush()
+			return c.answer()
 		}
 	case *http2.GoAwayFrame:
 		c.goAway(f)
@@ -133,6 +133,9 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 	w := &c.writer
 	w.mu.Lock()
 	err := f.ForeachSetting(func(s http2.Setting) error {
+		if err := s.Valid(); err != nil {
+			return err // before it is gone by: others write headers until the connection has ended
+		}
 		switch s.ID {
 		case http2.SettingMaxConcurrentStreams:
 			most = min(int64(s.Val), manyStreams)
@@ -143,7 +146,7 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 		case http2.SettingInitialWindowSize:
 			initial = int64(s.Val)
 		}
-		return s.Valid()
+		return nil
 	})
 	w.mu.Unlock()
 	if err == nil {
@@ -151,8 +154,20 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 	}
 	w.mu.Lock()
 	_ = w.framer.WriteSettingsAck()
+	return errors.Join(err, c.answer())
+}
+
+// answer sends a frame that answers the backend's, and fails where it does not read such. It is
+// called while the writer's mu is held, and unlocks it.
+func (c *Conn) answer() error {
+	w := &c.writer
+	w.answers++
+	over := w.answers > maxAnswers
 	w.flush()
-	return err
+	if over {
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	}
+	return nil
 }
 
 // settle takes over how many streams the backend allows, and the window of a new one. Each is
@@ -236,9 +251,20 @@ func (c *Conn) goAway(f *http2.GoAwayFrame) {
 	c.mu.Unlock()
 	for _, s := range unprocessed {
 		s.wasReset.Store(true) // the backend ignores what comes of it
-		s.fail(ErrUnprocessed)
+		s.fail(s.unprocessed())
 	}
 	c.Retire()
+}
+
+// unprocessed returns the error for a request that the backend has not looked at, as it says: one that
+// it has begun to answer may have been processed all the same.
+func (s *Stream) unprocessed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.final || s.interims > 0 {
+		return errBegun
+	}
+	return ErrUnprocessed
 }
 
 // refuse resets a stream on which the backend has broken a rule.

@@ -17,6 +17,7 @@ var (
 	// ErrUnprocessed is for a request that the backend has not looked at, as it says: it may be sent
 	// again, to any backend.
 	ErrUnprocessed = errors.New("the backend ends the connection, and has not looked at the request")
+	errBegun       = errors.New("the backend ends the connection, and takes back a response that it has begun")
 	// ErrRecalled is for a wait that Recall has interrupted.
 	ErrRecalled = errors.New("the wait was recalled")
 	// ErrStopped is for a stream that Stop has ended.
@@ -209,21 +210,17 @@ func (s *Stream) receive(p []byte, size int, ends bool) {
 	case size > s.granted:
 		err, code = errWindow, http2.ErrCodeFlowControl
 	case s.err == nil:
-		s.granted -= len(p) // padding takes no memory
+		s.granted -= size // padding takes no memory: Read gives it back
 		if s.read > 0 && len(s.body)+len(p) > cap(s.body) {
 			s.body, s.read = s.body[:copy(s.body, s.body[s.read:])], 0
 		}
 		s.body = append(s.body, p...)
 		s.ended = ends
 	}
-	open := !s.ended
 	s.mu.Unlock()
 	if err != nil {
 		s.conn.refuse(s.id, code, err)
 		return
-	}
-	if padding := size - len(p); padding > 0 && open {
-		s.conn.writer.credit(s.id, padding)
 	}
 	s.wake(s.arrived)
 }

@@ -17,6 +17,9 @@ const (
 	mostBehind = 256 << 10
 	// patience is how long a backend may take nothing of what waits to be written.
 	patience = 30 * time.Second
+	// maxAnswers is how many frames may wait that answer the backend's: more come only if it sends
+	// PING or SETTINGS and does not read.
+	maxAnswers = 1000
 )
 
 // writer writes frames to a connection. Frames are appended while mu is held, and then leave by
@@ -35,6 +38,7 @@ type writer struct {
 	framer   *http2.Framer  // appends to out
 	encoder  *hpack.Encoder // of headers, in their order
 	maxFrame int
+	answers  int // frames in out that answer the backend's
 	writing  bool
 	err      error
 }
@@ -79,7 +83,7 @@ func (w *writer) flush() {
 
 // swap makes what waits what is being written.
 func (w *writer) swap() {
-	w.out, w.going, w.written = w.going[:0], w.out, 0
+	w.out, w.going, w.written, w.answers = w.going[:0], w.out, 0, 0
 	if cap(w.out) > 4*mostBehind {
 		w.out = nil
 	}

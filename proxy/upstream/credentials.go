@@ -12,9 +12,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// credentials are the tls section of a pool with what its files hold. They are read again when they
-// have changed; until those of now are good, the last good ones count. It is safe for concurrent
-// use.
+// credentials are the tls section of a pool with what its files hold. Files that have changed are
+// read again; while one cannot be used, what the files held before stays in use. It is safe for
+// concurrent use.
 type credentials struct {
 	config TLSConfig
 	log    zerolog.Logger
@@ -30,8 +30,8 @@ func newCredentials(c TLSConfig) *credentials {
 	return &credentials{config: c, log: zerolog.Nop(), files: c.files()}
 }
 
-// current returns what a handshake goes by, and looks at the files before. It is not changed, and is
-// another one after a file has changed.
+// current looks at the files and returns what a handshake goes by. The config that it returns must
+// not be changed; it is the same one until a file changes.
 func (c *credentials) current() (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // concurrent use.
 type Private struct {
 	conn   *Conn
-	idle   atomic.Bool // whoever clears it owns the connection
+	idle   atomic.Bool // the goroutine that clears it owns the connection
 	expiry *time.Timer // of the idle connection
 }
 

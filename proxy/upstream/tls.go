@@ -14,7 +14,7 @@ import (
 	"loadbalancer/proxy/wire"
 )
 
-// http1Protocol is what a backend is asked to speak (ALPN, RFC 7301).
+// What a backend is asked to speak (ALPN, RFC 7301).
 const (
 	http1Protocol = "http/1.1"
 	http2Protocol = "h2"
@@ -62,7 +62,7 @@ func (t *tlsClient) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// secure makes a connection that was just dialed one of TLS, until a time at most.
+// secure makes a connection that was just dialed one of TLS. The handshake must have ended at by.
 func (t *tlsClient) secure(conn *wire.Conn, by time.Time) error {
 	config, err := t.config()
 	if err != nil {
@@ -76,8 +76,8 @@ func (t *tlsClient) secure(conn *wire.Conn, by time.Time) error {
 	return t.agreed(conn.ConnectionState())
 }
 
-// agreed returns an error if the backend does not speak HTTP/2 though it has to. Of HTTP/1 many say
-// nothing.
+// agreed returns an error if the backend has not agreed to HTTP/2 although it has to. Backends of
+// HTTP/1 need not agree to anything: many know no ALPN.
 func (t *tlsClient) agreed(state tls.ConnectionState) error {
 	if t.protocol == http2Protocol && state.NegotiatedProtocol != http2Protocol {
 		return errNotHTTP2

@@ -13,7 +13,7 @@ import (
 // TLSConfig is the tls section of a pool: how it speaks TLS with its backends of https://. Paths are
 // relative to the working directory. The zero value is valid.
 type TLSConfig struct {
-	CA         string `yaml:"ca"`          // certificates in PEM of those who may sign a backend's, in place of the system's; "": the system's
+	CA         string `yaml:"ca"`          // certificates in PEM of the authorities that may sign a backend's; "": the system's
 	ServerName string `yaml:"server_name"` // that is sent (SNI), and that the certificates must be for; "": the host of a backend's URL
 	// Certificate is shown to backends that ask for one, with those between it and its authority, in
 	// PEM; "": none.

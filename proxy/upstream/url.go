@@ -16,8 +16,8 @@ const allowedURL = "http://host:port, https://host:port, h2c://host:port, srv://
 
 // URL says where a backend listens: http://host:port, https://host:port, h2c://host:port, which is
 // HTTP/2 in the clear, srv://name or unix:/path. One with a host name, and srv://name, stands for a
-// backend at each address that the name leads to: see URL.at. The zero value means that no URL was given. URLs can be compared, but several may
-// lead to the same address.
+// backend at each address that the name leads to: see URL.at. The zero value means that no URL was
+// given. URLs can be compared, but several may lead to the same address.
 type URL struct {
 	text    string
 	network string   // tcp or unix

@@ -19,7 +19,7 @@ type secure struct {
 	byte   [1]byte // for Quiet
 }
 
-// below is the connection as TLS sees it.
+// below is the socket as TLS sees it.
 type below struct {
 	net.Conn               // the socket's own
 	over     *Conn         // reads and writes
@@ -30,6 +30,7 @@ type below struct {
 	noWait   bool          // reads take what is there
 	ended    bool          // the peer's FIN has come
 	closing  atomic.Bool   // writes send what the system takes
+	writers  atomic.Int32  // that write or do the handshake; without one, reads write
 }
 
 // Gate bounds how many handshakes compute at once: one that waits for its peer has left the gate.
@@ -60,8 +61,8 @@ func (c *Conn) Secure(side func(net.Conn, *tls.Config) *tls.Conn, config *tls.Co
 	c.secure = s
 }
 
-// Handshake does the TLS handshake until a time at most. While it computes it is within the gate. A
-// connection in the clear has none. It leaves no deadline.
+// Handshake does the TLS handshake, which must have ended at by. It computes within the gate, and
+// leaves no deadline. On a connection in the clear it does nothing.
 func (c *Conn) Handshake(by time.Time, gate Gate) error {
 	s := c.secure
 	if s == nil {
@@ -72,7 +73,9 @@ func (c *Conn) Handshake(by time.Time, gate Gate) error {
 	}
 	gate.enter()
 	s.below.gate, s.below.by = gate, by
+	s.below.writers.Add(1)
 	err := s.Conn.Handshake()
+	s.below.writers.Add(-1)
 	s.below.gate = nil
 	gate.leave()
 	c.readBy, c.writeBy = time.Time{}, time.Time{}
@@ -92,7 +95,7 @@ func (c *Conn) ConnectionState() tls.ConnectionState {
 	return c.secure.Conn.ConnectionState()
 }
 
-// errCut is an end that may be another's work.
+// errCut is for an end without close_notify, which anything on the way can cause.
 var errCut = errors.New("the connection was closed without TLS's close_notify: what came last may be missing")
 
 // ExpectCloseNotify makes Read return another error than io.EOF where a connection of TLS ends
@@ -128,6 +131,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return c.secure.Write(p)
 	}
 	return c.socket.Write(p)
+}
+
+// Write is Conn.Write.
+func (s *secure) Write(p []byte) (int, error) {
+	s.below.writers.Add(1)
+	defer s.below.writers.Add(-1)
+	return s.Conn.Write(p)
 }
 
 // Quiet reports whether nothing has arrived on an idle connection: neither its end, nor bytes,
@@ -190,7 +200,9 @@ func (c *Conn) Close() error {
 func (s *secure) CloseWrite() error {
 	var err error
 	if s.Conn.ConnectionState().HandshakeComplete {
+		s.below.writers.Add(1)
 		err = s.Conn.CloseWrite()
+		s.below.writers.Add(-1)
 	}
 	if half, ok := s.below.Conn.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
@@ -207,7 +219,7 @@ func (s *secure) deliver(p []byte, timeout time.Duration) (int, error) {
 	return n, err
 }
 
-// Outside runs f, which waits for something else than the peer, outside the gate of the handshake
+// Outside runs f, which waits for something other than the peer, outside the gate of the handshake
 // under way.
 func (b *below) Outside(f func()) {
 	b.gate.leave()
@@ -243,8 +255,22 @@ func (b *below) Write(p []byte) (int, error) {
 	case b.closing.Load():
 		_, _ = b.over.socket.Offer(p)
 		return len(p), nil
+	case b.writers.Load() == 0:
+		return b.reply(p)
 	case b.patience > 0:
 		return b.over.deliver(time.Now(), p, b.patience)
 	}
 	return b.over.socket.Write(p)
+}
+
+var errReply = errors.New("the peer does not read what TLS has to answer")
+
+// reply writes the answer to what a read has met that concerns TLS alone, such as another key. Then
+// any deadline of writes is that of a write long over, or there is none, and the reader must not be
+// held up by a peer that only sends.
+func (b *below) reply(p []byte) (int, error) {
+	if n := b.over.socket.Reply(p); n < len(p) {
+		return n, errReply
+	}
+	return len(p), nil
 }

@@ -167,6 +167,18 @@ func (s *socket) Offer(p []byte) (n int, slow bool) {
 	return s.put, slow
 }
 
+// Reply writes what the system takes of p without waiting, whatever the deadline.
+func (s *socket) Reply(p []byte) (n int) {
+	if s.raw == nil {
+		n, _ = s.netConn.Write(p)
+		return n
+	}
+	s.out, s.put, s.outErr = p, 0, 0
+	_ = s.raw.Control(func(fd uintptr) { s.sendNow(fd) }) // not more than it does is written
+	s.out = nil
+	return s.put
+}
+
 func (s *socket) sendNow(fd uintptr) (done bool) {
 	s.sendto(fd)
 	return true

@@ -27,5 +27,11 @@ func (*socket) Writable() bool { return true }
 // UnderWay returns 0: only Linux can tell.
 func (*socket) UnderWay() int { return 0 }
 
+// Reply writes p, until the deadline: only Linux can without waiting.
+func (s *socket) Reply(p []byte) (n int) {
+	n, _ = s.netConn.Write(p)
+	return n
+}
+
 // Offer writes nothing: only Linux can without waiting.
 func (*socket) Offer([]byte) (n int, slow bool) { return 0, false }
