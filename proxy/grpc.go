@@ -47,6 +47,15 @@ func requestBuffer(g message.GRPC, p *upstream.Pool) int64 {
 	return p.RequestBuffer()
 }
 
+// responseBuffer returns how many bytes of a response are read ahead of a slow client. A client of
+// gRPC slows its backend down.
+func responseBuffer(g message.GRPC, p *upstream.Pool) int64 {
+	if g.Is {
+		return 0
+	}
+	return p.ResponseBuffer()
+}
+
 // noteCall notes the status of a call of gRPC, once the response's header has come (t is nil) or its
 // trailers.
 func noteCall(s ends.Stream, r *message.Response, t *message.Trailers) {

@@ -71,10 +71,11 @@ func TestHTTP2BackendDiesUnderLoad(t *testing.T) {
 	p, address := startProxy(t, testOptions("h2c"+strings.TrimPrefix(dying.URL, "http"), second))
 	var wait sync.WaitGroup
 	var done atomic.Int64
+	var enough atomic.Bool
 	for range 8 {
 		wait.Go(func() {
 			w := newWire(t, address)
-			for end := time.Now().Add(time.Second); time.Now().Before(end); done.Add(1) {
+			for ; !enough.Load(); done.Add(1) {
 				w.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 				if a, err := w.tryReceive("GET"); err != nil || a.StatusCode != 200 {
 					t.Errorf("got %v, %v", a.Response, err)
@@ -83,14 +84,14 @@ func TestHTTP2BackendDiesUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(300 * time.Millisecond)
+	eventually(t, "100 requests", func() bool { return done.Load() >= 100 })
 	_ = dying.Listener.Close()
 	dying.CloseClientConnections()
+	before := done.Load()
+	eventually(t, "100 more", func() bool { return done.Load() >= before+100 })
+	enough.Store(true)
 	wait.Wait()
 	dying.Close()
-	if done.Load() < 100 {
-		t.Errorf("%d requests", done.Load())
-	}
 	mustHaveNoErrors(t, p)
 }
 
@@ -105,7 +106,8 @@ func TestHTTP2BackendIsSilent(t *testing.T) {
 		<-r.Context().Done()
 	})
 	o := testOptions(url)
-	shortTimeouts(&o)
+	setResponseHeader(&o, 250*time.Millisecond)
+	o.Server.BodyTimeout = 500 * time.Millisecond
 	p, address := startProxy(t, o)
 	if got := talk(t, address, get("/")); !strings.Contains(got, `"reason":"response_timeout"`) {
 		t.Errorf("got %q", got)

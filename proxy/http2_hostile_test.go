@@ -171,7 +171,9 @@ func TestHTTP2HostileBackend(t *testing.T) {
 			})
 			o := testOptions(url)
 			o.Server.BodyTimeout = 5 * time.Second
-			withAttempts(&o, 1)
+			pool := o.Pools["main"]
+			pool.Timeouts.Connect, pool.Retry.Attempts = 10*time.Second, 1
+			o.Pools["main"] = pool
 			_, address := startProxy(t, o)
 			w := newWire(t, address)
 			w.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
@@ -248,7 +250,9 @@ func TestHTTP2BackendIsNotAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := testOptions(startH2CBackend(t, test.serve))
-			shortTimeouts(&o)
+			if test.want == "connect_timeout" {
+				shortTimeouts(&o)
+			}
 			withAttempts(&o, 1)
 			_, address := startProxy(t, o)
 			if got := talk(t, address, get("/")); !strings.Contains(got, `"reason":"`+test.want+`"`) {

@@ -37,7 +37,7 @@ func (x *exchange) relayBody() reason.Code {
 	}
 	for {
 		x.releaseEarly()
-		if why := s.FlushAhead(x.pool.ResponseBuffer(), !c.Uploads()); why != reason.None {
+		if why := s.FlushAhead(responseBuffer(s.Request.GRPC, x.pool), !c.Uploads()); why != reason.None {
 			return why
 		}
 		if err != nil || c.Ended() {

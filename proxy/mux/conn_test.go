@@ -198,10 +198,11 @@ func TestWaits(t *testing.T) {
 func TestOpenFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer string
+		within time.Duration
 		want   string
 	}{
-		"silent": {"", "did not begin HTTP/2 in time"},
-		"HTTP/1": {"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak HTTP/2"},
+		"silent": {"", 100 * time.Millisecond, "did not begin HTTP/2 in time"},
+		"HTTP/1": {"HTTP/1.1 400 Bad Request\r\n\r\n", 10 * time.Second, "does not speak HTTP/2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -221,7 +222,7 @@ func TestOpenFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			over := wire.Over(conn)
-			if _, err := Open(&over, time.Now().Add(100*time.Millisecond), Options{MaxHeader: 1 << 10}); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := Open(&over, time.Now().Add(test.within), Options{MaxHeader: 1 << 10}); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
