@@ -173,7 +173,7 @@ func (c *conn) pack(s *Stream, p *parcel) (done bool) {
 	}
 	defer c.flush()
 	if p.status != 0 {
-		s.answered = true
+		s.answered = s.answered || p.status >= 200 // not an interim one: the work is not done
 		f := flags(0)
 		if p.ends && len(p.data) == 0 && p.trailers == nil {
 			f = flagEndStream
