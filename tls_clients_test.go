@@ -98,6 +98,7 @@ func TestClientCertificates(t *testing.T) {
 	if want := "X-Forwarded-Proto: https\nX-Client-Subject: " + subject + "\nX-Forwarded-For: 127.0.0.1\nGET /a?b\n"; code != 0 || out != want {
 		t.Errorf("curl ends with %d: %q, want %q", code, out, want)
 	}
+	waitFor(t, "the access log", func() bool { return in.log.find("request") != nil }) // it may follow the response
 	if line := in.log.find("request"); line["client_subject"] != subject {
 		t.Errorf("the access log has %v", line)
 	}
