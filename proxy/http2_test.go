@@ -234,7 +234,15 @@ func TestHTTP2Limits(t *testing.T) {
 	if n := errorsWith(p, "limited"); n != "1" {
 		t.Errorf("%s requests count as limited", n)
 	}
-	line := log.parsed(t)[0]
+	var line map[string]any
+	eventually(t, "the line of the first request", func() bool { // a line may follow the response, and the next one
+		for _, l := range log.parsed(t) {
+			if l["path"] == "/a" {
+				line = l
+			}
+		}
+		return line != nil
+	})
 	checkLine(t, line, map[string]any{
 		"proto": "HTTP/2.0", "method": "POST", "path": "/a", "host": address, "status": 200.0, "client": "127.0.0.1", "pool": "main",
 		"duration_ms": brief, "backend_ms": brief, "user_agent": "Go-http-client/2.0", "reason": nil, "cause": nil,

@@ -483,7 +483,7 @@ func TestRefusedIsAlwaysTriedElsewhere(t *testing.T) {
 	if ok, _ := sendGETs(t, address, 10, requests); ok != requests {
 		t.Errorf("%d of %d requests were answered 200", ok, requests)
 	}
-	if made, denied := counter(t, p, "lb_retries_total"), counter(t, p, "lb_retries_denied_total"); made < requests/2 || denied != 0 {
+	if made, denied := counter(t, p, "lb_retries_total"), counter(t, p, "lb_retries_denied_total"); made < requests/3 || denied != 0 { // one of the two is soon ejected
 		t.Errorf("lb_retries_total is %d, lb_retries_denied_total %d", made, denied)
 	}
 }
