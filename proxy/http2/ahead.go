@@ -34,9 +34,16 @@ func (a *ahead) add(p *parcel) (ok bool) {
 func (c *conn) sendAhead(s *Stream, p *parcel, most int64) error {
 	c.mu.Lock()
 	if s.ahead == nil {
-		if s.dead != nil || c.pack(s, p) || !s.Activity.Buffers.Take(most) {
+		switch {
+		case s.dead != nil:
+			defer c.mu.Unlock()
+			return s.dead
+		case c.pack(s, p):
 			c.mu.Unlock()
-			return c.send(s, p) // which has little to do, or waits
+			return nil
+		case !s.Activity.Buffers.Take(most):
+			c.mu.Unlock()
+			return c.send(s, p) // which waits
 		}
 		s.ahead = &ahead{parcel: *p, buf: make([]byte, 0, max(int(most), len(p.data))), of: most}
 		s.ahead.data, s.ahead.sent = append(s.ahead.buf, p.data...), 0

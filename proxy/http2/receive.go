@@ -148,11 +148,12 @@ func (c *conn) receiveSettings(f *frame) *fault {
 			c.out.encoder.resize(int(min(value, tableSize)))
 		}
 	}
-	if initial != c.initial && !c.resize(initial) {
-		return connFault(codeFlowControl)
-	}
+	// First, so that it stands before what the larger window lets go out.
 	if !c.answer(appendFrame(nil, frameSettings, flagAck, 0, 0)) {
 		return connFault(codeEnhanceCalm)
+	}
+	if initial != c.initial && !c.resize(initial) {
+		return connFault(codeFlowControl)
 	}
 	return nil
 }
