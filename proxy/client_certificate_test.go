@@ -92,8 +92,8 @@ func TestStickyCookieOverTLS(t *testing.T) {
 	}
 }
 
-// Backends and the log are told the subject of the certificate that a client has shown, and nobody
-// else's: not by a client's own field, in any spelling, in the header or behind the body, on any
+// Backends and the log get the subject of the certificate that the client has shown, and no
+// other: not one from a client's own field, in any spelling, in the header or behind the body, on any
 // listener, through a trusted proxy or not.
 func TestClientSubject(t *testing.T) {
 	url, got := startVerbatimBackend(t)
@@ -170,7 +170,7 @@ func TestHostileSubject(t *testing.T) {
 }
 
 // A client without a certificate, or with one that is another authority's, expired, for servers alone or
-// somebody else's, gets no connection.
+// of another client's key, gets no connection.
 func TestNoCertificateNoConnection(t *testing.T) {
 	url, seen := startCountingBackend(t)
 	e := startEdge(t, testOptions(url), true)

@@ -123,7 +123,7 @@ func TestRedirectRefuses(t *testing.T) {
 	}
 }
 
-// Challenges of ACME are asked for first, and those that nobody knows are sent on.
+// Challenges of ACME are asked for first, and those without an answer are sent on.
 func TestChallenges(t *testing.T) {
 	o := testOptions("http://127.0.0.1:1")
 	var asking sync.Mutex

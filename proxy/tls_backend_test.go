@@ -164,7 +164,7 @@ func TestEndOfABodyOverTLS(t *testing.T) {
 	}
 }
 
-// TestLeftoverOverTLS: what a backend sends beyond its response is nobody's response, also where it
+// TestLeftoverOverTLS: what a backend sends beyond its response answers no request, also where it
 // waits decrypted, or in the middle of a record.
 func TestLeftoverOverTLS(t *testing.T) {
 	const clean, evil = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"

@@ -53,6 +53,18 @@ func readPair(c CertificateConfig) (*tls.Certificate, *pairFault) {
 	return text.parse(c)
 }
 
+// faults returns all that is wrong with the files: a certificate that cannot be used does not hide
+// that the key is missing.
+func (c CertificateConfig) faults() (all []*pairFault) {
+	if _, fault := readPair(c); fault != nil {
+		all = append(all, fault)
+		if _, err := readFile(c.Key); err != nil && fault.key != "key" {
+			all = append(all, &pairFault{"key", c.Key, err})
+		}
+	}
+	return all
+}
+
 // readText reads the files.
 func readText(c CertificateConfig) (t pairText, fault *pairFault) {
 	var err error

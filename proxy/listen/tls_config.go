@@ -83,7 +83,7 @@ func (c TLSConfig) Validate(wrong func(path string, value any, allowed string)) 
 		if pair.Certificate == "" || pair.Key == "" {
 			continue
 		}
-		if _, fault := readPair(pair); fault != nil {
+		for _, fault := range pair.faults() {
 			wrong(at+"."+fault.key, fault.file, fault.allowed()+" ("+fault.cause.Error()+")")
 		}
 	}
