@@ -8,11 +8,11 @@ import (
 // encoder writes header blocks (RFC 7541), without Huffman's code. The zero value, with most set, is
 // that of a new connection. It needs to be asked in the order in which the blocks are sent.
 type encoder struct {
-	table   []indexed // as far as it is used of what the decoder holds: the newest is the last
-	size    int       // of the table, in bytes, where each field counts 32 more
-	most    int       // of size
-	resized bool      // most has changed since the last block
-	seen    [64]uint32
+	table   []indexed  // as far as it is used of what the decoder holds: the newest is the last
+	size    int        // of the table, in bytes, where each field counts 32 more
+	most    int        // of size
+	resized bool       // most has changed since the last block
+	seen    [64]uint32 // parts of hashes; the lowest bit: not yet contested
 }
 
 // indexed is a field in the table, as it stands in a block of lines.
@@ -122,10 +122,17 @@ func (e *encoder) isToIndex(hash uint64, name []byte, size int) bool {
 		return false
 	}
 	slot, mark := &e.seen[hash%uint64(len(e.seen))], uint32(hash>>32)|1
-	if *slot == mark {
+	switch *slot {
+	case mark, mark &^ 1:
 		return true
 	}
-	*slot = mark
+	// Two fields of the same slot that take turns would push each other out for ever, so what is
+	// seen stays once.
+	if *slot&1 != 0 {
+		*slot &^= 1
+	} else {
+		*slot = mark
+	}
 	return false
 }
 
