@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"docs/health":              {},
 	"healthz":                  {},
 	"limiter":                  {},
+	"limiter/shared/central":   {"limiter"},
 	"limiter/shared/redistest": {},
 	"management":               {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"nettest":                  {},
