@@ -5,12 +5,12 @@ package limiter
 type plan struct {
 	terms   Terms
 	rates   rates
-	each    bool  // terms has Each and not Blocked
-	bound   int64 // of the client's requests in flight; 0: none, or one for each address
-	onTrial bool  // terms has a Trial
+	each    bool   // terms has Each and not Blocked
+	bound   int64  // of the client's requests in flight; 0: none, or one for each address
+	onTrial bool   // terms has a Trial
 	share   *Share // nil: the limit is of this instance
-	trial   rates // rates of terms.Trial
-	clients int   // clients with the plan; guarded by Limiter.registering
+	trial   rates  // rates of terms.Trial
+	clients int    // clients with the plan; guarded by Limiter.registering
 }
 
 // prepare gives the account what requests with the plan need.

@@ -121,7 +121,7 @@ func (r *rates) owed(tat, now int64) time.Duration {
 	if tat <= r.at(now) {
 		return 0
 	}
-	return time.Duration(r.when(tat)-now - 1).Truncate(time.Microsecond)
+	return time.Duration(r.when(tat) - now - 1).Truncate(time.Microsecond)
 }
 
 // isIdle reports whether there has been nothing to tell for a minute, and the bucket is full.
