@@ -128,9 +128,9 @@ func (a *account) abandon() {
 	}
 }
 
-// admit decides a request. in is the account that the request has entered, or nil, and is updated.
+// admit decides a request of the client. in is the account that the request has entered, or nil, and is updated.
 // admit returns false if the bucket is closed.
-func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
+func (b *bucket) admit(c *Client, in **account, now int64, d *Decision) (open bool) {
 	p := b.plan
 	if p.terms.Blocked {
 		(*in).abandon()
@@ -149,7 +149,12 @@ func (b *bucket) admit(in **account, now int64, d *Decision) (open bool) {
 		}
 		*in = b.account
 	}
-	o, open := takeFrom(&b.state, now, &p.rates)
+	var o outcome
+	if p.share == nil {
+		o, open = takeFrom(&b.state, now, &p.rates)
+	} else {
+		o, open = b.takeShared(c, now)
+	}
 	if !open {
 		return false
 	}

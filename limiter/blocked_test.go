@@ -69,7 +69,7 @@ func TestBlockedInFlight(t *testing.T) {
 	lease.Release()
 	in := b.account // as if it had entered before
 	in.bounded.Add(1)
-	if !l.by("192.0.2.1", "").bucket.admit(&in, t0, &d) || d.Exceeded != Blocked || in != nil {
+	if c := l.by("192.0.2.1", ""); !c.bucket.admit(&c, &in, t0, &d) || d.Exceeded != Blocked || in != nil {
 		t.Errorf("%+v", d)
 	}
 	if u, _ := l.usage(id, t0); u.InFlight != 0 || u.Allowed != 1 || u.Blocked != 1 {

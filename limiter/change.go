@@ -41,7 +41,7 @@ func (l *Limiter) enrol(r Registration, now int64) {
 			l.takeAway(key, self, now)
 		}
 	}
-	p := l.plans.use(r.Terms)
+	p := l.plans.use(r.Terms, l.share)
 	old := l.current(id)
 	if old == nil {
 		l.open(id, keys, p, now)
@@ -262,6 +262,9 @@ func (l *Limiter) Reset(id ID) (ok bool) {
 	a.restart(next) // before next can move
 	a.setTrial(next.plan)
 	l.replaced(id, old, next)
+	if l.share != nil {
+		l.share.reset(id, next)
+	}
 	return true
 }
 

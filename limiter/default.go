@@ -31,7 +31,7 @@ func (l *Limiter) setDefault(d Default, clock func() int64) {
 		t.shadow.Store(d.Shadow)
 		return
 	}
-	next := unfilled(r, len(t.slots), len(t.overflow), t.places)
+	next := t.successor(r)
 	next.shadow.Store(d.Shadow)
 	next.floors.Store(t.floors.Load().carried(&t.rates, clock(), &r))
 	t.moveAll(&change{to: next, clock: clock})

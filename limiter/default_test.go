@@ -372,11 +372,11 @@ func TestSetDefaultMemory(t *testing.T) {
 	for i := range clients {
 		l.take(l.Identify(ipv4(i), nil), t0)
 	}
-	before := heap()
+	before := heapBytes()
 	for _, rate := range []float64{2, 1, 3} {
 		l.setDefaultAt(Limit{1000, rate}, t0)
 	}
-	if grown := heap() - before; grown > clients/10 {
+	if grown := heapBytes() - before; grown > clients/10 {
 		t.Errorf("%d bytes more for %d clients", grown, clients)
 	}
 	if l.Tracked() != clients {

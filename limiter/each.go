@@ -24,7 +24,7 @@ func (l *Limiter) admitEach(c *Client, in **account, now int64, d *Decision) (s 
 	}
 	key, terms := key(c.hash), &b.plan.terms
 	s, within := l.underWay.enter(key, terms.MaxInFlight)
-	exceeded, open := a.extra.Load().table.Load().ask(key, within, now, d)
+	exceeded, open := a.extra.Load().table.Load().ask(c, key, within, now, d)
 	if !open {
 		s.Release()
 		return Lease{}, false
@@ -47,15 +47,15 @@ func (l *Limiter) admitEach(c *Client, in **account, now int64, d *Decision) (s 
 	return s, true
 }
 
-// ask decides a request of the client with the key, in the table or the one that replaces it. within
+// ask decides a request of the client, which has the key, in the table or the one that replaces it. within
 // is whether its bound of requests in flight is kept. It returns false if the last table is gone.
-func (t *table) ask(key uint64, within bool, now int64, d *Decision) (exceeded Exceeded, open bool) {
+func (t *table) ask(c *Client, key uint64, within bool, now int64, d *Decision) (exceeded Exceeded, open bool) {
 	for ; !t.gone; t = t.next.Load().to {
 		if !within {
 			t.refuse(key, now, d)
 			return InFlight, true
 		}
-		o, here := t.decide(key, now)
+		o, here := t.decide(c, key, now)
 		if !here {
 			continue
 		}
@@ -82,13 +82,15 @@ func (l *Limiter) boundEach(c *Client, s *Lease, d *Decision) {
 	}
 }
 
-// newEach returns an empty table for the addresses of a range, which have all spent what a bucket in
+// newEach returns an empty table for the addresses in the range of b, which have all spent what a bucket in
 // state tat has.
-func (l *Limiter) newEach(within netip.Prefix, r *rates, tat int64) *table {
+func (l *Limiter) newEach(within netip.Prefix, b *bucket, tat int64) *table {
 	p := l.anonymous.Load().pool
 	most := int(min(p.max, l.networks(within)))
 	overflow := min(overflowBuckets, 1<<bits.Len(uint(most-1)))
-	t := newTableIn(p, *r, most, overflow)
+	t := newTableIn(p, b.plan.rates, most, overflow)
+	t.share, t.owner = l.share, b.account
+	t.shadow.Store(b.plan.terms.Shadow)
 	t.seed(max(full, tat))
 	return t
 }
@@ -125,13 +127,14 @@ func (l *Limiter) replaceRange(within netip.Prefix, old, next *bucket, now int64
 	switch {
 	case was && is:
 		if t := x.table.Load(); t.rates != next.plan.rates {
-			to := unfilled(next.plan.rates, len(t.slots), len(t.overflow), t.places)
+			to := t.successor(next.plan.rates)
 			t.moveAll(&change{to: to, clock: func() int64 { return now }})
 			x.table.Store(to)
 		}
+		x.table.Load().shadow.Store(next.plan.terms.Shadow)
 		old.replace(next, now)
 	case is:
-		t := l.newEach(within, &next.plan.rates, full)
+		t := l.newEach(within, next, full)
 		x.table.Store(t)
 		old.replaceBy(next, now, t.seed) // before requests find next
 		t.join(&x.table)
@@ -158,7 +161,7 @@ func (x *extra) bury(now int64) *table {
 // bury closes all buckets, and returns a table that is gone, with their final states. The places of
 // the clients are free from then on.
 func (t *table) bury(now int64) *table {
-	grave := unfilled(t.rates, len(t.slots), len(t.overflow), t.places)
+	grave := t.successor(t.rates)
 	grave.gone = true
 	t.moveAll(&change{to: grave, clock: func() int64 { return now }})
 	held := int64(0)
@@ -223,7 +226,7 @@ func (l *Limiter) openRange(within netip.Prefix, b *bucket, d *debt, now int64) 
 		return
 	}
 	b.state.Store(d.tat)
-	t, x := l.newEach(within, r, d.tat), b.account.extra.Load()
+	t, x := l.newEach(within, b, d.tat), b.account.extra.Load()
 	if d.table != nil {
 		t.charge(d.table, now)
 		for i := range d.table.overflow { // not before: a bucket opens with what is shared
@@ -239,7 +242,7 @@ func (l *Limiter) openRange(within netip.Prefix, b *bucket, d *debt, now int64) 
 func (l *Limiter) refillEach(within netip.Prefix, old, next *bucket, now int64) {
 	x := next.account.extra.Load()
 	t := x.table.Load()
-	x.table.Store(l.newEach(within, &next.plan.rates, full)) // before requests find next
+	x.table.Store(l.newEach(within, next, full)) // before requests find next
 	old.refill(next)
 	t.bury(now) // requests that are there go on to next
 }

@@ -124,7 +124,7 @@ type flood struct {
 }
 
 func newFlood(places int) *flood {
-	f := &flood{base: heap() + int64(unsafe.Sizeof(rejections{})), places: places, limit: Limit{10, 1}}
+	f := &flood{base: heapBytes() + int64(unsafe.Sizeof(rejections{})), places: places, limit: Limit{10, 1}}
 	cfg := DefaultConfig()
 	cfg.Default.Limit, cfg.MaxTracked = f.limit, places
 	f.l = New(cfg)
@@ -152,7 +152,7 @@ func (f *flood) run(debtors int) (refused int) {
 		f.steady.come(f.l, now)
 		f.guests.come(f.l, now)
 		if i%f.places == f.places-1 {
-			f.each = max(f.each, float64(heap()-f.base)/float64(f.l.Tracked()))
+			f.each = max(f.each, float64(heapBytes()-f.base)/float64(f.l.Tracked()))
 		}
 	}
 	f.took = time.Since(start)

@@ -27,6 +27,8 @@ type rates struct {
 	speed    uint64 // ticks per nanosecond, times 2^speedBits, rounded up
 	pace     uint64 // nanoseconds per tick, times 2^63, rounded down and never exact; see when
 	window   time.Duration
+
+	perSecond float64 // tokens
 }
 
 const speedBits = 59
@@ -52,6 +54,8 @@ func prepare(l Limit) rates {
 		speed:    speed.Uint64(),
 		pace:     pace,
 		window:   time.Duration(window.Int64()),
+
+		perSecond: l.RatePerSecond,
 	}
 }
 

@@ -15,7 +15,7 @@ func badHash(a address) uint64 {
 }
 
 // numbered is a plan by which a bucket can be told from others.
-func numbered(n int64) *plan { return make(plans).use(Terms{Limit: Limit{n, 1000}}) }
+func numbered(n int64) *plan { return make(plans).use(Terms{Limit: Limit{n, 1000}}, nil) }
 
 // give is what Limiter.enrol does with an address.
 func (x *index) give(a address, p *plan) {

@@ -29,6 +29,7 @@ type Limiter struct {
 	keyed      *index                              // by the first half of the digest of an API key
 	ranges     atomic.Pointer[bart.Table[*bucket]] // the first bucket of each; replaced, never changed
 	rejected   rejections
+	share      *Share // nil: the limits are of this instance
 
 	registering sync.Mutex // serializes changes of the above; guards the fields below
 	plans       plans
@@ -170,7 +171,7 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 			if lease, open := l.admitEach(&c, &in, now, d); open {
 				return lease
 			}
-		} else if c.bucket.admit(&in, now, d) {
+		} else if c.bucket.admit(&c, &in, now, d) {
 			return l.settle(&c, now, d)
 		}
 		if !l.follow(&c) {
@@ -229,7 +230,7 @@ func (l *Limiter) takeUnregistered(key uint64, c *Client, now int64, d *Decision
 		if f := t.floors.Load(); f != nil {
 			t.raiseToFloor(f, c, now)
 		}
-		o, here := t.decide(key, now)
+		o, here := t.decide(c, key, now)
 		if !here {
 			continue
 		}

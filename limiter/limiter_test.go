@@ -206,7 +206,7 @@ func TestTakeDoesNotWaitForSet(t *testing.T) {
 	l, p := newLimiter(), netip.MustParsePrefix("192.0.2.1/32")
 	l.register(p, Limit{5, 1}, t0)
 	client := l.Identify(p.Addr(), nil)
-	next := newBucket(make(plans).use(Terms{Limit: Limit{7, 1}}), client.bucket.account)
+	next := newBucket(make(plans).use(Terms{Limit: Limit{7, 1}}, nil), client.bucket.account)
 	client.bucket.replace(next, t0)
 	if client.bucket.next.Load() != next {
 		t.Fatal("the closed bucket leads nowhere")

@@ -46,7 +46,7 @@ func TestAbandon(t *testing.T) {
 		in := b.account
 		var d Decision
 		b = l.by("192.0.2.2", "").bucket
-		if !b.admit(&in, t0, &d) || in != b.account {
+		if !b.admit(&Client{}, &in, t0, &d) || in != b.account {
 			t.Fatalf("bound %d: not decided about by the second", bound)
 		}
 		if u, _ := l.usage(first, t0); u != (Usage{Tokens: 100}) {

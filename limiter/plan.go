@@ -5,11 +5,12 @@ package limiter
 type plan struct {
 	terms   Terms
 	rates   rates
-	each    bool  // terms has Each and not Blocked
-	bound   int64 // of the client's requests in flight; 0: none, or one for each address
-	onTrial bool  // terms has a Trial
-	trial   rates // rates of terms.Trial
-	clients int   // clients with the plan; guarded by Limiter.registering
+	each    bool   // terms has Each and not Blocked
+	bound   int64  // of the client's requests in flight; 0: none, or one for each address
+	onTrial bool   // terms has a Trial
+	share   *Share // nil: the limit is of this instance
+	trial   rates  // rates of terms.Trial
+	clients int    // clients with the plan; guarded by Limiter.registering
 }
 
 // prepare gives the account what requests with the plan need.
@@ -23,12 +24,15 @@ func (p *plan) prepare(a *account) {
 type plans map[Terms]*plan
 
 // use returns the plan of the terms and counts one more client for it.
-func (all plans) use(t Terms) *plan {
+func (all plans) use(t Terms, s *Share) *plan {
 	p := all[t]
 	if p == nil {
 		p = &plan{terms: t, rates: prepare(t.Limit), each: t.Each && !t.Blocked, bound: t.MaxInFlight}
 		if t.Each {
 			p.bound = 0
+		}
+		if !t.Shadow && !t.Blocked && !t.Each {
+			p.share = s
 		}
 		if t.Trial != (Limit{}) {
 			p.onTrial, p.trial = true, prepare(t.Trial)

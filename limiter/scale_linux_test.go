@@ -40,13 +40,13 @@ func TestMillion(t *testing.T) {
 		{"ranges", 1024, func(i int) Registration { return Registration{ID: ID{Prefix: netip.PrefixFrom(ipv4(8*i), 29)}} }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := heap()
+			before := heapBytes()
 			l := New(DefaultConfig())
 			timed := func(what string, do func()) {
 				began, used := time.Now(), processorTime(t)
 				do()
 				took, used := time.Since(began), processorTime(t)-used
-				t.Logf("%-12s %6d ms, %6d ms of a processor; then %d MiB", what, took.Milliseconds(), used.Milliseconds(), (heap()-before)>>20)
+				t.Logf("%-12s %6d ms, %6d ms of a processor; then %d MiB", what, took.Milliseconds(), used.Milliseconds(), (heapBytes()-before)>>20)
 			}
 			set := func(capacity int64) {
 				for i := range clients {
@@ -56,7 +56,7 @@ func TestMillion(t *testing.T) {
 				}
 			}
 			timed("registered", func() { set(100) })
-			size := (heap() - before) >> 20
+			size := (heapBytes() - before) >> 20
 			timed("changed", func() { set(200) })
 			timed("restored", func() {
 				for i := range clients {

@@ -1,91 +1,216 @@
 package limiter
 
-import "time"
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Share is the part of a limiter that holds limits together with the limiters of other instances,
-// which tell a central state what they have let through, and hear what the others have. It does no
-// I/O: a teller takes from it what there is to tell (Collect), brings that to the central state, and
-// brings the answer back (Settle, Fail).
+	"github.com/puzpuzpuz/xsync/v4"
+)
+
+// Share is the part of a limiter that holds limits together with the limiters of other instances.
+// These tell a central state what they have let through, and hear what the others have. A Share does
+// no I/O: a teller takes from it what there is to tell (Collect), brings that to the central state,
+// and brings the answer back (Settle, Fail).
+//
+// A bucket of this instance is its view of the client's bucket: the theoretical arrival time that it
+// heard last, plus all that it has let through since. It is a lower bound of what the client owes, so
+// a rejection is right without asking. A request that the view admits is let through at once as long
+// as what is not told stays within the credit of the client, capacity/8 divided by the number of
+// instances. Otherwise it waits for one round trip. Hence no window admits more than capacity +
+// rate·window + instances·credit, at most 9/8 of the capacity and the refill.
 //
 // All methods are safe for concurrent use.
 type Share struct {
-	asks chan struct{}
-	due  chan struct{}
-}
+	limiter *Limiter
+	wait    atomic.Int64 // the longest wait of a request, in nanoseconds
+	fleet   atomic.Pointer[fleet]
+	health  health
+	tallies *xsync.Map[party, *tally]
+	asks    chan struct{}
+	due     chan struct{}
+	counts  shareCounts
 
-// Telling is what this instance has to tell the central state of one client's bucket, and asks of it.
-type Telling struct {
-	Client   string // names the client for all instances: letters, digits and ._@+-:/
-	Capacity int64
-	Rate     float64 // tokens per second
+	changed atomic.Pointer[tally] // a stack of those that Collect has to look at
 
-	Spent int64 // tokens let through and not told so far
-	Asked int64 // requests that wait, each for a token
-
-	// Debt is how long the bucket takes to be full by what this instance knows, without Spent. It
-	// counts where the central state has lost the bucket. With Restore, it counts wherever it is
-	// the greater.
-	Debt    time.Duration
-	Restore bool
-
-	// Reset asks for a full bucket, before Spent is taken from it. Resets is how many resets this
-	// instance knows of; it counts where the central state has lost the bucket.
-	Reset  bool
-	Resets int64
-}
-
-// Answer is what the central state says to a Telling.
-type Answer struct {
-	Debt    time.Duration // until the bucket is full, at the time of the answer, rounded down
-	Granted int64         // of those that Asked, in the order in which they came
-	Resets  int64
+	collecting sync.Mutex // guards agenda, and the fields of tallies that say so
+	agenda     agenda
 }
 
 // Fleet is what an instance knows of all.
 type Fleet struct {
 	Instances int64 // that live, this one included, at least 1
 
-	// Credit is from when and until when this instance may let requests through before it tells. The
-	// zero times stand for never.
+	// From and Until say when this instance may let requests through before it tells. Before and
+	// after, each request waits. The zero times stand for never.
 	From, Until time.Time
 }
 
+// fleet is a Fleet prepared for requests. It never changes.
+type fleet struct {
+	instances   int64
+	from, until int64 // when there is credit
+	away        bool
+}
+
+// credit returns the tokens that this instance may let through before it tells, of a client with the
+// capacity.
+func (f *fleet) credit(capacity, now int64) int64 {
+	if now < f.from || now >= f.until {
+		return 0
+	}
+	return min(capacity/(8*f.instances), maxUntold)
+}
+
+// threshold is how many untold tokens are told at once: a round trip takes its time, and requests go
+// on meanwhile with the other half of the credit.
+func threshold(credit int64) int64 { return max(1, credit/2) }
+
+// ShareCounters count since the start of the process.
+type ShareCounters struct {
+	Tellings int64 // that were sent
+	Waits    int64 // requests that waited for the central state
+	Late     int64 // of those, the ones that it did not answer in time
+}
+
+type shareCounts struct{ tellings, waits, late atomic.Int64 }
+
 // Share makes the limits hold over several instances from now on. It must be called before Set and
-// before the first request. A request waits at most for the given time for the central state.
+// before the first request. A request waits at most for the given time for the central state. Until
+// Return is called, that counts as away.
 func (l *Limiter) Share(wait time.Duration) *Share {
-	return &Share{}
+	s := &Share{
+		limiter: l,
+		tallies: xsync.NewMap[party, *tally](),
+		asks:    make(chan struct{}, 1),
+		due:     make(chan struct{}, 1),
+	}
+	s.SetWait(wait)
+	s.fleet.Store(&fleet{instances: 1, away: true})
+	l.share = s
+	l.anonymous.Load().share = s
+	return s
+}
+
+// Assume says how many instances there are, until Return does.
+func (s *Share) Assume(instances int64) {
+	for {
+		f := s.fleet.Load()
+		if !f.away || s.fleet.CompareAndSwap(f, &fleet{instances: max(1, instances), away: true}) {
+			return
+		}
+	}
 }
 
 // SetWait changes how long a request waits at most.
-func (s *Share) SetWait(wait time.Duration) {}
+func (s *Share) SetWait(wait time.Duration) { s.wait.Store(int64(wait)) }
 
-// Asks is sent to when a request waits, so that Collect is to be called at once.
-func (s *Share) Asks() <-chan struct{} { return s.asks }
+// Counters returns what was counted.
+func (s *Share) Counters() ShareCounters {
+	return ShareCounters{s.counts.tellings.Load(), s.counts.waits.Load(), s.counts.late.Load()}
+}
 
-// Due is sent to when half of a credit is spent, so that Collect is to be called soon.
-func (s *Share) Due() <-chan struct{} { return s.due }
+// IsAway reports whether the central state counts as away: several round trips in a row took longer
+// than a request waits, or failed, and it has not come back since.
+func (s *Share) IsAway() bool { return s.fleet.Load().away }
 
-// Collect appends what is to be told now. Each Telling has to be given to Settle or to Fail. It has
-// to be called some 50 times a second at least, as what is spent little by little is told by time.
-func (s *Share) Collect(dst []*Telling) []*Telling { return dst }
+// Leave says that the central state is away. From now on no request waits, and this instance lets
+// through its part of each limit: a request counts as if all other instances had let one through,
+// too.
+func (s *Share) Leave() {
+	for {
+		f := s.fleet.Load()
+		if f.away || s.fleet.CompareAndSwap(f, &fleet{instances: f.instances, away: true}) {
+			return
+		}
+	}
+}
 
-// Settle takes the answer to a telling that was sent at the given time.
-func (s *Share) Settle(t *Telling, sent time.Time, a Answer) {}
-
-// Fail says that no answer has come: what was told counts as not told, and the requests that wait go
-// on as while the central state is away.
-func (s *Share) Fail(t *Telling) {}
-
-// IsAway reports whether the central state counts as away: it did not answer several requests in
-// time, and has not come back since.
-func (s *Share) IsAway() bool { return false }
-
-// Leave says that the central state is away: from now on the instance lets through its part.
-func (s *Share) Leave() {}
-
-// Return says that the central state answers, and who is there. After Leave, everything that has not
-// been told is due.
-func (s *Share) Return(f Fleet) {}
+// Return says that the central state answers, and which instances there are. What was let through
+// meanwhile, and what is more than the credit among more instances, is due.
+func (s *Share) Return(f Fleet) {
+	next := &fleet{instances: max(1, f.Instances), from: math.MaxInt64}
+	if !f.From.IsZero() && !f.Until.IsZero() {
+		next.from, next.until = s.limiter.since(f.From), s.limiter.since(f.Until)
+	}
+	before := s.fleet.Swap(next)
+	s.health.recover()
+	if before.away || before.instances < next.instances {
+		s.each(func(t *tally) bool { return t.untold() > 0 })
+	}
+}
 
 // Restore has every debt that this instance knows told again, as the central state has lost some.
-func (s *Share) Restore() {}
+func (s *Share) Restore() {
+	s.each(func(t *tally) bool {
+		t.restore.Store(true)
+		return true
+	})
+}
+
+// each has Collect look at the tallies that are to be told.
+func (s *Share) each(isDue func(*tally) bool) {
+	s.tallies.Range(func(_ party, t *tally) bool {
+		if isDue(t) {
+			s.note(t)
+		}
+		return true
+	})
+	signal(s.due)
+}
+
+// signal wakes the receiver, unless it has a wake-up that it has not taken yet.
+func signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
+// reset has the central state fill the bucket of a registered client, or of the addresses in a range
+// with Terms.Each that this instance knows. Limiter.registering is held.
+func (s *Share) reset(id ID, b *bucket) {
+	if b.plan.terms.Each {
+		s.tallies.Range(func(p party, t *tally) bool {
+			if p.owner == b.account {
+				t.forgive()
+				s.note(t)
+			}
+			return true
+		})
+	} else {
+		t := s.open(&tally{party: party{b.account, 0}, name: "client:" + id.String()}, b, nil)
+		t.forgive()
+		s.note(t)
+	}
+	signal(s.due)
+}
+
+// health counts how often in a row the central state was too slow.
+type health struct {
+	strikes atomic.Int32
+	last    atomic.Int64
+}
+
+// maxStrikes is how often in a row the central state may be too slow before it counts as away.
+const maxStrikes = 3
+
+// strike records that the central state was slower than wait, and reports whether it is away. What is
+// late because of the same round trip counts once.
+func (h *health) strike(now, wait int64) (away bool) {
+	last := h.last.Load()
+	if now-last < wait || !h.last.CompareAndSwap(last, now) {
+		return false
+	}
+	return h.strikes.Add(1) >= maxStrikes
+}
+
+func (h *health) recover() { h.strikes.Store(0) }
+
+// slow records that a round trip took too long or failed.
+func (s *Share) slow() {
+	if s.health.strike(s.limiter.since(time.Now()), s.wait.Load()) {
+		s.Leave()
+	}
+}

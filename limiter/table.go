@@ -53,6 +53,8 @@ type table struct {
 	rates    rates
 	shadow   atomic.Bool             // the limit is not enforced
 	floors   atomic.Pointer[floors]  // nil if there are none
+	share    *Share                  // nil: the limit is of this instance
+	owner    *account                // of a range with Terms.Each; else nil
 	gone     bool                    // the table only keeps what was spent; see bury
 	slots    []atomic.Pointer[group] // nil for groups that have yet to move here
 	overflow []atomic.Int64          // 0 for buckets that have yet to move here, or were never used
@@ -88,6 +90,13 @@ func newTableIn(p *pool, r rates, most, overflow int) *table {
 	return t
 }
 
+// successor returns the table that replaces this one, without groups.
+func (t *table) successor(r rates) *table {
+	next := unfilled(r, len(t.slots), len(t.overflow), t.places)
+	next.share, next.owner = t.share, t.owner
+	return next
+}
+
 // unfilled returns a table without groups.
 func unfilled(r rates, slots, overflow int, p *places) *table {
 	return &table{
@@ -98,12 +107,17 @@ func unfilled(r rates, slots, overflow int, p *places) *table {
 	}
 }
 
-// decide takes a token of the client with the key. It returns false if the client is in the next
+// decide takes a token of the client, which has the key. It returns false if the client is in the next
 // table.
-func (t *table) decide(key uint64, now int64) (o outcome, here bool) {
+func (t *table) decide(c *Client, key uint64, now int64) (o outcome, here bool) {
 	for {
 		state, own := t.bucket(key, now)
-		o, ok := takeFrom(state, now, &t.rates)
+		var ok bool
+		if t.share == nil || !own || t.shadow.Load() {
+			o, ok = takeFrom(state, now, &t.rates)
+		} else {
+			o, ok = t.takeShared(c, key, state, now)
+		}
 		if !ok {
 			if t.leave(key) {
 				return outcome{}, false
@@ -204,6 +218,16 @@ func (t *table) bucket(key uint64, now int64) (state *atomic.Int64, own bool) {
 			t.claim(c, key)
 		}
 	}
+}
+
+// stateOf returns the state of the client with the key, or nil if it has no bucket of its own here.
+func (t *table) stateOf(key uint64) *atomic.Int64 {
+	if g := t.current(t.slot(key)); g != nil {
+		if c, known := g.find(key); known {
+			return &c.state
+		}
+	}
+	return nil
 }
 
 func (t *table) slot(key uint64) uint32 {

@@ -17,7 +17,7 @@ func spread(i int) uint64 {
 
 // take is decide in a table that is not being replaced.
 func (t *table) take(key uint64, now int64) outcome {
-	o, here := t.decide(key, now)
+	o, here := t.decide(&Client{}, key, now)
 	if !here {
 		panic("BUG: the client is in the next table")
 	}
@@ -238,16 +238,16 @@ func TestMemory(t *testing.T) {
 		t.Skip("slow under the race detector")
 	}
 	const maxTracked = 1_000_000
-	before := heap()
+	before := heapBytes()
 	tab := newTable(prepare(Limit{1000, 1}), maxTracked)
-	if got := heap() - before; got > 1<<20 {
+	if got := heapBytes() - before; got > 1<<20 {
 		t.Errorf("an empty table of %d takes %d bytes", maxTracked, got)
 	}
 	most := 0.0
 	for i := range maxTracked {
 		tab.take(spread(i), t0)
 		if (i+1)%50_000 == 0 { // however full it is
-			each := float64(heap()-before) / float64(i+1)
+			each := float64(heapBytes()-before) / float64(i+1)
 			t.Logf("%.1f bytes per client with %d", each, i+1)
 			if i+1 >= 200_000 {
 				most = max(most, each)
@@ -263,13 +263,13 @@ func TestMemory(t *testing.T) {
 	for i := range maxTracked {
 		tab.take(spread(-i), t0)
 	}
-	if each := float64(heap()-before) / maxTracked; each > 32 {
+	if each := float64(heapBytes()-before) / maxTracked; each > 32 {
 		t.Errorf("%.1f bytes per client after a flood, want at most 32", each)
 	}
 	runtime.KeepAlive(tab)
 }
 
-func heap() int64 {
+func heapBytes() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

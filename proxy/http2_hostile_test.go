@@ -224,8 +224,8 @@ func TestHTTP2Unprocessed(t *testing.T) {
 					}
 				}
 			}
-			if refused.Load() < 4 {
-				t.Errorf("%d requests were refused", refused.Load())
+			if refused.Load() == 0 { // after some in a row, the backend is ejected
+				t.Error("no request was refused")
 			}
 			mustHaveNoErrors(t, p)
 		})

@@ -1,0 +1,185 @@
+package limiter
+
+import (
+	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v4"
+)
+
+// party is a client that shares its limit.
+type party struct {
+	owner *account // of a registered client, or of the range with Terms.Each that it is in
+	key   uint64   // of an unregistered client, or of an address in that range
+}
+
+// tally is what this instance has let through of a client, and has not told the central state yet.
+// There is one for each client that owes something by the view of this instance, and for a minute
+// more; of unregistered clients and of addresses in a range with Terms.Each, from when half of the
+// bucket is spent.
+type tally struct {
+	party party
+	name  string // of the client, for all instances
+
+	// word is the number of untold tokens and, times oneTaking, of requests that are about to take
+	// one, which is counted already. closed: the tally is dropped.
+	word    atomic.Int64
+	telling atomic.Int64           // of the untold tokens, those that are on their way
+	waiting atomic.Pointer[waiter] // a stack; noWaiter: the tally is dropped
+
+	// The view is the state of one of these. Requests keep them up to date.
+	bucket atomic.Pointer[bucket]
+	table  atomic.Pointer[table]
+
+	weighed atomic.Bool  // the view has tokens of other instances in it, which are only assumed
+	resets  atomic.Int64 // of the client, as far as this instance knows
+	reset   atomic.Bool  // the central state is to fill the bucket
+	restore atomic.Bool  // the central state may have lost the bucket
+
+	noted atomic.Bool // the tally is in Share.changed
+	next  *tally      // there
+
+	// Share.collecting guards the fields below.
+	at        int   // in the agenda, from 1; 0: it is not there
+	due       int64 // when Collect looks at the tally at the latest
+	idleSince int64 // since when there is nothing to tell, and the bucket is full; 0: there is
+}
+
+const (
+	// oneTaking is a request in tally.word. Up to 2^15 - 1 may take a token of one client at once.
+	oneTaking = 1 << 48
+	maxUntold = oneTaking - 1
+)
+
+// passage is the result of asking for one of the tokens of the credit.
+type passage uint8
+
+const (
+	passes  passage = iota
+	exceeds         // the credit is spent
+	dropped         // the tally is no longer in use
+)
+
+// reserve counts a token as untold, unless that would be more than the credit. It is to be taken, or
+// not, before took is called.
+func (t *tally) reserve(credit int64) passage {
+	for {
+		w := t.word.Load()
+		switch {
+		case w < 0:
+			return dropped
+		case w&maxUntold >= credit:
+			return exceeds
+		case t.word.CompareAndSwap(w, w+oneTaking+1):
+			return passes
+		}
+	}
+}
+
+// took says what has become of a token that was reserved, and returns the number of untold ones.
+func (t *tally) took(taken bool) (untold int64) {
+	if !taken {
+		return t.word.Add(-oneTaking-1) & maxUntold
+	}
+	return t.word.Add(-oneTaking) & maxUntold
+}
+
+// untold returns the tokens that were let through, and are neither told nor on their way. Those that
+// are reserved may not be let through.
+func (t *tally) untold() int64 {
+	w := t.word.Load() &^ closed
+	return max(0, w&maxUntold-w/oneTaking-t.telling.Load())
+}
+
+// forgive has the central state fill the bucket of the client, to whom nothing counts that it was let
+// through until now.
+func (t *tally) forgive() {
+	t.word.Add(-t.untold())
+	t.reset.Store(true)
+}
+
+// drop gives the tally up, if there is nothing to tell.
+func (t *tally) drop() bool {
+	if !t.waiting.CompareAndSwap(nil, noWaiter) {
+		return false
+	}
+	if !t.word.CompareAndSwap(0, closed) {
+		t.waiting.Store(nil)
+		return false
+	}
+	return true
+}
+
+// view returns the rates of the client and its state, which may be that of a bucket that is closed.
+func (t *tally) view() (r *rates, tat int64) {
+	if b := t.bucket.Load(); b != nil {
+		return &b.plan.rates, b.state.Load() &^ closed
+	}
+	in := t.table.Load()
+	if state := in.stateOf(t.party.key); state != nil {
+		return &in.rates, state.Load() &^ closed
+	}
+	return &in.rates, full
+}
+
+// raise raises the debt in the view to at least that of the floor, unless the client has other rates
+// by now.
+func (t *tally) raise(r *rates, floor, now int64) {
+	if b := t.bucket.Load(); b != nil {
+		if &b.plan.rates == r {
+			raise(&b.state, floor)
+		}
+	} else if in := t.table.Load(); &in.rates == r {
+		in.raise(t.party.key, floor, now)
+	}
+}
+
+// replace makes the view what was heard, unless the client has other rates by now.
+func (t *tally) replace(r *rates, heard int64) {
+	var state *atomic.Int64
+	if b := t.bucket.Load(); b != nil && &b.plan.rates == r {
+		state = &b.state
+	} else if in := t.table.Load(); in != nil && &in.rates == r {
+		state = in.stateOf(t.party.key)
+	}
+	if state == nil {
+		return
+	}
+	for tat := state.Load(); tat > 0 && !state.CompareAndSwap(tat, heard); tat = state.Load() {
+	}
+}
+
+// open returns the tally of a client, which is the given one unless there is one. The view of the client is
+// in the bucket or the table.
+func (s *Share) open(fresh *tally, b *bucket, in *table) *tally {
+	fresh.bucket.Store(b)
+	fresh.table.Store(in)
+	t, known := s.tallies.LoadOrStore(fresh.party, fresh)
+	if !known {
+		s.note(t)
+	}
+	return t
+}
+
+// forget removes a tally that was dropped.
+func (s *Share) forget(t *tally) {
+	s.tallies.Compute(t.party, func(now *tally, known bool) (*tally, xsync.ComputeOp) {
+		if known && now == t {
+			return nil, xsync.DeleteOp
+		}
+		return now, xsync.CancelOp
+	})
+}
+
+// note has Collect look at the tally.
+func (s *Share) note(t *tally) {
+	if t.noted.Swap(true) {
+		return
+	}
+	for {
+		first := s.changed.Load()
+		t.next = first
+		if s.changed.CompareAndSwap(first, t) {
+			return
+		}
+	}
+}

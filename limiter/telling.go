@@ -1,0 +1,185 @@
+package limiter
+
+import (
+	"time"
+)
+
+// Telling is what this instance has to tell the central state of one client's bucket, and asks of it.
+type Telling struct {
+	Client   string  // names the client for all instances, in letters, digits and ._@+-:/
+	Capacity int64   // tokens of a full bucket
+	Rate     float64 // tokens per second
+
+	Spent int64 // tokens let through and not told so far
+	Asked int64 // requests that wait, each for a token
+
+	// Debt is how long the bucket takes to be full by what this instance knows, without Spent. It
+	// counts where the central state has lost the bucket; with Restore, wherever it is the greater.
+	Debt    time.Duration
+	Restore bool
+
+	// Reset asks for a full bucket, before Spent is taken from it. Resets is how many resets this
+	// instance knows of. It counts where the central state has lost the bucket.
+	Reset  bool
+	Resets int64
+
+	tally   *tally
+	rates   *rates
+	settles int64     // untold tokens that this tells
+	waiters []*waiter // those that Asked
+}
+
+// Answer is what the central state says to a Telling.
+type Answer struct {
+	Debt    time.Duration // until the bucket is full, when the telling was taken, rounded down
+	Granted int64         // how many of those that Asked have a token
+	Resets  int64         // of the client
+}
+
+// Asks is sent to when a request waits: Collect is to be called at once.
+func (s *Share) Asks() <-chan struct{} { return s.asks }
+
+// Due is sent to when half of a credit is spent: Collect is to be called soon.
+func (s *Share) Due() <-chan struct{} { return s.due }
+
+// Collect appends what is to be told now. Each Telling has to be given to Settle or to Fail. It has
+// to be called some 50 times a second at least: what is spent little by little is told by time, once
+// half of the time has passed in which the bucket fills, or a minute. While the central state is away
+// there is nothing to tell.
+func (s *Share) Collect(dst []*Telling) []*Telling {
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
+	f, now := s.fleet.Load(), s.limiter.since(time.Now())
+	for t := s.changed.Swap(nil); t != nil; {
+		next := t.next
+		t.noted.Store(false) // from here on, it may be noted again
+		if told := s.tell(t, f, now, false); told != nil {
+			dst = append(dst, told)
+		}
+		t = next
+	}
+	for len(s.agenda) > 0 && s.agenda[0].due <= now && !f.away {
+		t := s.agenda[0]
+		if told := s.tell(t, f, now, true); told != nil {
+			dst = append(dst, told)
+		} else if t.isIdle(now) && t.drop() {
+			s.agenda.remove(t)
+			s.forget(t)
+		}
+	}
+	s.counts.tellings.Add(int64(len(dst)))
+	return dst
+}
+
+// The time between two looks at a tally.
+const (
+	leastLook   = int64(10 * time.Millisecond)
+	longestLook = int64(time.Minute)
+)
+
+// tell returns what is to be told of the client now, or nil, and plans the next look. Share.collecting
+// is held.
+func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
+	r, tat := t.view()
+	untold := t.untold()
+	soon := now + min(max(int64(r.window)/2, leastLook), longestLook)
+	switch {
+	case untold == 0:
+		soon = now + longestLook
+	case t.at > 0 && t.due > now:
+		soon = min(t.due, soon)
+	}
+	s.agenda.put(t, soon)
+	if f.away {
+		return nil
+	}
+	waiters := t.leave()
+	reset, restore := t.reset.Swap(false), t.restore.Swap(false)
+	isDue := untold >= threshold(f.credit(r.capacity, now)) || inTime
+	if len(waiters) == 0 && !reset && !restore && !(isDue && untold > 0) {
+		return nil
+	}
+	told := &Telling{
+		Client: t.name, Capacity: r.capacity, Rate: r.perSecond,
+		Asked: int64(len(waiters)), Restore: restore, Reset: reset, Resets: t.resets.Load(),
+		tally: t, rates: r, settles: untold, waiters: waiters,
+	}
+	cost := int64(1) << r.shift
+	told.Spent = untold
+	if owed := max(0, tat-r.at(now)); t.weighed.Load() {
+		cost = r.weigh(f.instances)
+		told.Spent = min(untold, (owed+cost-1)/cost)
+	}
+	told.Debt = r.owed(tat-min(untold+t.telling.Load(), tat/cost)*cost, now)
+	t.telling.Add(untold)
+	return told
+}
+
+// owed returns how long it takes from now until a bucket in state tat is full, rounded down to a
+// microsecond.
+func (r *rates) owed(tat, now int64) time.Duration {
+	if tat <= r.at(now) {
+		return 0
+	}
+	return time.Duration(r.when(tat) - now - 1).Truncate(time.Microsecond)
+}
+
+// isIdle reports whether there has been nothing to tell for a minute, and the bucket is full.
+// Share.collecting is held.
+func (t *tally) isIdle(now int64) bool {
+	r, tat := t.view()
+	if tat > r.at(now) || t.word.Load() != 0 || t.telling.Load() != 0 {
+		t.idleSince = 0
+		return false
+	}
+	if t.idleSince == 0 {
+		t.idleSince = now
+	}
+	return now-t.idleSince >= keptFor
+}
+
+// Settle takes the answer to a telling that was sent at the given time.
+func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
+	if took := time.Since(sent); int64(took) > s.wait.Load() {
+		s.slow()
+	} else {
+		s.health.recover()
+	}
+	t, r := told.tally, told.rates
+	t.word.Add(-told.settles)
+	t.telling.Add(-told.settles)
+	// Others that are on their way may be in the answer already, or not.
+	heard := r.at(s.limiter.since(sent)+int64(a.Debt)) + r.ticks(t.untold())
+	// A view with assumptions in it, or from before a reset, may be too high.
+	if weighed := t.weighed.Swap(false); weighed || t.resets.Swap(a.Resets) != a.Resets {
+		t.resets.Store(a.Resets)
+		t.replace(r, max(full, heard))
+	} else {
+		t.raise(r, heard, s.limiter.since(time.Now()))
+	}
+	for i, w := range told.waiters {
+		if int64(i) < a.Granted {
+			w.tell(granted)
+		} else {
+			w.tell(denied)
+		}
+	}
+}
+
+// Fail says that no answer has come: what was told counts as not told, and the requests that wait go
+// on as while the central state is away.
+func (s *Share) Fail(told *Telling) {
+	s.slow()
+	t := told.tally
+	t.telling.Add(-told.settles)
+	if told.Reset {
+		t.reset.Store(true)
+	}
+	if told.Restore {
+		t.restore.Store(true)
+	}
+	for _, w := range told.waiters {
+		w.tell(unanswered)
+	}
+	s.note(t)
+}
