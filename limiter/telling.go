@@ -111,7 +111,7 @@ func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 		told.Spent = min(untold, (owed+cost-1)/cost)
 	}
 	told.Debt = r.owed(tat-min(untold+t.telling.Load(), tat/cost)*cost, now)
-	if told.Debt == 0 && told.Spent+told.Asked == 0 && !reset { // there is nothing to restore
+	if told.Debt == 0 && untold+told.Asked == 0 && !reset { // there is nothing to restore
 		return nil
 	}
 	t.telling.Add(untold)
