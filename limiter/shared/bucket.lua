@@ -29,13 +29,10 @@ if at then
       debt = 0
     end
   end
-  -- Other terms: what a smaller capacity forgives is owed, and a larger one pays what is owed first.
-  -- What was spent beyond the capacity stays spent.
-  local forgives = size - capacity
-  if forgives > 0 then
-    forgives = math.max(0, math.min(forgives, debt - capacity))
-  else
-    forgives = math.max(forgives, -owed)
+  -- Another capacity: what a smaller one forgives is owed, and a larger one pays what is owed first.
+  local forgives = math.max(size - capacity, -owed)
+  if size > capacity then
+    forgives = math.max(0, debt - capacity)
   end
   debt = debt - forgives
   owed = owed + forgives
@@ -53,12 +50,13 @@ debt = debt + granted
 
 -- The key expires when the bucket is full and nothing is owed: then an absent key says the same. Of a
 -- bucket that was reset, an instance which has not heard of it may know a debt for as long as any
--- bucket needs to be full.
+-- bucket needs to be full. No bucket needs more than 30 days, and what is owed for longer than 60 is
+-- forgotten.
 local tokens = debt + owed
 if resets > 0 then
   tokens = math.max(tokens, capacity + owed)
 end
 redis.call('SET', KEYS[1],
   string.format('%d %.17g %d %.17g %.17g %d', now, debt, capacity, rate, owed, resets),
-  'PX', math.floor(tokens * 1e3 / rate) + 1)
+  'PX', math.min(math.floor(tokens * 1e3 / rate) + 1, 5184e6))
 return {math.floor(debt * 1e9 / rate), granted, resets}

@@ -65,8 +65,7 @@ func tell(b rueidis.Builder, t *limiter.Telling, whole bool) rueidis.Completed {
 var errReply = errors.New("it gives another answer than the script returns")
 
 // answer reads the reply to a telling.
-func answer(r rueidis.RedisResult) (limiter.Answer, error) {
-	values, err := r.AsIntSlice()
+func answer(values []int64, err error) (limiter.Answer, error) {
 	if err != nil {
 		return limiter.Answer{}, err
 	}

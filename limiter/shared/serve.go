@@ -128,7 +128,7 @@ func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limite
 	var unknown []*limiter.Telling
 	sent := time.Now()
 	for i, reply := range client.DoMulti(ctx, commands...) {
-		a, err := answer(reply)
+		a, err := answer(reply.AsIntSlice())
 		refused, isRefused := rueidis.IsRedisErr(err)
 		switch {
 		case err == nil:
