@@ -3,8 +3,11 @@ package shared
 import (
 	"bytes"
 	"context"
+	"flag"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +19,16 @@ import (
 	"loadbalancer/limiter"
 )
 
-// TestMain checks that no Run leaves anything behind.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain checks that no Run leaves anything behind. A client of sentinels may sleep for another
+// second.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The parallel tests mostly wait.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
+		panic("BUG: " + err.Error())
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+}
 
 // deadline bounds what a test waits for where the issue is not how long it takes.
 const deadline = 20 * time.Second
@@ -119,15 +130,19 @@ func (i *instance) waitFor(what string, is func() bool) {
 	}
 }
 
-// waitUntilAway has a client make requests until the instance counts the server as away.
-func (i *instance) waitUntilAway(address string) {
+// waitUntilAway has a client make requests until the instance counts the server as away, and returns
+// how long the longest took. Without a client it waits.
+func (i *instance) waitUntilAway(address string) (longest time.Duration) {
 	i.t.Helper()
 	i.waitFor("away", func() bool {
 		if address != "" {
+			began := time.Now()
 			i.ask(address)
+			longest = max(longest, time.Since(began))
 		}
 		return i.share.IsAway()
 	})
+	return longest
 }
 
 func (i *instance) waitUntilBack() {

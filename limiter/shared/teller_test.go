@@ -52,6 +52,7 @@ func TestExact(t *testing.T) {
 
 // TestCredit has two instances spend the limit of a client once they have credit.
 func TestCredit(t *testing.T) {
+	t.Parallel()
 	const capacity, credit = 1600, 100
 	all := startAll(t, redistest.Start(t, redistest.Options{}).URL(), 2)
 	set(all, "192.0.2.1", capacity)
@@ -75,6 +76,7 @@ func TestCredit(t *testing.T) {
 
 // TestCleanEnd checks that an instance that ends tells what it has not told, and that it is gone.
 func TestCleanEnd(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	all := startAll(t, server.URL(), 2)
 	set(all, "192.0.2.1", 160_000)
@@ -97,6 +99,7 @@ func TestCleanEnd(t *testing.T) {
 
 // TestKilledInstance checks that an instance which tells nothing any more does not count for long.
 func TestKilledInstance(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	all := startAll(t, server.URL(), 2)
 	// As one that was killed would have: its last sign of life.
@@ -114,6 +117,7 @@ func TestKilledInstance(t *testing.T) {
 
 // TestNoScript checks that a server which has forgotten the script gets it again.
 func TestNoScript(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	all := startAll(t, server.URL(), 2)
 	set(all, "192.0.2.1", 30)
