@@ -111,9 +111,6 @@ func (s *Share) Counters() ShareCounters {
 	return ShareCounters{s.counts.tellings.Load(), s.counts.waits.Load(), s.counts.timedOut.Load()}
 }
 
-// Instances returns how many instances there are, this one included, as Return or Assume said last.
-func (s *Share) Instances() int64 { return s.fleet.Load().instances }
-
 // IsAway reports whether the central state counts as away: several round trips in a row took longer
 // than a request waits, or failed, and it has not come back since.
 func (s *Share) IsAway() bool { return s.fleet.Load().away }
