@@ -58,3 +58,49 @@ func requestsAllocateNothing(t *testing.T, most int64) {
 		}
 	}
 }
+
+// TestSharedRequestsAllocateNothing is for clients away from their limit, by their name, in a range with
+// Terms.Each, and unregistered on both sides of half a bucket.
+func TestSharedRequestsAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	limit := Limit{1_000_000, 1}
+	l := New(Config{Default: Default{Limit: limit}, IPv6Prefix: 64, MaxTracked: 1000})
+	s := l.Share(10 * time.Second)
+	s.Return(Fleet{Instances: 2, From: time.Now(), Until: time.Now().Add(time.Hour)})
+	l.grant(ID{Name: "acme"}, Terms{Limit: limit}, full)
+	l.grant(client("192.0.1.0/24"), Terms{Limit: limit, Each: true}, full)
+	spent := func(addr string, tokens int) {
+		for range tokens {
+			l.ask(l.Identify(netip.MustParseAddr(addr), nil), time.Now())
+		}
+	}
+	ended, served := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(served)
+		newCenter(0).serve(s, ended)
+	}()
+	spent("203.0.113.8", 501_000)
+	spent("192.0.1.8", 501_000)
+	spent("192.0.1.7", 1)
+	close(ended)
+	<-served
+	for _, who := range []struct{ addr, key string }{
+		{"203.0.113.9", "the key of acme"}, {"203.0.113.8", ""}, {"192.0.1.8", ""}, {"203.0.113.7", ""}, {"192.0.1.7", ""},
+	} {
+		addr, key, now := netip.MustParseAddr(who.addr), []byte(who.key), time.Now()
+		before := s.Counters()
+		n := testing.AllocsPerRun(1000, func() {
+			if !l.ask(l.Identify(addr, key), now).Allowed {
+				t.Fatal("a request was rejected")
+			}
+		})
+		if n != 0 || s.Counters() != before {
+			t.Errorf("%s with key %q: %v allocations per request, want 0; %v", who.addr, who.key, n, s.Counters())
+		}
+	}
+	if n := s.tallies.Size(); n != 3 {
+		t.Errorf("%d clients have something to tell, want 3", n)
+	}
+}

@@ -9,7 +9,7 @@
 // Limiter.Identify finds the client of a request, Limiter.Admit decides, and Lease.Release ends the
 // request. Set, Delete and Reset change registered clients; Usage, Used, Limited,
 // Registered, Tracked and Overflowed report. Restore adds the counts of an earlier process.
-// SetDefault changes the default limit.
+// SetDefault changes the default limit. Share holds the limits together with other instances.
 //
 // # Guarantees
 //
@@ -48,6 +48,15 @@
 //     that began before the bound was set or lowered, or in shadow mode, can be in flight above it.
 //     (TestMaxInFlightAtOnce, TestDeletionEndsNothing, TestEverythingAtOnce; of unregistered clients
 //     and of addresses with Terms.Each, TestUnderWay, TestUnderWayIsExact, TestEachMaxInFlight)
+//   - Shared limits (Share). Over all instances, any window admits at most capacity + rate·window +
+//     instances·credit, where the credit is capacity/8/instances, rounded down: at most 9/8 of the
+//     capacity and the refill, and without a token of credit exactly capacity + rate·window. An instance that
+//     dies forgets at most its credit. While the central state is away, the instances together admit
+//     what one would from the debts that they know; where there are fewer tokens than instances, each
+//     of these one, and its part of the rate. Of unregistered clients and of addresses with
+//     Terms.Each, half a bucket for each instance may be untold. Clients in shared buckets, trials,
+//     shadow mode and Terms.MaxInFlight are of an instance. (TestShareOfTwo, TestShareOfUnregistered,
+//     TestShareAway, TestShareReset, TestShareLosesNoToken; the bound, limiter/shared)
 //   - Decisions agree with a slow model in exact fractions, whatever the sequence of requests and
 //     changes. (TestLimiterAgreesWithOracle)
 //
@@ -56,7 +65,8 @@
 // for 18 years after New.
 //
 // The package knows nothing of HTTP except the text of the limit fields, and nothing of stores or
-// other processes. It starts no goroutines, logs nothing, and no request waits for a lock.
+// how other processes are reached. It starts no goroutines, logs nothing, and no request waits for a
+// lock. With Share, some wait for an answer.
 //
 // # Structures
 //
@@ -74,7 +84,13 @@
 //	keyring.go     the keys of a named client              96 bytes if there are several
 //	account.go     a registered client's bucket, counters  64 bytes, and 48 after a change; 48 for some
 //	named.go       what names a client or its range        64 bytes, 32 more for a range
-//	plan.go        terms prepared for requests             176 bytes for each distinct Terms
+//	plan.go        terms prepared for requests             224 bytes for each distinct Terms
+//	share.go       what is shared, and among how many      a map's read for each request
+//	share_take.go  a decision with credit, or without      a second compare-and-swap if admitted
+//	tally.go       what is not told yet of a client        some 250 bytes for each one in debt
+//	waiter.go      a request that waits                    some 400 bytes meanwhile
+//	telling.go     what is told, and what is heard         off the request path
+//	agenda.go      when a client's tally is looked at      a heap; 8 bytes each
 //	debts.go       what deleted clients still owe          until repaid, with nothing in flight
 //	rejections.go  the clients rejected most               272 KiB
 //
@@ -151,6 +167,11 @@
 //     token behind, finds the range's bucket closed and follows it. What was spent is charged before
 //     the bucket is closed, and again when the states are final. (TestEachChargesTheLast,
 //     TestEachAtOnce)
+//   - Untold tokens (tally.word): a request counts its token, together with itself, then takes it from the
+//     bucket, then leaves the count or takes the token back. What is told is what is counted without
+//     the requests in between, so each token is told once, and no view has one twice. A tally is
+//     dropped by a compare-and-swap of 0, so no request counts a token that is not told.
+//     (TestShareLosesNoToken)
 //   - Slots of rejections: seal the mark, write the slot, then store the new mark. Readers load the
 //     mark before and after. (TestLimitedAtOnce)
 package limiter

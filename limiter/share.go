@@ -181,6 +181,7 @@ func (s *Share) reset(id ID, b *bucket) {
 		})
 	} else {
 		t := s.open(&tally{party: party{b.account, 0}, name: "client:" + id.String()}, b, nil)
+		t.bucket.Store(b)
 		t.forgive()
 		s.note(t)
 	}

@@ -15,7 +15,7 @@ func (b *bucket) takeShared(c *Client, now int64) (o outcome, open bool) {
 		if tat < 0 {
 			return outcome{}, false
 		}
-		if o := take(tat, now, r); !o.allowed {
+		if o, _ := s.fleet.Load().decide(tat, now, r); !o.allowed {
 			return o, true
 		}
 		t, known := s.tallies.Load(p)
@@ -41,14 +41,14 @@ func (t *table) takeShared(c *Client, key uint64, state *atomic.Int64, now int64
 		if tat < 0 {
 			return outcome{}, false
 		}
-		o := take(tat, now, &t.rates)
+		o, next := t.share.fleet.Load().decide(tat, now, &t.rates)
 		if !o.allowed {
 			return o, true
 		}
 		shared, known := t.share.tallies.Load(p)
 		if !known {
 			if tat-o.tick <= t.rates.full/2 {
-				if state.CompareAndSwap(tat, o.tat) {
+				if state.CompareAndSwap(tat, next) {
 					return o, true
 				}
 				continue
@@ -141,41 +141,61 @@ func (s *Share) ask(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet
 	return s.takeAlone(t, state, now, r, f)
 }
 
-// takeAlone takes a token without the central state. All other instances are taken to take one, too:
-// so this one has its part of what is left of the limit, and of the rate.
+// takeAlone takes a token without the central state.
 func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet) (o outcome, open, live bool) {
 	if t.reserve(maxUntold) == dropped {
 		return outcome{}, true, false
 	}
-	cost := r.weigh(f.instances)
 	for {
 		tat := state.Load()
 		if tat < 0 {
 			t.took(false)
 			return outcome{}, false, true
 		}
-		tick := r.at(now)
-		spent := max(0, tat-tick)
-		if spent+cost > max(cost, r.full) {
+		o, next := takeWeighed(tat, now, r, f.instances)
+		if !o.allowed {
 			t.took(false)
-			return outcome{tick + spent + min(cost, r.full) - r.token, now, tick, false}, true, true
+			return o, true, true
 		}
 		t.weighed.Store(true)
-		if state.CompareAndSwap(tat, tick+spent+cost) {
+		if state.CompareAndSwap(tat, next) {
 			if t.took(true) == 1 {
 				s.note(t)
 			}
-			left := max(0, r.full-spent-cost) / cost
-			return outcome{tick + r.full - left<<r.shift, now, tick, true}, true, true
+			return o, true, true
 		}
 	}
+}
+
+// decide asks the bucket in state tat for a token, and returns the state if it is taken.
+func (f *fleet) decide(tat, now int64, r *rates) (o outcome, next int64) {
+	if f.away {
+		return takeWeighed(tat, now, r, f.instances)
+	}
+	o = take(tat, now, r)
+	return o, o.tat
+}
+
+// takeWeighed is take for one of several instances that do not hear of each other. All others are
+// taken to take a token, too: so each has its part of what is left in the bucket, and of the rate. It
+// also returns the state if the token is taken; that of the outcome is in tokens of this instance.
+//
+// Where there are fewer tokens than instances, each may take one, and then waits for its part of the
+// rate.
+func takeWeighed(tat, now int64, r *rates, instances int64) (o outcome, next int64) {
+	tick, cost := r.at(now), r.weigh(instances)
+	spent := max(0, tat-tick)
+	if spent+cost > max(cost, r.full) {
+		return outcome{tick + spent + min(cost, r.full) - r.token, now, tick, false}, tat
+	}
+	left := max(0, r.full-spent-cost) / cost
+	return outcome{tick + r.full - r.ticks(left), now, tick, true}, tick + spent + cost
 }
 
 // maxCost bounds what a token costs: with it, a state stays below 2^63.
 const maxCost = 1 << 60
 
-// weigh returns the ticks of a token for each instance. A capacity below their number still lets one
-// through, at the part of the rate.
+// weigh returns the ticks of a token of each instance.
 func (r *rates) weigh(instances int64) int64 {
-	return min(instances, maxCost>>r.shift) << r.shift
+	return r.ticks(min(instances, maxCost>>r.shift))
 }

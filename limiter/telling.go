@@ -154,8 +154,8 @@ func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
 	if weighed := t.weighed.Swap(false); weighed || t.resets.Swap(a.Resets) != a.Resets {
 		t.resets.Store(a.Resets)
 		t.replace(r, max(full, heard))
-	} else {
-		t.raise(r, heard, s.limiter.since(time.Now()))
+	} else if now := s.limiter.since(time.Now()); heard > r.at(now) {
+		t.raise(r, heard, now)
 	}
 	for i, w := range told.waiters {
 		if int64(i) < a.Granted {

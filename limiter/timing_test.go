@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"sync/atomic"
@@ -146,5 +147,33 @@ func BenchmarkFields(b *testing.B) {
 				buf = f.Append(buf[:0], d)
 			}
 		})
+	}
+}
+
+// BenchmarkShared is BenchmarkRegistered for limits that three instances share.
+func BenchmarkShared(b *testing.B) {
+	for _, clients := range []int{1000, 100_000} {
+		for _, shared := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d/%v", clients, shared), func(b *testing.B) {
+				l := New(DefaultConfig())
+				if shared {
+					l.Share(time.Millisecond).Return(Fleet{Instances: 3, From: time.Now(), Until: time.Now().Add(time.Hour)})
+				}
+				for i := range clients {
+					l.registerNow(netip.PrefixFrom(ipv4(i), 32), Limit{Capacity: 1_000_000_000, RatePerSecond: 1000})
+				}
+				now := time.Now()
+				b.ReportAllocs()
+				var d Decision
+				i := 0
+				for b.Loop() {
+					i = (i + 7_990_271) % clients
+					l.Admit(l.Identify(ipv4(i), nil), now, &d).Release()
+				}
+				if !d.Allowed {
+					b.Fatal("rejected")
+				}
+			})
+		}
 	}
 }
