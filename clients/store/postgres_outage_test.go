@@ -14,7 +14,7 @@ import (
 
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/limiter"
-	"loadbalancer/nettest"
+	"loadbalancer/bench/nettest"
 )
 
 // openGate returns a store behind a gate, with one client.

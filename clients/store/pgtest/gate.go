@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"loadbalancer/nettest"
+	"loadbalancer/bench/nettest"
 )
 
 // NewGate returns a gate to the server of a database, and the URL through it. It ends with the test.
