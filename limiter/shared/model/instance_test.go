@@ -16,14 +16,15 @@ type instance struct {
 	limiter  *limiter.Limiter
 	share    *limiter.Share
 	gone     chan struct{}
-	cutUntil atomic.Int64 // the time since the run began until which nothing passes
-	others   atomic.Int64 // instances that it knows of, itself included
+	cutUntil atomic.Int64  // the time since the run began until which nothing passes
+	others   atomic.Int64  // instances that it knows of, itself included
+	beats    chan struct{} // those that have been answered, or not
 
 	hearing sync.Mutex   // guards the fields below
-	last    central.Beat // the reply to the last beat, if known
-	known   bool
-	joined  time.Time // when the others have heard of it, less central.Lapse
-	missed  int       // beats in a row
+	last    central.Beat // the reply to the last beat that was taken in time, if heard
+	heard   bool
+	since   time.Time // when all others know of it
+	silent  int       // beats in a row without such a reply
 
 	sending     sync.Mutex
 	lastArrival time.Duration // of a message; guarded by sending
@@ -51,11 +52,14 @@ func (i *instance) look() {
 	i.lastLook, i.wasAway = now, away
 }
 
+// As in package shared.
 const (
 	beatEvery = time.Second
+	beatAgain = 100 * time.Millisecond // after one that was not answered in time
+	maxSilent = 3
 	lookEvery = 20 * time.Millisecond
 	dueWithin = time.Millisecond
-	lease     = 2 * time.Second
+	known     = 2 * time.Second
 )
 
 func newInstance(w *world, id string) *instance {
@@ -65,7 +69,7 @@ func newInstance(w *world, id string) *instance {
 			cfg.Default.Limit = s.now()
 		}
 	}
-	i := &instance{world: w, id: id, lastLook: w.now(), limiter: limiter.New(cfg), gone: make(chan struct{})}
+	i := &instance{world: w, id: id, lastLook: w.now(), limiter: limiter.New(cfg), gone: make(chan struct{}), beats: make(chan struct{}, 1)}
 	i.others.Store(1)
 	i.share = i.limiter.Share(w.scenario.Wait)
 	for _, s := range w.subjects {
@@ -78,18 +82,21 @@ func newInstance(w *world, id string) *instance {
 
 // run tells the central state until the instance or the world ends.
 func (i *instance) run() {
-	look, beat := time.NewTicker(lookEvery), time.NewTicker(beatEvery)
+	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	defer beat.Stop()
 	var due <-chan time.Time
+	next := time.After(beatEvery)
 	for {
 		select {
 		case <-i.gone:
 			return
 		case <-i.world.ended:
 			return
-		case <-beat.C:
-			i.beat(func() {})
+		case <-next:
+			i.beat(func() { i.beats <- struct{}{} })
+			continue
+		case <-i.beats:
+			next = time.After(i.untilNext())
 			continue
 		case <-i.share.Due():
 			if due == nil {
@@ -205,24 +212,32 @@ func (i *instance) beat(then func()) {
 func (i *instance) hear(sent time.Time, b *central.Beat, ok bool) {
 	i.hearing.Lock()
 	defer i.hearing.Unlock()
-	if !ok {
-		if i.missed++; i.missed >= 3 {
+	if !ok || time.Since(sent) > i.world.scenario.Wait {
+		if i.silent++; i.silent >= maxSilent {
 			i.share.Leave()
 		}
 		return
 	}
-	i.missed = 0
-	lost := i.known && (b.Epoch != i.last.Epoch || b.Before >= 0 && b.Before < i.last.Now)
+	i.silent = 0
+	lost := i.heard && (b.Epoch != i.last.Epoch || b.Before >= 0 && b.Before < i.last.Now)
 	if lost {
 		i.share.Restore()
 	}
-	if !i.known || b.Before < 0 || lost {
-		i.joined = sent
+	if !i.heard || b.Before < 0 || lost {
+		i.since = time.Now().Add(central.Lapse)
 	}
-	i.last, i.known = *b, true
-	if time.Since(sent) <= i.world.scenario.Wait {
-		i.look()
-		i.others.Store(b.Instances)
-		i.share.Return(limiter.Fleet{Instances: b.Instances, From: i.joined.Add(central.Lapse), Until: sent.Add(lease)})
+	i.last, i.heard = *b, true
+	i.look()
+	i.others.Store(b.Instances)
+	i.share.Return(limiter.Fleet{Instances: b.Instances, From: i.since, Until: sent.Add(known)})
+}
+
+// untilNext returns the time until the next beat.
+func (i *instance) untilNext() time.Duration {
+	i.hearing.Lock()
+	defer i.hearing.Unlock()
+	if i.silent > 0 && i.silent < maxSilent && !i.share.IsAway() {
+		return beatAgain
 	}
+	return beatEvery
 }
