@@ -171,3 +171,12 @@ func (s *subject) checkQuiet(fault func(string, ...any)) {
 func slack(s *subject) float64 {
 	return 1 + s.Limit.RatePerSecond*s.world.scenario.Wait.Seconds()
 }
+
+// quantile returns the least of the times that so much of them does not exceed.
+func quantile(times []time.Duration, part float64) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	times = slices.Sorted(slices.Values(times))
+	return times[int(part*float64(len(times)-1))]
+}

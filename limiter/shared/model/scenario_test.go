@@ -65,9 +65,10 @@ const (
 	sticky                 // all to one
 	wandering              // all to one, and to another half a second later
 	lopsided               // nine of ten to one
+	ambush                 // a burst to one, and as many to all others before these can have heard of it
 )
 
-func (r route) String() string { return [...]string{"spread", "sticky", "wandering", "lopsided"}[r] }
+func (r route) String() string { return [...]string{"spread", "sticky", "wandering", "lopsided", "ambush"}[r] }
 
 // event is something that goes wrong, or is changed.
 type event struct {
@@ -186,7 +187,7 @@ func drawClient(t *rapid.T, in shape, length time.Duration) client {
 	c := client{
 		Kind:  rapid.SampledFrom(in.kinds).Draw(t, "kind"),
 		Load:  rapid.Float64Range(0.2, 4).Draw(t, "load"),
-		Route: route(rapid.IntRange(0, int(lopsided)).Draw(t, "route")),
+		Route: route(rapid.IntRange(0, int(ambush)).Draw(t, "route")),
 	}
 	c.Limit = drawLimit(t, in, c.Load, length)
 	c.Burst = 1

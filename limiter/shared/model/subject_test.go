@@ -40,8 +40,9 @@ type phase struct {
 
 // admission is a request that was let through.
 type admission struct {
-	at  time.Duration
-	how how
+	at     time.Duration
+	how    how
+	waited time.Duration
 }
 
 // how is by which rule a request was let through.
@@ -169,8 +170,15 @@ func (s *subject) change(l limiter.Limit) {
 func (s *subject) ask() {
 	w := s.world
 	random := rand.New(rand.NewPCG(w.scenario.Seed, uint64(s.index)+1))
-	home, moved := random.IntN(100), w.now()
-	for n := 0; ; {
+	home, moved, n := random.IntN(100), w.now(), 0
+	send := func(to int) {
+		n++
+		request := n
+		if i := w.pick(to); i != nil {
+			w.running.Go(func() { s.request(i, request) })
+		}
+	}
+	for {
 		rate := s.Load * s.now().RatePerSecond / float64(s.Burst)
 		time.Sleep(time.Duration(min(random.ExpFloat64()/rate, 60) * float64(time.Second)))
 		if w.now() >= w.scenario.Length {
@@ -180,18 +188,23 @@ func (s *subject) ask() {
 			home, moved = random.IntN(100), w.now()
 		}
 		for range s.Burst {
-			to := home
 			if s.Route == spread || s.Route == lopsided && random.IntN(10) == 0 {
-				to = random.IntN(100)
+				send(random.IntN(1 << 20))
+			} else {
+				send(home)
 			}
-			n++
-			if i := w.pick(to); i != nil {
-				request := n
-				w.running.Go(func() { s.request(i, request) })
+		}
+		if s.Route == ambush {
+			time.Sleep(ambushAfter)
+			for to := range s.Burst {
+				send(to)
 			}
 		}
 	}
 }
+
+// ambushAfter is how long the central state has to take a burst in.
+const ambushAfter = 4 * time.Millisecond
 
 // request asks an instance, and checks and records what it decides.
 func (s *subject) request(i *instance, n int) {
@@ -218,14 +231,14 @@ func (s *subject) request(i *instance, n int) {
 	switch {
 	case waited > 0 && granted && d.Allowed:
 		p.grants[0].tokens--
-		s.admitted = append(s.admitted, admission{charged, together})
+		s.admitted = append(s.admitted, admission{charged, together, waited})
 	case d.Allowed:
 		if waited > 0 && how == together {
 			how = alone // no answer came
 		}
 		p.untold++
 		p.weighed = p.weighed || how != together
-		s.admitted = append(s.admitted, admission{now, how})
+		s.admitted = append(s.admitted, admission{now, how, waited})
 	default:
 		s.rejected++
 	}
