@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"":                     {"bench/backend", "clients", "clients/store", "limiter", "management", "proxy", "proxy/acme", "proxy/listen", "proxy/routes", "proxy/upstream", "state"},
 	"bench":                {"bench/backend", "bench/load", "bench/report"},
 	"bench/backend":        {},
+	"bench/balancer":       {},
 	"bench/load":           {},
 	"bench/report":         {"bench/load"},
 	"bench/zone":           {},
