@@ -13,6 +13,7 @@ import (
 
 	"loadbalancer/clients"
 	"loadbalancer/limiter"
+	"loadbalancer/limiter/shared"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
@@ -38,11 +39,12 @@ type serverConfig struct {
 	State              string `yaml:"state"` // a file; "": what it keeps is lost at the end
 }
 
-// limiterConfig joins the limits and the requests that are exempt from them, which the proxy
-// recognizes.
+// limiterConfig joins the limits, the requests that are exempt from them, which the proxy recognizes,
+// and what holds the limits over several instances.
 type limiterConfig struct {
 	limiter.Config `yaml:",inline"`
 	Exempt         proxy.ExemptConfig `yaml:"exempt"`
+	Share          shared.Config      `yaml:",inline"`
 }
 
 // logConfig is the log section.
@@ -72,7 +74,7 @@ func defaultConfig() config {
 	return config{
 		Server:     serverConfig{proxy.DefaultServerConfig(), listen.DefaultConfig(), "lb.state"},
 		Management: management.DefaultConfig(),
-		Limiter:    limiterConfig{Config: limiter.DefaultConfig()},
+		Limiter:    limiterConfig{Config: limiter.DefaultConfig(), Share: shared.DefaultConfig()},
 		Clients:    clients.DefaultConfig(),
 		Log:        logConfig{Level: "info", Format: "auto", Access: proxy.AccessOff},
 	}
@@ -181,6 +183,7 @@ func (c *config) validate(wrong func(path string, value any, allowed string)) {
 		wrong("server.client_ip_header", c.Server.ClientIPHeader, "another field than limiter.api_key_header, also where _ is read as -")
 	}
 	c.Limiter.Exempt.Validate(at("limiter.exempt"))
+	c.Limiter.Share.Validate(at("limiter"))
 	c.Clients.Validate(at("clients"))
 	c.validateACME(wrong)
 	c.Log.validate(at("log"))

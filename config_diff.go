@@ -65,7 +65,7 @@ func (d *differ) value(before, after reflect.Value, path string) {
 }
 
 // secretPaths are the keys whose values may hold a password, although their type does not say so.
-var secretPaths = map[string]bool{"clients.store": true}
+var secretPaths = map[string]bool{"clients.store": true, "limiter.share": true}
 
 // sections compares two maps of sections by name.
 func (d *differ) sections(before, after reflect.Value, path string) {

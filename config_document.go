@@ -157,7 +157,7 @@ var (
 	inPEM       = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]*).*`)
 	credentials = regexp.MustCompile(`://.*@`)
 	passwords   = regexp.MustCompile(`(?i)(password=)[^&\s]+`)
-	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store|secret):).*`)
+	keyed       = regexp.MustCompile(`(?is)\b((?:token|sha256|store|share|secret):).*`)
 )
 
 // masked hides passwords, tokens and keys, wherever they occur.

@@ -22,7 +22,7 @@ func exported(t *testing.T) map[string]map[string]bool {
 		}
 	}))
 	t.Cleanup(failing.Close)
-	in := startInstance(t, testConfig(t, []string{freeAddresses(t, 1)[0], failing.Listener.Addr().String()}), "--demo")
+	in := startInstance(t, testConfig(t, []string{freeAddresses(t, 1)[0], failing.Listener.Addr().String()}, "limiter: {share: redis://127.0.0.1:1}\n"), "--demo")
 	for range 4 { // one of the backends fails
 		call(t, "GET", in.proxy+"/", "")
 	}

@@ -20,7 +20,8 @@ type life struct {
 	// while this process still drains.
 	accepting context.Context
 	closed    context.CancelFunc
-	// draining ends with the last request, which a fake backend may have to answer.
+	// draining ends with the last request, which a fake backend may have to answer, and what it spent
+	// has to be told.
 	draining context.Context
 	drained  context.CancelFunc
 
@@ -62,6 +63,13 @@ func (l *life) ask(f func() error) {
 	})
 }
 
+// tell has the central state told of what requests spend, to the last of them.
+func (l *life) tell(p *parts) {
+	if p.teller != nil {
+		l.group.Go(func() error { return p.teller.Run(l.draining) })
+	}
+}
+
 // begin has the management side answer, and then waits until clients can be accepted.
 func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue) error {
 	if err := p.openBack(l.serving, c); err != nil {
@@ -71,7 +79,7 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 		return err
 	}
 	m := management.New(management.Parts{
-		API: p.api, Balancer: p.balancer, Limits: p.limits, Clients: p.service, Reload: r.management(), TLS: p.tls,
+		API: p.api, Balancer: p.balancer, Limits: p.limits, Share: p.share, Clients: p.service, Reload: r.management(), TLS: p.tls,
 		Starting: p.stages.awaits, LogDropped: lines.Dropped, Version: currentBuild().version, Log: p.log,
 	})
 	l.ask(func() error {
@@ -82,6 +90,7 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 	if o.demo {
 		startDemo(l.draining, l.group, demoListeners(c.Pools, p.log))
 	}
+	l.tell(p)
 	l.run(l.serving, p.balancer.RunChecks)
 	l.run(l.accepting, p.tls.Run)
 	l.run(l.serving, p.issued.Run)

@@ -12,6 +12,7 @@ import (
 
 	"loadbalancer/clients"
 	"loadbalancer/limiter"
+	"loadbalancer/limiter/shared"
 	"loadbalancer/management"
 	"loadbalancer/proxy"
 	"loadbalancer/proxy/listen"
@@ -30,6 +31,8 @@ type parts struct {
 	issued    *certificates // by an authority
 	stages    stages
 	limits    *limiter.Limiter
+	share     *limiter.Share   // nil: the limits are this instance's alone
+	teller    *shared.Teller   // of share
 	service   *clients.Service // nil: clients are neither limited nor managed
 	api       *management.API
 	balancer  *proxy.Proxy
@@ -63,6 +66,12 @@ func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*par
 		return nil, err
 	}
 	p.limits = limiter.New(c.Limiter.Config)
+	if c.sharesLimits() {
+		p.share = p.limits.Share(c.Limiter.Share.Wait)
+		if p.teller, err = shared.Open(c.Limiter.Share.URL, p.share, log); err != nil {
+			return nil, err
+		}
+	}
 	p.readsKeys.Store(c.Limiter.KeyField() != "")
 	p.service = c.newClients(p.limits, p.readsKeys.Load, log)
 	p.api = management.NewAPI(c.Management, proxy.NewTrust(c.Server.ServerConfig), p.service, r.management(), description, log)
@@ -166,6 +175,9 @@ func (p *parts) apply(before, after config) error {
 	}
 	p.issued.Apply(after.Server.TLS.ACME, after.challenges())
 	p.limits.SetDefault(after.Limiter.Default)
+	if p.share != nil {
+		p.share.SetWait(after.Limiter.Share.Wait)
+	}
 	p.readsKeys.Store(after.Limiter.KeyField() != "")
 	p.api.Apply(after.Management, proxy.NewTrust(after.Server.ServerConfig))
 	p.balancer.Apply(p.proxyOptions(after))
@@ -192,6 +204,10 @@ func (c *config) needsClients() bool {
 	return c.Limiter.Enabled || !c.Management.Listen.IsZero() || c.Management.APIOnProxy
 }
 
+// sharesLimits reports whether limits hold over several instances. A central state is opened at the
+// start alone, like the client store, and so also where limits are off but a reload may turn them on.
+func (c *config) sharesLimits() bool { return c.Limiter.Share.IsOn() && c.needsClients() }
+
 // proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {
 	o := proxy.Options{Server: c.Server.ServerConfig, Pools: c.Pools, Routes: c.Routes, API: api, Logging: proxy.Logging{Access: c.Log.Access, Query: c.Log.Query, Log: log}}
@@ -207,9 +223,12 @@ func (c *config) limitsInWords() string {
 	if !c.Limiter.Enabled {
 		return "off"
 	}
-	d, shadow := c.Limiter.Default, ""
+	d, shadow, over := c.Limiter.Default, "", ""
 	if d.Shadow {
 		shadow = "in shadow mode, "
 	}
-	return fmt.Sprintf("capacity %d, %g per second, %sunless registered otherwise", d.Capacity, d.RatePerSecond, shadow)
+	if c.sharesLimits() {
+		over = ", over all instances"
+	}
+	return fmt.Sprintf("capacity %d, %g per second, %sunless registered otherwise%s", d.Capacity, d.RatePerSecond, shadow, over)
 }

@@ -98,6 +98,7 @@ func TestProcess(t *testing.T) {
 		"drain before a takeover":     testDrainBeforeTakeover,
 		"sticky drain under load":     testStickyDrainUnderLoad,
 		"few file descriptors":        testFewDescriptors,
+		"fleet behind HAProxy":        testFleet,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })
 	}

@@ -9,7 +9,7 @@ import (
 // fixed are the keys that are read at the start alone.
 var fixed = []string{
 	"clients.audit.max_age", "clients.audit.max_count", "clients.snapshot", "clients.store",
-	"limiter.ipv6_prefix", "limiter.max_tracked",
+	"limiter.ipv6_prefix", "limiter.max_tracked", "limiter.share",
 	"server.max_header_size", "server.state", "server.tls.acme.storage", "server.unix_mode",
 }
 

@@ -71,10 +71,10 @@ func threshold(credit int64) int64 { return max(1, credit/2) }
 type ShareCounters struct {
 	Tellings int64 // that were sent
 	Waits    int64 // requests that waited for the central state
-	Late     int64 // of those, the ones that it did not answer in time
+	TimedOut int64 // of those, the ones that it did not answer in time
 }
 
-type shareCounts struct{ tellings, waits, late atomic.Int64 }
+type shareCounts struct{ tellings, waits, timedOut atomic.Int64 }
 
 // Share makes the limits hold over several instances from now on. It must be called before Set and
 // before the first request. A request waits at most for the given time for the central state. Until
@@ -108,12 +108,15 @@ func (s *Share) SetWait(wait time.Duration) { s.wait.Store(int64(wait)) }
 
 // Counters returns what was counted.
 func (s *Share) Counters() ShareCounters {
-	return ShareCounters{s.counts.tellings.Load(), s.counts.waits.Load(), s.counts.late.Load()}
+	return ShareCounters{s.counts.tellings.Load(), s.counts.waits.Load(), s.counts.timedOut.Load()}
 }
 
 // IsAway reports whether the central state counts as away: several round trips in a row took longer
 // than a request waits, or failed, and it has not come back since.
 func (s *Share) IsAway() bool { return s.fleet.Load().away }
+
+// Instances returns how many instances there are, as far as this one knows, at least 1.
+func (s *Share) Instances() int64 { return s.fleet.Load().instances }
 
 // Leave says that the central state is away. From now on no request waits, and this instance lets
 // through its part of each limit: a request counts as if all other instances had let one through,

@@ -136,7 +136,7 @@ func (s *Share) ask(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet
 	case denied:
 		return outcome{max(tat, tick+r.full-r.token+1), now, tick, false}, true, true
 	}
-	s.counts.late.Add(1)
+	s.counts.timedOut.Add(1)
 	s.slow()
 	return s.takeAlone(t, state, now, r, f)
 }

@@ -111,6 +111,9 @@ func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 		told.Spent = min(untold, (owed+cost-1)/cost)
 	}
 	told.Debt = r.owed(tat-min(untold+t.telling.Load(), tat/cost)*cost, now)
+	if told.Debt == 0 && untold+told.Asked == 0 && !reset { // there is nothing to restore
+		return nil
+	}
 	t.telling.Add(untold)
 	return told
 }
@@ -138,6 +141,9 @@ func (t *tally) isIdle(now int64) bool {
 	return now-t.idleSince >= keptFor
 }
 
+// mostDebt bounds what is believed: three buckets that take longest to fill.
+const mostDebt = 3 * maxRefill * time.Second
+
 // Settle takes the answer to a telling that was sent at the given time.
 func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
 	if took := time.Since(sent); int64(took) > s.wait.Load() {
@@ -149,7 +155,7 @@ func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
 	t.word.Add(-told.settles)
 	t.telling.Add(-told.settles)
 	// Others that are on their way may be in the answer already, or not.
-	heard := r.at(s.limiter.since(sent)+int64(a.Debt)) + r.ticks(t.untold())
+	heard := r.at(s.limiter.since(sent)+int64(min(a.Debt, mostDebt))) + r.ticks(t.untold())
 	// A view with assumptions in it, or from before a reset, may be too high.
 	if weighed := t.weighed.Swap(false); weighed || t.resets.Swap(a.Resets) != a.Resets {
 		t.resets.Store(a.Resets)

@@ -66,10 +66,6 @@ func (l LastReload) warning() string {
 
 // write writes the metrics of the reloads.
 func (l LastReload) write(w io.Writer) {
-	success := 0
-	if l.OK {
-		success = 1
-	}
-	metrics.Single(w, "lb_config_last_reload_success", "gauge", "1 unless the last reload of the config file failed.", success)
+	metrics.Single(w, "lb_config_last_reload_success", "gauge", "1 unless the last reload of the config file failed.", oneIf(l.OK))
 	metrics.Single(w, "lb_config_reloads_total", "counter", "Reloads of the config file, failed ones included.", l.Total)
 }

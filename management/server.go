@@ -32,6 +32,7 @@ type Parts struct {
 	API        *API
 	Balancer   *proxy.Proxy
 	Limits     *limiter.Limiter
+	Share      *limiter.Share   // nil: the limits are this instance's alone
 	Clients    *clients.Service // nil: there is no store
 	Reload     Reload
 	TLS        *listen.TLS
@@ -92,6 +93,7 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	metrics.Single(w, "lb_tracked_clients", "gauge", "Unregistered clients with a bucket.", m.Limits.Tracked())
 	metrics.Single(w, "lb_overflow_requests_total", "counter", "Requests of unregistered clients decided by a bucket that they share, since limiter.max_tracked others were in debt.", m.Limits.Overflowed())
 	metrics.Single(w, "lb_clients", "gauge", "Registered clients.", m.Limits.Registered())
+	m.writeShare(w)
 	m.writeStore(w)
 	m.writeCertificates(w)
 	metrics.Family(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
@@ -106,14 +108,16 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 
 // writeStore writes whether the store of the clients answers, where there is one.
 func (m *Server) writeStore(w io.Writer) {
-	if m.Clients == nil {
-		return
+	if m.Clients != nil {
+		metrics.Single(w, "lb_store_up", "gauge", "1 if the store of the clients answers.", oneIf(m.Clients.Up()))
 	}
-	up := 0
-	if m.Clients.Up() {
-		up = 1
+}
+
+func oneIf(is bool) int {
+	if is {
+		return 1
 	}
-	metrics.Single(w, "lb_store_up", "gauge", "1 if the store of the clients answers.", up)
+	return 0
 }
 
 // timeout bounds a request, the sending of its answer, and an idle connection of the management

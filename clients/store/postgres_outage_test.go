@@ -14,10 +14,11 @@ import (
 
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/limiter"
+	"loadbalancer/bench/nettest"
 )
 
 // openGate returns a store behind a gate, with one client.
-func openGate(t *testing.T) (*Postgres, *pgtest.Gate) {
+func openGate(t *testing.T) (*Postgres, *nettest.Gate) {
 	g, url := pgtest.NewGate(t, pgtest.NewSchema(t))
 	p := openPostgresURL(t, url, testBounds)
 	(&opened{Store: p, t: t}).put(testClient("10.0.0.1", 1))
