@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"limiter":                  {},
 	"limiter/shared":           {"limiter"},
 	"limiter/shared/central":   {"limiter"},
+	"limiter/shared/faults":    {},
 	"limiter/shared/redistest": {},
 	"management":               {"clients", "clients/rest", "limiter", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"proxy":                    {"limiter", "proxy/balance", "proxy/ends", "proxy/http1", "proxy/http2", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
