@@ -65,10 +65,8 @@ func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*par
 	if p.kept, err = state.Open(c.Server.State); err != nil {
 		return nil, err
 	}
-	p.limits = limiter.New(c.Limiter.Config)
-	if c.sharesLimits() {
-		p.share = p.limits.Share(c.Limiter.Share.Wait)
-		if p.teller, err = shared.Open(c.Limiter.Share.URL, p.share, log); err != nil {
+	if p.limits, p.share = c.newLimits(); p.share != nil {
+		if p.teller, err = newTeller(c, p.share, p.kept, log); err != nil {
 			return nil, err
 		}
 	}
@@ -203,10 +201,6 @@ func (c *config) newClients(limits *limiter.Limiter, readsKeys func() bool, log 
 func (c *config) needsClients() bool {
 	return c.Limiter.Enabled || !c.Management.Listen.IsZero() || c.Management.APIOnProxy
 }
-
-// sharesLimits reports whether limits hold over several instances. A central state is opened at the
-// start alone, like the client store, and so also where limits are off but a reload may turn them on.
-func (c *config) sharesLimits() bool { return c.Limiter.Share.IsOn() && c.needsClients() }
 
 // proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {

@@ -54,7 +54,7 @@ func start(t testing.TB, url string) *instance {
 	i.limits = limiter.New(limiter.DefaultConfig())
 	i.share = i.limits.Share(patient)
 	var err error
-	if i.teller, err = Open(url, i.share, zerolog.New(i.log)); err != nil {
+	if i.teller, err = Open(url, i.share, func() {}, zerolog.New(i.log)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
