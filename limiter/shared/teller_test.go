@@ -11,7 +11,7 @@ import (
 	"loadbalancer/proxy/certtest"
 )
 
-// TestExact has three instances without credit spend the limits of clients together.
+// TestExact has three instances spend the limits of clients together, which are too small for a credit.
 func TestExact(t *testing.T) {
 	folder := t.TempDir()
 	authority := certtest.NewAuthority(t)
@@ -34,7 +34,7 @@ func TestExact(t *testing.T) {
 			t.Parallel()
 			all := startAll(t, url(t), 3)
 			for n := range 10 {
-				address, capacity := fmt.Sprintf("192.0.2.%d", n), int64(1+7*n)
+				address, capacity := fmt.Sprintf("192.0.2.%d", n), int64(1+2*n)
 				set(all, address, capacity)
 				if got := spend(all, address, int(2*capacity+3)); got != capacity {
 					t.Errorf("capacity %d: %d admitted", capacity, got)
@@ -118,13 +118,13 @@ func TestNoScript(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	all := startAll(t, server.URL(), 2)
-	set(all, "192.0.2.1", 30)
-	got := spend(all, "192.0.2.1", 10)
+	set(all, "192.0.2.1", 15)
+	got := spend(all, "192.0.2.1", 5)
 	server.Do("SCRIPT", "FLUSH")
-	got += spend(all, "192.0.2.1", 10)
+	got += spend(all, "192.0.2.1", 5)
 	server.Do("SCRIPT", "FLUSH")
-	if got += spend(all, "192.0.2.1", 40); got != 30 {
-		t.Errorf("%d of 30 admitted", got)
+	if got += spend(all, "192.0.2.1", 20); got != 15 {
+		t.Errorf("%d of 15 admitted", got)
 	}
 	for _, i := range all {
 		if late := i.share.Counters().TimedOut; late > 0 {
