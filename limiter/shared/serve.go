@@ -34,11 +34,6 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 	defer soon.Stop()
 	defer next.Stop()
 	batches, beats := make(chan struct{}, maxBatches), make(chan beat, 1)
-	defer func() { // those under way
-		for range maxBatches {
-			batches <- struct{}{}
-		}
-	}()
 	for silent, wants := 0, true; ; {
 		var free chan<- struct{}
 		if wants {
@@ -46,6 +41,7 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 		}
 		select {
 		case <-ctx.Done():
+			drain(batches)
 			return nil
 		case <-t.share.Asks():
 			wants = true
@@ -69,13 +65,21 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 			}
 			t.trouble.Store(&trouble{b.err, time.Now()})
 			if silent++; silent == maxSilent {
-				return b.err
+				t.share.Leave()
 			}
 			next.Reset(beatAgain)
 		}
 		if t.share.IsAway() {
+			drain(batches)
 			return t.why()
 		}
+	}
+}
+
+// drain waits for the batches under way.
+func drain(batches chan<- struct{}) {
+	for range maxBatches {
+		batches <- struct{}{}
 	}
 }
 

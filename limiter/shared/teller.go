@@ -95,6 +95,11 @@ func (t *Teller) connect() (rueidis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, node := range client.Nodes() { // of a cluster, connects to all: a request has no time for that
+		ctx, cancel := context.WithTimeout(context.Background(), t.patience())
+		_ = node.Do(ctx, node.B().Ping().Build()).Error()
+		cancel()
+	}
 	b := t.beat(client)
 	if b.err != nil {
 		t.running.Go(client.Close)
