@@ -155,7 +155,7 @@ func (s *Share) Return(f Fleet) {
 	before := s.fleet.Swap(next)
 	s.health.recover()
 	if before.away || before.instances < next.instances {
-		s.each(func(t *tally) bool { return t.untold() > 0 })
+		s.each(func(t *tally) bool { return t.untold() > 0 || t.waiting.Load() != nil })
 	}
 }
 
