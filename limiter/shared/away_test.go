@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"loadbalancer/bench/nettest"
+	"loadbalancer/limiter/shared/member"
 	"loadbalancer/limiter/shared/redistest"
 )
 
@@ -149,7 +150,7 @@ func TestFlushed(t *testing.T) {
 	if got := used(all, "192.0.2.1"); got != 15 {
 		t.Errorf("%d of 15 admitted", got)
 	}
-	time.Sleep(2 * beatEvery)
+	time.Sleep(2 * member.Every)
 	for _, i := range all {
 		if lines := i.log.lines("lost data"); len(lines) != 1 {
 			t.Errorf("the log says %q", lines)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"loadbalancer/limiter"
+	"loadbalancer/limiter/shared/member"
 )
 
 var (
@@ -81,37 +82,38 @@ func answers(tellings int, values []int64, err error) ([]limiter.Answer, error) 
 	return all, nil
 }
 
-// sign returns the command for a sign of life.
-func sign(b rueidis.Builder, id string) rueidis.Completed {
-	return b.Eval().Script(membersScript).Numkeys(2).Key(membersKey, epochKey).Arg(id, id+strconv.FormatInt(time.Now().UnixNano(), 36)).Build()
+// beat returns the command for a beat.
+func beat(b rueidis.Builder, id string) rueidis.Completed {
+	epoch := id + ":" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	return b.Eval().Script(membersScript).Numkeys(2).Key(membersKey, epochKey).Arg(id, epoch).Build()
 }
 
-// heard reads the reply to a sign of life.
-func heard(r rueidis.RedisResult) (h heartbeat, err error) {
+// heard reads the reply to a beat.
+func heard(r rueidis.RedisResult) (b member.Beat, err error) {
 	values, err := r.ToArray()
 	if err != nil {
-		return h, err
+		return b, err
 	}
 	if len(values) != 5 {
-		return h, errReply
+		return b, errReply
 	}
 	var texts [4]string
 	for i := range texts {
 		if texts[i], err = values[i+1].ToString(); err != nil {
-			return h, err
+			return b, err
 		}
 	}
-	h.epoch, h.process = texts[0], texts[1]
-	if h.instances, err = values[0].AsInt64(); err != nil {
-		return h, err
+	b.Epoch, b.Process = texts[0], texts[1]
+	if b.Instances, err = values[0].AsInt64(); err != nil {
+		return b, err
 	}
-	if h.now, err = moment(texts[2]); err != nil {
-		return h, err
+	if b.Now, err = moment(texts[2]); err != nil {
+		return b, err
 	}
-	if h.before = none; texts[3] != "" {
-		h.before, err = moment(texts[3])
+	if b.Before = member.None; texts[3] != "" {
+		b.Before, err = moment(texts[3])
 	}
-	return h, err
+	return b, err
 }
 
 // moment reads a time of the server's clock, in microseconds.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/limiter/shared/member"
 	"loadbalancer/limiter/shared/redistest"
 	"loadbalancer/proxy/certtest"
 )
@@ -105,7 +106,7 @@ func TestKilledInstance(t *testing.T) {
 	server.Do("ZADD", membersKey, fmt.Sprint(now.UnixMicro()), "killed")
 	all[0].waitFor("three", func() bool { return all[0].share.Instances() == 3 })
 	all[0].waitFor("two", func() bool { return all[0].share.Instances() == 2 })
-	if after := time.Since(now); after < lapse || after > lapse+3*time.Second {
+	if after := time.Since(now); after < member.Lapse || after > member.Lapse+3*time.Second {
 		t.Errorf("it counted for %s", after)
 	}
 	if got := all[0].log.lines("another number of instances"); !slices.ContainsFunc(got, func(line string) bool { return strings.Contains(line, `"instances":3`) }) {
