@@ -12,7 +12,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"loadbalancer/limiter"
 	"loadbalancer/proxy"
 )
 
@@ -49,7 +48,8 @@ func explain(path string, q proxy.Question, stdout io.Writer) error {
 	if c.Management.APIOnProxy {
 		api = &proxy.API{} // is asked nothing
 	}
-	balancer := proxy.New(c.proxyOptions(limiter.New(c.Limiter.Config), api, zerolog.Nop()))
+	limits, _ := c.newLimits()
+	balancer := proxy.New(c.proxyOptions(limits, api, zerolog.Nop()))
 	answer, err := balancer.Explain(q)
 	if err != nil {
 		return usageError{fmt.Errorf("lb explain: %w", err)}

@@ -125,6 +125,7 @@ func TestExplainOfAFile(t *testing.T) {
 	}{
 		{"flags first", `"address": "192.0.2.1"`, "", []string{"--path=" + path, "--from=192.0.2.1", "-H", "Host: a", "GET", "/"}},
 		{"flags behind", `"pick": "http://127.0.0.1:8100"`, "", []string{"GET", "http://example.com/", "--path=" + path, "-H", "A: 1", "-H", "B: 2"}},
+		{"a shared limit", `"shared": true`, "", []string{"GET", "/", "--path=" + writeConfig(t, smallest+"limiter: {share: redis://lb:hidden@valkey}\n")}},
 		{"no URL", "", "METHOD URL", []string{"--path=" + path, "GET"}},
 		{"too much", "", "METHOD URL", []string{"GET", "/", "--path=" + path, "/more"}},
 		{"no address", "", "--from=x is invalid", []string{"GET", "/", "--path=" + path, "--from=x"}},

@@ -65,9 +65,7 @@ func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*par
 	if p.kept, err = state.Open(c.Server.State); err != nil {
 		return nil, err
 	}
-	p.limits = limiter.New(c.Limiter.Config)
-	if c.sharesLimits() {
-		p.share = p.limits.Share(c.Limiter.Share.Wait)
+	if p.limits, p.share = c.newLimits(); p.share != nil {
 		if p.teller, err = shared.Open(c.Limiter.Share.URL, p.share, log); err != nil {
 			return nil, err
 		}
@@ -207,6 +205,15 @@ func (c *config) needsClients() bool {
 // sharesLimits reports whether limits hold over several instances. A central state is opened at the
 // start alone, like the client store, and so also where limits are off but a reload may turn them on.
 func (c *config) sharesLimits() bool { return c.Limiter.Share.IsOn() && c.needsClients() }
+
+// newLimits returns the limiter, and what holds its limits over several instances, or nil.
+func (c *config) newLimits() (*limiter.Limiter, *limiter.Share) {
+	limits := limiter.New(c.Limiter.Config)
+	if !c.sharesLimits() {
+		return limits, nil
+	}
+	return limits, limits.Share(c.Limiter.Share.Wait)
+}
 
 // proxyOptions returns the proxy's part of the config.
 func (c *config) proxyOptions(limits *limiter.Limiter, api *proxy.API, log zerolog.Logger) proxy.Options {

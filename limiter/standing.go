@@ -12,11 +12,18 @@ type Standing struct {
 	Terms    Terms   // for the default limit, its rate is that of the config only nearly
 	Tokens   float64 // in the bucket now; with Terms.Each, in that of the address
 	InFlight int64   // requests in flight; for the default limit and with Terms.Each, 0 unless they are bounded
+	Shared   bool    // the limit holds over several instances, and Tokens are what this one knows
 }
 
 // Standing returns what would count for a request of this address and API key, without counting
 // one. It waits for changes that are under way.
 func (l *Limiter) Standing(addr netip.Addr, apiKey []byte) Standing {
+	s := l.standing(addr, apiKey)
+	s.Shared = l.share != nil && !s.Terms.Shadow
+	return s
+}
+
+func (l *Limiter) standing(addr netip.Addr, apiKey []byte) Standing {
 	now := l.since(time.Now())
 	c := l.Identify(addr, apiKey)
 	if c.bucket != nil {

@@ -72,6 +72,7 @@ type ExplainLimit struct {
 	InFlight      int64   `json:"in_flight"`
 	Shadow        bool    `json:"shadow"`
 	Exempt        bool    `json:"exempt"`
+	Shared        bool    `json:"shared,omitempty"` // over all instances; tokens are what this one knows
 	Blocked       bool    `json:"blocked,omitempty"`
 	Passes        bool    `json:"passes"`
 }
@@ -267,7 +268,7 @@ func explainLimit(s limiter.Standing, exempt bool) *ExplainLimit {
 	e := &ExplainLimit{
 		Capacity: s.Terms.Capacity, RatePerSecond: s.Terms.RatePerSecond, MaxInFlight: s.Terms.MaxInFlight,
 		Tokens: s.Tokens, InFlight: s.InFlight, Shadow: s.Terms.Shadow, Exempt: exempt,
-		Blocked: s.Terms.Blocked,
+		Blocked: s.Terms.Blocked, Shared: s.Shared,
 	}
 	e.Passes = e.exceeded() == reason.None || e.Shadow && !e.Blocked
 	return e

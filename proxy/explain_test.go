@@ -136,8 +136,25 @@ func TestExplainClient(t *testing.T) {
 			}
 		}
 	}
+	if e := explained(t, o, "GET", "/"); e.Limit.Shared {
+		t.Errorf("a limit of this instance is shared: %+v", e.Limit)
+	}
 	if e := explained(t, testOptions("http://127.0.0.1:1"), "GET", "/"); e.Limit != nil || e.Client.By != "no client is limited" {
 		t.Errorf("without limits: %+v", e.Client)
+	}
+}
+
+// A limit is shared unless it is in shadow mode: then each instance counts for itself.
+func TestExplainSharedLimit(t *testing.T) {
+	o := testOptions("http://127.0.0.1:1")
+	l := limiter.New(limiter.DefaultConfig())
+	l.Share(time.Millisecond)
+	l.Set(limiter.Registration{ID: limiter.ID{Prefix: netip.MustParsePrefix("192.0.2.9/32")}, Terms: limiter.Terms{Limit: ample, Shadow: true}})
+	o.Limiter, o.Server.TrustedProxies = l, prefixes("192.0.2.1")
+	for from, want := range map[string]bool{"192.0.2.8": true, "192.0.2.9": false} {
+		if e := explained(t, o, "GET", "/", "X-Forwarded-For: "+from); e.Limit.Shared != want {
+			t.Errorf("%s: the limit is %+v", from, e.Limit)
+		}
 	}
 }
 

@@ -28,7 +28,10 @@ type Bucket struct {
 	Owed     float64 // tokens that a smaller capacity has forgiven
 	Resets   int64
 
-	expires time.Duration
+	// Expires is when the bucket is full and nothing is owed, in whole milliseconds: then it is
+	// forgotten. One that was reset is kept until any bucket would be full, as an instance that has
+	// not heard of the reset may know of a debt until then.
+	Expires time.Duration
 }
 
 // Tell takes a telling at a moment of the central clock, of which only whole microseconds count.
@@ -51,7 +54,7 @@ func (c *Central) Tell(now time.Duration, t *limiter.Telling) limiter.Answer {
 	b.Debt += float64(t.Spent)
 	granted := max(0, min(float64(t.Asked), math.Floor(float64(t.Capacity)-b.Debt)))
 	b.Debt += granted
-	b.expires = now.Truncate(time.Millisecond) + b.life()
+	b.Expires = now.Truncate(time.Millisecond) + b.life()
 	if c.buckets == nil {
 		c.buckets = map[string]Bucket{}
 	}
@@ -78,32 +81,32 @@ func (b *Bucket) refill(now int64) {
 // carry takes the debt over to the capacity of the telling: what a smaller one forgives is owed, and
 // a larger one pays what is owed first.
 func (b *Bucket) carry(t *limiter.Telling) {
-	less := float64(b.Capacity - t.Capacity)
-	var forgiven float64
-	if less > 0 {
-		forgiven = max(0, min(less, b.Debt-float64(t.Capacity)))
-	} else {
-		forgiven = max(less, -b.Owed)
+	forgiven := max(float64(b.Capacity-t.Capacity), -b.Owed)
+	if b.Capacity > t.Capacity {
+		forgiven = max(0, b.Debt-float64(t.Capacity))
 	}
 	b.Debt -= forgiven
 	b.Owed += forgiven
 }
 
-// life is for how long the bucket is kept: until it is full and nothing is owed. One that was reset
-// is kept until any bucket would be full, as an instance that has not heard of the reset may know
-// of a debt until then.
+// longest is for how many milliseconds a bucket is kept at most: 60 days. No bucket needs more than 30
+// to be full, but what is owed may be of a limit a million times larger.
+const longest = 60 * 24 * 60 * 60 * 1000
+
+// life is for how long the bucket is kept.
 func (b *Bucket) life() time.Duration {
 	tokens := b.Debt + b.Owed
 	if b.Resets > 0 {
 		tokens = max(tokens, float64(b.Capacity)+b.Owed)
 	}
-	return time.Duration(math.Floor(tokens*1e3/b.Rate)+1) * time.Millisecond
+	return time.Duration(min(math.Floor(tokens*1e3/b.Rate)+1, longest)) * time.Millisecond
 }
 
-// Bucket returns the state of a client's bucket, as it was when it was last told of.
+// Bucket returns the state of a client's bucket when it was last told of. It returns false for ok if
+// there is none, or none any more.
 func (c *Central) Bucket(now time.Duration, client string) (b Bucket, ok bool) {
 	b, ok = c.buckets[client]
-	return b, ok && now.Truncate(time.Millisecond) <= b.expires
+	return b, ok && now.Truncate(time.Millisecond) <= b.Expires
 }
 
 // Lose forgets everything, as a Redis without persistence does when it is restarted.

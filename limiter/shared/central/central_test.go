@@ -75,10 +75,10 @@ func TestTell(t *testing.T) {
 			{at: 7 * token, tell: limiter.Telling{Capacity: 4}, want: with(0, 0, 0)},
 			{at: 7 * token, tell: limiter.Telling{}, want: with(debt(2), 0, 0)},
 		},
-		"what was let through too much is not forgiven": {
+		"only a smaller capacity forgives what was let through too much": {
 			{at: 0, tell: limiter.Telling{Spent: 12}, want: with(debt(12), 0, 0)},
 			{at: 0, tell: limiter.Telling{Rate: 5}, want: with(2*debt(12), 0, 0)},
-			{at: 0, tell: limiter.Telling{Capacity: 5}, want: with(debt(7), 0, 0)},
+			{at: 0, tell: limiter.Telling{Capacity: 5}, want: with(debt(5), 0, 0)},
 		},
 		"another rate keeps the tokens": {
 			{at: 0, tell: limiter.Telling{Spent: 5}, want: with(debt(5), 0, 0)},

@@ -1,0 +1,118 @@
+package shared
+
+import (
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"loadbalancer/limiter"
+)
+
+var (
+	//go:embed bucket.lua
+	bucketScript string
+	//go:embed members.lua
+	membersScript string
+
+	bucketSHA = sha(bucketScript)
+)
+
+// sha returns the name under which Redis keeps a script that it has run.
+func sha(script string) string {
+	sum := sha1.Sum([]byte(script))
+	return hex.EncodeToString(sum[:])
+}
+
+// The keys. Those in braces are in the same slot of a cluster.
+const (
+	bucketKey  = "lb:"
+	membersKey = "{lb}:members"
+	epochKey   = "{lb}:epoch"
+)
+
+// tell returns the command for a telling. With whole, it has the text of the script in place of its
+// name.
+func tell(b rueidis.Builder, t *limiter.Telling, whole bool) rueidis.Completed {
+	arguments := []string{
+		strconv.FormatInt(t.Capacity, 10),
+		strconv.FormatFloat(t.Rate, 'g', -1, 64),
+		strconv.FormatInt(t.Spent, 10),
+		strconv.FormatInt(t.Asked, 10),
+		strconv.FormatInt(int64(t.Debt), 10),
+		strconv.FormatInt(t.Resets, 10),
+		"",
+	}
+	switch {
+	case t.Reset:
+		arguments[6] = "reset"
+	case t.Restore:
+		arguments[6] = "restore"
+	default:
+		arguments = arguments[:6]
+	}
+	if whole {
+		return b.Eval().Script(bucketScript).Numkeys(1).Key(bucketKey + t.Client).Arg(arguments...).Build()
+	}
+	return b.Evalsha().Sha1(bucketSHA).Numkeys(1).Key(bucketKey + t.Client).Arg(arguments...).Build()
+}
+
+var errReply = errors.New("it gives another answer than the script returns")
+
+// answer reads the reply to a telling.
+func answer(values []int64, err error) (limiter.Answer, error) {
+	if err != nil {
+		return limiter.Answer{}, err
+	}
+	if len(values) != 3 {
+		return limiter.Answer{}, errReply
+	}
+	return limiter.Answer{Debt: time.Duration(values[0]), Granted: values[1], Resets: values[2]}, nil
+}
+
+// sign returns the command for a sign of life.
+func sign(b rueidis.Builder, id string) rueidis.Completed {
+	return b.Eval().Script(membersScript).Numkeys(2).Key(membersKey, epochKey).Arg(id, id+strconv.FormatInt(time.Now().UnixNano(), 36)).Build()
+}
+
+// heard reads the reply to a sign of life.
+func heard(r rueidis.RedisResult) (h heartbeat, err error) {
+	values, err := r.ToArray()
+	if err != nil {
+		return h, err
+	}
+	if len(values) != 5 {
+		return h, errReply
+	}
+	var texts [4]string
+	for i := range texts {
+		if texts[i], err = values[i+1].ToString(); err != nil {
+			return h, err
+		}
+	}
+	h.epoch, h.process = texts[0], texts[1]
+	if h.instances, err = values[0].AsInt64(); err != nil {
+		return h, err
+	}
+	if h.now, err = moment(texts[2]); err != nil {
+		return h, err
+	}
+	if h.before = none; texts[3] != "" {
+		h.before, err = moment(texts[3])
+	}
+	return h, err
+}
+
+// moment reads a time of the server's clock, in microseconds.
+func moment(text string) (time.Duration, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: the time %q", errReply, text)
+	}
+	return time.Duration(n) * time.Microsecond, nil
+}

@@ -1,0 +1,155 @@
+package shared
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"loadbalancer/limiter"
+)
+
+const (
+	// together is how long tellings wait for others to be told with, unless a request waits.
+	together = time.Millisecond
+	// lookEvery is the time between two looks for what is to be told by time.
+	lookEvery = 20 * time.Millisecond
+	// maxBatches is how many batches are under way at once, so that a request waits for no round trip
+	// but its own.
+	maxBatches = 4
+	// maxTogether is how many tellings are sent at once: what the server does in half a millisecond.
+	// Requests that wait, of all instances, wait for one such batch of each.
+	maxTogether = 64
+	// beatAgain is the time after which a sign of life is repeated that was not taken in time, and
+	// maxSilent how many in a row say that the server is away.
+	beatAgain = 100 * time.Millisecond
+	maxSilent = 3
+)
+
+// serve tells until the server is away, and returns why, or until ctx has ended.
+func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
+	look, soon, next := time.NewTicker(lookEvery), time.NewTimer(together), time.NewTimer(beatEvery)
+	defer look.Stop()
+	defer soon.Stop()
+	defer next.Stop()
+	batches, beats := make(chan struct{}, maxBatches), make(chan beat, 1)
+	defer func() { // those under way
+		for range maxBatches {
+			batches <- struct{}{}
+		}
+	}()
+	for silent, wants := 0, true; ; {
+		var free chan<- struct{}
+		if wants {
+			free = batches
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.share.Asks():
+			wants = true
+		case <-t.share.Due():
+			soon.Reset(together)
+		case <-soon.C:
+			wants = true
+		case <-look.C:
+			wants = true
+		case free <- struct{}{}:
+			wants = false
+			t.collect(client, batches)
+		case <-next.C:
+			t.running.Go(func() { beats <- t.beat(client) })
+		case b := <-beats:
+			if b.err == nil {
+				silent = 0
+				t.hear(b)
+				next.Reset(beatEvery)
+				break
+			}
+			t.trouble.Store(&trouble{b.err, time.Now()})
+			if silent++; silent == maxSilent {
+				return b.err
+			}
+			next.Reset(beatAgain)
+		}
+		if t.share.IsAway() {
+			return t.why()
+		}
+	}
+}
+
+// why returns why the share counts as away.
+func (t *Teller) why() error {
+	if last := t.trouble.Load(); last != nil && time.Since(last.at) < time.Second {
+		return last.err
+	}
+	return errSlow{t.share.Wait()}
+}
+
+// collect sends what there is to tell, on its own, and then frees the place that was taken in batches.
+func (t *Teller) collect(client rueidis.Client, batches <-chan struct{}) {
+	all := t.share.Collect(nil)
+	if len(all) == 0 {
+		<-batches
+		return
+	}
+	t.running.Go(func() {
+		defer func() { <-batches }()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		t.tellAll(ctx, client, all)
+	})
+}
+
+// tellAll tells, those first that requests wait for.
+func (t *Teller) tellAll(ctx context.Context, client rueidis.Client, all []*limiter.Telling) {
+	slices.SortStableFunc(all, func(a, b *limiter.Telling) int { return int(min(1, b.Asked) - min(1, a.Asked)) })
+	for some := range slices.Chunk(all, maxTogether) {
+		if t.share.IsAway() {
+			for _, told := range some {
+				t.share.Fail(told)
+			}
+			continue
+		}
+		t.tell(ctx, client, some, false)
+	}
+}
+
+// tell sends some tellings at once, and settles each. If the server does not know the script, it is
+// sent with each of them.
+func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limiter.Telling, whole bool) {
+	ctx, cancel := context.WithTimeout(ctx, t.patience())
+	defer cancel()
+	commands := make([]rueidis.Completed, len(some))
+	for i, told := range some {
+		commands[i] = tell(client.B(), told, whole)
+	}
+	var unknown []*limiter.Telling
+	sent := time.Now()
+	for i, reply := range client.DoMulti(ctx, commands...) {
+		a, err := answer(reply.AsIntSlice())
+		refused, isRefused := rueidis.IsRedisErr(err)
+		switch {
+		case err == nil:
+			t.share.Settle(some[i], sent, a)
+		case isRefused && refused.IsNoScript() && !whole:
+			unknown = append(unknown, some[i])
+		default:
+			t.trouble.Store(&trouble{err, time.Now()})
+			t.share.Fail(some[i])
+		}
+	}
+	if len(unknown) > 0 {
+		t.tell(ctx, client, unknown, true)
+	}
+}
+
+// end tells what is left and that this instance goes, within the time that a request waits or 100 ms.
+func (t *Teller) end(client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), max(100*time.Millisecond, t.share.Wait()))
+	defer cancel()
+	t.share.Flush()
+	t.tellAll(ctx, client, t.share.Collect(nil))
+	_ = client.Do(ctx, client.B().Zrem().Key(membersKey).Member(t.id).Build()).Error()
+}

@@ -1,0 +1,134 @@
+// Package shared keeps the limits of several instances in a Redis or Valkey: it brings what a
+// limiter.Share has to tell to the server, and the answers back.
+package shared
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/rs/zerolog"
+
+	"loadbalancer/limiter"
+)
+
+// Teller brings tellings to a server. Create it with Open.
+type Teller struct {
+	share  *limiter.Share
+	option rueidis.ClientOption
+	id     string // of this process among the instances
+	news   news
+
+	lease   lease
+	trouble atomic.Pointer[trouble] // the last one
+	running sync.WaitGroup
+}
+
+// trouble is an error, and when it occurred.
+type trouble struct {
+	err error
+	at  time.Time
+}
+
+// Open returns a teller for the server at a URL that CheckURL accepts. It does not connect; Run does.
+func Open(url string, share *limiter.Share, log zerolog.Logger) (*Teller, error) {
+	option, err := parseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("limiter.share: allowed is %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	var unique [6]byte
+	_, _ = rand.Read(unique[:]) // never fails
+	return &Teller{
+		share:  share,
+		option: option,
+		id:     fmt.Sprintf("%s:%d:%s", host, os.Getpid(), hex.EncodeToString(unique[:])),
+		news:   news{log: log.With().Str("redis", place(&option)).Logger()},
+	}, nil
+}
+
+// retryEvery is the time between two tries to reach a server that is away.
+const retryEvery = time.Second
+
+// Run tells until ctx has ended, and then what is left. With a server that does not answer, it
+// returns two seconds later at the latest, or twice the dial_timeout of the URL. It returns no error.
+func (t *Teller) Run(ctx context.Context) error {
+	defer t.running.Wait()
+	defer t.share.Leave()
+	for ctx.Err() == nil {
+		client, err := t.connect()
+		if err == nil {
+			if err = t.serve(ctx, client); err == nil {
+				t.end(client)
+			}
+			t.share.Leave()
+			t.running.Go(client.Close) // which takes a second where the server is frozen
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		t.news.away(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryEvery):
+		}
+	}
+	return nil
+}
+
+// connect returns a client of a server that has taken a sign of life in time.
+func (t *Teller) connect() (rueidis.Client, error) {
+	client, err := rueidis.NewClient(t.option)
+	if err != nil {
+		return nil, err
+	}
+	b := t.beat(client)
+	if b.err != nil {
+		t.running.Go(client.Close)
+		return nil, b.err
+	}
+	t.hear(b)
+	return client, nil
+}
+
+// beat is a sign of life.
+type beat struct {
+	heard          heartbeat
+	sent, received time.Time
+	err            error // also that it took too long
+}
+
+// beat gives a sign of life.
+func (t *Teller) beat(client rueidis.Client) (b beat) {
+	ctx, cancel := context.WithTimeout(context.Background(), t.patience())
+	defer cancel()
+	b.sent = time.Now()
+	b.heard, b.err = heard(client.Do(ctx, sign(client.B(), t.id)))
+	b.received = time.Now()
+	if wait := t.share.Wait(); b.err == nil && b.received.Sub(b.sent) > wait {
+		b.err = errSlow{wait}
+	}
+	return b
+}
+
+// patience is for how long an answer is waited for. Requests that wait for it give up sooner.
+func (t *Teller) patience() time.Duration { return max(50*time.Millisecond, 2*t.share.Wait()) }
+
+// hear takes what was heard on a sign of life.
+func (t *Teller) hear(b beat) {
+	fleet, lost := t.lease.renew(b.heard, b.sent, b.received)
+	if lost {
+		t.share.Restore()
+	}
+	t.share.Return(fleet)
+	t.news.there(fleet.Instances, lost)
+}
