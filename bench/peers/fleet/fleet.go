@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"loadbalancer/limiter/shared"
 )
 
 // instances is how many limiters hold a limit together.
@@ -25,17 +27,25 @@ type fleet interface {
 }
 
 // contender opens a fleet over a Redis server, with a limit for each client. Those with rules are
-// simulated by them and use no server.
+// simulated by them, and use no server.
 type contender struct {
 	name  string
 	rules string // where they are published
 	open  func(server string, limits []limit) (fleet, error)
 }
 
-func contenders() []contender {
+// measurable are those whose costs can be measured.
+func measurable() []contender {
 	return slices.Concat([]contender{
 		{name: "each instance alone", open: openAlone},
-	}, libraries(), simulated())
+		{name: "this limiter, share_wait 1 s", open: sharedWith(time.Second)}, // no figure is one of waits that end too soon
+	}, libraries())
+}
+
+// overloadable has this limiter also with the default of share_wait.
+func overloadable() []contender {
+	all := slices.Concat(measurable(), simulated())
+	return slices.Insert(all, 2, contender{name: "this limiter, share_wait 5 ms", open: sharedWith(shared.DefaultConfig().Wait)})
 }
 
 // libraries need a server.
@@ -49,8 +59,9 @@ func libraries() []contender {
 
 func simulated() []contender {
 	const (
-		kong       = "https://docs.konghq.com/enterprise/references/rate-limiting/"
-		gubernator = "https://github.com/gubernator-io/gubernator/tree/v2.21.0, docs/architecture.md, global.go, algorithms.go"
+		kong = "https://docs.konghq.com/enterprise/references/rate-limiting/ and " +
+			"https://developer.konghq.com/gateway/rate-limiting/window-types"
+		gubernator = "docs/architecture.md, global.go and algorithms.go of https://github.com/gubernator-io/gubernator/tree/v2.21.0"
 	)
 	return []contender{
 		{name: "Kong, sync_rate 1 s", rules: kong, open: kongWith(time.Second)},

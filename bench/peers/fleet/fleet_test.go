@@ -38,6 +38,7 @@ func TestGubernatorGrantsRateOfEachInstance(t *testing.T) {
 
 // Libraries that ask Redis for each request keep the limit.
 func TestLibrariesKeepLimit(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	limits := overloadLimits()
 	for _, c := range libraries() {
@@ -56,14 +57,45 @@ func TestLibrariesKeepLimit(t *testing.T) {
 	}
 }
 
-func TestLibrariesWait(t *testing.T) {
+// A limit that is shared is exact where capacity/8 is less than a token for each instance, and
+// otherwise exceeded by that at most.
+func TestSharedKeepsLimit(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
-	for name, want := range map[string]float64{"throttled/throttled": 2, "go-redis/redis_rate": 1, "sethvargo/go-redisstore": 1} {
-		for _, c := range libraries() {
-			if c.name == name {
-				assertWaits(t, s, c, kinds()[0], want)
-			}
+	limits := overloadLimits()
+	c := contender{name: "this limiter, shared", open: sharedWith(time.Second)}
+	results, err := runOverload(t.Context(), c, s, limits, 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		credit := limits[i].tokens / (8 * instances)
+		if got := excess(r.all, limits[i]); got > int(instances*credit) {
+			t.Errorf("%d too many with %d at %g a second, expected %d at most", got, limits[i].tokens, limits[i].perSecond(), instances*credit)
 		}
+		if got := r.ofLimit(limits[i]); got < 0.95 {
+			t.Errorf("%.1f %% of the limit of %d at %g a second", 100*got, limits[i].tokens, limits[i].perSecond())
+		}
+	}
+}
+
+// A request waits for Redis only if the client is near its limit.
+func TestSharedWaits(t *testing.T) {
+	c := contender{name: "this limiter, shared", open: sharedWith(time.Second)}
+	for i, want := range []float64{0, 1, 0} {
+		t.Run(kinds()[i].name, func(t *testing.T) {
+			t.Parallel()
+			assertWaits(t, newServer(t), c, kinds()[i], want)
+		})
+	}
+}
+
+func TestLibrariesWait(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	want := map[string]float64{"throttled/throttled": 2, "go-redis/redis_rate": 1, "sethvargo/go-redisstore": 1}
+	for _, c := range libraries() {
+		assertWaits(t, s, c, kinds()[0], want[c.name])
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	lasts := flag.Duration("overload", 11*time.Second, "how long clients ask for more than their rates; by default longer than the windows, of 10 s")
+	lasts := flag.Duration("overload", 12*time.Second, "how long clients ask for more than their rates; by default so long that they get all of a second window, of 10 s")
 	costs := flag.Duration("cost", 5*time.Second, "how long the cost of each kind of request is measured; twice, once over a slow wire")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -58,7 +58,7 @@ func printOverload(ctx context.Context, out io.Writer, s *server, lasts time.Dur
 		rule += " ---: | ---: | ---: |"
 	}
 	fmt.Fprintf(out, "%s errors |\n%s ---: |\n", header, rule)
-	for _, c := range contenders() {
+	for _, c := range overloadable() {
 		results, err := runOverload(ctx, c, s, limits, lasts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -69,6 +69,10 @@ func printOverload(ctx context.Context, out io.Writer, s *server, lasts time.Dur
 			row += fmt.Sprintf(" %d | %d | %.1f %% |", excess(r.burst, limits[i]), excess(r.all, limits[i]), 100*r.ofLimit(limits[i]))
 		}
 		fmt.Fprintf(out, "%s %d |\n", row, failed)
+	}
+	fmt.Fprintln(out)
+	for _, c := range simulated() {
+		fmt.Fprintf(out, "%s: simulated by the rules in %s\n", c.name, c.rules)
 	}
 	return nil
 }
@@ -88,18 +92,23 @@ func runOverload(ctx context.Context, c contender, s *server, limits []limit, la
 func printCost(ctx context.Context, out io.Writer, s *server, k kind, lasts time.Duration) error {
 	fmt.Fprintf(out, "\n| a request %s | commands | round trips | p50 | p99 | CPU | CPU of Redis | errors |\n", k.name)
 	fmt.Fprintln(out, "| --- |"+strings.Repeat(" ---: |", 7))
-	for _, c := range contenders() {
-		if c.rules != "" {
-			continue
-		}
+	for _, c := range measurable() {
 		m, err := measureCost(ctx, c, k, s, lasts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Fprintf(out, "| %s | %.2f | %.2f | %s | %s | %s | %s | %d |\n", c.name, m.commands, m.roundTrips,
+		fmt.Fprintf(out, "| %s | %s | %.1f | %s | %s | %s | %s | %d |\n", c.name, few(m.commands), m.roundTrips,
 			micros(m.p50), micros(m.p99), micros(m.cpu), micros(m.serverCPU), m.failed)
 	}
 	return nil
+}
+
+// few prints how many there are of what there may be few of.
+func few(n float64) string {
+	if n > 0 && n < 0.01 {
+		return "< 0.01"
+	}
+	return fmt.Sprintf("%.2f", n)
 }
 
 func micros(d time.Duration) string {
