@@ -12,11 +12,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"loadbalancer/limiter/shared/redistest"
 	"loadbalancer/management"
 )
 
@@ -176,10 +178,28 @@ func TestFleetBalancer(t *testing.T) {
 	}
 }
 
-// testFleet runs HAProxy and two balancers with the files of deploy/fleet, on loopback: the balancers
-// see the clients' addresses, and no request fails while one of them ends.
+// fleetCommands returns the curl commands in the head of the compose file, which register a client
+// and send its requests.
+func fleetCommands(t *testing.T) (register, send string) {
+	t.Helper()
+	var commands []string
+	text := strings.ReplaceAll(readFile(t, fleetCompose), " \\\n# ", "")
+	for line := range strings.Lines(text) {
+		if command, ok := strings.CutPrefix(line, "#   curl "); ok {
+			commands = append(commands, "curl "+strings.TrimSpace(command))
+		}
+	}
+	if len(commands) != 2 {
+		t.Fatalf("the head of %s has the commands %q", fleetCompose, commands)
+	}
+	return commands[0], commands[1]
+}
+
+// testFleet runs HAProxy and two balancers with the files of deploy/fleet, on loopback: a client has
+// one limit, the balancers see the clients' addresses, and no request fails while one of them ends.
 func testFleet(t *testing.T, built programs) {
-	balancer := tool(t, "haproxy")
+	balancer, redis := tool(t, "haproxy"), redistest.Start(t, redistest.Options{})
+	register, send := fleetCommands(t)
 	backends, at := freeAddresses(t, 2), freeAddresses(t, 5)
 	for _, address := range backends {
 		serveEcho(t, address)
@@ -191,7 +211,11 @@ func testFleet(t *testing.T, built programs) {
 		listen, ready := at[1+2*i], at[2+2*i]
 		_, port, _ := net.SplitHostPort(ready)
 		text = strings.Replace(text, name+":8080 check port 8081", listen+" check port "+port, 1)
-		balancers = append(balancers, startFleetBalancer(t, built, listen, ready, backends))
+		balancers = append(balancers, startFleetBalancer(t, built, listen, ready, redis.URL(), backends))
+		// They have a store each, in memory.
+		if out := runShell(t, strings.Replace(register, "localhost:8081", ready, 1)); !strings.Contains(out, `"name":"acme"`) {
+			t.Fatalf("%s: %s", register, out)
+		}
 	}
 	path := filepath.Join(t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -214,6 +238,12 @@ func testFleet(t *testing.T, built programs) {
 	if _, body := get(); body != "127.0.0.5" {
 		t.Errorf("the client's address is %q", body)
 	}
+	counts := runShell(t, strings.Replace(send, "localhost:8080", front, 1))
+	if passed := regexp.MustCompile(`(\d+) 200\n`).FindStringSubmatch(counts); passed == nil {
+		t.Errorf("%s: %s", send, counts)
+	} else if n, _ := strconv.Atoi(passed[1]); n < 100 || n > 112 {
+		t.Errorf("of a bucket of 100 tokens, %d requests were let through", n)
+	}
 	balancers[0].signal(t, syscall.SIGTERM)
 	for ended := false; !ended; {
 		select {
@@ -228,14 +258,24 @@ func testFleet(t *testing.T, built programs) {
 	balancers[0].requireExit(t, 0)
 }
 
+// runShell returns what a command line prints.
+func runShell(t *testing.T, line string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", line).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return string(out)
+}
+
 // startFleetBalancer starts a balancer with the config of deploy/fleet, on these addresses.
-func startFleetBalancer(t *testing.T, built programs, listen, ready string, backends []string) *process {
+func startFleetBalancer(t *testing.T, built programs, listen, ready, share string, backends []string) *process {
 	t.Helper()
 	text := strings.NewReplacer("server:\n", "server:\n  listen: "+listen+"\n", `listen: ":8081"`, "listen: "+ready, "172.31.255.2", "127.0.0.1",
-		"limiter:\n", "limiter:\n  default: {capacity: 1000000, rate_per_second: 1000}\n",
+		"limiter:\n", "limiter:\n  share_wait: 500ms\n  default: {capacity: 1000000, rate_per_second: 1000}\n",
 		"127.0.0.1:8100", backends[0], "127.0.0.1:8101", backends[1], "shutdown_delay: 3s", "shutdown_delay: 500ms").Replace(readFile(t, fleetConfig))
 	command := exec.Command(built.lb, "--path="+writeConfig(t, text))
-	command.Env = append(os.Environ(), "LB_TOKEN=token-of-the-test", "LB_STORE=memory", "LB_SHARE=redis://127.0.0.1:1")
+	command.Env = append(os.Environ(), "LB_TOKEN=local", "LB_STORE=memory", "LB_SHARE="+share)
 	p := startJournaled(t, command)
 	waitFor(t, "a balancer", func() bool { return p.stdout.find("proxy") != nil })
 	return p

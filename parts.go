@@ -66,7 +66,7 @@ func newParts(c config, r *reloads, log zerolog.Logger, format *logFormat) (*par
 		return nil, err
 	}
 	if p.limits, p.share = c.newLimits(); p.share != nil {
-		if p.teller, err = shared.Open(c.Limiter.Share.URL, p.share, log); err != nil {
+		if p.teller, err = newTeller(c, p.share, p.kept, log); err != nil {
 			return nil, err
 		}
 	}
@@ -200,19 +200,6 @@ func (c *config) newClients(limits *limiter.Limiter, readsKeys func() bool, log 
 // needsClients reports whether clients are limited or managed.
 func (c *config) needsClients() bool {
 	return c.Limiter.Enabled || !c.Management.Listen.IsZero() || c.Management.APIOnProxy
-}
-
-// sharesLimits reports whether limits hold over several instances. A central state is opened at the
-// start alone, like the client store, and so also where limits are off but a reload may turn them on.
-func (c *config) sharesLimits() bool { return c.Limiter.Share.IsOn() && c.needsClients() }
-
-// newLimits returns the limiter, and what holds its limits over several instances, or nil.
-func (c *config) newLimits() (*limiter.Limiter, *limiter.Share) {
-	limits := limiter.New(c.Limiter.Config)
-	if !c.sharesLimits() {
-		return limits, nil
-	}
-	return limits, limits.Share(c.Limiter.Share.Wait)
 }
 
 // proxyOptions returns the proxy's part of the config.

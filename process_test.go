@@ -99,6 +99,9 @@ func TestProcess(t *testing.T) {
 		"sticky drain under load":     testStickyDrainUnderLoad,
 		"few file descriptors":        testFewDescriptors,
 		"fleet behind HAProxy":        testFleet,
+		"shared limits":               testSharedLimits,
+		"shared limits at the end":    testSharedLimitsAtTheEnd,
+		"shared limits, Redis frozen": testSharedLimitsFrozen,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, built) })
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"loadbalancer/state"
 )
 
 // awayRedis refuses connections.
@@ -56,5 +59,31 @@ func TestSharesLimits(t *testing.T) {
 		if c.sharesLimits() != want {
 			t.Errorf("%s: got %v", text, !want)
 		}
+	}
+}
+
+// A start without Redis grants the part of one of as many instances as there were last.
+func TestShareAssumesTheLastInstances(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lb.state")
+	kept, err := state.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.Set(shareSection, shareState{Instances: 4}); err != nil {
+		t.Fatal(err)
+	}
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), "server:\n  listen: 127.0.0.1:0\n  state: "+path+"\n",
+		"limiter:\n  share: "+awayRedis+"\n  default: {capacity: 100, rate_per_second: 0.001}\n"), "--demo")
+	if !strings.Contains(call(t, "GET", in.management+"/metrics", "").body, "\nlb_share_instances 4\n") {
+		t.Error("the metrics do not say that there are 4 instances")
+	}
+	passed := 0
+	for range 60 {
+		if call(t, "GET", in.proxy, "").status == 200 {
+			passed++
+		}
+	}
+	if passed != 25 {
+		t.Errorf("%d requests were let through, want 25", passed)
 	}
 }

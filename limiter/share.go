@@ -106,6 +106,9 @@ func (s *Share) Assume(instances int64) {
 // SetWait changes how long a request waits at most.
 func (s *Share) SetWait(wait time.Duration) { s.wait.Store(int64(wait)) }
 
+// Wait returns how long a request waits at most.
+func (s *Share) Wait() time.Duration { return time.Duration(s.wait.Load()) }
+
 // Counters returns what was counted.
 func (s *Share) Counters() ShareCounters {
 	return ShareCounters{s.counts.tellings.Load(), s.counts.waits.Load(), s.counts.timedOut.Load()}
@@ -130,6 +133,18 @@ func (s *Share) Leave() {
 	}
 }
 
+// Flush has everything told that is not, as before the process ends. From now on there is no credit,
+// until Return is called.
+func (s *Share) Flush() {
+	for {
+		f := s.fleet.Load()
+		if f.away || s.fleet.CompareAndSwap(f, &fleet{instances: f.instances}) {
+			break
+		}
+	}
+	s.each(func(t *tally) bool { return t.untold() > 0 })
+}
+
 // Return says that the central state answers, and which instances there are. What was let through
 // meanwhile, and what is more than the credit among more instances, is due.
 func (s *Share) Return(f Fleet) {
@@ -140,7 +155,7 @@ func (s *Share) Return(f Fleet) {
 	before := s.fleet.Swap(next)
 	s.health.recover()
 	if before.away || before.instances < next.instances {
-		s.each(func(t *tally) bool { return t.untold() > 0 })
+		s.each(func(t *tally) bool { return t.untold() > 0 || t.waiting.Load() != nil })
 	}
 }
 

@@ -96,7 +96,7 @@ func (l *Limiter) nameCell(owner *account, c *Client) string {
 func (s *Share) take(t *tally, state *atomic.Int64, now int64, r *rates) (o outcome, open, live bool) {
 	f := s.fleet.Load()
 	if f.away {
-		return s.takeAlone(t, state, now, r, f)
+		return s.takeAlone(t, state, now, r, f, false)
 	}
 	credit := f.credit(r.capacity, now)
 	switch t.reserve(credit) {
@@ -138,27 +138,28 @@ func (s *Share) ask(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet
 	}
 	s.counts.timedOut.Add(1)
 	s.slow()
-	return s.takeAlone(t, state, now, r, f)
+	return s.takeAlone(t, state, now, r, f, true)
 }
 
-// takeAlone takes a token without the central state.
-func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet) (o outcome, open, live bool) {
+// takeAlone takes a token without the central state. A request that has waited in vain is decided here
+// even if the bucket is closed by now, as in the next one it would wait again.
+func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet, waited bool) (o outcome, open, live bool) {
 	if t.reserve(maxUntold) == dropped {
 		return outcome{}, true, false
 	}
 	for {
 		tat := state.Load()
-		if tat < 0 {
+		if tat < 0 && !waited {
 			t.took(false)
 			return outcome{}, false, true
 		}
-		o, next := takeWeighed(tat, now, r, f.instances)
+		o, next := takeWeighed(tat&^closed, now, r, f.instances)
 		if !o.allowed {
 			t.took(false)
 			return o, true, true
 		}
 		t.weighed.Store(true)
-		if state.CompareAndSwap(tat, next) {
+		if tat < 0 || state.CompareAndSwap(tat, next) {
 			if t.took(true) == 1 {
 				s.note(t)
 			}

@@ -16,11 +16,11 @@ type Gate struct {
 	Address string // host:port
 
 	listener net.Listener
-	network  string // of the server
-	server   string
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
+	network string // of the server
+	server  string
 	conns   map[net.Conn]bool
 	sends   valve // from clients to the server
 	answers valve
@@ -117,6 +117,13 @@ func (g *Gate) Cut() {
 	}
 }
 
+// Redirect leads connections to another server from now on. Those that are open stay as they are.
+func (g *Gate) Redirect(network, server string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.network, g.server = network, server
+}
+
 // CutOn ends the next connection that sends a text, before the server gets it or once it has
 // answered, which the client then does not see.
 func (g *Gate) CutOn(text string, before bool) {
@@ -131,7 +138,10 @@ func (g *Gate) accept() {
 		if err != nil {
 			return
 		}
-		server, err := new(net.Dialer).DialContext(context.Background(), g.network, g.server)
+		g.mu.Lock()
+		network, address := g.network, g.server
+		g.mu.Unlock()
+		server, err := new(net.Dialer).DialContext(context.Background(), network, address)
 		if err != nil {
 			client.Close()
 			continue

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/bench/balancer"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -28,7 +30,7 @@ const (
 type site struct {
 	database
 	link    *link // to the server
-	all     []*balancer
+	all     []*instance
 	traffic *traffic
 }
 
@@ -121,7 +123,7 @@ func TestAway(t *testing.T) {
 			responses := s.writeAtOnce(t)
 			s.readsGoOn(t)
 			for i, b := range s.all {
-				waitWithin(t, noticed, fmt.Sprintf("balancer %d to say that PostgreSQL is away", i), func() bool { return b.stale(t) })
+				balancer.WaitFor(t, noticed, fmt.Sprintf("balancer %d to say that PostgreSQL is away", i), func() bool { return b.stale(t) })
 			}
 			t.Logf("known to be away %s after it is", time.Since(begun).Round(time.Millisecond))
 			s.knownAway(t)
@@ -421,7 +423,7 @@ func TestForgotten(t *testing.T) {
 	s.sql(t, "UPDATE clients SET capacity = 8 WHERE ip_address = '"+seen+"'")
 	begun := time.Now()
 	for i, b := range s.all {
-		waitWithin(t, noticed+heals, fmt.Sprintf("balancer %d to hear of a change", i), func() bool { return b.quota(t, seen) == 8 })
+		balancer.WaitFor(t, noticed+heals, fmt.Sprintf("balancer %d to hear of a change", i), func() bool { return b.quota(t, seen) == 8 })
 	}
 	t.Logf("a change is enforced after %s", time.Since(begun).Round(time.Millisecond))
 	s.healed(t)
@@ -439,7 +441,7 @@ func TestChecksum(t *testing.T) {
 		"DELETE FROM clients WHERE ip_address = '"+limited+"'; "+insertInto+values("127.0.7.60", 60))
 	begun := time.Now()
 	for i, b := range s.all {
-		waitWithin(t, 20*time.Minute, fmt.Sprintf("balancer %d to find the change", i), func() bool {
+		balancer.WaitFor(t, 20*time.Minute, fmt.Sprintf("balancer %d to find the change", i), func() bool {
 			time.Sleep(100 * time.Millisecond) // easy on the machine
 			return b.quota(t, seen) == 8 && b.quota(t, limited) == defaultCapacity && b.quota(t, "127.0.7.60") == 60
 		})
@@ -487,7 +489,7 @@ type writer struct {
 	acknowledged, sent int64
 }
 
-func (w *writer) write(t *testing.T, b *balancer, ended <-chan struct{}) {
+func (w *writer) write(t *testing.T, b *instance, ended <-chan struct{}) {
 	for w.acknowledged, w.sent = 1, 1; ; {
 		select {
 		case <-ended:

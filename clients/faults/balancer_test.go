@@ -7,16 +7,14 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"loadbalancer/bench/balancer"
 )
 
 // keyHeader is the field that the balancers read API keys from.
@@ -25,9 +23,9 @@ const keyHeader = "X-Api-Key"
 // defaultCapacity is the limit of clients that are not registered: no traffic of a test reaches it.
 const defaultCapacity = 100_000
 
-// balancer is a process of the built binary, in a folder of its own.
-type balancer struct {
-	*process
+// instance is a process of the built binary, in a folder of its own.
+type instance struct {
+	*balancer.Server
 	dir               string
 	proxy, management string // URLs without a trailing slash
 	mu                sync.Mutex
@@ -41,7 +39,7 @@ type options struct {
 }
 
 // newBalancer starts a balancer and does not wait for it.
-func newBalancer(t *testing.T, store string, o options) *balancer {
+func newBalancer(t *testing.T, store string, o options) *instance {
 	t.Helper()
 	if o.dir == "" {
 		o.dir = t.TempDir()
@@ -49,8 +47,8 @@ func newBalancer(t *testing.T, store string, o options) *balancer {
 	if o.clients == "" {
 		o.clients = "  connect_timeout: 20s\n"
 	}
-	b := &balancer{dir: o.dir, callers: map[string]*http.Client{}}
-	proxy, management := addressOf(freePort(t)), addressOf(freePort(t))
+	b := &instance{dir: o.dir, callers: map[string]*http.Client{}}
+	proxy, management := balancer.Loopback(balancer.FreePort(t)), balancer.Loopback(balancer.FreePort(t))
 	b.proxy, b.management = "http://"+proxy, "http://"+management
 	config := fmt.Sprintf(`server: {listen: "%s", shutdown_timeout: 2s}
 management: {listen: "%s", api_on_proxy: true}
@@ -61,24 +59,18 @@ limiter:
 clients:
   store: "%s"
 %s`, proxy, management, backend(t), defaultCapacity, keyHeader, store, o.clients)
-	path := filepath.Join(b.dir, "lb.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(binary, "--path="+path)
-	command.Dir = b.dir
-	b.process = startProcess(t, command)
+	b.Server = balancer.Start(t, balancer.Command(t, binary, b.dir, config))
 	t.Cleanup(func() {
 		b.closeIdle()
 		if t.Failed() {
-			t.Logf("the balancer at %s said:\n%s", b.proxy, shortened(b.log.String()))
+			t.Logf("the balancer at %s said:\n%s", b.proxy, balancer.Shortened(b.Log.String()))
 		}
 	})
 	return b
 }
 
 // startBalancer starts a balancer and waits until it serves.
-func startBalancer(t *testing.T, store string, o options) *balancer {
+func startBalancer(t *testing.T, store string, o options) *instance {
 	t.Helper()
 	b := newBalancer(t, store, o)
 	b.awaitServing(t)
@@ -86,7 +78,7 @@ func startBalancer(t *testing.T, store string, o options) *balancer {
 }
 
 // startBalancers starts several on the same store.
-func startBalancers(t *testing.T, count int, store string) (all []*balancer) {
+func startBalancers(t *testing.T, count int, store string) (all []*instance) {
 	t.Helper()
 	for range count {
 		all = append(all, newBalancer(t, store, options{}))
@@ -97,33 +89,24 @@ func startBalancers(t *testing.T, count int, store string) (all []*balancer) {
 	return all
 }
 
-func (b *balancer) awaitServing(t *testing.T) (took time.Duration) {
+func (b *instance) awaitServing(t *testing.T) (took time.Duration) {
 	t.Helper()
 	return waitFor(t, "the balancer to serve", func() bool {
-		if b.hasEnded() {
-			t.Fatalf("the balancer has ended:\n%s", shortened(b.log.String()))
+		if b.HasEnded() {
+			t.Fatalf("the balancer has ended:\n%s", balancer.Shortened(b.Log.String()))
 		}
 		return b.serves()
 	})
 }
 
 // serves reports whether the proxy forwards requests.
-func (b *balancer) serves() bool {
+func (b *instance) serves() bool {
 	a, err := b.request("", "GET", b.proxy+"/", "")
 	return err == nil && a.status == 200
 }
 
-// shortened leaves the middle out of a long text.
-func shortened(text string) string {
-	const most = 6000
-	if len(text) <= most {
-		return text
-	}
-	return text[:most/2] + "\n…\n" + text[len(text)-most/2:]
-}
-
 // restart ends the balancer and starts it again in its folder, with another store.
-func (b *balancer) restart(t *testing.T, store string, o options) *balancer {
+func (b *instance) restart(t *testing.T, store string, o options) *instance {
 	t.Helper()
 	b.end(t)
 	o.dir = b.dir
@@ -131,23 +114,14 @@ func (b *balancer) restart(t *testing.T, store string, o options) *balancer {
 }
 
 // end ends the balancer by SIGTERM and waits for it.
-func (b *balancer) end(t *testing.T) (took time.Duration) {
+func (b *instance) end(t *testing.T) (took time.Duration) {
 	t.Helper()
 	b.closeIdle()
-	begun := time.Now()
-	if err := b.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-b.ended:
-	case <-time.After(deadline):
-		t.Fatalf("the balancer does not end:\n%s", shortened(b.log.String()))
-	}
-	return time.Since(begun)
+	return b.End(t, deadline)
 }
 
 // caller returns a client that keeps its connections, which come from an address; "" is 127.0.0.1.
-func (b *balancer) caller(from string) *http.Client {
+func (b *instance) caller(from string) *http.Client {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.callers[from]
@@ -167,7 +141,7 @@ func (b *balancer) caller(from string) *http.Client {
 	return c
 }
 
-func (b *balancer) closeIdle() {
+func (b *instance) closeIdle() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range b.callers {
@@ -189,7 +163,7 @@ func (a answer) String() string {
 }
 
 // request sends a request from an address; fields are "Name: value".
-func (b *balancer) request(from, method, url, body string, fields ...string) (answer, error) {
+func (b *instance) request(from, method, url, body string, fields ...string) (answer, error) {
 	r, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -209,12 +183,12 @@ func (b *balancer) request(from, method, url, body string, fields ...string) (an
 }
 
 // try calls the API at a path below /v1/api.
-func (b *balancer) try(method, path, body string, fields ...string) (answer, error) {
+func (b *instance) try(method, path, body string, fields ...string) (answer, error) {
 	return b.request("", method, b.management+"/v1/api"+path, body, fields...)
 }
 
 // api is try for a call that has to get a response.
-func (b *balancer) api(t *testing.T, method, path, body string, fields ...string) answer {
+func (b *instance) api(t *testing.T, method, path, body string, fields ...string) answer {
 	t.Helper()
 	a, err := b.try(method, path, body, fields...)
 	if err != nil {
@@ -224,7 +198,7 @@ func (b *balancer) api(t *testing.T, method, path, body string, fields ...string
 }
 
 // must is api for a call whose status is known.
-func (b *balancer) must(t *testing.T, status int, method, path, body string, fields ...string) answer {
+func (b *instance) must(t *testing.T, status int, method, path, body string, fields ...string) answer {
 	t.Helper()
 	a := b.api(t, method, path, body, fields...)
 	if a.status != status {
@@ -234,7 +208,7 @@ func (b *balancer) must(t *testing.T, status int, method, path, body string, fie
 }
 
 // page returns the body of a page on the management listener.
-func (b *balancer) page(t *testing.T, path string) answer {
+func (b *instance) page(t *testing.T, path string) answer {
 	t.Helper()
 	a, err := b.request("", "GET", b.management+path, "")
 	if err != nil {
@@ -244,21 +218,16 @@ func (b *balancer) page(t *testing.T, path string) answer {
 }
 
 // metric returns the value of a metric without labels.
-func (b *balancer) metric(t *testing.T, name string) string {
+func (b *instance) metric(t *testing.T, name string) string {
 	t.Helper()
-	for line := range strings.Lines(b.page(t, "/metrics").body) {
-		if value, found := strings.CutPrefix(line, name+" "); found {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
+	return balancer.Metric(b.page(t, "/metrics").body, name)
 }
 
 var quotaField = regexp.MustCompile(`;q=(\d+)`)
 
 // quota returns the capacity that is enforced for requests from an address, with fields. It costs a
 // token.
-func (b *balancer) quota(t *testing.T, from string, fields ...string) int64 {
+func (b *instance) quota(t *testing.T, from string, fields ...string) int64 {
 	t.Helper()
 	a, err := b.request(from, "GET", b.proxy+"/", "", fields...)
 	if err != nil {
@@ -276,7 +245,7 @@ func (b *balancer) quota(t *testing.T, from string, fields ...string) int64 {
 }
 
 // stale reports whether the API says that its store is away.
-func (b *balancer) stale(t *testing.T) bool {
+func (b *instance) stale(t *testing.T) bool {
 	t.Helper()
 	return b.api(t, "GET", "/clients/?limit=1", "").header.Get("Lb-Stale") != ""
 }
@@ -313,7 +282,7 @@ func terms(capacity int64) string {
 }
 
 // requireQuota waits until each balancer enforces a capacity for an address.
-func requireQuota(t *testing.T, all []*balancer, from string, capacity int64, fields ...string) {
+func requireQuota(t *testing.T, all []*instance, from string, capacity int64, fields ...string) {
 	t.Helper()
 	for i, b := range all {
 		var got int64

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/bench/balancer"
 	"loadbalancer/clients/store/pgtest"
 
 	"github.com/jackc/pgx/v5"
@@ -40,7 +41,7 @@ var template struct {
 type cluster struct {
 	dir, data string
 	port      int
-	server    *process // the latest
+	server    *balancer.Server // the latest
 }
 
 // database is a database of a cluster. It belongs to the role.
@@ -75,7 +76,7 @@ func sharedCluster(t *testing.T) *cluster {
 	defer shared.mu.Unlock()
 	if shared.cluster == nil {
 		c := clusterFromTemplate(t)
-		c.server = launch(t, c.command())
+		c.server = balancer.Launch(t, c.command())
 		shared.cluster = c
 		c.awaitAnswer(t)
 	}
@@ -107,7 +108,7 @@ func clusterIn(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster{dir: dir, data: filepath.Join(dir, "data"), port: freePort(t)}
+	return &cluster{dir: dir, data: filepath.Join(dir, "data"), port: balancer.FreePort(t)}
 }
 
 func requireTool(t *testing.T, missing error) {
@@ -181,7 +182,7 @@ func (c *cluster) run(t *testing.T, name string, args ...string) string {
 // start starts the server and waits until it answers.
 func (c *cluster) start(t *testing.T) {
 	t.Helper()
-	c.server = startProcess(t, c.command())
+	c.server = balancer.Start(t, c.command())
 	server := c.server
 	t.Cleanup(func() { stopServer(server, syscall.SIGQUIT) })
 	c.awaitAnswer(t)
@@ -196,24 +197,24 @@ func (c *cluster) command() *exec.Cmd {
 func (c *cluster) awaitAnswer(t *testing.T) {
 	t.Helper()
 	waitFor(t, "PostgreSQL to answer", func() bool {
-		if c.server.hasEnded() {
-			t.Fatalf("PostgreSQL has ended: %s", c.server.log)
+		if c.server.HasEnded() {
+			t.Fatalf("PostgreSQL has ended: %s", c.server.Log)
 		}
 		return c.tryExec("postgres", "SELECT 1") == nil
 	})
 }
 
 // stopServer sends a signal and waits for the end.
-func stopServer(server *process, signal syscall.Signal) {
-	if server.hasEnded() {
+func stopServer(server *balancer.Server, signal syscall.Signal) {
+	if server.HasEnded() {
 		return
 	}
 	_ = syscall.Kill(server.Process.Pid, signal)
 	select {
-	case <-server.ended:
+	case <-server.Ended:
 	case <-time.After(deadline):
 		_ = server.Process.Kill()
-		<-server.ended
+		<-server.Ended
 	}
 }
 
@@ -316,7 +317,7 @@ func (c *cluster) newDatabase(t *testing.T) database {
 }
 
 // address is where the server listens.
-func (c *cluster) address() string { return addressOf(c.port) }
+func (c *cluster) address() string { return balancer.Loopback(c.port) }
 
 // url is the database's for the role.
 func (d database) url() string { return d.at(d.address()) }

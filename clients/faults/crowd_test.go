@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"loadbalancer/bench/balancer"
 )
 
 // million is the number of clients that TestMillion registers.
@@ -44,7 +45,7 @@ var shapes = []shape{
 
 // crowd is a balancer with many clients.
 type crowd struct {
-	*balancer
+	*instance
 	shape
 	store  string
 	server *cluster // nil: the store is a file
@@ -56,21 +57,15 @@ const crowdToken = "Authorization: Bearer a-token-of-the-tests"
 // start starts a balancer in the folder.
 func (c *crowd) start(t *testing.T, dir string) {
 	t.Helper()
-	proxy, management := addressOf(freePort(t)), addressOf(freePort(t))
-	c.balancer = &balancer{dir: dir, proxy: "http://" + proxy, management: "http://" + management, callers: map[string]*http.Client{}}
+	proxy, management := balancer.Loopback(balancer.FreePort(t)), balancer.Loopback(balancer.FreePort(t))
+	c.instance = &instance{dir: dir, proxy: "http://" + proxy, management: "http://" + management, callers: map[string]*http.Client{}}
 	config := fmt.Sprintf(`server: {listen: "%s"}
 management: {listen: "%s", token: "%s"}
 pools: {main: {backends: [{url: "%s"}]}}
 limiter: {default: {capacity: %d, rate_per_second: %[5]d}, api_key_header: %s}
 clients: {store: "%s"}
 `, proxy, management, crowdToken[len("Authorization: Bearer "):], backend(t), defaultCapacity, keyHeader, c.store)
-	path := filepath.Join(dir, "lb.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(binary, "--path="+path)
-	command.Dir = dir
-	c.process = startProcess(t, command)
+	c.Server = balancer.Start(t, balancer.Command(t, binary, dir, config))
 	t.Cleanup(c.closeIdle)
 	c.awaitServing(t)
 }
@@ -79,7 +74,7 @@ clients: {store: "%s"}
 func crowdServer(t *testing.T) *cluster {
 	c := clusterFromTemplate(t)
 	t.Cleanup(func() { os.RemoveAll(c.dir) })
-	c.server = startProcess(t, asAccount(filepath.Join(template.bin, "postgres"), "-D", c.data, "-k", c.dir, "-p", strconv.Itoa(c.port),
+	c.server = balancer.Start(t, asAccount(filepath.Join(template.bin, "postgres"), "-D", c.data, "-k", c.dir, "-p", strconv.Itoa(c.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "log_min_messages=fatal"))
 	t.Cleanup(func() { stopServer(c.server, syscall.SIGQUIT) })
 	c.awaitAnswer(t)
@@ -229,7 +224,7 @@ func (c *crowd) pages(t *testing.T) {
 // changePlan tells of the time that a change of all takes, and of the traffic meanwhile.
 func (c *crowd) changePlan(t *testing.T) {
 	t.Helper()
-	f := startTraffic(t, 400, c.balancer)
+	f := startTraffic(t, 400, c.instance)
 	time.Sleep(3 * time.Second)
 	t.Logf("traffic: %s", f.phase(t))
 	var took []time.Duration
@@ -259,7 +254,7 @@ func (c *crowd) restarted(t *testing.T, how string) {
 	c.start(t, c.dir)
 	t.Logf("%s: served after %s, %.1f s of a processor here and %.1f s in PostgreSQL", how, time.Since(begun).Round(time.Millisecond),
 		processorTime(c.Process.Pid).Seconds(), (c.serverTime() - usedByServer).Seconds())
-	f := startTraffic(t, 400, c.balancer)
+	f := startTraffic(t, 400, c.instance)
 	time.Sleep(5 * time.Second)
 	t.Logf("traffic after it %s: %s", how, f.phase(t))
 	f.stop(t)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"loadbalancer/bench/balancer"
 )
 
 // pair is a site whose server has a standby.
@@ -89,7 +91,7 @@ func TestFailover(t *testing.T) {
 			p.traffic.stop(t)
 			// One that starts now finds the primary, too.
 			late := startBalancer(t, p.store, options{})
-			requireQuota(t, []*balancer{late}, written, 62)
+			requireQuota(t, []*instance{late}, written, 62)
 			late.must(t, 200, "PUT", "/clients/"+written, terms(63))
 			requireQuota(t, p.all, written, 63)
 		})
@@ -108,7 +110,7 @@ func TestReadOnly(t *testing.T) {
 	setReadOnly("on")
 	for _, b := range s.all {
 		requireUnavailable(t, b.api(t, "PUT", "/clients/"+written, terms(30)), answered+busy)
-		waitWithin(t, noticed, "a balancer to say that PostgreSQL is away", func() bool { return b.stale(t) })
+		balancer.WaitFor(t, noticed, "a balancer to say that PostgreSQL is away", func() bool { return b.stale(t) })
 	}
 	s.knownAway(t)
 	setReadOnly("off")
@@ -144,7 +146,7 @@ func TestFailoverWithLoss(t *testing.T) {
 			p.link.cut(false)
 			begun := time.Now()
 			for i, b := range p.all {
-				waitWithin(t, heals+busy, fmt.Sprintf("balancer %d to have the older state", i), func() bool {
+				balancer.WaitFor(t, heals+busy, fmt.Sprintf("balancer %d to have the older state", i), func() bool {
 					return b.quota(t, written) == 20 && b.quota(t, "127.0.9.1") == defaultCapacity
 				})
 				if want := int64(200 + changes - 1); changes > 0 && b.quota(t, seen) != want {
@@ -208,17 +210,17 @@ func TestPasswordRotated(t *testing.T) {
 	rotate("third password")
 	s.endSessions(t)
 	for _, b := range s.all {
-		waitWithin(t, noticed, "a balancer to say that PostgreSQL is away", func() bool { return b.stale(t) })
+		balancer.WaitFor(t, noticed, "a balancer to say that PostgreSQL is away", func() bool { return b.stale(t) })
 	}
 	s.knownAway(t)
 	file.write(t, "third password")
 	s.healed(t)
 	requireUnhurt(t, "the password is rotated", s.traffic.phase(t))
 	for i, b := range s.all {
-		if b.hasEnded() {
+		if b.HasEnded() {
 			t.Errorf("balancer %d has ended", i)
 		}
-		if lines := b.log.with("third password"); len(lines) > 0 {
+		if lines := b.Log.With("third password"); len(lines) > 0 {
 			t.Errorf("balancer %d tells the password: %s", i, lines)
 		}
 	}

@@ -1,22 +1,15 @@
 package faults
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"loadbalancer/bench/balancer"
 )
 
 var long = flag.Bool("long", false, "run the long forms")
@@ -38,11 +31,8 @@ func TestMain(m *testing.M) {
 		err = os.Chmod(dir, 0o755) // the servers' user reads the template in it
 	}
 	template.dir = dir
-	if binary = os.Getenv("LB_BINARY"); err == nil && binary == "" {
-		binary = filepath.Join(dir, "loadbalancer")
-		if out, failed := exec.Command("go", "build", "-o", binary, "loadbalancer").CombinedOutput(); failed != nil {
-			err = fmt.Errorf("go build: %w\n%s", failed, out)
-		}
+	if err == nil {
+		binary, err = balancer.Binary(dir)
 	}
 	code := 1
 	if err != nil {
@@ -58,135 +48,5 @@ func TestMain(m *testing.M) {
 // waitFor polls until is returns true, for at most deadline.
 func waitFor(t *testing.T, what string, is func() bool) (took time.Duration) {
 	t.Helper()
-	return waitWithin(t, deadline, what, is)
-}
-
-// waitWithin polls until is returns true. It fails the test where that takes longer than limit.
-func waitWithin(t *testing.T, limit time.Duration, what string, is func() bool) (took time.Duration) {
-	t.Helper()
-	for begun := time.Now(); ; time.Sleep(2 * time.Millisecond) {
-		if is() {
-			return time.Since(begun)
-		}
-		if took = time.Since(begun); took > limit {
-			t.Fatalf("waited for %s in vain, for %s", what, took)
-		}
-	}
-}
-
-// freePort returns a loopback port that nothing listens on. It is not among those that the system
-// gives out by itself, nor among those of the other tests of this module.
-func freePort(t *testing.T) int {
-	t.Helper()
-	const first, ports = 23_000, 9_000
-	freePorts.Lock()
-	defer freePorts.Unlock()
-	for range 1000 {
-		port := first + rand.IntN(ports)
-		if freePorts.given[port] {
-			continue
-		}
-		ln, err := net.Listen("tcp", addressOf(port))
-		if err != nil {
-			continue
-		}
-		ln.Close()
-		freePorts.given[port] = true
-		return port
-	}
-	t.Fatal("there is no free port")
-	return 0
-}
-
-var freePorts = struct {
-	sync.Mutex
-	given map[int]bool
-}{given: map[int]bool{}}
-
-func addressOf(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-// journal takes what a process writes.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
-// with returns the lines that contain each of the words, in whatever case. The path of the config
-// file does not count: the test's name is in it.
-func (j *journal) with(words ...string) (lines []string) {
-	for line := range strings.Lines(j.String()) {
-		text := strings.ToLower(configPath.ReplaceAllString(line, ""))
-		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, strings.ToLower(word)) }) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// require waits until a line contains the words: a log is written behind what it tells of.
-func (j *journal) require(t *testing.T, what string, words ...string) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); len(j.with(words...)) == 0; time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Errorf("the log does not tell of %s, with the words %q:\n%s", what, words, shortened(j.String()))
-			return
-		}
-	}
-}
-
-var configPath = regexp.MustCompile(`/[^" ]*/lb\.yaml`)
-
-// process is a command that runs.
-type process struct {
-	*exec.Cmd
-	log   *journal // stdout and stderr
-	ended chan struct{}
-}
-
-// startProcess starts a command. It is killed at the end of the test at the latest.
-func startProcess(t *testing.T, command *exec.Cmd) *process {
-	t.Helper()
-	p := launch(t, command)
-	t.Cleanup(func() {
-		_ = p.Process.Kill() // fails where it has ended
-		<-p.ended
-	})
-	return p
-}
-
-// launch starts a command that may outlive the test.
-func launch(t *testing.T, command *exec.Cmd) *process {
-	t.Helper()
-	p := &process{Cmd: command, log: &journal{}, ended: make(chan struct{})}
-	p.Stdout, p.Stderr = p.log, p.log
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.Wait() // the exit code is in ProcessState
-	}()
-	return p
-}
-
-// hasEnded reports whether the process has ended.
-func (p *process) hasEnded() bool {
-	select {
-	case <-p.ended:
-		return true
-	default:
-		return false
-	}
+	return balancer.WaitFor(t, deadline, what, is)
 }

@@ -18,7 +18,7 @@ import (
 // instances are three balancers on one database, with traffic through each.
 type instances struct {
 	database
-	all     []*balancer
+	all     []*instance
 	traffic *traffic
 }
 
@@ -271,7 +271,7 @@ func testVersionNeverBack(t *testing.T, in *instances) {
 }
 
 // readForward reads a client until ended is closed. The numbers are what has been read.
-func readForward(t *testing.T, who string, b *balancer, from string, version, capacity *atomic.Int64, ended <-chan struct{}) {
+func readForward(t *testing.T, who string, b *instance, from string, version, capacity *atomic.Int64, ended <-chan struct{}) {
 	raise := func(to *atomic.Int64, n int64) {
 		for old := to.Load(); old < n && !to.CompareAndSwap(old, n); old = to.Load() {
 		}
@@ -336,7 +336,7 @@ func testOwnWrites(t *testing.T, in *instances) {
 }
 
 // ownWrite writes, then asks for what is enforced and shown.
-func ownWrite(b *balancer, from, method, path, body string, status int, enforced string) error {
+func ownWrite(b *instance, from, method, path, body string, status int, enforced string) error {
 	written, err := b.try(method, path, body)
 	if err != nil || written.status != status {
 		return fmt.Errorf("%s: got %s, %w", method, written, err)

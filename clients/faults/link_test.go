@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"loadbalancer/bench/balancer"
 )
 
 // link is a TCP proxy in front of a server, as the network between it and a balancer: it can be
@@ -25,7 +27,7 @@ type link struct {
 
 func newLink(t *testing.T, target string) *link {
 	t.Helper()
-	ln, err := net.Listen("tcp", addressOf(freePort(t)))
+	ln, err := net.Listen("tcp", balancer.Loopback(balancer.FreePort(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,11 +11,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"loadbalancer/bench/balancer"
 )
 
 // pooler is PgBouncer in transaction mode in front of a cluster.
 type pooler struct {
-	*process
+	*balancer.Server
 	port int
 	file string // its config
 }
@@ -27,7 +29,7 @@ func newPooler(t *testing.T, c *cluster, settings string) *pooler {
 	if _, err := findPooler(); err != nil {
 		requireTool(t, err)
 	}
-	p := &pooler{port: freePort(t), file: filepath.Join(c.dir, "pgbouncer.ini")}
+	p := &pooler{port: balancer.FreePort(t), file: filepath.Join(c.dir, "pgbouncer.ini")}
 	users := filepath.Join(c.dir, "users.txt")
 	err := errors.Join(
 		os.WriteFile(users, []byte(`"`+role+`" "`+rolePassword+"\"\n"), 0o644),
@@ -66,7 +68,7 @@ func (p *pooler) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.process = startProcess(t, asAccount(path, "-q", p.file))
+	p.Server = balancer.Start(t, asAccount(path, "-q", p.file))
 }
 
 // poolerSettings are the forms of statement caches that PgBouncer knows. Before 1.21 it knows none.
@@ -101,9 +103,9 @@ func TestPooler(t *testing.T) {
 			s := &site{database: newCluster(t).newDatabase(t)}
 			beside := startBalancer(t, s.url(), options{})
 			p := newPooler(t, s.cluster, settings)
-			s.begin(t, s.at(addressOf(p.port)))
+			s.begin(t, s.at(balancer.Loopback(p.port)))
 			callsAtOnce(t, s.all)
-			requireQuota(t, []*balancer{beside}, seen, 7)
+			requireQuota(t, []*instance{beside}, seen, 7)
 			beside.must(t, 200, "PUT", "/clients/"+seen, terms(8))
 			requireQuota(t, s.all, seen, 8)
 			s.psql(t, "UPDATE clients SET capacity = 7 WHERE ip_address = '"+seen+"'")
@@ -113,23 +115,23 @@ func TestPooler(t *testing.T) {
 			s.all[0].must(t, 201, "POST", "/clients/", at(written, 20))
 			requireQuota(t, s.all, written, 20)
 
-			stopServer(p.process, syscall.SIGKILL)
+			stopServer(p.Server, syscall.SIGKILL)
 			p.start(t)
 			s.healed(t)
 			s.stop()
 			for _, b := range s.all {
-				waitWithin(t, noticed, "a balancer to say that PostgreSQL is away", func() bool { return b.stale(t) })
+				balancer.WaitFor(t, noticed, "a balancer to say that PostgreSQL is away", func() bool { return b.stale(t) })
 			}
 			s.knownAway(t)
 			s.start(t)
 			s.healed(t)
 			requireUnhurt(t, "the pooler and the server come and go", s.traffic.phase(t))
 			for i, b := range s.all {
-				if lines := b.log.with("pooler"); len(lines) != 1 {
+				if lines := b.Log.With("pooler"); len(lines) != 1 {
 					t.Errorf("balancer %d says %d times that it is behind a pooler: %s", i, len(lines), lines)
 				}
 			}
-			if lines := beside.log.with("pooler"); len(lines) > 0 {
+			if lines := beside.Log.With("pooler"); len(lines) > 0 {
 				t.Errorf("the balancer beside the pooler says: %s", lines)
 			}
 		})
@@ -138,7 +140,7 @@ func TestPooler(t *testing.T) {
 
 // callsAtOnce makes more calls than the pooler has connections. Each has to succeed, and each
 // balancer sees its own writes at once.
-func callsAtOnce(t *testing.T, all []*balancer) {
+func callsAtOnce(t *testing.T, all []*instance) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for w := range 6 {

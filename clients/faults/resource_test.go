@@ -89,7 +89,7 @@ func testPlanChanged(t *testing.T, in *instances) {
 // testBlockedAndExpiring blocks a client at one balancer, and has another expire.
 func testBlockedAndExpiring(t *testing.T, in *instances) {
 	const blocked, expiring = "127.0.13.5", "127.0.13.6"
-	statusOf := func(b *balancer, from string) int {
+	statusOf := func(b *instance, from string) int {
 		a, err := b.request(from, "GET", b.proxy+"/", "")
 		if err != nil {
 			t.Fatal(err)

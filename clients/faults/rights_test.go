@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/bench/balancer"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -25,7 +27,7 @@ func TestDataRightsOnly(t *testing.T) {
 	all[0].must(t, 204, "DELETE", "/clients/127.0.7.30", "")
 	requireQuota(t, all, "127.0.7.30", defaultCapacity)
 	for i, b := range all {
-		if lines := b.log.with(`"level":"error"`); len(lines) > 0 {
+		if lines := b.Log.With(`"level":"error"`); len(lines) > 0 {
 			t.Errorf("balancer %d: %s", i, lines)
 		}
 	}
@@ -70,7 +72,7 @@ func TestSchemaDropped(t *testing.T) {
 	late.must(t, 201, "POST", "/clients/", at(written, 30))
 	all := append(s.all, late)
 	for _, b := range all {
-		waitWithin(t, noticed+heals, "what is in the new tables", func() bool {
+		balancer.WaitFor(t, noticed+heals, "what is in the new tables", func() bool {
 			return b.quota(t, seen) == defaultCapacity && b.quota(t, written) == 30
 		})
 	}
@@ -102,7 +104,7 @@ func TestLockedTable(t *testing.T) {
 		}
 		b := newBalancer(t, d.url(), options{clients: "  connect_timeout: 3s\n"})
 		b.aliveAtOnce(t)
-		waitWithin(t, 10*time.Second, "a line that tells of the lock", func() bool { return len(b.log.with("lock")) > 0 })
+		balancer.WaitFor(t, 10*time.Second, "a line that tells of the lock", func() bool { return len(b.Log.With("lock")) > 0 })
 		took := b.awaitServing(t)
 		t.Logf("serves %s later", took.Round(time.Millisecond))
 		b.tellsNoLimitHolds(t)

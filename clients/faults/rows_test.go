@@ -75,10 +75,10 @@ func TestBadRows(t *testing.T) {
 		}
 		for _, row := range badRows {
 			if len(row.shown) > 2 {
-				b.log.require(t, row.name, row.shown)
+				b.Log.Require(t, row.name, row.shown)
 			}
 		}
-		if lines := b.log.with("10.66.0.1\""); len(lines) > 3 {
+		if lines := b.Log.With("10.66.0.1\""); len(lines) > 3 {
 			t.Errorf("balancer %d tells of one row %d times", i, len(lines))
 		}
 		if got := b.quota(t, "127.0.7.41"); got != defaultCapacity {
@@ -92,7 +92,7 @@ func TestBadRows(t *testing.T) {
 	d.sql(t, "UPDATE clients SET rate_per_second = 'NaN' WHERE ip_address = '127.0.7.40'; UPDATE clients SET capacity = 9 WHERE ip_address = '"+seen+"'")
 	requireQuota(t, all, seen, 9)
 	for _, b := range all {
-		b.log.require(t, "a row that was broken", "127.0.7.40")
+		b.Log.Require(t, "a row that was broken", "127.0.7.40")
 	}
 }
 
@@ -127,7 +127,7 @@ func TestOldSchema(t *testing.T) {
 			t.Errorf("the list of balancer %d is %s", i, got.body)
 		}
 		for _, address := range []string{"10.66.0.1", "10.66.0.4", "10.66.0.10"} {
-			b.log.require(t, "a bad row", address)
+			b.Log.Require(t, "a bad row", address)
 		}
 	}
 	all[0].must(t, 200, "PUT", "/clients/"+seen, terms(8))

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"loadbalancer/bench/balancer"
 )
 
 // impatient has a balancer give up waiting for PostgreSQL after a second.
@@ -69,10 +71,10 @@ func TestStartWithout(t *testing.T) {
 }
 
 // aliveAtOnce checks a balancer that waits for its store.
-func (b *balancer) aliveAtOnce(t *testing.T) {
+func (b *instance) aliveAtOnce(t *testing.T) {
 	t.Helper()
 	for _, path := range []string{"/healthz", "/metrics"} {
-		waitWithin(t, 2*time.Second, path, func() bool {
+		balancer.WaitFor(t, 2*time.Second, path, func() bool {
 			a, err := b.request("", "GET", b.management+path, "")
 			return err == nil && a.status == 200
 		})
@@ -93,16 +95,16 @@ func (b *balancer) aliveAtOnce(t *testing.T) {
 }
 
 // tellsNoLimitHolds checks what is said of a start without the clients.
-func (b *balancer) tellsNoLimitHolds(t *testing.T) {
+func (b *instance) tellsNoLimitHolds(t *testing.T) {
 	t.Helper()
 	if a := b.page(t, "/readyz"); a.status != 200 || !strings.Contains(a.body, "registered") {
 		t.Errorf("/readyz does not say that no registered limit holds: %s", a)
 	}
-	b.log.require(t, "the start without the clients", "registered", "limit", "default")
+	b.Log.Require(t, "the start without the clients", "registered", "limit", "default")
 }
 
 // takesTruth waits until a balancer has what is in the table.
-func (b *balancer) takesTruth(t *testing.T, capacity int64) {
+func (b *instance) takesTruth(t *testing.T, capacity int64) {
 	t.Helper()
 	took := waitFor(t, "the balancer to take what is in the table", func() bool { return b.quota(t, seen) == capacity && !b.stale(t) })
 	t.Logf("it has the truth after %s", took.Round(time.Millisecond))
@@ -120,7 +122,7 @@ func TestStartEnded(t *testing.T) {
 	t.Parallel()
 	d := newCluster(t).newDatabase(t)
 	d.freeze(t)
-	for _, address := range []string{addressOf(freePort(t)), d.address()} {
+	for _, address := range []string{balancer.Loopback(balancer.FreePort(t)), d.address()} {
 		b := newBalancer(t, d.at(address), options{})
 		b.aliveAtOnce(t)
 		if took := b.end(t); took > 2*time.Second+busy || b.ProcessState.ExitCode() != 0 {
@@ -165,7 +167,7 @@ func TestPermanentFaults(t *testing.T) {
 		begun := time.Now()
 		b := newBalancer(t, fault.url, options{})
 		select {
-		case <-b.ended:
+		case <-b.Ended:
 		case <-time.After(deadline):
 			t.Errorf("%s: it does not end", fault.name)
 			continue
@@ -174,8 +176,8 @@ func TestPermanentFaults(t *testing.T) {
 		if code := b.ProcessState.ExitCode(); code != 1 || took > heals {
 			t.Errorf("%s: it ended after %s with %d", fault.name, took, code)
 		}
-		b.log.require(t, fault.name, "lb: ", fault.word)
-		if text := b.log.String(); strings.Contains(text, rolePassword) || strings.Contains(text, "wr0ng-secret") {
+		b.Log.Require(t, fault.name, "lb: ", fault.word)
+		if text := b.Log.String(); strings.Contains(text, rolePassword) || strings.Contains(text, "wr0ng-secret") {
 			t.Errorf("%s: the password is told: %s", fault.name, text)
 		}
 	}
@@ -192,7 +194,7 @@ func TestPermanentFaultWithSnapshot(t *testing.T) {
 	if got := second.quota(t, seen); got != 7 {
 		t.Errorf("it enforces %d", got)
 	}
-	second.log.require(t, "what is wrong", "password")
+	second.Log.Require(t, "what is wrong", "password")
 	d.sql(t, "UPDATE clients SET capacity = 8")
 	d.exec(t, "postgres", "ALTER ROLE "+role+" PASSWORD '"+rolePassword+"'")
 	second.takesTruth(t, 8)
@@ -202,7 +204,7 @@ const snapshotFile = "clients.snapshot"
 
 // awaitSnapshot waits until what has been written before is in the snapshot: until that is left as it
 // is for longer than the second that a change may have to wait for.
-func (b *balancer) awaitSnapshot(t *testing.T) {
+func (b *instance) awaitSnapshot(t *testing.T) {
 	t.Helper()
 	const quiet = 2 * time.Second
 	asked := time.Now()
@@ -213,7 +215,7 @@ func (b *balancer) awaitSnapshot(t *testing.T) {
 }
 
 // withSnapshot returns a balancer whose snapshot has a client.
-func withSnapshot(t *testing.T) (database, *balancer) {
+func withSnapshot(t *testing.T) (database, *instance) {
 	t.Helper()
 	d := newCluster(t).newDatabase(t)
 	first := startBalancer(t, d.url(), options{})
@@ -280,7 +282,7 @@ func TestStartFromSnapshot(t *testing.T) {
 		t.Errorf("a blocked client got %s, %v", a, err)
 	}
 	waitFor(t, "a client to expire without PostgreSQL", func() bool { return second.quota(t, "127.0.7.23") == defaultCapacity })
-	second.log.require(t, "the snapshot that it serves from", "snapshot")
+	second.Log.Require(t, "the snapshot that it serves from", "snapshot")
 	if a := second.page(t, "/readyz"); a.status != 200 {
 		t.Errorf("/readyz: %s", a)
 	}
@@ -359,7 +361,7 @@ func TestSnapshotWritten(t *testing.T) {
 	first.must(t, 200, "PUT", "/clients/"+seen, terms(999))
 	first.awaitSnapshot(t)
 	_ = first.Process.Kill()
-	<-first.ended
+	<-first.Ended
 	d.stop()
 	second := newBalancer(t, d.url(), options{dir: first.dir})
 	second.awaitServing(t)
@@ -417,7 +419,7 @@ func TestSnapshotDamaged(t *testing.T) {
 			}
 			b := newBalancer(t, d.url(), options{dir: dir, clients: impatient.clients})
 			b.awaitServing(t)
-			b.log.require(t, "the damaged file", snapshotFile)
+			b.Log.Require(t, "the damaged file", snapshotFile)
 			if got := b.quota(t, seen); got != defaultCapacity {
 				t.Errorf("it enforces %d", got)
 			}

@@ -38,7 +38,7 @@ const trafficFrom = "127.0.2.1"
 
 // startTraffic sends perSecond requests a second to each balancer. At the end of the test each of
 // them must have succeeded.
-func startTraffic(t *testing.T, perSecond int, all ...*balancer) *traffic {
+func startTraffic(t *testing.T, perSecond int, all ...*instance) *traffic {
 	t.Helper()
 	f := &traffic{stopped: make(chan struct{})}
 	const workers = 2
@@ -51,7 +51,7 @@ func startTraffic(t *testing.T, perSecond int, all ...*balancer) *traffic {
 	return f
 }
 
-func (f *traffic) send(b *balancer, pause time.Duration) {
+func (f *traffic) send(b *instance, pause time.Duration) {
 	ticks := time.NewTicker(pause)
 	defer ticks.Stop()
 	for {
@@ -164,7 +164,7 @@ func TestTraffic(t *testing.T) {
 				conn.Close()
 			}
 		}()
-		b := &balancer{proxy: "http://" + ln.Addr().String(), callers: map[string]*http.Client{}}
+		b := &instance{proxy: "http://" + ln.Addr().String(), callers: map[string]*http.Client{}}
 		f := startTraffic(t, 100, b)
 		waitFor(t, "a request", func() bool {
 			f.mu.Lock()

@@ -345,7 +345,7 @@ func requireExplained(t *testing.T, history []porcupine.Operation) {
 
 // record has workers write to one client and returns what they met. Writes that were refused, with
 // 503 and a known outcome, are left out: they have had no effect.
-func record(t *testing.T, all []*balancer, from string, seed int) (history []porcupine.Operation) {
+func record(t *testing.T, all []*instance, from string, seed int) (history []porcupine.Operation) {
 	const workers, each = 6, 6
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -375,7 +375,7 @@ func record(t *testing.T, all []*balancer, from string, seed int) (history []por
 }
 
 // writeOnce sends the write of a number. etag is what the worker has seen last.
-func writeOnce(t *testing.T, b *balancer, from string, number int, etag *string) (o porcupine.Operation, refused bool) {
+func writeOnce(t *testing.T, b *instance, from string, number int, etag *string) (o porcupine.Operation, refused bool) {
 	w := write{[]string{"POST", "PUT", "PUT", "DELETE"}[number%4], ""}
 	path, body, fields := "/clients/"+from, terms(int64(100+number)), []string(nil)
 	switch {

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"loadbalancer/bench/nettest"
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/limiter"
-	"loadbalancer/bench/nettest"
 )
 
 // openGate returns a store behind a gate, with one client.

@@ -2,11 +2,12 @@ package shared
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -17,6 +18,13 @@ type errSlow struct{ wait time.Duration }
 
 func (e errSlow) Error() string {
 	return fmt.Sprintf("it takes longer than limiter.share_wait, %s, to answer", e.wait)
+}
+
+// errTLS says that a handshake failed.
+type errTLS struct{ error }
+
+func (e errTLS) Error() string {
+	return "the TLS handshake fails: " + e.error.Error() + " (without TLS, the URL begins with redis://)"
 }
 
 // refusals are what a server refuses a connection or a command with, by the beginning or a part of
@@ -39,7 +47,6 @@ var refusals = []struct{ message, meaning string }{
 func cause(err error) string {
 	var (
 		refused *rueidis.RedisError
-		record  tls.RecordHeaderError
 		network *net.OpError
 		timeout net.Error
 	)
@@ -52,12 +59,14 @@ func cause(err error) string {
 			}
 		}
 		return "it refuses: " + text
-	case errors.As(err, &record):
-		return "what answers there speaks no TLS: " + record.Msg
+	case errors.As(err, new(errTLS)):
+		return text
 	case strings.HasPrefix(text, "received unknown message type"):
 		return "what answers there is no Redis, or wants TLS, as by rediss://"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "it does not answer in time"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the connection broke"
 	case errors.As(err, &network): // its own text has the port of this end
 		at := ""
 		if network.Addr != nil {

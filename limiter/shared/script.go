@@ -15,12 +15,12 @@ import (
 )
 
 var (
-	//go:embed bucket.lua
-	bucketScript string
+	//go:embed buckets.lua
+	bucketsScript string
 	//go:embed members.lua
 	membersScript string
 
-	bucketSHA = sha(bucketScript)
+	bucketsSHA = sha(bucketsScript)
 )
 
 // sha returns the name under which Redis keeps a script that it has run.
@@ -36,43 +36,49 @@ const (
 	epochKey   = "{lb}:epoch"
 )
 
-// tell returns the command for a telling. With whole, it has the text of the script in place of its
-// name.
-func tell(b rueidis.Builder, t *limiter.Telling, whole bool) rueidis.Completed {
-	arguments := []string{
-		strconv.FormatInt(t.Capacity, 10),
-		strconv.FormatFloat(t.Rate, 'g', -1, 64),
-		strconv.FormatInt(t.Spent, 10),
-		strconv.FormatInt(t.Asked, 10),
-		strconv.FormatInt(int64(t.Debt), 10),
-		strconv.FormatInt(t.Resets, 10),
-		"",
-	}
-	switch {
-	case t.Reset:
-		arguments[6] = "reset"
-	case t.Restore:
-		arguments[6] = "restore"
-	default:
-		arguments = arguments[:6]
+// tell returns the command for some tellings. With whole, it has the text of the script in place of
+// its name.
+func tell(b rueidis.Builder, some []*limiter.Telling, whole bool) rueidis.Completed {
+	keys, arguments := make([]string, len(some)), make([]string, 0, 7*len(some))
+	for i, t := range some {
+		keys[i] = bucketKey + t.Client
+		what := ""
+		switch {
+		case t.Reset:
+			what = "reset"
+		case t.Restore:
+			what = "restore"
+		}
+		arguments = append(arguments,
+			strconv.FormatInt(t.Capacity, 10),
+			strconv.FormatFloat(t.Rate, 'g', -1, 64),
+			strconv.FormatInt(t.Spent, 10),
+			strconv.FormatInt(t.Asked, 10),
+			strconv.FormatInt(int64(t.Debt), 10),
+			strconv.FormatInt(t.Resets, 10),
+			what)
 	}
 	if whole {
-		return b.Eval().Script(bucketScript).Numkeys(1).Key(bucketKey + t.Client).Arg(arguments...).Build()
+		return b.Eval().Script(bucketsScript).Numkeys(int64(len(keys))).Key(keys...).Arg(arguments...).Build()
 	}
-	return b.Evalsha().Sha1(bucketSHA).Numkeys(1).Key(bucketKey + t.Client).Arg(arguments...).Build()
+	return b.Evalsha().Sha1(bucketsSHA).Numkeys(int64(len(keys))).Key(keys...).Arg(arguments...).Build()
 }
 
 var errReply = errors.New("it gives another answer than the script returns")
 
-// answer reads the reply to a telling.
-func answer(values []int64, err error) (limiter.Answer, error) {
+// answers reads the reply to so many tellings.
+func answers(tellings int, values []int64, err error) ([]limiter.Answer, error) {
 	if err != nil {
-		return limiter.Answer{}, err
+		return nil, err
 	}
-	if len(values) != 3 {
-		return limiter.Answer{}, errReply
+	if len(values) != 3*tellings {
+		return nil, errReply
 	}
-	return limiter.Answer{Debt: time.Duration(values[0]), Granted: values[1], Resets: values[2]}, nil
+	all := make([]limiter.Answer, tellings)
+	for i := range all {
+		all[i] = limiter.Answer{Debt: time.Duration(values[3*i]), Granted: values[3*i+1], Resets: values[3*i+2]}
+	}
+	return all, nil
 }
 
 // sign returns the command for a sign of life.

@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func TestScriptIsTheModel(t *testing.T) {
 			now := time.Duration(s.after.At) * time.Microsecond
 			before, isThere := model.Bucket(now, name)
 			if isThere != (s.before != "") {
-				if (before.Expires - now).Abs() < 2*time.Millisecond {
+				if (before.Expires - now).Abs() < 50*time.Millisecond {
 					return // the server looks at its clock more than once
 				}
 				t.Fatalf("the server has %q, the model %+v %t", s.before, before, isThere)
@@ -77,10 +78,10 @@ func TestScriptIsTheModel(t *testing.T) {
 				t.Errorf("%+v: the server says %+v, the model %+v", *told, s.answer, want)
 			}
 			want, _ := model.Bucket(now, name)
-			if (s.after.Expires - want.Expires).Abs() > 2*time.Millisecond {
-				t.Errorf("%+v: the server keeps the bucket until %s, the model until %s", *told, s.after.Expires, want.Expires)
+			if s.after.Expires == 0 || (s.after.Expires-want.Expires).Abs() < 50*time.Millisecond {
+				s.after.Expires = want.Expires
 			}
-			if s.after.Expires = want.Expires; s.after != want {
+			if s.after != want {
 				t.Errorf("%+v: the server keeps %+v, the model %+v", *told, s.after, want)
 			}
 		}
@@ -104,29 +105,41 @@ func take(t *rapid.T, client rueidis.Client, told *limiter.Telling) (s step) {
 	t.Helper()
 	key := bucketKey + told.Client
 	b := client.B()
-	all, err := client.DoMulti(context.Background(), b.Multi().Build(), b.Get().Key(key).Build(), tell(b, told, true),
-		b.Get().Key(key).Build(), b.Pttl().Key(key).Build(), b.Exec().Build())[5].ToArray()
+	replies := client.DoMulti(context.Background(), b.Multi().Build(), b.Get().Key(key).Build(), tell(b, []*limiter.Telling{told}, true),
+		b.Get().Key(key).Build(), b.Exec().Build(), b.Pexpiretime().Key(key).Build())
+	all, err := replies[4].ToArray()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.before, _ = all[0].ToString()
-	if s.answer, err = answer(all[1].AsIntSlice()); err != nil {
+	values, err := all[1].AsIntSlice()
+	heard, err := answers(1, values, err)
+	if err != nil {
 		t.Fatal(err)
 	}
+	s.answer = heard[0]
 	text, err := all[2].ToString()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = fmt.Sscan(text, &s.after.At, &s.after.Debt, &s.after.Capacity, &s.after.Rate, &s.after.Owed, &s.after.Resets)
-	if err != nil {
+	s.after = parseBucket(t, text)
+	if at, err := replies[5].AsInt64(); err == nil && at > 0 { // Redis 6 cannot tell, and it may have expired
+		s.after.Expires = time.Duration(at) * time.Millisecond
+	}
+	return s
+}
+
+// parseBucket reads what a server keeps of a bucket.
+func parseBucket(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, text string) central.Bucket {
+	t.Helper()
+	var f [6]float64
+	if n, err := binary.Decode([]byte(text), binary.LittleEndian, &f); err != nil || n != len(text) {
 		t.Fatalf("%q: %v", text, err)
 	}
-	left, err := all[3].AsInt64()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.after.Expires = time.Duration(s.after.At)*time.Microsecond + time.Duration(left)*time.Millisecond
-	return s
+	return central.Bucket{At: int64(f[0]), Debt: f[1], Capacity: int64(f[2]), Rate: f[3], Owed: f[4], Resets: int64(f[5])}
 }
 
 // note counts what a telling meets.

@@ -34,11 +34,6 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 	defer soon.Stop()
 	defer next.Stop()
 	batches, beats := make(chan struct{}, maxBatches), make(chan beat, 1)
-	defer func() { // those under way
-		for range maxBatches {
-			batches <- struct{}{}
-		}
-	}()
 	for silent, wants := 0, true; ; {
 		var free chan<- struct{}
 		if wants {
@@ -46,6 +41,7 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 		}
 		select {
 		case <-ctx.Done():
+			drain(batches)
 			return nil
 		case <-t.share.Asks():
 			wants = true
@@ -69,13 +65,21 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 			}
 			t.trouble.Store(&trouble{b.err, time.Now()})
 			if silent++; silent == maxSilent {
-				return b.err
+				t.share.Leave()
 			}
 			next.Reset(beatAgain)
 		}
 		if t.share.IsAway() {
+			drain(batches)
 			return t.why()
 		}
+	}
+}
+
+// drain waits for the batches under way.
+func drain(batches chan<- struct{}) {
+	for range maxBatches {
+		batches <- struct{}{}
 	}
 }
 
@@ -107,9 +111,7 @@ func (t *Teller) tellAll(ctx context.Context, client rueidis.Client, all []*limi
 	slices.SortStableFunc(all, func(a, b *limiter.Telling) int { return int(min(1, b.Asked) - min(1, a.Asked)) })
 	for some := range slices.Chunk(all, maxTogether) {
 		if t.share.IsAway() {
-			for _, told := range some {
-				t.share.Fail(told)
-			}
+			t.failAll(some)
 			continue
 		}
 		t.tell(ctx, client, some, false)
@@ -117,31 +119,44 @@ func (t *Teller) tellAll(ctx context.Context, client rueidis.Client, all []*limi
 }
 
 // tell sends some tellings at once, and settles each. If the server does not know the script, it is
-// sent with each of them.
+// sent with them.
 func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limiter.Telling, whole bool) {
 	ctx, cancel := context.WithTimeout(ctx, t.patience())
 	defer cancel()
-	commands := make([]rueidis.Completed, len(some))
-	for i, told := range some {
-		commands[i] = tell(client.B(), told, whole)
+	size := len(some)
+	if client.Mode() == rueidis.ClientModeCluster { // in which a script has one key
+		size = 1
+	}
+	var commands []rueidis.Completed
+	for few := range slices.Chunk(some, size) {
+		commands = append(commands, tell(client.B(), few, whole))
 	}
 	var unknown []*limiter.Telling
 	sent := time.Now()
 	for i, reply := range client.DoMulti(ctx, commands...) {
-		a, err := answer(reply.AsIntSlice())
-		refused, isRefused := rueidis.IsRedisErr(err)
-		switch {
+		few := some[i*size : min((i+1)*size, len(some))]
+		values, err := reply.AsIntSlice()
+		heard, err := answers(len(few), values, err)
+		switch refused, isRefused := rueidis.IsRedisErr(err); {
 		case err == nil:
-			t.share.Settle(some[i], sent, a)
+			for j, told := range few {
+				t.share.Settle(told, sent, heard[j])
+			}
 		case isRefused && refused.IsNoScript() && !whole:
-			unknown = append(unknown, some[i])
+			unknown = append(unknown, few...)
 		default:
 			t.trouble.Store(&trouble{err, time.Now()})
-			t.share.Fail(some[i])
+			t.failAll(few)
 		}
 	}
 	if len(unknown) > 0 {
 		t.tell(ctx, client, unknown, true)
+	}
+}
+
+func (t *Teller) failAll(some []*limiter.Telling) {
+	for _, told := range some {
+		t.share.Fail(told)
 	}
 }
 

@@ -25,6 +25,8 @@ type Teller struct {
 	id     string // of this process among the instances
 	news   news
 
+	remember func() // that there is another number of instances
+
 	lease   lease
 	trouble atomic.Pointer[trouble] // the last one
 	running sync.WaitGroup
@@ -37,7 +39,8 @@ type trouble struct {
 }
 
 // Open returns a teller for the server at a URL that CheckURL accepts. It does not connect; Run does.
-func Open(url string, share *limiter.Share, log zerolog.Logger) (*Teller, error) {
+// It calls remember, on a goroutine, when the share has another number of instances than before.
+func Open(url string, share *limiter.Share, remember func(), log zerolog.Logger) (*Teller, error) {
 	option, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("limiter.share: allowed is %w", err)
@@ -49,10 +52,11 @@ func Open(url string, share *limiter.Share, log zerolog.Logger) (*Teller, error)
 	var unique [6]byte
 	_, _ = rand.Read(unique[:]) // never fails
 	return &Teller{
-		share:  share,
-		option: option,
-		id:     fmt.Sprintf("%s:%d:%s", host, os.Getpid(), hex.EncodeToString(unique[:])),
-		news:   news{log: log.With().Str("redis", place(&option)).Logger()},
+		share:    share,
+		option:   option,
+		id:       fmt.Sprintf("%s:%d:%s", host, os.Getpid(), hex.EncodeToString(unique[:])),
+		remember: remember,
+		news:     news{log: log.With().Str("redis", place(&option)).Logger()},
 	}, nil
 }
 
@@ -90,6 +94,11 @@ func (t *Teller) connect() (rueidis.Client, error) {
 	client, err := rueidis.NewClient(t.option)
 	if err != nil {
 		return nil, err
+	}
+	for _, node := range client.Nodes() { // of a cluster, connects to all: a request has no time for that
+		ctx, cancel := context.WithTimeout(context.Background(), t.patience())
+		_ = node.Do(ctx, node.B().Ping().Build()).Error()
+		cancel()
 	}
 	b := t.beat(client)
 	if b.err != nil {
@@ -129,6 +138,10 @@ func (t *Teller) hear(b beat) {
 	if lost {
 		t.share.Restore()
 	}
+	before := t.share.Instances()
 	t.share.Return(fleet)
+	if fleet.Instances != before {
+		t.running.Go(t.remember)
+	}
 	t.news.there(fleet.Instances, lost)
 }

@@ -1,6 +1,8 @@
 package shared
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -53,12 +55,14 @@ func parseURL(raw string) (rueidis.ClientOption, error) {
 	if err != nil {
 		return rueidis.ClientOption{}, err
 	}
-	option, err := rueidis.ParseURL(raw)
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	option, err := rueidis.ParseURL(u.String())
 	if err != nil { // it may tell the URL
 		return rueidis.ClientOption{}, errURL
 	}
 	if option.TLSConfig != nil {
 		option.TLSConfig.RootCAs = roots
+		option.DialCtxFn = dialTLS
 	}
 	tune(&option)
 	return option, nil
@@ -79,6 +83,22 @@ func tune(o *rueidis.ClientOption) {
 	o.Sentinel.TopologyRefreshInterval = 5 * time.Second
 }
 
+// dialTLS tells a failure of TLS from others.
+func dialTLS(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialer.Timeout)
+	defer cancel()
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, errTLS{err}
+	}
+	return secured, nil
+}
+
 // checkParts checks everything but the query.
 func checkParts(u *url.URL) error {
 	switch {
@@ -96,7 +116,7 @@ func checkParts(u *url.URL) error {
 	case u.Hostname() == "":
 		return fmt.Errorf("%s://host:6379: the host is missing", u.Scheme)
 	case strings.HasSuffix(u.Host, ":"):
-		return errors.New("a port from 1 to 65535 after host:")
+		return errors.New("a port from 1 to 65535 after the host")
 	case u.Path != "" && u.Path != "/" && !isNumber(u.Path[1:], 0, maxDatabase):
 		return errors.New("the number of a database after the host, as in redis://host:6379/0")
 	}
@@ -112,7 +132,7 @@ func isNumber(text string, least, most int) bool {
 
 func checkPort(port string) error {
 	if port != "" && !isNumber(port, 1, 65535) {
-		return errors.New("a port from 1 to 65535 after host:")
+		return errors.New("a port from 1 to 65535 after the host")
 	}
 	return nil
 }
@@ -173,7 +193,7 @@ var ofTLS = []string{"ca", "skip_verify"}
 
 // checkQuery checks the parameters, and returns the certificates that ca names.
 func checkQuery(scheme string, query url.Values) (roots *x509.CertPool, err error) {
-	isTLS := strings.HasSuffix(scheme, "s")
+	isTLS := scheme == "rediss" || scheme == "valkeys"
 	var allowed []string
 	for name := range parameters {
 		if isTLS || !slices.Contains(ofTLS, name) {

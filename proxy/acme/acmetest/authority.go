@@ -215,17 +215,6 @@ func serveNames(t testing.TB) string {
 	return ln.Addr().String()
 }
 
-// FreePort returns a port of loopback on which nothing listens.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
 func payload(encoded string) []byte {
 	text, _ := base64.RawURLEncoding.DecodeString(encoded)
 	return text

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/bench/balancer"
 	"loadbalancer/proxy/acme/acmetest"
 	"loadbalancer/proxy/certtest"
 )
@@ -19,7 +20,7 @@ import (
 // ports returns one for requests in the clear and one for TLS, and an authority that checks there.
 func ports(t *testing.T, o acmetest.Options) (plain, secure int, a *acmetest.Authority) {
 	t.Helper()
-	plain, secure = acmetest.FreePort(t), acmetest.FreePort(t)
+	plain, secure = balancer.FreePort(t), balancer.FreePort(t)
 	o.HTTPPort, o.TLSPort = plain, secure
 	return plain, secure, acmetest.Start(t, o)
 }
@@ -43,7 +44,7 @@ func TestTLSAlone(t *testing.T) {
 		t.Errorf("a handshake for a domain without a certificate: %v", err)
 	}
 	eventually(t, "the log tells of the handshake", func() bool {
-		for line := range strings.Lines(b.log.String()) {
+		for line := range strings.Lines(b.Log.String()) {
 			if strings.Contains(line, `"domain":"refused.test","cause":"`) && strings.Contains(line, "a client asks for a domain that has no certificate yet") {
 				return true
 			}
@@ -56,7 +57,7 @@ func TestTLSAlone(t *testing.T) {
 		_ = conn.Close()
 		t.Error("a handshake for a challenge that does not exist succeeds")
 	}
-	b.end(t, syscall.SIGTERM)
+	b.end(t)
 }
 
 // Where requests come in the clear, too, the challenge may come as one of them; a token that is not
@@ -79,7 +80,7 @@ func TestPlainAndKill(t *testing.T) {
 	if string(text) != "from the backend: /.well-known/acme-challenge/unknown" {
 		t.Errorf("a token that is not known: %s", text)
 	}
-	b.end(t, syscall.SIGKILL)
+	b.kill(t)
 	a.Close()
 	again := start(t, a, b.dir, s)
 	got, err := again.ask(again.client(t, a, "www.example.test"))
@@ -94,7 +95,7 @@ func TestPlainAndKill(t *testing.T) {
 	if n := a.Orders("www.example.test"); n != 1 {
 		t.Errorf("%d orders", n)
 	}
-	again.end(t, syscall.SIGTERM)
+	again.end(t)
 }
 
 // A certificate is renewed while a client keeps its connection and asks on it.
@@ -122,7 +123,7 @@ func TestRenewal(t *testing.T) {
 	if got, err := b.ask(kept); err != nil || !got.Equal(first) || dials != 1 {
 		t.Errorf("the kept connection: %v, after %d handshakes", err, dials)
 	}
-	b.end(t, syscall.SIGTERM)
+	b.end(t)
 }
 
 // Until a domain has its certificate, its clients get the first one of one's own.
@@ -149,5 +150,5 @@ func TestOwnMeanwhile(t *testing.T) {
 	if got := dial("www.example.test"); got != "www.example.test own.test" {
 		t.Errorf("with one of a file, the certificate is for %s", got)
 	}
-	b.end(t, syscall.SIGTERM)
+	b.end(t)
 }

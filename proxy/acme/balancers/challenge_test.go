@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 )
 
 // put puts a challenge into the folder of a balancer, as another process that shares it does.
-func put(t *testing.T, b *balancer, kind string) {
+func put(t *testing.T, b *instance, kind string) {
 	t.Helper()
 	folder := filepath.Join(b.dir, "acme", "challenges")
 	err := os.MkdirAll(folder, 0o700)
@@ -68,7 +67,7 @@ func TestChallengeByRequest(t *testing.T) {
 					t.Errorf("%+v: status %d, %q", c, res.StatusCode, text)
 				}
 			}
-			b.end(t, syscall.SIGTERM)
+			b.end(t)
 		})
 	}
 }
@@ -102,7 +101,7 @@ func TestChallengeByHandshake(t *testing.T) {
 		_ = conn.Close()
 		t.Error("a handshake for a domain that is none of the config's succeeds")
 	}
-	b.end(t, syscall.SIGTERM)
+	b.end(t)
 }
 
 // A flood of handshakes for challenges that do not exist, each of which is looked for in the storage,
@@ -137,5 +136,5 @@ func TestFloodOfChallenges(t *testing.T) {
 	}
 	cancel()
 	flood.Wait()
-	b.end(t, syscall.SIGTERM)
+	b.end(t)
 }

@@ -10,13 +10,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"loadbalancer/bench/balancer"
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/proxy/acme/acmetest"
 )
@@ -31,11 +29,8 @@ var binary string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "acme-")
-	if binary = os.Getenv("LB_BINARY"); err == nil && binary == "" {
-		binary = filepath.Join(dir, "loadbalancer")
-		if out, failed := exec.Command("go", "build", "-o", binary, "loadbalancer").CombinedOutput(); failed != nil {
-			err = fmt.Errorf("go build: %w\n%s", failed, out)
-		}
+	if err == nil {
+		binary, err = balancer.Binary(dir)
 	}
 	code := 1
 	if err != nil {
@@ -49,13 +44,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// balancer is a process in a folder of its own.
-type balancer struct {
-	*exec.Cmd
+// instance is a process in a folder of its own.
+type instance struct {
+	*balancer.Server
 	dir                       string
 	plain, secure, management int // ports; plain 0: TLS alone, on secure
-	log, stderr               *acmetest.Lines
-	ended                     chan struct{}
+	stderr                    *balancer.Journal
 }
 
 // setting is what a balancer is configured with.
@@ -89,28 +83,18 @@ limiter: {default: {capacity: 100000, rate_per_second: 100000}}
 }
 
 // start starts a balancer, in a folder of an earlier one unless that is "".
-func start(t *testing.T, a *acmetest.Authority, dir string, s setting) *balancer {
+func start(t *testing.T, a *acmetest.Authority, dir string, s setting) *instance {
 	t.Helper()
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	b := &balancer{dir: dir, plain: s.plain, secure: s.secure, management: acmetest.FreePort(t), log: &acmetest.Lines{}, stderr: &acmetest.Lines{}, ended: make(chan struct{})}
-	b.configure(t, a, s)
-	b.Cmd = exec.Command(binary, "--path=lb.yaml")
-	b.Dir, b.Stdout, b.Stderr = dir, b.log, b.stderr
-	b.Env = append(os.Environ(), "SSL_CERT_FILE="+a.Trust)
-	if err := b.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(b.ended)
-		_ = b.Wait()
-	}()
+	b := &instance{dir: dir, plain: s.plain, secure: s.secure, management: balancer.FreePort(t), stderr: &balancer.Journal{}}
+	command := balancer.Command(t, binary, dir, s.text(a, b.management, backend(t)))
+	command.Stderr, command.Env = b.stderr, append(os.Environ(), "SSL_CERT_FILE="+a.Trust)
+	b.Server = balancer.Start(t, command)
 	t.Cleanup(func() {
-		_ = b.Process.Kill()
-		<-b.ended
 		if t.Failed() {
-			t.Logf("the balancer said:\n%s%s", b.log, b.stderr)
+			t.Logf("the balancer said:\n%s%s", b.Log, b.stderr)
 		}
 	})
 	eventually(t, "the balancer serves", func() bool { return strings.Contains(b.readyz(), "ready\n") })
@@ -118,11 +102,9 @@ func start(t *testing.T, a *acmetest.Authority, dir string, s setting) *balancer
 }
 
 // configure writes the config file.
-func (b *balancer) configure(t *testing.T, a *acmetest.Authority, s setting) {
+func (b *instance) configure(t *testing.T, a *acmetest.Authority, s setting) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(b.dir, "lb.yaml"), []byte(s.text(a, b.management, backend(t))), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	balancer.Configure(t, b.dir, s.text(a, b.management, backend(t)))
 }
 
 // backend starts one that answers every request.
@@ -135,19 +117,27 @@ func backend(t *testing.T) (url string) {
 	return server.URL
 }
 
-// end ends the balancer by a signal, and checks what it said.
-func (b *balancer) end(t *testing.T, by syscall.Signal) {
+// end ends the balancer by SIGTERM, and checks what it said.
+func (b *instance) end(t *testing.T) {
 	t.Helper()
-	_ = b.Process.Signal(by)
-	select {
-	case <-b.ended:
-	case <-time.After(deadline):
-		t.Fatal("the balancer does not end")
-	}
-	if code := b.ProcessState.ExitCode(); by == syscall.SIGTERM && code != 0 {
+	b.End(t, deadline)
+	if code := b.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for line := range strings.Lines(b.log.String()) {
+	b.checkSaid(t)
+}
+
+// kill ends the balancer by SIGKILL, and checks what it said.
+func (b *instance) kill(t *testing.T) {
+	t.Helper()
+	b.Kill()
+	b.checkSaid(t)
+}
+
+// checkSaid holds the log to its form, and stderr to nothing.
+func (b *instance) checkSaid(t *testing.T) {
+	t.Helper()
+	for line := range strings.Lines(b.Log.String()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("a log line in another form: %s", line)
 		}
@@ -157,29 +147,19 @@ func (b *balancer) end(t *testing.T, by syscall.Signal) {
 	}
 }
 
-func (b *balancer) get(path string) string {
-	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", b.management, path))
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
-	text, _ := io.ReadAll(res.Body)
-	return string(text)
+func (b *instance) get(path string) string {
+	return balancer.Page("http://" + balancer.Loopback(b.management) + path)
 }
 
-func (b *balancer) readyz() string { return b.get("/readyz") }
+func (b *instance) readyz() string { return b.get("/readyz") }
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(deadline); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("in %v, not: %s", deadline, what)
-		}
-	}
+	balancer.WaitFor(t, deadline, what, holds)
 }
 
 // client returns one that finds a name at the balancer, and verifies its certificates.
-func (b *balancer) client(t *testing.T, a *acmetest.Authority, name string) *http.Client {
+func (b *instance) client(t *testing.T, a *acmetest.Authority, name string) *http.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Roots, ServerName: name}}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -187,7 +167,7 @@ func (b *balancer) client(t *testing.T, a *acmetest.Authority, name string) *htt
 }
 
 // ask sends a request by TLS and returns the certificate that it got.
-func (b *balancer) ask(c *http.Client) (*x509.Certificate, error) {
+func (b *instance) ask(c *http.Client) (*x509.Certificate, error) {
 	res, err := c.Get(fmt.Sprintf("https://127.0.0.1:%d/path", b.secure))
 	if err != nil {
 		return nil, err
@@ -201,7 +181,7 @@ func (b *balancer) ask(c *http.Client) (*x509.Certificate, error) {
 }
 
 // await returns the certificate for a name once the balancer has one.
-func (b *balancer) await(t *testing.T, a *acmetest.Authority, name string) (certificate *x509.Certificate) {
+func (b *instance) await(t *testing.T, a *acmetest.Authority, name string) (certificate *x509.Certificate) {
 	t.Helper()
 	eventually(t, "a certificate for "+name, func() bool {
 		var err error

@@ -6,10 +6,10 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"loadbalancer/bench/balancer"
 	"loadbalancer/clients/store/pgtest"
 	"loadbalancer/proxy/acme/acmetest"
 )
@@ -73,10 +73,10 @@ func TestSeveral(t *testing.T) {
 	t.Parallel()
 	database := pgtest.NewDatabase(t)
 	gate, through := pgtest.NewGate(t, database)
-	var all []*balancer
+	var all []*instance
 	var plain, secure []int
 	for range 3 {
-		plain, secure = append(plain, acmetest.FreePort(t)), append(secure, acmetest.FreePort(t))
+		plain, secure = append(plain, balancer.FreePort(t)), append(secure, balancer.FreePort(t))
 	}
 	a := acmetest.Start(t, acmetest.Options{HTTPPort: relay(t, plain...), TLSPort: relay(t, secure...)})
 	domains := []string{"www.example.test", "example.test", "shop.example.test"}
@@ -106,14 +106,16 @@ func TestSeveral(t *testing.T) {
 		t.Errorf("with PostgreSQL away: %v", err)
 	}
 	began := time.Now()
-	all[0].end(t, syscall.SIGTERM)
+	all[0].end(t)
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("with PostgreSQL away, the end took %v", took)
 	}
 	gate.Thaw()
-	for _, b := range all {
-		b.end(t, syscall.SIGTERM)
-		if text := b.log.String(); strings.Contains(text, "BEGIN EC PRIVATE KEY") || strings.Contains(text, "PRIVATE KEY") {
+	for i, b := range all {
+		if i > 0 { // the first has ended
+			b.end(t)
+		}
+		if text := b.Log.String(); strings.Contains(text, "BEGIN EC PRIVATE KEY") || strings.Contains(text, "PRIVATE KEY") {
 			t.Error("a private key in the log")
 		}
 	}
@@ -129,13 +131,13 @@ func TestKilledInOrder(t *testing.T) {
 	database, open := pgtest.NewDatabase(t), make(chan struct{})
 	var all []setting
 	for range 2 {
-		all = append(all, setting{secure: acmetest.FreePort(t), domains: []string{"www.example.test"}, more: ", storage: postgres", store: database})
+		all = append(all, setting{secure: balancer.FreePort(t), domains: []string{"www.example.test"}, more: ", storage: postgres", store: database})
 	}
-	a := acmetest.Start(t, acmetest.Options{HTTPPort: acmetest.FreePort(t), TLSPort: relayOnce(t, open, all[1].secure)})
+	a := acmetest.Start(t, acmetest.Options{HTTPPort: balancer.FreePort(t), TLSPort: relayOnce(t, open, all[1].secure)})
 	killed := start(t, a, "", all[0])
-	eventually(t, "an order is under way", func() bool { return strings.Contains(killed.log.String(), "trying to solve challenge") })
+	eventually(t, "an order is under way", func() bool { return strings.Contains(killed.Log.String(), "trying to solve challenge") })
 	other := start(t, a, "", all[1])
-	killed.end(t, syscall.SIGKILL)
+	killed.kill(t)
 	close(open)
 	began := time.Now()
 	for time.Since(began) < 2*time.Minute {
@@ -151,5 +153,5 @@ func TestKilledInOrder(t *testing.T) {
 	if n := a.Orders("www.example.test"); n != 2 {
 		t.Errorf("%d orders", n)
 	}
-	other.end(t, syscall.SIGTERM)
+	other.end(t)
 }

@@ -1,0 +1,149 @@
+package shared
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"loadbalancer/limiter/shared/redistest"
+	"loadbalancer/proxy/certtest"
+)
+
+// TestExact has three instances without credit spend the limits of clients together.
+func TestExact(t *testing.T) {
+	folder := t.TempDir()
+	authority := certtest.NewAuthority(t)
+	certificate, key := certtest.Write(t, authority.Issue([]string{"127.0.0.1"}), folder, "server")
+	for name, url := range map[string]func(t *testing.T) string{
+		"port":     func(t *testing.T) string { return redistest.Start(t, redistest.Options{}).URL() },
+		"socket":   func(t *testing.T) string { return redistest.Start(t, redistest.Options{Unix: true}).URL() },
+		"password": func(t *testing.T) string { return redistest.Start(t, redistest.Options{Password: "p@ss/w"}).URL() },
+		"database": func(t *testing.T) string { return redistest.Start(t, redistest.Options{}).URL() + "/3" },
+		"TLS": func(t *testing.T) string {
+			o := redistest.Options{Certificate: certificate, Key: key}
+			return redistest.Start(t, o).URL() + "?ca=" + authority.Write(folder, "ca.pem")
+		},
+		"sentinel": func(t *testing.T) string {
+			return redistest.StartSentinel(t, redistest.Start(t, redistest.Options{Password: "secret"}), 0).URL("secret")
+		},
+		"cluster": func(t *testing.T) string { return redistest.StartCluster(t, 2)[0].URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := startAll(t, url(t), 3)
+			for n := range 10 {
+				address, capacity := fmt.Sprintf("192.0.2.%d", n), int64(1+7*n)
+				set(all, address, capacity)
+				if got := spend(all, address, int(2*capacity+3)); got != capacity {
+					t.Errorf("capacity %d: %d admitted", capacity, got)
+				}
+			}
+			for _, i := range all {
+				if got := len(i.log.lines("limits are shared by Redis")); got != 1 {
+					t.Errorf("%d lines say that limits are shared:\n%s", got, i.log)
+				}
+			}
+		})
+	}
+}
+
+// TestCredit has two instances spend the limit of a client once they have credit.
+func TestCredit(t *testing.T) {
+	t.Parallel()
+	const capacity, credit = 1600, 100
+	all := startAll(t, redistest.Start(t, redistest.Options{}).URL(), 2)
+	set(all, "192.0.2.1", capacity)
+	all[0].ask("192.0.2.1")
+	for _, i := range all {
+		i.waitFor("credit", func() bool {
+			before := i.share.Counters().Waits
+			i.ask("192.0.2.1")
+			return i.share.Counters().Waits == before
+		})
+	}
+	asked := all[0].share.Counters().Waits
+	spend(all, "192.0.2.1", 2*capacity)
+	if got := used(all, "192.0.2.1"); got < capacity || got > capacity+2*credit {
+		t.Errorf("%d of %d admitted", got, capacity)
+	}
+	if waits := all[0].share.Counters().Waits - asked; waits > capacity/2 {
+		t.Errorf("%d of %d requests waited", waits, capacity)
+	}
+}
+
+// TestCleanEnd checks that an instance that ends tells what it has not told, and that it is gone.
+func TestCleanEnd(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	all := startAll(t, server.URL(), 2)
+	set(all, "192.0.2.1", 160_000)
+	all[0].waitFor("credit", func() bool {
+		all[0].ask("192.0.2.1")
+		return all[0].share.Counters().Waits < used(all[:1], "192.0.2.1")
+	})
+	spend(all[:1], "192.0.2.1", 100) // of 10,000 without telling
+	all[0].stop()
+	debt := parseBucket(t, server.Do("GET", "lb:client:192.0.2.1")).Debt
+	if spent := float64(used(all, "192.0.2.1")); debt > spent || debt < spent-5 { // a token in six seconds is there again
+		t.Errorf("the server has a debt of %v, want %v", debt, spent)
+	}
+	if got := server.Do("ZCARD", membersKey); got != "1" {
+		t.Errorf("%s instances are left, want 1", got)
+	}
+	all[1].waitFor("alone", func() bool { return all[1].share.Instances() == 1 })
+}
+
+// TestKilledInstance checks that an instance which tells nothing any more does not count for long.
+func TestKilledInstance(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	all := startAll(t, server.URL(), 2)
+	// As one that was killed would have: its last sign of life.
+	now := time.Now()
+	server.Do("ZADD", membersKey, fmt.Sprint(now.UnixMicro()), "killed")
+	all[0].waitFor("three", func() bool { return all[0].share.Instances() == 3 })
+	all[0].waitFor("two", func() bool { return all[0].share.Instances() == 2 })
+	if after := time.Since(now); after < lapse || after > lapse+3*time.Second {
+		t.Errorf("it counted for %s", after)
+	}
+	if got := all[0].log.lines("another number of instances"); !slices.ContainsFunc(got, func(line string) bool { return strings.Contains(line, `"instances":3`) }) {
+		t.Errorf("no line tells of three instances:\n%s", all[0].log)
+	}
+}
+
+// TestNoScript checks that a server which has forgotten the script gets it again.
+func TestNoScript(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	all := startAll(t, server.URL(), 2)
+	set(all, "192.0.2.1", 30)
+	got := spend(all, "192.0.2.1", 10)
+	server.Do("SCRIPT", "FLUSH")
+	got += spend(all, "192.0.2.1", 10)
+	server.Do("SCRIPT", "FLUSH")
+	if got += spend(all, "192.0.2.1", 40); got != 30 {
+		t.Errorf("%d of 30 admitted", got)
+	}
+	for _, i := range all {
+		if late := i.share.Counters().TimedOut; late > 0 {
+			t.Errorf("%d requests waited in vain", late)
+		}
+	}
+}
+
+// TestForeignKeys checks that keys which another program has written count as absent.
+func TestForeignKeys(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	server.Do("RPUSH", "lb:client:192.0.2.1", "a")
+	server.Do("SET", "lb:client:192.0.2.2", "100")
+	all := startAll(t, server.URL(), 2)
+	for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
+		set(all, address, 13)
+		if got := spend(all, address, 30); got != 13 {
+			t.Errorf("%s: %d of 13 admitted", address, got)
+		}
+	}
+}
