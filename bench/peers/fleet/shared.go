@@ -37,7 +37,7 @@ func sharedWith(wait time.Duration) func(string, []limit) (fleet, error) {
 				return nil, errors.Join(err, s.close())
 			}
 			s.shares[i] = lim.Share(wait)
-			teller, err := shared.Open("redis://"+server, s.shares[i], zerolog.Nop())
+			teller, err := shared.Open("redis://"+server, s.shares[i], func() {}, zerolog.Nop())
 			if err != nil {
 				return nil, errors.Join(err, s.close())
 			}
