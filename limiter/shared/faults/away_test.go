@@ -34,7 +34,7 @@ const (
 
 // outages are all of them.
 var outages = []outage{
-	{name: "slow", away: 3, told: []string{"share_wait, 200ms"}, prepare: func(t *testing.T) ([]string, func(), func()) {
+	{name: "slow", away: 3, told: []string{"answer"}, prepare: func(t *testing.T) ([]string, func(), func()) {
 		gate, url := gateTo(t, redistest.Start(t, redistest.Options{}))
 		return []string{url, url, url}, func() { gate.Delay(300 * time.Millisecond) }, func() { gate.Delay(0) }
 	}},
@@ -82,13 +82,16 @@ func gateTo(t *testing.T, s *redistest.Server) (*nettest.Gate, string) {
 	return gate, "redis://" + gate.Address
 }
 
-// The clients of an outage. Of three instances, the first three have no credit.
+// The clients of an outage. Three instances have no credit for the first three.
 var (
 	exact     = limit{"exact", 6, 2}
 	debtor    = limit{"debtor", 20, 0.2}    // has spent all at all instances
 	elsewhere = limit{"elsewhere", 20, 0.2} // has spent all at the last instance, and comes to the first later
 	large     = limit{"large", 240, 10}
-	fresh     = limit{"fresh", 99, 3} // comes when Redis is away
+
+	// They come when Redis is away. The second has fewer tokens than there are instances.
+	fresh = limit{"fresh", 99, 3}
+	few   = limit{"few", 2, 0.5}
 )
 
 // Whatever happens to Redis, requests are answered in time, the instances say so, and what is known of
@@ -104,7 +107,7 @@ func TestOutage(t *testing.T) {
 
 func (o *outage) run(t *testing.T) {
 	urls, strike, heal := o.prepare(t)
-	s := &setup{backend: startBackend(t), wait: patient, limits: []limit{exact, debtor, elsewhere, large, fresh}}
+	s := &setup{backend: startBackend(t), wait: patient, limits: []limit{exact, debtor, elsewhere, large, fresh, few}}
 	all := s.share(t, urls...)
 	affected := all[len(all)-o.away:]
 
@@ -118,7 +121,7 @@ func (o *outage) run(t *testing.T) {
 	strike()
 	from := await(t, affected, "0")
 	for _, b := range all {
-		f.send(b, fresh)
+		f.send(b, fresh, few)
 	}
 	before := waits(affected)
 	time.Sleep(1500 * time.Millisecond)
@@ -185,11 +188,13 @@ func causes(lines []string) (all []string) {
 func (o *outage) checkPassed(t *testing.T, s *setup, all, affected []*instance, from, until time.Duration) {
 	t.Helper()
 	n := len(all)
-	seen := s.backend.of(fresh.name)
-	for _, b := range affected {
-		part, rate := float64(fresh.capacity/n), fresh.rate/float64(n)
-		if most := mostOf(within(by(seen, b), from, until), rate); most > part+clocks || most < 1 {
-			t.Errorf("while Redis was away, instance %s let through %.2f of %d tokens beyond its part of the refill, want at most %.0f", b.number, most, fresh.capacity, part)
+	for _, c := range []limit{fresh, few} {
+		part, rate := float64(max(1, c.capacity/n)), c.rate/float64(n)
+		for _, b := range affected {
+			most := mostOf(within(by(s.backend.of(c.name), b), from, until), rate)
+			if most > part+clocks || most < part-0.5 {
+				t.Errorf("while Redis was away, instance %s let through %.2f tokens of client %s beyond its part of the refill, want at most %.0f", b.number, most, c.name, part)
+			}
 		}
 	}
 	for _, c := range []struct {
@@ -200,6 +205,7 @@ func (o *outage) checkPassed(t *testing.T, s *setup, all, affected []*instance, 
 		{large, 1 + n*large.credit(n)},
 		// Those that are away still may let through their part while the others are back.
 		{fresh, o.away * fresh.capacity / n},
+		{few, o.away},
 	} {
 		bound := c.capacity + n*c.credit(n) + c.more
 		most := mostOf(s.backend.of(c.name), c.rate)
