@@ -28,8 +28,8 @@ func TestStartWithoutRedis(t *testing.T) {
 	for _, b := range all {
 		b.Log.Require(t, "the start without Redis", "Redis is away", "refused")
 		f.send(b, client)
+		balancer.WaitFor(t, deadline, "the client to be limited", func() bool { return f.isLimited(b, client) })
 	}
-	balancer.WaitFor(t, deadline, "the client to be limited", func() bool { return f.limited() == len(all) })
 	server.Restart()
 	awaitFleet(t, all, len(all))
 	time.Sleep(time.Second)
