@@ -39,7 +39,7 @@ func TestBeats(t *testing.T) {
 			step.before()
 		}
 		client := newClient(t, server.URL())
-		got, err := heard(client.Do(context.Background(), beat(client.B(), step.id)))
+		got, _, err := heard(client.Do(context.Background(), beat(client.B(), step.id, 0)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,8 @@ var (
 	bucketsScript string
 	//go:embed members.lua
 	membersScript string
+	//go:embed reset.lua
+	resetScript string
 
 	bucketsSHA = sha(bucketsScript)
 )
@@ -35,6 +37,7 @@ const (
 	bucketKey  = "lb:"
 	membersKey = "{lb}:members"
 	epochKey   = "{lb}:epoch"
+	resetsKey  = "{lb}:resets"
 )
 
 // tell returns the command for some tellings. With whole, it has the text of the script in place of
@@ -82,38 +85,47 @@ func answers(tellings int, values []int64, err error) ([]limiter.Answer, error) 
 	return all, nil
 }
 
-// beat returns the command for a beat.
-func beat(b rueidis.Builder, id string) rueidis.Completed {
+// beat returns the command for a beat, after one at a moment of the server's clock.
+func beat(b rueidis.Builder, id string, last time.Duration) rueidis.Completed {
 	epoch := id + ":" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	return b.Eval().Script(membersScript).Numkeys(2).Key(membersKey, epochKey).Arg(id, epoch).Build()
+	return b.Eval().Script(membersScript).Numkeys(3).Key(membersKey, epochKey, resetsKey).
+		Arg(id, epoch, strconv.FormatInt(last.Microseconds(), 10)).Build()
 }
 
-// heard reads the reply to a beat.
-func heard(r rueidis.RedisResult) (b member.Beat, err error) {
+// announce returns the command that says to other instances that a client was reset.
+func announce(b rueidis.Builder, client string) rueidis.Completed {
+	return b.Eval().Script(resetScript).Numkeys(1).Key(resetsKey).Arg(client).Build()
+}
+
+// heard reads the reply to a beat, and the clients that were reset since the last one.
+func heard(r rueidis.RedisResult) (b member.Beat, resets []string, err error) {
 	values, err := r.ToArray()
 	if err != nil {
-		return b, err
+		return b, nil, err
 	}
-	if len(values) != 5 {
-		return b, errReply
+	if len(values) != 6 {
+		return b, nil, errReply
 	}
 	var texts [4]string
 	for i := range texts {
 		if texts[i], err = values[i+1].ToString(); err != nil {
-			return b, err
+			return b, nil, err
 		}
 	}
 	b.Epoch, b.Process = texts[0], texts[1]
 	if b.Instances, err = values[0].AsInt64(); err != nil {
-		return b, err
+		return b, nil, err
 	}
 	if b.Now, err = moment(texts[2]); err != nil {
-		return b, err
+		return b, nil, err
 	}
 	if b.Before = member.None; texts[3] != "" {
-		b.Before, err = moment(texts[3])
+		if b.Before, err = moment(texts[3]); err != nil {
+			return b, nil, err
+		}
 	}
-	return b, err
+	resets, err = values[5].AsStrSlice()
+	return b, resets, err
 }
 
 // moment reads a time of the server's clock, in microseconds.

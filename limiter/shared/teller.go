@@ -113,6 +113,7 @@ func (t *Teller) connect() (rueidis.Client, error) {
 // sign is a beat that was sent.
 type sign struct {
 	heard          member.Beat
+	resets         []string // the clients that were reset since the last one
 	sent, received time.Time
 	err            error // also that it took too long
 }
@@ -122,7 +123,7 @@ func (t *Teller) beat(client rueidis.Client) (s sign) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.patience())
 	defer cancel()
 	s.sent = time.Now()
-	s.heard, s.err = heard(client.Do(ctx, beat(client.B(), t.id)))
+	s.heard, s.resets, s.err = heard(client.Do(ctx, beat(client.B(), t.id, t.lease.Last())))
 	s.received = time.Now()
 	if wait := t.share.Wait(); s.err == nil && s.received.Sub(s.sent) > wait {
 		s.err = errSlow{wait}
@@ -139,6 +140,13 @@ func (t *Teller) hear(s sign) {
 	if lost {
 		t.share.Restore()
 	}
+	before := t.share.Instances()
 	t.share.Return(fleet)
+	if fleet.Instances != before {
+		t.running.Go(t.remember)
+	}
+	if len(s.resets) > 0 {
+		t.share.Ask(s.resets)
+	}
 	t.news.there(fleet.Instances, lost)
 }

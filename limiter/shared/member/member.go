@@ -39,6 +39,9 @@ type Lease struct {
 	since time.Time // when there is credit
 }
 
+// Last returns the central clock at the last beat, 0 without one.
+func (l *Lease) Last() time.Duration { return l.last.Now }
+
 // Renew takes what was heard on a beat. It returns what the instance knows of the fleet, and whether
 // data may have been lost since the beat before.
 //
