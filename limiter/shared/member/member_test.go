@@ -13,8 +13,10 @@ import (
 func TestLease(t *testing.T) {
 	const ahead = 1_000_000
 	type beat struct {
-		sent, took     int // of this instance's clock
-		now, before    int // of the server's; 0: as the other clock says, and as the beat before; -1: none
+		instances      int64
+		wantInstances  int64 // 0: as many
+		sent, took     int   // of this instance's clock
+		now, before    int   // of the server's; 0: as the other clock says, and as the beat before; -1: none
 		epoch, process string
 		wantFrom       int // when credit begins; it ends 2 s after sent
 		wantLost       bool
