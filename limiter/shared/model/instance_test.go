@@ -57,7 +57,7 @@ const (
 	beatEvery = time.Second
 	beatAgain = 100 * time.Millisecond // after one that was not answered in time
 	maxSilent = 3
-	lookEvery = 20 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
 	dueWithin = time.Millisecond
 	known     = 2 * time.Second
 )
