@@ -64,6 +64,7 @@ const (
 
 func newInstance(w *world, id string) *instance {
 	cfg := limiter.DefaultConfig()
+	cfg.MaxTracked = 100
 	for _, s := range w.subjects {
 		if s.Kind == unregistered {
 			cfg.Default.Limit = s.now()

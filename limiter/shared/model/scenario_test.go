@@ -21,6 +21,7 @@ type scenario struct {
 	Network   network
 	Clients   []client
 	Events    []event // in the order of their times
+	Generous  bool    // the central state grants whatever is asked, so that the checks have something to find
 }
 
 // network is what lies between the instances and the central state.
@@ -68,7 +69,9 @@ const (
 	ambush                 // a burst to one, and as many to all others before these can have heard of it
 )
 
-func (r route) String() string { return [...]string{"spread", "sticky", "wandering", "lopsided", "ambush"}[r] }
+func (r route) String() string {
+	return [...]string{"spread", "sticky", "wandering", "lopsided", "ambush"}[r]
+}
 
 // event is something that goes wrong, or is changed.
 type event struct {

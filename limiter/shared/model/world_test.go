@@ -175,6 +175,9 @@ func (w *world) tell(told *limiter.Telling) (a limiter.Answer, at time.Duration)
 	w.take(func(c *central.Central, now time.Duration) {
 		_, known := c.Bucket(now, told.Client)
 		a, at = c.Tell(now, told), now-offset
+		if w.scenario.Generous {
+			a.Granted = told.Asked
+		}
 		w.tellings++
 		for _, s := range w.subjects {
 			if s.name == told.Client {
