@@ -27,7 +27,7 @@ func TestQuietFleet(t *testing.T) {
 func TestFleet(t *testing.T) {
 	checkFleet(t, shape{
 		lossy: true, most: 4, kinds: []kind{address, keyed, ranged, each, unregistered},
-		events: []happening{crash, start, cut, freeze, wipe, failover, change, reset},
+		events: []happening{crash, stop, start, cut, freeze, wipe, failover, change, reset},
 	})
 }
 

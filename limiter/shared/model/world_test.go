@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,10 @@ func (w *world) happen(e event) {
 		if i != nil {
 			w.crash(i)
 		}
+	case stop:
+		if i != nil {
+			w.stop(i)
+		}
 	case cut:
 		if i != nil {
 			i.cutUntil.Store(int64(w.now() + e.For))
@@ -138,15 +143,36 @@ func (w *world) happen(e event) {
 
 // crash ends an instance without a word.
 func (w *world) crash(i *instance) {
+	w.withdraw(i)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for at, other := range w.instances {
-		if other == i {
-			w.instances = append(w.instances[:at:at], w.instances[at+1:]...)
-		}
-	}
 	close(i.gone)
 	w.forgotten = append(w.forgotten, forgetting{w.now(), i.others.Load()})
+}
+
+// withdraw sends no more requests to the instance.
+func (w *world) withdraw(i *instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.instances = slices.DeleteFunc(slices.Clone(w.instances), func(other *instance) bool { return other == i })
+}
+
+// stop ends an instance as a signal does. What it has to tell may be lost on the way.
+func (w *world) stop(i *instance) {
+	w.withdraw(i)
+	w.running.Go(func() {
+		time.Sleep(2 * w.scenario.Wait) // until its requests are decided
+		i.share.Flush()
+		i.send(i.share.Collect(nil))
+		i.exchange(func() { w.take(func(c *central.Central, _ time.Duration) { c.Part(i.id) }) }, func(bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			close(i.gone)
+			if w.scenario.isUnreliable() {
+				w.forgotten = append(w.forgotten, forgetting{w.now(), i.others.Load()})
+			}
+		})
+	})
 }
 
 // take has the central state take what tells it something.
