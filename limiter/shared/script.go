@@ -19,6 +19,8 @@ var (
 	bucketsScript string
 	//go:embed members.lua
 	membersScript string
+	//go:embed reset.lua
+	resetScript string
 
 	bucketsSHA = sha(bucketsScript)
 )
@@ -34,6 +36,7 @@ const (
 	bucketKey  = "lb:"
 	membersKey = "{lb}:members"
 	epochKey   = "{lb}:epoch"
+	resetsKey  = "{lb}:resets"
 )
 
 // tell returns the command for some tellings. With whole, it has the text of the script in place of
@@ -81,9 +84,16 @@ func answers(tellings int, values []int64, err error) ([]limiter.Answer, error) 
 	return all, nil
 }
 
-// sign returns the command for a sign of life.
-func sign(b rueidis.Builder, id string) rueidis.Completed {
-	return b.Eval().Script(membersScript).Numkeys(2).Key(membersKey, epochKey).Arg(id, id+strconv.FormatInt(time.Now().UnixNano(), 36)).Build()
+// sign returns the command for a sign of life, after one at a moment of the server's clock.
+func sign(b rueidis.Builder, id string, last time.Duration) rueidis.Completed {
+	epoch := id + strconv.FormatInt(time.Now().UnixNano(), 36)
+	return b.Eval().Script(membersScript).Numkeys(3).Key(membersKey, epochKey, resetsKey).
+		Arg(id, epoch, strconv.FormatInt(last.Microseconds(), 10)).Build()
+}
+
+// announce returns the command that says to other instances that a client was reset.
+func announce(b rueidis.Builder, client string) rueidis.Completed {
+	return b.Eval().Script(resetScript).Numkeys(1).Key(resetsKey).Arg(client).Build()
 }
 
 // heard reads the reply to a sign of life.
@@ -92,7 +102,7 @@ func heard(r rueidis.RedisResult) (h heartbeat, err error) {
 	if err != nil {
 		return h, err
 	}
-	if len(values) != 5 {
+	if len(values) != 6 {
 		return h, errReply
 	}
 	var texts [4]string
@@ -109,8 +119,11 @@ func heard(r rueidis.RedisResult) (h heartbeat, err error) {
 		return h, err
 	}
 	if h.before = none; texts[3] != "" {
-		h.before, err = moment(texts[3])
+		if h.before, err = moment(texts[3]); err != nil {
+			return h, err
+		}
 	}
+	h.resets, err = values[5].AsStrSlice()
 	return h, err
 }
 

@@ -141,6 +141,9 @@ func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limite
 		case err == nil:
 			for j, told := range few {
 				t.share.Settle(told, sent, heard[j])
+				if told.Reset { // others that reject its requests have no reason to ask
+					_ = client.Do(ctx, announce(client.B(), told.Client)).Error()
+				}
 			}
 		case isRefused && refused.IsNoScript() && !whole:
 			unknown = append(unknown, few...)

@@ -2,11 +2,13 @@ package shared
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"loadbalancer/limiter"
 	"loadbalancer/limiter/shared/redistest"
 	"loadbalancer/proxy/certtest"
 )
@@ -145,5 +147,21 @@ func TestForeignKeys(t *testing.T) {
 		if got := spend(all, address, 30); got != 13 {
 			t.Errorf("%s: %d of 13 admitted", address, got)
 		}
+	}
+}
+
+// TestReset has a client reset at one instance while the other one rejects all of its requests, and so
+// has nothing to ask.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	all := startAll(t, redistest.Start(t, redistest.Options{}).URL(), 2)
+	set(all, "192.0.2.1", 10)
+	if got := spend(all, "192.0.2.1", 40); got != 10 {
+		t.Fatalf("%d of 40 requests were admitted, want 10", got)
+	}
+	all[0].limits.Reset(limiter.ID{Prefix: netip.MustParsePrefix("192.0.2.1/32")})
+	all[1].waitFor("a request is admitted after the reset", func() bool { return all[1].ask("192.0.2.1") })
+	if got := spend(all, "192.0.2.1", 40); got != 9 {
+		t.Errorf("%d of 40 requests more were admitted, want 9", got)
 	}
 }

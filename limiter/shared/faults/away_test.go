@@ -29,12 +29,12 @@ type outage struct {
 // too short for it, and what a request may take that does not have to wait.
 const (
 	patient = 200 * time.Millisecond
-	busy    = 500 * time.Millisecond
+	busy    = 800 * time.Millisecond
 )
 
 // outages are all of them.
 var outages = []outage{
-	{name: "slow", away: 3, told: []string{"share_wait, 200ms"}, prepare: func(t *testing.T) ([]string, func(), func()) {
+	{name: "slow", away: 3, told: []string{"answer"}, prepare: func(t *testing.T) ([]string, func(), func()) {
 		gate, url := gateTo(t, redistest.Start(t, redistest.Options{}))
 		return []string{url, url, url}, func() { gate.Delay(300 * time.Millisecond) }, func() { gate.Delay(0) }
 	}},
@@ -82,13 +82,16 @@ func gateTo(t *testing.T, s *redistest.Server) (*nettest.Gate, string) {
 	return gate, "redis://" + gate.Address
 }
 
-// The clients of an outage. Of three instances, the first three have no credit.
+// The clients of an outage. Three instances have no credit for the first three.
 var (
 	exact     = limit{"exact", 6, 2}
 	debtor    = limit{"debtor", 20, 0.2}    // has spent all at all instances
 	elsewhere = limit{"elsewhere", 20, 0.2} // has spent all at the last instance, and comes to the first later
 	large     = limit{"large", 240, 10}
-	fresh     = limit{"fresh", 99, 3} // comes when Redis is away
+
+	// They come when Redis is away. The second has fewer tokens than there are instances.
+	fresh = limit{"fresh", 99, 3}
+	few   = limit{"few", 2, 0.5}
 )
 
 // Whatever happens to Redis, requests are answered in time, the instances say so, and what is known of
@@ -104,7 +107,7 @@ func TestOutage(t *testing.T) {
 
 func (o *outage) run(t *testing.T) {
 	urls, strike, heal := o.prepare(t)
-	s := &setup{backend: startBackend(t), wait: patient, limits: []limit{exact, debtor, elsewhere, large, fresh}}
+	s := &setup{backend: startBackend(t), wait: patient, limits: []limit{exact, debtor, elsewhere, large, fresh, few}}
 	all := s.share(t, urls...)
 	affected := all[len(all)-o.away:]
 
@@ -113,21 +116,30 @@ func (o *outage) run(t *testing.T) {
 		f.send(b, exact, debtor, large)
 	}
 	f.send(all[len(all)-1], elsewhere)
-	balancer.WaitFor(t, deadline, "all clients to be limited", func() bool { return f.limited() == 3*len(all)+1 })
-
-	strike()
-	from := await(t, affected, "0")
 	for _, b := range all {
-		f.send(b, fresh)
+		balancer.WaitFor(t, deadline, "all clients to be limited", func() bool {
+			return f.isLimited(b, exact) && f.isLimited(b, debtor) && f.isLimited(b, large)
+		})
+	}
+	balancer.WaitFor(t, deadline, "all clients to be limited", func() bool { return f.isLimited(all[len(all)-1], elsewhere) })
+
+	at := moments{struck: s.backend.now()}
+	strike()
+	at.away = await(t, affected, "0")
+	for _, b := range all {
+		f.send(b, fresh, few)
 	}
 	before := waits(affected)
-	time.Sleep(1500 * time.Millisecond)
+	for _, b := range affected {
+		balancer.WaitFor(t, deadline, "the new clients to be limited", func() bool { return f.isLimited(b, fresh) && f.isLimited(b, few) })
+	}
+	time.Sleep(time.Second)
 	if after := waits(affected); !slices.Equal(before, after) {
 		t.Errorf("while Redis was away, requests waited for it: %s at the instances, and before %s", after, before)
 	}
-	until := s.backend.now()
+	at.healed = s.backend.now()
 	heal()
-	await(t, all, "1")
+	at.back = await(t, all, "1")
 	awaitFleet(t, all, len(all))
 	if o.lost {
 		for _, b := range all {
@@ -140,7 +152,23 @@ func (o *outage) run(t *testing.T) {
 	f.stop(t, patient+busy)
 
 	o.checkLogs(t, all, affected)
-	o.checkPassed(t, s, all, affected, from, until)
+	o.checkAway(t, s, affected, len(all), at)
+	o.checkPassed(t, s, len(all), at)
+}
+
+// moments are those of an outage.
+type moments struct {
+	struck, healed time.Duration
+	away, back     time.Duration // when all affected instances have said so
+}
+
+// mixed is for how long some instances have Redis, and others do not. The latter let through their part
+// of the refill beside all of it.
+func (o *outage) mixed(at moments, instances int) time.Duration {
+	if o.away < instances {
+		return at.back - at.struck
+	}
+	return at.away - at.struck + at.back - at.healed
 }
 
 // waits returns how many requests have waited for Redis, by instance.
@@ -181,31 +209,39 @@ func causes(lines []string) (all []string) {
 	return all
 }
 
-// checkPassed looks at what the instances let through, Redis being away from some moment to another.
-func (o *outage) checkPassed(t *testing.T, s *setup, all, affected []*instance, from, until time.Duration) {
+// checkAway looks at what the instances without Redis let through: each its part.
+func (o *outage) checkAway(t *testing.T, s *setup, affected []*instance, instances int, at moments) {
 	t.Helper()
-	n := len(all)
-	seen := s.backend.of(fresh.name)
-	for _, b := range affected {
-		part, rate := float64(fresh.capacity/n), fresh.rate/float64(n)
-		if most := mostOf(within(by(seen, b), from, until), rate); most > part+clocks || most < 1 {
-			t.Errorf("while Redis was away, instance %s let through %.2f of %d tokens beyond its part of the refill, want at most %.0f", b.number, most, fresh.capacity, part)
+	for _, c := range []limit{fresh, few} {
+		part, rate := float64(max(1, c.capacity/instances)), c.rate/float64(instances)
+		for _, b := range affected {
+			most := mostOf(within(by(s.backend.of(c.name), b), at.away, at.healed), rate)
+			if most > part+clocks || most < part-0.5 {
+				t.Errorf("while Redis was away, instance %s let through %.2f tokens of client %s beyond its part of the refill, want %.0f", b.number, most, c.name, part)
+			}
 		}
 	}
+}
+
+// checkPassed looks at what all instances let through in all the time.
+func (o *outage) checkPassed(t *testing.T, s *setup, instances int, at moments) {
+	t.Helper()
+	mixed := float64(o.away) * o.mixed(at, instances).Seconds() / float64(instances)
 	for _, c := range []struct {
 		limit
-		more int // than the bound while Redis is there
+		more int // than the bound while Redis is there, beside what mixed is for
 	}{
 		{exact, 1}, {debtor, 1}, {elsewhere, 1},
-		{large, 1 + n*large.credit(n)},
+		{large, 1 + instances*large.credit(instances)},
 		// Those that are away still may let through their part while the others are back.
-		{fresh, o.away * fresh.capacity / n},
+		{fresh, o.away * fresh.capacity / instances},
+		{few, o.away},
 	} {
-		bound := c.capacity + n*c.credit(n) + c.more
+		bound := float64(c.capacity+instances*c.credit(instances)+c.more) + mixed*c.rate
 		most := mostOf(s.backend.of(c.name), c.rate)
-		t.Logf("%s: the worst window has %.2f beyond the refill, of at most %d", c.name, most, bound)
-		if most > float64(bound)+clocks {
-			t.Errorf("%s: a window has %.2f tokens beyond the refill, more than %d", c.name, most, bound)
+		t.Logf("%s: the worst window has %.2f beyond the refill, of at most %.2f", c.name, most, bound)
+		if most > bound+clocks {
+			t.Errorf("%s: a window has %.2f tokens beyond the refill, more than %.2f", c.name, most, bound)
 		}
 	}
 }
@@ -215,8 +251,7 @@ type flow struct {
 	stopped chan struct{}
 	sending sync.WaitGroup
 	mu      sync.Mutex
-	begins  int
-	blocked map[string]bool // by instance and client: it was limited
+	limited map[string]bool // by instance and client
 	took    []time.Duration
 	failed  []answer
 }
@@ -225,7 +260,7 @@ func (f *flow) send(b *instance, limits ...limit) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped == nil {
-		f.stopped, f.blocked = make(chan struct{}), map[string]bool{}
+		f.stopped, f.limited = make(chan struct{}), map[string]bool{}
 	}
 	for _, l := range limits {
 		f.sending.Go(func() {
@@ -250,17 +285,18 @@ func (f *flow) count(b *instance, l limit, a answer) {
 	defer f.mu.Unlock()
 	f.took = append(f.took, a.took)
 	if a.status == 429 {
-		f.blocked[b.number+l.name] = true
+		f.limited[b.number+l.name] = true
 	}
 	if a.isFailure() {
 		f.failed = append(f.failed, a)
 	}
 }
 
-func (f *flow) limited() int {
+// isLimited reports whether a request of a client was rejected by an instance.
+func (f *flow) isLimited(b *instance, l limit) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.blocked)
+	return f.limited[b.number+l.name]
 }
 
 // await waits until lb_share_up has a value at all instances, and returns when that is so.

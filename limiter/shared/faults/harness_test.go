@@ -59,8 +59,16 @@ type instance struct {
 	caller            *http.Client
 }
 
-// keyOf returns the key of a client.
-func keyOf(client string) string { return "key-of-" + client }
+// keyOf returns the key of a client. The one without a name has none: it is the address of the test.
+func keyOf(client string) string {
+	if client == "" {
+		return ""
+	}
+	return "key-of-" + client
+}
+
+// unregistered is the client without a name.
+var unregistered = limit{"", 100, 10}
 
 // limit is that of a client.
 type limit struct {
@@ -91,6 +99,9 @@ func (s *setup) begin(t *testing.T, urls ...string) (all []*instance) {
 			return strings.HasPrefix(balancer.Page(b.management+"/readyz"), "ready")
 		})
 		for _, l := range s.limits {
+			if l == unregistered {
+				continue
+			}
 			b.api(t, 201, "POST", "/clients/", fmt.Sprintf(`{"name":%q,"api_key":%q,"capacity":%d,"rate_per_second":%g}`, l.name, keyOf(l.name), l.capacity, l.rate))
 		}
 	}
@@ -133,11 +144,11 @@ management: {listen: "%s"}
 pools: {main: {backends: [{url: "%s"}]}}
 clients: {store: memory}
 limiter:
-  default: {capacity: 100, rate_per_second: 10}
+  default: {capacity: %d, rate_per_second: %g}
   api_key_header: %s
   share: "%s"
   share_wait: %s
-`, proxy, management, s.backend.url, keyField, redis, s.wait)))
+`, proxy, management, s.backend.url, unregistered.capacity, unregistered.rate, keyField, redis, s.wait)))
 	t.Cleanup(func() {
 		b.caller.CloseIdleConnections()
 		if t.Failed() {
@@ -185,7 +196,9 @@ func (b *instance) ask(client string) (a answer) {
 	if err != nil {
 		return answer{err: err}
 	}
-	r.Header.Set(keyField, keyOf(client))
+	if key := keyOf(client); key != "" {
+		r.Header.Set(keyField, key)
+	}
 	r.Header.Set(instanceField, b.number)
 	begun := time.Now()
 	r.Header.Set(sentField, strconv.FormatInt(int64(begun.Sub(b.backend.begun)), 10))
