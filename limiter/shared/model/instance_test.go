@@ -197,20 +197,40 @@ func (i *instance) send(all []*limiter.Telling) {
 
 // beat tells the central state that the instance lives, and calls then when it has heard or will not.
 func (i *instance) beat(then func()) {
-	var b central.Beat
-	sent := time.Now()
+	var h heartbeat
+	sent, last := time.Now(), i.lastHeard()
 	i.exchange(func() {
-		i.world.take(func(c *central.Central, now time.Duration) { b = c.Beat(now, i.id) })
+		i.world.take(func(c *central.Central, now time.Duration) {
+			h.Beat = c.Beat(now, i.id)
+			for _, reset := range i.world.resets {
+				if reset.at >= last {
+					h.resets = append(h.resets, reset.client)
+				}
+			}
+		})
 	}, func(ok bool) {
 		if !i.isGone() {
-			i.hear(sent, &b, ok)
+			i.hear(sent, &h, ok)
 		}
 		then()
 	})
 }
 
+// heartbeat is the reply to a beat.
+type heartbeat struct {
+	central.Beat
+	resets []string // clients that were reset since the last beat
+}
+
+// lastHeard returns the moment of the last beat that was taken in time, by the central clock.
+func (i *instance) lastHeard() time.Duration {
+	i.hearing.Lock()
+	defer i.hearing.Unlock()
+	return i.last.Now
+}
+
 // hear takes the reply to a beat.
-func (i *instance) hear(sent time.Time, b *central.Beat, ok bool) {
+func (i *instance) hear(sent time.Time, b *heartbeat, ok bool) {
 	i.hearing.Lock()
 	defer i.hearing.Unlock()
 	if !ok || time.Since(sent) > i.world.scenario.Wait {
@@ -227,10 +247,11 @@ func (i *instance) hear(sent time.Time, b *central.Beat, ok bool) {
 	if !i.heard || b.Before < 0 || lost {
 		i.since = time.Now().Add(central.Lapse)
 	}
-	i.last, i.heard = *b, true
+	i.last, i.heard = b.Beat, true
 	i.look()
 	i.others.Store(b.Instances)
 	i.share.Return(limiter.Fleet{Instances: b.Instances, From: i.since, Until: sent.Add(known)})
+	i.share.Ask(b.resets)
 }
 
 // untilNext returns the time until the next beat.

@@ -27,6 +27,7 @@ type world struct {
 	all       []*instance
 	forgotten []forgetting // what crashes have forgotten at most
 	losses    []time.Duration
+	resets    []announcement
 	tellings  int64
 }
 
@@ -34,6 +35,12 @@ type world struct {
 type forgetting struct {
 	at        time.Duration
 	instances int64
+}
+
+// announcement is what the central state says of a reset to those that do not ask.
+type announcement struct {
+	at     time.Duration // of its clock
+	client string
 }
 
 // offset is how far the clock of the central state is from that of the instances.
@@ -205,6 +212,9 @@ func (w *world) tell(told *limiter.Telling) (a limiter.Answer, at time.Duration)
 			a.Granted = told.Asked
 		}
 		w.tellings++
+		if told.Reset {
+			w.resets = append(w.resets, announcement{now, told.Client})
+		}
 		for _, s := range w.subjects {
 			if s.name == told.Client {
 				s.charge(at, told, a, known)
