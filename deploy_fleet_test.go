@@ -272,7 +272,7 @@ func runShell(t *testing.T, line string) string {
 func startFleetBalancer(t *testing.T, built programs, listen, ready, share string, backends []string) *process {
 	t.Helper()
 	text := strings.NewReplacer("server:\n", "server:\n  listen: "+listen+"\n", `listen: ":8081"`, "listen: "+ready, "172.31.255.2", "127.0.0.1",
-		"limiter:\n", "limiter:\n  default: {capacity: 1000000, rate_per_second: 1000}\n",
+		"limiter:\n", "limiter:\n  share_wait: 500ms\n  default: {capacity: 1000000, rate_per_second: 1000}\n",
 		"127.0.0.1:8100", backends[0], "127.0.0.1:8101", backends[1], "shutdown_delay: 3s", "shutdown_delay: 500ms").Replace(readFile(t, fleetConfig))
 	command := exec.Command(built.lb, "--path="+writeConfig(t, text))
 	command.Env = append(os.Environ(), "LB_TOKEN=local", "LB_STORE=memory", "LB_SHARE="+share)

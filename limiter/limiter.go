@@ -44,7 +44,6 @@ type Client struct {
 	address address
 	bucket  *bucket // nil if the client is not registered
 	hash    uint64  // of the IPv4 address or IPv6 network; if a key led to bucket, the key's first word
-	waited  bool    // for the central state, in vain: a request does so once, even if its bucket moves
 }
 
 // AppendName appends the name, the range or the address by which the client is registered, or
@@ -188,9 +187,7 @@ func (l *Limiter) admit(c Client, now int64, d *Decision) Lease {
 func (l *Limiter) follow(c *Client) bool {
 	next := c.bucket.next.Load()
 	if next == nil || !next.account.has(c.hash) {
-		waited := c.waited
 		*c = l.identify(c.address)
-		c.waited = waited
 		return false
 	}
 	c.bucket = next

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,7 +156,7 @@ func (s *Share) Return(f Fleet) {
 	before := s.fleet.Swap(next)
 	s.health.recover()
 	if before.away || before.instances < next.instances {
-		s.each(func(t *tally) bool { return t.untold() > 0 })
+		s.each(func(t *tally) bool { return t.untold() > 0 || t.waiting.Load() != nil })
 	}
 }
 
@@ -163,6 +164,18 @@ func (s *Share) Return(f Fleet) {
 func (s *Share) Restore() {
 	s.each(func(t *tally) bool {
 		t.restore.Store(true)
+		return true
+	})
+}
+
+// Ask has the central state asked for the buckets of some clients, as they are named in tellings: they
+// were reset through another instance. Unknown ones are ignored.
+func (s *Share) Ask(clients []string) {
+	s.each(func(t *tally) bool {
+		if !slices.Contains(clients, t.name) {
+			return false
+		}
+		t.ask.Store(true)
 		return true
 	})
 }

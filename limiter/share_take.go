@@ -25,7 +25,7 @@ func (b *bucket) takeShared(c *Client, now int64) (o outcome, open bool) {
 		if t.bucket.Load() != b {
 			t.bucket.Store(b)
 		}
-		if o, open, live := s.take(c, t, &b.state, now, r); live {
+		if o, open, live := s.take(t, &b.state, now, r); live {
 			return o, open
 		}
 		s.forget(t)
@@ -58,7 +58,7 @@ func (t *table) takeShared(c *Client, key uint64, state *atomic.Int64, now int64
 		if shared.table.Load() != t {
 			shared.table.Store(t)
 		}
-		if o, open, live := t.share.take(c, shared, state, now, &t.rates); live {
+		if o, open, live := t.share.take(shared, state, now, &t.rates); live {
 			return o, open
 		}
 		t.share.forget(shared)
@@ -93,17 +93,17 @@ func (l *Limiter) nameCell(owner *account, c *Client) string {
 
 // take takes a token of a client whose view has one. It returns open as takeFrom does, and false for
 // live if the tally was dropped.
-func (s *Share) take(c *Client, t *tally, state *atomic.Int64, now int64, r *rates) (o outcome, open, live bool) {
+func (s *Share) take(t *tally, state *atomic.Int64, now int64, r *rates) (o outcome, open, live bool) {
 	f := s.fleet.Load()
-	if f.away || c.waited {
-		return s.takeAlone(t, state, now, r, f)
+	if f.away {
+		return s.takeAlone(t, state, now, r, f, false)
 	}
 	credit := f.credit(r.capacity, now)
 	switch t.reserve(credit) {
 	case dropped:
 		return outcome{}, true, false
 	case exceeds:
-		return s.ask(c, t, state, now, r, f)
+		return s.ask(t, state, now, r, f)
 	}
 	o, open = takeFrom(state, now, r)
 	switch untold := t.took(open && o.allowed); {
@@ -119,7 +119,7 @@ func (s *Share) take(c *Client, t *tally, state *atomic.Int64, now int64, r *rat
 }
 
 // ask waits for the central state to decide.
-func (s *Share) ask(c *Client, t *tally, state *atomic.Int64, now int64, r *rates, f *fleet) (o outcome, open, live bool) {
+func (s *Share) ask(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet) (o outcome, open, live bool) {
 	w := &waiter{told: make(chan struct{})}
 	if !t.join(w) {
 		runtime.Gosched() // it is about to be removed
@@ -136,30 +136,30 @@ func (s *Share) ask(c *Client, t *tally, state *atomic.Int64, now int64, r *rate
 	case denied:
 		return outcome{max(tat, tick+r.full-r.token+1), now, tick, false}, true, true
 	}
-	c.waited = true
 	s.counts.timedOut.Add(1)
 	s.slow()
-	return s.takeAlone(t, state, now, r, f)
+	return s.takeAlone(t, state, now, r, f, true)
 }
 
-// takeAlone takes a token without the central state.
-func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet) (o outcome, open, live bool) {
+// takeAlone takes a token without the central state. A request that has waited in vain is decided here
+// even if the bucket is closed by now, as in the next one it would wait again.
+func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f *fleet, waited bool) (o outcome, open, live bool) {
 	if t.reserve(maxUntold) == dropped {
 		return outcome{}, true, false
 	}
 	for {
 		tat := state.Load()
-		if tat < 0 {
+		if tat < 0 && !waited {
 			t.took(false)
 			return outcome{}, false, true
 		}
-		o, next := takeWeighed(tat, now, r, f.instances)
+		o, next := takeWeighed(tat&^closed, now, r, f.instances)
 		if !o.allowed {
 			t.took(false)
 			return o, true, true
 		}
 		t.weighed.Store(true)
-		if state.CompareAndSwap(tat, next) {
+		if tat < 0 || state.CompareAndSwap(tat, next) {
 			if t.took(true) == 1 {
 				s.note(t)
 			}

@@ -33,6 +33,7 @@ type tally struct {
 	weighed atomic.Bool  // the view has tokens of other instances in it, which are only assumed
 	resets  atomic.Int64 // of the client, as far as this instance knows
 	reset   atomic.Bool  // the central state is to fill the bucket
+	ask     atomic.Bool  // the central state is asked, even if there is nothing to tell
 	restore atomic.Bool  // the central state may have lost the bucket
 
 	noted atomic.Bool // the tally is in Share.changed

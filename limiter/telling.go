@@ -23,6 +23,7 @@ type Telling struct {
 	Reset  bool
 	Resets int64
 
+	ask     bool // it is told to hear the answer
 	tally   *tally
 	rates   *rates
 	settles int64     // untold tokens that this tells
@@ -94,15 +95,15 @@ func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 		return nil
 	}
 	waiters := t.leave()
-	reset, restore := t.reset.Swap(false), t.restore.Swap(false)
+	reset, restore, ask := t.reset.Swap(false), t.restore.Swap(false), t.ask.Swap(false)
 	isDue := untold >= threshold(f.credit(r.capacity, now)) || inTime
-	if len(waiters) == 0 && !reset && !restore && !(isDue && untold > 0) {
+	if len(waiters) == 0 && !reset && !restore && !ask && !(isDue && untold > 0) {
 		return nil
 	}
 	told := &Telling{
 		Client: t.name, Capacity: r.capacity, Rate: r.perSecond,
 		Asked: int64(len(waiters)), Restore: restore, Reset: reset, Resets: t.resets.Load(),
-		tally: t, rates: r, settles: untold, waiters: waiters,
+		ask: ask, tally: t, rates: r, settles: untold, waiters: waiters,
 	}
 	cost := int64(1) << r.shift
 	told.Spent = untold
@@ -111,7 +112,7 @@ func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 		told.Spent = min(untold, (owed+cost-1)/cost)
 	}
 	told.Debt = r.owed(tat-min(untold+t.telling.Load(), tat/cost)*cost, now)
-	if told.Debt == 0 && untold+told.Asked == 0 && !reset { // there is nothing to restore
+	if told.Debt == 0 && untold+told.Asked == 0 && !reset && !ask { // there is nothing to restore
 		return nil
 	}
 	t.telling.Add(untold)
@@ -183,6 +184,9 @@ func (s *Share) Fail(told *Telling) {
 	}
 	if told.Restore {
 		t.restore.Store(true)
+	}
+	if told.ask {
+		t.ask.Store(true)
 	}
 	for _, w := range told.waiters {
 		w.tell(unanswered)

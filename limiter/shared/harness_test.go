@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"loadbalancer/limiter"
+	"loadbalancer/limiter/shared/redistest"
 )
 
 // TestMain checks that no Run leaves anything behind. A client of sentinels may sleep for another
@@ -131,18 +132,29 @@ func (i *instance) waitFor(what string, is func() bool) {
 }
 
 // waitUntilAway has a client make requests until the instance counts the server as away, and returns
-// how long the longest took. Without a client it waits.
-func (i *instance) waitUntilAway(address string) (longest time.Duration) {
+// the shortest wait in vain. Without a client it waits.
+func (i *instance) waitUntilAway(address string) (shortest time.Duration) {
 	i.t.Helper()
 	i.waitFor("away", func() bool {
 		if address != "" {
-			began := time.Now()
+			before, began := i.share.Counters().TimedOut, time.Now()
 			i.ask(address)
-			longest = max(longest, time.Since(began))
+			if took := time.Since(began); i.share.Counters().TimedOut > before && (shortest == 0 || took < shortest) {
+				shortest = took
+			}
 		}
 		return i.share.IsAway()
 	})
-	return longest
+	return shortest
+}
+
+// waitUntilTold waits until the server knows what a client has spent at the instances.
+func waitUntilTold(all []*instance, server *redistest.Server, address string) {
+	all[0].t.Helper()
+	all[0].waitFor("told", func() bool {
+		text := server.Do("GET", bucketKey+"client:"+address)
+		return text != "" && parseBucket(all[0].t, text).Debt > float64(used(all, address))-1
+	})
 }
 
 func (i *instance) waitUntilBack() {

@@ -22,6 +22,7 @@ type heartbeat struct {
 	epoch       string        // another one if data was lost
 	process     string        // of the server, another one after a restart or a failover; "": unknown
 	now, before time.Duration // of the server's clock at this sign, and at the one before; none
+	resets      []string      // the clients that were reset since then
 }
 
 const none = time.Duration(-1)

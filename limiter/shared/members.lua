@@ -2,9 +2,10 @@
 --
 -- KEYS[1]  the instances, each with the moment of its last sign, in microseconds of this server's clock
 -- KEYS[2]  the epoch, a text that stays until data is lost
--- ARGV     the instance, the epoch to set if there is none
+-- KEYS[3]  the clients that were reset, each with the moment
+-- ARGV     the instance, the epoch to set if there is none, the moment of the last sign that it knows of
 -- Returns  how many instances live, the epoch, the server's process, the moment of this sign and of the
---          one before it, or ''
+--          one before it, or '', and the clients that were reset since the sign that the instance knows of
 --
 -- An instance without a sign for 3 seconds counts as one that does not live. Its moment stays for an
 -- hour: an instance that comes back and finds an older one than its own knows that data was lost.
@@ -21,4 +22,5 @@ local process = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or
 return {
   redis.call('ZCOUNT', KEYS[1], string.format('%d', now - 3e6), '+inf'),
   redis.call('GET', KEYS[2]), process, now, before,
+  redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[3], '+inf', 'LIMIT', 0, 1000),
 }

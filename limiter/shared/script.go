@@ -15,12 +15,14 @@ import (
 )
 
 var (
-	//go:embed bucket.lua
-	bucketScript string
+	//go:embed buckets.lua
+	bucketsScript string
 	//go:embed members.lua
 	membersScript string
+	//go:embed reset.lua
+	resetScript string
 
-	bucketSHA = sha(bucketScript)
+	bucketsSHA = sha(bucketsScript)
 )
 
 // sha returns the name under which Redis keeps a script that it has run.
@@ -34,50 +36,64 @@ const (
 	bucketKey  = "lb:"
 	membersKey = "{lb}:members"
 	epochKey   = "{lb}:epoch"
+	resetsKey  = "{lb}:resets"
 )
 
-// tell returns the command for a telling. With whole, it has the text of the script in place of its
-// name.
-func tell(b rueidis.Builder, t *limiter.Telling, whole bool) rueidis.Completed {
-	arguments := []string{
-		strconv.FormatInt(t.Capacity, 10),
-		strconv.FormatFloat(t.Rate, 'g', -1, 64),
-		strconv.FormatInt(t.Spent, 10),
-		strconv.FormatInt(t.Asked, 10),
-		strconv.FormatInt(int64(t.Debt), 10),
-		strconv.FormatInt(t.Resets, 10),
-		"",
-	}
-	switch {
-	case t.Reset:
-		arguments[6] = "reset"
-	case t.Restore:
-		arguments[6] = "restore"
-	default:
-		arguments = arguments[:6]
+// tell returns the command for some tellings. With whole, it has the text of the script in place of
+// its name.
+func tell(b rueidis.Builder, some []*limiter.Telling, whole bool) rueidis.Completed {
+	keys, arguments := make([]string, len(some)), make([]string, 0, 7*len(some))
+	for i, t := range some {
+		keys[i] = bucketKey + t.Client
+		what := ""
+		switch {
+		case t.Reset:
+			what = "reset"
+		case t.Restore:
+			what = "restore"
+		}
+		arguments = append(arguments,
+			strconv.FormatInt(t.Capacity, 10),
+			strconv.FormatFloat(t.Rate, 'g', -1, 64),
+			strconv.FormatInt(t.Spent, 10),
+			strconv.FormatInt(t.Asked, 10),
+			strconv.FormatInt(int64(t.Debt), 10),
+			strconv.FormatInt(t.Resets, 10),
+			what)
 	}
 	if whole {
-		return b.Eval().Script(bucketScript).Numkeys(1).Key(bucketKey + t.Client).Arg(arguments...).Build()
+		return b.Eval().Script(bucketsScript).Numkeys(int64(len(keys))).Key(keys...).Arg(arguments...).Build()
 	}
-	return b.Evalsha().Sha1(bucketSHA).Numkeys(1).Key(bucketKey + t.Client).Arg(arguments...).Build()
+	return b.Evalsha().Sha1(bucketsSHA).Numkeys(int64(len(keys))).Key(keys...).Arg(arguments...).Build()
 }
 
 var errReply = errors.New("it gives another answer than the script returns")
 
-// answer reads the reply to a telling.
-func answer(values []int64, err error) (limiter.Answer, error) {
+// answers reads the reply to so many tellings.
+func answers(tellings int, values []int64, err error) ([]limiter.Answer, error) {
 	if err != nil {
-		return limiter.Answer{}, err
+		return nil, err
 	}
-	if len(values) != 3 {
-		return limiter.Answer{}, errReply
+	if len(values) != 3*tellings {
+		return nil, errReply
 	}
-	return limiter.Answer{Debt: time.Duration(values[0]), Granted: values[1], Resets: values[2]}, nil
+	all := make([]limiter.Answer, tellings)
+	for i := range all {
+		all[i] = limiter.Answer{Debt: time.Duration(values[3*i]), Granted: values[3*i+1], Resets: values[3*i+2]}
+	}
+	return all, nil
 }
 
-// sign returns the command for a sign of life.
-func sign(b rueidis.Builder, id string) rueidis.Completed {
-	return b.Eval().Script(membersScript).Numkeys(2).Key(membersKey, epochKey).Arg(id, id+strconv.FormatInt(time.Now().UnixNano(), 36)).Build()
+// sign returns the command for a sign of life, after one at a moment of the server's clock.
+func sign(b rueidis.Builder, id string, last time.Duration) rueidis.Completed {
+	epoch := id + strconv.FormatInt(time.Now().UnixNano(), 36)
+	return b.Eval().Script(membersScript).Numkeys(3).Key(membersKey, epochKey, resetsKey).
+		Arg(id, epoch, strconv.FormatInt(last.Microseconds(), 10)).Build()
+}
+
+// announce returns the command that says to other instances that a client was reset.
+func announce(b rueidis.Builder, client string) rueidis.Completed {
+	return b.Eval().Script(resetScript).Numkeys(1).Key(resetsKey).Arg(client).Build()
 }
 
 // heard reads the reply to a sign of life.
@@ -86,7 +102,7 @@ func heard(r rueidis.RedisResult) (h heartbeat, err error) {
 	if err != nil {
 		return h, err
 	}
-	if len(values) != 5 {
+	if len(values) != 6 {
 		return h, errReply
 	}
 	var texts [4]string
@@ -103,8 +119,11 @@ func heard(r rueidis.RedisResult) (h heartbeat, err error) {
 		return h, err
 	}
 	if h.before = none; texts[3] != "" {
-		h.before, err = moment(texts[3])
+		if h.before, err = moment(texts[3]); err != nil {
+			return h, err
+		}
 	}
+	h.resets, err = values[5].AsStrSlice()
 	return h, err
 }
 

@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
@@ -104,28 +105,41 @@ func take(t *rapid.T, client rueidis.Client, told *limiter.Telling) (s step) {
 	t.Helper()
 	key := bucketKey + told.Client
 	b := client.B()
-	replies := client.DoMulti(context.Background(), b.Multi().Build(), b.Get().Key(key).Build(), tell(b, told, true),
+	replies := client.DoMulti(context.Background(), b.Multi().Build(), b.Get().Key(key).Build(), tell(b, []*limiter.Telling{told}, true),
 		b.Get().Key(key).Build(), b.Exec().Build(), b.Pexpiretime().Key(key).Build())
 	all, err := replies[4].ToArray()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.before, _ = all[0].ToString()
-	if s.answer, err = answer(all[1].AsIntSlice()); err != nil {
+	values, err := all[1].AsIntSlice()
+	heard, err := answers(1, values, err)
+	if err != nil {
 		t.Fatal(err)
 	}
+	s.answer = heard[0]
 	text, err := all[2].ToString()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = fmt.Sscan(text, &s.after.At, &s.after.Debt, &s.after.Capacity, &s.after.Rate, &s.after.Owed, &s.after.Resets)
-	if err != nil {
-		t.Fatalf("%q: %v", text, err)
-	}
+	s.after = parseBucket(t, text)
 	if at, err := replies[5].AsInt64(); err == nil && at > 0 { // Redis 6 cannot tell, and it may have expired
 		s.after.Expires = time.Duration(at) * time.Millisecond
 	}
 	return s
+}
+
+// parseBucket reads what a server keeps of a bucket.
+func parseBucket(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, text string) central.Bucket {
+	t.Helper()
+	var f [6]float64
+	if n, err := binary.Decode([]byte(text), binary.LittleEndian, &f); err != nil || n != len(text) {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return central.Bucket{At: int64(f[0]), Debt: f[1], Capacity: int64(f[2]), Rate: f[3], Owed: f[4], Resets: int64(f[5])}
 }
 
 // note counts what a telling meets.

@@ -111,9 +111,7 @@ func (t *Teller) tellAll(ctx context.Context, client rueidis.Client, all []*limi
 	slices.SortStableFunc(all, func(a, b *limiter.Telling) int { return int(min(1, b.Asked) - min(1, a.Asked)) })
 	for some := range slices.Chunk(all, maxTogether) {
 		if t.share.IsAway() {
-			for _, told := range some {
-				t.share.Fail(told)
-			}
+			t.failAll(some)
 			continue
 		}
 		t.tell(ctx, client, some, false)
@@ -121,31 +119,47 @@ func (t *Teller) tellAll(ctx context.Context, client rueidis.Client, all []*limi
 }
 
 // tell sends some tellings at once, and settles each. If the server does not know the script, it is
-// sent with each of them.
+// sent with them.
 func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limiter.Telling, whole bool) {
 	ctx, cancel := context.WithTimeout(ctx, t.patience())
 	defer cancel()
-	commands := make([]rueidis.Completed, len(some))
-	for i, told := range some {
-		commands[i] = tell(client.B(), told, whole)
+	size := len(some)
+	if client.Mode() == rueidis.ClientModeCluster { // in which a script has one key
+		size = 1
+	}
+	var commands []rueidis.Completed
+	for few := range slices.Chunk(some, size) {
+		commands = append(commands, tell(client.B(), few, whole))
 	}
 	var unknown []*limiter.Telling
 	sent := time.Now()
 	for i, reply := range client.DoMulti(ctx, commands...) {
-		a, err := answer(reply.AsIntSlice())
-		refused, isRefused := rueidis.IsRedisErr(err)
-		switch {
+		few := some[i*size : min((i+1)*size, len(some))]
+		values, err := reply.AsIntSlice()
+		heard, err := answers(len(few), values, err)
+		switch refused, isRefused := rueidis.IsRedisErr(err); {
 		case err == nil:
-			t.share.Settle(some[i], sent, a)
+			for j, told := range few {
+				t.share.Settle(told, sent, heard[j])
+				if told.Reset { // others that reject its requests have no reason to ask
+					_ = client.Do(ctx, announce(client.B(), told.Client)).Error()
+				}
+			}
 		case isRefused && refused.IsNoScript() && !whole:
-			unknown = append(unknown, some[i])
+			unknown = append(unknown, few...)
 		default:
 			t.trouble.Store(&trouble{err, time.Now()})
-			t.share.Fail(some[i])
+			t.failAll(few)
 		}
 	}
 	if len(unknown) > 0 {
 		t.tell(ctx, client, unknown, true)
+	}
+}
+
+func (t *Teller) failAll(some []*limiter.Telling) {
+	for _, told := range some {
+		t.share.Fail(told)
 	}
 }
 

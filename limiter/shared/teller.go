@@ -121,7 +121,7 @@ func (t *Teller) beat(client rueidis.Client) (b beat) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.patience())
 	defer cancel()
 	b.sent = time.Now()
-	b.heard, b.err = heard(client.Do(ctx, sign(client.B(), t.id)))
+	b.heard, b.err = heard(client.Do(ctx, sign(client.B(), t.id, t.lease.last.now)))
 	b.received = time.Now()
 	if wait := t.share.Wait(); b.err == nil && b.received.Sub(b.sent) > wait {
 		b.err = errSlow{wait}
@@ -142,6 +142,9 @@ func (t *Teller) hear(b beat) {
 	t.share.Return(fleet)
 	if fleet.Instances != before {
 		t.running.Go(t.remember)
+	}
+	if len(b.heard.resets) > 0 {
+		t.share.Ask(b.heard.resets)
 	}
 	t.news.there(fleet.Instances, lost)
 }

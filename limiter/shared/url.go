@@ -116,7 +116,7 @@ func checkParts(u *url.URL) error {
 	case u.Hostname() == "":
 		return fmt.Errorf("%s://host:6379: the host is missing", u.Scheme)
 	case strings.HasSuffix(u.Host, ":"):
-		return errors.New("a port from 1 to 65535 after host:")
+		return errors.New("a port from 1 to 65535 after the host")
 	case u.Path != "" && u.Path != "/" && !isNumber(u.Path[1:], 0, maxDatabase):
 		return errors.New("the number of a database after the host, as in redis://host:6379/0")
 	}
@@ -132,7 +132,7 @@ func isNumber(text string, least, most int) bool {
 
 func checkPort(port string) error {
 	if port != "" && !isNumber(port, 1, 65535) {
-		return errors.New("a port from 1 to 65535 after host:")
+		return errors.New("a port from 1 to 65535 after the host")
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package central is a model in Go of what a Redis keeps for package shared: the buckets that
-// instances tell of, and the instances that live. It does the arithmetic of bucket.lua and members.lua in
+// instances tell of, and the instances that live. It does the arithmetic of buckets.lua and members.lua in
 // the same order on the same numbers, so both agree to the last bit.
 package central
 

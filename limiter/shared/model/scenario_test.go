@@ -68,7 +68,9 @@ const (
 	ambush                 // a burst to one, and as many to all others before these can have heard of it
 )
 
-func (r route) String() string { return [...]string{"spread", "sticky", "wandering", "lopsided", "ambush"}[r] }
+func (r route) String() string {
+	return [...]string{"spread", "sticky", "wandering", "lopsided", "ambush"}[r]
+}
 
 // event is something that goes wrong, or is changed.
 type event struct {

@@ -58,7 +58,7 @@ func run(s scenario) *world {
 		w.sleepUntil(e.At)
 		w.happen(e)
 	}
-	w.sleepUntil(s.Length)
+	w.sleepUntil(s.Length + time.Second/10) // what has come by then is decided
 	close(w.ended)
 	w.running.Wait()
 	return w
