@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"docs/balancing":           {"proxy/balance"},
 	"docs/bucket":              {"limiter"},
 	"docs/described":           {},
+	"docs/fleet":               {},
 	"docs/health":              {},
 	"healthz":                  {},
 	"limiter":                  {},

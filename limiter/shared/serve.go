@@ -15,7 +15,7 @@ const (
 	// together is how long tellings wait for others to be told with, unless a request waits.
 	together = time.Millisecond
 	// lookEvery is the time between two looks for what is to be told by time.
-	lookEvery = 20 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
 	// maxBatches is how many batches are under way at once, so that a request waits for no round trip
 	// but its own.
 	maxBatches = 4

@@ -56,12 +56,13 @@ const (
 	beatEvery = member.Every
 	beatAgain = 100 * time.Millisecond // after one that was not answered in time
 	maxSilent = 3
-	lookEvery = 20 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
 	dueWithin = time.Millisecond
 )
 
 func newInstance(w *world, id string) *instance {
 	cfg := limiter.DefaultConfig()
+	cfg.MaxTracked = 100
 	for _, s := range w.subjects {
 		if s.Kind == unregistered {
 			cfg.Default.Limit = s.now()
@@ -194,20 +195,40 @@ func (i *instance) send(all []*limiter.Telling) {
 
 // beat tells the central state that the instance lives, and calls then when it has heard or will not.
 func (i *instance) beat(then func()) {
-	var b member.Beat
-	sent := time.Now()
+	var h heartbeat
+	sent, last := time.Now(), i.lastHeard()
 	i.exchange(func() {
-		i.world.take(func(c *central.Central, now time.Duration) { b = c.Beat(now, i.id) })
+		i.world.take(func(c *central.Central, now time.Duration) {
+			h.Beat = c.Beat(now, i.id)
+			for _, reset := range i.world.resets {
+				if reset.at >= last {
+					h.resets = append(h.resets, reset.client)
+				}
+			}
+		})
 	}, func(ok bool) {
 		if !i.isGone() {
-			i.hear(sent, &b, ok)
+			i.hear(sent, &h, ok)
 		}
 		then()
 	})
 }
 
+// heartbeat is the reply to a beat.
+type heartbeat struct {
+	member.Beat
+	resets []string // clients that were reset since the last beat
+}
+
+// lastHeard returns the moment of the last beat that was taken in time, by the central clock.
+func (i *instance) lastHeard() time.Duration {
+	i.hearing.Lock()
+	defer i.hearing.Unlock()
+	return i.lease.Last()
+}
+
 // hear takes the reply to a beat.
-func (i *instance) hear(sent time.Time, b *member.Beat, ok bool) {
+func (i *instance) hear(sent time.Time, b *heartbeat, ok bool) {
 	i.hearing.Lock()
 	defer i.hearing.Unlock()
 	if !ok || time.Since(sent) > i.world.scenario.Wait {
@@ -217,13 +238,14 @@ func (i *instance) hear(sent time.Time, b *member.Beat, ok bool) {
 		return
 	}
 	i.silent = 0
-	fleet, lost := i.lease.Renew(*b, sent, time.Now())
+	fleet, lost := i.lease.Renew(b.Beat, sent, time.Now())
 	if lost {
 		i.share.Restore()
 	}
 	i.look()
 	i.others.Store(b.Instances)
 	i.share.Return(fleet)
+	i.share.Ask(b.resets)
 }
 
 // untilNext returns the time until the next beat.
