@@ -133,3 +133,49 @@ func TestMostOf(t *testing.T) {
 		})
 	}
 }
+
+// wasted returns the tokens that have come back in vain between two moments, as the bucket was full: a
+// client that asks for less than its rate has no right to them. The requests are in the order of their
+// arrival.
+func wasted(all []passed, rate float64, from, until time.Duration) (tokens float64) {
+	spent, last := 0.0, from // what the bucket lacks
+	pass := func(to time.Duration) {
+		back := rate * (to - last).Seconds()
+		tokens += max(0, back-spent)
+		spent, last = max(0, spent-back), to
+	}
+	for _, p := range all {
+		if p.arrived > until {
+			break
+		}
+		pass(p.arrived)
+		spent++
+	}
+	pass(until)
+	return tokens
+}
+
+func TestWasted(t *testing.T) {
+	at := func(moments ...time.Duration) (all []passed) { // in seconds
+		for _, m := range moments {
+			all = append(all, passed{arrived: m * time.Second})
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		all  []passed
+		want float64
+	}{
+		"nothing spent":        {nil, 20},
+		"one at once":          {at(10), 19},
+		"three at once":        {at(10, 10, 10), 17},
+		"more than comes back": {at(10, 10, 10, 11, 11, 11, 19, 19, 19, 19), 12},
+		"one after it":         {at(10, 21), 19},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := wasted(c.all, 2, 10*time.Second, 20*time.Second); got != c.want {
+				t.Errorf("got %g, want %g", got, c.want)
+			}
+		})
+	}
+}

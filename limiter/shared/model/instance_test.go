@@ -7,6 +7,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/limiter/shared/central"
+	"loadbalancer/limiter/shared/member"
 )
 
 // instance is a limiter with what tells its central state, as package shared does.
@@ -20,11 +21,9 @@ type instance struct {
 	others   atomic.Int64  // instances that it knows of, itself included
 	beats    chan struct{} // those that have been answered, or not
 
-	hearing sync.Mutex   // guards the fields below
-	last    central.Beat // the reply to the last beat that was taken in time, if heard
-	heard   bool
-	since   time.Time // when all others know of it
-	silent  int       // beats in a row without such a reply
+	hearing sync.Mutex // guards the fields below
+	lease   member.Lease
+	silent  int // beats in a row without a reply in time
 
 	sending     sync.Mutex
 	lastArrival time.Duration // of a message; guarded by sending
@@ -54,12 +53,11 @@ func (i *instance) look() {
 
 // As in package shared.
 const (
-	beatEvery = time.Second
+	beatEvery = member.Every
 	beatAgain = 100 * time.Millisecond // after one that was not answered in time
 	maxSilent = 3
-	lookEvery = 20 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
 	dueWithin = time.Millisecond
-	known     = 2 * time.Second
 )
 
 func newInstance(w *world, id string) *instance {
@@ -218,7 +216,7 @@ func (i *instance) beat(then func()) {
 
 // heartbeat is the reply to a beat.
 type heartbeat struct {
-	central.Beat
+	member.Beat
 	resets []string // clients that were reset since the last beat
 }
 
@@ -226,7 +224,7 @@ type heartbeat struct {
 func (i *instance) lastHeard() time.Duration {
 	i.hearing.Lock()
 	defer i.hearing.Unlock()
-	return i.last.Now
+	return i.lease.Last()
 }
 
 // hear takes the reply to a beat.
@@ -240,17 +238,13 @@ func (i *instance) hear(sent time.Time, b *heartbeat, ok bool) {
 		return
 	}
 	i.silent = 0
-	lost := i.heard && (b.Epoch != i.last.Epoch || b.Before >= 0 && b.Before < i.last.Now)
+	fleet, lost := i.lease.Renew(b.Beat, sent, time.Now())
 	if lost {
 		i.share.Restore()
 	}
-	if !i.heard || b.Before < 0 || lost {
-		i.since = time.Now().Add(central.Lapse)
-	}
-	i.last, i.heard = b.Beat, true
 	i.look()
 	i.others.Store(b.Instances)
-	i.share.Return(limiter.Fleet{Instances: b.Instances, From: i.since, Until: sent.Add(known)})
+	i.share.Return(fleet)
 	i.share.Ask(b.resets)
 }
 
