@@ -99,6 +99,7 @@ func TestProcess(t *testing.T) {
 		"sticky drain under load":     testStickyDrainUnderLoad,
 		"few file descriptors":        testFewDescriptors,
 		"fleet behind HAProxy":        testFleet,
+		"docs/fleet.md":               testFleetPage,
 		"shared limits":               testSharedLimits,
 		"shared limits at the end":    testSharedLimitsAtTheEnd,
 		"shared limits, Redis frozen": testSharedLimitsFrozen,

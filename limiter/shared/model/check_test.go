@@ -45,7 +45,7 @@ func (s *subject) check() (faults []string) {
 		}
 	}
 	if len(s.times(alone, unclear)) > 0 {
-		most += b.fresh * (b.capacity + n)
+		most += b.fresh * max(b.capacity, n)
 	}
 	check("everything", s.times(together, alone, unclear), refill, most)
 	if s.world.scenario.isQuiet() {

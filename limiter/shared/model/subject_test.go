@@ -245,7 +245,7 @@ func (s *subject) request(i *instance, n int) {
 	byView := !d.Allowed && waited == 0 && how == together && !p.weighed
 	s.mu.Unlock()
 	if byView {
-		time.Sleep(1) // until all that happens at this moment is counted
+		time.Sleep(time.Nanosecond) // until all that happens at this moment is counted
 		s.checkRejection(i)
 	}
 }
