@@ -44,7 +44,7 @@ func (s *Share) Asks() <-chan struct{} { return s.asks }
 func (s *Share) Due() <-chan struct{} { return s.due }
 
 // Collect appends what is to be told now. Each Telling has to be given to Settle or to Fail. It has
-// to be called some 50 times a second at least: what is spent little by little is told by time, once
+// to be called some 20 times a second at least: what is spent little by little is told by time, once
 // half of the time has passed in which the bucket fills, or a minute. While the central state is away
 // there is nothing to tell.
 func (s *Share) Collect(dst []*Telling) []*Telling {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"loadbalancer/bench/nettest"
+	"loadbalancer/limiter/shared/member"
 	"loadbalancer/limiter/shared/redistest"
 )
 
@@ -82,7 +83,7 @@ func TestAway(t *testing.T) {
 			for _, i := range all {
 				i.waitUntilBack()
 			}
-			waitUntilTold(all, server, "192.0.2.1")
+			waitUntilTold(all, server, "192.0.2.1", 0)
 			spend(all, "192.0.2.1", 300)
 			if got := used(all, "192.0.2.1"); got < 95 || got > 100+2*credit {
 				t.Errorf("%d of 100 admitted", got)
@@ -126,7 +127,7 @@ func TestStartWithout(t *testing.T) {
 	all := []*instance{i, start(t, server.URL())}
 	set(all[1:], "192.0.2.1", 15)
 	all[1].waitUntilBack()
-	waitUntilTold(all, server, "192.0.2.1")
+	waitUntilTold(all, server, "192.0.2.1", 0)
 	spend(all, "192.0.2.1", 30)
 	if got := used(all, "192.0.2.1"); got != 15 {
 		t.Errorf("%d of 15 admitted", got)
@@ -144,12 +145,12 @@ func TestFlushed(t *testing.T) {
 	for _, i := range all {
 		i.waitFor("told", func() bool { return len(i.log.lines("lost data")) == 1 })
 	}
-	waitUntilTold(all, server, "192.0.2.1")
+	waitUntilTold(all, server, "192.0.2.1", 0)
 	spend(all, "192.0.2.1", 30)
 	if got := used(all, "192.0.2.1"); got != 15 {
 		t.Errorf("%d of 15 admitted", got)
 	}
-	time.Sleep(2 * beatEvery)
+	time.Sleep(2 * member.Every)
 	for _, i := range all {
 		if lines := i.log.lines("lost data"); len(lines) != 1 {
 			t.Errorf("the log says %q", lines)
@@ -176,7 +177,7 @@ func TestFailover(t *testing.T) {
 		i.waitFor("lost", func() bool { return len(i.log.lines("lost data")) == 1 })
 		i.waitUntilBack()
 	}
-	waitUntilTold(all, replica, "192.0.2.1")
+	waitUntilTold(all, replica, "192.0.2.1", 0)
 	spend(all, "192.0.2.1", 30)
 	if got := used(all, "192.0.2.1"); got != 15 {
 		t.Errorf("%d of 15 admitted", got)
@@ -205,9 +206,11 @@ func TestSentinelFailover(t *testing.T) {
 	if !strings.Contains(replica.Do("ROLE"), "master") {
 		t.Error("the replica is none that was promoted")
 	}
-	waitUntilTold(all, replica, "192.0.2.1")
+	// The last telling may have been lost. One instance knows of it, and restores that debt, but it does
+	// not show where the other one has told before what it has let through meanwhile.
+	waitUntilTold(all, replica, "192.0.2.1", 1)
 	spend(all, "192.0.2.1", 30)
-	if got := used(all, "192.0.2.1"); whileAway == 0 || got != 15 {
+	if got := used(all, "192.0.2.1"); whileAway == 0 || got < 15 || got > 16 {
 		t.Errorf("%d of 15 admitted, %d of them while the server was away", got, whileAway)
 	}
 }

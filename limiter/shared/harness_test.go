@@ -148,12 +148,13 @@ func (i *instance) waitUntilAway(address string) (shortest time.Duration) {
 	return shortest
 }
 
-// waitUntilTold waits until the server knows what a client has spent at the instances.
-func waitUntilTold(all []*instance, server *redistest.Server, address string) {
+// waitUntilTold waits until the server knows what a client has spent at the instances, but for some
+// tokens.
+func waitUntilTold(all []*instance, server *redistest.Server, address string, but float64) {
 	all[0].t.Helper()
 	all[0].waitFor("told", func() bool {
 		text := server.Do("GET", bucketKey+"client:"+address)
-		return text != "" && parseBucket(all[0].t, text).Debt > float64(used(all, address))-1
+		return text != "" && parseBucket(all[0].t, text).Debt > float64(used(all, address))-1-but
 	})
 }
 

@@ -1,13 +1,13 @@
--- Takes the sign of life of an instance.
+-- Takes the beat of an instance, which tells that it lives.
 --
--- KEYS[1]  the instances, each with the moment of its last sign, in microseconds of this server's clock
+-- KEYS[1]  the instances, each with the moment of its last beat, in microseconds of this server's clock
 -- KEYS[2]  the epoch, a text that stays until data is lost
 -- KEYS[3]  the clients that were reset, each with the moment
--- ARGV     the instance, the epoch to set if there is none, the moment of the last sign that it knows of
--- Returns  how many instances live, the epoch, the server's process, the moment of this sign and of the
---          one before it, or '', and the clients that were reset since the sign that the instance knows of
+-- ARGV     the instance, the epoch to set if there is none, the moment of the last beat that it knows of
+-- Returns  how many instances live, the epoch, the server's process, the moment of this beat and of the
+--          one before it, or '', and the clients that were reset since the beat that the instance knows of
 --
--- An instance without a sign for 3 seconds counts as one that does not live. Its moment stays for an
+-- An instance without a beat for 3 seconds counts as one that does not live. Its moment stays for an
 -- hour: an instance that comes back and finds an older one than its own knows that data was lost.
 
 local time = redis.call('TIME')

@@ -1,4 +1,4 @@
--- Says that a client was reset, to the instances that look at their next sign of life.
+-- Says that a client was reset, to the instances that look by their next beat.
 --
 -- KEYS[1]  the clients that were reset, each with the moment, in microseconds of this server's clock
 -- ARGV     the client

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"loadbalancer/limiter"
+	"loadbalancer/limiter/shared/member"
 )
 
 var (
@@ -84,9 +85,9 @@ func answers(tellings int, values []int64, err error) ([]limiter.Answer, error) 
 	return all, nil
 }
 
-// sign returns the command for a sign of life, after one at a moment of the server's clock.
-func sign(b rueidis.Builder, id string, last time.Duration) rueidis.Completed {
-	epoch := id + strconv.FormatInt(time.Now().UnixNano(), 36)
+// beat returns the command for a beat, after one at a moment of the server's clock.
+func beat(b rueidis.Builder, id string, last time.Duration) rueidis.Completed {
+	epoch := id + ":" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	return b.Eval().Script(membersScript).Numkeys(3).Key(membersKey, epochKey, resetsKey).
 		Arg(id, epoch, strconv.FormatInt(last.Microseconds(), 10)).Build()
 }
@@ -96,35 +97,35 @@ func announce(b rueidis.Builder, client string) rueidis.Completed {
 	return b.Eval().Script(resetScript).Numkeys(1).Key(resetsKey).Arg(client).Build()
 }
 
-// heard reads the reply to a sign of life.
-func heard(r rueidis.RedisResult) (h heartbeat, err error) {
+// heard reads the reply to a beat, and the clients that were reset since the last one.
+func heard(r rueidis.RedisResult) (b member.Beat, resets []string, err error) {
 	values, err := r.ToArray()
 	if err != nil {
-		return h, err
+		return b, nil, err
 	}
 	if len(values) != 6 {
-		return h, errReply
+		return b, nil, errReply
 	}
 	var texts [4]string
 	for i := range texts {
 		if texts[i], err = values[i+1].ToString(); err != nil {
-			return h, err
+			return b, nil, err
 		}
 	}
-	h.epoch, h.process = texts[0], texts[1]
-	if h.instances, err = values[0].AsInt64(); err != nil {
-		return h, err
+	b.Epoch, b.Process = texts[0], texts[1]
+	if b.Instances, err = values[0].AsInt64(); err != nil {
+		return b, nil, err
 	}
-	if h.now, err = moment(texts[2]); err != nil {
-		return h, err
+	if b.Now, err = moment(texts[2]); err != nil {
+		return b, nil, err
 	}
-	if h.before = none; texts[3] != "" {
-		if h.before, err = moment(texts[3]); err != nil {
-			return h, err
+	if b.Before = member.None; texts[3] != "" {
+		if b.Before, err = moment(texts[3]); err != nil {
+			return b, nil, err
 		}
 	}
-	h.resets, err = values[5].AsStrSlice()
-	return h, err
+	resets, err = values[5].AsStrSlice()
+	return b, resets, err
 }
 
 // moment reads a time of the server's clock, in microseconds.

@@ -8,20 +8,21 @@ import (
 	"github.com/redis/rueidis"
 
 	"loadbalancer/limiter"
+	"loadbalancer/limiter/shared/member"
 )
 
 const (
 	// together is how long tellings wait for others to be told with, unless a request waits.
 	together = time.Millisecond
 	// lookEvery is the time between two looks for what is to be told by time.
-	lookEvery = 20 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
 	// maxBatches is how many batches are under way at once, so that a request waits for no round trip
 	// but its own.
 	maxBatches = 4
 	// maxTogether is how many tellings are sent at once: what the server does in half a millisecond.
 	// Requests that wait, of all instances, wait for one such batch of each.
 	maxTogether = 64
-	// beatAgain is the time after which a sign of life is repeated that was not taken in time, and
+	// beatAgain is the time after which a beat is repeated that was not taken in time, and
 	// maxSilent how many in a row say that the server is away.
 	beatAgain = 100 * time.Millisecond
 	maxSilent = 3
@@ -29,11 +30,11 @@ const (
 
 // serve tells until the server is away, and returns why, or until ctx has ended.
 func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
-	look, soon, next := time.NewTicker(lookEvery), time.NewTimer(together), time.NewTimer(beatEvery)
+	look, soon, next := time.NewTicker(lookEvery), time.NewTimer(together), time.NewTimer(member.Every)
 	defer look.Stop()
 	defer soon.Stop()
 	defer next.Stop()
-	batches, beats := make(chan struct{}, maxBatches), make(chan beat, 1)
+	batches, beats := make(chan struct{}, maxBatches), make(chan sign, 1)
 	for silent, wants := 0, true; ; {
 		var free chan<- struct{}
 		if wants {
@@ -56,14 +57,14 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 			t.collect(client, batches)
 		case <-next.C:
 			t.running.Go(func() { beats <- t.beat(client) })
-		case b := <-beats:
-			if b.err == nil {
+		case s := <-beats:
+			if s.err == nil {
 				silent = 0
-				t.hear(b)
-				next.Reset(beatEvery)
+				t.hear(s)
+				next.Reset(member.Every)
 				break
 			}
-			t.trouble.Store(&trouble{b.err, time.Now()})
+			t.trouble.Store(&trouble{s.err, time.Now()})
 			if silent++; silent == maxSilent {
 				t.share.Leave()
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"loadbalancer/limiter"
+	"loadbalancer/limiter/shared/member"
 )
 
 // Teller brings tellings to a server. Create it with Open.
@@ -27,7 +28,7 @@ type Teller struct {
 
 	remember func() // that there is another number of instances
 
-	lease   lease
+	lease   member.Lease
 	trouble atomic.Pointer[trouble] // the last one
 	running sync.WaitGroup
 }
@@ -89,7 +90,7 @@ func (t *Teller) Run(ctx context.Context) error {
 	return nil
 }
 
-// connect returns a client of a server that has taken a sign of life in time.
+// connect returns a client of a server that has taken a beat in time.
 func (t *Teller) connect() (rueidis.Client, error) {
 	client, err := rueidis.NewClient(t.option)
 	if err != nil {
@@ -100,41 +101,42 @@ func (t *Teller) connect() (rueidis.Client, error) {
 		_ = node.Do(ctx, node.B().Ping().Build()).Error()
 		cancel()
 	}
-	b := t.beat(client)
-	if b.err != nil {
+	s := t.beat(client)
+	if s.err != nil {
 		t.running.Go(client.Close)
-		return nil, b.err
+		return nil, s.err
 	}
-	t.hear(b)
+	t.hear(s)
 	return client, nil
 }
 
-// beat is a sign of life.
-type beat struct {
-	heard          heartbeat
+// sign is a beat that was sent.
+type sign struct {
+	heard          member.Beat
+	resets         []string // the clients that were reset since the last one
 	sent, received time.Time
 	err            error // also that it took too long
 }
 
-// beat gives a sign of life.
-func (t *Teller) beat(client rueidis.Client) (b beat) {
+// beat tells that this instance lives.
+func (t *Teller) beat(client rueidis.Client) (s sign) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.patience())
 	defer cancel()
-	b.sent = time.Now()
-	b.heard, b.err = heard(client.Do(ctx, sign(client.B(), t.id, t.lease.last.now)))
-	b.received = time.Now()
-	if wait := t.share.Wait(); b.err == nil && b.received.Sub(b.sent) > wait {
-		b.err = errSlow{wait}
+	s.sent = time.Now()
+	s.heard, s.resets, s.err = heard(client.Do(ctx, beat(client.B(), t.id, t.lease.Last())))
+	s.received = time.Now()
+	if wait := t.share.Wait(); s.err == nil && s.received.Sub(s.sent) > wait {
+		s.err = errSlow{wait}
 	}
-	return b
+	return s
 }
 
 // patience is for how long an answer is waited for. Requests that wait for it give up sooner.
 func (t *Teller) patience() time.Duration { return max(50*time.Millisecond, 2*t.share.Wait()) }
 
-// hear takes what was heard on a sign of life.
-func (t *Teller) hear(b beat) {
-	fleet, lost := t.lease.renew(b.heard, b.sent, b.received)
+// hear takes what was heard on a beat.
+func (t *Teller) hear(s sign) {
+	fleet, lost := t.lease.Renew(s.heard, s.sent, s.received)
 	if lost {
 		t.share.Restore()
 	}
@@ -143,8 +145,8 @@ func (t *Teller) hear(b beat) {
 	if fleet.Instances != before {
 		t.running.Go(t.remember)
 	}
-	if len(b.heard.resets) > 0 {
-		t.share.Ask(b.heard.resets)
+	if len(s.resets) > 0 {
+		t.share.Ask(s.resets)
 	}
 	t.news.there(fleet.Instances, lost)
 }

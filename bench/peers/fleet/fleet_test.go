@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ func TestEachInstanceGrantsBurst(t *testing.T) {
 			f := open(t, c, "", limits)
 			time.Sleep(time.Nanosecond) // the limiter's first moment is 1 ns, and in a bubble of synctest no time passes by itself
 			for i, r := range overload(f, limits, 0) {
-				assertExcess(t, c, limits[i], r.burst, int(limits[i].tokens)*(instances-1))
+				assertExcess(t, c, limits[i], r.ofBurst(), int(limits[i].tokens)*(instances-1))
 			}
 		})
 	}
@@ -29,7 +30,7 @@ func TestGubernatorGrantsRateOfEachInstance(t *testing.T) {
 		l := limit{1000, 10 * time.Second}
 		f := open(t, contender{open: openGubernator}, "", []limit{l})
 		for _, r := range overload(f, []limit{l}, 10*time.Second) {
-			if got := excess(r.all, l); got < 3500 || got > 4000 {
+			if got := excess(r.grants, l); got < 3500 || got > 4000 {
 				t.Errorf("%d too many in 10 s, expected that the burst and every second take about three times the limit", got)
 			}
 		}
@@ -48,7 +49,7 @@ func TestLibrariesKeepLimit(t *testing.T) {
 		}
 		failed := 0
 		for i, r := range results {
-			assertExcess(t, c, limits[i], r.all, 0)
+			assertExcess(t, c, limits[i], r.grants, 0)
 			failed += r.failed
 		}
 		if gaveUp := failed > 0; gaveUp != (c.name == "throttled/throttled") {
@@ -70,7 +71,7 @@ func TestSharedKeepsLimit(t *testing.T) {
 	}
 	for i, r := range results {
 		credit := limits[i].tokens / (8 * instances)
-		if got := excess(r.all, limits[i]); got > int(instances*credit) {
+		if got := excess(r.grants, limits[i]); got > int(instances*credit) {
 			t.Errorf("%d too many with %d at %g a second, expected %d at most", got, limits[i].tokens, limits[i].perSecond(), instances*credit)
 		}
 		if got := r.ofLimit(limits[i]); got < 0.95 {
@@ -115,7 +116,7 @@ func assertWaits(t *testing.T, s *server, c contender, k kind, roundTrips float6
 func TestExcess(t *testing.T) {
 	at := func(times ...time.Duration) (all []grant) {
 		for _, called := range times {
-			all = append(all, grant{called * time.Second, called*time.Second + time.Millisecond})
+			all = append(all, grant{called: called * time.Second, decided: called*time.Second + time.Millisecond})
 		}
 		return all
 	}
@@ -130,7 +131,7 @@ func TestExcess(t *testing.T) {
 		{"three more", at(0, 0, 0, 0, 0, 0), 3}, // and a thousandth of a token less
 		{"refilled", at(0, 0, 1, 2, 3), 0},
 		{"saved up without bound", at(0, 9, 9, 9, 9), 1},
-		{"decided at some time in 9 s", []grant{{0, 9 * time.Second}, {0, 9 * time.Second}, {0, 9 * time.Second}, {0, 9 * time.Second}}, 0},
+		{"decided at some time in 9 s", slices.Repeat([]grant{{decided: 9 * time.Second}}, 4), 0},
 	} {
 		if got := excess(c.grants, l); got != c.want {
 			t.Errorf("%s: %d too many, expected %d", c.name, got, c.want)

@@ -66,7 +66,7 @@ func printOverload(ctx context.Context, out io.Writer, s *server, lasts time.Dur
 		row, failed := "| "+c.name+" |", 0
 		for i, r := range results {
 			failed += r.failed
-			row += fmt.Sprintf(" %d | %d | %.1f %% |", excess(r.burst, limits[i]), excess(r.all, limits[i]), 100*r.ofLimit(limits[i]))
+			row += fmt.Sprintf(" %d | %d | %.1f %% |", excess(r.ofBurst(), limits[i]), excess(r.grants, limits[i]), 100*r.ofLimit(limits[i]))
 		}
 		fmt.Fprintf(out, "%s %d |\n", row, failed)
 	}

@@ -13,24 +13,30 @@ const (
 )
 
 // grant is a request that was let through, by when it came and when it was decided.
-type grant struct{ called, decided time.Duration }
+type grant struct {
+	called, decided time.Duration
+	burst           bool
+}
 
 // overloaded is what a client got.
 type overloaded struct {
-	burst  []grant
-	all    []grant
+	grants []grant
 	failed int           // requests that the limiter did not decide
 	last   time.Duration // when the last request was sent
+}
+
+func (o overloaded) ofBurst() []grant {
+	return slices.DeleteFunc(slices.Clone(o.grants), func(g grant) bool { return !g.burst })
 }
 
 // ofLimit is what the client got, as a part of what the limit allows from the first grant until the
 // last request.
 func (o overloaded) ofLimit(l limit) float64 {
-	if len(o.all) == 0 {
+	if len(o.grants) == 0 {
 		return 0
 	}
-	first := slices.MinFunc(o.all, func(a, b grant) int { return cmp.Compare(a.decided, b.decided) })
-	return float64(len(o.all)) / (float64(l.tokens) + (o.last-first.decided).Seconds()*l.perSecond())
+	first := slices.MinFunc(o.grants, func(a, b grant) int { return cmp.Compare(a.decided, b.decided) })
+	return float64(len(o.grants)) / (float64(l.tokens) + (o.last-first.decided).Seconds()*l.perSecond())
 }
 
 // overload has all clients send a burst at once and then, for so long, more than their rate. Requests
@@ -43,17 +49,15 @@ func overload(f fleet, limits []limit, lasts time.Duration) []overloaded {
 		clients.Go(func() {
 			r := recorder{fleet: f, client: client, begin: begin}
 			for range burst * l.tokens {
-				r.send()
+				r.send(true)
 			}
-			r.running.Wait()
-			ofBurst := slices.Clone(r.grants)
 			interval := time.Duration(float64(time.Second) / (offered * l.perSecond()))
 			for due := time.Since(begin); due < lasts; due += interval {
 				time.Sleep(due - time.Since(begin))
-				r.send()
+				r.send(false)
 			}
 			r.running.Wait()
-			results[client] = overloaded{burst: ofBurst, all: r.grants, failed: r.failed, last: r.last}
+			results[client] = overloaded{r.grants, r.failed, r.last}
 		})
 	}
 	clients.Wait()
@@ -74,7 +78,7 @@ type recorder struct {
 	failed int
 }
 
-func (r *recorder) send() {
+func (r *recorder) send(burst bool) {
 	instance := r.sent % instances
 	r.sent++
 	r.last = time.Since(r.begin)
@@ -88,7 +92,7 @@ func (r *recorder) send() {
 		case err != nil:
 			r.failed++
 		case granted:
-			r.grants = append(r.grants, grant{called, decided})
+			r.grants = append(r.grants, grant{called, decided, burst})
 		}
 	})
 }

@@ -15,8 +15,9 @@ import (
 type Central struct {
 	buckets map[string]Bucket
 	members map[string]time.Duration
-	epochs  int64 // made so far
-	epoch   int64 // 0: none
+	epochs  int // made so far
+	epoch   int // 0: none
+	process int
 }
 
 // Bucket is the state of a client's bucket.
@@ -112,9 +113,10 @@ func (c *Central) Bucket(now time.Duration, client string) (b Bucket, ok bool) {
 // Lose forgets everything, as a Redis without persistence does when it is restarted.
 func (c *Central) Lose() { c.buckets, c.members, c.epoch = nil, nil, 0 }
 
-// Clone returns a copy, such as a replica that lags behind has.
+// Clone returns a copy that is another process, as a replica that lags behind.
 func (c *Central) Clone() *Central {
 	clone := *c
+	clone.process++
 	clone.buckets, clone.members = maps.Clone(c.buckets), maps.Clone(c.members)
 	return &clone
 }

@@ -2,22 +2,17 @@ package central
 
 import (
 	"maps"
+	"strconv"
 	"time"
+
+	"loadbalancer/limiter/shared/member"
 )
 
-// Lapse is for how long an instance without a beat counts as one that lives.
-const Lapse = 3 * time.Second
-
-// Beat is what an instance hears when it tells that it lives.
-type Beat struct {
-	Instances int64
-	Epoch     int64         // another one when data was lost
-	Now       time.Duration // of the central clock
-	Before    time.Duration // Now of the instance's last beat that the central state knows of, -1 without one
-}
+// remembered is for how long the last beat of an instance is remembered.
+const remembered = time.Hour
 
 // Beat tells that an instance lives.
-func (c *Central) Beat(now time.Duration, id string) Beat {
+func (c *Central) Beat(now time.Duration, id string) member.Beat {
 	if c.members == nil {
 		c.members = map[string]time.Duration{}
 	}
@@ -25,13 +20,18 @@ func (c *Central) Beat(now time.Duration, id string) Beat {
 		c.epochs++
 		c.epoch = c.epochs
 	}
-	before, ok := c.members[id]
-	if !ok {
-		before = -1
+	b := member.Beat{Epoch: strconv.Itoa(c.epoch), Process: strconv.Itoa(c.process), Now: now, Before: member.None}
+	if before, ok := c.members[id]; ok {
+		b.Before = before
 	}
 	c.members[id] = now
-	maps.DeleteFunc(c.members, func(_ string, at time.Duration) bool { return at < now-Lapse })
-	return Beat{int64(len(c.members)), c.epoch, now, before}
+	maps.DeleteFunc(c.members, func(_ string, at time.Duration) bool { return at < now-remembered })
+	for _, at := range c.members {
+		if at >= now-member.Lapse {
+			b.Instances++
+		}
+	}
+	return b
 }
 
 // Part tells that an instance ends.

@@ -87,7 +87,7 @@ func (s *subject) bounds() bounds {
 // isRestless reports whether instances may come or go, or seem to.
 func (w *world) isRestless() bool {
 	s := &w.scenario
-	return s.has(crash, start, cut, freeze, wipe, failover) || s.Network.LostReplies > 0 || s.Network.LostRequests > 0
+	return s.has(crash, stop, start, cut, freeze, wipe, failover) || s.Network.LostReplies > 0 || s.Network.LostRequests > 0
 }
 
 // times returns when requests were let through in one of the ways.

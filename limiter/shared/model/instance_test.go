@@ -7,6 +7,7 @@ import (
 
 	"loadbalancer/limiter"
 	"loadbalancer/limiter/shared/central"
+	"loadbalancer/limiter/shared/member"
 )
 
 // instance is a limiter with what tells its central state, as package shared does.
@@ -20,11 +21,9 @@ type instance struct {
 	others   atomic.Int64  // instances that it knows of, itself included
 	beats    chan struct{} // those that have been answered, or not
 
-	hearing sync.Mutex   // guards the fields below
-	last    central.Beat // the reply to the last beat that was taken in time, if heard
-	heard   bool
-	since   time.Time // when all others know of it
-	silent  int       // beats in a row without such a reply
+	hearing sync.Mutex // guards the fields below
+	lease   member.Lease
+	silent  int // beats in a row without a reply in time
 
 	sending     sync.Mutex
 	lastArrival time.Duration // of a message; guarded by sending
@@ -54,16 +53,16 @@ func (i *instance) look() {
 
 // As in package shared.
 const (
-	beatEvery = time.Second
+	beatEvery = member.Every
 	beatAgain = 100 * time.Millisecond // after one that was not answered in time
 	maxSilent = 3
-	lookEvery = 20 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
 	dueWithin = time.Millisecond
-	known     = 2 * time.Second
 )
 
 func newInstance(w *world, id string) *instance {
 	cfg := limiter.DefaultConfig()
+	cfg.MaxTracked = 100
 	for _, s := range w.subjects {
 		if s.Kind == unregistered {
 			cfg.Default.Limit = s.now()
@@ -196,20 +195,40 @@ func (i *instance) send(all []*limiter.Telling) {
 
 // beat tells the central state that the instance lives, and calls then when it has heard or will not.
 func (i *instance) beat(then func()) {
-	var b central.Beat
-	sent := time.Now()
+	var h heartbeat
+	sent, last := time.Now(), i.lastHeard()
 	i.exchange(func() {
-		i.world.take(func(c *central.Central, now time.Duration) { b = c.Beat(now, i.id) })
+		i.world.take(func(c *central.Central, now time.Duration) {
+			h.Beat = c.Beat(now, i.id)
+			for _, reset := range i.world.resets {
+				if reset.at >= last {
+					h.resets = append(h.resets, reset.client)
+				}
+			}
+		})
 	}, func(ok bool) {
 		if !i.isGone() {
-			i.hear(sent, &b, ok)
+			i.hear(sent, &h, ok)
 		}
 		then()
 	})
 }
 
+// heartbeat is the reply to a beat.
+type heartbeat struct {
+	member.Beat
+	resets []string // clients that were reset since the last beat
+}
+
+// lastHeard returns the moment of the last beat that was taken in time, by the central clock.
+func (i *instance) lastHeard() time.Duration {
+	i.hearing.Lock()
+	defer i.hearing.Unlock()
+	return i.lease.Last()
+}
+
 // hear takes the reply to a beat.
-func (i *instance) hear(sent time.Time, b *central.Beat, ok bool) {
+func (i *instance) hear(sent time.Time, b *heartbeat, ok bool) {
 	i.hearing.Lock()
 	defer i.hearing.Unlock()
 	if !ok || time.Since(sent) > i.world.scenario.Wait {
@@ -219,17 +238,14 @@ func (i *instance) hear(sent time.Time, b *central.Beat, ok bool) {
 		return
 	}
 	i.silent = 0
-	lost := i.heard && (b.Epoch != i.last.Epoch || b.Before >= 0 && b.Before < i.last.Now)
+	fleet, lost := i.lease.Renew(b.Beat, sent, time.Now())
 	if lost {
 		i.share.Restore()
 	}
-	if !i.heard || b.Before < 0 || lost {
-		i.since = time.Now().Add(central.Lapse)
-	}
-	i.last, i.heard = *b, true
 	i.look()
 	i.others.Store(b.Instances)
-	i.share.Return(limiter.Fleet{Instances: b.Instances, From: i.since, Until: sent.Add(known)})
+	i.share.Return(fleet)
+	i.share.Ask(b.resets)
 }
 
 // untilNext returns the time until the next beat.

@@ -21,6 +21,7 @@ type scenario struct {
 	Network   network
 	Clients   []client
 	Events    []event // in the order of their times
+	Generous  bool    // the central state grants whatever is asked, so that the checks have something to find
 }
 
 // network is what lies between the instances and the central state.
@@ -86,6 +87,7 @@ type happening int
 
 const (
 	crash    happening = iota // of an instance
+	stop                      // of an instance, which tells what is left
 	start                     // of another
 	cut                       // an instance from the central state
 	freeze                    // the central state: it takes what came meanwhile afterwards
@@ -95,7 +97,7 @@ const (
 	reset                     // the bucket of a client, through an instance
 )
 
-var happenings = []string{"crash", "start", "cut", "freeze", "wipe", "failover", "change", "reset"}
+var happenings = []string{"crash", "stop", "start", "cut", "freeze", "wipe", "failover", "change", "reset"}
 
 func (h happening) String() string { return happenings[h] }
 
@@ -108,6 +110,11 @@ func (s *scenario) has(any ...happening) bool {
 // nothing happens.
 func (s *scenario) isQuiet() bool {
 	return len(s.Events) == 0 && s.Network.LostReplies == 0 && s.Network.LostRequests == 0 && 2*s.Network.longest() < s.Wait
+}
+
+// isUnreliable reports whether messages may be lost, or come late.
+func (s *scenario) isUnreliable() bool {
+	return s.Network.LostReplies > 0 || s.Network.LostRequests > 0 || s.has(cut, freeze)
 }
 
 // longest is the longest time of one way.

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type world struct {
 	all       []*instance
 	forgotten []forgetting // what crashes have forgotten at most
 	losses    []time.Duration
+	resets    []announcement
 	tellings  int64
 }
 
@@ -33,6 +35,12 @@ type world struct {
 type forgetting struct {
 	at        time.Duration
 	instances int64
+}
+
+// announcement is what the central state says of a reset to those that do not ask.
+type announcement struct {
+	at     time.Duration // of its clock
+	client string
 }
 
 // offset is how far the clock of the central state is from that of the instances.
@@ -105,6 +113,10 @@ func (w *world) happen(e event) {
 		if i != nil {
 			w.crash(i)
 		}
+	case stop:
+		if i != nil {
+			w.stop(i)
+		}
 	case cut:
 		if i != nil {
 			i.cutUntil.Store(int64(w.now() + e.For))
@@ -138,15 +150,36 @@ func (w *world) happen(e event) {
 
 // crash ends an instance without a word.
 func (w *world) crash(i *instance) {
+	w.withdraw(i)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for at, other := range w.instances {
-		if other == i {
-			w.instances = append(w.instances[:at:at], w.instances[at+1:]...)
-		}
-	}
 	close(i.gone)
 	w.forgotten = append(w.forgotten, forgetting{w.now(), i.others.Load()})
+}
+
+// withdraw sends no more requests to the instance.
+func (w *world) withdraw(i *instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.instances = slices.DeleteFunc(slices.Clone(w.instances), func(other *instance) bool { return other == i })
+}
+
+// stop ends an instance as a signal does. What it has to tell may be lost on the way.
+func (w *world) stop(i *instance) {
+	w.withdraw(i)
+	w.running.Go(func() {
+		time.Sleep(2 * w.scenario.Wait) // until its requests are decided
+		i.share.Flush()
+		i.send(i.share.Collect(nil))
+		i.exchange(func() { w.take(func(c *central.Central, _ time.Duration) { c.Part(i.id) }) }, func(bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			close(i.gone)
+			if w.scenario.isUnreliable() {
+				w.forgotten = append(w.forgotten, forgetting{w.now(), i.others.Load()})
+			}
+		})
+	})
 }
 
 // take has the central state take what tells it something.
@@ -175,7 +208,13 @@ func (w *world) tell(told *limiter.Telling) (a limiter.Answer, at time.Duration)
 	w.take(func(c *central.Central, now time.Duration) {
 		_, known := c.Bucket(now, told.Client)
 		a, at = c.Tell(now, told), now-offset
+		if w.scenario.Generous {
+			a.Granted = told.Asked
+		}
 		w.tellings++
+		if told.Reset {
+			w.resets = append(w.resets, announcement{now, told.Client})
+		}
 		for _, s := range w.subjects {
 			if s.name == told.Client {
 				s.charge(at, told, a, known)

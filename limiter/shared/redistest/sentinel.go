@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,11 @@ func StartCluster(t testing.TB, nodes int) []*Server {
 	all := make([]*Server, nodes)
 	for i := range all {
 		all[i] = start(t, Options{}, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-		all[i].Do("CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(i*slots/nodes), fmt.Sprint((i+1)*slots/nodes-1))
+		add := []string{"CLUSTER", "ADDSLOTS"} // Redis 6 takes no ranges
+		for slot := i * slots / nodes; slot < (i+1)*slots/nodes; slot++ {
+			add = append(add, strconv.Itoa(slot))
+		}
+		all[i].Do(add...)
 		all[i].Do("CLUSTER", "SET-CONFIG-EPOCH", fmt.Sprint(i+1))
 		host, port, _ := net.SplitHostPort(all[0].Address)
 		if i > 0 {

@@ -1,4 +1,4 @@
-package shared
+package member
 
 import (
 	"testing"
@@ -7,18 +7,18 @@ import (
 	"loadbalancer/limiter"
 )
 
-// TestLease gives one sign of life after another. Times are in milliseconds: those of the server's
+// TestLease gives one beat after another. Times are in milliseconds: those of the server's
 // clock are 1,000,000 ahead.
 func TestLease(t *testing.T) {
 	const ahead = 1_000_000
-	type sign struct {
+	type beat struct {
 		sent, took     int // of this instance's clock
-		now, before    int // of the server's; 0: as the other clock says, and as the sign before; -1: none
+		now, before    int // of the server's; 0: as the other clock says, and as the beat before; -1: none
 		epoch, process string
 		wantFrom       int // when credit begins; it ends 2 s after sent
 		wantLost       bool
 	}
-	for name, signs := range map[string][]sign{
+	for name, beats := range map[string][]beat{
 		"first": {
 			{sent: 0, took: 2, before: -1, wantFrom: 3002},
 			{sent: 1000, took: 5, wantFrom: 3002},
@@ -50,7 +50,7 @@ func TestLease(t *testing.T) {
 			{sent: 1000, process: "b", wantFrom: 4000, wantLost: true},
 			{sent: 2000, process: "b", wantFrom: 4000},
 		},
-		"the last sign is lost": {
+		"the last beat is lost": {
 			{sent: 0, before: -1, wantFrom: 3000},
 			{sent: 1000, wantFrom: 3000},
 			{sent: 2000, before: ahead, wantFrom: 5000, wantLost: true},
@@ -67,10 +67,10 @@ func TestLease(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var l lease
+			var l Lease
 			began, last := time.Now(), -1
 			at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
-			for i, s := range signs {
+			for i, s := range beats {
 				if s.now == 0 {
 					s.now = s.sent + ahead
 				}
@@ -78,18 +78,18 @@ func TestLease(t *testing.T) {
 					s.before = last
 				}
 				last = s.now
-				h := heartbeat{instances: 7, epoch: s.epoch, process: s.process,
-					now: time.Duration(s.now) * time.Millisecond, before: time.Duration(s.before) * time.Millisecond}
+				b := Beat{Instances: 7, Epoch: s.epoch, Process: s.process,
+					Now: time.Duration(s.now) * time.Millisecond, Before: time.Duration(s.before) * time.Millisecond}
 				if s.before < 0 {
-					h.before = none
+					b.Before = None
 				}
-				f, lost := l.renew(h, at(s.sent), at(s.sent+s.took))
+				f, lost := l.Renew(b, at(s.sent), at(s.sent+s.took))
 				if want := (limiter.Fleet{Instances: 7, From: at(s.wantFrom), Until: at(s.sent + 2000)}); f != want {
-					t.Errorf("sign %d: credit of %d instances from %s to %s, want %s to %s", i, f.Instances,
+					t.Errorf("beat %d: credit of %d instances from %s to %s, want %s to %s", i, f.Instances,
 						f.From.Sub(began), f.Until.Sub(began), want.From.Sub(began), want.Until.Sub(began))
 				}
 				if lost != s.wantLost {
-					t.Errorf("sign %d: lost is %t", i, lost)
+					t.Errorf("beat %d: lost is %t", i, lost)
 				}
 			}
 		})
