@@ -53,6 +53,7 @@ type fleet struct {
 	instances   int64
 	from, until int64 // when there is credit
 	away        bool
+	isAssumed   bool // neither Return nor Leave has been called yet
 }
 
 // credit returns the tokens that this instance may let through before it tells, of a client with the
@@ -79,7 +80,7 @@ type shareCounts struct{ tellings, waits, timedOut atomic.Int64 }
 
 // Share makes the limits hold over several instances from now on. It must be called before Set and
 // before the first request. A request waits at most for the given time for the central state. Until
-// Return is called, that counts as away.
+// Return or Leave is called there is no credit, so each request waits.
 func (l *Limiter) Share(wait time.Duration) *Share {
 	s := &Share{
 		limiter: l,
@@ -88,19 +89,17 @@ func (l *Limiter) Share(wait time.Duration) *Share {
 		due:     make(chan struct{}, 1),
 	}
 	s.SetWait(wait)
-	s.fleet.Store(&fleet{instances: 1, away: true})
+	s.fleet.Store(&fleet{instances: 1, from: math.MaxInt64, isAssumed: true})
 	l.share = s
 	l.anonymous.Load().share = s
 	return s
 }
 
-// Assume says how many instances there are, until Return does.
+// Assume says how many instances there are, until Return does. It has to be called before Leave.
 func (s *Share) Assume(instances int64) {
-	for {
-		f := s.fleet.Load()
-		if !f.away || s.fleet.CompareAndSwap(f, &fleet{instances: max(1, instances), away: true}) {
-			return
-		}
+	f := s.fleet.Load()
+	if f.isAssumed {
+		s.fleet.CompareAndSwap(f, &fleet{instances: max(1, instances), from: math.MaxInt64, isAssumed: true})
 	}
 }
 
@@ -155,7 +154,7 @@ func (s *Share) Return(f Fleet) {
 	}
 	before := s.fleet.Swap(next)
 	s.health.recover()
-	if before.away || before.instances < next.instances {
+	if before.away || before.isAssumed || before.instances < next.instances {
 		s.each(func(t *tally) bool { return t.untold() > 0 || t.waiting.Load() != nil })
 	}
 }

@@ -158,8 +158,8 @@ func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f 
 			t.took(false)
 			return o, true, true
 		}
-		t.weighed.Store(true)
 		if tat < 0 || state.CompareAndSwap(tat, next) {
+			t.alone.Add(1) // before the token can be told
 			if t.took(true) == 1 {
 				s.note(t)
 			}

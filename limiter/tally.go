@@ -30,7 +30,11 @@ type tally struct {
 	bucket atomic.Pointer[bucket]
 	table  atomic.Pointer[table]
 
-	weighed atomic.Bool  // the view has tokens of other instances in it, which are only assumed
+	// alone counts the tokens that were taken while the central state was away, and settled is what it
+	// was when all of these had been told. While they differ, the view has tokens of other instances in
+	// it, which are only assumed.
+	alone, settled atomic.Int64
+
 	resets  atomic.Int64 // of the client, as far as this instance knows
 	reset   atomic.Bool  // the central state is to fill the bucket
 	ask     atomic.Bool  // the central state is asked, even if there is nothing to tell
@@ -97,6 +101,9 @@ func (t *tally) forgive() {
 	t.word.Add(-t.untold())
 	t.reset.Store(true)
 }
+
+// isWeighed reports whether the view has tokens in it that are only assumed.
+func (t *tally) isWeighed() bool { return t.alone.Load() != t.settled.Load() }
 
 // drop gives the tally up, if there is nothing to tell.
 func (t *tally) drop() bool {

@@ -27,6 +27,7 @@ type Telling struct {
 	tally   *tally
 	rates   *rates
 	settles int64     // untold tokens that this tells
+	alone   int64     // tally.alone when it was told
 	waiters []*waiter // those that Asked
 }
 
@@ -82,7 +83,7 @@ const (
 // is held.
 func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 	r, tat := t.view()
-	untold := t.untold()
+	alone, untold := t.alone.Load(), t.untold()
 	soon := now + min(max(int64(r.window)/2, leastLook), longestLook)
 	switch {
 	case untold == 0:
@@ -103,13 +104,14 @@ func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 	told := &Telling{
 		Client: t.name, Capacity: r.capacity, Rate: r.perSecond,
 		Asked: int64(len(waiters)), Restore: restore, Reset: reset, Resets: t.resets.Load(),
-		ask: ask, tally: t, rates: r, settles: untold, waiters: waiters,
+		ask: ask, tally: t, rates: r, alone: alone, settles: untold, waiters: waiters,
 	}
 	cost := int64(1) << r.shift
 	told.Spent = untold
-	if owed := max(0, tat-r.at(now)); t.weighed.Load() {
+	if owed := max(0, tat-r.at(now)); t.isWeighed() {
+		// Of a long absence only what has not come back. Tokens of the credit weigh one each.
 		cost = r.weigh(f.instances)
-		told.Spent = min(untold, (owed+cost-1)/cost)
+		told.Spent = min(untold, (owed+cost-1)/cost+f.credit(r.capacity, now))
 	}
 	told.Debt = r.owed(tat-min(untold+t.telling.Load(), tat/cost)*cost, now)
 	if told.Debt == 0 && untold+told.Asked == 0 && !reset && !ask { // there is nothing to restore
@@ -157,9 +159,13 @@ func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
 	t.telling.Add(-told.settles)
 	// Others that are on their way may be in the answer already, or not.
 	heard := r.at(s.limiter.since(sent)+int64(min(a.Debt, mostDebt))) + r.ticks(t.untold())
-	// A view with assumptions in it, or from before a reset, may be too high.
-	if weighed := t.weighed.Swap(false); weighed || t.resets.Swap(a.Resets) != a.Resets {
-		t.resets.Store(a.Resets)
+	// A view with assumptions in it, or from before a reset, may be too high. Assumptions stay until all
+	// is told for which they were made, or the instance could take its part again.
+	isSettled := t.isWeighed() && t.alone.Load() == told.alone
+	if isSettled {
+		t.settled.Store(told.alone)
+	}
+	if t.resets.Swap(a.Resets) != a.Resets || isSettled {
 		t.replace(r, max(full, heard))
 	} else if now := s.limiter.since(time.Now()); heard > r.at(now) {
 		t.raise(r, heard, now)

@@ -75,9 +75,9 @@ func (t *Teller) Run(ctx context.Context) error {
 			if err = t.serve(ctx, client); err == nil {
 				t.end(client)
 			}
-			t.share.Leave()
 			t.running.Go(client.Close) // which takes a second where the server is frozen
 		}
+		t.share.Leave()
 		if ctx.Err() != nil {
 			break
 		}

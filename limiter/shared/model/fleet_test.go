@@ -121,6 +121,21 @@ func TestCrashForgetsLittle(t *testing.T) {
 	}
 }
 
+// TestStartGrantsNothing: an instance that starts takes requests before its first beat is answered, and
+// lets none through that the others have.
+func TestStartGrantsNothing(t *testing.T) {
+	var events []event
+	for n := range 8 {
+		events = append(events, event{At: time.Duration(4000+n*500) * time.Millisecond, What: start})
+	}
+	s := drained(5, events...)
+	s.Clients[0].Burst, s.Clients[0].Load = 1, 2_000_000 // a request a millisecond
+	c := runAlone(t, s)
+	if n := len(c.admitted); n < 1000 || n > 1125 || since(4*time.Second, c.times(together, alone, unclear)) > 0 {
+		t.Errorf("%d requests were let through, %d of them after the first started", n, since(4*time.Second, c.times(together, alone, unclear)))
+	}
+}
+
 // TestChecksNotice: a central state that gives too much does not go unnoticed.
 func TestChecksNotice(t *testing.T) {
 	s := drained(5)

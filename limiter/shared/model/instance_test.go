@@ -83,8 +83,8 @@ func newInstance(w *world, id string) *instance {
 func (i *instance) run() {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	var due <-chan time.Time
-	next := time.After(beatEvery)
+	var due, next <-chan time.Time
+	i.beat(func() { i.beats <- struct{}{} })
 	for {
 		select {
 		case <-i.gone:
@@ -108,6 +108,9 @@ func (i *instance) run() {
 			i.look()
 		}
 		due = nil
+		if !i.isConnected() {
+			continue
+		}
 		if told := i.share.Collect(nil); len(told) > 0 {
 			i.send(told)
 		}
@@ -227,12 +230,19 @@ func (i *instance) lastHeard() time.Duration {
 	return i.lease.Last()
 }
 
+// isConnected reports whether a beat was taken in time.
+func (i *instance) isConnected() bool {
+	i.hearing.Lock()
+	defer i.hearing.Unlock()
+	return i.lease.Last() > 0
+}
+
 // hear takes the reply to a beat.
 func (i *instance) hear(sent time.Time, b *heartbeat, ok bool) {
 	i.hearing.Lock()
 	defer i.hearing.Unlock()
 	if !ok || time.Since(sent) > i.world.scenario.Wait {
-		if i.silent++; i.silent >= maxSilent {
+		if i.silent++; i.silent >= maxSilent || i.lease.Last() == 0 {
 			i.share.Leave()
 		}
 		return
@@ -252,7 +262,7 @@ func (i *instance) hear(sent time.Time, b *heartbeat, ok bool) {
 func (i *instance) untilNext() time.Duration {
 	i.hearing.Lock()
 	defer i.hearing.Unlock()
-	if i.silent > 0 && i.silent < maxSilent && !i.share.IsAway() {
+	if i.silent > 0 && !i.share.IsAway() {
 		return beatAgain
 	}
 	return beatEvery

@@ -80,18 +80,14 @@ func (w *world) now() time.Duration { return time.Since(w.began) }
 
 func (w *world) sleepUntil(at time.Duration) { time.Sleep(at - w.now()) }
 
-// start starts an instance. Requests come to it after its first beat.
+// start starts an instance. Requests come to it at once.
 func (w *world) start() {
 	i := newInstance(w, fmt.Sprint("instance ", len(w.all)))
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.all = append(w.all, i)
-	w.mu.Unlock()
-	i.beat(func() {
-		w.mu.Lock()
-		w.instances = append(w.instances, i)
-		w.mu.Unlock()
-		i.run()
-	})
+	w.instances = append(slices.Clone(w.instances), i)
+	w.running.Go(i.run)
 }
 
 // pick returns the instance that comes next, and nil if there is none.
