@@ -80,13 +80,14 @@ func (l *life) begin(p *parts, c config, r *reloads, o options, lines *logQueue)
 	}
 	m := management.New(management.Parts{
 		API: p.api, Balancer: p.balancer, Limits: p.limits, Share: p.share, Clients: p.service, Reload: r.management(), TLS: p.tls,
-		Starting: p.stages.awaits, LogDropped: lines.Dropped, Version: currentBuild().version, Log: p.log,
+		Starting: p.stages.awaits, LogDropped: lines.Dropped, Version: currentBuild().version, ConfigPath: p.path, Log: p.log,
 	})
 	l.ask(func() error {
 		p.stages.leaveHeadStart(l.accepting)
 		return m.Serve(l.accepting, p.back)
 	})
 	l.run(l.accepting, p.api.Run)
+	l.run(l.accepting, m.RunStatus)
 	if o.demo {
 		startDemo(l.draining, l.group, demoListeners(c.Pools, p.log))
 	}

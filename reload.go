@@ -104,10 +104,14 @@ func (r *reloads) reload(cause string) (result reloaded) {
 		result.changed, result.err = r.change(text)
 	}
 	total := r.last().Total + 1
-	r.state.Store(&management.LastReload{OK: result.err == nil, At: began, Total: total})
+	last := &management.LastReload{OK: result.err == nil, At: began, Total: total, Cause: cause, Changed: result.changed}
 	if result.err != nil {
-		for line := range strings.Lines(result.err.Error()) {
-			r.log.Error().Str("config", r.path).Str("fault", strings.TrimSuffix(line, "\n")).
+		last.Faults = strings.Split(strings.TrimSuffix(result.err.Error(), "\n"), "\n")
+	}
+	r.state.Store(last)
+	if result.err != nil {
+		for _, fault := range last.Faults {
+			r.log.Error().Str("config", r.path).Str("fault", fault).
 				Msg("the config was not reloaded, and nothing has changed")
 		}
 		return result

@@ -31,6 +31,10 @@ type LastReload struct {
 	OK    bool
 	At    time.Time
 	Total uint64 // reloads so far
+
+	Cause   string   // what asked for it
+	Changed []string // in words, a line for each key
+	Faults  []string // why nothing was changed
 }
 
 // reloadResult is the body of an answer to a reload that succeeded.

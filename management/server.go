@@ -24,6 +24,7 @@ import (
 // for concurrent use.
 type Server struct {
 	router *router.Router // what is not the API
+	watch  *watch
 	Parts
 }
 
@@ -39,17 +40,19 @@ type Parts struct {
 	Starting   func() error  // what the start still waits for; nil once requests are served
 	LogDropped func() uint64 // log lines not written
 	Version    string        // of the binary
+	ConfigPath string        // of the file
 	Log        zerolog.Logger
 }
 
 // New returns a server of the parts.
 func New(p Parts) *Server {
-	m := &Server{newRouter(p.Log), p}
+	m := &Server{router: newRouter(p.Log), watch: newWatch(time.Now()), Parts: p}
 	m.router.GET("/healthz", func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") })
 	m.router.GET("/readyz", m.readyz)
 	m.router.GET("/metrics", p.API.page(m.metrics))
 	p.API.router.POST(explainPath, rest.Handler(p.Log, m.explain))
 	m.registerBackends(p.API.router)
+	m.registerStatus()
 	m.router.GET(profilesPath, p.API.page(m.profiles))
 	return m
 }

@@ -26,6 +26,25 @@ func (c *Codes) Each(f func(status int, n uint64)) {
 	}
 }
 
+// Classes are counts by class of status: 1xx, 2xx, 3xx, 4xx and 5xx. It is a value.
+type Classes [5]uint64
+
+// Total returns the sum of the counts.
+func (c *Classes) Total() (total uint64) {
+	for _, n := range c {
+		total += n
+	}
+	return total
+}
+
+// Classes returns what was counted by class. What is no status of HTTP, from 600 on, counts as 5xx.
+func (c *Codes) Classes() (counts Classes) {
+	for i := range c.counts {
+		counts[min(i/100, len(counts)-1)] += c.counts[i].Load()
+	}
+	return counts
+}
+
 // Write writes one line for each status that was counted. labels go before the label code, and may
 // be empty.
 func (c *Codes) Write(w io.Writer, name, labels string) { _, _ = w.Write(c.Append(nil, name, labels)) }

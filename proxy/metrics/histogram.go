@@ -44,29 +44,49 @@ func (h *Histogram) Mean() time.Duration {
 	return time.Duration(h.nanos.Load() / int64(total))
 }
 
+// Quantile is Buckets.Quantile of what was counted.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	counts := h.Buckets()
+	return counts.Quantile(q)
+}
+
+// Buckets returns how many durations were counted in each bucket.
+func (h *Histogram) Buckets() (counts Buckets) {
+	for i := range h.buckets {
+		counts[i] = h.buckets[i].Load()
+	}
+	return counts
+}
+
+// Buckets are how many durations a Histogram has counted in each of its buckets. It is a value.
+type Buckets [len(bounds) + 1]uint64
+
 // Quantile estimates the quantile q, from 0 to 1, of what was counted, as Prometheus's
 // histogram_quantile does: durations are taken to be spread evenly over their bucket. It returns
 // 10s, the last bound, for a quantile above that, and 0 if nothing was counted.
-func (h *Histogram) Quantile(q float64) time.Duration {
-	var counts [len(bounds) + 1]uint64
-	var total uint64
-	for i := range h.buckets {
-		counts[i] = h.buckets[i].Load()
-		total += counts[i]
-	}
+func (c *Buckets) Quantile(q float64) time.Duration {
+	total := c.Total()
 	rank := q * float64(total)
 	var below time.Duration
 	for i, bound := range bounds {
-		if n := float64(counts[i]); n > 0 && rank <= n {
+		if n := float64(c[i]); n > 0 && rank <= n {
 			return below + time.Duration(rank/n*float64(bound-below))
 		}
-		rank -= float64(counts[i])
+		rank -= float64(c[i])
 		below = bound
 	}
 	if total == 0 {
 		return 0
 	}
 	return below
+}
+
+// Total returns how many durations were counted.
+func (c *Buckets) Total() (total uint64) {
+	for _, n := range c {
+		total += n
+	}
+	return total
 }
 
 // upTo are the labels of the buckets, with their upper bounds in seconds.

@@ -34,6 +34,7 @@ type BackendState struct {
 
 	InFlight     int64     `json:"in_flight"`
 	Requests     uint64    `json:"requests"`                    // attempts that have ended
+	Errors       uint64    `json:"errors"`                      // of these: a 5xx status, no answer, or one that was broken off
 	TimeToHeader *HeaderMS `json:"time_to_header_ms,omitempty"` // nil: no response has come
 }
 
@@ -147,7 +148,7 @@ func (b *Backend) report(s *BackendState) {
 		s.Cause = v.Cause.String()
 	}
 	s.InFlight = b.load.InFlight.Load()
-	b.codes.Each(func(_ int, n uint64) { s.Requests += n })
+	s.Requests, s.Errors = b.tally()
 	s.TimeToHeader = headerMS(&b.duration)
 	last, streak := b.outlier.failures()
 	s.LastError, s.LastErrorAt, s.Streak = last.String(), last.at, streak

@@ -33,6 +33,12 @@ func (r *Requests) Count(status int, took time.Duration) {
 // EachStatus calls f with each status that was counted, and how often.
 func (r *Requests) EachStatus(f func(status int, n uint64)) { r.codes.Each(f) }
 
+// Totals returns how many responses were counted by class of status, and how many requests by the
+// time that they took.
+func (r *Requests) Totals() (metrics.Classes, metrics.Buckets) {
+	return r.codes.Classes(), r.duration.Buckets()
+}
+
 // CountUnread counts a response to a request that was not read, and so has no duration.
 func (r *Requests) CountUnread(status int) { r.codes.Add(status) }
 

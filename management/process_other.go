@@ -1,0 +1,9 @@
+//go:build !linux
+
+package management
+
+// openDescriptors returns nil: the system does not tell.
+func openDescriptors() *descriptors { return nil }
+
+// residentMemory returns nil: the system does not tell.
+func residentMemory() *uint64 { return nil }

@@ -1,0 +1,107 @@
+package management
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"time"
+
+	"loadbalancer/management/history"
+	"loadbalancer/proxy/upstream"
+)
+
+// poolStatus is how a pool stands.
+type poolStatus struct {
+	Pool          string          `json:"pool"`
+	TakesRequests bool            `json:"takes_requests"`
+	Panic         bool            `json:"panic"` // so few backends are in that some that are out take requests
+	Waiting       int64           `json:"waiting"`
+	Recent        *history.Recent `json:"recent,omitempty"`
+	Backends      []backendStatus `json:"backends"`
+}
+
+// backendStatus is how a backend stands, beside the others of its pool.
+type backendStatus struct {
+	upstream.BackendState
+	Why      string          `json:"why,omitempty"`    // the causes in one sentence; "": it is up
+	Share    *float64        `json:"share,omitempty"`  // of the attempts in the pool in the last minute; nil: there were none
+	DueShare float64         `json:"due_share"`        // by its weight among those that take new requests
+	Recent   *history.Recent `json:"recent,omitempty"` // nil: the status has no history
+}
+
+// newPoolStatus returns how a pool stands, with the latest points of the history.
+func newPoolStatus(p *upstream.Pool, h *history.History, points int) poolStatus {
+	s := poolStatus{Pool: p.Name(), TakesRequests: p.TakesRequests(), Panic: p.Panics(), Waiting: p.Waiting(), Backends: []backendStatus{}}
+	states := p.States()
+	lately, attempts, weights := make([]uint64, len(states)), uint64(0), 0.0
+	for i := range states {
+		b := &states[i]
+		lately[i] = h.Lately(s.Pool, b.Backend, b.Requests)
+		attempts += lately[i]
+		weights += b.EffectiveWeight
+	}
+	for i := range states {
+		b := backendStatus{BackendState: states[i], Why: why(&states[i])}
+		b.LastError = withoutQueries(b.LastError)
+		for k, cause := range b.Causes {
+			b.Causes[k] = withoutQueries(cause)
+		}
+		if attempts > 0 {
+			share := part(float64(lately[i]), float64(attempts))
+			b.Share = &share
+		}
+		b.DueShare = part(b.EffectiveWeight, weights)
+		if points > 0 {
+			b.Recent = h.Recent(s.Pool, b.Backend, points)
+		}
+		s.Backends = append(s.Backends, b)
+	}
+	if points > 0 {
+		s.Recent = h.Recent(s.Pool, "", points)
+	}
+	return s
+}
+
+// part returns the part of a whole, of which 4 digits count, or 0 of nothing.
+func part(of, whole float64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return math.Round(of/whole*1e4) / 1e4
+}
+
+// why returns in one sentence why a backend takes no requests, or "".
+func why(b *upstream.BackendState) string {
+	all := make([]string, 0, len(b.Causes))
+	for _, cause := range b.Causes {
+		if rest, ok := strings.CutPrefix(cause, "ejected: "); ok && !b.EjectedUntil.IsZero() {
+			cause = fmt.Sprintf("ejected for %s: %s", ofSeconds(b.EjectedUntil.Sub(b.Since)), rest)
+		}
+		all = append(all, withoutQueries(cause))
+	}
+	return strings.Join(all, "; ")
+}
+
+// ofSeconds returns a time of some seconds as people write it.
+func ofSeconds(d time.Duration) string {
+	switch d = max(d, 0).Round(time.Second); {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d.Round(time.Minute)/time.Minute)
+	}
+	return fmt.Sprintf("%d h", d.Round(time.Hour)/time.Hour)
+}
+
+// query is that of a path or URL in a text.
+var query = regexp.MustCompile(`(/[^\s?"]*)\?[^\s"]*`)
+
+// withoutQueries returns a text with the queries of paths and URLs left out, which may have secrets:
+// a path that checks ask for may have one.
+func withoutQueries(text string) string {
+	if !strings.Contains(text, "?") {
+		return text
+	}
+	return query.ReplaceAllString(text, "$1?…")
+}
