@@ -19,7 +19,7 @@ func isGotHere(o *described.Operation, status string) bool {
 	if status == "400" && !readsJSON(o) && o.Method != "DELETE" { // of a body cut short alone, and client sends none
 		return false
 	}
-	return slices.Contains([]string{"backends", "config", "description"}, o.Tag) || slices.Contains([]string{"400", "401", "403", "413", "429", "503"}, status)
+	return slices.Contains([]string{"backends", "config", "description", "status"}, o.Tag) || slices.Contains([]string{"400", "401", "403", "413", "429", "503"}, status)
 }
 
 // readsJSON tells the calls with a JSON body from those without a body, and from the import.

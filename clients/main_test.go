@@ -29,7 +29,7 @@ func counts(o *described.Operation, status string) bool {
 
 // isOurs tells a call of this package from those of package management.
 func isOurs(o *described.Operation) bool {
-	return !slices.Contains([]string{"backends", "config", "description"}, o.Tag)
+	return !slices.Contains([]string{"backends", "config", "description", "status"}, o.Tag)
 }
 
 func runTests(m *testing.M) int {

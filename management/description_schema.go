@@ -66,10 +66,13 @@ func (a *additional) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode(&a.schema)
 }
 
-// resolve follows references.
+// resolve follows references: to schemas, and to the first of the parts that one is made of.
 func (d *description) resolve(s *schema) *schema {
 	for s != nil && s.Ref != "" {
-		s = d.Components.Schemas.get(strings.TrimPrefix(s.Ref, schemas))
+		name, isPart := strings.CutSuffix(strings.TrimPrefix(s.Ref, schemas), "/allOf/0")
+		if s = d.Components.Schemas.get(name); isPart && s != nil && len(s.AllOf) > 0 {
+			s = s.AllOf[0]
+		}
 	}
 	if s == nil {
 		return &schema{}
