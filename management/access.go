@@ -19,10 +19,11 @@ import (
 // one. Without, a caller on this machine that speaks for itself needs none, because it could read
 // the config anyway. It is safe for concurrent use.
 type access struct {
-	rules  atomic.Pointer[rules]
-	failed failedTokens
-	denied atomic.Uint64 // calls refused
-	log    zerolog.Logger
+	rules    atomic.Pointer[rules]
+	sessions *sessions
+	failed   failedTokens
+	denied   atomic.Uint64 // calls refused
+	log      zerolog.Logger
 }
 
 // rules are what access goes by. They are immutable.
@@ -47,6 +48,9 @@ var (
 		"Authorization: Bearer TOKEN with management.token or one of management.tokens"}
 	refusedWrite = &refusal{fasthttp.StatusForbidden, "the token has the role read, which allows GET, HEAD and " +
 		"POST " + explainPath + " alone; use a token with the role write"}
+	refusedSession = &refusal{fasthttp.StatusUnauthorized, "the session of the page has ended; log in again"}
+	refusedOrigin  = &refusal{fasthttp.StatusForbidden, "a session may change something only from the page of this listener: " +
+		"the Origin of the call is another than its Host"}
 	refusedTooMany = &refusal{fasthttp.StatusTooManyRequests, "too many wrong tokens came from this address; " +
 		"send one of those configured, or try again in a second"}
 )
@@ -59,6 +63,12 @@ func (a *access) allows(ctx *fasthttp.RequestCtx) bool {
 		rest.SetCaller(ctx, caller)
 		return true
 	}
+	a.refuse(ctx, r)
+	return false
+}
+
+// refuse answers a call with a refusal, and counts it.
+func (a *access) refuse(ctx *fasthttp.RequestCtx, r *refusal) {
 	a.denied.Add(1)
 	switch r.status {
 	case fasthttp.StatusUnauthorized:
@@ -67,7 +77,6 @@ func (a *access) allows(ctx *fasthttp.RequestCtx) bool {
 		ctx.Response.Header.Set("Retry-After", "1")
 	}
 	rest.WriteProblem(ctx, r.status, "", r.detail)
-	return false
 }
 
 // judge returns who makes a call, or why it may not use the API.
@@ -75,30 +84,63 @@ func (a *access) judge(ctx *fasthttp.RequestCtx) (rest.Caller, *refusal) {
 	rules := a.rules.Load()
 	caller := rest.Caller{Address: rules.trust.ClientAddress(ctx)}
 	if len(rules.tokens) == 0 {
-		if rules.trust.FromThisMachine(ctx) && rules.speaksForItself(ctx) {
+		if rules.trust.FromThisMachine(ctx) && rules.speaksForItself(ctx, a.isFromPage(ctx, rules)) {
 			return caller, nil
 		}
 		return caller, refusedRemote
 	}
-	token := bearerToken(&ctx.Request.Header)
-	if len(token) == 0 {
-		return caller, refusedWithoutToken
+	found, r := a.credential(ctx, rules, caller.Address)
+	if r != nil {
+		return caller, r
 	}
-	found := find(token, rules.tokens)
 	caller.Token = found.name
-	switch {
-	case found.role == 0:
-		now := time.Now()
-		tooMany := a.failed.add(now, caller.Address)
-		a.logRefusals(now)
-		if tooMany {
-			return caller, refusedTooMany
-		}
-		return caller, refusedToken
-	case found.role == roleRead && !ctx.IsGet() && !ctx.IsHead() && string(ctx.URI().PathOriginal()) != explainPath:
+	if found.role == roleRead && !isReading(ctx) && string(ctx.URI().PathOriginal()) != explainPath {
 		return caller, refusedWrite
 	}
 	return caller, nil
+}
+
+// isReading reports whether a call changes nothing, by its method.
+func isReading(ctx *fasthttp.RequestCtx) bool { return ctx.IsGet() || ctx.IsHead() }
+
+// credential returns what a call may do by its token or its session, or why it may do nothing.
+func (a *access) credential(ctx *fasthttp.RequestCtx, rules *rules, address netip.Addr) (credential, *refusal) {
+	token := bearerToken(&ctx.Request.Header)
+	if len(token) > 0 {
+		if found := find(token, rules.tokens); found.role != 0 {
+			return found, nil
+		}
+		return credential{}, a.countFailed(address, refusedToken)
+	}
+	if len(ctx.Request.Header.Peek(pageToken)) == 0 {
+		return credential{}, refusedWithoutToken
+	}
+	found := a.bySession(ctx, rules)
+	if found.role == 0 {
+		return found, refusedSession
+	}
+	if _, own := rules.ownOrigin(ctx); !own && !isReading(ctx) {
+		return found, refusedOrigin
+	}
+	return found, nil
+}
+
+// countFailed counts a token that failed, and returns the answer: r, unless there were too many.
+func (a *access) countFailed(address netip.Addr, r *refusal) *refusal {
+	now := time.Now()
+	tooMany := a.failed.add(now, address)
+	a.logRefusals(now)
+	if tooMany {
+		return refusedTooMany
+	}
+	return r
+}
+
+// isFromPage reports whether a browser has sent a call for this listener's own page, while no token is
+// configured.
+func (a *access) isFromPage(ctx *fasthttp.RequestCtx, rules *rules) bool {
+	_, own := rules.ownOrigin(ctx)
+	return own && a.sessions.isLocal(ctx.Request.Header.Peek(pageToken))
 }
 
 // bearerToken returns the token of a request, or nil. A request with two Authorization fields has
@@ -118,12 +160,17 @@ func bearerToken(h *fasthttp.RequestHeader) []byte {
 
 // speaksForItself reports whether a request was neither passed on by a proxy, whose fields tell,
 // nor sent by a browser for another site's page, which its Origin or the Host, that site's name,
-// gives away. A field counts on whichever line it stands, and also when it is empty.
-func (r *rules) speaksForItself(ctx *fasthttp.RequestCtx) bool {
+// gives away. A field counts on whichever line it stands, and also when it is empty. fromPage says that
+// the Origin is the page's own.
+func (r *rules) speaksForItself(ctx *fasthttp.RequestCtx, fromPage bool) bool {
 	// The header as it came: on the management listener no guard has read it.
 	for line := range bytes.Lines(ctx.Request.Header.RawHeaders()) {
 		name, _, _ := bytes.Cut(line, []byte(":"))
-		if r.tellsOfOthers(string(bytes.TrimSpace(name))) {
+		name = bytes.TrimSpace(name)
+		if fromPage && bytes.EqualFold(name, []byte(fasthttp.HeaderOrigin)) {
+			continue
+		}
+		if r.tellsOfOthers(string(name)) {
 			return false
 		}
 	}

@@ -36,7 +36,7 @@ type API struct {
 // NewAPI returns the API. service is nil where the API is not served; description is the API's own,
 // in YAML.
 func NewAPI(c Config, trust *proxy.Trust, service *clients.Service, reload Reload, description []byte, log zerolog.Logger) *API {
-	a := &API{router: newRouter(log), access: &access{log: log}}
+	a := &API{router: newRouter(log), access: &access{sessions: newSessions(), log: log}}
 	a.Apply(c, trust)
 	if service != nil {
 		service.Register(a.router)

@@ -53,6 +53,8 @@ func New(p Parts) *Server {
 	p.API.router.POST(explainPath, rest.Handler(p.Log, m.explain))
 	m.registerBackends(p.API.router)
 	m.registerStatus()
+	p.API.registerPage(m.router)
+	p.API.registerSessions(m.router)
 	m.router.GET(profilesPath, p.API.page(m.profiles))
 	return m
 }

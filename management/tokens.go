@@ -46,6 +46,17 @@ func (r *tokenRole) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// String returns the name of a role, or "" of none.
+func (r tokenRole) String() string {
+	switch r {
+	case roleRead:
+		return "read"
+	case roleWrite:
+		return "write"
+	}
+	return ""
+}
+
 // plainToken is a token as it is sent: visible ASCII characters, or "" for none.
 type plainToken string
 

@@ -1,0 +1,87 @@
+// A chart of lines over time, which names each line by colour and by dashes, with its figures as a
+// table behind.
+
+import { el, svg, text } from './dom.js';
+import { atTime, exact, short } from './format.js';
+
+const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3], [12, 3]];
+const colour = i => getComputedStyle(document.documentElement).getPropertyValue(`--c${i % 6 + 1}`).trim();
+
+// chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values}] whose
+// names may change. unit is that of the values; rows bounds those of the table.
+export function chart({ name, unit, sync, rows = 20 }) {
+	const keys = el('ul', { class: 'key' });
+	const plot = el('div', { class: 'plot', role: 'img', 'aria-label': name });
+	const behind = el('tbody');
+	const head = el('tr');
+	const details = el('details', { ontoggle: () => tabulate() }, el('summary', {}, `Figures of ${name}`),
+		el('div', { class: 'scroll', role: 'region', tabindex: 0, 'aria-label': `Figures of ${name}` }, el('table', {}, el('thead', {}, head), behind)));
+	const node = el('figure', {}, el('figcaption', {}, `${name}, ${unit}`), keys, plot, details);
+	let drawn = null, names = '', times = [], lines = [];
+
+	function make() {
+		drawn?.destroy();
+		const axis = { stroke: () => colour(5), grid: { stroke: () => getComputedStyle(document.documentElement).getPropertyValue('--line').trim(), width: 1 }, ticks: { show: false } };
+		drawn = new uPlot({
+			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false },
+			cursor: { sync: sync ? { key: sync } : undefined, drag: { x: false, y: false } },
+			scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
+			axes: [{ ...axis }, { ...axis, size: 52, values: (_, all) => all.map(short) }],
+			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => colour(i), dash: dashes[i % 6], width: 1.5, points: { show: false } }))],
+			hooks: { setCursor: [tell] },
+		}, data(), plot);
+		keys.replaceChildren(...lines.map((l, i) => {
+			const mark = svg('line', { x1: 0, y1: 5, x2: 24, y2: 5, stroke: `var(--c${i % 6 + 1})`, 'stroke-width': 2, 'stroke-dasharray': dashes[i % 6].join(' ') });
+			return el('li', {}, svg('svg', { viewBox: '0 0 24 10', 'aria-hidden': 'true' }, mark), `${l.name} `, el('b'));
+		}));
+	}
+
+	const data = () => [times, ...lines.map(l => l.values)];
+
+	// tell shows the figures under the cursor, or the latest.
+	function tell() {
+		const at = drawn?.cursor.idx ?? times.length - 1;
+		lines.forEach((l, i) => { const b = keys.children[i]?.lastChild; if (b) text(b, short(l.values[at]), exact(l.values[at] ?? 0)); });
+	}
+
+	function tabulate() {
+		if (!details.open) return;
+		head.replaceChildren(el('th', { scope: 'col' }, 'Time'), ...lines.map(l => el('th', { scope: 'col', class: 'n' }, l.name)));
+		const step = Math.max(1, Math.ceil(times.length / rows)), all = [];
+		for (let i = times.length - 1; i >= 0; i -= step) {
+			all.push(el('tr', {}, el('td', {}, atTime(times[i] * 1000)), ...lines.map(l => el('td', { class: 'n' }, short(l.values[i])))));
+		}
+		behind.replaceChildren(...all);
+	}
+
+	new ResizeObserver(() => drawn?.setSize({ width: Math.max(plot.clientWidth, 100), height: 170 })).observe(plot);
+	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => drawn?.redraw(false));
+
+	return {
+		node,
+		update(newTimes, newLines) {
+			[times, lines] = [newTimes, newLines];
+			const now = lines.map(l => l.name).join('\n');
+			if (!drawn || now !== names) { names = now; make(); } else drawn.setData(data());
+			tell();
+			tabulate();
+			plot.setAttribute('aria-label', `${name}, ${unit}, now: ` + lines.map(l => `${l.name} ${short(l.values.at(-1))}`).join(', '));
+		},
+	};
+}
+
+// sparkline returns a picture of requests, and of errors among them, in the last minutes.
+export function sparkline() {
+	const line = cls => svg('polyline', { class: cls, fill: 'none', stroke: 'currentColor', 'stroke-width': 1.2 });
+	return svg('svg', { class: 'spark', viewBox: '0 0 100 20', preserveAspectRatio: 'none', role: 'img' }, line('r'), line('e'));
+}
+
+export function drawSparkline(node, recent, what) {
+	const { requests = [], errors = [] } = recent || {};
+	const high = Math.max(1, ...requests), n = Math.max(requests.length - 1, 1);
+	const points = all => all.map((v, i) => `${(100 * i / n).toFixed(1)},${(19 - 18 * v / high).toFixed(1)}`).join(' ');
+	node.children[0].setAttribute('points', points(requests));
+	node.children[1].setAttribute('points', errors.some(v => v) ? points(errors) : '');
+	const sum = all => all.reduce((a, b) => a + b, 0);
+	node.setAttribute('aria-label', `${what}, last 10 minutes: ${short(sum(requests))} requests, ${short(sum(errors))} errors`);
+}

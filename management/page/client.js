@@ -1,0 +1,140 @@
+// One client: its bucket drawn live, its limit, and a trial of another.
+
+import { byId, el, facts, text } from './dom.js';
+import { chart } from './chart.js';
+import { ask, attempt } from './ask.js';
+import { api, mayWrite } from './session.js';
+import { atFullTime, exact, short } from './format.js';
+
+const lasting = 300; // seconds that the bucket is drawn for
+
+// limitForm is a form for a capacity and a rate.
+function limitForm(id, label, submit, ...more) {
+	const capacity = el('input', { type: 'number', min: 1, step: 1, required: true, id: `${id}-capacity` });
+	const rate = el('input', { type: 'number', min: 0, step: 'any', required: true, id: `${id}-rate` });
+	const form = el('form', { class: 'row', onsubmit: e => { e.preventDefault(); submit({ capacity: Number(capacity.value), rate_per_second: Number(rate.value) }); } },
+		el('label', {}, 'Capacity ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label), ...more);
+	return { form, set(limit) { capacity.value = limit?.capacity ?? ''; rate.value = limit?.rate_per_second ?? ''; } };
+}
+
+export function showClient(node) {
+	let name = '', registered = false, client = null, tag = null, seen = [], asking = false;
+	const path = () => `clients/${encodeURIComponent(name)}`;
+	const heading = el('h3', { tabindex: -1 }), known = el('dl'), note = el('p', { role: 'status' });
+	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket' });
+	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket' });
+	const limit = limitForm('limit', 'Set the limit', setLimit);
+	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}: nothing is rejected by them`));
+	const take = el('button', { type: 'button', onclick: takeOver }, 'Take over the trial');
+	const stop = el('button', { type: 'button', onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended`) }, 'End the trial');
+	const watched = el('p'), running = el('div', { class: 'acts' }, take, stop);
+	const change = el('div', {}, el('h4', {}, 'Limit'), limit.form, el('h4', {}, 'Trial of another limit, which is counted and rejects nothing'), watched, running, trial.form);
+	const charts = el('div', { class: 'charts' }, bucket.node, passed.node);
+	node.append(el('div', { class: 'row' }, heading, el('button', { type: 'button', onclick: close }, 'Close')), note, known, charts, change);
+
+	function close() { name = ''; node.hidden = true; byId('find').focus(); }
+
+	async function open(newName, isRegistered) {
+		[name, registered, client, seen] = [newName, isRegistered, null, []];
+		node.hidden = false;
+		text(heading, `Client ${name}`);
+		text(note, '');
+		known.replaceChildren();
+		await read();
+		heading.focus();
+		node.scrollIntoView({ block: 'nearest' });
+	}
+
+	// read gets the client, or the default limit that it has.
+	async function read() {
+		try {
+			if (registered) {
+				[client, tag] = await api('GET', path());
+				limit.set(client);
+				trial.set(client.trial ?? client);
+			} else {
+				const [e] = await api('POST', 'explain', { url: 'http://localhost/', from: name });
+				client = null;
+				limit.set(e.limit);
+				text(note, 'This address is not registered, so the default limit counts. Set a limit to register it with one of its own.');
+			}
+		} catch (e) {
+			text(note, e.message);
+		}
+		show();
+	}
+
+	function show() {
+		change.hidden = !mayWrite();
+		charts.hidden = !registered;
+		for (const part of [trial.form, trial.form.previousElementSibling, watched, watched.previousElementSibling]) part.hidden = !registered;
+		running.hidden = !client?.trial;
+		text(trial.form.querySelector('button'), client?.trial ? 'Change the trial' : 'Start a trial');
+	}
+
+	async function patch(what, body, said) {
+		const ok = await attempt(what, async () => {
+			[client, tag] = await api('PATCH', path(), body, { headers: { 'Content-Type': 'application/merge-patch+json', ...(tag ? { 'If-Match': tag } : {}) } });
+			return said;
+		});
+		if (registered) await read();
+		return ok;
+	}
+
+	async function setLimit(l) {
+		const used = useNow();
+		if (l.rate_per_second < used && !await ask(`${name} has ${short(used)} requests a second let through now, more than ${l.rate_per_second}. Set the lower limit?`, 'Set the lower limit')) return;
+		const said = `${name} has a capacity of ${l.capacity} and ${l.rate_per_second} a second`;
+		if (registered) return patch('The limit', l, said);
+		await attempt('The limit', async () => {
+			await api('POST', 'clients/', { ip_address: name, ...l });
+			registered = true;
+			return said;
+		});
+		if (registered) { text(note, ''); await read(); }
+	}
+
+	async function takeOver() {
+		const { capacity, rate_per_second } = client.trial;
+		if (rate_per_second < useNow() && !await ask(`${name} is let through more often now than ${rate_per_second} times a second. Take over the lower limit?`, 'Take over the lower limit')) return;
+		await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`);
+	}
+
+	// useNow returns how many requests a second were let through in the last 10 seconds.
+	function useNow() {
+		const last = seen.slice(-11);
+		return last.length < 2 ? 0 : Math.max(0, last.at(-1).allowed - last[0].allowed) / (last.at(-1).at - last[0].at);
+	}
+
+	// update draws the bucket as it is now.
+	async function update() {
+		if (!name || !registered || asking) return;
+		const of = name;
+		asking = true;
+		try {
+			const [u] = await api('GET', path() + '/usage');
+			if (of === name) draw({ ...u, at: Date.now() / 1000 });
+		} catch (e) {
+			if (of === name) text(note, e.message);
+		} finally {
+			asking = false;
+		}
+	}
+
+	function draw(u) {
+		const before = seen.at(-1);
+		if (before && u.allowed < before.allowed) seen = []; // it was reset
+		seen = [...seen, u].slice(-lasting);
+		const times = seen.map(s => s.at);
+		const rate = field => seen.map((s, i) => i ? Math.max(0, s[field] - seen[i - 1][field]) / (s.at - seen[i - 1].at) : null);
+		bucket.update(times, [{ name: 'tokens', values: seen.map(s => s.tokens) }]);
+		passed.update(times, [{ name: 'passed', values: rate('allowed') }, { name: 'rejected', values: rate('limited') },
+			...(client?.trial ? [{ name: 'trial would reject', values: rate('trial_limited') }] : [])]);
+		facts(known, [['Tokens left', short(u.tokens), exact(u.tokens)], ['Passed', short(u.allowed), exact(u.allowed)], ['Rejected', short(u.limited), exact(u.limited)],
+			['In flight', short(u.in_flight), exact(u.in_flight)], ['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never'],
+			...(client ? [['Limit', `capacity ${client.capacity}, ${client.rate_per_second} a second${client.plan ? `, plan ${client.plan}` : ''}`]] : [])]);
+		text(watched, !client?.trial ? 'None.' : `On trial: capacity ${client.trial.capacity}, ${client.trial.rate_per_second} a second. ` +
+			`It would have rejected ${exact(u.trial_limited)} requests; the limit rejected ${exact(u.limited)}.`);
+	}
+	return { open, update };
+}

@@ -1,0 +1,72 @@
+// Who reads the page, and calls of the API in its name. The session's cookie is out of a script's
+// reach; with it each call needs the page's token, which only this origin has.
+
+let session = { login: false, role: '', name: '', page_token: '' };
+const kept = 'lb-page-token';
+
+const remembered = {
+	get() { try { return localStorage.getItem(kept) || ''; } catch { return ''; } },
+	set(token) { try { token ? localStorage.setItem(kept, token) : localStorage.removeItem(kept); } catch { /* then the log-in lasts as long as the page */ } },
+};
+
+export const current = () => session;
+export const mayWrite = () => session.role === 'write';
+
+// Failure is an answer that is none of success, in words.
+export class Failure extends Error {
+	constructor(status, message) { super(message); this.status = status; }
+}
+
+// send makes a call, and returns its response. It throws a Failure.
+export async function send(method, path, body, options = {}) {
+	const headers = { ...options.headers };
+	const token = session.page_token || remembered.get();
+	if (token) headers['Lb-Page-Token'] = token;
+	if (body !== undefined) headers['Content-Type'] ??= 'application/json';
+	let r;
+	try {
+		r = await fetch(path, { method, headers, signal: options.signal, cache: 'no-store', redirect: 'error', body: body === undefined ? undefined : JSON.stringify(body) });
+	} catch (e) {
+		if (e.name === 'AbortError') throw e;
+		throw new Failure(0, 'the load balancer does not answer');
+	}
+	if (!r.ok) throw new Failure(r.status, await words(r));
+	return r;
+}
+
+// api makes a call of the API, and returns [what it answers, its ETag].
+export async function api(method, path, body, options) {
+	const r = await send(method, '/v1/api/' + path, body, options);
+	return [r.status === 204 ? null : await r.json(), r.headers.get('ETag')];
+}
+
+// words returns what an answer says of a failure.
+async function words(r) {
+	try {
+		const p = await r.json();
+		return [p.detail || p.title || `status ${r.status}`, ...(p.faults || [])].join('; ');
+	} catch {
+		return `the load balancer answered with status ${r.status}`;
+	}
+}
+
+// load asks who reads the page. It returns false if a log-in is needed.
+export async function load() {
+	session = { page_token: '', ...await (await send('GET', '/page/session')).json() };
+	session.page_token ||= session.role ? remembered.get() : '';
+	return !!session.role;
+}
+
+export async function logIn(token) {
+	session = await (await send('POST', '/page/session', { token })).json();
+	remembered.set(session.page_token);
+}
+
+export async function logOut() {
+	try {
+		await send('DELETE', '/page/session');
+	} finally {
+		remembered.set('');
+		session = { login: true, role: '', name: '', page_token: '' };
+	}
+}

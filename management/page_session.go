@@ -1,0 +1,149 @@
+package management
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+
+	"loadbalancer/clients/rest"
+)
+
+// sessionPath is where the page asks who reads it, logs in and logs out.
+const sessionPath = pagePath + "session"
+
+// pageSession is what the page learns of who reads it.
+type pageSession struct {
+	Login bool   `json:"login"`          // tokens are configured
+	Role  string `json:"role,omitempty"` // "": a log-in is needed
+	Name  string `json:"name,omitempty"` // of the token
+	Page  string `json:"page_token,omitempty"`
+}
+
+// registerSessions adds the calls of the page that are not the API's.
+func (a *API) registerSessions(r *router.Router) {
+	for method, call := range map[string]rest.Call{
+		fasthttp.MethodGet: a.showSession, fasthttp.MethodPost: a.logIn, fasthttp.MethodDelete: a.logOut,
+	} {
+		r.Handle(method, sessionPath, a.page(rest.Handler(a.access.log, call)))
+	}
+}
+
+// showSession answers who reads the page. Without tokens it hands the page's token to callers that
+// may use the API, which pages of other origins cannot read.
+func (a *API) showSession(_ context.Context, ctx *fasthttp.RequestCtx) error {
+	rules := a.access.rules.Load()
+	s := pageSession{Login: len(rules.tokens) > 0}
+	if s.Login {
+		found := rules.credential(a.access.sessions.of(ctx.Request.Header.Peek(pageToken), time.Now()))
+		s.Role, s.Name = found.role.String(), found.name
+	} else {
+		if !a.access.allows(ctx) {
+			return nil
+		}
+		s.Role, s.Page = roleWrite.String(), a.access.sessions.local
+	}
+	writeSession(ctx, s)
+	return nil
+}
+
+func writeSession(ctx *fasthttp.RequestCtx, s pageSession) {
+	ctx.Response.Header.Set("Cache-Control", "no-store")
+	rest.WriteJSON(ctx, fasthttp.StatusOK, s)
+}
+
+var refusedForeignPage = &refusal{fasthttp.StatusForbidden, "only the page of this listener may log in and out: " +
+	"the Origin of the call is another than its Host"}
+
+// logIn takes {"token": "…"}, and opens a session.
+func (a *API) logIn(_ context.Context, ctx *fasthttp.RequestCtx) error {
+	rules := a.access.rules.Load()
+	origin, own := rules.ownOrigin(ctx)
+	if !own {
+		a.access.refuse(ctx, refusedForeignPage)
+		return nil
+	}
+	token, err := readToken(ctx)
+	if err != nil {
+		return err
+	}
+	found := find(token, rules.tokens)
+	address := rules.trust.ClientAddress(ctx)
+	if found.role == 0 {
+		a.access.refuse(ctx, a.access.countFailed(address, &refusal{fasthttp.StatusUnauthorized, "the token is none of those configured"}))
+		return nil
+	}
+	cookie, page := a.access.sessions.begin(found.digest, time.Now())
+	setSessionCookie(ctx, cookie, strings.HasPrefix(origin, "https:") || ctx.IsTLS())
+	a.logSession(rest.Caller{Address: address, Token: found.name}, "logged in to the page")
+	writeSession(ctx, pageSession{Login: true, Role: found.role.String(), Name: found.name, Page: page})
+	return nil
+}
+
+func readToken(ctx *fasthttp.RequestCtx) ([]byte, error) {
+	body, err := rest.ReadBody(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o, err := rest.ParseObject(body, "token")
+	if err != nil {
+		return nil, err
+	}
+	token, ok := o.Text("token")
+	if !ok || token == "" {
+		return nil, rest.Missing("token")
+	}
+	return []byte(token), nil
+}
+
+// logOut ends a session.
+func (a *API) logOut(_ context.Context, ctx *fasthttp.RequestCtx) error {
+	rules := a.access.rules.Load()
+	origin, own := rules.ownOrigin(ctx)
+	if !own {
+		a.access.refuse(ctx, refusedForeignPage)
+		return nil
+	}
+	page := ctx.Request.Header.Peek(pageToken)
+	if s := a.access.sessions.of(page, time.Now()); s != nil {
+		a.access.sessions.end(page)
+		a.logSession(rest.Caller{Address: rules.trust.ClientAddress(ctx), Token: rules.credential(s).name}, "logged out of the page")
+	}
+	setSessionCookie(ctx, "", strings.HasPrefix(origin, "https:") || ctx.IsTLS())
+	ctx.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}
+
+// setSessionCookie sets the cookie of a session, or, with "", removes it. It is sent for calls of the
+// API alone.
+func setSessionCookie(ctx *fasthttp.RequestCtx, value string, secure bool) {
+	c := fasthttp.AcquireCookie()
+	defer fasthttp.ReleaseCookie(c)
+	c.SetKey(sessionCookie)
+	c.SetValue(value)
+	c.SetPath(strings.TrimSuffix(apiPrefix, "/"))
+	c.SetHTTPOnly(true)
+	c.SetSameSite(fasthttp.CookieSameSiteStrictMode)
+	c.SetSecure(secure)
+	if value == "" {
+		c.SetExpire(fasthttp.CookieExpireDelete)
+	} else {
+		c.SetMaxAge(int(sessionTime / time.Second))
+	}
+	ctx.Response.Header.SetCookie(c)
+}
+
+func (a *API) logSession(by rest.Caller, what string) {
+	a.access.log.Info().Str("token", by.Token).Stringer("address", by.Address).Msg(what)
+}
+
+// follow returns a function that reports whether the session of a call, if it has one, is still open.
+func (a *access) follow(ctx *fasthttp.RequestCtx) func(now time.Time) bool {
+	page := append([]byte(nil), ctx.Request.Header.Peek(pageToken)...)
+	if a.sessions.of(page, time.Now()) == nil {
+		return func(time.Time) bool { return true }
+	}
+	return func(now time.Time) bool { return a.sessions.of(page, now) != nil }
+}
