@@ -1,25 +1,214 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
 
-// TestPageShowsADeadBackend: a backend that dies is out on the page within 2 seconds of the first
-// request that fails, and the page says why.
+// pageBackends are two backends for a page to show.
+func pageBackends(t *testing.T) (servers []*httptest.Server, addresses []string) {
+	for range 2 {
+		s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		t.Cleanup(s.Close)
+		servers, addresses = append(servers, s), append(addresses, s.Listener.Addr().String())
+	}
+	return servers, addresses
+}
+
+// rowOf returns a script that finds the row of a table with a text.
+func rowOf(text string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll("tbody tr")].find(r => r.innerText.includes(%q))`, text)
+}
+
+// TestPageShowsADeadBackend: the page shows within 2 seconds that a backend is out, and why.
 func TestPageShowsADeadBackend(t *testing.T) {
-	in := startInstance(t, testConfig(t, freeAddresses(t, 2)), "--demo")
+	backends, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
 	b := openPage(t, in.management)
-	b.shows("Backends of the pool main")
-	writeShot(t, "page.png", b.picture())
-	time.Sleep(time.Second)
+	call(t, "GET", in.proxy+"/", "")
+	b.await(rowOf(addresses[0]) + `?.innerText.includes("✓ up")`)
+	backends[0].CloseClientConnections()
+	backends[0].Close()
+	if took := b.await(rowOf(addresses[0]) + `?.innerText.includes("✗ down")`); took > 2*time.Second {
+		t.Errorf("it is shown after %s", took)
+	}
+	if row := b.eval(rowOf(addresses[0]) + ".innerText"); !strings.Contains(row, "connection refused") {
+		t.Errorf("the row does not say why: %s", row)
+	}
+	b.shows("yes: 1 of 2 backends")
 	b.requireNoFaults()
+}
+
+// TestPageDrains clicks on drain and resume. Only the drain of the last backend is asked about.
+func TestPageDrains(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	state := func(i int) string {
+		return call(t, "GET", in.management+"/v1/api/backends/main/"+addresses[i], "").body
+	}
+	b := openPage(t, in.management)
+	b.click("Drain " + addresses[0])
+	b.shows(addresses[0] + " is drained, 0 still under way")
+	if got := state(0); !strings.Contains(got, `"state":"draining"`) {
+		t.Errorf("got %s", got)
+	}
+	b.click("Drain " + addresses[1])
+	b.click("Cancel")
+	if got := state(1); !strings.Contains(got, `"state":"up"`) {
+		t.Errorf("cancelled: got %s", got)
+	}
+	b.click("Drain " + addresses[1])
+	b.click("Drain the last backend")
+	b.shows("no backend of the pool main takes new requests")
+	b.click("Resume " + addresses[1])
+	b.shows(addresses[1] + " is resumed: it is up")
+	b.eval(rowOf(addresses[1]) + `.querySelector("details").open = true`)
+	b.eval(fmt.Sprintf(`document.querySelector('[aria-label="New weight of %s"]').value = 3`, addresses[1]))
+	b.click("Set the weight of " + addresses[1])
+	b.shows(addresses[1] + " has the weight 3")
+	b.shows("3 (by hand)")
+	b.requireNoFaults()
+}
+
+// TestPageEditsALimit: the client that is limited most is opened, and its limit edited, which holds at
+// the next request. A trial is started, watched and taken over.
+func TestPageEditsALimit(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	call(t, "POST", in.management+"/v1/api/clients/", `{"ip_address":"127.0.0.1","capacity":1,"rate_per_second":0.001,"labels":{"note":"<img src=x>"}}`)
+	for range 3 {
+		call(t, "GET", in.proxy+"/", "")
+	}
+	b := openPage(t, in.management)
+	set := func(field, value string) { b.eval(fmt.Sprintf("document.getElementById(%q).value = %q", field, value)) }
+	b.click("127.0.0.1")
+	b.await(`document.getElementById("limit-capacity")?.value === "1"`)
+	b.await(`document.querySelector("#one dl").innerText.includes("Tokens left")`)
+	set("limit-capacity", "50")
+	b.click("Set the limit")
+	b.shows("127.0.0.1 has a capacity of 50 and 0.001 a second")
+	if a := call(t, "GET", in.proxy+"/", ""); a.status != 200 {
+		t.Errorf("the next request got %d", a.status)
+	}
+	set("trial-capacity", "1")
+	set("trial-rate", "0.002")
+	b.click("Start a trial")
+	for range 3 {
+		call(t, "GET", in.proxy+"/", "")
+	}
+	b.shows("It would have rejected 2 requests")
+	b.click("Take over the trial")
+	b.await(`[...document.querySelectorAll("button")].some(b => b.textContent === "Take over the lower limit") || document.body.innerText.includes("has the limit of its trial")`)
+	if b.eval(`!!document.querySelector("dialog")`) == "true" {
+		b.click("Take over the lower limit")
+	}
+	b.shows("127.0.0.1 has the limit of its trial: 1, and 0.002 a second")
+	if a := call(t, "GET", in.management+"/v1/api/clients/127.0.0.1", ""); !strings.Contains(a.body, `"rate_per_second":0.002`) || strings.Contains(a.body, `"trial"`) {
+		t.Errorf("got %s", a.body)
+	}
+	b.eval(`document.getElementById("find").value = "img"`)
+	b.click("Search")
+	b.shows("note=<img src=x>")
+	b.requireNoFaults()
+}
+
+// TestPageGivesAnAddressALimit opens an address that the default limit counts for, which the form
+// shows, and registers it.
+func TestPageGivesAnAddressALimit(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, "limiter:\n  default: {capacity: 2, rate_per_second: 0.001}\n"))
+	for range 4 {
+		call(t, "GET", in.proxy+"/", "")
+	}
+	b := openPage(t, in.management)
+	b.click("127.0.0.1")
+	b.await(`document.getElementById("limit-capacity")?.value === "2"`)
+	b.eval(`document.getElementById("limit-capacity").value = 4`)
+	b.click("Set the limit")
+	b.shows("127.0.0.1 has a capacity of 4 and 0.001 a second")
+	if a := call(t, "GET", in.proxy+"/", ""); a.status != 200 {
+		t.Errorf("the next request got %d", a.status)
+	}
+	b.requireNoFaults()
+}
+
+// TestPageComesBack stops the load balancer under the page, and starts another.
+func TestPageComesBack(t *testing.T) {
+	_, addresses := pageBackends(t)
+	config := testConfig(t, addresses, "management:\n  listen: "+freeAddresses(t, 1)[0]+"\n")
+	in := startInstance(t, config)
+	b := openPage(t, in.management)
+	b.allow("net::ERR_") // the browser logs calls that fail
+	b.shows("Fresh:")
+	in.stop(t)
+	b.shows("Stale since")
+	if b.eval(`getComputedStyle(document.querySelector("main")).filter`) == "none" {
+		t.Error("the page is not grey")
+	}
+	startInstance(t, config)
+	b.shows("Fresh:")
+	b.click("Drain " + addresses[0]) // by the page's token of the new process
+	b.shows("is drained")
+	b.requireNoFaults()
+}
+
+// TestPageShowsTextAsText has names, causes and errors that are markup and scripts.
+func TestPageShowsTextAsText(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	const hostile = `<img src=x onerror=alert(1)><script>alert(2)</script>\"'`
+	target, err := url.Parse(in.management)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := httptest.NewServer(&httputil.ReverseProxy{
+		FlushInterval: -1,
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: func(r *http.Response) error {
+			if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") {
+				r.Body = hostileBody{r.Body, hostile}
+				r.Header.Del("Content-Length")
+			}
+			return nil
+		},
+	})
+	defer between.Close()
+	b := openPage(t, between.URL)
+	b.shows(strings.ReplaceAll("Pool "+hostile, `\"`, `"`))
+	b.shows(strings.ReplaceAll(hostile+"/config", `\"`, `"`))
+	if n := b.eval(`document.querySelectorAll("main img, main script").length`); n != "0" {
+		t.Errorf("%s elements came of text", n)
+	}
+	b.requireNoFaults()
+}
+
+// hostileBody replaces names in a status.
+type hostileBody struct {
+	io.ReadCloser
+	name string
+}
+
+func (h hostileBody) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p[:len(p)/8])
+	text := bytes.ReplaceAll(p[:n], []byte(`"pool":"main"`), []byte(`"pool":"`+h.name+`"`))
+	text = bytes.ReplaceAll(text, []byte(`"config":"`), []byte(`"config":"`+h.name+`/config`))
+	return copy(p, text), err
 }
 
 func writeShot(t *testing.T, name string, png []byte) {
 	t.Helper()
-	if err := os.WriteFile("/tmp/pageshots/"+name, png, 0o600); err != nil {
-		t.Fatal(err)
+	if dir := os.Getenv("PAGE_PICTURES"); dir != "" {
+		if err := os.WriteFile(dir+"/"+name, png, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

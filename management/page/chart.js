@@ -8,8 +8,8 @@ const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3], [12, 3]];
 const colour = i => getComputedStyle(document.documentElement).getPropertyValue(`--c${i % 6 + 1}`).trim();
 
 // chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values}] whose
-// names may change. unit is that of the values; rows bounds those of the table.
-export function chart({ name, unit, sync, rows = 20 }) {
+// names may change. unit is that of the values, lasting the seconds that are drawn.
+export function chart({ name, unit, sync, lasting }) {
 	const keys = el('ul', { class: 'key' });
 	const plot = el('div', { class: 'plot', role: 'img', 'aria-label': name });
 	const behind = el('tbody');
@@ -25,7 +25,7 @@ export function chart({ name, unit, sync, rows = 20 }) {
 		drawn = new uPlot({
 			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false },
 			cursor: { sync: sync ? { key: sync } : undefined, drag: { x: false, y: false } },
-			scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
+			scales: { x: { range: (_, low, high) => [high - lasting, high] }, y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
 			axes: [{ ...axis }, { ...axis, size: 52, values: (_, all) => all.map(short) }],
 			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => colour(i), dash: dashes[i % 6], width: 1.5, points: { show: false } }))],
 			hooks: { setCursor: [tell] },
@@ -47,7 +47,7 @@ export function chart({ name, unit, sync, rows = 20 }) {
 	function tabulate() {
 		if (!details.open) return;
 		head.replaceChildren(el('th', { scope: 'col' }, 'Time'), ...lines.map(l => el('th', { scope: 'col', class: 'n' }, l.name)));
-		const step = Math.max(1, Math.ceil(times.length / rows)), all = [];
+		const step = Math.max(1, Math.ceil(times.length / 20)), all = [];
 		for (let i = times.length - 1; i >= 0; i -= step) {
 			all.push(el('tr', {}, el('td', {}, atTime(times[i] * 1000)), ...lines.map(l => el('td', { class: 'n' }, short(l.values[i])))));
 		}

@@ -21,8 +21,8 @@ export function showClient(node) {
 	let name = '', registered = false, client = null, tag = null, seen = [], asking = false;
 	const path = () => `clients/${encodeURIComponent(name)}`;
 	const heading = el('h3', { tabindex: -1 }), known = el('dl'), note = el('p', { role: 'status' });
-	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket' });
-	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket' });
+	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket', lasting });
+	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket', lasting });
 	const limit = limitForm('limit', 'Set the limit', setLimit);
 	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}: nothing is rejected by them`));
 	const take = el('button', { type: 'button', onclick: takeOver }, 'Take over the trial');

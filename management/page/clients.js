@@ -8,6 +8,7 @@ import { exact, short } from './format.js';
 
 const perPage = 1000, maxPages = 20, maxFound = 50;
 
+const labels = c => Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`);
 export const nameOf = c => c.name || c.ip_address;
 
 export function showClients(section) {
@@ -28,7 +29,7 @@ export function showClients(section) {
 			{ label: 'Client', value: nameOf, make: c => open(nameOf(c), true) },
 			{ label: 'Capacity', number: true, value: c => c.capacity, show: c => [c.capacity === undefined ? '–' : short(c.capacity), String(c.capacity ?? '')] },
 			{ label: 'Rate a second', number: true, value: c => c.rate_per_second, show: c => [c.rate_per_second === undefined ? '–' : short(c.rate_per_second), String(c.rate_per_second ?? '')] },
-			{ label: 'Also', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial'].filter(x => x).join(', ')] },
+			{ label: 'Also', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
 		],
 	});
 	found.node.hidden = true;
@@ -62,7 +63,7 @@ async function search(wanted) {
 	for (let page = 0; page < maxPages; page++) {
 		const [clients] = await api('GET', `clients/?limit=${perPage}${after && '&after=' + encodeURIComponent(after)}`);
 		for (const c of clients) {
-			const known = [c.name, c.ip_address, ...(c.api_keys || []).map(k => k.id), ...Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`)];
+			const known = [c.name, c.ip_address, ...(c.api_keys || []).map(k => k.id), ...labels(c)];
 			if (known.some(k => k && k.toLowerCase().includes(wanted))) all.push(c);
 		}
 		if (clients.length < perPage) return { all, more: false };

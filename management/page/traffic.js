@@ -6,9 +6,9 @@ import { exact, short } from './format.js';
 
 export function showTraffic(section) {
 	const sums = el('dl');
-	const requests = chart({ name: 'Requests', unit: 'a second, by status', sync: 'traffic' });
-	const failed = chart({ name: 'Rejected and errors', unit: 'a second, by reason', sync: 'traffic' });
-	const took = chart({ name: 'Latency', unit: 'ms', sync: 'traffic' });
+	const requests = chart({ name: 'Requests', unit: 'a second, by status', sync: 'traffic', lasting: 600 });
+	const failed = chart({ name: 'Rejected and errors', unit: 'a second, by reason', sync: 'traffic', lasting: 600 });
+	const took = chart({ name: 'Latency', unit: 'ms', sync: 'traffic', lasting: 600 });
 	section.append(sums, el('div', { class: 'charts' }, requests.node, failed.node, took.node));
 
 	return (status, history) => {

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// pageTokens configures a token of each role.
+const pageTokens = "management:\n  listen: 127.0.0.1:0\n  tokens:\n" +
+	"    - {name: reader, role: read, token: reads-and-nothing-else}\n    - {name: writer, role: write, token: writes-whatever-it-likes}\n"
+
+func (b *browser) logIn(token string) {
+	b.t.Helper()
+	b.await(`document.getElementById("login").checkVisibility()`)
+	b.eval(fmt.Sprintf(`document.getElementById("token").value = %q`, token))
+	b.click("Log in")
+}
+
+// TestPageLogIn has a wrong token, one that may only read, and one that may write, whose session ends
+// with the log-out, and with the token.
+func TestPageLogIn(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, pageTokens))
+	b := openPage(t, in.management)
+	b.allow("the server responded with a status of 40") // the browser logs calls that are refused
+	b.logIn("none-of-those")
+	b.shows("The log-in failed: the token is none of those configured")
+	b.logIn("reads-and-nothing-else")
+	b.shows("reader, role read")
+	b.shows("You can look, and change nothing.")
+	b.await(rowOf(addresses[0]))
+	if n := b.eval(`[...document.querySelectorAll("main button")].filter(b => b.textContent === "Drain" && b.checkVisibility()).length`); n != "0" {
+		t.Errorf("%s buttons drain", n)
+	}
+	forged := fmt.Sprintf(`fetch("/v1/api/backends/main/%s/drain", {method: "POST", headers: {"Lb-Page-Token": localStorage["lb-page-token"]}}).then(r => r.status)`, addresses[0])
+	if got := b.eval(forged); got != "403" {
+		t.Errorf("role read drains: got %s", got)
+	}
+	if got := b.eval("document.cookie"); got != "" {
+		t.Errorf("scripts see the cookie: %s", got)
+	}
+	b.click("Log out")
+	b.logIn("writes-whatever-it-likes")
+	b.click("Drain " + addresses[0])
+	b.shows(addresses[0] + " is drained")
+	if got := b.eval(strings.Replace(forged, "localStorage", "{}", 1)); got != "401" {
+		t.Errorf("without the page's token: got %s", got)
+	}
+	if text := b.eval("document.documentElement.outerHTML + JSON.stringify(localStorage)"); strings.Contains(text, "writes-whatever") {
+		t.Error("the page has the token")
+	}
+	in.reload(t, "writes-whatever-it-likes", "another-token-of-24-char")
+	b.await(`document.getElementById("login").checkVisibility()`)
+	b.requireNoFaults()
+}
+
+// TestSessions calls the API as a browser with a session does, and as other sites have it do.
+func TestSessions(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), pageTokens), "--demo")
+	logIn := func(token string, fields ...string) answer {
+		return call(t, "POST", in.management+"/page/session", fmt.Sprintf(`{"token":%q}`, token), fields...)
+	}
+	own := "Origin: " + in.management
+	requireProblem(t, "no Origin", logIn("writes-whatever-it-likes"), 403)
+	requireProblem(t, "another Origin", logIn("writes-whatever-it-likes", "Origin: http://evil.example"), 403)
+	requireProblem(t, "wrong token", logIn("wrong", own), 401)
+	a := logIn("writes-whatever-it-likes", own)
+	cookie, attributes, _ := strings.Cut(a.header.Get("Set-Cookie"), "; ")
+	for _, want := range []string{"max-age=43200", "path=/v1/api", "HttpOnly", "SameSite=Strict"} {
+		if !strings.Contains(attributes, want) {
+			t.Errorf("the cookie lacks %s: %s", want, attributes)
+		}
+	}
+	if strings.Contains(attributes, "secure") {
+		t.Errorf("without TLS: %s", attributes)
+	}
+	host := strings.TrimPrefix(in.management, "http://")
+	if a := logIn("writes-whatever-it-likes", "Origin: https://"+host); !strings.Contains(a.header.Get("Set-Cookie"), "secure") {
+		t.Errorf("under TLS: %s", a.header.Get("Set-Cookie"))
+	}
+	_, page, _ := strings.Cut(a.body, `"page_token":"`)
+	page, _, _ = strings.Cut(page, `"`)
+	cookie, page = "Cookie: "+cookie, "Lb-Page-Token: "+page
+	for _, tt := range []struct {
+		name, method string
+		fields       []string
+		status       int
+	}{
+		{"reads", "GET", []string{cookie, page}, 200},
+		{"reads without the page's token", "GET", []string{cookie}, 401},
+		{"reads without the cookie", "GET", []string{page}, 401},
+		{"reads with another cookie", "GET", []string{cookie + "x", page}, 401},
+		{"acts", "POST", []string{cookie, page, own}, 404},
+		{"acts without Origin", "POST", []string{cookie, page}, 403},
+		{"acts from elsewhere", "POST", []string{cookie, page, "Origin: http://evil.example"}, 403},
+		{"acts from another port", "POST", []string{cookie, page, "Origin: " + in.proxy}, 403},
+		{"acts from null", "POST", []string{cookie, page, "Origin: null"}, 403},
+		{"acts under a foreign name", "POST", []string{cookie, page, "Host: evil.example", "Origin: http://evil.example"}, 403},
+	} {
+		path := "/v1/api/backends"
+		if tt.method == "POST" {
+			path += "/main/nowhere/drain"
+		}
+		if a := call(t, tt.method, in.management+path, "", tt.fields...); a.status != tt.status {
+			t.Errorf("%s: got %d %s, want %d", tt.name, a.status, a.body, tt.status)
+		}
+	}
+	if a := call(t, "DELETE", in.management+"/page/session", "", page, own); a.status != 204 {
+		t.Errorf("log-out: got %d %s", a.status, a.body)
+	}
+	requireProblem(t, "after the log-out", call(t, "GET", in.management+"/v1/api/backends", "", cookie, page), 401)
+}
+
+// TestPageTokenWithoutTokens: while no token is configured, a browser on this machine acts for the page
+// alone.
+func TestPageTokenWithoutTokens(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1)), "--demo")
+	own, path := "Origin: "+in.management, in.management+"/v1/api/backends/main/nowhere/drain"
+	a := call(t, "GET", in.management+"/page/session", "")
+	_, page, _ := strings.Cut(a.body, `"page_token":"`)
+	page, _, _ = strings.Cut(page, `"`)
+	page = "Lb-Page-Token: " + page
+	for name, tt := range map[string]struct {
+		status int
+		fields []string
+	}{
+		"the page":                  {404, []string{own, page}},
+		"no page token":             {403, []string{own}},
+		"another page token":        {403, []string{own, page + "x"}},
+		"another Origin":            {403, []string{"Origin: http://evil.example", page}},
+		"another port":              {403, []string{"Origin: " + in.proxy, page}},
+		"forwarded":                 {403, []string{own, page, "X-Forwarded-For: 192.0.2.1"}},
+		"a name that leads here":    {403, []string{"Host: evil.example", "Origin: http://evil.example", page}},
+		"two Origins, one the page": {403, []string{own, "Origin: http://evil.example", page}},
+	} {
+		if a := call(t, "POST", path, "", tt.fields...); a.status != tt.status {
+			t.Errorf("%s: got %d %s, want %d", name, a.status, a.body, tt.status)
+		}
+	}
+	requireProblem(t, "forwarded", call(t, "GET", in.management+"/page/session", "", "X-Forwarded-For: 192.0.2.1"), 403)
+}
+
+// TestPageHeaders: the page may be framed by none, and uses nothing from elsewhere.
+func TestPageHeaders(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), pageTokens), "--demo")
+	for path, kind := range map[string]string{"/": "text/html", "/page/main.js": "text/javascript", "/page/style.css": "text/css", "/page/icon.svg": "image/svg+xml"} {
+		a := call(t, "GET", in.management+path, "")
+		if a.status != 200 || !strings.HasPrefix(a.header.Get("Content-Type"), kind) {
+			t.Errorf("%s: got %d, %s", path, a.status, a.header.Get("Content-Type"))
+		}
+		policy := a.header.Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} {
+			if !strings.Contains(policy, want) || strings.Contains(policy, "unsafe") {
+				t.Errorf("%s: the policy is %s", path, policy)
+			}
+		}
+		if a := call(t, "GET", in.management+path, "", "If-None-Match: "+a.header.Get("ETag")); a.status != 304 || a.body != "" {
+			t.Errorf("%s again: got %d, %.50q", path, a.status, a.body)
+		}
+	}
+	requireProblem(t, "another site's name", call(t, "GET", in.management+"/", "", "Host: evil.example"), 421)
+}
