@@ -50,7 +50,10 @@ func TestPageLogIn(t *testing.T) {
 	if text := b.eval("document.documentElement.outerHTML + JSON.stringify(localStorage)"); strings.Contains(text, "writes-whatever") {
 		t.Error("the page has the token")
 	}
-	in.reload(t, "writes-whatever-it-likes", "another-token-of-24-char")
+	in.edit(t, "writes-whatever-it-likes", "another-token-of-24-char")
+	if a := call(t, "POST", in.management+"/v1/api/reload", "", "Authorization: Bearer writes-whatever-it-likes"); a.status != 200 {
+		t.Fatalf("the reload got %d %s", a.status, a.body)
+	}
 	b.await(`document.getElementById("login").checkVisibility()`)
 	b.requireNoFaults()
 }

@@ -181,7 +181,7 @@ func TestPageShowsTextAsText(t *testing.T) {
 			return nil
 		},
 	})
-	defer between.Close()
+	t.Cleanup(func() { between.CloseClientConnections(); between.Close() })
 	b := openPage(t, between.URL)
 	b.shows(strings.ReplaceAll("Pool "+hostile, `\"`, `"`))
 	b.shows(strings.ReplaceAll(hostile+"/config", `\"`, `"`))

@@ -30,7 +30,7 @@ export function showPools(section) {
 }
 
 function newPool(name, stay, history) {
-	let pool = null, now = 0;
+	let now = 0;
 	const state = el('dl');
 	const recent = b => history.recent(b.pool, b.backend);
 	const backends = table({
@@ -46,13 +46,13 @@ function newPool(name, stay, history) {
 			{ label: 'Last 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, recent(b), b.backend) },
 			{ label: 'Last error', value: b => b.last_error_at || '', show: b => [b.last_error ? `${b.last_error}, ${span((now - Date.parse(b.last_error_at)) / 1000)} ago` : '', b.last_error ? atFullTime(b.last_error_at) : ''] },
 			{ label: 'Weight', number: true, value: b => b.weight, show: b => [weight(b), b.weight !== b.configured_weight ? `set by hand; the config says ${b.configured_weight}` : ''] },
-			{ label: 'By hand', make: b => actions(b, () => pool, stay), change: (node, b) => node.update(b) },
+			{ label: 'By hand', make: b => actions(b, stay), change: (node, b) => node.update(b) },
 		],
 	});
 	return {
 		node: el('div', {}, el('h3', {}, `Pool ${name}`), state, backends.node),
 		update(p, at) {
-			[pool, now] = [p, at];
+			now = at;
 			const taking = p.backends.filter(b => b.takes_requests).length;
 			facts(state, [['Takes requests', p.takes_requests ? `✓ yes: ${taking} of ${p.backends.length} backends` : '✗ no: requests get 503, or wait'],
 				...(p.panic ? [['Panic', 'so few backends are in that some that are out take requests']] : []), ['Waiting for a backend', short(p.waiting), exact(p.waiting)]]);
@@ -84,35 +84,34 @@ function showState(node, b, now) {
 }
 
 // actions are drain, resume and weight of one backend.
-function actions(backend, pool, stay) {
+function actions(backend, stay) {
 	const path = `backends/${encodeURIComponent(backend.pool)}/${encodeURIComponent(backend.address)}`;
 	let b = backend;
 	const warned = answer => (answer.warnings || []).map(w => `; ${w}`).join('');
 
-	async function drain() {
-		const others = pool().backends.filter(o => o.backend !== b.backend && o.takes_requests);
-		if (b.takes_requests && others.length === 0 &&
-			!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Once it is drained, requests get 503. Drain it?`, 'Drain the last backend')) return;
-		await attempt(`Draining ${b.address}`, async () => {
-			const [now] = await api('POST', `${path}/drain`, stay.value ? { timeout: stay.value } : {});
-			return `${b.address} is drained, ${now.in_flight} still under way${warned(now)}`;
-		});
+	// isLast reports whether no other backend of the pool takes requests, as of now.
+	async function isLast() {
+		const [all] = await api('GET', 'backends');
+		return !all.some(o => o.pool === b.pool && o.backend !== b.backend && o.takes_requests);
 	}
+	const last = `${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, requests get 503.`;
+	const drain = () => attempt(`Draining ${b.address}`, async () => {
+		if (b.takes_requests && await isLast() && !await ask(`${last} Drain it?`, 'Drain the last backend')) return '';
+		const [now] = await api('POST', `${path}/drain`, stay.value ? { timeout: stay.value } : {});
+		return `${b.address} is drained, ${now.in_flight} still under way${warned(now)}`;
+	});
 	const resume = () => attempt(`Resuming ${b.address}`, async () => {
 		const [now] = await api('POST', `${path}/resume`);
 		return `${b.address} is resumed: it is ${now.state}${warned(now)}`;
 	});
-	async function weigh(event) {
+	const weigh = event => attempt(`The weight of ${b.address}`, async () => {
 		event.preventDefault();
-		const wanted = input.value;
-		const others = pool().backends.filter(o => o.backend !== b.backend && o.takes_requests && o.weight > 0);
-		if (Number(wanted) === 0 && others.length === 0 && !await ask(`No other backend of the pool ${b.pool} takes requests. Set the weight of ${b.address} to 0?`, 'Set the weight to 0')) return;
-		await attempt(`The weight of ${b.address}`, async () => {
-			const [now] = await api('PUT', `${path}/weight`, { weight: Number(wanted) });
-			return `${b.address} has the weight ${now.weight}${warned(now)}`;
-		});
+		const weight = Number(input.value);
+		if (weight === 0 && await isLast() && !await ask(`${last} Set its weight to 0?`, 'Set the weight to 0')) return '';
+		const [now] = await api('PUT', `${path}/weight`, { weight });
 		input.value = '';
-	}
+		return `${b.address} has the weight ${now.weight}${warned(now)}`;
+	});
 	const change = el('button', { type: 'button' });
 	change.addEventListener('click', () => b.state.includes('draining') ? resume() : drain());
 	const input = el('input', { type: 'number', min: 0, step: 1, required: true, 'aria-label': `New weight of ${b.address}` });

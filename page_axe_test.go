@@ -1,0 +1,69 @@
+package main
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// axe is the script that finds faults of accessibility, of the npm package axe-core.
+func axe(t *testing.T) string {
+	t.Helper()
+	file, err := os.Open("testdata/axe/axe.min.js.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unpacked, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestPageIsAccessible looks for serious faults in light and dark, at 360 and 1280 pixels, with
+// traffic, a dead backend, a limited client that is opened, and figures that are shown. Nothing is
+// wider than the page.
+func TestPageIsAccessible(t *testing.T) {
+	backends, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	call(t, "POST", in.management+"/v1/api/clients/", `{"ip_address":"127.0.0.1","capacity":20,"rate_per_second":5,"trial":{"capacity":5,"rate_per_second":1}}`)
+	b := openPage(t, in.management)
+	backends[0].Close()
+	for range 40 {
+		call(t, "GET", in.proxy+"/", "")
+		time.Sleep(50 * time.Millisecond) // traffic for some seconds of the charts
+	}
+	b.click("127.0.0.1")
+	b.shows("On trial: capacity 5")
+	b.eval(`document.querySelectorAll("details").forEach(d => d.open = true)`)
+	script := axe(t)
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{360, 1280} {
+			name := fmt.Sprintf("%s-%d", scheme, width)
+			enable(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			b.do(chromedp.EmulateViewport(width, 900))
+			b.do(chromedp.Evaluate[chromedp.Void](script))
+			found := b.eval(`axe.run({resultTypes: ["violations"]}).then(r => r.violations.filter(v => v.impact === "serious" || v.impact === "critical")
+				.map(v => v.id + ": " + v.nodes.map(n => n.html.slice(0, 150) + " " + n.failureSummary).join(" | ")).join("\n"))`)
+			if found != "" {
+				t.Errorf("%s: %s", name, found)
+			}
+			if wide := b.eval("document.documentElement.scrollWidth"); wide != fmt.Sprint(width) {
+				t.Errorf("%s: the page is %s pixels wide", name, wide)
+			}
+			writeShot(t, name+".png", b.picture())
+		}
+	}
+	b.requireNoFaults()
+}
