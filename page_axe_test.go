@@ -60,8 +60,10 @@ func TestPageIsAccessible(t *testing.T) {
 				t.Errorf("%s: %s", name, found)
 			}
 			if wide := b.eval("document.documentElement.scrollWidth"); wide != fmt.Sprint(width) {
-				t.Errorf("%s: the page is %s pixels wide", name, wide)
+				t.Errorf("%s: the page is %s pixels wide, for %s", name, wide, b.eval(`[...document.querySelectorAll("main *")].filter(e =>
+					e.getBoundingClientRect().right > innerWidth && !e.closest(".scroll")).map(e => e.outerHTML.slice(0, 80)).join("\n")`))
 			}
+			b.eval("scrollTo(0, 0)")
 			writeShot(t, name+".png", b.picture())
 		}
 	}

@@ -5,7 +5,8 @@ import { el, svg, text } from './dom.js';
 import { atTime, exact, short } from './format.js';
 
 const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3], [12, 3]];
-const colour = i => getComputedStyle(document.documentElement).getPropertyValue(`--c${i % 6 + 1}`).trim();
+const variable = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const colour = i => variable(`--c${i % 6 + 1}`);
 
 // chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values}] whose
 // names may change. unit is that of the values, lasting the seconds that are drawn.
@@ -21,7 +22,7 @@ export function chart({ name, unit, sync, lasting }) {
 
 	function make() {
 		drawn?.destroy();
-		const axis = { stroke: () => colour(5), grid: { stroke: () => getComputedStyle(document.documentElement).getPropertyValue('--line').trim(), width: 1 }, ticks: { show: false } };
+		const axis = { stroke: () => colour(5), grid: { stroke: () => variable('--line'), width: 1 }, ticks: { show: false } };
 		drawn = new uPlot({
 			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false },
 			cursor: { sync: sync ? { key: sync } : undefined, drag: { x: false, y: false } },

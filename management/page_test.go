@@ -1,0 +1,22 @@
+package management
+
+import "testing"
+
+// TestPageIsSmall holds the files of the page together under 100 KiB.
+func TestPageIsSmall(t *testing.T) {
+	files, err := pageFiles.ReadDir("page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := int64(0)
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += info.Size()
+	}
+	if len(files) < 10 || sum > 100<<10 {
+		t.Errorf("%d files have %d bytes", len(files), sum)
+	}
+}
