@@ -94,6 +94,11 @@ func (t *tally) untold() int64 {
 	return max(0, w&maxUntold-w/oneTaking-underWay)
 }
 
+// isPending reports whether there is something to tell or to ask, be it due or not.
+func (t *tally) isPending() bool {
+	return t.untold() > 0 || t.waiting.Load() != nil || t.reset.Load() || t.restore.Load() || t.ask.Load()
+}
+
 // forgive has the central state fill the bucket of the client, to whom nothing counts that it was let
 // through until now. Share.collecting is held.
 func (t *tally) forgive() {

@@ -164,9 +164,10 @@ func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
 	} else if now := s.limiter.since(time.Now()); heard > r.at(now) {
 		t.raise(r, heard, now)
 	}
-	for i, w := range told.waiters {
-		if int64(i) < a.Granted {
-			w.tell(granted)
+	left := a.Granted
+	for _, w := range told.waiters { // those that have given up leave their tokens to the others
+		if left > 0 && w.tell(granted) {
+			left--
 		} else {
 			w.tell(denied)
 		}
