@@ -160,6 +160,7 @@ func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f 
 		}
 		t.weighed.Store(true)
 		if tat < 0 || state.CompareAndSwap(tat, next) {
+			t.alone.Add(1)
 			if t.took(true) == 1 {
 				s.note(t)
 			}

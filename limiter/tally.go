@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"cmp"
 	"sync/atomic"
 
 	"github.com/puzpuzpuz/xsync/v4"
@@ -31,6 +32,7 @@ type tally struct {
 	table  atomic.Pointer[table]
 
 	weighed atomic.Bool  // the view has tokens of other instances in it, which are only assumed
+	alone   atomic.Int64 // of the untold tokens not on their way, those that were taken for all instances
 	resets  atomic.Int64 // of the client, as far as this instance knows
 	reset   atomic.Bool  // the central state is to fill the bucket
 	ask     atomic.Bool  // the central state is asked, even if there is nothing to tell
@@ -103,6 +105,7 @@ func (t *tally) isPending() bool {
 // through until now. Share.collecting is held.
 func (t *tally) forgive() {
 	t.word.Add(-t.untold())
+	t.alone.Store(0)
 	t.reset.Store(true)
 }
 
@@ -118,42 +121,81 @@ func (t *tally) drop() bool {
 	return true
 }
 
-// view returns the rates of the client and its state, which may be that of a bucket that is closed.
+// view returns the rates of the client and its state. Those of a deleted client are the last ones.
 func (t *tally) view() (r *rates, tat int64) {
-	if b := t.bucket.Load(); b != nil {
+	if b := t.latest(); b != nil {
 		return &b.plan.rates, b.state.Load() &^ closed
 	}
-	in := t.table.Load()
+	in := t.home()
 	if state := in.stateOf(t.party.key); state != nil {
 		return &in.rates, state.Load() &^ closed
 	}
 	return &in.rates, full
 }
 
+// latest returns the bucket of a registered client, which may have moved without a request: into a
+// larger index, or to other terms. The tally would keep the memory of the old one. It returns nil if
+// the client has its bucket in a table.
+func (t *tally) latest() *bucket {
+	b := t.bucket.Load()
+	for b != nil && b.state.Load() < 0 {
+		next := b.next.Load()
+		if next == nil || next.account != t.party.owner { // deleted
+			return b
+		}
+		t.bucket.CompareAndSwap(b, next)
+		b = t.bucket.Load()
+	}
+	return b
+}
+
+// home returns the table that the client is in, which may have been replaced without a request.
+func (t *tally) home() *table {
+	in := t.table.Load()
+	for {
+		c := in.next.Load()
+		if c == nil || c.to.slots[c.to.slot(t.party.key)].Load() == nil { // not moved, or not yet
+			return in
+		}
+		t.table.CompareAndSwap(in, c.to)
+		in = t.table.Load()
+	}
+}
+
 // raise raises the debt in the view to at least that of the floor, unless the client has other rates
 // by now.
 func (t *tally) raise(r *rates, floor, now int64) {
-	if b := t.bucket.Load(); b != nil {
+	if b := t.latest(); b != nil {
 		if &b.plan.rates == r {
 			raise(&b.state, floor)
 		}
-	} else if in := t.table.Load(); &in.rates == r {
+	} else if in := t.home(); &in.rates == r {
 		in.raise(t.party.key, floor, now)
 	}
 }
 
-// replace makes the view what was heard, unless the client has other rates by now.
-func (t *tally) replace(r *rates, heard int64) {
-	var state *atomic.Int64
-	if b := t.bucket.Load(); b != nil && &b.plan.rates == r {
-		state = &b.state
-	} else if in := t.table.Load(); in != nil && &in.rates == r {
-		state = in.stateOf(t.party.key)
+// replace makes the view what was heard. It returns false if the client has other rates by now, or its
+// bucket is on its way.
+func (t *tally) replace(r *rates, heard int64) bool {
+	if b := t.latest(); b != nil {
+		return &b.plan.rates == r && (replace(&b.state, heard) || b == t.latest())
 	}
-	if state == nil {
-		return
+	in := t.home()
+	if &in.rates != r {
+		return false
 	}
-	for tat := state.Load(); tat > 0 && !state.CompareAndSwap(tat, heard); tat = state.Load() {
+	state := in.stateOf(t.party.key)
+	return state == nil || replace(state, heard)
+}
+
+// learn says how often the client was reset. It returns 1 if the tally did not know of so many, and
+// -1 if it knows of more.
+func (t *tally) learn(resets int64) int {
+	for {
+		known := t.resets.Load()
+		if resets <= known || t.resets.CompareAndSwap(known, resets) {
+			return cmp.Compare(resets, known)
+		}
 	}
 }
 
