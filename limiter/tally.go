@@ -18,28 +18,29 @@ type party struct {
 // more; of unregistered clients and of addresses in a range with Terms.Each, from when half of the
 // bucket is spent.
 type tally struct {
-	party party
-	name  string // of the client, for all instances
+	// Requests read and write these, in one line of the cache.
 
 	// word is the number of untold tokens and, times oneTaking, of requests that are about to take
 	// one, which is counted already. closed: the tally is dropped.
 	word    atomic.Int64
-	telling atomic.Int64           // of the untold tokens, those that are on their way
 	waiting atomic.Pointer[waiter] // a stack; noWaiter: the tally is dropped
-
 	// The view is the state of one of these. Requests keep them up to date.
-	bucket atomic.Pointer[bucket]
-	table  atomic.Pointer[table]
-
+	bucket  atomic.Pointer[bucket]
+	table   atomic.Pointer[table]
+	noted   atomic.Bool  // the tally is in Share.changed
+	planned atomic.Bool  // Collect has seen that there is something to tell, and looks again in time
 	weighed atomic.Bool  // the view has tokens of other instances in it, which are only assumed
 	alone   atomic.Int64 // of the untold tokens not on their way, those that were taken for all instances
+
+	party party
+	name  string // of the client, for all instances
+
+	next    *tally       // in Share.changed
+	telling atomic.Int64 // of the untold tokens, those that are on their way
 	resets  atomic.Int64 // of the client, as far as this instance knows
 	reset   atomic.Bool  // the central state is to fill the bucket
 	ask     atomic.Bool  // the central state is asked, even if there is nothing to tell
 	restore atomic.Bool  // the central state may have lost the bucket
-
-	noted atomic.Bool // the tally is in Share.changed
-	next  *tally      // there
 
 	// Share.collecting guards the fields below.
 	at        int   // in the agenda, from 1; 0: it is not there
@@ -223,7 +224,7 @@ func (s *Share) forget(t *tally) {
 
 // note has Collect look at the tally.
 func (s *Share) note(t *tally) {
-	if t.noted.Swap(true) {
+	if t.noted.Load() || t.noted.Swap(true) {
 		return
 	}
 	for {

@@ -83,7 +83,9 @@ const (
 // is held.
 func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 	r, tat := t.view()
+	t.planned.Store(false) // before the look: a token after it is noted
 	untold := t.untold()
+	t.planned.Store(untold > 0)
 	soon := now + min(max(int64(r.window)/2, leastLook), longestLook)
 	switch {
 	case untold == 0:
