@@ -53,11 +53,13 @@ func (t *tally) leave() (all []*waiter) {
 	return all
 }
 
-// tell wakes the waiter, if it still waits.
-func (w *waiter) tell(verdict uint32) {
-	if w.verdict.CompareAndSwap(waits, verdict) {
+// tell wakes the waiter, and reports whether it still waited.
+func (w *waiter) tell(verdict uint32) bool {
+	told := w.verdict.CompareAndSwap(waits, verdict)
+	if told {
 		close(w.told)
 	}
+	return told
 }
 
 // wait returns the verdict.
