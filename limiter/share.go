@@ -201,6 +201,8 @@ func signal(to chan struct{}) {
 // reset has the central state fill the bucket of a registered client, or of the addresses in a range
 // with Terms.Each that this instance knows. Limiter.registering is held.
 func (s *Share) reset(id ID, b *bucket) {
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
 	if b.plan.terms.Each {
 		s.tallies.Range(func(p party, t *tally) bool {
 			if p.owner == b.account {

@@ -89,14 +89,17 @@ func (t *tally) took(taken bool) (untold int64) {
 }
 
 // untold returns the tokens that were let through, and are neither told nor on their way. Those that
-// are reserved may not be let through.
+// are reserved may not be let through. A Settle meanwhile makes it less, never more: that takes what
+// it settles out of the word first, which is why telling is read first. Share.collecting is held by
+// a caller that acts on it.
 func (t *tally) untold() int64 {
+	underWay := t.telling.Load()
 	w := t.word.Load() &^ closed
-	return max(0, w&maxUntold-w/oneTaking-t.telling.Load())
+	return max(0, w&maxUntold-w/oneTaking-underWay)
 }
 
 // forgive has the central state fill the bucket of the client, to whom nothing counts that it was let
-// through until now.
+// through until now. Share.collecting is held.
 func (t *tally) forgive() {
 	t.word.Add(-t.untold())
 	t.reset.Store(true)

@@ -4,18 +4,50 @@
 package balancer
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// Binary returns the path of the balancer: that of LB_BINARY, or one that it builds in dir.
-func Binary(dir string) (path string, err error) {
+// Main runs the tests of a package, with a folder that is gone at the end and the path of a balancer,
+// and exits with their code. It is for TestMain.
+func Main(run func(dir, binary string) (code int)) {
+	dir, err := os.MkdirTemp("", "balancer-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // servers of other users read in it
+	}
+	var path string
+	if err == nil {
+		path, err = binary(dir)
+	}
+	code := 1
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = run(dir, path)
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// Parallel has at least so many of the parallel tests run at once. It is for those that mostly wait.
+func Parallel(least int) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(max(least, runtime.GOMAXPROCS(0)))); err != nil {
+		panic("BUG: " + err.Error())
+	}
+}
+
+// binary returns the path of the balancer: that of LB_BINARY, or one that it builds in dir.
+func binary(dir string) (path string, err error) {
 	if path = os.Getenv("LB_BINARY"); path != "" {
 		return path, nil
 	}

@@ -2,10 +2,6 @@ package faults
 
 import (
 	"flag"
-	"fmt"
-	"os"
-	"runtime"
-	"strconv"
 	"testing"
 	"time"
 
@@ -21,28 +17,12 @@ const deadline = 20 * time.Second
 var binary string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// The parallel tests mostly wait for what is away.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
-		panic("BUG: " + err.Error())
-	}
-	dir, err := os.MkdirTemp("", "faults-")
-	if err == nil {
-		err = os.Chmod(dir, 0o755) // the servers' user reads the template in it
-	}
-	template.dir = dir
-	if err == nil {
-		binary, err = balancer.Binary(dir)
-	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	shared.stop()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	balancer.Parallel(6)
+	balancer.Main(func(dir, path string) int {
+		binary, template.dir = path, dir
+		defer shared.stop()
+		return m.Run()
+	})
 }
 
 // waitFor polls until is returns true, for at most deadline.

@@ -44,7 +44,7 @@ func TestAway(t *testing.T) {
 		"slow": {
 			away:  func(_ *redistest.Server, g *nettest.Gate) { g.Delay(2 * hasty) },
 			back:  func(_ *redistest.Server, g *nettest.Gate) { g.Delay(0) },
-			cause: "limiter.share_wait",
+			cause: "answer", // later than limiter.share_wait, or not in time
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,8 @@ func TestAway(t *testing.T) {
 			for _, i := range all {
 				i.waitUntilBack()
 			}
-			waitUntilTold(all, server, "192.0.2.1", 0)
+			// Of what is restored and then added to, the last token known to one of them may not show.
+			waitUntilTold(all, server, "192.0.2.1", 1)
 			spend(all, "192.0.2.1", 300)
 			if got := used(all, "192.0.2.1"); got < 95 || got > 100+2*credit {
 				t.Errorf("%d of 100 admitted", got)

@@ -103,19 +103,25 @@ func (t *Teller) collect(client rueidis.Client, batches <-chan struct{}) {
 		defer func() { <-batches }()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		t.tellAll(ctx, client, all)
+		t.tellAll(ctx, client, all, true)
 	})
 }
 
-// tellAll tells, those first that requests wait for.
-func (t *Teller) tellAll(ctx context.Context, client rueidis.Client, all []*limiter.Telling) {
+// tellAll tells, those first that requests wait for. After a loss of data that may be all clients in
+// debt, of all instances at once: with pause, it leaves the server as much time after each batch as
+// that took.
+func (t *Teller) tellAll(ctx context.Context, client rueidis.Client, all []*limiter.Telling, pause bool) {
 	slices.SortStableFunc(all, func(a, b *limiter.Telling) int { return int(min(1, b.Asked) - min(1, a.Asked)) })
 	for some := range slices.Chunk(all, maxTogether) {
 		if t.share.IsAway() {
 			t.failAll(some)
 			continue
 		}
+		began := time.Now()
 		t.tell(ctx, client, some, false)
+		if pause && len(all) > maxTogether {
+			time.Sleep(min(time.Since(began), t.share.Wait()))
+		}
 	}
 }
 
@@ -164,11 +170,11 @@ func (t *Teller) failAll(some []*limiter.Telling) {
 	}
 }
 
-// end tells what is left and that this instance goes, within the time that a request waits or 100 ms.
+// end tells what is left and that this instance goes, within a second.
 func (t *Teller) end(client rueidis.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), max(100*time.Millisecond, t.share.Wait()))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	t.share.Flush()
-	t.tellAll(ctx, client, t.share.Collect(nil))
+	t.tellAll(ctx, client, t.share.Collect(nil), false)
 	_ = client.Do(ctx, client.B().Zrem().Key(membersKey).Member(t.id).Build()).Error()
 }

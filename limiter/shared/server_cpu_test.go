@@ -3,6 +3,7 @@ package shared
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -65,4 +66,51 @@ func cpu(t testing.TB, pid int) time.Duration {
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * time.Second / 100
+}
+
+// BenchmarkFleet has 100,000 clients, with the default limit of the config, make 30,000 requests a second
+// at three instances, and reports how much of a core the server takes. Run it for half a minute, so that
+// what is told by time is there: -benchtime=900000x.
+func BenchmarkFleet(b *testing.B) {
+	const perSecond, clients, instances = 30_000, 100_000, 3
+	server := redistest.Start(b, redistest.Options{})
+	all := startAll(b, server.URL(), instances)
+	for _, i := range all {
+		i.share.SetWait(time.Second) // those that apply the load take the core from those that tell
+		for n := range clients {
+			i.limits.Set(limiter.Registration{
+				ID:    limiter.ID{Prefix: netip.PrefixFrom(numbered(n), 32)},
+				Terms: limiter.Terms{Limit: limiter.DefaultConfig().Default.Limit},
+			})
+		}
+	}
+	time.Sleep(4 * time.Second) // until there is credit
+	told := func() (n int64) {
+		for _, i := range all {
+			n += i.share.Counters().Tellings
+		}
+		return n
+	}
+	before, toldBefore := cpu(b, server.PID()), told()
+	b.ResetTimer()
+	const batch = 100
+	tick := time.NewTicker(time.Second * batch / perSecond)
+	defer tick.Stop()
+	for n := 0; n < b.N; n += batch {
+		<-tick.C
+		for j := range batch {
+			var d limiter.Decision
+			l := all[j%instances].limits
+			l.Admit(l.Identify(numbered((n+j)*7_990_271%clients), nil), time.Now(), &d).Release()
+		}
+	}
+	b.StopTimer()
+	took := (cpu(b, server.PID()) - before).Seconds()
+	b.ReportMetric(100*took/b.Elapsed().Seconds(), "%core")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+	b.ReportMetric(float64(told()-toldBefore)/float64(b.N), "tellings/request")
+}
+
+func numbered(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
 }

@@ -23,6 +23,12 @@ func TestExact(t *testing.T) {
 		"port":     func(t *testing.T) string { return redistest.Start(t, redistest.Options{}).URL() },
 		"socket":   func(t *testing.T) string { return redistest.Start(t, redistest.Options{Unix: true}).URL() },
 		"password": func(t *testing.T) string { return redistest.Start(t, redistest.Options{Password: "p@ss/w"}).URL() },
+		"rights": func(t *testing.T) string { // all that a user needs
+			server := redistest.Start(t, redistest.Options{})
+			server.Do("ACL", "SETUSER", "lb", "on", ">secret", "~lb:*", "~{lb}:*", "+ping", "+eval", "+evalsha", "+time", "+get", "+set",
+				"+zadd", "+zscore", "+zcount", "+zrangebyscore", "+zremrangebyscore", "+zrem", "+expire", "+info")
+			return "redis://lb:secret@" + server.Address
+		},
 		"database": func(t *testing.T) string { return redistest.Start(t, redistest.Options{}).URL() + "/3" },
 		"TLS": func(t *testing.T) string {
 			o := redistest.Options{Certificate: certificate, Key: key}

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // kind is a sort of request. The clients ask for less than their rates, except those that are to be
@@ -40,7 +38,8 @@ type cost struct {
 	cpu        time.Duration // of this process, with what sends the requests
 	serverCPU  time.Duration
 	commands   float64
-	roundTrips float64 // that half of the requests wait for at most
+	roundTrips float64 // that half of the requests wait for at most, by the time that they take
+	fewest     int     // that any waits for
 	failed     int
 }
 
@@ -54,10 +53,6 @@ func measureCost(ctx context.Context, c contender, k kind, s *server, lasts time
 	if err != nil {
 		return cost{}, err
 	}
-	roundTrip, err := timeRoundTrip(ctx, w.address)
-	if err != nil {
-		return cost{}, errors.Join(err, w.close())
-	}
 	slow, err := measure(ctx, c, k, s, w, lasts)
 	if err = errors.Join(err, w.close()); err != nil {
 		return cost{}, err
@@ -67,25 +62,14 @@ func measureCost(ctx context.Context, c contender, k kind, s *server, lasts time
 		cpu:        straight.cpu / time.Duration(len(straight.latencies)),
 		serverCPU:  straight.serverCPU / time.Duration(len(straight.latencies)),
 		commands:   float64(slow.commands) / float64(len(slow.latencies)),
-		roundTrips: max(0, float64(slow.percentile(50)-straight.percentile(50))/float64(roundTrip)),
+		roundTrips: roundTrips(slow.percentile(50)),
+		fewest:     int(roundTrips(slow.percentile(0))),
 		failed:     straight.failed + slow.failed,
 	}, nil
 }
 
-// timeRoundTrip returns the median of some round trips that do nothing.
-func timeRoundTrip(ctx context.Context, address string) (time.Duration, error) {
-	client := redis.NewClient(&redis.Options{Addr: address})
-	defer client.Close()
-	var times []time.Duration
-	for range 101 {
-		begin := time.Now()
-		if err := client.Ping(ctx).Err(); err != nil {
-			return 0, err
-		}
-		times = append(times, time.Since(begin))
-	}
-	return (&measured{latencies: times}).percentile(50), nil
-}
+// roundTrips is how often data goes over the wire and back in a time.
+func roundTrips(took time.Duration) float64 { return float64(took) / float64(2*wireDelay) }
 
 // measured is what the requests of one fleet took.
 type measured struct {

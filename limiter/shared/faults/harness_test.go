@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,23 +22,11 @@ const deadline = 20 * time.Second
 var binary string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// The parallel tests mostly wait for what is away.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
-		panic("BUG: " + err.Error())
-	}
-	dir, err := os.MkdirTemp("", "faults-")
-	if err == nil {
-		binary, err = balancer.Binary(dir)
-	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	balancer.Parallel(6)
+	balancer.Main(func(_, path string) int {
+		binary = path
+		return m.Run()
+	})
 }
 
 // The fields of a request: its client's key, and when and where it was sent.

@@ -37,6 +37,7 @@ type Lease struct {
 	last  Beat
 	sent  time.Time // the last beat
 	since time.Time // when there is credit
+	least int64     // until then, how many instances there are at least
 }
 
 // Last returns the central clock at the last beat, 0 without one.
@@ -46,14 +47,18 @@ func (l *Lease) Last() time.Duration { return l.last.Now }
 // data may have been lost since the beat before.
 //
 // The number of instances is a lease: another instance may join right after a beat. It has no credit
-// until the leases of all that do not know of it have ended.
+// until the leases of all that do not know of it have ended. For that time, those that were there
+// before are taken to be there, as they may not have had the time for a beat since data was lost.
 func (l *Lease) Renew(b Beat, sent, received time.Time) (f limiter.Fleet, lost bool) {
 	first := l.sent.IsZero()
 	lost = !first && (b.Epoch != l.last.Epoch || b.Process != l.last.Process || b.Before < l.last.Now)
 	passed := b.Now - b.Before // by the central clock, which may have been set
 	isSteady := !first && !lost && passed <= Lapse && (passed-sent.Sub(l.sent)).Abs() < time.Second
 	if !isSteady {
-		l.since = received.Add(Lapse)
+		l.since, l.least = received.Add(Lapse), l.last.Instances
+	}
+	if received.Before(l.since) {
+		b.Instances = max(b.Instances, l.least)
 	}
 	l.last, l.sent = b, sent
 	return limiter.Fleet{Instances: b.Instances, From: l.since, Until: sent.Add(known)}, lost

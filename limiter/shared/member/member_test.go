@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 func TestLease(t *testing.T) {
 	const ahead = 1_000_000
 	type beat struct {
-		sent, took     int // of this instance's clock
-		now, before    int // of the server's; 0: as the other clock says, and as the beat before; -1: none
+		instances      int64
+		wantInstances  int64 // 0: as many
+		sent, took     int   // of this instance's clock
+		now, before    int   // of the server's; 0: as the other clock says, and as the beat before; -1: none
 		epoch, process string
 		wantFrom       int // when credit begins; it ends 2 s after sent
 		wantLost       bool
@@ -55,6 +58,14 @@ func TestLease(t *testing.T) {
 			{sent: 1000, wantFrom: 3000},
 			{sent: 2000, before: ahead, wantFrom: 5000, wantLost: true},
 		},
+		"the others are taken to be there after a loss": {
+			{instances: 5, sent: 0, before: -1, epoch: "a", wantFrom: 3000},
+			{instances: 4, sent: 1000, epoch: "a", wantFrom: 3000},
+			{instances: 1, wantInstances: 4, sent: 2000, before: -1, epoch: "b", wantFrom: 5000, wantLost: true},
+			{instances: 3, wantInstances: 4, sent: 3000, epoch: "b", wantFrom: 5000},
+			{instances: 6, sent: 4000, epoch: "b", wantFrom: 5000},
+			{instances: 3, sent: 5000, epoch: "b", wantFrom: 5000},
+		},
 		"the server's clock jumps ahead": {
 			{sent: 0, before: -1, wantFrom: 3000},
 			{sent: 1000, now: 2500 + ahead, wantFrom: 4000},
@@ -78,13 +89,13 @@ func TestLease(t *testing.T) {
 					s.before = last
 				}
 				last = s.now
-				b := Beat{Instances: 7, Epoch: s.epoch, Process: s.process,
+				b := Beat{Instances: s.instances, Epoch: s.epoch, Process: s.process,
 					Now: time.Duration(s.now) * time.Millisecond, Before: time.Duration(s.before) * time.Millisecond}
 				if s.before < 0 {
 					b.Before = None
 				}
 				f, lost := l.Renew(b, at(s.sent), at(s.sent+s.took))
-				if want := (limiter.Fleet{Instances: 7, From: at(s.wantFrom), Until: at(s.sent + 2000)}); f != want {
+				if want := (limiter.Fleet{Instances: cmp.Or(s.wantInstances, s.instances), From: at(s.wantFrom), Until: at(s.sent + 2000)}); f != want {
 					t.Errorf("beat %d: credit of %d instances from %s to %s, want %s to %s", i, f.Instances,
 						f.From.Sub(began), f.Until.Sub(began), want.From.Sub(began), want.Until.Sub(began))
 				}

@@ -28,20 +28,11 @@ const deadline = 30 * time.Second
 var binary string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "acme-")
-	if err == nil {
-		binary, err = balancer.Binary(dir)
-	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		stop := pgtest.Start()
-		code = m.Run()
-		stop()
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	balancer.Main(func(_, path string) int {
+		binary = path
+		defer pgtest.Start()()
+		return m.Run()
+	})
 }
 
 // instance is a process in a folder of its own.
