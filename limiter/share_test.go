@@ -397,3 +397,30 @@ func TestCredit(t *testing.T) {
 		}
 	}
 }
+
+// TestShareLateAnswer has an answer come while the center is away: what the instance has let through
+// since stays its part, and is told in full.
+func TestShareLateAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := New(DefaultConfig())
+		s := l.Share(5 * time.Millisecond)
+		l.grant(client("192.0.2.1"), Terms{Limit: Limit{16, 0.001}}, full) // a part is 4, and there is no credit
+		s.Return(among(4))
+		sent := time.Now()
+		var waits sync.WaitGroup
+		waits.Go(func() { spend(l, "192.0.2.1", 1) })
+		synctest.Wait()
+		told := s.Collect(nil)
+		s.Leave()
+		alone := spend(l, "192.0.2.1", 3)
+		s.Settle(told[0], sent, Answer{Debt: time.Second, Granted: 1})
+		waits.Wait()
+		if alone += spend(l, "192.0.2.1", 10); alone != 4 {
+			t.Errorf("%d were let through without the center, want 4", alone)
+		}
+		s.Return(among(4))
+		if told = s.Collect(nil); len(told) != 1 || told[0].Spent != alone {
+			t.Errorf("%d were let through, and %+v was told", alone, told[0])
+		}
+	})
+}

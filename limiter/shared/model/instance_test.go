@@ -175,7 +175,10 @@ func (i *instance) send(all []*limiter.Telling) {
 		limiter.Answer
 		at time.Duration
 	}
-	answers := make([]answer, len(all))
+	answers, alone := make([]answer, len(all)), make([]int64, len(all))
+	for n, told := range all {
+		alone[n] = i.world.of(told).aloneAt(i)
+	}
 	sent := time.Now()
 	i.exchange(func() {
 		for n, told := range all {
@@ -190,7 +193,7 @@ func (i *instance) send(all []*limiter.Telling) {
 				i.share.Fail(told)
 				continue
 			}
-			i.world.settles(i, told, answers[n].Answer, answers[n].at)
+			i.world.of(told).settles(i, told, answers[n].Answer, answers[n].at, alone[n])
 			i.share.Settle(told, sent, answers[n].Answer)
 		}
 	})

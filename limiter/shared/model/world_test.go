@@ -211,11 +211,7 @@ func (w *world) tell(told *limiter.Telling) (a limiter.Answer, at time.Duration)
 		if told.Reset {
 			w.resets = append(w.resets, announcement{now, told.Client})
 		}
-		for _, s := range w.subjects {
-			if s.name == told.Client {
-				s.charge(at, told, a, known)
-			}
-		}
+		w.of(told).charge(at, told, a, known)
 	})
 	return a, at
 }
