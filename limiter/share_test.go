@@ -424,3 +424,14 @@ func TestShareLateAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestMoreWait is for a process that is behind, and one that is not.
+func TestMoreWait(t *testing.T) {
+	for _, c := range []struct{ due, passed, want time.Duration }{
+		{5, 5, 0}, {5, 6, 0}, {5, 7, 16}, {5, 30, 195}, {21, 22, 0}, {21, 24, 24}, {200, 300, 0}, {190, 200, 10},
+	} {
+		if got := moreWait(5*time.Millisecond, c.due*time.Millisecond, c.passed*time.Millisecond); got != c.want*time.Millisecond {
+			t.Errorf("due after %d ms, seen after %d ms: %v more, want %d ms", c.due, c.passed, got, c.want)
+		}
+	}
+}

@@ -162,11 +162,9 @@ const mostDebt = 3 * maxRefill * time.Second
 
 // Settle takes the answer to a telling that was sent at the given time.
 func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
-	if took := time.Since(sent); int64(took) > s.wait.Load() {
-		s.slow()
-	} else {
+	if took := time.Since(sent); int64(took) <= s.wait.Load() {
 		s.health.recover()
-	}
+	} // else those that waited for it will say so, unless it was this process that was late
 	t, r := told.tally, told.rates
 	t.word.Add(-told.settles)
 	t.telling.Add(-told.settles)

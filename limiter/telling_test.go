@@ -49,8 +49,8 @@ func TestShareGrantsToThoseThatWait(t *testing.T) {
 	})
 }
 
-// TestShareLateAnswer has an answer from before a reset arrive after one from then.
-func TestShareLateAnswer(t *testing.T) {
+// TestShareOvertakenAnswer has an answer from before a reset arrive after one from then.
+func TestShareOvertakenAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		l := New(Config{Default: Default{Limit: Limit{100, 0.001}}, IPv6Prefix: 64, MaxTracked: 1000})
 		s := l.Share(5 * time.Millisecond)
