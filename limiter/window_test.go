@@ -114,9 +114,8 @@ func overload(l *Limiter, client netip.Addr, crowd func(random uint32) netip.Add
 		run = 20 * time.Second
 	}
 	start := time.Now()
-	// The bucket is full until the first request is decided, which is not the first that read the clock
-	// if that one loses the processor meanwhile.
-	if l.ask(l.Identify(client, nil), start).Allowed {
+	// A full bucket gains nothing: while the goroutines start, a busy machine could let it be full again.
+	for l.ask(l.Identify(client, nil), start).Allowed {
 		times = append(times, 0)
 	}
 	var mu sync.Mutex
