@@ -232,7 +232,11 @@ func (s *Share) note(t *tally) {
 		first := s.changed.Load()
 		t.next = first
 		if s.changed.CompareAndSwap(first, t) {
-			return
+			break
 		}
+	}
+	// A request that joined meanwhile, and found the tally noted, may have signalled before it was here.
+	if t.waiting.Load() != nil {
+		signal(s.asks)
 	}
 }

@@ -111,9 +111,18 @@ func (i *instance) run() {
 		if !i.isConnected() {
 			continue
 		}
-		if told := i.share.Collect(nil); len(told) > 0 {
-			i.send(told)
-		}
+		i.tell()
+	}
+}
+
+// tell sends what there is to tell.
+func (i *instance) tell() {
+	alone := map[*subject]int64{} // before Collect: a token that is taken meanwhile may not be told
+	for _, s := range i.world.subjects {
+		alone[s] = s.aloneAt(i)
+	}
+	if told := i.share.Collect(nil); len(told) > 0 {
+		i.send(told, alone)
 	}
 }
 
@@ -170,15 +179,12 @@ func (i *instance) isGone() bool {
 }
 
 // send tells the central state in one message.
-func (i *instance) send(all []*limiter.Telling) {
+func (i *instance) send(all []*limiter.Telling, alone map[*subject]int64) {
 	type answer struct {
 		limiter.Answer
 		at time.Duration
 	}
-	answers, alone := make([]answer, len(all)), make([]int64, len(all))
-	for n, told := range all {
-		alone[n] = i.world.of(told).aloneAt(i)
-	}
+	answers := make([]answer, len(all))
 	sent := time.Now()
 	i.exchange(func() {
 		for n, told := range all {
@@ -193,7 +199,8 @@ func (i *instance) send(all []*limiter.Telling) {
 				i.share.Fail(told)
 				continue
 			}
-			i.world.of(told).settles(i, told, answers[n].Answer, answers[n].at, alone[n])
+			s := i.world.of(told)
+			s.settles(i, told, answers[n].Answer, answers[n].at, alone[s])
 			i.share.Settle(told, sent, answers[n].Answer)
 		}
 	})

@@ -166,7 +166,7 @@ func (w *world) stop(i *instance) {
 	w.running.Go(func() {
 		time.Sleep(2 * w.scenario.Wait) // until its requests are decided
 		i.share.Flush()
-		i.send(i.share.Collect(nil))
+		i.tell()
 		i.exchange(func() { w.take(func(c *central.Central, _ time.Duration) { c.Part(i.id) }) }, func(bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
