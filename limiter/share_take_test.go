@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -40,10 +41,37 @@ func TestShareDeletedClient(t *testing.T) {
 			spend(l, "192.0.2.1", 1)
 		}
 		c.mu.Lock()
-		b := c.buckets["default:192.0.2.1"]
-		c.mu.Unlock()
-		if b == nil || time.Until(b.tat) > 1020*time.Second {
+		defer c.mu.Unlock()
+		if b := c.buckets["default:192.0.2.1"]; b == nil || time.Until(b.tat) > 1020*time.Second {
 			t.Errorf("the center knows of a debt of %v", time.Until(b.tat))
 		}
 	})
+}
+
+// TestShareAwayFields has a client wait, while the center is away, for as long as the last admitted
+// request was told, and for a capacity below the number of instances.
+func TestShareAwayFields(t *testing.T) {
+	for _, limit := range []Limit{{40, 4}, {41, 4}, {3, 0.5}} {
+		inBubble(t, func(t *testing.T) {
+			l := newCenter(time.Millisecond).instance(t, 4)
+			l.grant(client("192.0.2.1"), Terms{Limit: limit}, full)
+			l.share.Leave()
+			time.Sleep(time.Millisecond) // a limiter has no moment 0
+			ask := func() Decision { return l.ask(l.Identify(netip.MustParseAddr("192.0.2.1"), nil), time.Now()) }
+			for range 20 {
+				d := ask()
+				for d.Allowed && d.Remaining > 0 {
+					d = ask()
+				}
+				if !d.Allowed {
+					t.Fatalf("%v: %+v, in spite of what was announced before", limit, d)
+				}
+				time.Sleep(d.Reset - time.Millisecond)
+				if early := ask(); early.Allowed {
+					t.Errorf("%v: admitted before the time that was announced: %+v", limit, d)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
 }
