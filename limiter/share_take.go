@@ -78,7 +78,7 @@ func (s *Share) openCell(p party, in *table, c *Client, owed int64, f *fleet) *t
 	if owed > r.full/2+cost {
 		fresh.restore.Store(true)
 	} else {
-		spent := min((owed+cost-1)/cost, maxUntold)
+		spent := min((owed+cost-1)/cost, maxUntold/2) // with room for more
 		fresh.word.Store(spent)
 		if f.away {
 			fresh.weighed.Store(true)

@@ -75,3 +75,35 @@ func TestShareAwayFields(t *testing.T) {
 		})
 	}
 }
+
+// TestShareExtremes has the largest limits, the slowest and the most instances, 16 years after the
+// start.
+func TestShareExtremes(t *testing.T) {
+	now := int64(16 * 365 * 24 * time.Hour)
+	for _, limit := range []Limit{{1, 1e-6}, {2, 1e-6}, {maxCapacity, 1e9}, {maxCapacity, maxCapacity / maxRefill * 1.01}, {1, 1e9}} {
+		r := prepare(limit)
+		for _, instances := range []int64{1, 2, 1000, 1 << 40} {
+			tat := r.at(now) + r.full/2
+			for range 5 {
+				o, next := takeWeighed(tat, now, &r, instances)
+				var d Decision
+				r.describe(o, &d)
+				if o.allowed != d.Allowed || next < tat || d.Remaining < 0 || d.Remaining > limit.Capacity || d.Reset <= 0 || d.RetryAfter < 0 {
+					t.Errorf("%v, %d instances: %+v, %+v, %d", limit, instances, o, d, next)
+				}
+				if tat = next; !o.allowed {
+					break
+				}
+			}
+		}
+		l := New(Config{Default: Default{Limit: limit}, IPv6Prefix: 64, MaxTracked: 10})
+		s := l.Share(time.Millisecond)
+		c := l.Identify(netip.MustParseAddr("192.0.2.1"), nil)
+		f := &fleet{instances: 2}
+		x := s.openCell(party{nil, 1}, l.anonymous.Load(), &c, r.full/2, f)
+		before := x.untold()
+		if before < 0 || x.reserve(maxUntold) != passes || x.took(true) != before+1 || x.untold() != before+1 {
+			t.Errorf("%v: %d untold, then %d", limit, before, x.untold())
+		}
+	}
+}
