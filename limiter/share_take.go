@@ -78,7 +78,7 @@ func (s *Share) openCell(p party, in *table, c *Client, owed int64, f *fleet) *t
 	if owed > r.full/2+cost {
 		fresh.restore.Store(true)
 	} else {
-		spent := min((owed+cost-1)/cost, maxUntold)
+		spent := min((owed+cost-1)/cost, maxUntold/2) // with room for more
 		fresh.word.Store(spent)
 		if f.away {
 			fresh.weighed.Store(true)
@@ -196,12 +196,21 @@ func (f *fleet) decide(tat, now int64, r *rates) (o outcome, next int64) {
 // rate.
 func takeWeighed(tat, now int64, r *rates, instances int64) (o outcome, next int64) {
 	tick, cost := r.at(now), r.weigh(instances)
-	spent := max(0, tat-tick)
-	if spent+cost > max(cost, r.full) {
-		return outcome{tick + spent + min(cost, r.full) - r.token, now, tick, false}, tat
+	spent, most := max(0, tat-tick), max(0, r.full-cost) // most: with more spent, there is no token
+	if spent > most {
+		return outcome{r.leaving(0, tick+spent-most), now, tick, false}, tat
 	}
-	left := max(0, r.full-spent-cost) / cost
-	return outcome{tick + r.full - r.ticks(left), now, tick, true}, tick + spent + cost
+	left := (most - spent) / cost
+	wait := spent + cost - (most - left*cost) // until there is one more
+	if left > 0 {
+		wait = min(wait, r.token) // an outcome says no more
+	}
+	return outcome{r.leaving(left, tick+wait), now, tick, true}, tick + spent + cost
+}
+
+// leaving returns the state of a bucket with so many whole tokens, which has another one at a tick.
+func (r *rates) leaving(tokens, next int64) int64 {
+	return next + r.full - r.ticks(tokens+1)
 }
 
 // maxCost bounds what a token costs: with it, a state stays below 2^63.

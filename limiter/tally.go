@@ -111,8 +111,12 @@ func (t *tally) forgive() {
 	t.reset.Store(true)
 }
 
-// drop gives the tally up, if there is nothing to tell.
+// drop gives the tally up, if there is nothing to tell. One that was given up may have been noted since.
+// Share.collecting is held.
 func (t *tally) drop() bool {
+	if t.word.Load() == closed {
+		return true
+	}
 	if !t.waiting.CompareAndSwap(nil, noWaiter) {
 		return false
 	}
@@ -213,10 +217,10 @@ func (s *Share) open(fresh *tally, b *bucket, in *table) *tally {
 	return t
 }
 
-// forget removes a tally that was dropped.
+// forget removes a tally, if it was dropped: one that is about to be may turn out to be in use.
 func (s *Share) forget(t *tally) {
 	s.tallies.Compute(t.party, func(now *tally, known bool) (*tally, xsync.ComputeOp) {
-		if known && now == t {
+		if known && now == t && t.word.Load() == closed {
 			return nil, xsync.DeleteOp
 		}
 		return now, xsync.CancelOp

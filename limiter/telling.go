@@ -47,7 +47,7 @@ func (s *Share) Due() <-chan struct{} { return s.due }
 // Collect appends what is to be told now. Each Telling has to be given to Settle or to Fail. It has
 // to be called some 20 times a second at least: what is spent little by little is told by time, once
 // half of the time has passed in which the bucket fills, or a minute. While the central state is away
-// there is nothing to tell.
+// there is nothing to tell, but a call a second frees the memory of clients that owe nothing.
 func (s *Share) Collect(dst []*Telling) []*Telling {
 	s.collecting.Lock()
 	defer s.collecting.Unlock()
@@ -60,7 +60,7 @@ func (s *Share) Collect(dst []*Telling) []*Telling {
 		}
 		t = next
 	}
-	for len(s.agenda) > 0 && s.agenda[0].due <= now && !f.away {
+	for len(s.agenda) > 0 && s.agenda[0].due <= now {
 		t := s.agenda[0]
 		if told := s.tell(t, f, now, true); told != nil {
 			dst = append(dst, told)
@@ -95,6 +95,9 @@ func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 	}
 	s.agenda.put(t, soon)
 	if f.away {
+		if tat <= r.at(now) { // on return, nothing would be told of these
+			t.word.Add(-min(untold, t.alone.Swap(0)))
+		}
 		return nil
 	}
 	waiters := t.leave()
@@ -147,7 +150,7 @@ func (r *rates) owed(tat, now int64) time.Duration {
 // Share.collecting is held.
 func (t *tally) isIdle(now int64) bool {
 	r, tat := t.view()
-	if tat > r.at(now) || t.word.Load() != 0 || t.telling.Load() != 0 {
+	if tat > r.at(now) || t.word.Load()&^closed != 0 || t.telling.Load() != 0 || t.isPending() {
 		t.idleSince = 0
 		return false
 	}

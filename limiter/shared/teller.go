@@ -83,6 +83,7 @@ func (t *Teller) Run(ctx context.Context) error {
 			break
 		}
 		t.news.away(err)
+		t.share.Collect(nil) // which tells nothing, as the share is away, and frees memory
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryEvery):
