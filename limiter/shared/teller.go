@@ -65,12 +65,13 @@ func Open(url string, share *limiter.Share, remember func(), log zerolog.Logger)
 // retryEvery is the time between two tries to reach a server that is away.
 const retryEvery = time.Second
 
-// Run tells until ctx has ended, and then what is left. With a server that does not answer, it
-// returns two seconds later at the latest, or twice the dial_timeout of the URL. It returns no error.
+// Run tells until ctx has ended, and then what is left, for which it tries once more to reach a server
+// that is away. With one that does not answer, it returns two seconds later at the latest, or twice
+// the dial_timeout of the URL. It returns no error.
 func (t *Teller) Run(ctx context.Context) error {
 	defer t.running.Wait()
 	defer t.share.Leave()
-	for ctx.Err() == nil {
+	for {
 		client, err := t.connect()
 		if err == nil {
 			if err = t.serve(ctx, client); err == nil {
@@ -80,7 +81,7 @@ func (t *Teller) Run(ctx context.Context) error {
 		}
 		t.share.Leave()
 		if ctx.Err() != nil {
-			break
+			return nil
 		}
 		t.news.away(err)
 		t.share.Collect(nil) // which tells nothing, as the share is away, and frees memory
@@ -89,7 +90,6 @@ func (t *Teller) Run(ctx context.Context) error {
 		case <-time.After(retryEvery):
 		}
 	}
-	return nil
 }
 
 // connect returns a client of a server that has taken a beat in time.
