@@ -60,6 +60,7 @@ func serveStatus(t *testing.T, m *Server) (address string) {
 	ended := make(chan error, 1)
 	go func() { ended <- m.serve(ctx, newCallers(ln, silence)) }()
 	t.Cleanup(func() {
+		m.watch.stream.publish(nil) // the latest message goes
 		m.watch.stream.end()
 		cancel()
 		if err := <-ended; err != nil {
