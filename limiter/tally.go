@@ -110,8 +110,8 @@ func (t *tally) forgive() {
 	t.reset.Store(true)
 }
 
-// drop gives the tally up, if there is nothing to tell. One that was given up may have been noted since.
-// Share.collecting is held.
+// drop gives the tally up, if there is nothing to tell. One that was given up may have been noted
+// since. Share.collecting is held.
 func (t *tally) drop() bool {
 	if t.word.Load() == closed {
 		return true
@@ -204,8 +204,8 @@ func (t *tally) learn(resets int64) int {
 	}
 }
 
-// open returns the tally of a client, which is the given one unless there is one. The view of the client is
-// in the bucket or the table.
+// open returns the tally of a client, which is the given one unless there is one. The view of the
+// client is in the bucket or the table.
 func (s *Share) open(fresh *tally, b *bucket, in *table) *tally {
 	fresh.bucket.Store(b)
 	fresh.table.Store(in)

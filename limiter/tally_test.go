@@ -105,3 +105,23 @@ func TestShareForgetsOnlyDropped(t *testing.T) {
 		t.Errorf("%d tallies", n)
 	}
 }
+
+// TestSharePlansTheFirst has two requests take the first untold tokens at once: neither sees one alone.
+func TestSharePlansTheFirst(t *testing.T) {
+	l := New(Config{Default: Default{Limit: Limit{100, 0.001}}, IPv6Prefix: 64, MaxTracked: 1000})
+	s := l.Share(5 * time.Millisecond)
+	s.Return(among(1))
+	l.grant(client("192.0.2.1"), Terms{Limit: Limit{1000, 1}}, full)
+	c := l.Identify(netip.MustParseAddr("192.0.2.1"), nil)
+	s.reset(client("192.0.2.1"), c.bucket) // opens the tally
+	s.Settle(s.Collect(nil)[0], time.Now(), Answer{})
+	x, _ := s.tallies.Load(party{c.bucket.account, 0})
+	if x.noted.Load() || x.untold() != 0 {
+		t.Fatalf("%+v", x)
+	}
+	x.reserve(10)
+	l.ask(c, time.Now())
+	if x.took(true) != 2 || !x.noted.Load() {
+		t.Errorf("%d untold, and nothing looks at them for a minute", x.untold())
+	}
+}
