@@ -97,8 +97,10 @@ func TestShareForgetsOnlyDropped(t *testing.T) {
 	if _, known := s.tallies.Load(x.party); !known {
 		t.Error("a tally in use was forgotten")
 	}
-	if !x.drop() || !x.drop() {
-		t.Error("it cannot be dropped, or not once more")
+	for range 2 { // it may have been noted since it was dropped
+		if !x.drop() {
+			t.Error("it cannot be dropped")
+		}
 	}
 	s.forget(x)
 	if n := s.tallies.Size(); n != 0 {
