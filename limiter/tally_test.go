@@ -127,3 +127,21 @@ func TestSharePlansTheFirst(t *testing.T) {
 		t.Errorf("%d untold, and nothing looks at them for a minute", x.untold())
 	}
 }
+
+// TestShareForgetsDroppedAgain resets a client whose tally is dropped meanwhile.
+func TestShareForgetsDroppedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCenter(time.Millisecond)
+		s := c.instance(t, 1).share
+		x := s.open(&tally{party: party{nil, 1}}, nil, s.limiter.anonymous.Load())
+		if !x.drop() {
+			t.Error("it cannot be dropped")
+		}
+		s.forget(x)
+		s.forgive(x)
+		time.Sleep(5 * time.Minute)
+		if told := c.heard(); len(told) != 1 || !told[0].Reset || len(s.agenda) != 0 {
+			t.Errorf("%+v was told, %d tallies are looked at", told, len(s.agenda))
+		}
+	})
+}
