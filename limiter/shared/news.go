@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,6 +14,7 @@ const repeatAfter = time.Minute
 // news tells the log when the server comes and goes.
 type news struct {
 	log       zerolog.Logger
+	password  string // which a server may repeat in an error; "": none
 	cause     string // why the server was away when that was told last
 	told      time.Time
 	isTold    bool      // that it is away
@@ -23,6 +25,9 @@ type news struct {
 // away says that the server is away.
 func (n *news) away(err error) {
 	why := cause(err)
+	if n.password != "" {
+		why = strings.ReplaceAll(why, n.password, "…")
+	}
 	if why == n.cause && (n.isTold || time.Since(n.told) < repeatAfter) {
 		return
 	}
