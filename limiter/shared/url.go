@@ -115,7 +115,7 @@ func checkParts(u *url.URL) error {
 		return errURL
 	case u.Hostname() == "":
 		return fmt.Errorf("%s://host:6379: the host is missing", u.Scheme)
-	case strings.HasSuffix(u.Host, ":"):
+	case strings.HasSuffix(u.Host, ":"), strings.Contains(u.Hostname(), ":") && u.Host[0] != '[':
 		return errors.New("a port from 1 to 65535 after the host")
 	case u.Path != "" && u.Path != "/" && !isNumber(u.Path[1:], 0, maxDatabase):
 		return errors.New("the number of a database after the host, as in redis://host:6379/0")

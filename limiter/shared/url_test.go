@@ -42,6 +42,8 @@ func TestCheckURL(t *testing.T) {
 		"redis://:seCret@":                     "the host is missing",
 		"redis://:seCret@:6379":                "the host is missing",
 		"redis://localhost:":                   "a port from 1 to 65535",
+		"redis://localhost:6379:1":             "a port from 1 to 65535",
+		"redis://::1":                          "a port from 1 to 65535",
 		"redis://localhost:0":                  "a port from 1 to 65535",
 		"redis://localhost:65536":              "a port from 1 to 65535",
 		"redis://localhost:port":               "written as %40",
