@@ -213,7 +213,7 @@ func (s *subject) request(i *instance, n int) {
 	i.limiter.Admit(i.limiter.Identify(s.address(n), s.key()), began, &d).Release()
 	waited, now := time.Since(began), s.world.now()
 	if i.isGone() {
-		return // whoever asked has heard nothing
+		return // the instance that asked has heard nothing
 	}
 	how := together
 	switch after := i.share.IsAway(); {
