@@ -58,7 +58,7 @@ func Open(url string, share *limiter.Share, remember func(), log zerolog.Logger)
 		option:   option,
 		id:       fmt.Sprintf("%s:%d:%s", host, os.Getpid(), hex.EncodeToString(unique[:])),
 		remember: remember,
-		news:     news{log: log.With().Str("redis", place(&option)).Logger()},
+		news:     news{log: log.With().Str("redis", place(&option)).Logger(), password: option.Password},
 	}, nil
 }
 
