@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,7 +154,7 @@ func (s *Share) Return(f Fleet) {
 	before := s.fleet.Swap(next)
 	s.health.recover()
 	if before.away || before.isAssumed || before.instances < next.instances {
-		s.each(func(t *tally) bool { return t.untold() > 0 || t.waiting.Load() != nil })
+		s.each((*tally).isPending)
 	}
 }
 
@@ -170,8 +169,12 @@ func (s *Share) Restore() {
 // Ask has the central state asked for the buckets of some clients, as they are named in tellings: they
 // were reset through another instance. Unknown ones are ignored.
 func (s *Share) Ask(clients []string) {
+	asked := make(map[string]bool, len(clients)) // there may be a thousand, among a million tallies
+	for _, name := range clients {
+		asked[name] = true
+	}
 	s.each(func(t *tally) bool {
-		if !slices.Contains(clients, t.name) {
+		if !asked[t.name] {
 			return false
 		}
 		t.ask.Store(true)
@@ -201,23 +204,30 @@ func signal(to chan struct{}) {
 // reset has the central state fill the bucket of a registered client, or of the addresses in a range
 // with Terms.Each that this instance knows. Limiter.registering is held.
 func (s *Share) reset(id ID, b *bucket) {
-	s.collecting.Lock()
-	defer s.collecting.Unlock()
 	if b.plan.terms.Each {
 		s.tallies.Range(func(p party, t *tally) bool {
 			if p.owner == b.account {
-				t.forgive()
-				s.note(t)
+				s.forgive(t)
 			}
 			return true
 		})
 	} else {
 		t := s.open(&tally{party: party{b.account, 0}, name: "client:" + id.String()}, b, nil)
 		t.bucket.Store(b)
-		t.forgive()
-		s.note(t)
+		s.forgive(t)
 	}
 	signal(s.due)
+}
+
+// forgive has the central state fill the bucket of a client, to whom nothing counts that it was let
+// through until now. Collect waits no longer than that: requests wait for it.
+func (s *Share) forgive(t *tally) {
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
+	t.word.Add(-t.untold())
+	t.alone.Store(0)
+	t.reset.Store(true)
+	s.note(t)
 }
 
 // health counts how often in a row the central state was too slow.
