@@ -111,7 +111,7 @@ func TestManagementProblems(t *testing.T) {
 		status       int
 		allow        string
 	}{
-		{"GET", "/", 404, ""},
+		{"GET", "/nothing", 404, ""},
 		{"GET", "/metrics/", 404, ""},
 		{"GET", "/v1/api", 404, ""},
 		{"GET", "/v1/api/client", 404, ""},
