@@ -102,6 +102,7 @@ func TestPageEditsALimit(t *testing.T) {
 	set("trial-capacity", "1")
 	set("trial-rate", "0.002")
 	b.click("Start a trial")
+	b.shows("1 and 0.002 a second are on trial for 127.0.0.1")
 	for range 3 {
 		call(t, "GET", in.proxy+"/", "")
 	}
