@@ -40,23 +40,20 @@ export function showClient(node) {
 		text(heading, `Client ${name}`);
 		text(note, '');
 		known.replaceChildren();
-		await read();
+		await read(true);
 		heading.focus();
 		node.scrollIntoView({ block: 'nearest' });
 	}
 
-	// read gets the client, or the default limit that it has.
-	async function read() {
+	// read gets the client, or the default limit that it has. What is typed into the forms stays.
+	async function read(fills) {
 		try {
 			if (registered) {
 				[client, tag] = await api('GET', path());
-				limit.set(client);
-				trial.set(client.trial ?? client);
+				if (fills) { limit.set(client); trial.set(client.trial ?? client); }
 			} else {
-				const [e] = await api('POST', 'explain', { url: 'http://localhost/', from: name });
-				client = null;
-				limit.set(e.limit);
-				text(note, 'This address is not registered, so the default limit counts. Set a limit to register it with one of its own.');
+				limit.set((await api('POST', 'explain', { url: 'http://localhost/', from: name }))[0].limit);
+				text(note, 'This address is not registered: the default limit counts. Set a limit of its own to register it.');
 			}
 		} catch (e) {
 			text(note, e.message);
@@ -77,7 +74,7 @@ export function showClient(node) {
 			[client, tag] = await api('PATCH', path(), body, { headers: { 'Content-Type': 'application/merge-patch+json', ...(tag ? { 'If-Match': tag } : {}) } });
 			return said;
 		});
-		if (registered) await read();
+		if (ok) show(); else await read(); // what another has changed
 		return ok;
 	}
 
@@ -91,13 +88,14 @@ export function showClient(node) {
 			registered = true;
 			return said;
 		});
-		if (registered) { text(note, ''); await read(); }
+		if (registered) { text(note, ''); await read(true); }
 	}
 
 	async function takeOver() {
 		const { capacity, rate_per_second } = client.trial;
 		if (rate_per_second < useNow() && !await ask(`${name} is let through more often now than ${rate_per_second} times a second. Take over the lower limit?`, 'Take over the lower limit')) return;
-		await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`);
+		const ok = await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`);
+		if (ok) limit.set(client);
 	}
 
 	// useNow returns how many requests a second were let through in the last 10 seconds.

@@ -24,7 +24,7 @@ export function showClients(section) {
 		],
 	});
 	const found = table({
-		caption: 'Found', key: nameOf, empty: 'No client has this in its name, address, key ids or labels.',
+		caption: 'Found', key: nameOf, empty: 'No client has this.',
 		columns: [
 			{ label: 'Client', value: nameOf, make: c => open(nameOf(c), true) },
 			{ label: 'Capacity', number: true, value: c => c.capacity, show: c => [c.capacity === undefined ? '–' : short(c.capacity), String(c.capacity ?? '')] },

@@ -19,7 +19,7 @@ export function short(n) {
 
 const digits = n => Number.isInteger(n) ? String(n) : Math.abs(n) >= 100 ? n.toFixed(0) : Math.abs(n) >= 10 ? n.toFixed(1) : n.toFixed(2);
 
-export const bytes = n => n === null || n === undefined ? '–' : short(n).replace(/( [kMG])?$/, '$1') + 'B';
+export const bytes = n => n === null || n === undefined ? '–' : short(n) + 'B';
 export const percent = part => part === null || part === undefined ? '–' : (100 * part).toFixed(part > 0 && part < 0.1 ? 1 : 0) + ' %';
 export const ms = n => n === null || n === undefined ? '–' : short(n) + ' ms';
 
