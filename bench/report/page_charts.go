@@ -101,7 +101,7 @@ func ratesChart(id, name string, s Summary, layers []layer) chart {
 		c.Shapes = append(c.Shapes, shape{layer.name, layer.class, areaPath(x, y, stacks[l], lower), true})
 		lower = stacks[l]
 	}
-	c.XTicks, c.YTicks = x.ticks(plainTicks, false), y.ticks(plainTicks, true)
+	c.XTicks, c.YTicks = x.marksAcross(plainTicks), y.marksDown(plainTicks)
 	c.Hovers = hovers(x, s, c.Figures)
 	c.Text = fmt.Sprintf("%s of a run of %s s, at most %s. The table below has the figures.", name, fixed(s.ElapsedSeconds, 1), number(highest))
 	return c
@@ -145,7 +145,7 @@ func latencyChart(s Summary) chart {
 	for l, line := range latencyLines {
 		c.Shapes = append(c.Shapes, shape{Name: line.name, Class: line.name, Path: linePath(x, y, lines[l])})
 	}
-	c.XTicks, c.YTicks = x.ticks(plainTicks, false), y.ticks(latencyTicks, true)
+	c.XTicks, c.YTicks = x.marksAcross(plainTicks), y.marksDown(latencyTicks)
 	c.Hovers = hovers(x, s, c.Figures)
 	c.Text = fmt.Sprintf("Percentiles of the latency on a logarithmic axis; of the whole run, p50 is %s, p99 %s, the longest %s. The table below has the figures.",
 		milliseconds(s.LatencyMS.P50), milliseconds(s.LatencyMS.P99), milliseconds(s.LatencyMS.Max))
@@ -166,7 +166,7 @@ func percentilesChart(h *hdrhistogram.Histogram) chart {
 		fmt.Fprintf(&b, "%c%s %s", "ML"[min(i, 1)], across(x, p.X), down(y, p.Y))
 	}
 	c.Shapes = []shape{{Name: "all responses", Class: "all", Path: b.String()}}
-	c.XTicks, c.YTicks = x.ticks(percentileTicks, false), y.ticks(latencyTicks, true)
+	c.XTicks, c.YTicks = x.marksAcross(percentileTicks), y.marksDown(latencyTicks)
 	c.Figures = table{Name: "Latency by percentile, in ms", Head: []string{"percentile", "latency"}}
 	for _, tick := range percentileTicks(1, x.high) {
 		ms := float64(min(h.ValueAtQuantile(100*(1-1/tick.Value)), h.Max())) / 1000

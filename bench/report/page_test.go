@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -264,6 +265,24 @@ type failing struct{ err error }
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 var _ io.Writer = failing{}
+
+func TestTicks(t *testing.T) {
+	var got []string
+	for _, tick := range (scale{1, 10_000, true}).marksAcross(percentileTicks) {
+		got = append(got, fmt.Sprint(tick.At, " ", tick.Label, " ", tick.Minor))
+	}
+	want := []string{"100 99.99 % false", "75 99.9 % false", "50 99 % false", "25 90 % false", "15.1 75 % true", "7.5 50 % true", "0 0 % false"}
+	if !slices.Equal(got, want) {
+		t.Errorf("across: %q, want %q", got, want)
+	}
+	got = nil
+	for _, tick := range (scale{1e-5, 1, true}).marksDown(latencyTicks) {
+		got = append(got, fmt.Sprint(tick.At, " ", tick.Label, " ", tick.Minor))
+	}
+	if want := []string{"100 10 µs false", "80 100 µs false", "60 1 ms false", "40 10 ms false", "20 100 ms false", "0 1 s false"}; !slices.Equal(got, want) {
+		t.Errorf("down: %q, want %q", got, want)
+	}
+}
 
 func TestPaths(t *testing.T) {
 	x, y := scale{high: 4}, scale{high: 10}

@@ -28,8 +28,12 @@ type shape struct {
 	Area              bool
 }
 
-// tick is a mark of an axis, At percent from the left or from the top.
-type tick struct{ At, Label string }
+// tick is a mark of an axis, At percent from the left or from the top. A minor one loses its label
+// where the screen is narrow.
+type tick struct {
+	At, Label string
+	Minor     bool
+}
 
 // hover is the strip of one interval, which tells its figures to a pointer.
 type hover struct{ X, Width, Text string }
@@ -48,18 +52,31 @@ func (s scale) at(v float64) float64 {
 	return min(max((v-low)/(high-low), 0), 1)
 }
 
-// ticks places marks on the axis, in percent; from the top if down.
-func (s scale) ticks(mark func(low, high float64) []plot.Tick, down bool) []tick {
+// minTickGap is the least percentage of a narrow screen's plotting area between two labels.
+const minTickGap = 20
+
+// marksAcross places marks from the left. Minor are those too near to the next one that is not.
+func (s scale) marksAcross(mark func(low, high float64) []plot.Tick) []tick {
+	var ticks []tick
+	next := math.Inf(1)
+	for _, t := range slices.Backward(mark(s.low, s.high)) {
+		at := 100 * s.at(t.Value)
+		minor := next-at < minTickGap
+		if !minor {
+			next = at
+		}
+		ticks = append(ticks, tick{decimal(at), t.Label, minor})
+	}
+	return ticks
+}
+
+// marksDown places marks from the top, but for those without a label.
+func (s scale) marksDown(mark func(low, high float64) []plot.Tick) []tick {
 	var ticks []tick
 	for _, t := range mark(s.low, s.high) {
-		if t.Label == "" {
-			continue
+		if t.Label != "" {
+			ticks = append(ticks, tick{At: decimal(100 - 100*s.at(t.Value)), Label: t.Label})
 		}
-		at := 100 * s.at(t.Value)
-		if down {
-			at = 100 - at
-		}
-		ticks = append(ticks, tick{decimal(at), t.Label})
 	}
 	return ticks
 }
