@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -69,7 +70,7 @@ func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) error
 			return &usageError{err}
 		}
 	}
-	progress := newProgressPrinter(stderr)
+	progress := newProgressPrinter(stderr, os.Getenv)
 	f.options.Progress, f.options.ProgressInterval = progress.print, progress.interval
 	result, err := load.Run(ctx, f.options)
 	progress.finish()
