@@ -73,10 +73,10 @@ func (p *progressPrinter) finish() {
 	}
 }
 
-// clip returns so many characters of the line at most.
+// clip returns so many characters of the line at most, and says with the last that there were more.
 func clip(line string, most int) string {
 	if runes := []rune(line); len(runes) > most {
-		return string(runes[:most])
+		return string(runes[:most-1]) + "…"
 	}
 	return line
 }

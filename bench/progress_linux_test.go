@@ -114,6 +114,16 @@ func TestProgressAfterResize(t *testing.T) {
 	}
 }
 
+func TestProgressClipsItsLine(t *testing.T) {
+	s := newScreen(t, 50, 24)
+	p := newProgressPrinter(s.terminal, environment())
+	now := progressAfter(3)
+	now.Statuses[500] = 123_456_789
+	p.print(now)
+	s.await(t, "   3.0s  300 responses  100/s   200: 300  500: 1…")
+	p.finish()
+}
+
 // TestInterruptOnTerminal starts bench as a process of its own whose terminal gets Ctrl-C, and
 // checks that it ends with the report alone on a terminal of the same modes.
 func TestInterruptOnTerminal(t *testing.T) {

@@ -149,7 +149,8 @@ func brailleRows(rates []float64, top float64) []string {
 	}
 	rows := make([]string, liveRows)
 	for i, row := range cells {
-		rows[i] = string(row)
+		// Some fonts show a cell without dots as circles.
+		rows[i] = strings.ReplaceAll(string(row), "\u2800", " ")
 	}
 	return rows
 }
@@ -173,6 +174,9 @@ func stripLine(s strip, samples []load.Progress, width int, colored bool) string
 		if rate > 0 {
 			bars[i] = '▁' + rune(math.Ceil(rate/highest*8)) - 1
 		}
+	}
+	if highest >= 10 {
+		highest = math.Round(highest)
 	}
 	label := s.name + " " + number(highest) + "/s"
 	return axisLabel(label) + "│" + paint(string(bars), s.color, colored)
