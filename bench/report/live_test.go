@@ -57,6 +57,11 @@ func TestLiveChart(t *testing.T) {
 			row("", strings.Repeat("⣀", 29)), axis("2s"),
 			row("errors 7/s", strings.Repeat("█", 14)+"▄"+strings.Repeat(" ", 14)),
 		}},
+		{"few errors after many", samples([3]int64{0, 0, 800}, [3]int64{0, 0, 1}), []string{
+			row("2/s", blank), row("", blank), row("", blank), row("", blank), row("1", blank), row("", blank), row("", blank),
+			row("", strings.Repeat("⣀", 29)), axis("2s"),
+			row("errors 800/s", strings.Repeat("█", 14)+"▅"+strings.Repeat("▁", 14)),
+		}},
 	} {
 		if got := LiveChart(tt.samples, 50, false); !slices.Equal(got, tt.want) {
 			t.Errorf("%s:\n%s\nwant\n%s", tt.name, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
