@@ -2,7 +2,6 @@ package limiter
 
 import (
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,7 +154,7 @@ func (s *Share) Return(f Fleet) {
 	before := s.fleet.Swap(next)
 	s.health.recover()
 	if before.away || before.isAssumed || before.instances < next.instances {
-		s.each(func(t *tally) bool { return t.untold() > 0 || t.waiting.Load() != nil })
+		s.each((*tally).isPending)
 	}
 }
 
@@ -170,8 +169,12 @@ func (s *Share) Restore() {
 // Ask has the central state asked for the buckets of some clients, as they are named in tellings: they
 // were reset through another instance. Unknown ones are ignored.
 func (s *Share) Ask(clients []string) {
+	asked := make(map[string]bool, len(clients)) // there may be a thousand, among a million tallies
+	for _, name := range clients {
+		asked[name] = true
+	}
 	s.each(func(t *tally) bool {
-		if !slices.Contains(clients, t.name) {
+		if !asked[t.name] {
 			return false
 		}
 		t.ask.Store(true)

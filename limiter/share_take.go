@@ -41,7 +41,8 @@ func (t *table) takeShared(c *Client, key uint64, state *atomic.Int64, now int64
 		if tat < 0 {
 			return outcome{}, false
 		}
-		o, next := t.share.fleet.Load().decide(tat, now, &t.rates)
+		f := t.share.fleet.Load()
+		o, next := f.decide(tat, now, &t.rates)
 		if !o.allowed {
 			return o, true
 		}
@@ -53,7 +54,7 @@ func (t *table) takeShared(c *Client, key uint64, state *atomic.Int64, now int64
 				}
 				continue
 			}
-			shared = t.share.openCell(p, t, c, tat-o.tick)
+			shared = t.share.openCell(p, t, c, tat-o.tick, f)
 		}
 		if shared.table.Load() != t {
 			shared.table.Store(t)
@@ -66,11 +67,24 @@ func (t *table) takeShared(c *Client, key uint64, state *atomic.Int64, now int64
 }
 
 // openCell returns the tally of a client in a table, which owes so many ticks. More than half of a
-// bucket and one token cannot have been let through before; it was charged, or heard.
-func (s *Share) openCell(p party, in *table, c *Client, owed int64) *tally {
-	r := &in.rates
-	fresh := &tally{party: p, name: s.limiter.nameCell(in.owner, c)}
-	fresh.word.Store(min(rescale(owed, r.shift, 0), r.capacity/2+1))
+// bucket and one token cannot have been let through before. It was charged or heard, by the other
+// instances as well: the debts count once, rather than what each has spent.
+func (s *Share) openCell(p party, in *table, c *Client, owed int64, f *fleet) *tally {
+	r, fresh := &in.rates, &tally{party: p, name: s.limiter.nameCell(in.owner, c)}
+	cost := r.token
+	if f.away {
+		cost = r.weigh(f.instances)
+	}
+	if owed > r.full/2+cost {
+		fresh.restore.Store(true)
+	} else {
+		spent := min((owed+cost-1)/cost, maxUntold/2) // with room for more
+		fresh.word.Store(spent)
+		if f.away {
+			fresh.weighed.Store(true)
+			fresh.alone.Store(spent)
+		}
+	}
 	return s.open(fresh, nil, in)
 }
 
@@ -106,13 +120,10 @@ func (s *Share) take(t *tally, state *atomic.Int64, now int64, r *rates) (o outc
 		return s.ask(t, state, now, r, f)
 	}
 	o, open = takeFrom(state, now, r)
-	switch untold := t.took(open && o.allowed); {
-	case untold >= threshold(credit):
-		if !t.noted.Load() {
-			s.note(t)
-			signal(s.due)
-		}
-	case untold == 1:
+	if t.took(open && o.allowed) >= threshold(credit) {
+		s.note(t)
+		signal(s.due) // even if the tally is noted: that may be for later
+	} else if !t.planned.Load() {
 		s.note(t) // from now on there is something to tell in time
 	}
 	return o, open, true
@@ -158,11 +169,11 @@ func (s *Share) takeAlone(t *tally, state *atomic.Int64, now int64, r *rates, f 
 			t.took(false)
 			return o, true, true
 		}
+		t.weighed.Store(true)
 		if tat < 0 || state.CompareAndSwap(tat, next) {
-			t.alone.Add(1) // before the token can be told
-			if t.took(true) == 1 {
-				s.note(t)
-			}
+			t.alone.Add(1)
+			t.took(true)
+			s.note(t)
 			return o, true, true
 		}
 	}
@@ -185,12 +196,21 @@ func (f *fleet) decide(tat, now int64, r *rates) (o outcome, next int64) {
 // rate.
 func takeWeighed(tat, now int64, r *rates, instances int64) (o outcome, next int64) {
 	tick, cost := r.at(now), r.weigh(instances)
-	spent := max(0, tat-tick)
-	if spent+cost > max(cost, r.full) {
-		return outcome{tick + spent + min(cost, r.full) - r.token, now, tick, false}, tat
+	spent, most := max(0, tat-tick), max(0, r.full-cost) // most: with more spent, there is no token
+	if spent > most {
+		return outcome{r.leaving(0, tick+spent-most), now, tick, false}, tat
 	}
-	left := max(0, r.full-spent-cost) / cost
-	return outcome{tick + r.full - r.ticks(left), now, tick, true}, tick + spent + cost
+	left := (most - spent) / cost
+	wait := spent + cost - (most - left*cost) // until there is one more
+	if left > 0 {
+		wait = min(wait, r.token) // an outcome says no more
+	}
+	return outcome{r.leaving(left, tick+wait), now, tick, true}, tick + spent + cost
+}
+
+// leaving returns the state of a bucket with so many whole tokens, which has another one at a tick.
+func (r *rates) leaving(tokens, next int64) int64 {
+	return next + r.full - r.ticks(tokens+1)
 }
 
 // maxCost bounds what a token costs: with it, a state stays below 2^63.

@@ -256,7 +256,7 @@ func TestShareAway(t *testing.T) {
 		c.lost.Store(false)
 		l.share.Return(among(4))
 		time.Sleep(10 * time.Millisecond)
-		if len(c.heard()) != 1 || c.heard()[0].Spent != 11 { // 15, of which 5 are repaid; one may have been of the credit, and weigh less
+		if len(c.heard()) != 1 || c.heard()[0].Spent != 10 { // 15, of which 5 are repaid
 			t.Errorf("%+v was told", c.heard())
 		}
 		if got := spend(l, "192.0.2.1", 40); got < 29 || got > 31 {
@@ -394,6 +394,44 @@ func TestCredit(t *testing.T) {
 	} {
 		if got := f.credit(c.capacity, c.now); got != min(c.want, c.capacity/24) {
 			t.Errorf("capacity %d at %d: %d", c.capacity, c.now, got)
+		}
+	}
+}
+
+// TestShareLateAnswer has an answer come while the center is away: what the instance has let through
+// since stays its part, and is told in full.
+func TestShareLateAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := New(DefaultConfig())
+		s := l.Share(5 * time.Millisecond)
+		l.grant(client("192.0.2.1"), Terms{Limit: Limit{16, 0.001}}, full) // a part is 4, and there is no credit
+		s.Return(among(4))
+		sent := time.Now()
+		var waits sync.WaitGroup
+		waits.Go(func() { spend(l, "192.0.2.1", 1) })
+		synctest.Wait()
+		told := s.Collect(nil)
+		s.Leave()
+		alone := spend(l, "192.0.2.1", 3)
+		s.Settle(told[0], sent, Answer{Debt: time.Second, Granted: 1})
+		waits.Wait()
+		if alone += spend(l, "192.0.2.1", 10); alone != 4 {
+			t.Errorf("%d were let through without the center, want 4", alone)
+		}
+		s.Return(among(4))
+		if told = s.Collect(nil); len(told) != 1 || told[0].Spent != alone {
+			t.Errorf("%d were let through, and %+v was told", alone, told[0])
+		}
+	})
+}
+
+// TestMoreWait is for a process that is behind, and one that is not.
+func TestMoreWait(t *testing.T) {
+	for _, c := range []struct{ due, passed, want time.Duration }{
+		{5, 5, 0}, {5, 6, 0}, {5, 7, 16}, {5, 30, 195}, {21, 22, 0}, {21, 24, 24}, {200, 300, 0}, {190, 200, 10},
+	} {
+		if got := moreWait(5*time.Millisecond, c.due*time.Millisecond, c.passed*time.Millisecond); got != c.want*time.Millisecond {
+			t.Errorf("due after %d ms, seen after %d ms: %v more, want %d ms", c.due, c.passed, got, c.want)
 		}
 	}
 }

@@ -39,3 +39,17 @@ func raise(state *atomic.Int64, floor int64) bool {
 		}
 	}
 }
+
+// replace makes the state of a shared bucket another one, unless it is not open yet. It returns false
+// if the bucket is closed.
+func replace(state *atomic.Int64, tat int64) bool {
+	for {
+		old := state.Load()
+		if old < 0 {
+			return false
+		}
+		if old == 0 || state.CompareAndSwap(old, tat) {
+			return true
+		}
+	}
+}

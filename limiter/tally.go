@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"cmp"
 	"sync/atomic"
 
 	"github.com/puzpuzpuz/xsync/v4"
@@ -17,31 +18,30 @@ type party struct {
 // more; of unregistered clients and of addresses in a range with Terms.Each, from when half of the
 // bucket is spent.
 type tally struct {
-	party party
-	name  string // of the client, for all instances
+	// Requests read and write these, in one line of the cache.
 
 	// word is the number of untold tokens and, times oneTaking, of requests that are about to take
 	// one, which is counted already. closed: the tally is dropped.
 	word    atomic.Int64
-	telling atomic.Int64           // of the untold tokens, those that are on their way
 	waiting atomic.Pointer[waiter] // a stack; noWaiter: the tally is dropped
-
 	// The view is the state of one of these. Requests keep them up to date.
-	bucket atomic.Pointer[bucket]
-	table  atomic.Pointer[table]
+	bucket  atomic.Pointer[bucket]
+	table   atomic.Pointer[table]
+	noted   atomic.Bool  // the tally is in Share.changed
+	planned atomic.Bool  // Collect has seen that there is something to tell, and looks again in time
+	weighed atomic.Bool  // the view has tokens of other instances in it, which are only assumed
+	alone   atomic.Int64 // of the untold tokens not on their way, those that were taken for all instances
+	brought atomic.Int64 // of those that are on their way
 
-	// alone counts the tokens that were taken while the central state was away, and settled is what it
-	// was when all of these had been told. While they differ, the view has tokens of other instances in
-	// it, which are only assumed.
-	alone, settled atomic.Int64
+	party party
+	name  string // of the client, for all instances
 
+	next    *tally       // in Share.changed
+	telling atomic.Int64 // of the untold tokens, those that are on their way
 	resets  atomic.Int64 // of the client, as far as this instance knows
 	reset   atomic.Bool  // the central state is to fill the bucket
 	ask     atomic.Bool  // the central state is asked, even if there is nothing to tell
 	restore atomic.Bool  // the central state may have lost the bucket
-
-	noted atomic.Bool // the tally is in Share.changed
-	next  *tally      // there
 
 	// Share.collecting guards the fields below.
 	at        int   // in the agenda, from 1; 0: it is not there
@@ -98,18 +98,25 @@ func (t *tally) untold() int64 {
 	return max(0, w&maxUntold-w/oneTaking-underWay)
 }
 
+// isPending reports whether there is something to tell or to ask, be it due or not.
+func (t *tally) isPending() bool {
+	return t.untold() > 0 || t.waiting.Load() != nil || t.reset.Load() || t.restore.Load() || t.ask.Load()
+}
+
 // forgive has the central state fill the bucket of the client, to whom nothing counts that it was let
 // through until now. Share.collecting is held.
 func (t *tally) forgive() {
 	t.word.Add(-t.untold())
+	t.alone.Store(0)
 	t.reset.Store(true)
 }
 
-// isWeighed reports whether the view has tokens in it that are only assumed.
-func (t *tally) isWeighed() bool { return t.alone.Load() != t.settled.Load() }
-
-// drop gives the tally up, if there is nothing to tell.
+// drop gives the tally up, if there is nothing to tell. One that was given up may have been noted since.
+// Share.collecting is held.
 func (t *tally) drop() bool {
+	if t.word.Load() == closed {
+		return true
+	}
 	if !t.waiting.CompareAndSwap(nil, noWaiter) {
 		return false
 	}
@@ -120,42 +127,81 @@ func (t *tally) drop() bool {
 	return true
 }
 
-// view returns the rates of the client and its state, which may be that of a bucket that is closed.
+// view returns the rates of the client and its state. Those of a deleted client are the last ones.
 func (t *tally) view() (r *rates, tat int64) {
-	if b := t.bucket.Load(); b != nil {
+	if b := t.latest(); b != nil {
 		return &b.plan.rates, b.state.Load() &^ closed
 	}
-	in := t.table.Load()
+	in := t.home()
 	if state := in.stateOf(t.party.key); state != nil {
 		return &in.rates, state.Load() &^ closed
 	}
 	return &in.rates, full
 }
 
+// latest returns the bucket of a registered client, which may have moved without a request: into a
+// larger index, or to other terms. The tally would keep the memory of the old one. It returns nil if
+// the client has its bucket in a table.
+func (t *tally) latest() *bucket {
+	b := t.bucket.Load()
+	for b != nil && b.state.Load() < 0 {
+		next := b.next.Load()
+		if next == nil || next.account != t.party.owner { // deleted
+			return b
+		}
+		t.bucket.CompareAndSwap(b, next)
+		b = t.bucket.Load()
+	}
+	return b
+}
+
+// home returns the table that the client is in, which may have been replaced without a request.
+func (t *tally) home() *table {
+	in := t.table.Load()
+	for {
+		c := in.next.Load()
+		if c == nil || c.to.slots[c.to.slot(t.party.key)].Load() == nil { // not moved, or not yet
+			return in
+		}
+		t.table.CompareAndSwap(in, c.to)
+		in = t.table.Load()
+	}
+}
+
 // raise raises the debt in the view to at least that of the floor, unless the client has other rates
 // by now.
 func (t *tally) raise(r *rates, floor, now int64) {
-	if b := t.bucket.Load(); b != nil {
+	if b := t.latest(); b != nil {
 		if &b.plan.rates == r {
 			raise(&b.state, floor)
 		}
-	} else if in := t.table.Load(); &in.rates == r {
+	} else if in := t.home(); &in.rates == r {
 		in.raise(t.party.key, floor, now)
 	}
 }
 
-// replace makes the view what was heard, unless the client has other rates by now.
-func (t *tally) replace(r *rates, heard int64) {
-	var state *atomic.Int64
-	if b := t.bucket.Load(); b != nil && &b.plan.rates == r {
-		state = &b.state
-	} else if in := t.table.Load(); in != nil && &in.rates == r {
-		state = in.stateOf(t.party.key)
+// replace makes the view what was heard. It returns false if the client has other rates by now, or its
+// bucket is on its way.
+func (t *tally) replace(r *rates, heard int64) bool {
+	if b := t.latest(); b != nil {
+		return &b.plan.rates == r && (replace(&b.state, heard) || b == t.latest())
 	}
-	if state == nil {
-		return
+	in := t.home()
+	if &in.rates != r {
+		return false
 	}
-	for tat := state.Load(); tat > 0 && !state.CompareAndSwap(tat, heard); tat = state.Load() {
+	state := in.stateOf(t.party.key)
+	return state == nil || replace(state, heard)
+}
+
+// learn says how often the client was reset. It returns 1 if the tally did not know of so many, and
+// -1 if it knows of more.
+func (t *tally) learn(resets int64) int {
+	for {
+		known := t.resets.Load()
+		if resets <= known || t.resets.CompareAndSwap(known, resets) {
+			return cmp.Compare(resets, known)
+		}
 	}
 }
 
@@ -171,10 +217,10 @@ func (s *Share) open(fresh *tally, b *bucket, in *table) *tally {
 	return t
 }
 
-// forget removes a tally that was dropped.
+// forget removes a tally, if it was dropped: one that is about to be may turn out to be in use.
 func (s *Share) forget(t *tally) {
 	s.tallies.Compute(t.party, func(now *tally, known bool) (*tally, xsync.ComputeOp) {
-		if known && now == t {
+		if known && now == t && t.word.Load() == closed {
 			return nil, xsync.DeleteOp
 		}
 		return now, xsync.CancelOp
@@ -183,14 +229,18 @@ func (s *Share) forget(t *tally) {
 
 // note has Collect look at the tally.
 func (s *Share) note(t *tally) {
-	if t.noted.Swap(true) {
+	if t.noted.Load() || t.noted.Swap(true) {
 		return
 	}
 	for {
 		first := s.changed.Load()
 		t.next = first
 		if s.changed.CompareAndSwap(first, t) {
-			return
+			break
 		}
+	}
+	// A request that joined meanwhile, and found the tally noted, may have signalled before it was here.
+	if t.waiting.Load() != nil {
+		signal(s.asks)
 	}
 }

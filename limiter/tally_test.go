@@ -57,3 +57,51 @@ func TestShareSettlesAtOnce(t *testing.T) {
 		return true
 	})
 }
+
+// TestShareForgetsWhileAway has many addresses spend more than half of a bucket while the center is
+// away, and a reset that has yet to be told.
+func TestShareForgetsWhileAway(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCenter(time.Millisecond)
+		l := New(Config{Default: Default{Limit: Limit{10, 1}}, IPv6Prefix: 64, MaxTracked: 1000})
+		s := l.Share(5 * time.Millisecond)
+		s.Return(among(2))
+		s.Leave()
+		go c.serve(s, t.Context().Done())
+		for i := range 200 {
+			spend(l, ipv4(i).String(), 6)
+		}
+		if n := s.tallies.Size(); n != 200 {
+			t.Errorf("%d clients have something to tell, want 200", n)
+		}
+		l.grant(client("192.0.2.1"), Terms{Limit: Limit{10, 1}}, full)
+		l.Reset(client("192.0.2.1"))
+		time.Sleep(5 * time.Minute)
+		if n := s.tallies.Size(); n != 1 || len(s.agenda) != 1 {
+			t.Errorf("%d clients are kept, want that of the reset", n)
+		}
+		s.Return(among(2))
+		time.Sleep(100 * time.Millisecond)
+		if told := c.heard(); len(told) != 1 || !told[0].Reset {
+			t.Errorf("%+v was told", told)
+		}
+	})
+}
+
+// TestShareForgetsOnlyDropped has a request find a tally that is about to be dropped, and is not.
+func TestShareForgetsOnlyDropped(t *testing.T) {
+	l := New(Config{Default: Default{Limit: Limit{10, 1}}, IPv6Prefix: 64, MaxTracked: 1000})
+	s := l.Share(5 * time.Millisecond)
+	x := s.open(&tally{party: party{nil, 1}}, nil, l.anonymous.Load())
+	s.forget(x)
+	if _, known := s.tallies.Load(x.party); !known {
+		t.Error("a tally in use was forgotten")
+	}
+	if !x.drop() || !x.drop() {
+		t.Error("it cannot be dropped, or not once more")
+	}
+	s.forget(x)
+	if n := s.tallies.Size(); n != 0 {
+		t.Errorf("%d tallies", n)
+	}
+}

@@ -27,7 +27,7 @@ type Telling struct {
 	tally   *tally
 	rates   *rates
 	settles int64     // untold tokens that this tells
-	alone   int64     // tally.alone when it was told
+	alone   int64     // of these, as in tally.alone
 	waiters []*waiter // those that Asked
 }
 
@@ -47,7 +47,7 @@ func (s *Share) Due() <-chan struct{} { return s.due }
 // Collect appends what is to be told now. Each Telling has to be given to Settle or to Fail. It has
 // to be called some 20 times a second at least: what is spent little by little is told by time, once
 // half of the time has passed in which the bucket fills, or a minute. While the central state is away
-// there is nothing to tell.
+// there is nothing to tell, but a call a second frees the memory of clients that owe nothing.
 func (s *Share) Collect(dst []*Telling) []*Telling {
 	s.collecting.Lock()
 	defer s.collecting.Unlock()
@@ -60,7 +60,7 @@ func (s *Share) Collect(dst []*Telling) []*Telling {
 		}
 		t = next
 	}
-	for len(s.agenda) > 0 && s.agenda[0].due <= now && !f.away {
+	for len(s.agenda) > 0 && s.agenda[0].due <= now {
 		t := s.agenda[0]
 		if told := s.tell(t, f, now, true); told != nil {
 			dst = append(dst, told)
@@ -83,7 +83,9 @@ const (
 // is held.
 func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 	r, tat := t.view()
-	alone, untold := t.alone.Load(), t.untold()
+	t.planned.Store(false) // before the look: a token after it is noted
+	untold := t.untold()
+	t.planned.Store(untold > 0)
 	soon := now + min(max(int64(r.window)/2, leastLook), longestLook)
 	switch {
 	case untold == 0:
@@ -93,32 +95,46 @@ func (s *Share) tell(t *tally, f *fleet, now int64, inTime bool) *Telling {
 	}
 	s.agenda.put(t, soon)
 	if f.away {
+		if tat <= r.at(now) { // on return, nothing would be told of these
+			t.word.Add(-min(untold, t.alone.Swap(0)))
+		}
 		return nil
 	}
 	waiters := t.leave()
 	reset, restore, ask := t.reset.Swap(false), t.restore.Swap(false), t.ask.Swap(false)
-	isDue := untold >= threshold(f.credit(r.capacity, now)) || inTime
+	isDue := untold >= threshold(f.credit(r.capacity, now)) || inTime || t.weighed.Load()
 	if len(waiters) == 0 && !reset && !restore && !ask && !(isDue && untold > 0) {
 		return nil
 	}
 	told := &Telling{
 		Client: t.name, Capacity: r.capacity, Rate: r.perSecond,
 		Asked: int64(len(waiters)), Restore: restore, Reset: reset, Resets: t.resets.Load(),
-		ask: ask, tally: t, rates: r, alone: alone, settles: untold, waiters: waiters,
+		ask: ask, tally: t, rates: r, settles: untold, waiters: waiters,
 	}
-	cost := int64(1) << r.shift
-	told.Spent = untold
-	if owed := max(0, tat-r.at(now)); t.isWeighed() {
-		// Of a long absence only what has not come back. Tokens of the credit weigh one each.
-		cost = r.weigh(f.instances)
-		told.Spent = min(untold, (owed+cost-1)/cost+f.credit(r.capacity, now))
-	}
-	told.Debt = r.owed(tat-min(untold+t.telling.Load(), tat/cost)*cost, now)
+	t.weigh(told, f.instances, tat, now)
 	if told.Debt == 0 && untold+told.Asked == 0 && !reset && !ask { // there is nothing to restore
 		return nil
 	}
 	t.telling.Add(untold)
+	t.alone.Add(-told.alone)
+	t.brought.Add(told.alone)
 	return told
+}
+
+// weigh fills in what was spent, and what was owed before that, by a view in state tat. Of the tokens
+// that were taken for all instances, as long ago, only those count that the bucket still lacks.
+func (t *tally) weigh(told *Telling, instances, tat, now int64) {
+	r, cost := told.rates, told.rates.token
+	if t.weighed.Load() {
+		cost = r.weigh(instances)
+	}
+	told.alone = min(t.alone.Load(), told.settles)
+	owed := max(0, tat-r.at(now))
+	weigh, known := min(told.alone, (owed+cost-1)/cost), told.settles-told.alone
+	told.Spent = known + weigh
+	before := tat - weigh*cost - r.ticks(min(known, tat>>r.shift))
+	before -= min(t.telling.Load(), max(0, before)/cost) * cost
+	told.Debt = r.owed(before, now)
 }
 
 // owed returns how long it takes from now until a bucket in state tat is full, rounded down to a
@@ -134,7 +150,7 @@ func (r *rates) owed(tat, now int64) time.Duration {
 // Share.collecting is held.
 func (t *tally) isIdle(now int64) bool {
 	r, tat := t.view()
-	if tat > r.at(now) || t.word.Load() != 0 || t.telling.Load() != 0 {
+	if tat > r.at(now) || t.word.Load()&^closed != 0 || t.telling.Load() != 0 || t.isPending() {
 		t.idleSince = 0
 		return false
 	}
@@ -149,33 +165,42 @@ const mostDebt = 3 * maxRefill * time.Second
 
 // Settle takes the answer to a telling that was sent at the given time.
 func (s *Share) Settle(told *Telling, sent time.Time, a Answer) {
-	if took := time.Since(sent); int64(took) > s.wait.Load() {
-		s.slow()
-	} else {
+	if took := time.Since(sent); int64(took) <= s.wait.Load() {
 		s.health.recover()
-	}
+	} // else those that waited for it will say so, unless it was this process that was late
 	t, r := told.tally, told.rates
 	t.word.Add(-told.settles)
 	t.telling.Add(-told.settles)
+	t.brought.Add(-told.alone)
 	// Others that are on their way may be in the answer already, or not.
 	heard := r.at(s.limiter.since(sent)+int64(min(a.Debt, mostDebt))) + r.ticks(t.untold())
-	// A view with assumptions in it, or from before a reset, may be too high. Assumptions stay until all
-	// is told for which they were made, or the instance could take its part again.
-	isSettled := t.isWeighed() && t.alone.Load() == told.alone
-	if isSettled {
-		t.settled.Store(told.alone)
-	}
-	if t.resets.Swap(a.Resets) != a.Resets || isSettled {
-		t.replace(r, max(full, heard))
-	} else if now := s.limiter.since(time.Now()); heard > r.at(now) {
-		t.raise(r, heard, now)
-	}
-	for i, w := range told.waiters {
-		if int64(i) < a.Granted {
-			w.tell(granted)
+	s.hear(t, r, heard, a.Resets)
+	left := a.Granted
+	for _, w := range told.waiters { // those that have given up leave their tokens to the others
+		if left > 0 && w.tell(granted) {
+			left--
 		} else {
 			w.tell(denied)
 		}
+	}
+}
+
+// hear brings what was heard of a client into its view.
+func (s *Share) hear(t *tally, r *rates, heard, resets int64) {
+	news := t.learn(resets)
+	if news < 0 { // from before a reset of which a later answer told
+		return
+	}
+	// A view with assumptions in it, or from before a reset, may be too high. Assumptions stay until all
+	// is told for which they were made: else the instance could take its part once more.
+	settled := t.alone.Load()+t.brought.Load() == 0 && t.weighed.Swap(false)
+	if (settled || news > 0) && !t.replace(r, max(full, heard)) {
+		t.weighed.Store(true)
+		t.ask.Store(true)
+		s.note(t)
+	}
+	if now := s.limiter.since(time.Now()); heard > r.at(now) {
+		t.raise(r, heard, now)
 	}
 }
 
@@ -185,6 +210,8 @@ func (s *Share) Fail(told *Telling) {
 	s.slow()
 	t := told.tally
 	t.telling.Add(-told.settles)
+	t.alone.Add(told.alone)
+	t.brought.Add(-told.alone)
 	if told.Reset {
 		t.reset.Store(true)
 	}

@@ -53,21 +53,49 @@ func (t *tally) leave() (all []*waiter) {
 	return all
 }
 
-// tell wakes the waiter, if it still waits.
-func (w *waiter) tell(verdict uint32) {
-	if w.verdict.CompareAndSwap(waits, verdict) {
+// tell wakes the waiter, and reports whether it still waited.
+func (w *waiter) tell(verdict uint32) bool {
+	told := w.verdict.CompareAndSwap(waits, verdict)
+	if told {
 		close(w.told)
 	}
+	return told
 }
 
-// wait returns the verdict.
+// wait returns the verdict, and waits for it at most for the given time, as long as the process keeps up.
+// One that does not, as amid a burst of thousands of requests, takes in answers late as well.
 func (w *waiter) wait(most time.Duration) uint32 {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
-	select {
-	case <-w.told:
-	case <-timer.C:
-		w.verdict.CompareAndSwap(waits, unanswered)
+	began := time.Now()
+	for due := most; ; {
+		select {
+		case <-w.told:
+			return w.verdict.Load()
+		case <-timer.C:
+		}
+		more := moreWait(most, due, time.Since(began))
+		if more == 0 {
+			w.verdict.CompareAndSwap(waits, unanswered)
+			return w.verdict.Load()
+		}
+		due += more
+		timer.Reset(due - time.Since(began))
 	}
-	return w.verdict.Load()
+}
+
+// An answer takes several steps from goroutine to goroutine, where the waiter's own time-out takes one.
+const (
+	stepsOfAnswer = 8
+	longestWait   = 40 // times the wait
+)
+
+// moreWait returns for how much longer a request waits, whose wait is over after due, and which has seen
+// that after passed.
+func moreWait(most, due, passed time.Duration) time.Duration {
+	behind := passed - due
+	if behind < most/4 {
+		return 0
+	}
+	return max(0, min(due+stepsOfAnswer*behind, longestWait*most)-due)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // openDescriptors returns the file descriptors of the process, or nil if the system does not tell.
-func openDescriptors() *descriptors {
+func openDescriptors() *Descriptors {
 	const folder = "/proc/self/fd"
 	var limit syscall.Rlimit
 	info, err := os.Stat(folder)
@@ -23,7 +23,7 @@ func openDescriptors() *descriptors {
 		}
 		open = uint64(len(entries))
 	}
-	return &descriptors{Open: open, Limit: limit.Cur}
+	return &Descriptors{Open: open, Limit: limit.Cur}
 }
 
 // residentMemory returns the resident memory of the process in bytes, or nil if the system does not

@@ -3,7 +3,7 @@
 package management
 
 // openDescriptors returns nil: the system does not tell.
-func openDescriptors() *descriptors { return nil }
+func openDescriptors() *Descriptors { return nil }
 
 // residentMemory returns nil: the system does not tell.
 func residentMemory() *uint64 { return nil }

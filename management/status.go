@@ -120,18 +120,18 @@ func (m *Server) showStatus(_ context.Context, ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// status is how the balancer stands.
-type status struct {
+// Status is how the balancer stands: the document of the calls below statusPath.
+type Status struct {
 	Time     time.Time       `json:"time"`
-	Balancer balancerStatus  `json:"balancer"`
-	Traffic  trafficStatus   `json:"traffic"`
-	History  *historyStatus  `json:"history,omitempty"`
-	Pools    []poolStatus    `json:"pools"`
-	Limited  []limitedStatus `json:"limited"`
+	Balancer BalancerStatus  `json:"balancer"`
+	Traffic  TrafficStatus   `json:"traffic"`
+	History  *HistoryStatus  `json:"history,omitempty"`
+	Pools    []PoolStatus    `json:"pools"`
+	Limited  []LimitedStatus `json:"limited"`
 }
 
-// trafficStatus is what is under way, and what has been counted since the start.
-type trafficStatus struct {
+// TrafficStatus is what is under way, and what has been counted since the start.
+type TrafficStatus struct {
 	Requests    uint64            `json:"requests"`
 	Statuses    map[string]uint64 `json:"statuses"` // by class
 	Rejected    uint64            `json:"rejected"`
@@ -141,15 +141,15 @@ type trafficStatus struct {
 	Connections int               `json:"connections"`
 }
 
-// historyStatus is the history of the traffic, and when the points were made that the pools and
+// HistoryStatus is the history of the traffic, and when the points were made that the pools and
 // backends have.
-type historyStatus struct {
+type HistoryStatus struct {
 	*history.Traffic
 	RecentTime []float64 `json:"recent_time"` // in Unix seconds
 }
 
-// limitedStatus is a client that was rejected in the last minute.
-type limitedStatus struct {
+// LimitedStatus is a client that was rejected in the last minute.
+type LimitedStatus struct {
 	Client     string `json:"client"`
 	Registered bool   `json:"registered"`
 	Shadow     bool   `json:"shadow"`
@@ -157,27 +157,27 @@ type limitedStatus struct {
 }
 
 // status returns how the balancer stands.
-func (m *Server) status(now time.Time, s portion) *status {
+func (m *Server) status(now time.Time, s portion) *Status {
 	var counters proxy.Counters
 	m.Balancer.Counters(&counters)
-	all := &status{
+	all := &Status{
 		Time: now.UTC(), Balancer: m.balancerStatus(), Traffic: newTrafficStatus(&counters),
-		Pools: []poolStatus{}, Limited: []limitedStatus{}, // in JSON lists, too
+		Pools: []PoolStatus{}, Limited: []LimitedStatus{}, // in JSON lists, too
 	}
 	if s != nothing {
-		all.History = &historyStatus{m.watch.history.Traffic(s.samples), m.watch.history.Times(s.points)}
+		all.History = &HistoryStatus{m.watch.history.Traffic(s.samples), m.watch.history.Times(s.points)}
 	}
 	for _, p := range m.Balancer.Pools() {
 		all.Pools = append(all.Pools, newPoolStatus(p, m.watch.history, s.points))
 	}
 	for _, c := range m.Limits.Limited(maxLimited) {
-		all.Limited = append(all.Limited, limitedStatus(c))
+		all.Limited = append(all.Limited, LimitedStatus(c))
 	}
 	return all
 }
 
-func newTrafficStatus(c *proxy.Counters) trafficStatus {
-	t := trafficStatus{
+func newTrafficStatus(c *proxy.Counters) TrafficStatus {
+	t := TrafficStatus{
 		Statuses: map[string]uint64{"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0}, Errors: map[string]uint64{},
 		Rejected: c.Rejected, InFlight: c.InFlight, Tunnels: c.Tunnels, Connections: c.Connections,
 	}

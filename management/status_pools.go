@@ -11,18 +11,18 @@ import (
 	"loadbalancer/proxy/upstream"
 )
 
-// poolStatus is how a pool stands.
-type poolStatus struct {
+// PoolStatus is how a pool stands.
+type PoolStatus struct {
 	Pool          string          `json:"pool"`
 	TakesRequests bool            `json:"takes_requests"`
 	Panic         bool            `json:"panic"` // so few backends are in that some that are out take requests
 	Waiting       int64           `json:"waiting"`
 	Recent        *history.Recent `json:"recent,omitempty"`
-	Backends      []backendStatus `json:"backends"`
+	Backends      []BackendStatus `json:"backends"`
 }
 
-// backendStatus is how a backend stands, beside the others of its pool.
-type backendStatus struct {
+// BackendStatus is how a backend stands, beside the others of its pool.
+type BackendStatus struct {
 	upstream.BackendState
 	Why      string          `json:"why,omitempty"`    // the causes in one sentence; "": it is up
 	Share    *float64        `json:"share,omitempty"`  // of the attempts in the pool in the last minute; nil: there were none
@@ -31,8 +31,8 @@ type backendStatus struct {
 }
 
 // newPoolStatus returns how a pool stands, with the latest points of the history.
-func newPoolStatus(p *upstream.Pool, h *history.History, points int) poolStatus {
-	s := poolStatus{Pool: p.Name(), TakesRequests: p.TakesRequests(), Panic: p.Panics(), Waiting: p.Waiting(), Backends: []backendStatus{}}
+func newPoolStatus(p *upstream.Pool, h *history.History, points int) PoolStatus {
+	s := PoolStatus{Pool: p.Name(), TakesRequests: p.TakesRequests(), Panic: p.Panics(), Waiting: p.Waiting(), Backends: []BackendStatus{}}
 	states := p.States()
 	lately, attempts, weights := make([]uint64, len(states)), uint64(0), 0.0
 	for i := range states {
@@ -42,7 +42,7 @@ func newPoolStatus(p *upstream.Pool, h *history.History, points int) poolStatus 
 		weights += b.EffectiveWeight
 	}
 	for i := range states {
-		b := backendStatus{BackendState: states[i], Why: why(&states[i])}
+		b := BackendStatus{BackendState: states[i], Why: why(&states[i])}
 		b.LastError = withoutQueries(b.LastError)
 		for k, cause := range b.Causes {
 			b.Causes[k] = withoutQueries(cause)

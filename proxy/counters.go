@@ -24,8 +24,8 @@ type PoolCounters struct {
 	Took     metrics.Buckets
 }
 
-// counted are the reasons that are counted on their own.
-var counted = func() (all []reason.Code) {
+// countedReasons are the reasons that are counted on their own.
+var countedReasons = func() (all []reason.Code) {
 	for why := reason.BadRequest; why < reason.Count; why++ {
 		if why.CountedAs() == why {
 			all = append(all, why)
@@ -36,8 +36,8 @@ var counted = func() (all []reason.Code) {
 
 // Reasons returns the codes of the reasons in Counters.Errors.
 func Reasons() []string {
-	names := make([]string, len(counted))
-	for i, why := range counted {
+	names := make([]string, len(countedReasons))
+	for i, why := range countedReasons {
 		names[i] = why.String()
 	}
 	return names
@@ -54,7 +54,7 @@ func (p *Proxy) Counters(c *Counters) {
 	for _, pool := range p.Pools() {
 		add(pool.Name(), pool.Requests())
 	}
-	for _, why := range counted {
+	for _, why := range countedReasons {
 		c.Errors = append(c.Errors, p.road.errors[why].Load())
 	}
 	c.Rejected = p.road.errors[reason.Limited].Load() + p.road.errors[reason.TooManyInFlight].Load()

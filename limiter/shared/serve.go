@@ -34,7 +34,7 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 	defer look.Stop()
 	defer soon.Stop()
 	defer next.Stop()
-	batches, beats := make(chan struct{}, maxBatches), make(chan sign, 1)
+	batches, beats, due := make(chan struct{}, maxBatches), make(chan sign, 1), t.share.Due()
 	for silent, wants := 0, true; ; {
 		var free chan<- struct{}
 		if wants {
@@ -46,10 +46,11 @@ func (t *Teller) serve(ctx context.Context, client rueidis.Client) error {
 			return nil
 		case <-t.share.Asks():
 			wants = true
-		case <-t.share.Due():
+		case <-due:
 			soon.Reset(together)
+			due = nil // more of it does not put that off
 		case <-soon.C:
-			wants = true
+			wants, due = true, t.share.Due()
 		case <-look.C:
 			wants = true
 		case free <- struct{}{}:

@@ -104,6 +104,29 @@ func TestCleanEnd(t *testing.T) {
 	all[1].waitFor("alone", func() bool { return all[1].share.Instances() == 1 })
 }
 
+// TestEndWhileAway has the server come back, and an instance end before it has looked for that.
+func TestEndWhileAway(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	all := startAll(t, server.URL(), 1)
+	set(all, "192.0.2.1", 100)
+	server.Kill()
+	all[0].waitFor("away", all[0].share.IsAway)
+	spent := spend(all, "192.0.2.1", 20)
+	server.Restart()
+	all[0].stop()
+	text := server.Do("GET", "lb:client:192.0.2.1")
+	if text == "" {
+		t.Fatal("the server has not been told")
+	}
+	if debt := parseBucket(t, text).Debt; spent != 20 || debt < 19 || debt > 20 {
+		t.Errorf("%d of 20 admitted, the server has a debt of %v", spent, debt)
+	}
+	if got := server.Do("ZCARD", membersKey); got != "0" {
+		t.Errorf("%s instances are left, want none", got)
+	}
+}
+
 // TestKilledInstance checks that an instance which tells nothing any more does not count for long.
 func TestKilledInstance(t *testing.T) {
 	t.Parallel()

@@ -169,7 +169,7 @@ func (s *screen) lastLine(width int) string {
 	switch {
 	case e.question != nil:
 		q := e.question
-		return marked.on(left(fmt.Sprintf("%s Drain %s all the same? y/n", clean(q.why), clean(q.at.address)), width))
+		return marked.on(left(fmt.Sprintf("Drain %s? y/n  %s", clean(q.at.address), clean(q.why)), width))
 	case e.isTyping:
 		return marked.on(left("Show only what contains: "+clean(e.filter)+"_   Enter keeps it, Esc drops it", width))
 	case e.said != "" && e.failed:

@@ -106,7 +106,7 @@ func columnsFor(shown []*backend, pools bool, width int) columns {
 	for _, b := range shown {
 		c.name = max(c.name, ansi.StringWidth(c.nameOf(b)))
 	}
-	const state = 16
+	const state = 19
 	c.name = max(len("BACKEND"), min(c.name, width-fixed-state))
 	c.state = width - fixed - c.name
 	return c
@@ -190,9 +190,9 @@ func clientRows(s *screen) (rows []row) {
 			kind = "registered"
 		}
 		if c.Shadow {
-			kind += ", in shadow: nothing was refused"
+			kind += ", shadow: nothing was refused"
 		}
-		rows = append(rows, row{c.Client, []string{left(clean(c.Client), 40) + right(grouped(c.Rejections), 11) + "  " + kind}})
+		rows = append(rows, row{c.Client, []string{left(clean(c.Client), 32) + right(grouped(c.Rejections), 11) + "  " + kind}})
 	}
 	return rows
 }
@@ -203,6 +203,6 @@ func (s *screen) clientLines(rows []row, width, height int) []string {
 	if len(rows) == 0 {
 		return append(lines, "  none")
 	}
-	lines = append(lines, "  "+faint.on(left("CLIENT", 40)+right("REJECTIONS", 11)))
+	lines = append(lines, "  "+faint.on(left("CLIENT", 32)+right("REJECTIONS", 11)))
 	return append(lines, window(rows, s.lists[clients].chosen, s.focus == clients, width, height)...)
 }

@@ -97,7 +97,7 @@ func printCost(ctx context.Context, out io.Writer, s *server, k kind, lasts time
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Fprintf(out, "| %s | %s | %.1f | %s | %s | %s | %s | %d |\n", c.name, few(m.commands), m.roundTrips,
+		fmt.Fprintf(out, "| %s | %s | %d | %s | %s | %s | %s | %d |\n", c.name, few(m.commands), int(m.roundTrips),
 			micros(m.p50), micros(m.p99), micros(m.cpu), micros(m.serverCPU), m.failed)
 	}
 	return nil

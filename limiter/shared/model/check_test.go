@@ -44,8 +44,10 @@ func (s *subject) check() (faults []string) {
 			check("granted", s.granted(), steady, most)
 		}
 	}
-	if len(s.times(alone, unclear)) > 0 {
-		most += b.fresh * max(b.capacity, n)
+	for _, p := range s.parts {
+		if p.fewest > 0 { // its part of the limit, by what it knows of the others
+			most += b.fresh * max(1, b.capacity/float64(p.fewest))
+		}
 	}
 	check("everything", s.times(together, alone, unclear), refill, most)
 	if s.world.scenario.isQuiet() {
@@ -78,9 +80,8 @@ func (s *subject) bounds() bounds {
 		b.credits += float64(capacity / (8 * f.instances))
 	}
 	b.exact = b.credits == 0
-	lost := float64(len(w.losses))
-	b.credits += lost * b.credits
-	b.fresh += lost + float64(len(s.resets))
+	b.fresh += float64(len(w.losses) + len(s.resets)) // each of which forgives the credits as well
+	b.credits *= b.fresh
 	return b
 }
 

@@ -111,9 +111,18 @@ func (i *instance) run() {
 		if !i.isConnected() {
 			continue
 		}
-		if told := i.share.Collect(nil); len(told) > 0 {
-			i.send(told)
-		}
+		i.tell()
+	}
+}
+
+// tell sends what there is to tell.
+func (i *instance) tell() {
+	alone := map[*subject]int64{} // before Collect: a token that is taken meanwhile may not be told
+	for _, s := range i.world.subjects {
+		alone[s] = s.aloneAt(i)
+	}
+	if told := i.share.Collect(nil); len(told) > 0 {
+		i.send(told, alone)
 	}
 }
 
@@ -170,7 +179,7 @@ func (i *instance) isGone() bool {
 }
 
 // send tells the central state in one message.
-func (i *instance) send(all []*limiter.Telling) {
+func (i *instance) send(all []*limiter.Telling, alone map[*subject]int64) {
 	type answer struct {
 		limiter.Answer
 		at time.Duration
@@ -190,7 +199,8 @@ func (i *instance) send(all []*limiter.Telling) {
 				i.share.Fail(told)
 				continue
 			}
-			i.world.settles(i, told, answers[n].Answer, answers[n].at)
+			s := i.world.of(told)
+			s.settles(i, told, answers[n].Answer, answers[n].at, alone[s])
 			i.share.Settle(told, sent, answers[n].Answer)
 		}
 	})

@@ -55,7 +55,7 @@ var kinds = []string{"address", "keyed", "ranged", "each", "unregistered"}
 
 func (k kind) String() string { return kinds[k] }
 
-// isSilent reports whether the client is told to nobody until half of its bucket is spent.
+// isSilent reports whether the central state hears of the client only once half of its bucket is spent.
 func (k kind) isSilent() bool { return k == each || k == unregistered }
 
 // route is which instances the requests of a client come to.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,7 +59,9 @@ const (
 type part struct {
 	untold  int64   // not by what the central state granted, and not settled
 	grants  []grant // that its requests have yet to take
-	weighed bool    // its view assumes that the others let through as much
+	alone   int64   // tokens that it took without the central state
+	settled int64   // alone, when all of these had been told; its view has assumptions in it while they differ
+	fewest  int64   // instances that it knew of while it let through requests alone; 0: it has not
 }
 
 // grant is what an answer grants: it is taken from the central state before the request goes on.
@@ -208,12 +211,12 @@ const ambushAfter = 4 * time.Millisecond
 
 // request asks an instance, and checks and records what it decides.
 func (s *subject) request(i *instance, n int) {
-	before, began := i.share.IsAway(), time.Now()
+	before, known, began := i.share.IsAway(), i.share.Instances(), time.Now()
 	var d limiter.Decision
 	i.limiter.Admit(i.limiter.Identify(s.address(n), s.key()), began, &d).Release()
 	waited, now := time.Since(began), s.world.now()
 	if i.isGone() {
-		return // whoever asked has heard nothing
+		return // the client has heard nothing
 	}
 	how := together
 	switch after := i.share.IsAway(); {
@@ -237,12 +240,16 @@ func (s *subject) request(i *instance, n int) {
 			how = alone // no answer came
 		}
 		p.untold++
-		p.weighed = p.weighed || how != together
+		if how != together {
+			p.alone++
+			p.know(known)
+			p.know(i.share.Instances())
+		}
 		s.admitted = append(s.admitted, admission{now, how, waited})
 	default:
 		s.rejected++
 	}
-	byView := !d.Allowed && waited == 0 && how == together && !p.weighed
+	byView := !d.Allowed && waited == 0 && how == together && p.alone == p.settled
 	s.mu.Unlock()
 	if byView {
 		time.Sleep(time.Nanosecond) // until all that happens at this moment is counted
@@ -257,6 +264,13 @@ func (s *subject) part(i *instance) *part {
 		s.parts[i] = p
 	}
 	return p
+}
+
+// know records how many instances were known.
+func (p *part) know(instances int64) {
+	if p.fewest == 0 || instances < p.fewest {
+		p.fewest = instances
+	}
 }
 
 // grant returns when the central state has granted what a request that has just waited takes.
@@ -290,19 +304,30 @@ func (s *subject) charge(at time.Duration, told *limiter.Telling, a limiter.Answ
 	}
 }
 
-// settles records that an answer has come.
-func (w *world) settles(i *instance, told *limiter.Telling, a limiter.Answer, charged time.Duration) {
-	for _, s := range w.subjects {
-		if s.name != told.Client {
-			continue
-		}
-		s.mu.Lock()
-		p := s.part(i)
-		p.untold -= told.Spent
-		p.weighed = false
-		p.grants = append(p.grants, grant{charged, w.now(), a.Granted})
-		s.mu.Unlock()
+// of returns the client that a telling is of.
+func (w *world) of(told *limiter.Telling) *subject {
+	at := slices.IndexFunc(w.subjects, func(s *subject) bool { return s.name == told.Client })
+	return w.subjects[at]
+}
+
+// aloneAt returns how many tokens of the client the instance has taken without the central state.
+func (s *subject) aloneAt(i *instance) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.part(i).alone
+}
+
+// settles records that an answer has come to a telling, from when the instance had taken so many tokens
+// without the central state.
+func (s *subject) settles(i *instance, told *limiter.Telling, a limiter.Answer, charged time.Duration, alone int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.part(i)
+	p.untold -= told.Spent
+	if alone == p.alone {
+		p.settled = alone
 	}
+	p.grants = append(p.grants, grant{charged, s.world.now(), a.Granted})
 }
 
 // isLeftAlone reports whether nothing is changed of a client. Else the central state, or an instance, may

@@ -166,7 +166,7 @@ func (w *world) stop(i *instance) {
 	w.running.Go(func() {
 		time.Sleep(2 * w.scenario.Wait) // until its requests are decided
 		i.share.Flush()
-		i.send(i.share.Collect(nil))
+		i.tell()
 		i.exchange(func() { w.take(func(c *central.Central, _ time.Duration) { c.Part(i.id) }) }, func(bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -211,11 +211,7 @@ func (w *world) tell(told *limiter.Telling) (a limiter.Answer, at time.Duration)
 		if told.Reset {
 			w.resets = append(w.resets, announcement{now, told.Client})
 		}
-		for _, s := range w.subjects {
-			if s.name == told.Client {
-				s.charge(at, told, a, known)
-			}
-		}
+		w.of(told).charge(at, told, a, known)
 	})
 	return a, at
 }
