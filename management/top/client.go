@@ -37,6 +37,7 @@ type client struct {
 func newClient(management, token string) (*client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	c := &client{base: strings.TrimSuffix(management, "/"), shown: management, token: token}
+	transport.DialContext = (&net.Dialer{Timeout: answerTime}).DialContext
 	if path, ok := strings.CutPrefix(management, "unix:"); ok && path != "" {
 		c.base, transport.Proxy = "http://localhost", nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

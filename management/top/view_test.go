@@ -80,6 +80,7 @@ func TestView(t *testing.T) {
 			s.entry.question = &question{"drain", place{"main", "10.0.0.1:8100"}, "No other of pool main takes requests."}
 		}},
 		{"filter", 80, 24, func(s *screen) { s.entry.isTyping, s.entry.filter = true, "10.0.0.3"; s.chooseVisible() }},
+		{"page", 80, 24, func(s *screen) { s.news.doc.Pools = s.news.doc.Pools[:1] }},
 		{"help", 80, 24, func(s *screen) { s.entry.help = true }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -113,6 +114,21 @@ func requireGolden(t *testing.T, path, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("%s differs; -update writes it. Got:\n%s", path, got)
+	}
+}
+
+// The page of the commands shows the screen as it is.
+func TestPageShowsScreen(t *testing.T) {
+	screen, err := os.ReadFile("testdata/page.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```\n"+string(screen)+"```\n") {
+		t.Errorf("docs/commands.md lacks\n%s", screen)
 	}
 }
 
