@@ -140,6 +140,10 @@ func testTop(t *testing.T, built programs) {
 	c.press(t, "r")
 	c.await(t, addresses[0]+" is resumed: its state is up")
 
+	p.signal(t, syscall.SIGSTOP) // the connection remains
+	c.await(t, "Old: nothing since ")
+	p.signal(t, syscall.SIGCONT)
+	c.await(t, "\nReady\n")
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
 	c.await(t, "): nothing listens at http://"+addresses[2]+"; ")
@@ -172,7 +176,16 @@ func testTopEnds(t *testing.T, built programs) {
 	addresses := freeAddresses(t, 1)
 	startFakeBackend(t, built, addresses[0])
 	p, _ := startLB(t, built, testConfig(t, addresses, "management:\n  listen: 127.0.0.1:0\n  tokens: [{name: r, role: read, token: read-read-read-read}]\n"))
-	command := "LB_TOKEN=read-read-read-read NO_COLOR=1 " + built.lb + " top --management=" + managementOf(p)
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	command := "LB_TOKEN=read-read-read-read NO_COLOR=1 sh -c 'echo $$ >" + pidFile + "; exec " + built.lb + " top --management=" + managementOf(p) + "'"
+	pid := func() int {
+		t.Helper()
+		n, err := strconv.Atoi(strings.TrimSpace(readFile(t, pidFile)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
 
 	c.run(t, command)
 	c.await(t, "1 of 1 up")
@@ -187,7 +200,7 @@ func testTopEnds(t *testing.T, built programs) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		c.run(t, command)
 		c.await(t, "1 of 1 up")
-		if err := syscall.Kill(c.childOf(t, "top"), s); err != nil {
+		if err := syscall.Kill(pid(), s); err != nil {
 			t.Fatal(err)
 		}
 		c.requireRestored(t, 0)
@@ -195,25 +208,8 @@ func testTopEnds(t *testing.T, built programs) {
 
 	c.run(t, "exec env "+command) // without a shell, a terminal that closes has nothing else to end it
 	c.await(t, "1 of 1 up")
-	child := c.childOf(t, "top")
+	child := pid()
 	c.tell(t, "new-window", "sh") // keeps the server
 	c.tell(t, "kill-window", "-t", "0")
 	waitFor(t, "its end", func() bool { return syscall.Kill(child, 0) != nil })
-}
-
-// childOf returns the process in the terminal whose arguments have a word.
-func (c *terminal) childOf(t *testing.T, word string) int {
-	t.Helper()
-	out, err := exec.Command("ps", "-t", strings.TrimSpace(c.tell(t, "display-message", "-p", "#{pane_tty}")), "-o", "pid=,args=").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(out)) {
-		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == word {
-			pid, _ := strconv.Atoi(fields[0])
-			return pid
-		}
-	}
-	t.Fatalf("no %s in\n%s", word, out)
-	return 0
 }

@@ -1,12 +1,15 @@
 package top
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -235,5 +238,56 @@ func TestProgram(t *testing.T) {
 	}()
 	if _, err := program.Run(); err != nil {
 		t.Error(err)
+	}
+}
+
+// drawn is what a program has written. on is closed once it is in the alternate screen.
+type drawn struct {
+	mu   sync.Mutex
+	text []byte
+	on   chan struct{}
+}
+
+const alternate = "\x1b[?1049"
+
+func (d *drawn) Write(text []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := bytes.Contains(d.text, []byte(alternate+"h"))
+	d.text = append(d.text, text...)
+	if !before && bytes.Contains(d.text, []byte(alternate+"h")) {
+		close(d.on)
+	}
+	return len(text), nil
+}
+
+// A panic ends the program with an error, and leaves the alternate screen.
+func TestPanic(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("data: " + strings.ReplaceAll(status, "\n", "") + "\n\n"))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	m, err := begin(ctx, mustClient(t, server.URL, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.first.close()
+	out := &drawn{on: make(chan struct{})}
+	program := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(nil), tea.WithOutput(out), tea.WithWindowSize(80, 24), tea.WithoutSignalHandler())
+	go func() {
+		<-out.on
+		program.Send(told{}) // no document
+	}()
+	if _, err := program.Run(); !errors.Is(err, tea.ErrProgramPanic) {
+		t.Errorf("got %v", err)
+	}
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	if on, off := bytes.LastIndex(out.text, []byte(alternate+"h")), bytes.LastIndex(out.text, []byte(alternate+"l")); off < on {
+		t.Errorf("the alternate screen is not left: %q", out.text)
 	}
 }
