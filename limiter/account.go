@@ -128,8 +128,8 @@ func (a *account) abandon() {
 	}
 }
 
-// admit decides a request of the client. in is the account that the request has entered, or nil, and is updated.
-// admit returns false if the bucket is closed.
+// admit decides a request of the client. in is the account that the request has entered, or nil, and
+// is updated. admit returns false if the bucket is closed.
 func (b *bucket) admit(c *Client, in **account, now int64, d *Decision) (open bool) {
 	p := b.plan
 	if p.terms.Blocked {

@@ -50,13 +50,16 @@
 //     and of addresses with Terms.Each, TestUnderWay, TestUnderWayIsExact, TestEachMaxInFlight)
 //   - Shared limits (Share). Over all instances, any window admits at most capacity + rate·window +
 //     instances·credit, where the credit is capacity/8/instances, rounded down: at most 9/8 of the
-//     capacity and the refill, and without a token of credit exactly capacity + rate·window. An instance that
-//     dies forgets at most its credit. While the central state is away, the instances together admit
-//     what one would from the debts that they know; where there are fewer tokens than instances, each
-//     of these one, and its part of the rate. Of unregistered clients and of addresses with
-//     Terms.Each, half a bucket for each instance may be untold. Clients in shared buckets, trials,
-//     shadow mode and Terms.MaxInFlight are of an instance. (TestShareOfTwo, TestShareOfUnregistered,
-//     TestShareAway, TestShareReset, TestShareLosesNoToken; the bound, limiter/shared)
+//     capacity and the refill, and without a token of credit exactly capacity + rate·window. An
+//     instance that dies forgets at most its credit. While the central state is away, the instances
+//     together admit what one would from the debts that they know; where there are fewer tokens than
+//     instances, each of these one, and its part of the rate. Unregistered clients and addresses with
+//     Terms.Each are told once they have spent more than half of their bucket at an instance: so half
+//     a bucket for each may be untold, and a client that stays below at all of them has its rate at
+//     each. Clients in shared buckets, trials, shadow mode and Terms.MaxInFlight are of an instance.
+//     (TestShareOfTwo, TestShareOfUnregistered, TestShareAway, TestShareAwayFields, TestShareMovedBucket,
+//     TestShareTellsBoth, TestShareReset, TestShareLateAnswer, TestShareLosesNoToken; the bound,
+//     limiter/shared)
 //   - Decisions agree with a slow model in exact fractions, whatever the sequence of requests and
 //     changes. (TestLimiterAgreesWithOracle)
 //
@@ -167,11 +170,16 @@
 //     token behind, finds the range's bucket closed and follows it. What was spent is charged before
 //     the bucket is closed, and again when the states are final. (TestEachChargesTheLast,
 //     TestEachAtOnce)
-//   - Untold tokens (tally.word): a request counts its token, together with itself, then takes it from the
-//     bucket, then leaves the count or takes the token back. What is told is what is counted without
-//     the requests in between, so each token is told once, and no view has one twice. A tally is
-//     dropped by a compare-and-swap of 0, so no request counts a token that is not told.
-//     (TestShareLosesNoToken)
+//   - Untold tokens (tally.word): a request counts its token, together with itself, then takes it
+//     from the bucket, then leaves the count or takes the token back. What is told is what is counted
+//     without the requests in between and what is on its way, so each token is told once, and no view
+//     has one twice. An answer takes its tokens out of the word, then out of those on their way, which
+//     are read first: so none seems untold again. Share.collecting serializes all else that takes
+//     tokens out. A tally is dropped by a compare-and-swap of 0, so no request counts a token that is
+//     not told. (TestShareLosesNoToken, TestShareSettlesAtOnce, TestShareForgetsOnlyDropped)
+//   - Looks at tallies (tally.planned, tally.noted): Collect clears both before it looks. A request
+//     counts its token, then loads them, and notes the tally unless one is set: so Collect sees the
+//     token, or is to look again. (TestSharePlansTheFirst, TestShareBurstWithinCredit)
 //   - Slots of rejections: seal the mark, write the slot, then store the new mark. Readers load the
 //     mark before and after. (TestLimitedAtOnce)
 package limiter

@@ -47,8 +47,9 @@ func (l *Limiter) admitEach(c *Client, in **account, now int64, d *Decision) (s 
 	return s, true
 }
 
-// ask decides a request of the client, which has the key, in the table or the one that replaces it. within
-// is whether its bound of requests in flight is kept. It returns false if the last table is gone.
+// ask decides a request of the client, which has the key, in the table or the one that replaces it.
+// within is whether its bound of requests in flight is kept. It returns false if the last table is
+// gone.
 func (t *table) ask(c *Client, key uint64, within bool, now int64, d *Decision) (exceeded Exceeded, open bool) {
 	for ; !t.gone; t = t.next.Load().to {
 		if !within {
@@ -82,8 +83,8 @@ func (l *Limiter) boundEach(c *Client, s *Lease, d *Decision) {
 	}
 }
 
-// newEach returns an empty table for the addresses in the range of b, which have all spent what a bucket in
-// state tat has.
+// newEach returns an empty table for the addresses in the range of b, which have all spent what a
+// bucket in state tat has.
 func (l *Limiter) newEach(within netip.Prefix, b *bucket, tat int64) *table {
 	p := l.anonymous.Load().pool
 	most := int(min(p.max, l.networks(within)))

@@ -204,23 +204,30 @@ func signal(to chan struct{}) {
 // reset has the central state fill the bucket of a registered client, or of the addresses in a range
 // with Terms.Each that this instance knows. Limiter.registering is held.
 func (s *Share) reset(id ID, b *bucket) {
-	s.collecting.Lock()
-	defer s.collecting.Unlock()
 	if b.plan.terms.Each {
 		s.tallies.Range(func(p party, t *tally) bool {
 			if p.owner == b.account {
-				t.forgive()
-				s.note(t)
+				s.forgive(t)
 			}
 			return true
 		})
 	} else {
 		t := s.open(&tally{party: party{b.account, 0}, name: "client:" + id.String()}, b, nil)
 		t.bucket.Store(b)
-		t.forgive()
-		s.note(t)
+		s.forgive(t)
 	}
 	signal(s.due)
+}
+
+// forgive has the central state fill the bucket of a client, to whom nothing counts that it was let
+// through until now. Collect waits no longer than that: requests wait for it.
+func (s *Share) forgive(t *tally) {
+	s.collecting.Lock()
+	defer s.collecting.Unlock()
+	t.word.Add(-t.untold())
+	t.alone.Store(0)
+	t.reset.Store(true)
+	s.note(t)
 }
 
 // health counts how often in a row the central state was too slow.

@@ -33,7 +33,7 @@ func (b *bucket) takeShared(c *Client, now int64) (o outcome, open bool) {
 }
 
 // takeShared is takeFrom for an unregistered client, or an address in a range with Terms.Each, whose
-// limit is shared. Until half of its bucket is spent, that is told to nobody else: a flood of
+// limit is shared. Until half of its bucket is spent, no other instance hears of it: a flood of
 // addresses that come once would be a flood for the central state.
 func (t *table) takeShared(c *Client, key uint64, state *atomic.Int64, now int64) (o outcome, open bool) {
 	for p := (party{t.owner, key}); ; {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestShareBurstWithinCredit has an idle client spend more than its threshold, slower than the center answers.
+// TestShareBurstWithinCredit has an idle client spend more than its threshold, slower than the center
+// answers.
 func TestShareBurstWithinCredit(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCenter(200 * time.Microsecond)

@@ -100,19 +100,12 @@ func (t *tally) untold() int64 {
 
 // isPending reports whether there is something to tell or to ask, be it due or not.
 func (t *tally) isPending() bool {
-	return t.untold() > 0 || t.waiting.Load() != nil || t.reset.Load() || t.restore.Load() || t.ask.Load()
+	top := t.waiting.Load()
+	return t.untold() > 0 || top != nil && top != noWaiter || t.reset.Load() || t.restore.Load() || t.ask.Load()
 }
 
-// forgive has the central state fill the bucket of the client, to whom nothing counts that it was let
-// through until now. Share.collecting is held.
-func (t *tally) forgive() {
-	t.word.Add(-t.untold())
-	t.alone.Store(0)
-	t.reset.Store(true)
-}
-
-// drop gives the tally up, if there is nothing to tell. One that was given up may have been noted since.
-// Share.collecting is held.
+// drop gives the tally up, if there is nothing to tell. One that was given up may have been noted
+// since. Share.collecting is held.
 func (t *tally) drop() bool {
 	if t.word.Load() == closed {
 		return true
@@ -205,8 +198,8 @@ func (t *tally) learn(resets int64) int {
 	}
 }
 
-// open returns the tally of a client, which is the given one unless there is one. The view of the client is
-// in the bucket or the table.
+// open returns the tally of a client, which is the given one unless there is one. The view of the
+// client is in the bucket or the table.
 func (s *Share) open(fresh *tally, b *bucket, in *table) *tally {
 	fresh.bucket.Store(b)
 	fresh.table.Store(in)

@@ -115,3 +115,27 @@ func TestShareMovedBucket(t *testing.T) {
 		})
 	}
 }
+
+// TestShareMovedTable is TestShareMovedBucket for an unregistered client and a change of the default.
+func TestShareMovedTable(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := newCenter(time.Millisecond)
+		l := c.instance(t, 4)
+		l.share.Leave()
+		if got := spend(l, "192.0.2.1", 100); got != 25 {
+			t.Errorf("%d admitted, want a quarter", got)
+		}
+		l.SetDefault(Default{Limit: Limit{100, 0.002}})
+		l.share.Return(among(4))
+		time.Sleep(10 * time.Millisecond)
+		if got := spend(l, "192.0.2.1", 100); got < 74 || got > 76 {
+			t.Errorf("%d admitted: the others have let nothing through", got)
+		}
+		l.share.tallies.Range(func(_ party, x *tally) bool {
+			if x.table.Load() != l.anonymous.Load() {
+				t.Error("it keeps the old table")
+			}
+			return true
+		})
+	})
+}

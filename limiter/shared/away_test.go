@@ -223,6 +223,7 @@ func TestNoServer(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{Password: "secret"})
 	server.Do("ACL", "SETUSER", "weak", "on", ">secret", "~*", "+@all", "-eval")
 	open := redistest.Start(t, redistest.Options{})
+	renamed := redistest.Start(t, redistest.Options{Arguments: []string{"--rename-command", "AUTH", ""}})
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -244,6 +245,7 @@ func TestNoServer(t *testing.T) {
 			"wrong password": {"redis://:seCret2@" + server.Address, "the user or the password of limiter.share is wrong"},
 			"wrong user":     {"redis://other:seCret2@" + server.Address, "the user or the password of limiter.share is wrong"},
 			"weak user":      {"redis://weak:secret@" + server.Address, "the user of limiter.share lacks a right"},
+			"no AUTH":        {"redis://:secret@" + renamed.Address + "?protocol=2", "unknown command 'AUTH'"},
 			"no database":    {"redis://" + open.Address + "/99", "no database of the number"},
 			"no TLS":         {"rediss://" + open.Address, "the TLS handshake fails"},
 			"no Redis":       {"redis://" + web.Addr().String(), "what answers there is no Redis"},

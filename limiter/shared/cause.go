@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,10 +21,13 @@ func (e errSlow) Error() string {
 	return fmt.Sprintf("it takes longer than limiter.share_wait, %s, to answer", e.wait)
 }
 
-// errTLS says that a handshake failed.
+// errTLS says that a handshake failed, or that a certificate is not one to trust.
 type errTLS struct{ error }
 
 func (e errTLS) Error() string {
+	if errors.As(e.error, new(*tls.CertificateVerificationError)) { // TLS is spoken
+		return "the certificate is refused: " + e.error.Error()
+	}
 	return "the TLS handshake fails: " + e.error.Error() + " (without TLS, the URL begins with redis://)"
 }
 

@@ -58,7 +58,7 @@ func Open(url string, share *limiter.Share, remember func(), log zerolog.Logger)
 		option:   option,
 		id:       fmt.Sprintf("%s:%d:%s", host, os.Getpid(), hex.EncodeToString(unique[:])),
 		remember: remember,
-		news:     news{log: log.With().Str("redis", place(&option)).Logger()},
+		news:     news{log: log.With().Str("redis", place(&option)).Logger(), password: option.Password},
 	}, nil
 }
 
@@ -66,8 +66,9 @@ func Open(url string, share *limiter.Share, remember func(), log zerolog.Logger)
 const retryEvery = time.Second
 
 // Run tells until ctx has ended, and then what is left, for which it tries once more to reach a server
-// that is away. With one that does not answer, it returns two seconds later at the latest, or twice
-// the dial_timeout of the URL. It returns no error.
+// that is away. With one that does not answer, it returns two seconds and twice the wait of the share
+// later at the latest, or else twice the dial_timeout of the URL, or as often as that has sentinels. It
+// returns no error.
 func (t *Teller) Run(ctx context.Context) error {
 	defer t.running.Wait()
 	defer t.share.Leave()

@@ -3,6 +3,7 @@ package shared
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -23,11 +24,15 @@ func TestExact(t *testing.T) {
 		"port":     func(t *testing.T) string { return redistest.Start(t, redistest.Options{}).URL() },
 		"socket":   func(t *testing.T) string { return redistest.Start(t, redistest.Options{Unix: true}).URL() },
 		"password": func(t *testing.T) string { return redistest.Start(t, redistest.Options{Password: "p@ss/w"}).URL() },
-		"rights": func(t *testing.T) string { // all that a user needs
+		"rights": func(t *testing.T) string {
 			server := redistest.Start(t, redistest.Options{})
-			server.Do("ACL", "SETUSER", "lb", "on", ">secret", "~lb:*", "~{lb}:*", "+ping", "+eval", "+evalsha", "+time", "+get", "+set",
-				"+zadd", "+zscore", "+zcount", "+zrangebyscore", "+zremrangebyscore", "+zrem", "+expire", "+info")
-			return "redis://lb:secret@" + server.Address
+			server.Do(documentedRights(t)...)
+			return "redis://lb:password@" + server.Address
+		},
+		"rights to a named database": func(t *testing.T) string {
+			server := redistest.Start(t, redistest.Options{})
+			server.Do(append(documentedRights(t), "+select", "+client|setname")...)
+			return "redis://lb:password@" + server.Address + "/3?client_name=lb"
 		},
 		"database": func(t *testing.T) string { return redistest.Start(t, redistest.Options{}).URL() + "/3" },
 		"TLS": func(t *testing.T) string {
@@ -56,6 +61,21 @@ func TestExact(t *testing.T) {
 			}
 		})
 	}
+}
+
+// documentedRights returns the command of docs/fleet.md that gives a user all that it needs.
+func documentedRights(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/fleet.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, command, found := strings.Cut(string(text), "\nACL SETUSER ")
+	if !found {
+		t.Fatal("docs/fleet.md has no ACL SETUSER")
+	}
+	command, _, _ = strings.Cut(command, "\n")
+	return append([]string{"ACL", "SETUSER"}, strings.Fields(command)...)
 }
 
 // TestCredit has two instances spend the limit of a client once they have credit.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -91,12 +92,30 @@ func dialTLS(ctx context.Context, address string, dialer *net.Dialer, config *tl
 	if err != nil {
 		return nil, err
 	}
+	config = config.Clone()
+	config.ServerName = certified(address, config.ServerName)
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, errTLS{err}
 	}
 	return secured, nil
+}
+
+// certified returns whose certificate a server at an address has to show, where the URL names a host:
+// its own, as each sentinel and each node of a cluster may have one. Where others announce it by its IP
+// address, which few certificates have, it is that of the host.
+func certified(address, host string) string {
+	own, _, err := net.SplitHostPort(address)
+	if err != nil || isIP(own) && !isIP(host) {
+		return host
+	}
+	return own
+}
+
+func isIP(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
 
 // checkParts checks everything but the query.
@@ -115,7 +134,7 @@ func checkParts(u *url.URL) error {
 		return errURL
 	case u.Hostname() == "":
 		return fmt.Errorf("%s://host:6379: the host is missing", u.Scheme)
-	case strings.HasSuffix(u.Host, ":"):
+	case strings.HasSuffix(u.Host, ":"), strings.Contains(u.Hostname(), ":") && u.Host[0] != '[':
 		return errors.New("a port from 1 to 65535 after the host")
 	case u.Path != "" && u.Path != "/" && !isNumber(u.Path[1:], 0, maxDatabase):
 		return errors.New("the number of a database after the host, as in redis://host:6379/0")

@@ -1,11 +1,13 @@
 package shared
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"loadbalancer/limiter/shared/redistest"
 	"loadbalancer/proxy/certtest"
 )
 
@@ -42,6 +44,8 @@ func TestCheckURL(t *testing.T) {
 		"redis://:seCret@":                     "the host is missing",
 		"redis://:seCret@:6379":                "the host is missing",
 		"redis://localhost:":                   "a port from 1 to 65535",
+		"redis://localhost:6379:1":             "a port from 1 to 65535",
+		"redis://::1":                          "a port from 1 to 65535",
 		"redis://localhost:0":                  "a port from 1 to 65535",
 		"redis://localhost:65536":              "a port from 1 to 65535",
 		"redis://localhost:port":               "written as %40",
@@ -82,5 +86,43 @@ func TestCheckURL(t *testing.T) {
 		case err != nil && strings.Contains(err.Error(), "eC"):
 			t.Errorf("%s: %v tells the password", url, err)
 		}
+	}
+}
+
+func TestCertified(t *testing.T) {
+	for _, c := range []struct{ address, host, want string }{
+		{"redis1:6380", "redis1", "redis1"},
+		{"redis2:6380", "redis1", "redis2"},
+		{"redis2:6380", "10.0.0.1", "redis2"},
+		{"10.0.0.2:6380", "redis1", "redis1"},
+		{"10.0.0.2:6380", "10.0.0.1", "10.0.0.2"},
+		{"[2001:db8::2]:6380", "2001:db8::1", "2001:db8::2"},
+	} {
+		if got := certified(c.address, c.host); got != c.want {
+			t.Errorf("%s, of %s: %s, want %s", c.address, c.host, got, c.want)
+		}
+	}
+}
+
+// TestCertificates connects to the second server of a URL, which has a certificate of its own.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	authority := certtest.NewAuthority(t)
+	certificate, key := certtest.Write(t, authority.Issue([]string{"localhost"}), folder, "second")
+	server := redistest.Start(t, redistest.Options{Certificate: certificate, Key: key})
+	_, port, _ := net.SplitHostPort(server.Address)
+	option, err := parseURL("rediss://127.0.0.1:1?addr=localhost:" + port + "&ca=" + authority.Write(folder, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := option.DialCtxFn(t.Context(), option.InitAddress[1], &option.Dialer, option.TLSConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	_, err = option.DialCtxFn(t.Context(), server.Address, &option.Dialer, option.TLSConfig)
+	if err == nil || !strings.HasPrefix(cause(err), "the certificate is refused: ") || strings.Contains(cause(err), "redis://") {
+		t.Errorf("a server that shows the certificate of another one: %v", err)
 	}
 }

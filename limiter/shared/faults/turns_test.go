@@ -111,7 +111,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// A rejection asks nobody: a flood of them costs Redis nothing.
+// A rejection asks no other instance and no server: a flood of them costs Redis nothing.
 func TestRejectedFlood(t *testing.T) {
 	t.Parallel()
 	client := limit{"flooder", 100, 0.01}
