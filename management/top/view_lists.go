@@ -103,10 +103,13 @@ const fixed = 2 + 8 + 7 + 10 + 6 + 6 + 2
 
 func columnsFor(shown []*backend, pools bool, width int) columns {
 	c := columns{pools: pools, name: len("BACKEND")}
+	state := len("up, ramp 50%")
 	for _, b := range shown {
 		c.name = max(c.name, ansi.StringWidth(c.nameOf(b)))
+		if !b.isUp() {
+			state = len("down,ejected 7 days")
+		}
 	}
-	const state = 19
 	c.name = max(len("BACKEND"), min(c.name, width-fixed-state))
 	c.state = width - fixed - c.name
 	return c
