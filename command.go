@@ -29,6 +29,7 @@ func commands() []command {
 		{"check", "check the config file, report every fault, and exit", "", checkCommand},
 		{"explain", "say what would become of a request, and why", "METHOD URL", explainCommand},
 		{"healthcheck", "ask a running load balancer whether it is ready", "", healthcheckCommand},
+		{"top", "show in the terminal how a running load balancer stands", "", topCommand},
 		{"version", "print the version", "", versionCommand},
 		{"help", "list the commands, or explain one", "[COMMAND]", helpCommand},
 	}

@@ -55,7 +55,7 @@ func testCommands(t *testing.T, built programs) {
 		{[]string{"check", "--path=testdata/config/bad/unknown_policy.yaml"}, 2, "", "unknown_policy.yaml"},
 		{[]string{"help"}, 0, "lb check [--path=FILE]", ""},
 		{[]string{"healthcheck", "--help"}, 0, "--timeout=TIME", ""},
-		{[]string{"chek"}, 2, "", `unknown command "chek": use check, explain, healthcheck, version or help`},
+		{[]string{"chek"}, 2, "", `unknown command "chek": use check, explain, healthcheck, top, version or help`},
 		{[]string{"version", "--long"}, 2, "", "-long; use --help"},
 	} {
 		p := startProcess(t, built.lb, tt.args...)

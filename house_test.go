@@ -19,7 +19,7 @@ import (
 // import. The arrows point down. A package that is missing here fails the test, as does one that is
 // gone.
 var mayImport = map[string][]string{
-	"":                         {"bench/backend", "clients", "clients/store", "limiter", "limiter/shared", "management", "proxy", "proxy/acme", "proxy/listen", "proxy/routes", "proxy/upstream", "state"},
+	"":                         {"bench/backend", "clients", "clients/store", "limiter", "limiter/shared", "management", "management/top", "proxy", "proxy/acme", "proxy/listen", "proxy/routes", "proxy/upstream", "state"},
 	"bench":                    {"bench/backend", "bench/load", "bench/report"},
 	"bench/backend":            {},
 	"bench/balancer":           {},
@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"limiter/shared/redistest": {},
 	"management":               {"clients", "clients/rest", "limiter", "management/history", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"management/history":       {"proxy/metrics"},
+	"management/top":           {},
 	"proxy":                    {"limiter", "proxy/balance", "proxy/ends", "proxy/http1", "proxy/http2", "proxy/message", "proxy/metrics", "proxy/reason", "proxy/routes", "proxy/upstream"},
 	"proxy/acme":               {},
 	"proxy/acme/acmetest":      {"proxy/certtest"},

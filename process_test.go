@@ -35,6 +35,8 @@ func TestProcess(t *testing.T) {
 		"healthcheck of no answer":    testHealthcheckUnanswered,
 		"healthcheck of a bad file":   testHealthcheckBadFile,
 		"fatal error in the log":      testFatalErrorLogged,
+		"top":                         testTop,
+		"ends of top":                 testTopEnds,
 		"port taken":                  testPortTaken,
 		"any user of group 0":         testAnyUser,
 		"read-only root":              testReadOnlyRoot,

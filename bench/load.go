@@ -39,6 +39,7 @@ What is sent, and where:
 What is told:
   --json                   the report as JSON, and nothing else, on stdout
   --chart=FILE.png         a picture too: throughput and latency over time, latency by percentile
+  --report=FILE.html       a page too: throughput, latency and errors over time, with all figures as tables
 
 Exit code: 0 when the run completed, whatever the statuses; 1 when nothing was answered; 2 for a wrong flag.
 `
@@ -51,11 +52,12 @@ type loadFlags struct {
 	options load.Options
 	json    bool
 	chart   string // file name; "" means none
+	report  string // likewise
 }
 
 // runLoad puts load on a URL and reports. If ctx ends early, it reports what was measured until
 // then.
-func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f, err := parseLoad(args, stderr)
 	if err != nil {
 		return err
@@ -63,19 +65,12 @@ func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if err := checkFileLimit(f.options.Connections); err != nil {
 		return &usageError{err}
 	}
-	var chart *os.File
-	if f.chart != "" { // before the run, whose result a bad name would lose
-		if chart, err = os.Create(f.chart); err != nil {
-			return &usageError{fmt.Errorf("--chart=%s: %w; it must be a file that can be written", f.chart, err)}
+	for _, p := range f.pictures() {
+		if err := p.validate(); err != nil {
+			return &usageError{err}
 		}
-		defer func() {
-			if err = errors.Join(err, chart.Close()); err != nil {
-				_ = os.Remove(f.chart) // it is empty, or half a picture
-			}
-		}()
 	}
-
-	progress := newProgressPrinter(stderr)
+	progress := newProgressPrinter(stderr, os.Getenv)
 	f.options.Progress, f.options.ProgressInterval = progress.print, progress.interval
 	result, err := load.Run(ctx, f.options)
 	progress.finish()
@@ -92,11 +87,11 @@ func runLoad(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if err := write(stdout, result); err != nil {
 		return err
 	}
-	if chart != nil {
-		if err := report.Chart(chart, commandLine(args), result); err != nil {
-			return fmt.Errorf("--chart=%s: %w", f.chart, err)
+	for _, p := range f.pictures() {
+		if err := p.save(commandLine(args), result); err != nil {
+			return err
 		}
-		fmt.Fprintf(stderr, "chart written to %s\n", f.chart)
+		fmt.Fprintf(stderr, "%s written to %s\n", p.flag, p.name)
 	}
 	if result.Responses == 0 && result.Failed > 0 {
 		return fmt.Errorf("none of %s requests to %s was answered", report.Count(result.Failed), f.options.URL)
@@ -121,6 +116,7 @@ func (f *loadFlags) flagSet() *flag.FlagSet {
 	flags.BoolVar(&o.KeepAlive, "keepalive", true, "")
 	flags.BoolVar(&f.json, "json", false, "")
 	flags.StringVar(&f.chart, "chart", "", "")
+	flags.StringVar(&f.report, "report", "", "")
 	return flags
 }
 
@@ -137,8 +133,8 @@ func parseLoad(args []string, stderr io.Writer) (loadFlags, error) {
 		switch {
 		case given.Name == "requests" && o.Requests == 0, given.Name == "duration" && o.Duration == 0, given.Name == "rate" && o.Rate == 0:
 			zero = fmt.Errorf("--%s=%s: must be above 0; leave the flag out for no limit", given.Name, given.Value)
-		case given.Name == "chart" && !strings.HasSuffix(f.chart, ".png"):
-			zero = fmt.Errorf("--chart=%s: must be a file name that ends in .png", f.chart)
+		case !strings.HasSuffix(given.Value.String(), pictureSuffix[given.Name]):
+			zero = fmt.Errorf("--%s=%s: must be a file name that ends in %s", given.Name, given.Value, pictureSuffix[given.Name])
 		}
 	})
 	if zero != nil {
@@ -172,16 +168,4 @@ func (h *headers) String() string { return strings.Join(*h, ", ") }
 func (h *headers) Set(line string) error {
 	*h = append(*h, line)
 	return nil
-}
-
-// commandLine returns the command as it would be typed.
-func commandLine(args []string) string {
-	quoted := make([]string, len(args))
-	for i, arg := range args {
-		if strings.ContainsAny(arg, " \t'\"&;|$*?") {
-			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-		}
-		quoted[i] = arg
-	}
-	return "bench " + strings.Join(quoted, " ")
 }

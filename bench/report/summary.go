@@ -1,4 +1,5 @@
-// Package report presents the result of a load run: as text, as JSON and as a chart.
+// Package report presents the result of a load run as text, as JSON, as a chart and as a page, and a
+// run that goes on as a line and as a live chart.
 //
 // The names in the JSON are a contract: fields may be added, but none is renamed or dropped. The
 // package writes only to the writer it is given, and knows nothing of how the load was made.

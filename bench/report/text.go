@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"loadbalancer/bench/load"
 )
@@ -119,14 +120,20 @@ func writeFailures(b *strings.Builder, s Summary) {
 	_ = t.Flush()
 }
 
-// oneLine keeps a server's bytes, which an error may quote, from breaking the table.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+// printable replaces with a space what a terminal or a browser would obey in place of showing it:
+// control characters, and those that turn the direction of text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, s)
+}
+
+// oneLine keeps a server's bytes, which an error may quote, from breaking the table.
+func oneLine(s string) string {
+	s = printable(s)
 	if runes := []rune(s); len(runes) > 100 {
 		return string(runes[:100]) + "…"
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,14 @@ func number(f float64) string {
 		return Count(int64(f + 0.5))
 	}
 	return strconv.FormatFloat(float64(int64(f*100+0.5))/100, 'f', -1, 64)
+}
+
+// fixed returns f with so many decimals, which align in a column, and commas between thousands. f is
+// 0 or more.
+func fixed(f float64, decimals int) string {
+	whole, fraction, _ := strings.Cut(strconv.FormatFloat(f, 'f', decimals, 64), ".")
+	n, _ := strconv.ParseInt(whole, 10, 64)
+	return Count(n) + "." + fraction
 }
 
 // milliseconds returns a time in a suitable unit, with three digits.

@@ -1,0 +1,146 @@
+package top
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// The messages, beside those of bubbletea.
+type (
+	told struct { // by the stream
+		from *stream
+		doc  *document
+		at   time.Time
+	}
+	lost   struct{ why string } // the stream; "": the load balancer has ended it
+	opened struct{ stream *stream }
+	done   struct { // an action
+		said   string
+		failed bool
+	}
+	second time.Time
+)
+
+// retryPause is how long the model waits after a stream has broken.
+const retryPause = time.Second
+
+// model is the program of bubbletea.
+type model struct {
+	screen        *screen
+	rates         *rates
+	client        *client
+	ctx           context.Context // ends with the program
+	first         *stream
+	ascii         bool
+	width, height int
+}
+
+// Init begins to listen.
+func (m model) Init() tea.Cmd { return tea.Batch(listen(m.first), tick()) }
+
+// Update changes the screen by a message, and returns what is to be done next.
+func (m model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
+	s := m.screen
+	switch message := message.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = message.Width, message.Height
+	case second:
+		s.news.now = time.Time(message)
+		return m, tick()
+	case told:
+		m.hear(message.doc, message.at)
+		return m, listen(message.from)
+	case lost:
+		if message.why != "" {
+			s.news.trouble = message.why
+		}
+		return m, m.open()
+	case opened:
+		return m, listen(message.stream)
+	case done:
+		s.entry.said, s.entry.failed = message.said, message.failed
+	case tea.PasteMsg:
+		if s.entry.isTyping {
+			s.add(message.Content)
+		}
+	case tea.KeyPressMsg:
+		return m, m.press(message)
+	}
+	return m, nil
+}
+
+// View draws the screen.
+func (m model) View() tea.View {
+	text := m.screen.view(m.width, m.height)
+	if m.ascii {
+		text = plain(text)
+	}
+	v := tea.NewView(text)
+	v.AltScreen = true
+	return v
+}
+
+// hear takes in a document that came at a time.
+func (m model) hear(d *document, at time.Time) {
+	s := m.screen
+	n := &s.news
+	isFirst := n.doc == nil
+	n.doc, n.heard, n.now, n.trouble = d, at, at, ""
+	n.samples, n.rates = withHistory(n.samples, &d.History), m.rates.add(d)
+	for i := range s.lists { // nothing else gets chosen because what was chosen is gone
+		s.focus, i = i, s.focus
+		if isFirst {
+			s.choose(0)
+		} else if l := &s.lists[s.focus]; !slices.Contains(s.ids(), l.chosen) {
+			l.chosen = ""
+		}
+		s.focus = i
+	}
+}
+
+func tick() tea.Cmd {
+	return tea.Tick(time.Second, func(t time.Time) tea.Msg { return second(t) })
+}
+
+// listen waits for the next message of a stream.
+func listen(s *stream) tea.Cmd {
+	return func() tea.Msg {
+		d, err := s.next()
+		if err == nil {
+			return told{s, d, time.Now()}
+		}
+		s.close()
+		if errors.Is(err, io.EOF) {
+			return lost{}
+		}
+		return lost{err.Error()}
+	}
+}
+
+// open opens another stream after a pause.
+func (m model) open() tea.Cmd {
+	return tea.Tick(retryPause, func(time.Time) tea.Msg {
+		s, err := m.client.follow(m.ctx)
+		if err != nil {
+			return lost{err.Error()}
+		}
+		return opened{s}
+	})
+}
+
+// act does an action, and tells what has become of it.
+func (m model) act(action string, at place) tea.Cmd {
+	m.screen.entry.said, m.screen.entry.failed = clean(at.address)+": "+action+" …", false
+	return func() tea.Msg {
+		said, err := m.client.act(m.ctx, action, at)
+		if err != nil {
+			return done{"Cannot " + action + " " + clean(at.address) + ": " + err.Error(), true}
+		}
+		return done{said, false}
+	}
+}

@@ -1,0 +1,202 @@
+package top
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// The smallest terminal that anything is shown in.
+const (
+	minWidth  = 40
+	minHeight = 16
+)
+
+// view is the screen at a size in columns and lines. It has a line for each of the terminal's.
+func (s *screen) view(width, height int) string {
+	if width < minWidth || height < minHeight {
+		return cut(fmt.Sprintf("lb top needs %d × %d", minWidth, minHeight), width)
+	}
+	if s.entry.help {
+		return strings.Join(fit(helpLines, width, height), "\n")
+	}
+	lines := []string{s.head(width), s.state(width)}
+	lines = append(lines, s.traffic(width)...)
+	above := len(lines)
+	const around = 6 // titles and headers of the lists, the detail, the last line
+	limited := clientRows(s)
+	rows := height - above - around
+	forClients := min(max(1, len(limited)), max(2, rows/3))
+	if s.focus == clients {
+		forClients = min(max(1, len(limited)), rows/2)
+	}
+	lines = append(lines, s.backendLines(width, rows-forClients)...)
+	lines = append(lines, s.clientLines(limited, width, forClients)...)
+	lines = fit(lines, width, height-1)
+	if s.news.isStale() {
+		for i := above; i < len(lines); i++ {
+			lines[i] = faint.on(ansi.Strip(lines[i]))
+		}
+	}
+	return strings.Join(append(lines, s.lastLine(width)), "\n")
+}
+
+// fit returns lines of at most that width, and just that many.
+func fit(lines []string, width, height int) []string {
+	all := make([]string, height)
+	for i := range min(height, len(lines)) {
+		all[i] = cut(lines[i], width)
+	}
+	return all
+}
+
+// head says which load balancer it is.
+func (s *screen) head(width int) string {
+	b := &s.news.doc.Balancer
+	first := fmt.Sprintf("lb %s · up %s", clean(b.Version), age(s.news.doc.Time.Sub(b.Started)))
+	last := fmt.Sprintf("%s  %s", clean(s.shown), s.news.now.Format("15:04:05"))
+	return bold.on(ends(first, last, width))
+}
+
+// state says how well the load balancer is, or that nothing is heard of it.
+func (s *screen) state(width int) string {
+	b := &s.news.doc.Balancer
+	switch {
+	case s.news.isStale():
+		text := fmt.Sprintf("Old: nothing since %s (%s)", s.news.heard.Format("15:04:05"), age(s.news.now.Sub(s.news.heard)))
+		if s.news.trouble != "" {
+			text += ": " + clean(s.news.trouble)
+		}
+		return marked.on(left(text+"; trying again", width))
+	case !b.Ready:
+		return bad.on(cut("Not ready: "+clean(b.NotReady), width))
+	case b.Reload != nil && !b.Reload.OK:
+		return warn.on(cut(fmt.Sprintf("Ready, but the reload %s ago failed", age(s.news.doc.Time.Sub(b.Reload.At))), width))
+	case len(b.Warnings) > 0:
+		return warn.on(cut("Ready, but "+clean(strings.Join(b.Warnings, "; ")), width))
+	}
+	return good.on("Ready")
+}
+
+// recently is how many samples the figures of the traffic are of.
+const recently = 3
+
+// traffic is what is under way, and what happened in the last seconds.
+func (s *screen) traffic(width int) []string {
+	const label = 10
+	all := s.news.samples
+	last := all[max(0, len(all)-recently):]
+	figure := func(pick func(*sample) int64) float64 { return mean(last, pick) }
+	requests := left(bold.on("Requests"), label) + right(short(figure(func(s *sample) int64 { return s.requests }))+"/s", 8) + "  "
+	n := min(max(0, width-label-10), 60, len(all))
+	line := make([]int64, n)
+	for i := range line {
+		line[i] = all[len(all)-n+i].requests
+	}
+	statuses := left(bold.on("Statuses"), label)
+	for _, class := range []string{"2xx", "3xx", "4xx", "5xx"} {
+		x := figure(func(s *sample) int64 { return s.statuses[class] })
+		text := fmt.Sprintf("%s %s/s", class, short(x))
+		if class == "5xx" && x > 0 {
+			text = bad.on(text)
+		}
+		statuses += left(text, 15)
+	}
+	t := &s.news.doc.Traffic
+	rejected := left(bold.on("Rejected"), label) + right(short(figure(func(s *sample) int64 { return s.rejected }))+"/s", 8)
+	under := fmt.Sprintf("In flight %s · connections %s · tunnels %s", grouped(t.InFlight), grouped(t.Connections), grouped(t.Tunnels))
+	return []string{
+		requests + sparkline(line),
+		statuses,
+		ends(rejected, under, width),
+		left(bold.on("Errors"), label) + errorsOf(last),
+		left(bold.on("Latency"), label) + latencies(last),
+	}
+}
+
+// mean returns how often something happened in a second, by so many samples.
+func mean(samples []sample, pick func(*sample) int64) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	sum := int64(0)
+	for i := range samples {
+		sum += pick(&samples[i])
+	}
+	return float64(sum) / float64(len(samples))
+}
+
+// errorsOf names the reasons of the errors, the most frequent first. Rejections have a line of
+// their own.
+func errorsOf(last []sample) string {
+	rates := map[string]float64{}
+	for i := range last {
+		for name, n := range last[i].errors {
+			if name != "limited" && n > 0 {
+				rates[name] += float64(n) / float64(len(last))
+			}
+		}
+	}
+	if len(rates) == 0 {
+		return "none"
+	}
+	names := slices.SortedFunc(maps.Keys(rates), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rates[b], rates[a]), strings.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %s/s", clean(name), short(rates[name]))
+	}
+	return bad.on(strings.Join(names, ", "))
+}
+
+// latencies are the latest, of a second in which a request has ended.
+func latencies(last []sample) string {
+	for i := len(last) - 1; i >= 0; i-- {
+		if s := &last[i]; s.p50 != nil {
+			return left("p50 "+milliseconds(s.p50), 15) + left("p90 "+milliseconds(s.p90), 15) + "p99 " + milliseconds(s.p99)
+		}
+	}
+	return "no request has ended"
+}
+
+// lastLine is what is being typed or asked, or what became of an action, or which keys there are.
+func (s *screen) lastLine(width int) string {
+	e := &s.entry
+	switch {
+	case e.question != nil:
+		q := e.question
+		return marked.on(left(fmt.Sprintf("Drain %s? y/n  %s", clean(q.at.address), clean(q.why)), width))
+	case e.isTyping:
+		return marked.on(left("Show only what contains: "+clean(e.filter)+"_   Enter keeps it, Esc drops it", width))
+	case e.said != "" && e.failed:
+		return bad.on(cut(e.said, width))
+	case e.said != "":
+		return bold.on(cut(e.said, width))
+	}
+	return cut("q quit  ? help  / filter  s sort  S reverse  Tab list  d drain  r resume", width)
+}
+
+var helpLines = []string{
+	"lb top: how the load balancer stands, each second",
+	"",
+	"↑ ↓ k j           choose a row; PgUp and PgDn by ten, Home and End the ends",
+	"Tab               to the other list",
+	"s                 sort by the next column",
+	"S                 the other way round",
+	"/                 show only what contains a text; Esc shows all again",
+	"d                 drain the backend; asks where no other takes requests",
+	"r                 resume it",
+	"q, Ctrl-C         quit",
+	"Ctrl-Z            to the shell; fg comes back",
+	"",
+	"Rates are means of about 3 seconds. SHARE is the backend's part of the",
+	"attempts in its pool in the last minute, DUE the part by its weight. Why a",
+	"backend is out stands under it. The line below the list is of the chosen one.",
+	"Limited are the clients with most rejections in the last minute.",
+	"",
+	"Any key goes back.",
+}
