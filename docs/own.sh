@@ -1,4 +1,4 @@
-# Functions of the scripts beside it that load only processes which they started themselves, on free
+# Functions of bench.sh, measure.sh, edge.sh, scrape.sh, share.sh, status.sh and checks.sh, which load only processes that they started themselves, on
 # ports. Sourced in the project's directory.
 fail() { echo "$0: $*" >&2; exit 1; }
 command -v curl >/dev/null || fail "curl is needed"
@@ -43,6 +43,12 @@ start_backends() {
     backends=
   done
   fail "the backends do not start: $(cat "$work/backends.log")"
+}
+
+# list_backends COUNT: prints the backends of that many ports for a pool of a config.
+list_backends() {
+  echo "    backends:"
+  for i in $(seq 0 $(($1 - 1))); do echo "      - url: http://127.0.0.1:$((start_port + i))"; done
 }
 
 # start_balancer CONFIG: starts the balancer and sets lb to its process and address to where it
