@@ -1,5 +1,5 @@
-# Functions of bench.sh, measure.sh, edge.sh, scrape.sh, share.sh, status.sh and checks.sh, which load only
-# processes that they started themselves, on free ports. Sourced in the project's directory.
+# Functions of the scripts beside it that load only processes which they started themselves, on free
+# ports. Sourced in the project's directory.
 fail() { echo "$0: $*" >&2; exit 1; }
 command -v curl >/dev/null || fail "curl is needed"
 
