@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"limiter/shared/member":    {"limiter"},
 	"limiter/shared/model":     {},
 	"limiter/shared/faults":    {},
-	"limiter/shared/redistest": {},
+	"limiter/shared/redistest": {"bench/balancer"},
 	"management":               {"clients", "clients/rest", "limiter", "management/history", "proxy", "proxy/listen", "proxy/metrics", "proxy/upstream", "proxy/wire"},
 	"management/history":       {"proxy/metrics"},
 	"management/top":           {},

@@ -17,9 +17,8 @@ clients: {store: "file:$work/clients.db"}
 pools:
   main:
     health: {path: /healthz}
-    backends:
 YAML
-  for i in $(seq 0 9); do echo "      - url: http://127.0.0.1:$((start_port + i))"; done
+  list_backends 10
 } >"$work/config.yaml"
 start_balancer "$work/config.yaml"
 

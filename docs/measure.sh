@@ -30,6 +30,7 @@ for _ in $(seq 11); do
   lb=$!
   until get -I "http://$address/"; do kill -0 "$lb" || fail "the balancer does not start: $(cat "$work/lb.log")"; done
   took=$((($(date +%s%N) - from) / 1000000))
+  for _ in $(seq 50); do grep -q '"message":"proxy"' "$work/lb.log" && break || sleep 0.02; done # the log follows
   grep -q '"message":"proxy"' "$work/lb.log" || fail "another process answers on $address: $(cat "$work/lb.log")"
   echo "$took"
   stop_balancer

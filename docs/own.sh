@@ -45,6 +45,12 @@ start_backends() {
   fail "the backends do not start: $(cat "$work/backends.log")"
 }
 
+# list_backends COUNT: prints the backends of that many ports for a pool of a config.
+list_backends() {
+  echo "    backends:"
+  for i in $(seq 0 $(($1 - 1))); do echo "      - url: http://127.0.0.1:$((start_port + i))"; done
+}
+
 # start_balancer CONFIG: starts the balancer and sets lb to its process and address to where it
 # listens. The address comes from its own log, so no other process answers there.
 start_balancer() {

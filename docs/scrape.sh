@@ -17,9 +17,8 @@ clients: {store: memory}
 limiter: {enabled: false}
 pools:
   main:
-    backends:
 YAML
-  for i in $(seq 0 999); do echo "      - url: http://127.0.0.1:$((start_port + i))"; done
+  list_backends 1000
 } >"$work/config.yaml"
 start_balancer "$work/config.yaml"
 cd "$work"

@@ -18,9 +18,8 @@ limiter: {enabled: false}
 pools:
   main:
     health: {interval: 1h}
-    backends:
 YAML
-  for i in $(seq 0 999); do echo "      - url: http://127.0.0.1:$((start_port + i))"; done
+  list_backends 1000
 } >"$work/config.yaml"
 start_balancer "$work/config.yaml"
 cd "$work"

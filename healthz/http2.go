@@ -123,7 +123,7 @@ func judge(what string, body []byte, status string) error {
 	switch code, _, _ := strings.Cut(status, " "); code {
 	case "0":
 	case "12":
-		return unexpected{fmt.Errorf("%s is not implemented (grpc-status %s): register grpc.health.v1 at the backend, or set health.path in place of health.grpc", what, status), WrongStatus}
+		return unexpected{fmt.Errorf("the backend does not implement grpc.health.v1 (grpc-status %s to %s): register that service there, or set health.path in place of health.grpc", status, what), WrongStatus}
 	default:
 		return unexpected{fmt.Errorf("%s was answered with grpc-status %q", what, status), WrongStatus}
 	}

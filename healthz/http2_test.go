@@ -42,7 +42,7 @@ func TestCheckGRPC(t *testing.T) {
 		{"the whole server", "*", l, ""},
 		{"not serving", "shop.v1.Stock", l, "NOT_SERVING"},
 		{"unknown", "shop.v1.None", l, `grpc-status "5 unknown service"`},
-		{"not implemented", "*", without, "not implemented (grpc-status 12"},
+		{"not implemented", "*", without, "does not implement grpc.health.v1 (grpc-status 12"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := DefaultConfig()

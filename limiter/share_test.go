@@ -3,6 +3,7 @@ package limiter
 import (
 	"math"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -433,5 +434,46 @@ func TestMoreWait(t *testing.T) {
 		if got := moreWait(5*time.Millisecond, c.due*time.Millisecond, c.passed*time.Millisecond); got != c.want*time.Millisecond {
 			t.Errorf("due after %d ms, seen after %d ms: %v more, want %d ms", c.due, c.passed, got, c.want)
 		}
+	}
+}
+
+// TestWaitOfABusyProcess has an answer arrive after the wait, while the process has no processor for the
+// request that waits either. Without the one, the wait ends in time.
+func TestWaitOfABusyProcess(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	w, late := &waiter{told: make(chan struct{})}, &waiter{told: make(chan struct{})}
+	go func() {
+		for began := time.Now(); time.Since(began) < 30*time.Millisecond; {
+		}
+		w.tell(granted)
+	}()
+	if got := w.wait(5 * time.Millisecond); got != granted {
+		t.Errorf("the verdict is %d, want %d", got, granted)
+	}
+	began := time.Now()
+	if got := late.wait(5 * time.Millisecond); got != unanswered || time.Since(began) < 5*time.Millisecond {
+		t.Errorf("the verdict is %d after %v, want %d", got, time.Since(began), unanswered)
+	}
+}
+
+// TestTallyMemory is for what a client in debt takes here.
+func TestTallyMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes memory, too")
+	}
+	const clients = 100_000
+	l := New(DefaultConfig())
+	l.Share(time.Second).Return(among(1))
+	for i := range clients {
+		l.registerNow(netip.PrefixFrom(ipv4(i), 32), Limit{1000, 1})
+	}
+	before := heapBytes()
+	for i := range clients {
+		l.ask(l.Identify(ipv4(i), nil), time.Now())
+	}
+	each := (heapBytes() - before) / clients
+	t.Logf("%d bytes for each client in debt", each)
+	if each < 100 || each > 350 || l.share.tallies.Size() != clients {
+		t.Errorf("%d bytes for each of %d clients in debt, want about 250", each, l.share.tallies.Size())
 	}
 }

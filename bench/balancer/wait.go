@@ -10,7 +10,7 @@ import (
 )
 
 // WaitFor polls until is returns true. It fails the test where that takes longer than limit.
-func WaitFor(t *testing.T, limit time.Duration, what string, is func() bool) (took time.Duration) {
+func WaitFor(t testing.TB, limit time.Duration, what string, is func() bool) (took time.Duration) {
 	t.Helper()
 	for begun := time.Now(); ; time.Sleep(2 * time.Millisecond) {
 		if is() {

@@ -64,7 +64,7 @@ func TestAway(t *testing.T) {
 				if took := i.waitUntilAway("192.0.2.1"); took > 4*hasty {
 					t.Errorf("each request waited for %s or more", took)
 				}
-				i.waitFor("told", func() bool { return len(i.log.lines("Redis is away")) > 0 })
+				i.waitFor("told", func() bool { return len(i.log.With("Redis is away")) > 0 })
 			}
 			whileAway := used(all, "192.0.2.1")
 			began := time.Now()
@@ -90,13 +90,13 @@ func TestAway(t *testing.T) {
 				t.Errorf("%d of 100 admitted", got)
 			}
 			for _, i := range all {
-				if got := i.log.lines("Redis is away"); len(got) > 2 || !strings.Contains(got[0], c.cause) {
+				if got := i.log.With("Redis is away"); len(got) > 2 || !strings.Contains(got[0], c.cause) {
 					t.Errorf("the log says %q", got)
 				}
-				if got := i.log.lines("Redis is back"); len(got) != 1 {
+				if got := i.log.With("Redis is back"); len(got) != 1 {
 					t.Errorf("the log says %q", got)
 				}
-				if got := i.log.lines("lost data"); (len(got) > 0) != c.lost {
+				if got := i.log.With("lost data"); (len(got) > 0) != c.lost {
 					t.Errorf("the log says %q", got)
 				}
 			}
@@ -118,9 +118,9 @@ func TestStartWithout(t *testing.T) {
 	if got := spend([]*instance{i}, "192.0.2.1", 10); got != 10 {
 		t.Errorf("without a server, %d of 10 admitted", got)
 	}
-	i.waitFor("told", func() bool { return len(i.log.lines("connection refused")) == 1 })
+	i.waitFor("told", func() bool { return len(i.log.With("connection refused")) == 1 })
 	time.Sleep(retryEvery + dialTimeout)
-	if got := i.log.lines("away"); len(got) != 1 {
+	if got := i.log.With("away"); len(got) != 1 {
 		t.Errorf("the same cause is told %d times: %q", len(got), got)
 	}
 	server.Restart()
@@ -144,7 +144,7 @@ func TestFlushed(t *testing.T) {
 	spend(all, "192.0.2.1", 10)
 	server.Do("FLUSHALL")
 	for _, i := range all {
-		i.waitFor("told", func() bool { return len(i.log.lines("lost data")) == 1 })
+		i.waitFor("told", func() bool { return len(i.log.With("lost data")) == 1 })
 	}
 	waitUntilTold(all, server, "192.0.2.1", 0)
 	spend(all, "192.0.2.1", 30)
@@ -153,7 +153,7 @@ func TestFlushed(t *testing.T) {
 	}
 	time.Sleep(2 * member.Every)
 	for _, i := range all {
-		if lines := i.log.lines("lost data"); len(lines) != 1 {
+		if lines := i.log.With("lost data"); len(lines) != 1 {
 			t.Errorf("the log says %q", lines)
 		}
 	}
@@ -175,7 +175,7 @@ func TestFailover(t *testing.T) {
 	replica.Promote()
 	g.Redirect("tcp", replica.Address)
 	for _, i := range all {
-		i.waitFor("lost", func() bool { return len(i.log.lines("lost data")) == 1 })
+		i.waitFor("lost", func() bool { return len(i.log.With("lost data")) == 1 })
 		i.waitUntilBack()
 	}
 	waitUntilTold(all, replica, "192.0.2.1", 0)
@@ -257,7 +257,7 @@ func TestNoServer(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				i := start(t, c.url)
-				i.waitFor("told", func() bool { return len(i.log.lines("Redis is away")) > 0 })
+				i.waitFor("told", func() bool { return len(i.log.With("Redis is away")) > 0 })
 				time.Sleep(retryEvery + dialTimeout)
 				i.stop()
 				text := i.log.String()

@@ -1,14 +1,11 @@
 package shared
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"net/netip"
 	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"loadbalancer/bench/balancer"
 	"loadbalancer/limiter"
 	"loadbalancer/limiter/shared/redistest"
 )
@@ -44,14 +42,14 @@ type instance struct {
 	limits *limiter.Limiter
 	share  *limiter.Share
 	teller *Teller
-	log    *log
+	log    *balancer.Journal
 	stop   func() // and wait for the end
 }
 
 // start starts an instance, which ends with the test.
 func start(t testing.TB, url string) *instance {
 	t.Helper()
-	i := &instance{t: t, log: &log{}}
+	i := &instance{t: t, log: &balancer.Journal{}}
 	i.limits = limiter.New(limiter.DefaultConfig())
 	i.share = i.limits.Share(patient)
 	var err error
@@ -161,29 +159,6 @@ func waitUntilTold(all []*instance, server *redistest.Server, address string, bu
 func (i *instance) waitUntilBack() {
 	i.t.Helper()
 	i.waitFor("back", func() bool { return !i.share.IsAway() })
-}
-
-// log is what an instance logs. It is safe for concurrent use.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// lines returns those with a text.
-func (l *log) lines(with string) []string {
-	return slices.DeleteFunc(strings.Split(l.String(), "\n"), func(line string) bool { return !strings.Contains(line, with) })
 }
 
 // used returns how many requests of a client the instances have admitted.

@@ -140,6 +140,7 @@ func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limite
 		commands = append(commands, tell(client.B(), few, whole))
 	}
 	var unknown []*limiter.Telling
+	var reset []rueidis.Completed // what says so to other instances, which have no reason to ask
 	sent := time.Now()
 	for i, reply := range client.DoMulti(ctx, commands...) {
 		few := some[i*size : min((i+1)*size, len(some))]
@@ -149,8 +150,8 @@ func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limite
 		case err == nil:
 			for j, told := range few {
 				t.share.Settle(told, sent, heard[j])
-				if told.Reset { // others that reject its requests have no reason to ask
-					_ = client.Do(ctx, announce(client.B(), told.Client)).Error()
+				if told.Reset {
+					reset = append(reset, announce(client.B(), told.Client))
 				}
 			}
 		case isRefused && refused.IsNoScript() && !whole:
@@ -160,6 +161,7 @@ func (t *Teller) tell(ctx context.Context, client rueidis.Client, some []*limite
 			t.failAll(few)
 		}
 	}
+	client.DoMulti(ctx, reset...)
 	if len(unknown) > 0 {
 		t.tell(ctx, client, unknown, true)
 	}

@@ -134,8 +134,8 @@ func (t *Teller) beat(client rueidis.Client) (s sign) {
 	return s
 }
 
-// behind returns by how much answers are late because this process is short of processors: they take
-// several steps from goroutine to goroutine, and this measures one.
+// behind returns by how much answers are late because this process is short of processors: as for a
+// request that waits (limiter), they take eight steps from goroutine to goroutine. This measures one.
 func behind() time.Duration {
 	began := time.Now()
 	runtime.Gosched()

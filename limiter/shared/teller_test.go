@@ -55,7 +55,7 @@ func TestExact(t *testing.T) {
 				}
 			}
 			for _, i := range all {
-				if len(i.log.lines("limits are shared")) == 0 {
+				if len(i.log.With("limits are shared")) == 0 {
 					t.Errorf("no line says that limits are shared:\n%s", i.log)
 				}
 			}
@@ -160,7 +160,7 @@ func TestKilledInstance(t *testing.T) {
 	if after := time.Since(now); after < member.Lapse || after > member.Lapse+3*time.Second {
 		t.Errorf("it counted for %s", after)
 	}
-	if got := all[0].log.lines("another number of instances"); !slices.ContainsFunc(got, func(line string) bool { return strings.Contains(line, `"instances":3`) }) {
+	if got := all[0].log.With("another number of instances"); !slices.ContainsFunc(got, func(line string) bool { return strings.Contains(line, `"instances":3`) }) {
 		t.Errorf("no line tells of three instances:\n%s", all[0].log)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Sentinel is a sentinel that watches a primary. It promotes a replica on its own.
@@ -89,14 +88,4 @@ func StartCluster(t testing.TB, nodes int) []*Server {
 		})
 	}
 	return all
-}
-
-// WaitFor calls check until it returns true, for at most the given time.
-func WaitFor(t testing.TB, what string, atMost time.Duration, check func() bool) {
-	t.Helper()
-	for end := time.Now().Add(atMost); !check(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("after %s: not %s", atMost, what)
-		}
-	}
 }

@@ -14,10 +14,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"loadbalancer/bench/balancer"
 
 	"github.com/redis/rueidis"
 )
@@ -51,7 +52,7 @@ type Server struct {
 	dir     string
 	mode    []string // of the command line: sentinel or cluster
 	process *exec.Cmd
-	log     log
+	log     balancer.Journal
 }
 
 // Start starts a server and waits until it answers. Without a valkey-server or redis-server it
@@ -296,22 +297,4 @@ func text(value any) string {
 		return strings.Join(parts, " ")
 	}
 	return fmt.Sprint(value)
-}
-
-// log is what a process writes. It is safe for concurrent use.
-type log struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

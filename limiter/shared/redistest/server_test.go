@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"loadbalancer/bench/balancer"
 	"loadbalancer/proxy/certtest"
 )
 
@@ -94,8 +95,8 @@ func TestSentinel(t *testing.T) {
 		t.Errorf("the primary is %s, want %s", s.Primary(), primary.Address)
 	}
 	primary.Kill()
-	WaitFor(t, "failed over", 20*time.Second, func() bool { return s.Primary() == replica.Address })
-	WaitFor(t, "promoted", 5*time.Second, func() bool { return strings.Contains(replica.Do("ROLE"), "master") })
+	balancer.WaitFor(t, 20*time.Second, "the sentinel to fail over", func() bool { return s.Primary() == replica.Address })
+	balancer.WaitFor(t, 5*time.Second, "the replica to be promoted", func() bool { return strings.Contains(replica.Do("ROLE"), "master") })
 }
 
 func TestCluster(t *testing.T) {
