@@ -18,7 +18,7 @@ export function ask(question, yes) {
 // say shows what was done, or why it was not, until it is dismissed.
 export function say(what, failed = false) {
 	const p = el('p', { class: failed ? 'failed' : null }, el('span', {}, `${failed ? '✗' : '✓'} ${atTime(Date.now())} ${what}`),
-		el('button', { type: 'button', 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
+		el('button', { 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
 	byId('said').prepend(p);
 	while (byId('said').children.length > 4) byId('said').lastChild.remove();
 }

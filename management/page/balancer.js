@@ -7,7 +7,7 @@ import { atFullTime, atTime, bytes, exact, short, span } from './format.js';
 export function showBalancer(section) {
 	const main = el('dl'), lists = el('div');
 	const certificates = table({
-		caption: 'Certificates', key: c => c.name, empty: 'No certificates.',
+		caption: 'Certificates', key: c => c.name,
 		columns: [
 			{ label: 'Name', value: c => c.name, show: c => [c.name] },
 			{ label: 'Expires', value: c => Date.parse(c.expires), show: c => [atFullTime(c.expires)] },
@@ -38,5 +38,6 @@ export function showBalancer(section) {
 				...texts('Changed by the last reload', r?.changed, null));
 		}
 		certificates.update(b.certificates);
+		certificates.node.hidden = !b.certificates.length;
 	};
 }

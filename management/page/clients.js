@@ -14,13 +14,13 @@ export const nameOf = c => c.name || c.ip_address;
 export function showClients(section) {
 	const one = el('div', { id: 'one', hidden: true });
 	const opened = showClient(one);
-	const open = (c, registered) => el('button', { type: 'button', onclick: () => opened.open(c, registered) }, c);
+	const open = (c, registered) => el('button', { onclick: () => opened.open(c, registered) }, c);
 	const limited = table({
 		caption: 'Limited most in the last minute', key: c => c.client + c.registered, empty: 'No client was limited in the last minute.',
 		columns: [
 			{ label: 'Client', value: c => c.client, make: c => open(c.client, c.registered) },
-			{ label: 'Registered', value: c => c.registered ? 1 : 0, show: c => [c.registered ? 'yes' : 'no: the default limit counts'] },
 			{ label: 'Rejected', number: true, value: c => c.rejections, show: c => [short(c.rejections) + (c.shadow ? ' (only counted)' : ''), exact(c.rejections)] },
+			{ label: 'Limit', value: c => c.registered ? 1 : 0, show: c => [c.registered ? 'its own' : 'the default: it is not registered'] },
 		],
 	});
 	const found = table({
@@ -53,7 +53,11 @@ export function showClients(section) {
 	section.append(limited.node, el('form', { class: 'row', role: 'search', onsubmit: find },
 		el('label', {}, 'Name, address, key id or label ', input), el('button', {}, 'Search')), outcome, found.node, one);
 
-	return status => { limited.update(status.limited); opened.update(); };
+	return status => {
+		limited.update(status.limited);
+		opened.update();
+		return status.limited.length && `${status.limited.length} limited`;
+	};
 }
 
 // search returns the clients that have a text in what they are known by.
