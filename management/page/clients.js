@@ -3,10 +3,8 @@
 import { el, text } from './dom.js';
 import { table } from './table.js';
 import { showClient } from './client.js';
-import { api } from './session.js';
+import { send } from './session.js';
 import { exact, short } from './format.js';
-
-const perPage = 1000, maxPages = 20, maxFound = 50;
 
 const labels = c => Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`);
 export const nameOf = c => c.name || c.ip_address;
@@ -38,14 +36,15 @@ export function showClients(section) {
 
 	async function find(event) {
 		event.preventDefault();
-		const wanted = input.value.trim().toLowerCase();
+		const wanted = input.value.trim();
 		found.node.hidden = wanted === '';
 		text(outcome, '');
 		if (!wanted) return;
 		try {
-			const { all, more } = await search(wanted);
-			found.update(all.slice(0, maxFound));
-			text(outcome, `${all.length} found${all.length > maxFound ? `, of which ${maxFound} are shown` : ''}${more ? '; there are more clients than were looked at' : ''}`);
+			const r = await send('GET', `/v1/api/clients/?limit=50&search=${encodeURIComponent(wanted)}`);
+			const all = await r.json();
+			found.update(all);
+			text(outcome, r.headers.has('Link') ? `The first ${all.length} are shown; there are more` : `${all.length} found`);
 		} catch (e) {
 			text(outcome, `The search failed: ${e.message}`);
 		}
@@ -58,20 +57,4 @@ export function showClients(section) {
 		opened.update();
 		return status.limited.length && `${status.limited.length} limited`;
 	};
-}
-
-// search returns the clients that have a text in what they are known by.
-async function search(wanted) {
-	const all = [];
-	let after = '';
-	for (let page = 0; page < maxPages; page++) {
-		const [clients] = await api('GET', `clients/?limit=${perPage}${after && '&after=' + encodeURIComponent(after)}`);
-		for (const c of clients) {
-			const known = [c.name, c.ip_address, ...(c.api_keys || []).map(k => k.id), ...labels(c)];
-			if (known.some(k => k && k.toLowerCase().includes(wanted))) all.push(c);
-		}
-		if (clients.length < perPage) return { all, more: false };
-		after = nameOf(clients.at(-1));
-	}
-	return { all, more: true };
 }
