@@ -1,7 +1,7 @@
 // Pools and their backends.
 
 import { el, text } from './dom.js';
-import { table } from './table.js';
+import { figure, table } from './table.js';
 import { drawSparkline, sparkline } from './chart.js';
 import { ask, attempt } from './ask.js';
 import { api, mayWrite } from './session.js';
@@ -35,14 +35,13 @@ function newPool(name, history) {
 	const state = el('p');
 	const stay = el('select', {}, ...[['', 'until it is resumed'], ['30s', '30 s'], ['5m', '5 min'], ['1h', '1 h']].map(([v, t]) => el('option', { value: v }, t)));
 	const kept = el('label', {}, 'Clients that stick to a drained backend stay there ', stay);
-	const count = (label, field, title) => ({ label, number: true, value: b => b[field], show: b => [short(b[field]), title || exact(b[field])] });
 	const backends = table({
 		caption: `Pool ${name}`, about: [state, kept], key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',
 		columns: [
 			{ label: 'Backend', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
 			{ label: 'State', value: b => b.state, make: () => el('div', {}, el('span', { class: 'state' }), el('small')), change: (node, b) => showState(node, b, now) },
 			{ label: 'Share / due', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'share of the requests of the last minute / share that is due by weight'] },
-			count('In flight', 'in_flight'), count('Requests', 'requests'), count('Errors', 'errors'),
+			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
 			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'time from the request to the header of the response'] },
 			{ label: 'Last 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
 			{ label: 'Weight', number: true, value: b => b.weight, show: b => [weight(b), b.weight !== b.configured_weight ? `the config says ${b.configured_weight}` : ''] },

@@ -1,6 +1,10 @@
 // A table that sorts by any column, and keeps its rows, so that the focus stays where it is.
 
 import { el, text } from './dom.js';
+import { exact, short } from './format.js';
+
+// figure returns a column of figures.
+export const figure = (label, of) => ({ label, number: true, value: of, show: row => [short(of(row)), exact(of(row))] });
 
 // table returns {node, update(rows)}. A column has a label, value(row) to sort by, or none, and either
 // show(row), which returns [text, title], or make(row), which returns a node once, and change(node, row).
