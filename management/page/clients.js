@@ -17,7 +17,7 @@ export function showClients(section) {
 		columns: [
 			{ label: 'Client', value: c => c.client, make: c => open(c.client, c.registered) },
 			figure('Rejected', c => c.rejections),
-			{ label: 'Limit', value: c => c.registered ? 1 : 0, show: c => [(c.registered ? 'its own' : 'the default: it is not registered') + (c.shadow ? ', only counted' : '')] },
+			{ label: 'Registered', value: c => c.registered ? 1 : 0, show: c => [(c.registered ? 'yes' : 'no: the default limit counts') + (c.shadow ? ', only counted' : '')] },
 		],
 	});
 	const found = table({
@@ -25,7 +25,7 @@ export function showClients(section) {
 		columns: [
 			{ label: 'Client', value: nameOf, make: c => open(nameOf(c), true) },
 			figure('Capacity', c => c.capacity), figure('Rate a second', c => c.rate_per_second),
-			{ label: 'Also', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
+			{ label: 'Details', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
 		],
 	});
 	found.node.hidden = true;
