@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"loadbalancer/bench/backend"
@@ -138,7 +137,7 @@ func writePictures(t *testing.T, b *browser) {
 		{"client", "light", "clients", 1280, 860},
 		{"phone", "dark", "pools", 360, 780},
 	} {
-		enable(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: p.scheme}}})
+		b.prefer(p.scheme)
 		b.do(chromedp.EmulateViewport(p.width, p.height))
 		b.eval(fmt.Sprintf("document.getElementById(%q).scrollIntoView()", p.section))
 		time.Sleep(1500 * time.Millisecond) // the charts are drawn anew with the next status

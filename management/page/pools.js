@@ -54,7 +54,7 @@ function newPool(name, history) {
 			now = at;
 			kept.hidden = !mayWrite() || !p.sticky;
 			const out = p.backends.filter(isOut);
-			text(state, summary(p, out.map(b => `${b.backend} (${b.state})`)));
+			text(state, summary(p, out.map(b => `${b.backend} (${b.state.replaceAll(',', ', ')})`)));
 			state.className = !p.takes_requests ? 'out' : out.length ? 'drained' : 'up';
 			backends.update(p.backends);
 		},
