@@ -102,6 +102,9 @@ func sparkline(values []int64) string {
 // clean returns a text from outside on one line, without what would control a terminal or reorder
 // the text on it.
 func clean(text string) string {
+	if isPlain(text) {
+		return text
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
@@ -111,6 +114,24 @@ func clean(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// isPlain reports whether a text is of visible ASCII.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// columnsOf returns how many columns a text takes once it is clean.
+func columnsOf(text string) int {
+	if isPlain(text) {
+		return len(text)
+	}
+	return ansi.StringWidth(clean(text))
 }
 
 // cut returns a text of at most so many columns, with … where something is missing.

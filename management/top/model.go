@@ -91,13 +91,14 @@ func (m model) hear(d *document, at time.Time) {
 	n := &s.news
 	isFirst := n.doc == nil
 	n.doc, n.heard, n.now, n.trouble = d, at, at, ""
-	n.samples, n.rates = withHistory(n.samples, &d.History), m.rates.add(d)
+	n.samples = withHistory(n.samples, &d.History)
+	m.rates.add(d)
 	for i := range s.lists { // nothing else gets chosen because what was chosen is gone
 		s.focus, i = i, s.focus
 		if isFirst {
 			s.choose(0)
 		} else if l := &s.lists[s.focus]; !slices.Contains(s.ids(), l.chosen) {
-			l.chosen = ""
+			l.chosen = place{}
 		}
 		s.focus = i
 	}

@@ -63,6 +63,8 @@ func TestKeys(t *testing.T) {
 		{"filter, corrected", "/ z backspace backspace . 2", "main 10.0.0.2", []string{two}, ""},
 		{"filter, dropped", "/ z esc", "main 10.0.0.1", []string{one, two, three, slow}, ""},
 		{"filter, dropped later", "/ . 3 enter esc", "main 10.0.0.3", []string{one, two, three, slow}, ""},
+		{"filter without a match, dropped", "/ z enter esc", "main 10.0.0.1", []string{one, two, three, slow}, ""},
+		{"filter of the other list", "tab / 2 0 3 enter", "main 10.0.0.1", []string{one, two, three, slow}, ""},
 		{"filter without a match", "/ z enter d", "", nil, "Choose a backend first"},
 		{"a drain in the other list", "tab d", "main 10.0.0.1", []string{one, two, three, slow}, "Choose a backend first"},
 		{"the last backend", "d n", "main 10.0.0.1", []string{one, two, three, slow}, "Nothing was done"},
@@ -76,7 +78,7 @@ func TestKeys(t *testing.T) {
 				t.Error("something is done")
 			}
 			s := m.screen
-			if got := s.lists[backends].chosen; !strings.HasPrefix(got, tt.chosen) || tt.chosen == "" && got != "" {
+			if got := strings.Trim(s.lists[backends].chosen.pool+" "+s.lists[backends].chosen.address, " "); !strings.HasPrefix(got, tt.chosen) || tt.chosen == "" && got != "" {
 				t.Errorf("chosen is %q, want %q", got, tt.chosen)
 			}
 			if got := s.addresses(); !reflect.DeepEqual(got, tt.shown) {
@@ -156,8 +158,7 @@ func TestStale(t *testing.T) {
 // Samples that come twice count once, and the rates of a backend are of about 3 s.
 func TestHistory(t *testing.T) {
 	m := toldModel(t, status)
-	first := place{"main", "10.0.0.1:8100"}
-	if got := m.screen.news.rates[first]; got != (rate{1230, 0.2}) {
+	if got := m.screen.news.doc.Pools[0].Backends[0].rate; got != (rate{1230, 0.2}) {
 		t.Errorf("by the history the rate is %v", got)
 	}
 	for i := range int64(6) {
@@ -168,7 +169,7 @@ func TestHistory(t *testing.T) {
 		d.Pools[0].Backends[0].Requests += 100 * i // 0, 100, 200, …
 		m.hear(&d, heard)
 	}
-	if got := m.screen.news.rates[first]; got != (rate{400, 0}) { // 300, 400 and 500
+	if got := m.screen.news.doc.Pools[0].Backends[0].rate; got != (rate{400, 0}) { // 300, 400 and 500
 		t.Errorf("the rate is %v", got)
 	}
 	if n := len(m.rates.counts); n != 1 {

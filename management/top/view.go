@@ -28,7 +28,7 @@ func (s *screen) view(width, height int) string {
 	lines = append(lines, s.traffic(width)...)
 	above := len(lines)
 	const around = 6 // titles and headers of the lists, the detail, the last line
-	limited := clientRows(s)
+	limited := s.limited()
 	rows := height - above - around
 	forClients := min(max(1, len(limited)), max(2, rows/3))
 	if s.focus == clients {
@@ -171,7 +171,7 @@ func (s *screen) lastLine(width int) string {
 		q := e.question
 		return marked.on(left(fmt.Sprintf("Drain %s? y/n  %s", clean(q.at.address), clean(q.why)), width))
 	case e.isTyping:
-		return marked.on(left("Show only what contains: "+clean(e.filter)+"_   Enter keeps it, Esc drops it", width))
+		return marked.on(left("Show only what contains: "+clean(s.lists[s.focus].filter)+"_   Enter keeps it, Esc drops it", width))
 	case e.said != "" && e.failed:
 		return bad.on(cut(e.said, width))
 	case e.said != "":
@@ -187,7 +187,7 @@ var helpLines = []string{
 	"Tab               to the other list",
 	"s                 sort by the next column",
 	"S                 the other way round",
-	"/                 show only what contains a text; Esc shows all again",
+	"/                 show only the rows that contain a text; Esc shows all again",
 	"d                 drain the backend; asks where no other takes requests",
 	"r                 resume it",
 	"q, Ctrl-C         quit",

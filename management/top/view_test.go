@@ -79,7 +79,7 @@ func TestView(t *testing.T) {
 		{"question", 80, 24, func(s *screen) {
 			s.entry.question = &question{"drain", place{"main", "10.0.0.1:8100"}, "No other of pool main takes requests."}
 		}},
-		{"filter", 80, 24, func(s *screen) { s.entry.isTyping, s.entry.filter = true, "10.0.0.3"; s.chooseVisible() }},
+		{"filter", 80, 24, func(s *screen) { s.entry.isTyping, s.lists[backends].filter = true, "10.0.0.3"; s.chooseVisible() }},
 		{"page", 80, 24, func(s *screen) { s.news.doc.Pools = s.news.doc.Pools[:1] }},
 		{"help", 80, 24, func(s *screen) { s.entry.help = true }},
 	} {
@@ -173,7 +173,7 @@ func TestViewOfHostileText(t *testing.T) {
 	const hostile = "\\u001b[2J\\u001b]0;x\\u0007\\nup\\r\\u202e\\u0085"
 	text := strings.NewReplacer("importer", hostile, "response_timeout", hostile, "10.0.0.1:8100", hostile, "v1.9.0", hostile, "main", hostile).Replace(status)
 	m := toldModel(t, text)
-	m.screen.news.trouble, m.screen.entry.filter = "", "" // what the client says of errors is clean already
+	m.screen.news.trouble, m.screen.lists[backends].filter = "", "" // what the client says of errors is clean already
 	shown := ansi.Strip(m.screen.view(200, 40))
 	if n := strings.Count(shown, "\n"); n != 39 {
 		t.Errorf("%d line breaks, want 39", n)
