@@ -14,6 +14,7 @@ func (m model) press(key tea.KeyPressMsg) tea.Cmd {
 		return tea.Quit
 	case name == "ctrl+z":
 		return tea.Suspend
+	case !isEnough(m.width, m.height) && name != "q": // nothing is seen of what it would do
 	case s.entry.help:
 		s.entry.help = false
 	case s.entry.question != nil:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 )
 
 var named = map[string]rune{
@@ -149,7 +151,7 @@ func TestStale(t *testing.T) {
 	is("when something comes", false)
 	m.Update(lost{})
 	is("when the stream has ended", false)
-	m.Update(lost{"nothing listens"})
+	m.Update(lost{why: "nothing listens"})
 	is("when it cannot be opened", true)
 	m.hear(m.screen.news.doc, heard.Add(6*time.Second))
 	is("when it is back", false)
@@ -217,12 +219,23 @@ func TestActions(t *testing.T) {
 	do(press(m, "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", "Cannot resume 10.0.0.3:8100: the token has the role read", true)
 }
 
-// The program runs with a stream that breaks, comes back, and is quit by a key.
+// The program runs with a stream that ends, or goes silent, comes back, and is quit by a key.
 func TestProgram(t *testing.T) {
-	opened := make(chan bool, 10)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	for _, isSilent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent: %t", isSilent), func(t *testing.T) { testProgram(t, isSilent) })
+	}
+}
+
+func testProgram(t *testing.T, isSilent bool) {
+	opened := make(chan bool, 1000)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = w.Write([]byte("retry: 1000\n\ndata: " + strings.ReplaceAll(status, "\n", "") + "\n\n"))
+		_ = http.NewResponseController(w).Flush()
 		opened <- true
+		if isSilent {
+			<-r.Context().Done()
+		}
 	}))
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -231,6 +244,7 @@ func TestProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.client.silence = 50 * time.Millisecond
 	program := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(nil), tea.WithOutput(new(strings.Builder)), tea.WithWindowSize(80, 24), tea.WithoutSignalHandler())
 	go func() {
 		<-opened
@@ -262,9 +276,73 @@ func (d *drawn) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
+// A stream that says nothing is cut, and the error says so.
+func TestSilence(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = w.Write([]byte("data: {}\n\n: nothing")) // nor does a piece of a line count
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	m, err := begin(t.Context(), mustClient(t, server.URL, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.client.silence = time.Millisecond
+	want := lost{server.URL + " has told nothing for 0 s", retryPause}
+	if got := listen(m.first)(); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// After the API has not let it in, the model waits longer, and says how long.
+func TestRefusedLater(t *testing.T) {
+	for _, tt := range []struct {
+		code  int
+		pause time.Duration
+		said  string
+	}{
+		{401, refusedPause, "LB_TOKEN is none of the tokens configured at URL; trying again every 30 s"},
+		{403, refusedPause, "no; trying again every 30 s"},
+		{429, refusedPause, "no; trying again every 30 s"},
+		{503, retryPause, "no; trying again"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(tt.code)
+			_, _ = w.Write([]byte(`{"detail": "no"}`))
+		}))
+		m := toldModel(t, status)
+		m.client = mustClient(t, server.URL, "old")
+		got, _ := m.open(0)().(lost)
+		if got.pause != tt.pause {
+			t.Errorf("%d: the pause is %s, want %s", tt.code, got.pause, tt.pause)
+		}
+		m.Update(got)
+		said := strings.TrimSpace(ansi.Strip(strings.Join(m.screen.state(300), "\n")))
+		if want := ": " + strings.Replace(tt.said, "URL", server.URL, 1); !strings.HasSuffix(said, want) {
+			t.Errorf("%d: %q, want %q", tt.code, said, want)
+		}
+		server.Close()
+	}
+}
+
+// Keys do nothing while nothing is seen, but to quit.
+func TestTooSmall(t *testing.T) {
+	m := toldModel(t, status)
+	m.height = minHeight - 1
+	if cmd := press(m, "d", "y", "down", "s"); cmd != nil || m.screen.entry.question != nil || m.screen.lists[backends].order != 0 {
+		t.Error("a key does something")
+	}
+	if press(m, "q") == nil {
+		t.Error("q does not quit")
+	}
+}
+
 // A panic ends the program with an error, and leaves the alternate screen.
 func TestPanic(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = w.Write([]byte("data: " + strings.ReplaceAll(status, "\n", "") + "\n\n"))
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()

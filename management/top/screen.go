@@ -18,9 +18,10 @@ type screen struct {
 
 // news is what the load balancer has told, and how well it is heard.
 type news struct {
-	now     time.Time // by this machine's clock
-	heard   time.Time // by the same clock, when doc came
-	trouble string    // why nothing has come since; "": nothing is wrong
+	now     time.Time     // by this machine's clock
+	heard   time.Time     // by the same clock, when doc came
+	trouble string        // why nothing has come since; "": nothing is wrong
+	pause   time.Duration // between attempts to hear more
 	doc     *document
 	samples []sample
 }

@@ -120,17 +120,28 @@ func poolNote(p *pool) string {
 	return ""
 }
 
-// columns are the widths of the two columns that differ by what is in them.
+// columns are those that differ by the width of the screen and by what is in them.
 type columns struct {
 	pools       bool // whether the pool's name stands before the address
-	name, state int
+	narrow      bool // whether there is no room for requests in flight and shares
+	name, state int  // widths
 }
 
-// fixed is the width of the others, with the blanks between all.
-const fixed = 2 + 8 + 7 + 10 + 6 + 6 + 2
+// narrow is the width in columns below which figures that matter less are left out.
+const narrow = 72
+
+// The widths of the other columns with the blanks between all, where the screen is narrow and else.
+const (
+	fixedFew = 2 + 8 + 7 + 2
+	fixedAll = fixedFew + 10 + 6 + 6
+)
 
 func columnsFor(shown []*backend, pools bool, width int) columns {
-	c := columns{pools: pools, name: len("BACKEND")}
+	c := columns{pools: pools, narrow: width < narrow, name: len("BACKEND")}
+	room := width - fixedAll
+	if c.narrow {
+		room = width - fixedFew
+	}
 	state := len("up, ramp 50%")
 	for _, b := range shown {
 		c.name = max(c.name, c.widthOf(b))
@@ -138,8 +149,8 @@ func columnsFor(shown []*backend, pools bool, width int) columns {
 			state = len("down,ejected 7 days")
 		}
 	}
-	c.name = max(len("BACKEND"), min(c.name, width-fixed-state))
-	c.state = width - fixed - c.name
+	c.name = min(c.name, room-min(state, room/2))
+	c.state = room - c.name
 	return c
 }
 
@@ -164,7 +175,11 @@ func (c columns) header() string {
 }
 
 func (c columns) line(name, requests, errors, inFlight, share, due, state string) string {
-	return left(name, c.name) + right(requests, 8) + right(errors, 7) + right(inFlight, 10) + right(share, 6) + right(due, 6) + "  " + cut(state, c.state)
+	line := left(name, c.name) + right(requests, 8) + right(errors, 7)
+	if !c.narrow {
+		line += right(inFlight, 10) + right(share, 6) + right(due, 6)
+	}
+	return line + "  " + cut(state, c.state)
 }
 
 // backendLinesOf has why a backend is out on a second line.
