@@ -202,7 +202,7 @@ func testTopEnds(t *testing.T, built programs) {
 	c.press(t, "C-c")
 	c.requireRestored(t, 0)
 
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		c.run(t, command)
 		c.await(t, "1 of 1 up")
 		if err := syscall.Kill(pid(), s); err != nil {

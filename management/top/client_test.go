@@ -85,7 +85,7 @@ func TestNoConnection(t *testing.T) {
 	defer secured.Close()
 	port := secured.URL[strings.LastIndexByte(secured.URL, ':'):]
 	for management, want := range map[string]string{
-		closed.URL:            "nothing listens at " + closed.URL + "; use --management=URL with the address in management.listen of its config",
+		closed.URL:            "nothing listens at " + closed.URL + "; use --management=URL with the address in the load balancer's management.listen",
 		"unix:/missing/lb":    "nothing listens at unix:/missing/lb; use --management=URL",
 		"http://lb.invalid:1": "no connection to http://lb.invalid:1: ",
 		strings.Replace(plain.URL, "http", "https", 1):   strings.Replace(plain.URL, "http", "https", 1) + " answers without TLS; use http:// in --management",

@@ -24,7 +24,7 @@ type failure struct {
 
 func (f *failure) Error() string { return f.words }
 
-const addressAdvice = "use --management=URL with the address in management.listen of its config"
+const addressAdvice = "use --management=URL with the address in the load balancer's management.listen"
 
 // unreached says in words why there was no answer.
 func (c *client) unreached(err error) error {

@@ -327,6 +327,16 @@ func TestRefusedLater(t *testing.T) {
 	}
 }
 
+// What became of an action is told on two lines where it is long.
+func TestSaidAtLength(t *testing.T) {
+	m := toldModel(t, status)
+	m.Update(done{"Cannot drain 10.0.0.1:8100: " + strings.Repeat("the token has the role read ", 9), true})
+	lines := strings.Split(ansi.Strip(m.screen.view(80, 24)), "\n")
+	if len(lines) != 24 || !strings.HasPrefix(lines[22], "Cannot drain 10.0.0.1:8100: the token") || !strings.HasPrefix(lines[23], "read the token has") || !strings.HasSuffix(lines[23], "…") {
+		t.Errorf("%d lines, the last %q", len(lines), lines[22:])
+	}
+}
+
 // Keys do nothing while nothing is seen, but to quit.
 func TestTooSmall(t *testing.T) {
 	m := toldModel(t, status)

@@ -34,15 +34,15 @@ func (s *screen) view(width, height int) string {
 		traffic = traffic[:1]
 	}
 	lines = append(lines, traffic...)
-	above := len(lines)
-	lines = append(lines, s.listLines(width, height-above-1)...)
-	lines = fit(lines, width, height-1)
+	above, last := len(lines), s.lastLines(width)
+	lines = append(lines, s.listLines(width, height-above-len(last))...)
+	lines = fit(lines, width, height-len(last))
 	if s.news.isStale() {
 		for i := above; i < len(lines); i++ {
 			lines[i] = faint.on(ansi.Strip(lines[i]))
 		}
 	}
-	return strings.Join(append(lines, s.lastLine(width)), "\n")
+	return strings.Join(append(lines, last...), "\n")
 }
 
 // listLines are so many lines of the two lists, or of the one that has the focus if there is no room
@@ -189,21 +189,21 @@ func latencies(last []sample) string {
 	return "no request has ended"
 }
 
-// lastLine is what is being typed or asked, or what became of an action, or which keys there are.
-func (s *screen) lastLine(width int) string {
+// lastLines are what is being typed or asked, or what became of an action, or which keys there are.
+func (s *screen) lastLines(width int) []string {
 	e := &s.entry
 	switch {
 	case e.question != nil:
 		q := e.question
-		return marked.on(left(fmt.Sprintf("Drain %s? y/n  %s", clean(q.at.address), clean(q.why)), width))
+		return marked.over(fmt.Sprintf("Drain %s? y/n  %s", clean(q.at.address), clean(q.why)), width)
 	case e.isTyping:
-		return marked.on(left("Show only what contains: "+clean(s.lists[s.focus].filter)+"_   Enter keeps it, Esc drops it", width))
+		return marked.over("Show only what contains: "+clean(s.lists[s.focus].filter)+"_   Enter keeps it, Esc drops it", width)
 	case e.said != "" && e.failed:
-		return bad.on(cut(e.said, width))
+		return bad.over(e.said, width)
 	case e.said != "":
-		return bold.on(cut(e.said, width))
+		return bold.over(e.said, width)
 	}
-	return cut("q quit  ? help  / filter  s sort  S reverse  Tab list  d drain  r resume", width)
+	return []string{cut("q quit  ? help  / filter  s sort  S reverse  Tab list  d drain  r resume", width)}
 }
 
 var helpLines = []string{
