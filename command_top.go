@@ -15,7 +15,7 @@ import (
 
 // topCommand shows in the terminal how a running load balancer stands.
 func topCommand(flags *flag.FlagSet) action {
-	management := flags.String("management", "http://127.0.0.1:8081", "the `URL` of the management listener: http://host:port, https://host:port or unix:/path")
+	management := flags.String("management", "http://127.0.0.1:8081", "the `URL` of the management listener: http://host:port, https://host:port or unix:/path; the environment variable LB_TOKEN has the token for it")
 	return func(ctx context.Context, _ []string, stdout io.Writer) error {
 		// A terminal that closes ends it. None of them may leave the terminal as it is drawn on.
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGQUIT)

@@ -94,8 +94,12 @@ func (c *client) act(ctx context.Context, action string, b place) (string, error
 		InFlight int64 `json:"in_flight"`
 		Warnings []string
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&now); err != nil {
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
 		return "", c.unreached(err)
+	}
+	if err := json.Unmarshal(text, &now); err != nil {
+		return "", c.unread(err.Error())
 	}
 	words := fmt.Sprintf("%s is resumed: its state is %s", b.address, now.State)
 	if action == "drain" {
@@ -148,7 +152,7 @@ func (s *stream) next() (*document, error) {
 		}
 		d := new(document)
 		if err := json.Unmarshal(data, d); err != nil {
-			return nil, fmt.Errorf("%s tells what lb top cannot read: %s", s.client.shown, clean(err.Error()))
+			return nil, s.client.unread(err.Error())
 		}
 		return d, nil
 	}
@@ -158,7 +162,7 @@ func (s *stream) next() (*document, error) {
 	case !timer.Stop():
 		return nil, fmt.Errorf("%s has told nothing for %s", s.client.shown, age(s.client.silence))
 	case errors.Is(err, bufio.ErrTooLong):
-		return nil, fmt.Errorf("%s tells what lb top cannot read: a message of more than %d bytes", s.client.shown, maxMessage)
+		return nil, s.client.unread(fmt.Sprintf("a message of more than %d MiB", maxMessage>>20))
 	default:
 		return nil, s.client.unreached(err)
 	}

@@ -75,6 +75,11 @@ func (c *client) refusal(res *http.Response) error {
 	return &failure{words: clean(problem.Detail), refused: isRefused}
 }
 
+// unread says that an answer is not what it should be.
+func (c *client) unread(why string) error {
+	return &failure{words: fmt.Sprintf("%s tells what lb top cannot read: %s", c.shown, clean(why))}
+}
+
 // stranger says that something else answers than the API.
 func (c *client) stranger(answer string) error {
 	return &failure{words: fmt.Sprintf("%s is not the management listener of a load balancer that lb top knows: it answered %s", c.shown, clean(answer)), advice: addressAdvice}

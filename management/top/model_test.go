@@ -217,6 +217,10 @@ func TestActions(t *testing.T) {
 	do(press(m, "down", "down", "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", "10.0.0.3:8100 is resumed: its state is up", false)
 	answer, code = `{"detail": "the token has the role read"}`, 403
 	do(press(m, "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", "Cannot resume 10.0.0.3:8100: the token has the role read", true)
+	answer, code = `<html>`, 200
+	do(press(m, "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", "Cannot resume 10.0.0.3:8100: "+server.URL+" tells what lb top cannot read: invalid character", true)
+	answer, code = `<html>`, 502
+	do(press(m, "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", " it answered 502 Bad Gateway", true)
 }
 
 // The program runs with a stream that ends, or goes silent, comes back, and is quit by a key.

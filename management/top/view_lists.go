@@ -104,7 +104,7 @@ func (s *screen) backendLines(width, height int) []string {
 		draw:   func(i int) []string { return s.backendLinesOf(shown[i], c) },
 	}
 	lines = append(lines, all.window(s.focus == backends, width, height)...)
-	return append(lines, s.detail(width))
+	return append(lines, s.detail(c, width))
 }
 
 // poolNote says what an operator has to know of a pool.
@@ -222,12 +222,12 @@ func upState(b *backend) string {
 }
 
 // detail is a line of the chosen backend.
-func (s *screen) detail(width int) string {
+func (s *screen) detail(c columns, width int) string {
 	b := s.chosen()
 	if b == nil {
 		return ""
 	}
-	words := []string{clean(b.Address), plural(b.Requests, "request"), plural(b.Errors, "error")}
+	words := []string{c.nameOf(b), plural(b.Requests, "request"), plural(b.Errors, "error")}
 	if t := b.TimeToHeader; t != nil {
 		words = append(words, "header p50 "+milliseconds(&t.P50)+" p99 "+milliseconds(&t.P99))
 	}
