@@ -1,7 +1,6 @@
 package top
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"log"
@@ -127,13 +126,5 @@ func TestStreamOverUnixSocket(t *testing.T) {
 	}
 	if _, err := s.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
-	}
-}
-
-// What is no terminal is told as that, before anything is asked.
-func TestNoTerminal(t *testing.T) {
-	err := Run(t.Context(), Options{Management: "http://lb.invalid", Env: func(string) string { return "xterm" }}, new(bytes.Buffer))
-	if err == nil || !strings.HasPrefix(err.Error(), "stdout is not a terminal") {
-		t.Error(err)
 	}
 }

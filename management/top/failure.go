@@ -54,7 +54,11 @@ func (c *client) unreached(err error) error {
 		}
 		return f
 	}
-	return &failure{words: fmt.Sprintf("no connection to %s: %s", c.shown, clean(err.Error())), advice: addressAdvice}
+	f := &failure{words: fmt.Sprintf("no connection to %s: %s", c.shown, clean(err.Error()))}
+	if name := (*net.DNSError)(nil); errors.As(err, &name) {
+		f.advice = addressAdvice
+	}
+	return f
 }
 
 // refusal says in words why the answer is not what was asked for.
