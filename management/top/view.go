@@ -221,6 +221,7 @@ var helpLines = []string{
 	"",
 	"Rates are means of about 3 seconds. SHARE is the backend's part of the",
 	"attempts in its pool in the last minute, DUE the part by its weight. Why a",
-	"backend is out stands under it. The line below the list is of the chosen one.",
+	"backend is out stands under it, at length if it is chosen. The line below the",
+	"list is of the chosen one.",
 	"Limited are the clients with most rejections in the last minute.",
 }

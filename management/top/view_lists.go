@@ -101,8 +101,8 @@ func (s *screen) backendLines(width, height int) []string {
 	all := rows{
 		n:      len(shown),
 		chosen: slices.IndexFunc(shown, func(b *backend) bool { return b.place() == l.chosen }),
-		draw:   func(i int) []string { return s.backendLinesOf(shown[i], c) },
 	}
+	all.draw = func(i int) []string { return s.backendLinesOf(shown[i], c, i == all.chosen) }
 	lines = append(lines, all.window(s.focus == backends, width, height)...)
 	return append(lines, s.detail(c, width))
 }
@@ -125,6 +125,7 @@ type columns struct {
 	pools       bool // whether the pool's name stands before the address
 	narrow      bool // whether there is no room for requests in flight and shares
 	name, state int  // widths
+	width       int  // of the screen
 }
 
 // narrow is the width in columns below which figures that matter less are left out.
@@ -137,7 +138,7 @@ const (
 )
 
 func columnsFor(shown []*backend, pools bool, width int) columns {
-	c := columns{pools: pools, narrow: width < narrow, name: len("BACKEND")}
+	c := columns{pools: pools, narrow: width < narrow, name: len("BACKEND"), width: width}
 	room := width - fixedAll
 	if c.narrow {
 		room = width - fixedFew
@@ -182,8 +183,8 @@ func (c columns) line(name, requests, errors, inFlight, share, due, state string
 	return line + "  " + cut(state, c.state)
 }
 
-// backendLinesOf has why a backend is out on a second line.
-func (s *screen) backendLinesOf(b *backend, c columns) []string {
+// backendLinesOf has why a backend is out on a second line, and on a third if it is the chosen one.
+func (s *screen) backendLinesOf(b *backend, c columns, isChosen bool) []string {
 	r, part := b.rate, "–"
 	if b.Share != nil {
 		part = percent(*b.Share)
@@ -202,8 +203,15 @@ func (s *screen) backendLinesOf(b *backend, c columns) []string {
 		name = ansi.TruncateLeft(name, over+1, "…")
 	}
 	lines := []string{c.line(name, short(r.requests), short(r.errors), grouped(b.InFlight), part, percent(b.DueShare), look.on(clean(state)))}
-	if b.Why != "" {
-		lines = append(lines, "  "+look.on(clean(b.Why)))
+	if b.Why == "" {
+		return lines
+	}
+	if why := clean(b.Why); !isChosen {
+		lines = append(lines, "  "+look.on(why))
+	} else {
+		for _, line := range look.over(why, c.width-4) {
+			lines = append(lines, "  "+line)
+		}
 	}
 	return lines
 }

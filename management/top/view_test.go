@@ -73,6 +73,9 @@ func TestView(t *testing.T) {
 		{"smallest", minWidth, minHeight, func(*screen) {}},
 		{"narrow", 60, 20, func(*screen) {}},
 		{"wide", 132, 43, func(*screen) {}},
+		{"why", 80, 24, func(s *screen) {
+			s.lists[backends].chosen = place{"slow", "a-name-that-is-much-too-long-for-it.example:8100"}
+		}},
 		{"clients", 80, 24, func(s *screen) { s.focus = clients }},
 		{"stale", 80, 24, func(s *screen) {
 			s.news.now, s.news.trouble = heard.Add(9*time.Second), "nothing listens at http://127.0.0.1:8081"
