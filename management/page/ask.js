@@ -26,8 +26,12 @@ function say(what, failed) {
 	if (!failed) leaves = setTimeout(() => p.remove(), 15000);
 }
 
+const underWay = new Set(); // what is attempted, which a second click does not repeat
+
 // attempt runs an action, and says what it returns, or how it has failed in words.
 export async function attempt(what, action) {
+	if (underWay.has(what)) return false;
+	underWay.add(what);
 	try {
 		const said = await action();
 		if (said) say(said);
@@ -35,5 +39,7 @@ export async function attempt(what, action) {
 	} catch (e) {
 		say(`${what} failed: ${e.message}`, true);
 		return false;
+	} finally {
+		underWay.delete(what);
 	}
 }

@@ -5,6 +5,7 @@ import { atFullTime, atTime, bytes, exact, short, span } from './format.js';
 
 export function showBalancer(section) {
 	const main = el('dl'), lists = el('div');
+	let shown = '';
 	section.append(main, lists);
 
 	return ({ balancer: b, time }) => {
@@ -14,18 +15,18 @@ export function showBalancer(section) {
 			['Started', `${atFullTime(b.started)}, ${span((now - Date.parse(b.started)) / 1000)} ago`],
 			['Config', b.config],
 			['State', b.ready ? '✓ ready' : `✗ not ready: ${b.not_ready}`],
-			['Last reload', !r ? 'none so far' : `${r.ok ? '✓ succeeded' : '✗ failed: the older config is in use'} at ${atTime(r.at)}, by ${r.cause}`, r ? atFullTime(r.at) : ''],
+			['Last reload', !r ? 'none so far' : `${r.ok ? '✓ succeeded' : '✗ failed: the older config is in use'} at ${atTime(r.at)}, by ${r.cause}${r.more ? `; ${exact(r.more)} lines are not shown` : ''}`, r ? atFullTime(r.at) : ''],
 			['Client store', !b.store ? 'none' : `${b.store.up ? '✓ answers' : '✗ away'}, ${exact(b.store.clients)} clients`],
 			['Limits shared by Redis', !b.share ? 'no: they are of this instance alone' : `${b.share.up ? '✓ answers' : '✗ away'}, ${b.share.instances} instances`],
-			['Log lines dropped', exact(b.log_dropped)],
+			['Log lines dropped', b.log_dropped],
 			['Descriptors', b.descriptors ? `${short(b.descriptors.open)} of ${short(b.descriptors.limit)}` : 'not known'],
 			['Memory', `${bytes(b.memory.resident)}, of it heap ${bytes(b.memory.heap)}` + (b.memory.limit ? ` of at most ${bytes(b.memory.limit)}` : '')],
 		]);
-		const expiries = b.certificates.map(c => `${c.name} until ${atFullTime(c.expires)}, ${span((Date.parse(c.expires) - now) / 1000)}`);
+		const expiries = b.certificates.map(c => `${c.name} until ${atFullTime(c.expires)}, ${Date.parse(c.expires) > now ? span((Date.parse(c.expires) - now) / 1000) : '✗ expired'}`);
 		const all = [['Certificates', expiries], ['Warnings', b.warnings, 'out'], ['Faults of the last reload', r?.faults, 'out'], ['Changed by the last reload', r?.changed]];
-		const shown = JSON.stringify(all);
-		if (lists.dataset.shown === shown) return;
-		lists.dataset.shown = shown;
+		const before = shown;
+		shown = JSON.stringify(all);
+		if (shown === before) return;
 		lists.replaceChildren(...all.filter(l => l[1]?.length).map(([title, texts, cls]) =>
 			el('div', { class: cls }, el('h3', {}, title), el('ul', {}, ...texts.map(t => el('li', {}, t))))));
 	};

@@ -1,7 +1,7 @@
 // A chart of lines over time, which names each line by colour and by dashes, with its figures as a
 // table behind.
 
-import { el, svg, text } from './dom.js';
+import { el, scrolling, svg, text } from './dom.js';
 import { atTime, exact, short } from './format.js';
 
 const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3], [12, 3]];
@@ -9,27 +9,29 @@ const variable = name => getComputedStyle(document.documentElement).getPropertyV
 const colours = ['link', 'good', 'warn', 'bad', 'other', 'soft'];
 const colour = (line, i) => line.colour || colours[i % 6];
 
-// chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values}] whose
-// names may change, and with a colour of style.css where it means something. unit is that of the values, lasting the seconds that are drawn.
+// alone returns the indices of the values that have no neighbour, which no line shows.
+const alone = all => [...all.keys()].filter(i => all[i] != null && all[i - 1] == null && all[i + 1] == null);
+
+// chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values, colour}], of
+// which names may change. A colour is one of style.css. lasting is how many seconds are drawn.
 export function chart({ name, unit, sync, lasting }) {
 	const keys = el('ul', { class: 'key' });
-	const plot = el('div', { class: 'plot', role: 'img', 'aria-label': name });
-	const behind = el('tbody');
-	const head = el('tr');
-	const details = el('details', { ontoggle: () => tabulate() }, el('summary', {}, `Figures of ${name}`),
-		el('div', { class: 'scroll', role: 'region', tabindex: 0, 'aria-label': `Figures of ${name}` }, el('table', {}, el('thead', {}, head), behind)));
+	const plot = el('div', { class: 'plot', role: 'img' });
+	const figures = el('table'), title = `Figures of ${name}`;
+	const details = el('details', { ontoggle: () => tabulate() }, el('summary', {}, title), scrolling(title, figures));
 	const node = el('figure', {}, el('figcaption', {}, `${name}, ${unit}`), keys, plot, details);
+	const size = () => ({ width: Math.max(plot.clientWidth, 100), height: 170 });
 	let drawn = null, names = '', times = [], lines = [];
 
 	function make() {
 		drawn?.destroy();
 		const axis = { stroke: () => variable('soft'), grid: { stroke: () => variable('line'), width: 1 }, ticks: { show: false } };
 		drawn = new uPlot({
-			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false }, padding: [8, 36, 0, 0],
+			...size(), legend: { show: false }, padding: [8, 36, 0, 0],
 			cursor: { sync: { key: sync }, y: false, points: { show: false }, drag: { x: false, y: false } },
 			scales: { x: { range: (_, low, high) => [Math.max(high - lasting, Math.min(times[0], high - 60)), high] }, y: { range: (_, low, high) => [0, (high || 1) * 1.05] } },
 			axes: [{ ...axis, size: 30, space: 80, incrs: [5, 10, 15, 30, 60, 120, 180, 300], values: (_, all) => all.map(t => atTime(t * 1000)) }, { ...axis, size: 52, values: (_, all) => all.map(n => short(n)) }],
-			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => variable(colour(l, i)), fill: i ? null : () => variable(colour(l, i)) + '18', dash: dashes[i % 6], width: 1.5, points: { show: false } }))],
+			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => variable(colour(l, i)), fill: i ? null : () => variable(colour(l, i)) + '18', dash: dashes[i % 6], width: 1.5, points: { size: 3, filter: (u, at) => alone(u.data[at]) } }))],
 			hooks: { setCursor: [tell] },
 		}, data(), plot);
 		keys.replaceChildren(...lines.map((l, i) => {
@@ -48,16 +50,15 @@ export function chart({ name, unit, sync, lasting }) {
 
 	function tabulate() {
 		if (!details.open) return;
-		head.replaceChildren(el('th', { scope: 'col' }, 'Time'), ...lines.map(l => el('th', { scope: 'col', class: 'n' }, l.name)));
+		const head = el('tr', {}, el('th', { scope: 'col' }, 'Time'), ...lines.map(l => el('th', { scope: 'col', class: 'n' }, l.name)));
 		const step = Math.max(1, Math.ceil(times.length / 20)), all = [];
 		for (let i = times.length - 1; i >= 0; i -= step) {
 			all.push(el('tr', {}, el('td', {}, atTime(times[i] * 1000)), ...lines.map(l => el('td', { class: 'n' }, short(l.values[i])))));
 		}
-		behind.replaceChildren(...all);
+		figures.replaceChildren(el('thead', {}, head), el('tbody', {}, ...all));
 	}
 
-	new ResizeObserver(() => drawn?.setSize({ width: Math.max(plot.clientWidth, 100), height: 170 })).observe(plot);
-	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => drawn?.redraw(false));
+	new ResizeObserver(() => drawn?.setSize(size())).observe(plot);
 
 	return {
 		node,
@@ -80,7 +81,7 @@ export function sparkline() {
 
 export function drawSparkline(node, recent, what) {
 	const { requests = [], errors = [] } = recent || {};
-	const high = Math.max(1, ...requests), first = 59 - requests.length + 1;
+	const high = Math.max(1, ...requests), first = 60 - requests.length;
 	const points = all => all.map((v, i) => `${((first + i) / 0.59).toFixed(1)},${(19 - 18 * v / high).toFixed(1)}`).join(' ');
 	node.children[0].setAttribute('points', points(requests));
 	node.children[1].setAttribute('points', errors.some(v => v) ? points(errors) : '');

@@ -8,6 +8,11 @@ import { atFullTime, exact, short, span } from './format.js';
 
 const lasting = 300; // seconds that the bucket is drawn for
 
+// details returns in words what a client has beside its limit.
+export const details = c => [c.blocked && '✗ blocked', c.shadow && 'only counted', c.plan && `plan ${c.plan}`, c.trial && 'on trial', c.each && 'each address by itself',
+	c.max_in_flight && `at most ${exact(c.max_in_flight)} in flight`, c.expires_at && `until ${atFullTime(c.expires_at)}`,
+	...Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`)].filter(x => x).join(', ');
+
 // limitForm is a form for a capacity and a rate.
 function limitForm(id, label, submit, ...more) {
 	const capacity = el('input', { type: 'number', min: 1, step: 1, required: true, id: `${id}-capacity` });
@@ -24,9 +29,9 @@ export function showClient(node) {
 	const bucket = chart({ name: 'Bucket', unit: 'tokens since it was opened', sync: 'bucket', lasting });
 	const passed = chart({ name: 'Requests of the client', unit: 'a second since it was opened', sync: 'bucket', lasting });
 	const limit = limitForm('limit', 'Set the limit', setLimit);
-	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}: nothing is rejected by them`));
+	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}`));
 	const take = el('button', { onclick: takeOver }, 'Take over as the limit');
-	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended. It would have rejected ${exact(seen.at(-1).trial_limited)} requests`) }, 'End the trial');
+	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended. It would have rejected ${exact(seen.at(-1)?.trial_limited)} requests`) }, 'End the trial');
 	const watched = el('p'), running = el('div', { class: 'acts' }, take, stop);
 	const tried = el('div', {}, el('h4', {}, 'Trial of another limit'), watched, running, trial.form);
 	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, known, limit.form,
@@ -40,27 +45,16 @@ export function showClient(node) {
 		text(heading, `Client ${name}`);
 		text(note, '');
 		known.replaceChildren();
-		await read(true);
+		show();
+		await update();
 		heading.focus();
 		node.scrollIntoView({ block: 'start' });
 	}
 
 	// standing returns the limit of an address that is not registered, and the tokens that it has.
-	const standing = async () => (await api('POST', 'explain', { url: 'http://localhost/', from: name.split('/')[0] }))[0].limit;
-
-	// read gets the client, or the default limit that it has. What is typed into the forms stays.
-	async function read(fills) {
-		try {
-			if (registered) [client, tag] = await api('GET', path());
-			else {
-				client = await standing();
-				text(note, 'This address is not registered: the default limit counts. Set a limit of its own to register it.');
-			}
-			if (fills) { limit.set(client); trial.set(client.trial ?? client); }
-		} catch (e) {
-			text(note, e.message);
-		}
-		show();
+	async function standing() {
+		const [{ limit }] = await api('POST', 'explain', { url: 'http://localhost/', from: name.split('/')[0] });
+		return [[limit], [limit]];
 	}
 
 	function show() {
@@ -72,12 +66,12 @@ export function showClient(node) {
 	}
 
 	async function patch(what, body, said) {
-		const ok = await attempt(what, async () => {
-			[client, tag] = await api('PATCH', path(), body, { headers: { 'Content-Type': 'application/merge-patch+json', 'If-Match': tag } });
+		const of = name;
+		return attempt(what, async () => {
+			const now = await api('PATCH', path(), body, { headers: { 'If-Match': tag } });
+			if (of === name) { [client, tag] = now; show(); }
 			return said;
 		});
-		if (ok) show(); else await read(); // what another has changed
-		return ok;
 	}
 
 	// isMeant asks about a rate below what is let through now.
@@ -91,10 +85,7 @@ export function showClient(node) {
 			if (await patch('The limit', l, said) && !client.trial) trial.set(client);
 			return;
 		}
-		if (!await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) return;
-		registered = true;
-		text(note, '');
-		await read(true);
+		if (await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) open(name, true);
 	}
 
 	async function takeOver() {
@@ -103,20 +94,25 @@ export function showClient(node) {
 			await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`)) limit.set(client);
 	}
 
-	// useNow returns how many requests a second were let through in the last 10 seconds.
+	// useNow returns how many requests a second were let through in the last 10 seconds, where that is known.
 	function useNow() {
 		const last = seen.slice(-11);
-		return last.length < 2 ? 0 : Math.max(0, last.at(-1).allowed - last[0].allowed) / (last.at(-1).at - last[0].at);
+		return last.length < 2 || !registered ? 0 : Math.max(0, last.at(-1).allowed - last[0].allowed) / (last.at(-1).at - last[0].at);
 	}
 
-	// update draws the bucket as it is now.
+	// update shows the client, or the default limit that it has, as it is now. What is typed into the forms stays.
 	async function update() {
 		if (!name || asking) return;
-		const of = name;
+		const of = name, opens = !client;
 		asking = true;
 		try {
-			const u = registered ? (await api('GET', path() + '/usage'))[0] : await standing();
-			if (of === name) draw({ ...u, at: Date.now() / 1000 });
+			const [now, [u]] = registered ? await Promise.all([api('GET', path()), api('GET', path() + '/usage')]) : await standing();
+			if (of !== name) return;
+			[client, tag] = now;
+			if (opens) { limit.set(client); trial.set(client.trial ?? client); }
+			text(note, registered ? '' : 'This address is not registered: the default limit counts. Set a limit of its own to register it.');
+			show();
+			draw({ ...u, limited: u.limited + u.blocked, allowed: u.allowed + u.shadow_limited, at: Date.now() / 1000 });
 		} catch (e) {
 			if (of === name) text(note, e.message);
 		} finally {
@@ -127,19 +123,20 @@ export function showClient(node) {
 	function draw(u) {
 		const before = seen.at(-1);
 		if (before && u.allowed < before.allowed) seen = []; // it was reset
-		seen = [...seen, { ...u, capacity: client?.capacity }].slice(-lasting);
+		seen = [...seen, { ...u, capacity: client.capacity }].slice(-lasting);
 		const lately = seen.at(-61) ?? seen[0], times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
 		const rate = field => seen.map((s, i) => i ? Math.max(0, s[field] - seen[i - 1][field]) / (s.at - seen[i - 1].at) : null);
 		bucket.update(times, [{ name: 'tokens', values: all('tokens') }, { name: 'capacity', values: all('capacity'), colour: 'soft' }]);
-		facts(known, [['Tokens left', `${short(Math.floor(u.tokens))} of ${short(client?.capacity)}`, exact(u.tokens)],
-			['Limit', client && `capacity ${client.capacity}, ${client.rate_per_second} a second${client.plan ? `, plan ${client.plan}` : ''}`],
-			...(registered ? [['Passed', short(u.allowed), exact(u.allowed)], ['Rejected', short(u.limited), exact(u.limited)]] : []),
-			['In flight', short(u.in_flight), exact(u.in_flight)],
+		facts(known, [['Tokens left', `${short(Math.floor(u.tokens))} of ${short(client.capacity)}`, exact(u.tokens)],
+			['Limit', `capacity ${client.capacity}, ${client.rate_per_second} a second`], ['Details', details(client) || 'none'],
+			...(registered ? [['Passed', u.allowed], ['Rejected', u.limited]] : []),
+			...(client.shadow ? [['Passed beyond the limit', u.shadow_limited]] : []),
+			['In flight', u.in_flight],
 			...(registered ? [['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never']] : [])]);
 		if (!registered) return;
 		passed.update(times, [{ name: 'passed', values: rate('allowed'), colour: 'good' }, { name: 'rejected', values: rate('limited'), colour: 'warn' },
-			...(client?.trial ? [{ name: 'trial would reject', values: rate('trial_limited'), colour: 'other' }] : [])]);
-		text(watched, !client?.trial ? 'A trial counts what a limit would reject, and rejects nothing.'
+			...(client.trial ? [{ name: 'trial would reject', values: rate('trial_limited'), colour: 'other' }] : [])]);
+		text(watched, !client.trial ? 'A trial counts what a limit would reject, and rejects nothing.'
 			: `On trial: capacity ${client.trial.capacity}, ${client.trial.rate_per_second} a second. It would have rejected ${exact(u.trial_limited)} requests so far. ` +
 			`In the last ${span(u.at - lately.at)} it would have rejected ${exact(u.trial_limited - lately.trial_limited)}, and the limit rejected ${exact(u.limited - lately.limited)}.`);
 	}

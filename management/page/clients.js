@@ -2,10 +2,9 @@
 
 import { el, text } from './dom.js';
 import { figure, table } from './table.js';
-import { showClient } from './client.js';
+import { details, showClient } from './client.js';
 import { send } from './session.js';
 
-const labels = c => Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`);
 const nameOf = c => c.name || c.ip_address;
 
 export function showClients(section) {
@@ -25,7 +24,7 @@ export function showClients(section) {
 		columns: [
 			{ label: 'Client', value: nameOf, make: c => open(nameOf(c), true) },
 			figure('Capacity', c => c.capacity), figure('Rate a second', c => c.rate_per_second),
-			{ label: 'Details', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
+			{ label: 'Details', show: c => [details(c)] },
 		],
 	});
 	found.node.hidden = true;

@@ -1,5 +1,7 @@
 // Elements. Whatever comes from outside gets into the page as text by way of these, never as markup.
 
+import { exact, short } from './format.js';
+
 // el makes an element: attributes by name, on… as listeners, children as nodes or texts.
 export function el(name, attributes = {}, ...children) {
 	return fill(document.createElement(name), attributes, children);
@@ -20,24 +22,31 @@ function fill(node, attributes, children) {
 	return node;
 }
 
-// text changes the text of an element where it differs, so that a reader's selection stays.
+// scrolling makes a part that scrolls sideways, by keyboard too.
+export const scrolling = (label, ...children) => el('div', { class: 'scroll', role: 'region', 'aria-label': label, tabindex: 0 }, ...children);
+
+// text changes the text of an element where it differs, so that a reader's selection elsewhere stays.
 export function text(node, value, title = '') {
 	value = String(value);
-	if (node.textContent !== value) node.textContent = value;
+	const was = node.textContent, most = Math.min(was.length, value.length);
+	let same = 0, after = 0;
+	while (same < most && was[same] === value[same]) same++;
+	while (after < most - same && was.at(-1 - after) === value.at(-1 - after)) after++;
+	if (!node.firstChild) node.append('');
+	if (was !== value) node.firstChild.replaceData(same, was.length - same - after, value.slice(same, value.length - after));
 	if (node.title !== title) node.title = title;
 }
 
 export const byId = id => document.getElementById(id);
 
-// facts fills a list of facts: [name, text, title], or [name, node].
+// facts fills a list of facts: [name, text, title], or [name, number].
 export function facts(dl, all) {
 	const known = new Map([...dl.children].map(d => [d.firstChild.textContent, d]));
 	for (const [name, value, title] of all) {
 		let d = known.get(name);
 		if (!d) dl.append(d = el('div', {}, el('dt', {}, name), el('dd')));
 		known.delete(name);
-		if (value instanceof Node) d.lastChild.replaceChildren(value);
-		else text(d.lastChild, value, title);
+		typeof value === 'number' ? text(d.lastChild, short(value), exact(value)) : text(d.lastChild, value, title);
 	}
 	for (const gone of known.values()) gone.remove();
 }

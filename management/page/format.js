@@ -10,10 +10,10 @@ export const atTime = t => clock.format(new Date(t));
 export const atFullTime = t => full.format(new Date(t));
 
 // short returns 3 digits of a number and a unit, with K, M or B for thousands, millions and billions.
-export const short = (n, unit = '') => n == null ? '–' : few.format(n) + unit;
-export const bytes = n => short(n / 2 ** 20, ' MiB');
+export const short = (n, unit = '', times = 1) => n == null ? '–' : few.format(n * times) + unit;
+export const bytes = n => short(n, ' MiB', 2 ** -20);
 export const ms = n => short(n, ' ms');
-export const percent = part => short(part == null ? part : 100 * part, ' %');
+export const percent = part => short(part, ' %', 100);
 
 const units = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
 

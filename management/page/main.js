@@ -2,6 +2,7 @@
 
 import { byId, el, text } from './dom.js';
 import { atTime } from './format.js';
+import { attempt } from './ask.js';
 import { keepHistory } from './history.js';
 import { current, load, logIn, logOut, mayWrite } from './session.js';
 import { follow } from './stream.js';
@@ -43,12 +44,13 @@ function tell(news, at = '', stale = false) {
 function showReader() {
 	const s = current();
 	reader.replaceChildren(s.login ? `${s.name}, role ${s.role} ` : '', mayWrite() ? '' : 'You can look, and change nothing. ');
-	if (s.login) reader.append(el('button', { onclick: async () => { try { await logOut(); } finally { over.abort(); } } }, 'Log out'));
+	if (s.login) reader.append(el('button', { onclick: async () => { await attempt('The log-out', logOut); over.abort(); } }, 'Log out'));
 }
 
 // askToken shows the form until a log-in succeeds.
 function askToken() {
 	main.hidden = true;
+	document.querySelector('dialog')?.close();
 	reader.replaceChildren();
 	heard = null;
 	login.hidden = false;

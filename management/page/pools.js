@@ -33,7 +33,7 @@ export function showPools(section) {
 function newPool(name, history) {
 	let now = 0;
 	const state = el('p');
-	const stay = el('select', {}, ...[['', 'until it is resumed'], ['30s', '30 s'], ['5m', '5 min'], ['1h', '1 h']].map(([v, t]) => el('option', { value: v }, t)));
+	const stay = el('select', {}, ...['until it is resumed', '30s', '5m', '1h'].map((t, i) => el('option', { value: i ? t : '' }, t)));
 	const kept = el('label', {}, 'Clients that stick to a drained backend stay there ', stay);
 	const backends = table({
 		caption: `Pool ${name}`, about: [state, kept], key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',

@@ -1,7 +1,7 @@
 // Who reads the page, and calls of the API in its name. The session's cookie is out of a script's
 // reach; with it each call needs the page's token, which only this origin has.
 
-let session = { login: false, role: '', name: '', page_token: '' };
+let session = {};
 
 // stored reads or changes what this origin keeps. Where a browser keeps nothing, the log-in lasts as
 // long as the page.
@@ -12,6 +12,8 @@ const remember = token => stored(s => s.setItem(key, token));
 
 export const current = () => session;
 export const mayWrite = () => session.role === 'write';
+
+const patience = 10000; // milliseconds that an answer may take
 
 // Failure is an answer that is none of success, in words.
 export class Failure extends Error {}
@@ -24,9 +26,8 @@ export async function send(method, path, body, options = {}) {
 	if (body) headers['Content-Type'] ??= 'application/json';
 	let r;
 	try {
-		r = await fetch(path, { method, headers, signal: options.signal, cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
+		r = await fetch(path, { method, headers, signal: options.signal ?? AbortSignal.timeout(patience), cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
 	} catch (e) {
-		if (e.name === 'AbortError') throw e;
 		throw new Failure('the load balancer does not answer');
 	}
 	if (!r.ok) throw new Failure(await words(r));
@@ -51,8 +52,8 @@ async function words(r) {
 
 // load asks who reads the page. It returns false if a log-in is needed.
 export async function load() {
-	session = { page_token: '', ...await (await send('GET', '/page/session')).json() };
-	session.page_token ||= session.role ? remembered() : '';
+	session = await (await send('GET', '/page/session')).json();
+	session.page_token ||= session.role && remembered();
 	return !!session.role;
 }
 
@@ -62,10 +63,6 @@ export async function logIn(token) {
 }
 
 export async function logOut() {
-	try {
-		await send('DELETE', '/page/session');
-	} finally {
-		remember('');
-		session = { login: true, role: '', name: '', page_token: '' };
-	}
+	await send('DELETE', '/page/session');
+	remember('');
 }
