@@ -16,8 +16,7 @@ export function ask(question, yes, field = null) {
 
 let leaves; // the timer that ends what is said
 
-// say shows what was done for a while, or why it was not until it is dismissed, in place of what was
-// said before.
+// say shows what was done for a while, or why it was not until it is dismissed.
 function say(what, failed) {
 	const p = el('p', { class: failed ? 'failed' : null }, `${failed ? '✗' : '✓'} ${atTime(Date.now())} ${what} `,
 		el('button', { 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));

@@ -45,7 +45,7 @@ export function chart({ name, unit, sync, lasting }) {
 	// tell shows the figures under the cursor, or the latest.
 	function tell() {
 		const at = drawn?.cursor.idx ?? times.length - 1;
-		lines.forEach((l, i) => { const b = keys.children[i]?.lastChild; if (b) text(b, short(l.values[at]), exact(l.values[at] ?? 0)); });
+		lines.forEach((l, i) => { const b = keys.children[i]?.lastChild; if (b) text(b, short(l.values[at]), exact(l.values[at])); });
 	}
 
 	function tabulate() {

@@ -19,7 +19,7 @@ function limitForm(id, label, submit, ...more) {
 	const rate = el('input', { type: 'number', min: 0, step: 'any', required: true, id: `${id}-rate` });
 	const form = el('form', { class: 'row', onsubmit: e => { e.preventDefault(); submit({ capacity: Number(capacity.value), rate_per_second: Number(rate.value) }); } },
 		el('label', {}, 'Capacity ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label), ...more);
-	return { form, set(limit) { capacity.value = limit?.capacity ?? ''; rate.value = limit?.rate_per_second ?? ''; } };
+	return { form, set(limit) { capacity.value = limit.capacity; rate.value = limit.rate_per_second; } };
 }
 
 export function showClient(node) {
@@ -94,7 +94,7 @@ export function showClient(node) {
 			await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`)) limit.set(client);
 	}
 
-	// useNow returns how many requests a second were let through in the last 10 seconds, where that is known.
+	// useNow returns how many requests a second were let through in the last 10 seconds, where known.
 	function useNow() {
 		const last = seen.slice(-11);
 		return last.length < 2 || !registered ? 0 : Math.max(0, last.at(-1).allowed - last[0].allowed) / (last.at(-1).at - last[0].at);

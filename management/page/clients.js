@@ -16,7 +16,7 @@ export function showClients(section) {
 		columns: [
 			{ label: 'Client', value: c => c.client, make: c => open(c.client, c.registered) },
 			figure('Rejected', c => c.rejections),
-			{ label: 'Registered', value: c => c.registered ? 1 : 0, show: c => [(c.registered ? 'yes' : 'no: the default limit counts') + (c.shadow ? ', only counted' : '')] },
+			{ label: 'Registered', value: c => +c.registered, show: c => [(c.registered ? 'yes' : 'no: the default limit counts') + (c.shadow ? ', only counted' : '')] },
 		],
 	});
 	const found = table({

@@ -1,13 +1,16 @@
 // How figures and times read: short ones, with the whole one at hand.
 
 const few = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
-const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 3 });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
 
+// isolated keeps a text from right to left, as some times are, from turning what stands beside it.
+const isolated = text => /[\u0590-\u08ff]/.test(text) ? `\u2068${text}\u2069` : text;
+
 export const exact = n => n == null ? '' : whole.format(n);
-export const atTime = t => clock.format(new Date(t));
-export const atFullTime = t => full.format(new Date(t));
+export const atTime = t => isolated(clock.format(new Date(t)));
+export const atFullTime = t => isolated(full.format(new Date(t)));
 
 // short returns 3 digits of a number and a unit, with K, M or B for thousands, millions and billions.
 export const short = (n, unit = '', times = 1) => n == null ? '–' : few.format(n * times) + unit;

@@ -11,7 +11,11 @@ export function keepHistory() {
 		add(status) {
 			const { recent_time, ...h } = status.history, whole = !traffic;
 			if (whole) [traffic, recent, newest] = [h, new Map(), 0];
-			else if (h.time[0] > (traffic.time.at(-1) ?? 0)) join(traffic, h, traffic.time.length);
+			else if (h.time[0] > (traffic.time.at(-1) ?? 0)) {
+				// Messages that a slow reader missed leave a gap.
+				if (h.time[0] > traffic.time.at(-1) + 2) join(traffic, { time: [h.time[0] - 1] }, traffic.time.length, null);
+				join(traffic, h, traffic.time.length, 0);
+			}
 			const isNew = recent_time.at(-1) > newest;
 			if (isNew) newest = recent_time.at(-1);
 			for (const p of status.pools) {
@@ -27,11 +31,11 @@ export function keepHistory() {
 	};
 }
 
-// join appends one sample to the lists of all, which have n; a list that is missing has zeros.
-function join(all, more, n) {
+// join appends one sample to the lists of all, which have n; a list that is missing in it has none.
+function join(all, more, n, none) {
 	for (const name in { ...all, ...more }) {
-		const now = more[name] ?? [0];
-		if (Array.isArray(now)) all[name] = [...(all[name] ?? Array(n).fill(0)), ...now].slice(-samples);
-		else join(all[name], now, n);
+		const had = all[name], now = more[name];
+		if (Array.isArray(had ?? now)) all[name] = [...(had ?? Array(n).fill(0)), ...(now ?? [none])].slice(-samples);
+		else join(had, now ?? {}, n, none);
 	}
 }

@@ -44,7 +44,7 @@ export async function api(method, path, body, options) {
 async function words(r) {
 	try {
 		const p = await r.json();
-		return [p.detail || p.title || `status ${r.status}`, ...(p.faults || [])].join('; ');
+		return [p.detail || p.title, ...(p.faults || [])].join('; ');
 	} catch {
 		return `the load balancer answered with status ${r.status}`;
 	}

@@ -15,8 +15,8 @@ export function showTraffic(section) {
 	return (status, history) => {
 		const t = status.traffic, h = history.traffic();
 		if (!h) return;
-		// A sample's counts are of the time since the one before: of about a second.
-		const rate = list => list.map((n, i) => n / Math.max(i ? h.time[i] - h.time[i - 1] : 1, 0.5));
+		// A sample's counts are of the time since the one before.
+		const rate = list => list.map((n, i) => n == null ? n : n / Math.max(i ? h.time[i] - h.time[i - 1] : 1, 0.5));
 		const classes = Object.keys(h.statuses).filter(c => c === '2xx' || h.statuses[c].some(n => n));
 		const reasons = Object.keys(h.errors).sort().filter(e => e !== 'limited' && h.errors[e].some(n => n)).map(name => ({ name, values: rate(h.errors[name]) }));
 		const all = rate(h.requests), rejected = rate(h.rejected);
@@ -26,7 +26,7 @@ export function showTraffic(section) {
 			['Errors a second', short(Math.round(errors))], ['Latency p99', ms(p99)],
 			['In flight', t.in_flight], ['Client connections', t.connections], ...(t.tunnels ? [['Tunnels', t.tunnels]] : [])]);
 		requests.update(h.time, [{ name: 'all', values: all }, ...classes.map(c => ({ name: c, values: rate(h.statuses[c]), colour: colours[c] }))]);
-		failed.update(h.time, [{ name: 'rejected', values: rejected, colour: 'warn' }, ...reasons]);
+		failed.update(h.time, [{ name: 'rejected', values: rejected }, ...reasons]);
 		took.update(h.time, ['p50', 'p90', 'p99'].map(name => ({ name, values: h[name + '_ms'] })));
 	};
 }
