@@ -133,6 +133,7 @@ func TestPageGivesAnAddressALimit(t *testing.T) {
 	b := openPage(t, in.management)
 	b.click("127.0.0.1")
 	b.await(`document.getElementById("limit-capacity")?.value === "2"`)
+	time.Sleep(2500 * time.Millisecond) // of three readings a rate could be made
 	b.eval(`document.getElementById("limit-capacity").value = 4`)
 	b.click("Set the limit")
 	b.shows("127.0.0.1 has a capacity of 4 and 0.001 a second")

@@ -26,8 +26,8 @@ export function showClient(node) {
 	let name = '', registered = false, client = null, tag = null, seen = [], asking = false;
 	const path = () => `clients/${encodeURIComponent(name)}`;
 	const heading = el('h3', { tabindex: -1 }), known = el('dl'), note = el('p', { role: 'status' });
-	const bucket = chart({ name: 'Bucket', unit: 'tokens since it was opened', sync: 'bucket', lasting });
-	const passed = chart({ name: 'Requests of the client', unit: 'a second since it was opened', sync: 'bucket', lasting });
+	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket', lasting });
+	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket', lasting });
 	const limit = limitForm('limit', 'Set the limit', setLimit);
 	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}`));
 	const take = el('button', { onclick: takeOver }, 'Take over as the limit');
@@ -48,7 +48,7 @@ export function showClient(node) {
 		show();
 		await update();
 		heading.focus();
-		node.scrollIntoView({ block: 'start' });
+		node.scrollIntoView();
 	}
 
 	// standing returns the limit of an address that is not registered, and the tokens that it has.
@@ -60,7 +60,7 @@ export function showClient(node) {
 	function show() {
 		limit.form.hidden = !mayWrite();
 		passed.node.hidden = !registered;
-		tried.hidden = !registered || !mayWrite();
+		tried.hidden = !registered || !mayWrite() || client?.each;
 		running.hidden = !client?.trial;
 		text(trial.form.querySelector('button'), client?.trial ? 'Change the trial' : 'Start a trial');
 	}
@@ -81,11 +81,9 @@ export function showClient(node) {
 	async function setLimit(l) {
 		if (!await isMeant(l.rate_per_second)) return;
 		const said = `${name} has a capacity of ${l.capacity} and ${l.rate_per_second} a second; before, ${client?.capacity} and ${client?.rate_per_second}`;
-		if (registered) {
-			if (await patch('The limit', l, said) && !client.trial) trial.set(client);
-			return;
-		}
-		if (await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) open(name, true);
+		if (!registered) {
+			if (await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) open(name, true);
+		} else if (await patch('The limit', l, said) && !client.trial) trial.set(client);
 	}
 
 	async function takeOver() {
@@ -100,17 +98,18 @@ export function showClient(node) {
 		return last.length < 2 || !registered ? 0 : Math.max(0, last.at(-1).allowed - last[0].allowed) / (last.at(-1).at - last[0].at);
 	}
 
-	// update shows the client, or the default limit that it has, as it is now. What is typed into the forms stays.
+	// update shows the client as it is now. What is typed into the forms stays.
 	async function update() {
 		if (!name || asking) return;
-		const of = name, opens = !client;
+		const of = name, had = tag, opens = !client;
 		asking = true;
 		try {
-			const [now, [u]] = registered ? await Promise.all([api('GET', path()), api('GET', path() + '/usage')]) : await standing();
-			if (of !== name) return;
-			[client, tag] = now;
+			const [[found, itsTag], [u]] = registered ? await Promise.all([api('GET', path()), api('GET', path() + '/usage')]) : await standing();
+			const [plan] = found.plan ? await api('GET', `plans/${found.plan}`) : [];
+			if (of !== name || had !== tag) return; // another was opened, or this one changed
+			[client, tag] = [{ ...plan, ...found }, itsTag];
 			if (opens) { limit.set(client); trial.set(client.trial ?? client); }
-			text(note, registered ? '' : 'This address is not registered: the default limit counts. Set a limit of its own to register it.');
+			text(note, registered ? '' : 'Not registered: the default limit counts. Set a limit to register it.');
 			show();
 			draw({ ...u, limited: u.limited + u.blocked, allowed: u.allowed + u.shadow_limited, at: Date.now() / 1000 });
 		} catch (e) {
@@ -121,18 +120,15 @@ export function showClient(node) {
 	}
 
 	function draw(u) {
-		const before = seen.at(-1);
-		if (before && u.allowed < before.allowed) seen = []; // it was reset
+		if (u.allowed < seen.at(-1)?.allowed) seen = []; // it was reset
 		seen = [...seen, { ...u, capacity: client.capacity }].slice(-lasting);
 		const lately = seen.at(-61) ?? seen[0], times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
 		const rate = field => seen.map((s, i) => i ? Math.max(0, s[field] - seen[i - 1][field]) / (s.at - seen[i - 1].at) : null);
 		bucket.update(times, [{ name: 'tokens', values: all('tokens') }, { name: 'capacity', values: all('capacity'), colour: 'soft' }]);
-		facts(known, [['Tokens left', `${short(Math.floor(u.tokens))} of ${short(client.capacity)}`, exact(u.tokens)],
+		facts(known, [[client.each ? 'Tokens of a new address' : 'Tokens left', `${short(Math.floor(u.tokens))} of ${short(client.capacity)}`, exact(u.tokens)],
 			['Limit', `capacity ${client.capacity}, ${client.rate_per_second} a second`], ['Details', details(client) || 'none'],
-			...(registered ? [['Passed', u.allowed], ['Rejected', u.limited]] : []),
-			...(client.shadow ? [['Passed beyond the limit', u.shadow_limited]] : []),
-			['In flight', u.in_flight],
-			...(registered ? [['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never']] : [])]);
+			...(client.shadow && registered ? [['Passed beyond the limit', u.shadow_limited]] : []), ['In flight', u.in_flight],
+			...(registered ? [['Passed', u.allowed], ['Rejected', u.limited], ['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never']] : [])]);
 		if (!registered) return;
 		passed.update(times, [{ name: 'passed', values: rate('allowed'), colour: 'good' }, { name: 'rejected', values: rate('limited'), colour: 'warn' },
 			...(client.trial ? [{ name: 'trial would reject', values: rate('trial_limited'), colour: 'other' }] : [])]);

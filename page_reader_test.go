@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPageKeepsItsReadersPlace: what is selected in a text whose figures change stays so, and so does the
+// focus in a row that moves. A reload of the config does not make the page stale.
+func TestPageKeepsItsReadersPlace(t *testing.T) {
+	backends, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	backends[0].Close()
+	b := openPage(t, in.management)
+	b.await(rowOf(addresses[0]) + `?.innerText.includes("connection refused")`)
+	b.click("Backend")
+	b.eval(`window.last = document.querySelector("#pools tbody tr:last-child button:last-of-type")`)
+	b.eval(`last.focus()`)
+	b.click("Backend ↑") // the other way round
+	b.await(`document.querySelector("#pools tbody tr").contains(last)`)
+	b.eval(`(() => {
+		const text = ` + rowOf(addresses[0]) + `.querySelector("small").firstChild, at = text.data.lastIndexOf("refused");
+		getSelection().setBaseAndExtent(text, at, text, at + 7);
+		window.news = [];
+		new MutationObserver(() => news.push(document.body.className)).observe(document.body, {subtree: true, childList: true, characterData: true});
+	})()`)
+	in.edit(t, "interval: 50ms", "interval: 60ms")
+	if a := call(t, "POST", in.management+"/v1/api/reload", ""); a.status != 200 {
+		t.Fatal(a.body)
+	}
+	shown := b.eval(`document.getElementById("at").textContent`)
+	for range 3 {
+		b.await(fmt.Sprintf(`document.getElementById("at").textContent !== %q`, shown))
+		shown = b.eval(`document.getElementById("at").textContent`)
+	}
+	if got := b.eval(`getSelection() + ", " + (document.activeElement === last) + ", " + news.includes("stale")`); got != "refused, true, false" {
+		t.Errorf("selection, focus, stale: %s", got)
+	}
+	b.requireNoFaults()
+}
+
+// TestPageOfAClient has a client with a plan, who is blocked while it is open, and two clicks where one is
+// meant.
+func TestPageOfAClient(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	api := in.management + "/v1/api/"
+	call(t, "PUT", api+"plans/gold", `{"capacity":90,"rate_per_second":45}`)
+	call(t, "POST", api+"clients/", `{"ip_address":"127.0.0.1","plan":"gold"}`)
+	b := openPage(t, in.management)
+	b.shows("Live")
+	b.eval(`document.getElementById("find").value = "127"`)
+	b.click("Search")
+	b.click("127.0.0.1")
+	b.shows("capacity 90, 45 a second")
+	b.await(`document.getElementById("limit-capacity").value === "90"`)
+	call(t, "PATCH", api+"clients/127.0.0.1", `{"blocked":true}`)
+	b.shows("✗ blocked, plan gold")
+	call(t, "GET", in.proxy+"/", "")
+	b.await(`document.querySelector("#one dl").innerText.replace(/\s+/g, " ").includes("Passed 0 Rejected 1")`)
+	b.eval(`document.getElementById("limit-capacity").value = 91`)
+	b.eval(`(() => { const set = [...document.querySelectorAll("button")].find(e => e.textContent === "Set the limit"); set.click(); set.click(); })()`)
+	b.shows("127.0.0.1 has a capacity of 91 and 45 a second; before, 90 and 45")
+	time.Sleep(time.Second) // the second click would have failed by now
+	if said := b.eval(`document.getElementById("said").innerText`); !strings.Contains(said, "✓") {
+		t.Errorf("after two clicks: %s", said)
+	}
+	b.requireNoFaults()
+}
+
+// TestPageOfRareTraffic hands statuses to the parts of the page: none yet, messages that were missed, and
+// a value without neighbours.
+func TestPageOfRareTraffic(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1)), "--demo")
+	b := openPage(t, in.management)
+	b.shows("Live")
+	const status = `(time, requests) => ({traffic: {requests: 0}, pools: [], history: {time, requests, rejected: requests,
+		statuses: {"2xx": requests}, errors: {}, p50_ms: requests, p90_ms: requests, p99_ms: requests, recent_time: []}})`
+	got := b.eval(`Promise.all([import("/page/history.js"), import("/page/traffic.js")]).then(([{keepHistory}, {showTraffic}]) => {
+		const history = keepHistory(), status = ` + status + `, section = document.createElement("section"), show = showTraffic(section);
+		history.add(status([], []));
+		show(status([], []), history);
+		for (const at of [100, 101, 105]) history.add(status([at], [7]));
+		return section.innerText.includes("NaN") + " " + JSON.stringify([history.traffic().time, history.traffic().requests, history.traffic().statuses["2xx"]]);
+	})`)
+	if want := "false [[100,101,104,105],[7,7,null,7],[7,7,null,7]]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	got = b.eval(`import("/page/chart.js").then(({chart}) => {
+		const drawn = alone => {
+			const made = chart({name: "a", unit: "b", sync: "c", lasting: 60});
+			made.update([1, 2, 3, 4, 5], [{name: "a", values: [9, 9, null, alone, null]}]);
+			return new Promise(done => setTimeout(() => done(made.node.querySelector("canvas").toDataURL()), 100));
+		};
+		return Promise.all([drawn(null), drawn(5)]).then(([without, with_]) => without !== with_);
+	})`)
+	if got != "true" {
+		t.Error("a value without neighbours is not drawn")
+	}
+	b.requireNoFaults()
+}
