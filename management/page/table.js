@@ -1,4 +1,5 @@
-// A table that sorts by any column, and keeps its rows, so that the focus stays where it is.
+// A table that sorts by any column, and keeps its rows, so that the focus stays where it is. An update
+// changes the rows in view, and of the others 100 in turn.
 
 import { el, text } from './dom.js';
 
@@ -6,8 +7,11 @@ import { el, text } from './dom.js';
 // show(row), which returns [text, title], or make(row), which returns a node once, and change(node, row).
 // about are nodes between the heading and the table.
 export function table({ caption, about = [], columns, key, empty }) {
-	let sorted = null, down = false, rows = [];
+	let sorted = null, down = false, rows = [], turn = 0;
 	const lines = new Map();
+	const view = new IntersectionObserver(all => {
+		for (const { target, isIntersecting } of all) if (target.line.seen = isIntersecting) change(target.line);
+	}, { rootMargin: '50%' });
 	const body = el('tbody', { role: 'rowgroup' });
 	const none = el('p', { class: 'soft' }, empty || 'None.');
 	const heads = columns.map(c => {
@@ -23,12 +27,14 @@ export function table({ caption, about = [], columns, key, empty }) {
 
 	function line(row) {
 		const cells = columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : null }, c.make ? c.make(row) : ''));
-		return { tr: el('tr', { role: 'row' }, ...cells), cells };
+		const tr = el('tr', { role: 'row' }, ...cells);
+		view.observe(tr);
+		return tr.line = { tr, cells, seen: true };
 	}
 
-	function change(l, row) {
+	function change({ cells, row }) {
 		columns.forEach((c, i) => {
-			const cell = l.cells[i];
+			const cell = cells[i];
 			if (c.make) { c.change?.(cell.firstChild, row); return; }
 			const [shown, title] = c.show(row);
 			text(cell, shown, title);
@@ -43,16 +49,20 @@ export function table({ caption, about = [], columns, key, empty }) {
 			if (button) text(button, columns[i].label + (columns[i] !== sorted ? '' : down ? ' ↓' : ' ↑'));
 		});
 		const ordered = sorted ? [...rows].sort((a, b) => compare(sorted.value(a), sorted.value(b)) * (down ? -1 : 1)) : rows;
-		const gone = new Set(lines.keys());
+		const keys = new Set(rows.map(key)), parts = Math.ceil(rows.length / 100), focused = document.activeElement;
+		for (const [k, l] of lines) if (!keys.has(k)) { l.tr.remove(); lines.delete(k); }
+		turn++;
+		let next = body.firstChild;
 		ordered.forEach((row, i) => {
 			const k = key(row);
-			gone.delete(k);
 			if (!lines.has(k)) lines.set(k, line(row));
 			const l = lines.get(k);
-			change(l, row);
-			if (body.children[i] !== l.tr) body.insertBefore(l.tr, body.children[i] || null);
+			l.row = row;
+			if (l.seen || (i + turn) % parts === 0) change(l);
+			if (l.tr === next) next = next.nextSibling;
+			else body.insertBefore(l.tr, next);
 		});
-		for (const k of gone) { lines.get(k).tr.remove(); lines.delete(k); }
+		if (body.contains(focused)) focused.focus({ preventScroll: true }); // a row that moves loses it
 		none.hidden = rows.length > 0;
 		scroll.hidden = rows.length === 0;
 	}
