@@ -29,7 +29,7 @@ export function table({ caption, about = [], columns, key, empty }) {
 		const cells = columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : null }, c.make ? c.make(row) : ''));
 		const tr = el('tr', { role: 'row' }, ...cells);
 		view.observe(tr);
-		return tr.line = { tr, cells, seen: true };
+		return tr.line = { tr, cells, seen: true, at: lines.size };
 	}
 
 	function change({ cells, row }) {
@@ -53,15 +53,15 @@ export function table({ caption, about = [], columns, key, empty }) {
 		for (const [k, l] of lines) if (!keys.has(k)) { l.tr.remove(); lines.delete(k); }
 		turn++;
 		let next = body.firstChild;
-		ordered.forEach((row, i) => {
+		for (const row of ordered) {
 			const k = key(row);
 			if (!lines.has(k)) lines.set(k, line(row));
 			const l = lines.get(k);
 			l.row = row;
-			if (l.seen || (i + turn) % parts === 0) change(l);
+			if (l.seen || (l.at + turn) % parts === 0) change(l);
 			if (l.tr === next) next = next.nextSibling;
 			else body.insertBefore(l.tr, next);
-		});
+		}
 		if (body.contains(focused)) focused.focus({ preventScroll: true }); // a row that moves loses it
 		none.hidden = rows.length > 0;
 		scroll.hidden = rows.length === 0;
