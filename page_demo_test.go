@@ -12,14 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"loadbalancer/bench/backend"
 )
 
-// demoLasts is how long the traffic of the demo lasts while nothing is written: long enough for the
-// page to tell what it should. The pictures of docs/page.md show minutes.
+// demoLasts is how long the traffic of the demo lasts while nothing is written: long enough for
+// the page to tell what it should. The pictures show minutes.
 const (
 	demoLasts    = 4 * time.Second
 	picturesLast = 4 * time.Minute
@@ -76,7 +75,9 @@ func TestPageOfADemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- backend.Serve(killed, ln, backend.Options{Name: "killed", Delay: 3 * time.Millisecond}) }()
+	go func() {
+		served <- backend.Serve(killed, ln, backend.Options{Name: "killed", Delay: 3 * time.Millisecond})
+	}()
 
 	in := startInstance(t, demoConfig(t, addresses), "--demo")
 	for _, client := range []string{
@@ -101,33 +102,50 @@ func TestPageOfADemo(t *testing.T) {
 	if *update {
 		lasts = picturesLast
 	}
-	time.Sleep(lasts * 2 / 3)
+	time.Sleep(lasts / 3)
+	b.await(`document.querySelector("#clients tbody button")?.textContent === "shop"`) // it is limited most
 	b.click("shop")
 	time.Sleep(lasts / 3)
+	b.eval(`document.getElementById("limit-capacity").value = 80`)
+	b.eval(`document.getElementById("limit-rate").value = 60`)
+	b.click("Set the limit")
+	b.shows("shop has a capacity of 80 and 60 a second")
+	time.Sleep(lasts / 3)
 	kill()
-	<-served
-	b.await(rowOf(addresses[1]) + `?.innerText.includes("✗ down")`)
-	b.shows("connection refused")
-	time.Sleep(lasts / 5)
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	b.shows("3 of 4 backends in; out: http://" + addresses[1])
+	b.await(rowOf(addresses[1]) + `?.innerText.includes("connection refused")`)
+	b.await(`document.querySelector("#one dl").innerText.includes("60 a second")`)
+	time.Sleep(lasts / 20)
 	writePictures(t, b)
 	b.requireNoFaults()
 }
 
-// writePictures makes the pictures of the docs.
+// writePictures makes the pictures of docs/page.md and the README.
 func writePictures(t *testing.T, b *browser) {
-	dir := os.Getenv("PAGE_PICTURES")
-	if dir == "" {
+	if !*update {
 		return
 	}
+	b.eval(`document.querySelectorAll("#said button").forEach(e => e.click())`)
 	for _, p := range []struct {
-		name, scheme  string
-		width, height int64
-	}{{"page", "light", 1280, 900}, {"dark", "dark", 1440, 900}, {"phone", "dark", 360, 740}} {
-		enable(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: p.scheme}}})
+		name, scheme, section string
+		width, height         int64
+	}{
+		{"page", "light", "traffic", 1280, 960},
+		{"client", "light", "clients", 1280, 860},
+		{"phone", "dark", "pools", 360, 780},
+	} {
+		b.prefer(p.scheme)
 		b.do(chromedp.EmulateViewport(p.width, p.height))
-		b.eval("scrollTo(0, 0)")
-		time.Sleep(300 * time.Millisecond)
-		if err := os.WriteFile(dir+"/"+p.name+"-full.png", b.picture(), 0o600); err != nil {
+		b.eval(fmt.Sprintf("document.getElementById(%q).scrollIntoView()", p.section))
+		time.Sleep(1500 * time.Millisecond) // the charts are drawn anew with the next status
+		png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = os.WriteFile("docs/page/"+p.name+".png", png, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -44,7 +44,7 @@ func TestPageShowsADeadBackend(t *testing.T) {
 	if row := b.eval(rowOf(addresses[0]) + ".innerText"); !strings.Contains(row, "connection refused") {
 		t.Errorf("the row does not say why: %s", row)
 	}
-	b.shows("1 of 2 backends in; out: http://" + addresses[0])
+	b.shows("1 of 2 backends in; out: http://" + addresses[0] + " (down")
 	b.requireNoFaults()
 }
 
@@ -71,11 +71,11 @@ func TestPageDrains(t *testing.T) {
 	b.shows("no backend of the pool main takes new requests")
 	b.click("Resume " + addresses[1])
 	b.shows(addresses[1] + " is resumed: it is up")
-	b.eval(rowOf(addresses[1]) + `.querySelector("details").open = true`)
-	b.eval(fmt.Sprintf(`document.querySelector('[aria-label="New weight of %s"]').value = 3`, addresses[1]))
-	b.click("Set the weight of " + addresses[1])
+	b.click("Weight of " + addresses[1] + ": 1")
+	b.eval(`document.querySelector("dialog input").value = 3`)
+	b.click("Set the weight")
 	b.shows(addresses[1] + " has the weight 3")
-	b.shows("3 (by hand)")
+	b.shows("config: 1")
 	b.requireNoFaults()
 }
 
@@ -107,7 +107,7 @@ func TestPageEditsALimit(t *testing.T) {
 		call(t, "GET", in.proxy+"/", "")
 	}
 	b.shows("It would have rejected 2 requests")
-	b.click("Take over the trial")
+	b.click("Take over as the limit")
 	b.await(`[...document.querySelectorAll("button")].some(b => b.textContent === "Set the lower limit") || document.body.innerText.includes("has the limit of its trial")`)
 	if b.eval(`!!document.querySelector("dialog")`) == "true" {
 		b.click("Set the lower limit")

@@ -25,10 +25,10 @@ export function chart({ name, unit, sync, lasting }) {
 		drawn?.destroy();
 		const axis = { stroke: () => variable('soft'), grid: { stroke: () => variable('line'), width: 1 }, ticks: { show: false } };
 		drawn = new uPlot({
-			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false },
+			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false }, padding: [8, 36, 0, 0],
 			cursor: { sync: { key: sync }, y: false, points: { show: false }, drag: { x: false, y: false } },
 			scales: { x: { range: (_, low, high) => [Math.max(high - lasting, Math.min(times[0], high - 60)), high] }, y: { range: (_, low, high) => [0, (high || 1) * 1.05] } },
-			axes: [{ ...axis, size: 30, space: 90, values: (_, all) => all.map(t => atTime(t * 1000)) }, { ...axis, size: 52, values: (_, all) => all.map(n => short(n)) }],
+			axes: [{ ...axis, size: 30, space: 80, incrs: [5, 10, 15, 30, 60, 120, 180, 300], values: (_, all) => all.map(t => atTime(t * 1000)) }, { ...axis, size: 52, values: (_, all) => all.map(n => short(n)) }],
 			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => variable(colour(l, i)), fill: i ? null : () => variable(colour(l, i)) + '18', dash: dashes[i % 6], width: 1.5, points: { show: false } }))],
 			hooks: { setCursor: [tell] },
 		}, data(), plot);
@@ -80,8 +80,8 @@ export function sparkline() {
 
 export function drawSparkline(node, recent, what) {
 	const { requests = [], errors = [] } = recent || {};
-	const high = Math.max(1, ...requests), n = Math.max(requests.length - 1, 1);
-	const points = all => all.map((v, i) => `${(100 * i / n).toFixed(1)},${(19 - 18 * v / high).toFixed(1)}`).join(' ');
+	const high = Math.max(1, ...requests), first = 59 - requests.length + 1;
+	const points = all => all.map((v, i) => `${((first + i) / 0.59).toFixed(1)},${(19 - 18 * v / high).toFixed(1)}`).join(' ');
 	node.children[0].setAttribute('points', points(requests));
 	node.children[1].setAttribute('points', errors.some(v => v) ? points(errors) : '');
 	const sum = all => all.reduce((a, b) => a + b, 0);

@@ -4,7 +4,7 @@ import { byId, el, facts, text } from './dom.js';
 import { chart } from './chart.js';
 import { ask, attempt } from './ask.js';
 import { api, mayWrite } from './session.js';
-import { atFullTime, exact, short } from './format.js';
+import { atFullTime, exact, short, span } from './format.js';
 
 const lasting = 300; // seconds that the bucket is drawn for
 
@@ -21,17 +21,16 @@ export function showClient(node) {
 	let name = '', registered = false, client = null, tag = null, seen = [], asking = false;
 	const path = () => `clients/${encodeURIComponent(name)}`;
 	const heading = el('h3', { tabindex: -1 }), known = el('dl'), note = el('p', { role: 'status' });
-	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket', lasting });
-	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket', lasting });
+	const bucket = chart({ name: 'Bucket', unit: 'tokens since it was opened', sync: 'bucket', lasting });
+	const passed = chart({ name: 'Requests of the client', unit: 'a second since it was opened', sync: 'bucket', lasting });
 	const limit = limitForm('limit', 'Set the limit', setLimit);
 	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}: nothing is rejected by them`));
-	const take = el('button', { onclick: takeOver }, 'Take over the trial');
-	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended`) }, 'End the trial');
+	const take = el('button', { onclick: takeOver }, 'Take over as the limit');
+	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended. It would have rejected ${exact(seen.at(-1).trial_limited)} requests`) }, 'End the trial');
 	const watched = el('p'), running = el('div', { class: 'acts' }, take, stop);
 	const tried = el('div', {}, el('h4', {}, 'Trial of another limit'), watched, running, trial.form);
-	const change = el('div', {}, el('h4', {}, 'Limit'), limit.form, tried);
-	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, known,
-		el('div', { class: 'charts' }, bucket.node, passed.node), change);
+	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, known, limit.form,
+		el('div', { class: 'charts' }, bucket.node, passed.node), tried);
 
 	function close() { name = ''; node.hidden = true; byId('find').focus(); }
 
@@ -43,7 +42,7 @@ export function showClient(node) {
 		known.replaceChildren();
 		await read(true);
 		heading.focus();
-		node.scrollIntoView({ block: 'nearest' });
+		node.scrollIntoView({ block: 'start' });
 	}
 
 	// standing returns the limit of an address that is not registered, and the tokens that it has.
@@ -65,8 +64,9 @@ export function showClient(node) {
 	}
 
 	function show() {
-		change.hidden = !mayWrite();
-		tried.hidden = passed.node.hidden = !registered;
+		limit.form.hidden = !mayWrite();
+		passed.node.hidden = !registered;
+		tried.hidden = !registered || !mayWrite();
 		running.hidden = !client?.trial;
 		text(trial.form.querySelector('button'), client?.trial ? 'Change the trial' : 'Start a trial');
 	}
@@ -86,8 +86,11 @@ export function showClient(node) {
 
 	async function setLimit(l) {
 		if (!await isMeant(l.rate_per_second)) return;
-		const said = `${name} has a capacity of ${l.capacity} and ${l.rate_per_second} a second`;
-		if (registered) return patch('The limit', l, said);
+		const said = `${name} has a capacity of ${l.capacity} and ${l.rate_per_second} a second; before, ${client?.capacity} and ${client?.rate_per_second}`;
+		if (registered) {
+			if (await patch('The limit', l, said) && !client.trial) trial.set(client);
+			return;
+		}
 		if (!await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) return;
 		registered = true;
 		text(note, '');
@@ -125,10 +128,10 @@ export function showClient(node) {
 		const before = seen.at(-1);
 		if (before && u.allowed < before.allowed) seen = []; // it was reset
 		seen = [...seen, { ...u, capacity: client?.capacity }].slice(-lasting);
-		const times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
+		const lately = seen.at(-61) ?? seen[0], times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
 		const rate = field => seen.map((s, i) => i ? Math.max(0, s[field] - seen[i - 1][field]) / (s.at - seen[i - 1].at) : null);
 		bucket.update(times, [{ name: 'tokens', values: all('tokens') }, { name: 'capacity', values: all('capacity'), colour: 'soft' }]);
-		facts(known, [['Tokens left', `${short(u.tokens)} of ${short(client?.capacity)}`, exact(u.tokens)],
+		facts(known, [['Tokens left', `${short(Math.floor(u.tokens))} of ${short(client?.capacity)}`, exact(u.tokens)],
 			['Limit', client && `capacity ${client.capacity}, ${client.rate_per_second} a second${client.plan ? `, plan ${client.plan}` : ''}`],
 			...(registered ? [['Passed', short(u.allowed), exact(u.allowed)], ['Rejected', short(u.limited), exact(u.limited)]] : []),
 			['In flight', short(u.in_flight), exact(u.in_flight)],
@@ -137,8 +140,8 @@ export function showClient(node) {
 		passed.update(times, [{ name: 'passed', values: rate('allowed'), colour: 'good' }, { name: 'rejected', values: rate('limited'), colour: 'warn' },
 			...(client?.trial ? [{ name: 'trial would reject', values: rate('trial_limited'), colour: 'other' }] : [])]);
 		text(watched, !client?.trial ? 'A trial counts what a limit would reject, and rejects nothing.'
-			: `On trial: capacity ${client.trial.capacity}, ${client.trial.rate_per_second} a second. ` +
-			`It would have rejected ${exact(u.trial_limited)} requests; the limit rejected ${exact(u.limited)}.`);
+			: `On trial: capacity ${client.trial.capacity}, ${client.trial.rate_per_second} a second. It would have rejected ${exact(u.trial_limited)} requests so far. ` +
+			`In the last ${span(u.at - lately.at)} it would have rejected ${exact(u.trial_limited - lately.trial_limited)}, and the limit rejected ${exact(u.limited - lately.limited)}.`);
 	}
 	return { open, update };
 }

@@ -1,13 +1,12 @@
 // The clients: those limited most, and a search for any.
 
 import { el, text } from './dom.js';
-import { table } from './table.js';
+import { figure, table } from './table.js';
 import { showClient } from './client.js';
 import { send } from './session.js';
-import { exact, short } from './format.js';
 
 const labels = c => Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`);
-export const nameOf = c => c.name || c.ip_address;
+const nameOf = c => c.name || c.ip_address;
 
 export function showClients(section) {
 	const one = el('div', { id: 'one', hidden: true });
@@ -17,17 +16,16 @@ export function showClients(section) {
 		caption: 'Limited most in the last minute', key: c => c.client + c.registered, empty: 'No client was limited in the last minute.',
 		columns: [
 			{ label: 'Client', value: c => c.client, make: c => open(c.client, c.registered) },
-			{ label: 'Rejected', number: true, value: c => c.rejections, show: c => [short(c.rejections) + (c.shadow ? ' (only counted)' : ''), exact(c.rejections)] },
-			{ label: 'Limit', value: c => c.registered ? 1 : 0, show: c => [c.registered ? 'its own' : 'the default: it is not registered'] },
+			figure('Rejected', c => c.rejections),
+			{ label: 'Registered', value: c => c.registered ? 1 : 0, show: c => [(c.registered ? 'yes' : 'no: the default limit counts') + (c.shadow ? ', only counted' : '')] },
 		],
 	});
 	const found = table({
 		caption: 'Found', key: nameOf, empty: 'No client has this.',
 		columns: [
 			{ label: 'Client', value: nameOf, make: c => open(nameOf(c), true) },
-			{ label: 'Capacity', number: true, value: c => c.capacity, show: c => [c.capacity === undefined ? '–' : short(c.capacity), String(c.capacity ?? '')] },
-			{ label: 'Rate a second', number: true, value: c => c.rate_per_second, show: c => [c.rate_per_second === undefined ? '–' : short(c.rate_per_second), String(c.rate_per_second ?? '')] },
-			{ label: 'Also', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
+			figure('Capacity', c => c.capacity), figure('Rate a second', c => c.rate_per_second),
+			{ label: 'Details', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
 		],
 	});
 	found.node.hidden = true;

@@ -5,7 +5,7 @@ const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
 
-export const exact = n => whole.format(n);
+export const exact = n => n == null ? '' : whole.format(n);
 export const atTime = t => clock.format(new Date(t));
 export const atFullTime = t => full.format(new Date(t));
 

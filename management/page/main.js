@@ -16,6 +16,8 @@ let heard = null; // when the last status came
 let over = new AbortController(); // ends the stream
 
 const parts = [showTraffic(byId('traffic')), showPools(byId('pools')), showClients(byId('clients')), showBalancer(byId('balancer'))];
+text(document.querySelector('h1 small'), location.host);
+document.title = `${location.host}: load balancer`;
 const links = [...document.querySelectorAll('nav a')].map(node => ({ node, name: node.textContent }));
 
 // show shows a status. A part returns what needs attention, in words, which its link says.
@@ -27,6 +29,7 @@ function show(status) {
 	parts.forEach((part, i) => {
 		const note = part(status, history);
 		text(links[i].node, links[i].name + (note ? ` (${note})` : ''));
+		links[i].node.className = note ? 'drained' : '';
 	});
 }
 

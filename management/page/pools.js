@@ -1,7 +1,7 @@
 // Pools and their backends.
 
 import { el, text } from './dom.js';
-import { table } from './table.js';
+import { figure, table } from './table.js';
 import { drawSparkline, sparkline } from './chart.js';
 import { ask, attempt } from './ask.js';
 import { api, mayWrite } from './session.js';
@@ -35,18 +35,17 @@ function newPool(name, history) {
 	const state = el('p');
 	const stay = el('select', {}, ...[['', 'until it is resumed'], ['30s', '30 s'], ['5m', '5 min'], ['1h', '1 h']].map(([v, t]) => el('option', { value: v }, t)));
 	const kept = el('label', {}, 'Clients that stick to a drained backend stay there ', stay);
-	const count = (label, field, title) => ({ label, number: true, value: b => b[field], show: b => [short(b[field]), title || exact(b[field])] });
 	const backends = table({
 		caption: `Pool ${name}`, about: [state, kept], key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',
 		columns: [
 			{ label: 'Backend', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
 			{ label: 'State', value: b => b.state, make: () => el('div', {}, el('span', { class: 'state' }), el('small')), change: (node, b) => showState(node, b, now) },
-			{ label: 'Share / due', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'share of the requests of the last minute / share that is due by weight'] },
-			count('In flight', 'in_flight'), count('Requests', 'requests'), count('Errors', 'errors'),
+			{ label: '1 min / due share', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'share of the requests of the last minute / share that is due by weight'] },
+			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
 			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'time from the request to the header of the response'] },
 			{ label: 'Last 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
-			{ label: 'Weight', number: true, value: b => b.weight, show: b => [weight(b), b.weight !== b.configured_weight ? `the config says ${b.configured_weight}` : ''] },
-			{ label: 'By hand', make: b => actions(b, stay), change: (node, b) => node.update(b) },
+			{ label: 'Weight', number: true, value: b => b.weight, make: b => el('div', {}, el('button', { onclick: () => weigh(b) }), el('small')), change: showWeight },
+			{ label: 'Drain', make: b => el('button', { onclick: event => event.target.textContent === 'Resume' ? resume(b) : drain(b, stay.value) }), change: showDrain },
 		],
 	});
 	return {
@@ -55,7 +54,7 @@ function newPool(name, history) {
 			now = at;
 			kept.hidden = !mayWrite() || !p.sticky;
 			const out = p.backends.filter(isOut);
-			text(state, summary(p, out.map(b => b.backend)));
+			text(state, summary(p, out.map(b => `${b.backend} (${b.state.replaceAll(',', ', ')})`)));
 			state.className = !p.takes_requests ? 'out' : out.length ? 'drained' : 'up';
 			backends.update(p.backends);
 		},
@@ -71,11 +70,6 @@ function summary(p, out) {
 		p.panic && 'so few are in that some that are out take requests'].filter(x => x).join('; ');
 }
 
-function weight(b) {
-	const ramp = b.takes_requests && b.effective_weight > 0 && b.effective_weight < b.weight ? `, now ${short(b.effective_weight)}` : '';
-	return b.weight + ramp + (b.weight !== b.configured_weight ? ' (by hand)' : '');
-}
-
 function showState(node, b, now) {
 	const drained = b.state.includes('draining'), up = b.state === 'up';
 	const [word, more] = node.children, ago = t => span((now - Date.parse(t)) / 1000);
@@ -89,41 +83,33 @@ function showState(node, b, now) {
 	b.since && `since ${atFullTime(b.since)}`);
 }
 
-// actions are drain, resume and weight of one backend.
-function actions(backend, stay) {
-	const path = `backends/${encodeURIComponent(backend.pool)}/${encodeURIComponent(backend.address)}/`;
-	let b = backend;
+function showWeight(node, b) {
+	const [change, more] = node.children;
+	text(change, b.weight);
+	change.ariaLabel = `Weight of ${b.address}: ${b.weight}`;
+	change.disabled = !mayWrite() || b.state === 'unresolved';
+	text(more, [b.weight !== b.configured_weight && `config: ${b.configured_weight}`,
+		b.takes_requests && b.effective_weight < b.weight && `now ${short(b.effective_weight)}`].filter(x => x).join('\n'));
+}
 
-	// isLast reports whether no other backend of the pool takes requests, as of now.
-	async function isLast() {
-		const [all] = await api('GET', 'backends');
-		return !all.some(o => o.pool === b.pool && o.backend !== b.backend && o.takes_requests);
-	}
+function showDrain(change, b) {
+	text(change, b.state.includes('draining') ? 'Resume' : 'Drain');
+	change.ariaLabel = `${change.textContent} ${b.address}`;
+	change.hidden = !mayWrite() || b.state === 'unresolved';
+}
 
-	// act makes a call, after a question if it takes the last backend out.
-	const act = (what, takesOut, method, call, body, said) => attempt(`${what} ${b.address}`, async () => {
-		if (takesOut && b.takes_requests && await isLast() &&
-			!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, requests get 503.`, 'Take out the last backend')) return '';
-		const [now] = await api(method, path + call, body);
-		return [`${b.address} ${said(now)}`, ...(now.warnings || [])].join('; ');
-	});
-	const drain = () => act('Draining', true, 'POST', 'drain', stay.value ? { timeout: stay.value } : {}, now => `is drained, ${now.in_flight} still under way`);
-	const resume = () => act('Resuming', false, 'POST', 'resume', undefined, now => `is resumed: it is ${now.state}`);
-	const weigh = async event => {
-		event.preventDefault();
-		const weight = Number(input.value);
-		if (await act('The weight of', weight === 0, 'PUT', 'weight', { weight }, () => `has the weight ${weight}`)) input.value = '';
-	};
-	const change = el('button', { onclick: () => b.state.includes('draining') ? resume() : drain() });
-	const input = el('input', { type: 'number', min: 0, step: 1, required: true, 'aria-label': `New weight of ${b.address}` });
-	const form = el('form', { class: 'acts', onsubmit: weigh }, input, el('button', { 'aria-label': `Set the weight of ${b.address}` }, 'Set'));
-	const node = el('div', { class: 'acts' }, change, el('details', {}, el('summary', {}, 'Weight'), form));
-	node.update = now => {
-		b = now;
-		text(change, b.state.includes('draining') ? 'Resume' : 'Drain');
-		change.setAttribute('aria-label', `${change.textContent} ${b.address}`);
-		input.placeholder = b.weight;
-		node.hidden = !mayWrite() || b.state === 'unresolved';
-	};
-	return node;
+// act makes a call for a backend, after a question if that takes out the last of its pool.
+const act = (what, b, takesOut, method, call, body, said) => attempt(`${what} ${b.address}`, async () => {
+	const [all] = takesOut ? await api('GET', 'backends') : [[]], others = all.filter(o => o.pool === b.pool && o.takes_requests);
+	if (others.length === 1 && others[0].backend === b.backend &&
+		!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, requests get 503.`, 'Take out the last backend')) return '';
+	const [now] = await api(method, `backends/${encodeURIComponent(b.pool)}/${encodeURIComponent(b.address)}/${call}`, body);
+	return [`${b.address} ${said(now)}`, ...(now.warnings || [])].join('; ');
+});
+const drain = (b, timeout) => act('Draining', b, true, 'POST', 'drain', timeout ? { timeout } : {}, now => `is drained, ${now.in_flight} still under way`);
+const resume = b => act('Resuming', b, false, 'POST', 'resume', undefined, now => `is resumed: it is ${now.state}`);
+
+async function weigh(b) {
+	const typed = await ask(`New weight of ${b.address}`, 'Set the weight', el('input', { type: 'number', min: 0, step: 1, required: true, autofocus: true, 'aria-label': 'Weight' }));
+	if (typed) act('The weight of', b, typed === '0', 'PUT', 'weight', { weight: Number(typed) }, now => `has the weight ${now.weight}`);
 }

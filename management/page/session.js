@@ -21,10 +21,10 @@ export async function send(method, path, body, options = {}) {
 	const headers = { ...options.headers };
 	const token = session.page_token || remembered();
 	if (token) headers['Lb-Page-Token'] = token;
-	if (body !== undefined) headers['Content-Type'] ??= 'application/json';
+	if (body) headers['Content-Type'] ??= 'application/json';
 	let r;
 	try {
-		r = await fetch(path, { method, headers, signal: options.signal, cache: 'no-store', redirect: 'error', body: body === undefined ? undefined : JSON.stringify(body) });
+		r = await fetch(path, { method, headers, signal: options.signal, cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
 	} catch (e) {
 		if (e.name === 'AbortError') throw e;
 		throw new Failure('the load balancer does not answer');

@@ -2,6 +2,10 @@
 // changes the rows in view, and of the others 100 in turn.
 
 import { el, text } from './dom.js';
+import { exact, short } from './format.js';
+
+// figure returns a column of figures.
+export const figure = (label, of) => ({ label, number: true, value: of, show: row => [short(of(row)), exact(of(row))] });
 
 // table returns {node, update(rows)}. A column has a label, value(row) to sort by, or none, and either
 // show(row), which returns [text, title], or make(row), which returns a node once, and change(node, row).

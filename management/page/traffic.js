@@ -24,7 +24,7 @@ export function showTraffic(section) {
 		facts(now, [['Requests a second', short(Math.round(all.at(-1))), `${exact(t.requests)} since the start`],
 			['Rejected a second', short(Math.round(rejected.at(-1))), `${exact(t.rejected)} since the start`],
 			['Errors a second', short(Math.round(errors))], ['Latency p99', ms(p99)],
-			['Under way', short(t.in_flight), exact(t.in_flight)], ['Client connections', short(t.connections), exact(t.connections)],
+			['In flight', short(t.in_flight), exact(t.in_flight)], ['Client connections', short(t.connections), exact(t.connections)],
 			...(t.tunnels ? [['Tunnels', short(t.tunnels), exact(t.tunnels)]] : [])]);
 		requests.update(h.time, [{ name: 'all', values: all }, ...classes.map(c => ({ name: c, values: rate(h.statuses[c]), colour: colours[c] }))]);
 		failed.update(h.time, [{ name: 'rejected', values: rejected, colour: 'warn' }, ...reasons]);
