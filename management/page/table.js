@@ -14,66 +14,57 @@ export function table({ caption, about = [], columns, key, empty }) {
 	let sorted = null, down = false, rows = [], turn = 0;
 	const lines = new Map();
 	const view = new IntersectionObserver(all => {
-		for (const { target, isIntersecting } of all) if (target.line.seen = isIntersecting) change(target.line);
+		for (const { target, isIntersecting } of all) if (target.seen = isIntersecting) change(target);
 	}, { rootMargin: '50%' });
 	const body = el('tbody', { role: 'rowgroup' });
-	const none = el('p', { class: 'soft' }, empty || 'None.');
-	const heads = columns.map(c => {
-		const th = el('th', { scope: 'col', role: 'columnheader', class: c.number ? 'n' : null });
-		if (!c.value) return th.append(c.label), th;
-		th.append(el('button', { onclick: () => { down = sorted === c ? !down : !!c.number; sorted = c; draw(); } }, c.label));
-		return th;
-	});
-	const whole = el('table', { class: 'cards', role: 'table' },
-		el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body);
-	const scroll = el('div', { class: 'scroll', role: 'region', 'aria-label': caption, tabindex: 0 }, whole);
+	const none = el('p', { class: 'soft' }, empty);
+	const heads = columns.map(c => el('th', { scope: 'col', role: 'columnheader', class: c.number && 'n' }, !c.value ? c.label :
+		el('button', { onclick() { down = sorted === c ? !down : c.number; sorted = c; draw(); } }, c.label)));
+	const scroll = el('div', { class: 'scroll', role: 'region', 'aria-label': caption, tabindex: 0 },
+		el('table', { class: 'cards', role: 'table' }, el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body));
 	const node = el('div', {}, el('h3', {}, caption), ...about, scroll, none);
 
 	function line(row) {
-		const cells = columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : null }, c.make ? c.make(row) : ''));
-		const tr = el('tr', { role: 'row' }, ...cells);
+		const tr = el('tr', { role: 'row' }, ...columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number && 'n' }, c.make?.(row))));
 		view.observe(tr);
-		return tr.line = { tr, cells, seen: true, at: lines.size };
+		return Object.assign(tr, { seen: true, at: lines.size });
 	}
 
-	function change({ cells, row }) {
+	function change(tr) {
 		columns.forEach((c, i) => {
-			const cell = cells[i];
-			if (c.make) { c.change?.(cell.firstChild, row); return; }
-			const [shown, title] = c.show(row);
-			text(cell, shown, title);
-			cell.classList.toggle('empty', shown === '');
+			const cell = tr.cells[i];
+			if (c.make) return c.change?.(cell.firstChild, tr.row);
+			text(cell, ...c.show(tr.row));
+			cell.classList.toggle('empty', !cell.textContent);
 		});
 	}
 
 	function draw() {
 		heads.forEach((th, i) => {
-			if (columns[i].value) th.setAttribute('aria-sort', columns[i] !== sorted ? 'none' : down ? 'descending' : 'ascending');
-			const button = th.firstElementChild;
-			if (button) text(button, columns[i].label + (columns[i] !== sorted ? '' : down ? ' ↓' : ' ↑'));
+			const c = columns[i], button = th.firstElementChild, order = c !== sorted ? '' : down ? 'descending' : 'ascending';
+			if (!button) return;
+			th.ariaSort = order || 'none';
+			text(button, c.label + (order && (down ? ' ↓' : ' ↑')));
 		});
 		const ordered = sorted ? [...rows].sort((a, b) => compare(sorted.value(a), sorted.value(b)) * (down ? -1 : 1)) : rows;
 		const keys = new Set(rows.map(key)), parts = Math.ceil(rows.length / 100), focused = document.activeElement;
-		for (const [k, l] of lines) if (!keys.has(k)) { l.tr.remove(); lines.delete(k); }
+		for (const [k, tr] of lines) if (!keys.has(k)) { tr.remove(); lines.delete(k); }
 		turn++;
 		let next = body.firstChild;
 		for (const row of ordered) {
-			const k = key(row);
-			if (!lines.has(k)) lines.set(k, line(row));
-			const l = lines.get(k);
-			l.row = row;
-			if (l.seen || (l.at + turn) % parts === 0) change(l);
-			if (l.tr === next) next = next.nextSibling;
-			else body.insertBefore(l.tr, next);
+			const k = key(row), tr = lines.get(k) ?? line(row);
+			lines.set(k, tr);
+			tr.row = row;
+			if (tr.seen || (tr.at + turn) % parts === 0) change(tr);
+			if (tr === next) next = tr.nextSibling;
+			else body.insertBefore(tr, next);
 		}
 		if (body.contains(focused)) focused.focus({ preventScroll: true }); // a row that moves loses it
-		none.hidden = rows.length > 0;
-		scroll.hidden = rows.length === 0;
+		none.hidden = rows.length;
+		scroll.hidden = !rows.length;
 	}
 	return { node, update(all) { rows = all; draw(); } };
 }
 
-function compare(a, b) {
-	if (typeof a === 'string' || typeof b === 'string') return String(a).localeCompare(String(b), undefined, { numeric: true });
-	return (a ?? -1) - (b ?? -1);
-}
+const names = new Intl.Collator(undefined, { numeric: true });
+const compare = (a, b) => typeof a === 'string' ? names.compare(a, b) : (a ?? -1) - (b ?? -1);
