@@ -94,8 +94,8 @@ func ofSeconds(d time.Duration) string {
 	return fmt.Sprintf("%d h", d.Round(time.Hour)/time.Hour)
 }
 
-// query is that of a path or URL in a text.
-var query = regexp.MustCompile(`(/[^\s?"]*)\?[^\s"]*`)
+// query is that of a path or URL in a text: what follows a ? within a word.
+var query = regexp.MustCompile(`([^\s?"])\?[^\s"]+`)
 
 // withoutQueries returns a text with the queries of paths and URLs left out, which may have secrets:
 // a path that checks ask for may have one.

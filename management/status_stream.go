@@ -109,7 +109,7 @@ func event(value any) []byte {
 // then each second with what is new of it. It ends with RunStatus, and when the config is reloaded,
 // or its session ends, since the token of the call may count no longer: a client connects again.
 func (m *Server) streamStatus(_ context.Context, ctx *fasthttp.RequestCtx) error {
-	s, rules, isOpen := &m.watch.stream, m.API.access.rules.Load(), m.API.access.follow(ctx)
+	s, isOpen := &m.watch.stream, m.API.access.follow(ctx)
 	if s.isFull() {
 		return &rest.Fault{Code: rest.Unavailable, RetryAfter: 1,
 			Message: fmt.Sprintf("%d streams of the status are open, and no more are allowed; try again later", s.most)}
@@ -123,7 +123,7 @@ func (m *Server) streamStatus(_ context.Context, ctx *fasthttp.RequestCtx) error
 		}
 		defer s.leave()
 		text := append([]byte("retry: 1000\n\n"), event(m.status(time.Now(), everything))...)
-		for last != nil && m.API.access.rules.Load() == rules && isOpen(time.Now()) {
+		for last != nil && isOpen(time.Now()) {
 			if _, err := w.Write(text); err != nil {
 				return err
 			}
