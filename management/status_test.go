@@ -2,6 +2,7 @@ package management
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,5 +48,20 @@ func TestReloadStatus(t *testing.T) {
 	}
 	if s := l.status(); len(s.Changed) != maxReloadLines || s.More != 5 || s.Faults == nil || s.Total != 3 {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// TestReloadStatusHasNoQueries has the path of a check with a token, changed and at fault.
+func TestReloadStatusHasNoQueries(t *testing.T) {
+	l := LastReload{Total: 1, Changed: []string{"pools.main.health.path: /h?a=secret1 → /h?a=secret2&b=/c?d"}, Faults: []string{"lb.yaml:3: pools.main.health.path: h?secret3 is invalid: is it? no"}}
+	s := l.status()
+	if got, want := s.Changed[0], "pools.main.health.path: /h?… → /h?…"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := s.Faults[0], "lb.yaml:3: pools.main.health.path: h?… is invalid: is it? no"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !strings.Contains(l.Changed[0], "secret1") {
+		t.Error("the line of the reload itself has changed")
 	}
 }
