@@ -3,5 +3,5 @@ package main
 import "testing"
 
 func TestClientsPage(t *testing.T) {
-	requirePage(t, "docs/clients.md", 31, 8)
+	requirePage(t, "docs/clients.md", 32, 8)
 }

@@ -88,7 +88,7 @@ Backends: 1 of 2 up                                                    by config
   BACKEND           REQ/S  ERR/S IN FLIGHT SHARE   DUE  STATE
 > 127.0.0.1:PORT0       0      0         0     –  100%  up
   127.0.0.1:PORT0       0      0         0     –    0%  down N s
-    health check of http://127.0.0.1:PORT0: dial tcp 127.0.0.1:PORT0: connect: …
+    health check of http://127.0.0.1:PORT0: connection refused
 
 
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -82,12 +84,10 @@ func TestSessions(t *testing.T) {
 	if a := logIn("writes-whatever-it-likes", "Origin: https://"+host); !strings.Contains(a.header.Get("Set-Cookie"), "secure") {
 		t.Errorf("under TLS: %s", a.header.Get("Set-Cookie"))
 	}
-	_, page, _ := strings.Cut(a.body, `"page_token":"`)
-	page, _, _ = strings.Cut(page, `"`)
 	if _, port, _ := strings.Cut(host, ":"); !strings.HasPrefix(cookie, "lb_session_"+port+"=") {
 		t.Errorf("the cookie could be one of another port: %s", cookie)
 	}
-	cookie, page = "Cookie: "+cookie, "Lb-Page-Token: "+page
+	cookie, page := "Cookie: "+cookie, "Lb-Page-Token: "+pageTokenOf(a)
 	for _, tt := range []struct {
 		name, method string
 		fields       []string
@@ -119,15 +119,69 @@ func TestSessions(t *testing.T) {
 	requireProblem(t, "after the log-out", call(t, "GET", in.management+"/v1/api/backends", "", cookie, page), 401)
 }
 
+// TestSessionsAreDescribed gets each answer of /page/session that docs/operations.md shows, and no other.
+func TestSessionsAreDescribed(t *testing.T) {
+	_, section, _ := strings.Cut(readFile(t, "docs/operations.md"), "\n### A session instead of a token\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	shown := regexp.MustCompile("{\"login\"[^`]*}").FindAllString(section, -1)
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), pageTokens), "--demo")
+	open := startInstance(t, testConfig(t, freeAddresses(t, 1)), "--demo")
+	own, right := "Origin: "+in.management, `{"token":"writes-whatever-it-likes"}`
+	page := ""
+	var got []string
+	for _, tt := range []struct {
+		name         string
+		in           *instance
+		method, body string
+		status       int
+		fields       []string
+	}{
+		{"a wrong token", in, "POST", `{"token":"wrong"}`, 401, []string{own}},
+		{"no Origin", in, "POST", right, 403, nil},
+		{"log-in", in, "POST", right, 200, []string{own}},
+		{"in the session", in, "GET", "", 200, []string{"the page's token"}},
+		{"without a session", in, "GET", "", 200, nil},
+		{"log-out", in, "DELETE", "", 204, []string{"the page's token", own}},
+		{"without tokens", open, "GET", "", 200, nil},
+		{"from elsewhere", open, "GET", "", 403, []string{"Via: 1.1 a"}},
+	} {
+		if i := slices.Index(tt.fields, "the page's token"); i >= 0 {
+			tt.fields[i] = page
+		}
+		a := call(t, tt.method, tt.in.management+"/page/session", tt.body, tt.fields...)
+		if a.status != tt.status || !strings.Contains(section, fmt.Sprint(a.status)) {
+			t.Errorf("%s: got %d %s, want %d, which is to be in the section", tt.name, a.status, a.body, tt.status)
+		}
+		if cookie, _, set := strings.Cut(a.header.Get("Set-Cookie"), "="); set && !strings.Contains(section, "`"+cookie+"`") {
+			t.Errorf("%s: the cookie %s is not in the section", tt.name, cookie)
+		}
+		if token := pageTokenOf(a); token != "" {
+			page = "Lb-Page-Token: " + token
+			a.body = strings.Replace(a.body, token, "…", 1)
+		}
+		if a.status == 200 {
+			got = append(got, strings.TrimSpace(a.body))
+		}
+	}
+	if !slices.Equal(got, shown) {
+		t.Errorf("got %q, shown are %q", got, shown)
+	}
+}
+
+// pageTokenOf returns the page's token in an answer, or "".
+func pageTokenOf(a answer) string {
+	_, token, _ := strings.Cut(a.body, `"page_token":"`)
+	token, _, _ = strings.Cut(token, `"`)
+	return token
+}
+
 // TestPageTokenWithoutTokens: while no token is configured, a browser on this machine acts for the page
 // alone.
 func TestPageTokenWithoutTokens(t *testing.T) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1)), "--demo")
 	own, path := "Origin: "+in.management, in.management+"/v1/api/backends/main/nowhere/drain"
 	a := call(t, "GET", in.management+"/page/session", "")
-	_, page, _ := strings.Cut(a.body, `"page_token":"`)
-	page, _, _ = strings.Cut(page, `"`)
-	page = "Lb-Page-Token: " + page
+	page := "Lb-Page-Token: " + pageTokenOf(a)
 	for name, tt := range map[string]struct {
 		status int
 		fields []string

@@ -4,11 +4,13 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -47,11 +49,18 @@ func TestPageIsAccessible(t *testing.T) {
 	b.click("127.0.0.1")
 	b.shows("On trial: capacity 5")
 	b.eval(`document.querySelectorAll("details").forEach(d => d.open = true)`)
+	eachLook(t, b, func(name string) { writeShot(t, name+".png", b.picture()) })
+	b.requireNoFaults()
+}
+
+// eachLook calls look for light and dark, at 360 and 1280 pixels, after it has looked for serious
+// faults, and for what is wider than the page.
+func eachLook(t *testing.T, b *browser, look func(name string)) {
 	script := axe(t)
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1280} {
 			name := fmt.Sprintf("%s-%d", scheme, width)
-			enable(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			b.prefer(scheme)
 			b.do(chromedp.EmulateViewport(width, 900))
 			b.do(chromedp.Evaluate[chromedp.Void](script))
 			found := b.eval(`axe.run({resultTypes: ["violations"]}).then(r => r.violations.filter(v => v.impact === "serious" || v.impact === "critical")
@@ -64,8 +73,24 @@ func TestPageIsAccessible(t *testing.T) {
 					e.getBoundingClientRect().right > innerWidth && !e.closest(".scroll")).map(e => e.outerHTML.slice(0, 80)).join("\n")`))
 			}
 			b.eval("scrollTo(0, 0)")
-			writeShot(t, name+".png", b.picture())
+			look(name)
 		}
 	}
+}
+
+// TestReportInABrowser has the page that bench --report writes: it is whole by itself.
+func TestReportInABrowser(t *testing.T) {
+	_, addresses := pageBackends(t)
+	dir := t.TempDir()
+	bench := exec.Command("go", "run", "./bench", "--url=http://"+addresses[0]+"/", "--duration=2s", "--rate=100", "--report="+dir+"/index.html")
+	if out, err := bench.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pages := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	t.Cleanup(func() { pages.CloseClientConnections(); pages.Close() })
+	b := openPage(t, pages.URL)
+	b.allow("/favicon.ico")
+	b.await(`document.querySelectorAll("svg").length > 0 && document.querySelectorAll("table").length > 0`)
+	eachLook(t, b, func(name string) { writeShot(t, "report-"+name+".png", b.picture()) })
 	b.requireNoFaults()
 }

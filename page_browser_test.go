@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
@@ -121,6 +122,12 @@ func (b *browser) eval(script string) string {
 		b.t.Fatalf("%s: %v", script, err)
 	}
 	return text
+}
+
+// prefer lets the reader prefer light or dark.
+func (b *browser) prefer(scheme string) {
+	b.t.Helper()
+	enable(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
 // picture returns the page as a PNG.

@@ -44,7 +44,7 @@ func TestPageShowsADeadBackend(t *testing.T) {
 	if row := b.eval(rowOf(addresses[0]) + ".innerText"); !strings.Contains(row, "connection refused") {
 		t.Errorf("the row does not say why: %s", row)
 	}
-	b.shows("yes: 1 of 2 backends")
+	b.shows("1 of 2 backends in; out: http://" + addresses[0] + " (down")
 	b.requireNoFaults()
 }
 
@@ -67,15 +67,15 @@ func TestPageDrains(t *testing.T) {
 		t.Errorf("cancelled: got %s", got)
 	}
 	b.click("Drain " + addresses[1])
-	b.click("Drain the last backend")
+	b.click("Take out the last backend")
 	b.shows("no backend of the pool main takes new requests")
 	b.click("Resume " + addresses[1])
 	b.shows(addresses[1] + " is resumed: it is up")
-	b.eval(rowOf(addresses[1]) + `.querySelector("details").open = true`)
-	b.eval(fmt.Sprintf(`document.querySelector('[aria-label="New weight of %s"]').value = 3`, addresses[1]))
-	b.click("Set the weight of " + addresses[1])
+	b.click("Weight of " + addresses[1] + ": 1")
+	b.eval(`document.querySelector("dialog input").value = 3`)
+	b.click("Set the weight")
 	b.shows(addresses[1] + " has the weight 3")
-	b.shows("3 (by hand)")
+	b.shows("config: 1")
 	b.requireNoFaults()
 }
 
@@ -107,10 +107,10 @@ func TestPageEditsALimit(t *testing.T) {
 		call(t, "GET", in.proxy+"/", "")
 	}
 	b.shows("It would have rejected 2 requests")
-	b.click("Take over the trial")
-	b.await(`[...document.querySelectorAll("button")].some(b => b.textContent === "Take over the lower limit") || document.body.innerText.includes("has the limit of its trial")`)
+	b.click("Take over as the limit")
+	b.await(`[...document.querySelectorAll("button")].some(b => b.textContent === "Set the lower limit") || document.body.innerText.includes("has the limit of its trial")`)
 	if b.eval(`!!document.querySelector("dialog")`) == "true" {
-		b.click("Take over the lower limit")
+		b.click("Set the lower limit")
 	}
 	b.shows("127.0.0.1 has the limit of its trial: 1, and 0.002 a second")
 	if a := call(t, "GET", in.management+"/v1/api/clients/127.0.0.1", ""); !strings.Contains(a.body, `"rate_per_second":0.002`) || strings.Contains(a.body, `"trial"`) {
@@ -149,14 +149,14 @@ func TestPageComesBack(t *testing.T) {
 	in := startInstance(t, config)
 	b := openPage(t, in.management)
 	b.allow("net::ERR_") // the browser logs calls that fail
-	b.shows("Fresh:")
+	b.shows("Live")
 	in.stop(t)
 	b.shows("Stale since")
 	if b.eval(`getComputedStyle(document.querySelector("main")).filter`) == "none" {
 		t.Error("the page is not grey")
 	}
 	startInstance(t, config)
-	b.shows("Fresh:")
+	b.shows("Live")
 	b.click("Drain " + addresses[0]) // by the page's token of the new process
 	b.shows("is drained")
 	b.requireNoFaults()

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/fasthttp/router"
 	"github.com/rs/zerolog"
@@ -70,7 +69,7 @@ const (
 
 func registerClients(r *routes) {
 	r.add(http.MethodPost, collection, r.create)
-	r.add(http.MethodGet, collection, r.list, "limit", "after", "label")
+	r.add(http.MethodGet, collection, r.list, "limit", "after", "label", "search")
 	for _, path := range []string{item, itemRange} {
 		r.add(http.MethodGet, path, r.get)
 		r.add(http.MethodPut, path, r.change, "create")
@@ -154,20 +153,17 @@ func (c *controller) list(_ context.Context, r *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	has, err := readLabel(query)
+	f, err := readFilter(query)
 	if err != nil {
 		return err
 	}
-	page, more, err := c.usecase.list(after, limit, has)
+	page, more, err := c.usecase.list(after, limit, f)
 	if err != nil {
 		return err
 	}
 	if more {
 		next := fmt.Sprintf("limit=%d&after=%s", limit, url.QueryEscape(page[len(page)-1].ID.String()))
-		if has.name != "" {
-			next += "&label=" + url.QueryEscape(has.name+"="+has.value)
-		}
-		linkNext(r, collection+"/", next)
+		linkNext(r, collection+"/", next+f.parameters())
 	}
 	shown := make([]clientJSON, 0, len(page)) // not nil: an empty list is [], not null
 	for _, one := range page {
@@ -320,17 +316,17 @@ func readLimit(query *fasthttp.Args, standard, most int) (int, error) {
 	return limit, nil
 }
 
-// readLabel returns the parameter label, or the zero label without it.
-func readLabel(query *fasthttp.Args) (label, error) {
-	if !query.Has("label") {
-		return label{}, nil
+// readFilter returns the parameters label and search, or a filter that all pass without them.
+func readFilter(query *fasthttp.Args) (f filter, err error) {
+	if query.Has("label") {
+		if f.label, err = parseLabel(string(query.Peek("label"))); err != nil {
+			return filter{}, err
+		}
 	}
-	text := string(query.Peek("label"))
-	name, value, found := strings.Cut(text, "=")
-	if !found || !isLabelName(name) {
-		return label{}, rest.Wrong("label", rest.Quote(text), "name=value, with the name and the value of a label")
+	if query.Has("search") {
+		f.search, err = parseSearch(string(query.Peek("search")))
 	}
-	return label{name, value}, nil
+	return f, err
 }
 
 func readBool(query *fasthttp.Args, name string) (bool, error) {

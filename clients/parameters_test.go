@@ -95,6 +95,6 @@ func TestParametersOfTheLists(t *testing.T) {
 	}
 	a.refuse(http.StatusUnprocessableEntity, "limit", "twice", "GET", limitedPath+"?limit=5&limit=0", "")
 	a.refuse(http.StatusUnprocessableEntity, "after", `allowed are ["limit"]`, "GET", limitedPath+"?after=::", "")
-	a.refuse(http.StatusUnprocessableEntity, "offset", `allowed are ["limit" "after" "label"]`, "GET", "/?limit=5&offset=5", "")
+	a.refuse(http.StatusUnprocessableEntity, "offset", `allowed are ["limit" "after" "label" "search"]`, "GET", "/?limit=5&offset=5", "")
 	a.refuse(http.StatusUnprocessableEntity, "", "unknown", "GET", "/?=5", "")
 }

@@ -247,10 +247,9 @@ func (u *usecase) get(id limiter.ID) (store.Client, error) {
 	return c, u.fault(id, err)
 }
 
-// list returns at most limit clients behind after that have the label, and whether there are more.
-// The zero label is on all.
-func (u *usecase) list(after limiter.ID, limit int, has label) (page []store.Client, more bool, err error) {
-	return pageOf(u, after, limit, func(c *store.Client) (store.Client, bool) { return *c, has.on(c) })
+// list returns at most limit clients behind after that the filter is on, and whether there are more.
+func (u *usecase) list(after limiter.ID, limit int, f filter) (page []store.Client, more bool, err error) {
+	return pageOf(u, after, limit, func(c *store.Client) (store.Client, bool) { return *c, f.on(c) })
 }
 
 // pageOf returns what at most limit of the clients behind after are turned into, passing over those
@@ -279,14 +278,6 @@ func pageOf[T any](u *usecase, after limiter.ID, limit int, of func(*store.Clien
 		}
 		after = found[limit].ID
 	}
-}
-
-// label is a filter of clients; the zero value lets all pass.
-type label struct{ name, value string }
-
-func (l label) on(c *store.Client) bool {
-	value, has := c.Labels[l.name]
-	return l.name == "" || has && value == l.value
 }
 
 func checkTerms(t limiter.Terms) *rest.Fault {

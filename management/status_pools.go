@@ -17,6 +17,7 @@ type PoolStatus struct {
 	TakesRequests bool            `json:"takes_requests"`
 	Panic         bool            `json:"panic"` // so few backends are in that some that are out take requests
 	Waiting       int64           `json:"waiting"`
+	Sticky        bool            `json:"sticky"` // it keeps clients at their backends
 	Recent        *history.Recent `json:"recent,omitempty"`
 	Backends      []BackendStatus `json:"backends"`
 }
@@ -32,7 +33,7 @@ type BackendStatus struct {
 
 // newPoolStatus returns how a pool stands, with the latest points of the history.
 func newPoolStatus(p *upstream.Pool, h *history.History, points int) PoolStatus {
-	s := PoolStatus{Pool: p.Name(), TakesRequests: p.TakesRequests(), Panic: p.Panics(), Waiting: p.Waiting(), Backends: []BackendStatus{}}
+	s := PoolStatus{Pool: p.Name(), TakesRequests: p.TakesRequests(), Panic: p.Panics(), Waiting: p.Waiting(), Sticky: p.StickyCookie() != "", Backends: []BackendStatus{}}
 	states := p.States()
 	lately, attempts, weights := make([]uint64, len(states)), uint64(0), 0.0
 	for i := range states {
@@ -43,9 +44,9 @@ func newPoolStatus(p *upstream.Pool, h *history.History, points int) PoolStatus 
 	}
 	for i := range states {
 		b := BackendStatus{BackendState: states[i], Why: why(&states[i])}
-		b.LastError = withoutQueries(b.LastError)
+		b.LastError = plain(b.LastError)
 		for k, cause := range b.Causes {
-			b.Causes[k] = withoutQueries(cause)
+			b.Causes[k] = plain(cause)
 		}
 		if attempts > 0 {
 			share := part(float64(lately[i]), float64(attempts))
@@ -78,10 +79,17 @@ func why(b *upstream.BackendState) string {
 		if rest, ok := strings.CutPrefix(cause, "ejected: "); ok && !b.EjectedUntil.IsZero() {
 			cause = fmt.Sprintf("ejected for %s: %s", ofSeconds(b.EjectedUntil.Sub(b.Since)), rest)
 		}
-		all = append(all, withoutQueries(cause))
+		all = append(all, plain(cause))
 	}
 	return strings.Join(all, "; ")
 }
+
+// plain returns an error without what the reader of a backend's line knows, and without what may be
+// secret.
+func plain(text string) string { return dialed.ReplaceAllString(withoutQueries(text), "") }
+
+// dialed is how the errors of a dial begin. The address is the backend's own.
+var dialed = regexp.MustCompile(`dial (tcp|unix)\S*( \S+)?: (connect: )?`)
 
 // ofSeconds returns a time of some seconds as people write it.
 func ofSeconds(d time.Duration) string {

@@ -3,24 +3,27 @@
 import { byId, el } from './dom.js';
 import { atTime } from './format.js';
 
-// ask shows a question, and returns whether the answer is yes.
-export function ask(question, yes) {
+// ask shows a question, and returns whether the answer is yes, or with a field, what is typed there.
+export function ask(question, yes, field = null) {
 	return new Promise(answer => {
-		const no = el('button', { value: '' , autofocus: true }, 'Cancel');
-		const dialog = el('dialog', { 'aria-label': question }, el('form', { method: 'dialog' },
-			el('p', {}, question), el('div', { class: 'acts' }, no, el('button', { value: 'yes' }, yes))));
-		dialog.addEventListener('close', () => { dialog.remove(); answer(dialog.returnValue === 'yes'); });
+		const dialog = el('dialog', { 'aria-label': question }, el('form', { method: 'dialog' }, el('p', {}, question), field,
+			el('div', { class: 'acts' }, el('button', { value: '', formnovalidate: true, autofocus: !field }, 'Cancel'), el('button', { value: 'yes' }, yes))));
+		dialog.addEventListener('close', () => { dialog.remove(); answer(dialog.returnValue === 'yes' && (field ? field.value : true)); });
 		document.body.append(dialog);
 		dialog.showModal();
 	});
 }
 
-// say shows what was done, or why it was not, until it is dismissed.
-export function say(what, failed = false) {
-	const p = el('p', { class: failed ? 'failed' : null }, el('span', {}, `${failed ? '✗' : '✓'} ${atTime(Date.now())} ${what}`),
-		el('button', { type: 'button', 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
-	byId('said').prepend(p);
-	while (byId('said').children.length > 4) byId('said').lastChild.remove();
+let leaves; // the timer that ends what is said
+
+// say shows what was done for a while, or why it was not until it is dismissed, in place of what was
+// said before.
+function say(what, failed) {
+	const p = el('p', { class: failed ? 'failed' : null }, `${failed ? '✗' : '✓'} ${atTime(Date.now())} ${what} `,
+		el('button', { 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
+	byId('said').replaceChildren(p);
+	clearTimeout(leaves);
+	if (!failed) leaves = setTimeout(() => p.remove(), 15000);
 }
 
 // attempt runs an action, and says what it returns, or how it has failed in words.
@@ -28,7 +31,7 @@ export async function attempt(what, action) {
 	try {
 		const said = await action();
 		if (said) say(said);
-		return true;
+		return !!said;
 	} catch (e) {
 		say(`${what} failed: ${e.message}`, true);
 		return false;

@@ -5,11 +5,12 @@ import { el, svg, text } from './dom.js';
 import { atTime, exact, short } from './format.js';
 
 const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3], [12, 3]];
-const variable = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const colour = i => variable(`--c${i % 6 + 1}`);
+const variable = name => getComputedStyle(document.documentElement).getPropertyValue('--' + name);
+const colours = ['link', 'good', 'warn', 'bad', 'other', 'soft'];
+const colour = (line, i) => line.colour || colours[i % 6];
 
 // chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values}] whose
-// names may change. unit is that of the values, lasting the seconds that are drawn.
+// names may change, and with a colour of style.css where it means something. unit is that of the values, lasting the seconds that are drawn.
 export function chart({ name, unit, sync, lasting }) {
 	const keys = el('ul', { class: 'key' });
 	const plot = el('div', { class: 'plot', role: 'img', 'aria-label': name });
@@ -22,17 +23,17 @@ export function chart({ name, unit, sync, lasting }) {
 
 	function make() {
 		drawn?.destroy();
-		const axis = { stroke: () => colour(5), grid: { stroke: () => variable('--line'), width: 1 }, ticks: { show: false } };
+		const axis = { stroke: () => variable('soft'), grid: { stroke: () => variable('line'), width: 1 }, ticks: { show: false } };
 		drawn = new uPlot({
-			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false },
-			cursor: { sync: sync ? { key: sync } : undefined, drag: { x: false, y: false } },
-			scales: { x: { range: (_, low, high) => [high - lasting, high] }, y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
-			axes: [{ ...axis }, { ...axis, size: 52, values: (_, all) => all.map(short) }],
-			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => colour(i), dash: dashes[i % 6], width: 1.5, points: { show: false } }))],
+			width: Math.max(plot.clientWidth, 100), height: 170, legend: { show: false }, padding: [8, 36, 0, 0],
+			cursor: { sync: { key: sync }, y: false, points: { show: false }, drag: { x: false, y: false } },
+			scales: { x: { range: (_, low, high) => [Math.max(high - lasting, Math.min(times[0], high - 60)), high] }, y: { range: (_, low, high) => [0, (high || 1) * 1.05] } },
+			axes: [{ ...axis, size: 30, space: 80, incrs: [5, 10, 15, 30, 60, 120, 180, 300], values: (_, all) => all.map(t => atTime(t * 1000)) }, { ...axis, size: 52, values: (_, all) => all.map(n => short(n)) }],
+			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => variable(colour(l, i)), fill: i ? null : () => variable(colour(l, i)) + '18', dash: dashes[i % 6], width: 1.5, points: { show: false } }))],
 			hooks: { setCursor: [tell] },
 		}, data(), plot);
 		keys.replaceChildren(...lines.map((l, i) => {
-			const mark = svg('line', { x1: 0, y1: 5, x2: 24, y2: 5, stroke: `var(--c${i % 6 + 1})`, 'stroke-width': 2, 'stroke-dasharray': dashes[i % 6].join(' ') });
+			const mark = svg('line', { x1: 0, y1: 5, x2: 24, y2: 5, stroke: `var(--${colour(l, i)})`, 'stroke-width': 2, 'stroke-dasharray': dashes[i % 6].join(' ') });
 			return el('li', {}, svg('svg', { viewBox: '0 0 24 10', 'aria-hidden': 'true' }, mark), `${l.name} `, el('b'));
 		}));
 	}
@@ -79,8 +80,8 @@ export function sparkline() {
 
 export function drawSparkline(node, recent, what) {
 	const { requests = [], errors = [] } = recent || {};
-	const high = Math.max(1, ...requests), n = Math.max(requests.length - 1, 1);
-	const points = all => all.map((v, i) => `${(100 * i / n).toFixed(1)},${(19 - 18 * v / high).toFixed(1)}`).join(' ');
+	const high = Math.max(1, ...requests), first = 59 - requests.length + 1;
+	const points = all => all.map((v, i) => `${((first + i) / 0.59).toFixed(1)},${(19 - 18 * v / high).toFixed(1)}`).join(' ');
 	node.children[0].setAttribute('points', points(requests));
 	node.children[1].setAttribute('points', errors.some(v => v) ? points(errors) : '');
 	const sum = all => all.reduce((a, b) => a + b, 0);

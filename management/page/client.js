@@ -4,7 +4,7 @@ import { byId, el, facts, text } from './dom.js';
 import { chart } from './chart.js';
 import { ask, attempt } from './ask.js';
 import { api, mayWrite } from './session.js';
-import { atFullTime, exact, short } from './format.js';
+import { atFullTime, exact, short, span } from './format.js';
 
 const lasting = 300; // seconds that the bucket is drawn for
 
@@ -21,16 +21,16 @@ export function showClient(node) {
 	let name = '', registered = false, client = null, tag = null, seen = [], asking = false;
 	const path = () => `clients/${encodeURIComponent(name)}`;
 	const heading = el('h3', { tabindex: -1 }), known = el('dl'), note = el('p', { role: 'status' });
-	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket', lasting });
-	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket', lasting });
+	const bucket = chart({ name: 'Bucket', unit: 'tokens since it was opened', sync: 'bucket', lasting });
+	const passed = chart({ name: 'Requests of the client', unit: 'a second since it was opened', sync: 'bucket', lasting });
 	const limit = limitForm('limit', 'Set the limit', setLimit);
 	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}: nothing is rejected by them`));
-	const take = el('button', { type: 'button', onclick: takeOver }, 'Take over the trial');
-	const stop = el('button', { type: 'button', onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended`) }, 'End the trial');
+	const take = el('button', { onclick: takeOver }, 'Take over as the limit');
+	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended. It would have rejected ${exact(seen.at(-1).trial_limited)} requests`) }, 'End the trial');
 	const watched = el('p'), running = el('div', { class: 'acts' }, take, stop);
-	const change = el('div', {}, el('h4', {}, 'Limit'), limit.form, el('h4', {}, 'Trial of another limit, which is counted and rejects nothing'), watched, running, trial.form);
-	const charts = el('div', { class: 'charts' }, bucket.node, passed.node);
-	node.append(el('div', { class: 'row' }, heading, el('button', { type: 'button', onclick: close }, 'Close')), note, known, charts, change);
+	const tried = el('div', {}, el('h4', {}, 'Trial of another limit'), watched, running, trial.form);
+	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, known, limit.form,
+		el('div', { class: 'charts' }, bucket.node, passed.node), tried);
 
 	function close() { name = ''; node.hidden = true; byId('find').focus(); }
 
@@ -42,19 +42,21 @@ export function showClient(node) {
 		known.replaceChildren();
 		await read(true);
 		heading.focus();
-		node.scrollIntoView({ block: 'nearest' });
+		node.scrollIntoView({ block: 'start' });
 	}
+
+	// standing returns the limit of an address that is not registered, and the tokens that it has.
+	const standing = async () => (await api('POST', 'explain', { url: 'http://localhost/', from: name.split('/')[0] }))[0].limit;
 
 	// read gets the client, or the default limit that it has. What is typed into the forms stays.
 	async function read(fills) {
 		try {
-			if (registered) {
-				[client, tag] = await api('GET', path());
-				if (fills) { limit.set(client); trial.set(client.trial ?? client); }
-			} else {
-				limit.set((await api('POST', 'explain', { url: 'http://localhost/', from: name }))[0].limit);
+			if (registered) [client, tag] = await api('GET', path());
+			else {
+				client = await standing();
 				text(note, 'This address is not registered: the default limit counts. Set a limit of its own to register it.');
 			}
+			if (fills) { limit.set(client); trial.set(client.trial ?? client); }
 		} catch (e) {
 			text(note, e.message);
 		}
@@ -62,40 +64,43 @@ export function showClient(node) {
 	}
 
 	function show() {
-		change.hidden = !mayWrite();
-		charts.hidden = !registered;
-		for (const part of [trial.form, trial.form.previousElementSibling, watched, watched.previousElementSibling]) part.hidden = !registered;
+		limit.form.hidden = !mayWrite();
+		passed.node.hidden = !registered;
+		tried.hidden = !registered || !mayWrite();
 		running.hidden = !client?.trial;
 		text(trial.form.querySelector('button'), client?.trial ? 'Change the trial' : 'Start a trial');
 	}
 
 	async function patch(what, body, said) {
 		const ok = await attempt(what, async () => {
-			[client, tag] = await api('PATCH', path(), body, { headers: { 'Content-Type': 'application/merge-patch+json', ...(tag ? { 'If-Match': tag } : {}) } });
+			[client, tag] = await api('PATCH', path(), body, { headers: { 'Content-Type': 'application/merge-patch+json', 'If-Match': tag } });
 			return said;
 		});
 		if (ok) show(); else await read(); // what another has changed
 		return ok;
 	}
 
+	// isMeant asks about a rate below what is let through now.
+	const isMeant = rate => rate >= useNow() ||
+		ask(`${name} has ${short(useNow())} requests a second let through now, more than ${rate}. Set the lower limit?`, 'Set the lower limit');
+
 	async function setLimit(l) {
-		const used = useNow();
-		if (l.rate_per_second < used && !await ask(`${name} has ${short(used)} requests a second let through now, more than ${l.rate_per_second}. Set the lower limit?`, 'Set the lower limit')) return;
-		const said = `${name} has a capacity of ${l.capacity} and ${l.rate_per_second} a second`;
-		if (registered) return patch('The limit', l, said);
-		await attempt('The limit', async () => {
-			await api('POST', 'clients/', { ip_address: name, ...l });
-			registered = true;
-			return said;
-		});
-		if (registered) { text(note, ''); await read(true); }
+		if (!await isMeant(l.rate_per_second)) return;
+		const said = `${name} has a capacity of ${l.capacity} and ${l.rate_per_second} a second; before, ${client?.capacity} and ${client?.rate_per_second}`;
+		if (registered) {
+			if (await patch('The limit', l, said) && !client.trial) trial.set(client);
+			return;
+		}
+		if (!await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) return;
+		registered = true;
+		text(note, '');
+		await read(true);
 	}
 
 	async function takeOver() {
 		const { capacity, rate_per_second } = client.trial;
-		if (rate_per_second < useNow() && !await ask(`${name} is let through more often now than ${rate_per_second} times a second. Take over the lower limit?`, 'Take over the lower limit')) return;
-		const ok = await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`);
-		if (ok) limit.set(client);
+		if (await isMeant(rate_per_second) &&
+			await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`)) limit.set(client);
 	}
 
 	// useNow returns how many requests a second were let through in the last 10 seconds.
@@ -106,11 +111,11 @@ export function showClient(node) {
 
 	// update draws the bucket as it is now.
 	async function update() {
-		if (!name || !registered || asking) return;
+		if (!name || asking) return;
 		const of = name;
 		asking = true;
 		try {
-			const [u] = await api('GET', path() + '/usage');
+			const u = registered ? (await api('GET', path() + '/usage'))[0] : await standing();
 			if (of === name) draw({ ...u, at: Date.now() / 1000 });
 		} catch (e) {
 			if (of === name) text(note, e.message);
@@ -122,17 +127,21 @@ export function showClient(node) {
 	function draw(u) {
 		const before = seen.at(-1);
 		if (before && u.allowed < before.allowed) seen = []; // it was reset
-		seen = [...seen, u].slice(-lasting);
-		const times = seen.map(s => s.at);
+		seen = [...seen, { ...u, capacity: client?.capacity }].slice(-lasting);
+		const lately = seen.at(-61) ?? seen[0], times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
 		const rate = field => seen.map((s, i) => i ? Math.max(0, s[field] - seen[i - 1][field]) / (s.at - seen[i - 1].at) : null);
-		bucket.update(times, [{ name: 'tokens', values: seen.map(s => s.tokens) }]);
-		passed.update(times, [{ name: 'passed', values: rate('allowed') }, { name: 'rejected', values: rate('limited') },
-			...(client?.trial ? [{ name: 'trial would reject', values: rate('trial_limited') }] : [])]);
-		facts(known, [['Tokens left', short(u.tokens), exact(u.tokens)], ['Passed', short(u.allowed), exact(u.allowed)], ['Rejected', short(u.limited), exact(u.limited)],
-			['In flight', short(u.in_flight), exact(u.in_flight)], ['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never'],
-			...(client ? [['Limit', `capacity ${client.capacity}, ${client.rate_per_second} a second${client.plan ? `, plan ${client.plan}` : ''}`]] : [])]);
-		text(watched, !client?.trial ? 'None.' : `On trial: capacity ${client.trial.capacity}, ${client.trial.rate_per_second} a second. ` +
-			`It would have rejected ${exact(u.trial_limited)} requests; the limit rejected ${exact(u.limited)}.`);
+		bucket.update(times, [{ name: 'tokens', values: all('tokens') }, { name: 'capacity', values: all('capacity'), colour: 'soft' }]);
+		facts(known, [['Tokens left', `${short(Math.floor(u.tokens))} of ${short(client?.capacity)}`, exact(u.tokens)],
+			['Limit', client && `capacity ${client.capacity}, ${client.rate_per_second} a second${client.plan ? `, plan ${client.plan}` : ''}`],
+			...(registered ? [['Passed', short(u.allowed), exact(u.allowed)], ['Rejected', short(u.limited), exact(u.limited)]] : []),
+			['In flight', short(u.in_flight), exact(u.in_flight)],
+			...(registered ? [['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never']] : [])]);
+		if (!registered) return;
+		passed.update(times, [{ name: 'passed', values: rate('allowed'), colour: 'good' }, { name: 'rejected', values: rate('limited'), colour: 'warn' },
+			...(client?.trial ? [{ name: 'trial would reject', values: rate('trial_limited'), colour: 'other' }] : [])]);
+		text(watched, !client?.trial ? 'A trial counts what a limit would reject, and rejects nothing.'
+			: `On trial: capacity ${client.trial.capacity}, ${client.trial.rate_per_second} a second. It would have rejected ${exact(u.trial_limited)} requests so far. ` +
+			`In the last ${span(u.at - lately.at)} it would have rejected ${exact(u.trial_limited - lately.trial_limited)}, and the limit rejected ${exact(u.limited - lately.limited)}.`);
 	}
 	return { open, update };
 }

@@ -1,35 +1,31 @@
 // The clients: those limited most, and a search for any.
 
 import { el, text } from './dom.js';
-import { table } from './table.js';
+import { figure, table } from './table.js';
 import { showClient } from './client.js';
-import { api } from './session.js';
-import { exact, short } from './format.js';
-
-const perPage = 1000, maxPages = 20, maxFound = 50;
+import { send } from './session.js';
 
 const labels = c => Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`);
-export const nameOf = c => c.name || c.ip_address;
+const nameOf = c => c.name || c.ip_address;
 
 export function showClients(section) {
 	const one = el('div', { id: 'one', hidden: true });
 	const opened = showClient(one);
-	const open = (c, registered) => el('button', { type: 'button', onclick: () => opened.open(c, registered) }, c);
+	const open = (c, registered) => el('button', { onclick: () => opened.open(c, registered) }, c);
 	const limited = table({
 		caption: 'Limited most in the last minute', key: c => c.client + c.registered, empty: 'No client was limited in the last minute.',
 		columns: [
 			{ label: 'Client', value: c => c.client, make: c => open(c.client, c.registered) },
-			{ label: 'Registered', value: c => c.registered ? 1 : 0, show: c => [c.registered ? 'yes' : 'no: the default limit counts'] },
-			{ label: 'Rejected', number: true, value: c => c.rejections, show: c => [short(c.rejections) + (c.shadow ? ' (only counted)' : ''), exact(c.rejections)] },
+			figure('Rejected', c => c.rejections),
+			{ label: 'Registered', value: c => c.registered ? 1 : 0, show: c => [(c.registered ? 'yes' : 'no: the default limit counts') + (c.shadow ? ', only counted' : '')] },
 		],
 	});
 	const found = table({
 		caption: 'Found', key: nameOf, empty: 'No client has this.',
 		columns: [
 			{ label: 'Client', value: nameOf, make: c => open(nameOf(c), true) },
-			{ label: 'Capacity', number: true, value: c => c.capacity, show: c => [c.capacity === undefined ? '–' : short(c.capacity), String(c.capacity ?? '')] },
-			{ label: 'Rate a second', number: true, value: c => c.rate_per_second, show: c => [c.rate_per_second === undefined ? '–' : short(c.rate_per_second), String(c.rate_per_second ?? '')] },
-			{ label: 'Also', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
+			figure('Capacity', c => c.capacity), figure('Rate a second', c => c.rate_per_second),
+			{ label: 'Details', show: c => [[c.plan && `plan ${c.plan}`, c.blocked && 'blocked', c.shadow && 'only counted', c.trial && 'on trial', ...labels(c)].filter(x => x).join(', ')] },
 		],
 	});
 	found.node.hidden = true;
@@ -38,14 +34,15 @@ export function showClients(section) {
 
 	async function find(event) {
 		event.preventDefault();
-		const wanted = input.value.trim().toLowerCase();
+		const wanted = input.value.trim();
 		found.node.hidden = wanted === '';
 		text(outcome, '');
 		if (!wanted) return;
 		try {
-			const { all, more } = await search(wanted);
-			found.update(all.slice(0, maxFound));
-			text(outcome, `${all.length} found${all.length > maxFound ? `, of which ${maxFound} are shown` : ''}${more ? '; there are more clients than were looked at' : ''}`);
+			const r = await send('GET', `/v1/api/clients/?limit=50&search=${encodeURIComponent(wanted)}`);
+			const all = await r.json();
+			found.update(all);
+			text(outcome, r.headers.has('Link') ? `The first ${all.length} are shown; there are more` : `${all.length} found`);
 		} catch (e) {
 			text(outcome, `The search failed: ${e.message}`);
 		}
@@ -53,21 +50,9 @@ export function showClients(section) {
 	section.append(limited.node, el('form', { class: 'row', role: 'search', onsubmit: find },
 		el('label', {}, 'Name, address, key id or label ', input), el('button', {}, 'Search')), outcome, found.node, one);
 
-	return status => { limited.update(status.limited); opened.update(); };
-}
-
-// search returns the clients that have a text in what they are known by.
-async function search(wanted) {
-	const all = [];
-	let after = '';
-	for (let page = 0; page < maxPages; page++) {
-		const [clients] = await api('GET', `clients/?limit=${perPage}${after && '&after=' + encodeURIComponent(after)}`);
-		for (const c of clients) {
-			const known = [c.name, c.ip_address, ...(c.api_keys || []).map(k => k.id), ...labels(c)];
-			if (known.some(k => k && k.toLowerCase().includes(wanted))) all.push(c);
-		}
-		if (clients.length < perPage) return { all, more: false };
-		after = nameOf(clients.at(-1));
-	}
-	return { all, more: true };
+	return status => {
+		limited.update(status.limited);
+		opened.update();
+		return status.limited.length && `${status.limited.length} limited`;
+	};
 }

@@ -14,9 +14,9 @@ function fill(node, attributes, children) {
 	for (const [key, value] of Object.entries(attributes)) {
 		if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
 		else if (value === true) node.setAttribute(key, '');
-		else if (value !== false && value !== null && value !== undefined) node.setAttribute(key, value);
+		else if (value != null && value !== false) node.setAttribute(key, value);
 	}
-	node.append(...children.filter(c => c !== null && c !== undefined && c !== ''));
+	node.append(...children.filter(c => c != null && c !== ''));
 	return node;
 }
 
@@ -29,7 +29,7 @@ export function text(node, value, title = '') {
 
 export const byId = id => document.getElementById(id);
 
-// list fills a list of facts: [name, text, title], or [name, node].
+// facts fills a list of facts: [name, text, title], or [name, node].
 export function facts(dl, all) {
 	const known = new Map([...dl.children].map(d => [d.firstChild.textContent, d]));
 	for (const [name, value, title] of all) {

@@ -3,54 +3,35 @@
 const samples = 600, points = 60;
 
 export function keepHistory() {
-	let traffic = null, recent = null;
-
-	function addTraffic(h) {
-		if (!traffic) {
-			traffic = h;
-			return;
-		}
-		h.time.forEach((t, i) => {
-			const n = traffic.time.length;
-			if (n && t <= traffic.time[n - 1]) return;
-			for (const name of Object.keys(h.errors)) traffic.errors[name] ??= Array(n).fill(0);
-			traffic.time.push(t);
-			for (const name of ['requests', 'rejected', 'p50_ms', 'p90_ms', 'p99_ms']) traffic[name].push(h[name][i]);
-			for (const name of Object.keys(traffic.statuses)) traffic.statuses[name].push(h.statuses[name]?.[i] ?? 0);
-			for (const name of Object.keys(traffic.errors)) traffic.errors[name].push(h.errors[name]?.[i] ?? 0);
-		});
-		const old = traffic.time.length - samples;
-		if (old <= 0) return;
-		const all = [traffic.time, traffic.requests, traffic.rejected, traffic.p50_ms, traffic.p90_ms, traffic.p99_ms,
-			...Object.values(traffic.statuses), ...Object.values(traffic.errors)];
-		for (const list of all) list.splice(0, old);
-		for (const [name, list] of Object.entries(traffic.errors)) if (!list.some(v => v)) delete traffic.errors[name];
-	}
-
-	// addRecent keeps the points of one pool or backend; fresh: this message has a new point.
-	function addRecent(key, r, whole, fresh) {
-		const had = recent.get(key);
-		if (whole || !had) { recent.set(key, r); return; }
-		if (!fresh) return;
-		for (const name of ['requests', 'errors']) had[name] = [...had[name], ...r[name]].slice(-points);
-	}
+	let traffic = null, recent = null, newest = 0;
 
 	return {
 		// begin forgets all: the next message has the whole.
-		begin() { [traffic, recent] = [null, null]; },
+		begin() { traffic = null; },
 		add(status) {
-			const h = status.history;
-			if (!h) return;
-			const whole = !traffic, newest = h.recent_time.at(-1) ?? 0;
-			const fresh = !recent || newest > recent.newest;
-			if (whole) { recent = new Map(); }
-			recent.newest = newest;
-			addTraffic(h);
+			const { recent_time, ...h } = status.history, whole = !traffic;
+			if (whole) [traffic, recent, newest] = [h, new Map(), 0];
+			else if (h.time[0] > (traffic.time.at(-1) ?? 0)) join(traffic, h, traffic.time.length);
+			const isNew = recent_time.at(-1) > newest;
+			if (isNew) newest = recent_time.at(-1);
 			for (const p of status.pools) {
-				for (const b of p.backends) if (b.recent) addRecent(p.pool + '\n' + b.backend, b.recent, whole, fresh);
+				for (const b of p.backends) {
+					const key = p.pool + '\n' + b.backend, had = recent.get(key), r = b.recent;
+					if (r && (whole || !had)) recent.set(key, r);
+					else if (r && isNew) recent.set(key, { requests: [...had.requests, ...r.requests].slice(-points), errors: [...had.errors, ...r.errors].slice(-points) });
+				}
 			}
 		},
 		traffic: () => traffic,
-		recent: (pool, backend) => recent?.get(pool + '\n' + backend),
+		recent: (pool, backend) => recent.get(pool + '\n' + backend),
 	};
+}
+
+// join appends one sample to the lists of all, which have n; a list that is missing has zeros.
+function join(all, more, n) {
+	for (const name in { ...all, ...more }) {
+		const now = more[name] ?? [0];
+		if (Array.isArray(now)) all[name] = [...(all[name] ?? Array(n).fill(0)), ...now].slice(-samples);
+		else join(all[name], now, n);
+	}
 }

@@ -1,7 +1,7 @@
-// The page: who reads it, the stream that fills it, and what is said when that breaks.
+// The page: its reader, the stream that fills it, and what is said when that breaks.
 
 import { byId, el, text } from './dom.js';
-import { atTime, span } from './format.js';
+import { atTime } from './format.js';
 import { keepHistory } from './history.js';
 import { current, load, logIn, logOut, mayWrite } from './session.js';
 import { follow } from './stream.js';
@@ -11,40 +11,48 @@ import { showClients } from './clients.js';
 import { showBalancer } from './balancer.js';
 
 const history = keepHistory();
-const main = byId('main'), news = byId('news'), login = byId('login'), who = byId('who');
+const main = byId('main'), login = byId('login'), reader = byId('reader');
 let heard = null; // when the last status came
 let over = new AbortController(); // ends the stream
 
 const parts = [showTraffic(byId('traffic')), showPools(byId('pools')), showClients(byId('clients')), showBalancer(byId('balancer'))];
+text(document.querySelector('h1 small'), location.host);
+document.title = `${location.host}: load balancer`;
+const links = [...document.querySelectorAll('nav a')].map(node => ({ node, name: node.textContent }));
 
+// show shows a status. A part returns what needs attention, in words, which its link says.
 function show(status) {
 	heard = Date.now();
 	history.add(status);
-	document.body.classList.remove('stale');
 	main.hidden = false;
-	text(news, `Fresh: ${atTime(status.time)}`);
-	for (const part of parts) part(status, history);
+	tell('Live', atTime(status.time));
+	parts.forEach((part, i) => {
+		const note = part(status, history);
+		text(links[i].node, links[i].name + (note ? ` (${note})` : ''));
+		links[i].node.className = note ? 'drained' : '';
+	});
 }
 
-function stale(why) {
-	document.body.classList.add('stale');
-	text(news, heard ? `Stale since ${atTime(heard)} (${span((Date.now() - heard) / 1000)}): ${why}. Trying again.` : `Nothing to show yet: ${why}. Trying again.`);
+// tell says how fresh the page is. The time is no news to a screen reader.
+function tell(news, at = '', stale = false) {
+	document.body.classList.toggle('stale', stale);
+	text(byId('news'), news);
+	text(byId('at'), at);
 }
 
-function showWho() {
+function showReader() {
 	const s = current();
-	who.replaceChildren(s.login ? `${s.name}, role ${s.role} ` : '', !mayWrite() ? 'You can look, and change nothing. ' : '');
-	if (s.login) who.append(el('button', { type: 'button', onclick: async () => { try { await logOut(); } finally { over.abort(); } } }, 'Log out'));
+	reader.replaceChildren(s.login ? `${s.name}, role ${s.role} ` : '', mayWrite() ? '' : 'You can look, and change nothing. ');
+	if (s.login) reader.append(el('button', { onclick: async () => { try { await logOut(); } finally { over.abort(); } } }, 'Log out'));
 }
 
 // askToken shows the form until a log-in succeeds.
 function askToken() {
-	document.body.classList.remove('stale');
 	main.hidden = true;
-	who.replaceChildren();
+	reader.replaceChildren();
 	heard = null;
 	login.hidden = false;
-	text(news, 'Not logged in.');
+	tell('Not logged in.');
 	byId('token').focus();
 	return new Promise(done => {
 		login.onsubmit = async event => {
@@ -68,11 +76,11 @@ for (;;) {
 	try {
 		over = new AbortController();
 		if (!await load()) await askToken();
-		showWho();
+		showReader();
 		history.begin();
 		await follow(show, over.signal);
 	} catch (e) {
-		if (!over.signal.aborted) stale(e.message);
+		if (!over.signal.aborted) tell(`${heard ? `Stale since ${atTime(heard)}` : 'Nothing to show yet'}: ${e.message}. Trying again.`, '', true);
 	}
 	if (!over.signal.aborted) await new Promise(done => setTimeout(done, 1000));
 }

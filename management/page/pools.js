@@ -1,128 +1,115 @@
 // Pools and their backends.
 
-import { el, facts, text } from './dom.js';
-import { table } from './table.js';
+import { el, text } from './dom.js';
+import { figure, table } from './table.js';
 import { drawSparkline, sparkline } from './chart.js';
 import { ask, attempt } from './ask.js';
 import { api, mayWrite } from './session.js';
 import { atFullTime, atTime, exact, ms, percent, short, span } from './format.js';
 
+const isOut = b => b.state !== 'up' && !b.takes_requests;
+
 export function showPools(section) {
 	const pools = new Map();
-	const stay = el('select', { id: 'stay' }, ...[['', 'until it is resumed'], ['30s', '30 s'], ['5m', '5 min'], ['1h', '1 h']].map(([v, t]) => el('option', { value: v }, t)));
-	const row = el('p', { class: 'row' }, el('label', {}, 'Clients that sticky sessions keep at a drained backend stay ', stay));
-	section.append(row);
 
 	return (status, history) => {
-		row.hidden = !mayWrite();
 		const gone = new Set(pools.keys());
+		let out = 0;
 		for (const p of status.pools) {
 			gone.delete(p.pool);
 			if (!pools.has(p.pool)) {
-				const made = newPool(p.pool, stay, history);
+				const made = newPool(p.pool, history);
 				section.append(made.node);
 				pools.set(p.pool, made);
 			}
 			pools.get(p.pool).update(p, Date.parse(status.time));
+			out += p.backends.filter(isOut).length;
 		}
 		for (const name of gone) { pools.get(name).node.remove(); pools.delete(name); }
+		return out && `${short(out)} out`;
 	};
 }
 
-function newPool(name, stay, history) {
+function newPool(name, history) {
 	let now = 0;
-	const state = el('dl');
-	const recent = b => history.recent(b.pool, b.backend);
+	const state = el('p');
+	const stay = el('select', {}, ...[['', 'until it is resumed'], ['30s', '30 s'], ['5m', '5 min'], ['1h', '1 h']].map(([v, t]) => el('option', { value: v }, t)));
+	const kept = el('label', {}, 'Clients that stick to a drained backend stay there ', stay);
 	const backends = table({
-		caption: `Backends of the pool ${name}`, key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',
+		caption: `Pool ${name}`, about: [state, kept], key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',
 		columns: [
 			{ label: 'Backend', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
 			{ label: 'State', value: b => b.state, make: () => el('div', {}, el('span', { class: 'state' }), el('small')), change: (node, b) => showState(node, b, now) },
-			{ label: 'Share / due', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'share of the requests of the last minute, and what is due by weight'] },
-			{ label: 'In flight', number: true, value: b => b.in_flight, show: b => [short(b.in_flight), exact(b.in_flight)] },
-			{ label: 'Requests', number: true, value: b => b.requests, show: b => [short(b.requests), exact(b.requests)] },
-			{ label: 'Errors', number: true, value: b => b.errors, show: b => [short(b.errors), exact(b.errors)] },
-			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${ms(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'time from the request to the header of the response'] },
-			{ label: 'Last 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, recent(b), b.backend) },
-			{ label: 'Last error', value: b => b.last_error_at || '', show: b => [b.last_error ? `${b.last_error}, ${span((now - Date.parse(b.last_error_at)) / 1000)} ago` : '', b.last_error ? atFullTime(b.last_error_at) : ''] },
-			{ label: 'Weight', number: true, value: b => b.weight, show: b => [weight(b), b.weight !== b.configured_weight ? `set by hand; the config says ${b.configured_weight}` : ''] },
-			{ label: 'By hand', make: b => actions(b, stay), change: (node, b) => node.update(b) },
+			{ label: '1 min / due share', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'share of the requests of the last minute / share that is due by weight'] },
+			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
+			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'time from the request to the header of the response'] },
+			{ label: 'Last 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
+			{ label: 'Weight', number: true, value: b => b.weight, make: b => el('div', {}, el('button', { onclick: () => weigh(b) }), el('small')), change: showWeight },
+			{ label: 'Drain', make: b => el('button', { onclick: event => event.target.textContent === 'Resume' ? resume(b) : drain(b, stay.value) }), change: showDrain },
 		],
 	});
 	return {
-		node: el('div', {}, el('h3', {}, `Pool ${name}`), state, backends.node),
+		node: backends.node,
 		update(p, at) {
 			now = at;
-			const taking = p.backends.filter(b => b.takes_requests).length;
-			facts(state, [['Takes requests', p.takes_requests ? `✓ yes: ${taking} of ${p.backends.length} backends` : '✗ no: requests get 503, or wait'],
-				...(p.panic ? [['Panic', 'so few backends are in that some that are out take requests']] : []), ['Waiting for a backend', short(p.waiting), exact(p.waiting)]]);
+			kept.hidden = !mayWrite() || !p.sticky;
+			const out = p.backends.filter(isOut);
+			text(state, summary(p, out.map(b => `${b.backend} (${b.state.replaceAll(',', ', ')})`)));
+			state.className = !p.takes_requests ? 'out' : out.length ? 'drained' : 'up';
 			backends.update(p.backends);
 		},
 	};
 }
 
-function weight(b) {
-	const by = b.weight !== b.configured_weight ? ' (by hand)' : '';
-	const ramp = b.takes_requests && b.effective_weight > 0 && b.effective_weight < b.weight ? `, now ${short(b.effective_weight)}` : '';
-	return b.weight + ramp + by;
+// summary returns in words whether a pool takes requests.
+function summary(p, out) {
+	const n = p.backends.length;
+	return [`${!p.takes_requests ? '✗' : out.length ? '⚠' : '✓'} ${n - out.length} of ${n} backends in`,
+		out.length && `out: ${out.slice(0, 3).join(', ')}${out.length > 3 ? ` and ${out.length - 3} more` : ''}`,
+		!p.takes_requests && 'requests wait or get 503', p.waiting && `${exact(p.waiting)} requests wait`,
+		p.panic && 'so few are in that some that are out take requests'].filter(x => x).join('; ');
 }
 
 function showState(node, b, now) {
 	const drained = b.state.includes('draining'), up = b.state === 'up';
-	const word = node.firstChild;
+	const [word, more] = node.children, ago = t => span((now - Date.parse(t)) / 1000);
 	text(word, `${up ? '✓' : drained ? '◌' : '✗'} ${b.state.replaceAll(',', ', ')}`);
 	word.className = 'state ' + (up ? 'up' : drained ? 'drained' : 'out');
-	const parts = [b.why];
-	if (b.since) parts.push(`since ${atTime(b.since)}, ${span((now - Date.parse(b.since)) / 1000)}`);
-	if (b.ejected_until) parts.push(`back in ${span((Date.parse(b.ejected_until) - now) / 1000)}`);
-	if (drained) {
-		parts.push(`${exact(b.in_flight)} still under way`);
-		if (b.sticky_until) parts.push(`kept clients move at ${atTime(b.sticky_until)}`);
-	}
-	if (!up && b.takes_requests) parts.push('takes requests all the same');
-	text(node.lastChild, parts.filter(p => p).join(' · '), b.since ? `since ${atFullTime(b.since)}` : '');
+	text(more, [b.why?.replaceAll('; ', '\n'), b.since && `since ${atTime(b.since)}, ${ago(b.since)}`,
+		b.ejected_until && `back in ${span((Date.parse(b.ejected_until) - now) / 1000)}`,
+		drained && `${exact(b.in_flight)} still under way`, b.sticky_until && `kept clients move at ${atTime(b.sticky_until)}`,
+		!up && b.takes_requests && 'takes requests all the same',
+		b.last_error && !b.why?.includes(b.last_error) && `last error ${ago(b.last_error_at)} ago: ${b.last_error}`].filter(x => x).join('\n'),
+	b.since && `since ${atFullTime(b.since)}`);
 }
 
-// actions are drain, resume and weight of one backend.
-function actions(backend, stay) {
-	const path = `backends/${encodeURIComponent(backend.pool)}/${encodeURIComponent(backend.address)}`;
-	let b = backend;
-	const warned = answer => (answer.warnings || []).map(w => `; ${w}`).join('');
+function showWeight(node, b) {
+	const [change, more] = node.children;
+	text(change, b.weight);
+	change.ariaLabel = `Weight of ${b.address}: ${b.weight}`;
+	change.disabled = !mayWrite() || b.state === 'unresolved';
+	text(more, [b.weight !== b.configured_weight && `config: ${b.configured_weight}`,
+		b.takes_requests && b.effective_weight < b.weight && `now ${short(b.effective_weight)}`].filter(x => x).join('\n'));
+}
 
-	// isLast reports whether no other backend of the pool takes requests, as of now.
-	async function isLast() {
-		const [all] = await api('GET', 'backends');
-		return !all.some(o => o.pool === b.pool && o.backend !== b.backend && o.takes_requests);
-	}
-	const last = `${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, requests get 503.`;
-	const drain = () => attempt(`Draining ${b.address}`, async () => {
-		if (b.takes_requests && await isLast() && !await ask(`${last} Drain it?`, 'Drain the last backend')) return '';
-		const [now] = await api('POST', `${path}/drain`, stay.value ? { timeout: stay.value } : {});
-		return `${b.address} is drained, ${now.in_flight} still under way${warned(now)}`;
-	});
-	const resume = () => attempt(`Resuming ${b.address}`, async () => {
-		const [now] = await api('POST', `${path}/resume`);
-		return `${b.address} is resumed: it is ${now.state}${warned(now)}`;
-	});
-	const weigh = event => attempt(`The weight of ${b.address}`, async () => {
-		event.preventDefault();
-		const weight = Number(input.value);
-		if (weight === 0 && await isLast() && !await ask(`${last} Set its weight to 0?`, 'Set the weight to 0')) return '';
-		const [now] = await api('PUT', `${path}/weight`, { weight });
-		input.value = '';
-		return `${b.address} has the weight ${now.weight}${warned(now)}`;
-	});
-	const change = el('button', { type: 'button' });
-	change.addEventListener('click', () => b.state.includes('draining') ? resume() : drain());
-	const input = el('input', { type: 'number', min: 0, step: 1, required: true, 'aria-label': `New weight of ${b.address}` });
-	const form = el('form', { class: 'acts', onsubmit: weigh }, input, el('button', { 'aria-label': `Set the weight of ${b.address}` }, 'Set'));
-	const node = el('div', { class: 'acts' }, change, el('details', {}, el('summary', {}, 'Weight'), form));
-	node.update = now => {
-		b = now;
-		text(change, b.state.includes('draining') ? 'Resume' : 'Drain');
-		change.setAttribute('aria-label', `${change.textContent} ${b.address}`);
-		input.placeholder = b.weight;
-		node.hidden = !mayWrite() || b.state === 'unresolved';
-	};
-	return node;
+function showDrain(change, b) {
+	text(change, b.state.includes('draining') ? 'Resume' : 'Drain');
+	change.ariaLabel = `${change.textContent} ${b.address}`;
+	change.hidden = !mayWrite() || b.state === 'unresolved';
+}
+
+// act makes a call for a backend, after a question if that takes out the last of its pool.
+const act = (what, b, takesOut, method, call, body, said) => attempt(`${what} ${b.address}`, async () => {
+	const [all] = takesOut ? await api('GET', 'backends') : [[]], others = all.filter(o => o.pool === b.pool && o.takes_requests);
+	if (others.length === 1 && others[0].backend === b.backend &&
+		!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, requests get 503.`, 'Take out the last backend')) return '';
+	const [now] = await api(method, `backends/${encodeURIComponent(b.pool)}/${encodeURIComponent(b.address)}/${call}`, body);
+	return [`${b.address} ${said(now)}`, ...(now.warnings || [])].join('; ');
+});
+const drain = (b, timeout) => act('Draining', b, true, 'POST', 'drain', timeout ? { timeout } : {}, now => `is drained, ${now.in_flight} still under way`);
+const resume = b => act('Resuming', b, false, 'POST', 'resume', undefined, now => `is resumed: it is ${now.state}`);
+
+async function weigh(b) {
+	const typed = await ask(`New weight of ${b.address}`, 'Set the weight', el('input', { type: 'number', min: 0, step: 1, required: true, autofocus: true, 'aria-label': 'Weight' }));
+	if (typed) act('The weight of', b, typed === '0', 'PUT', 'weight', { weight: Number(typed) }, now => `has the weight ${now.weight}`);
 }

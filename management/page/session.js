@@ -2,35 +2,34 @@
 // reach; with it each call needs the page's token, which only this origin has.
 
 let session = { login: false, role: '', name: '', page_token: '' };
-const kept = 'lb-page-token';
 
-const remembered = {
-	get() { try { return localStorage.getItem(kept) || ''; } catch { return ''; } },
-	set(token) { try { token ? localStorage.setItem(kept, token) : localStorage.removeItem(kept); } catch { /* then the log-in lasts as long as the page */ } },
-};
+// stored reads or changes what this origin keeps. Where a browser keeps nothing, the log-in lasts as
+// long as the page.
+const stored = use => { try { return use(localStorage); } catch { return ''; } };
+const key = 'lb-page-token';
+const remembered = () => stored(s => s.getItem(key)) || '';
+const remember = token => stored(s => s.setItem(key, token));
 
 export const current = () => session;
 export const mayWrite = () => session.role === 'write';
 
 // Failure is an answer that is none of success, in words.
-export class Failure extends Error {
-	constructor(status, message) { super(message); this.status = status; }
-}
+export class Failure extends Error {}
 
 // send makes a call, and returns its response. It throws a Failure.
 export async function send(method, path, body, options = {}) {
 	const headers = { ...options.headers };
-	const token = session.page_token || remembered.get();
+	const token = session.page_token || remembered();
 	if (token) headers['Lb-Page-Token'] = token;
-	if (body !== undefined) headers['Content-Type'] ??= 'application/json';
+	if (body) headers['Content-Type'] ??= 'application/json';
 	let r;
 	try {
-		r = await fetch(path, { method, headers, signal: options.signal, cache: 'no-store', redirect: 'error', body: body === undefined ? undefined : JSON.stringify(body) });
+		r = await fetch(path, { method, headers, signal: options.signal, cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
 	} catch (e) {
 		if (e.name === 'AbortError') throw e;
-		throw new Failure(0, 'the load balancer does not answer');
+		throw new Failure('the load balancer does not answer');
 	}
-	if (!r.ok) throw new Failure(r.status, await words(r));
+	if (!r.ok) throw new Failure(await words(r));
 	return r;
 }
 
@@ -53,20 +52,20 @@ async function words(r) {
 // load asks who reads the page. It returns false if a log-in is needed.
 export async function load() {
 	session = { page_token: '', ...await (await send('GET', '/page/session')).json() };
-	session.page_token ||= session.role ? remembered.get() : '';
+	session.page_token ||= session.role ? remembered() : '';
 	return !!session.role;
 }
 
 export async function logIn(token) {
 	session = await (await send('POST', '/page/session', { token })).json();
-	remembered.set(session.page_token);
+	remember(session.page_token);
 }
 
 export async function logOut() {
 	try {
 		await send('DELETE', '/page/session');
 	} finally {
-		remembered.set('');
+		remember('');
 		session = { login: true, role: '', name: '', page_token: '' };
 	}
 }

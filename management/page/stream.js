@@ -18,15 +18,15 @@ export async function follow(take, ended) {
 		let rest = '';
 		for (;;) {
 			const { done, value } = await reader.read();
-			if (done) throw new Failure(0, 'the load balancer has ended the stream');
+			if (done) throw new Failure('the load balancer has ended the stream');
 			heard();
 			const messages = (rest + value).split('\n\n');
 			rest = messages.pop();
 			for (const m of messages) if (m.startsWith('data: ')) take(JSON.parse(m.slice(6)));
 		}
 	} catch (e) {
-		if (late) throw new Failure(0, `nothing came for ${silence / 1000} s`);
-		throw e instanceof Failure ? e : new Failure(0, 'the connection to the load balancer is lost');
+		if (late) throw new Failure(`nothing came for ${silence / 1000} s`);
+		throw e instanceof Failure ? e : new Failure('the connection to the load balancer is lost');
 	} finally {
 		clearTimeout(timer);
 		abort.abort();

@@ -1,10 +1,15 @@
 // A table that sorts by any column, and keeps its rows, so that the focus stays where it is.
 
 import { el, text } from './dom.js';
+import { exact, short } from './format.js';
+
+// figure returns a column of figures.
+export const figure = (label, of) => ({ label, number: true, value: of, show: row => [short(of(row)), exact(of(row))] });
 
 // table returns {node, update(rows)}. A column has a label, value(row) to sort by, or none, and either
 // show(row), which returns [text, title], or make(row), which returns a node once, and change(node, row).
-export function table({ caption, columns, key, empty }) {
+// about are nodes between the heading and the table.
+export function table({ caption, about = [], columns, key, empty }) {
 	let sorted = null, down = false, rows = [];
 	const lines = new Map();
 	const body = el('tbody', { role: 'rowgroup' });
@@ -12,12 +17,13 @@ export function table({ caption, columns, key, empty }) {
 	const heads = columns.map(c => {
 		const th = el('th', { scope: 'col', role: 'columnheader', class: c.number ? 'n' : null });
 		if (!c.value) return th.append(c.label), th;
-		th.append(el('button', { type: 'button', onclick: () => { down = sorted === c ? !down : !!c.number; sorted = c; draw(); } }, c.label));
+		th.append(el('button', { onclick: () => { down = sorted === c ? !down : !!c.number; sorted = c; draw(); } }, c.label));
 		return th;
 	});
-	const whole = el('table', { class: 'cards', role: 'table' }, el('caption', {}, caption),
+	const whole = el('table', { class: 'cards', role: 'table' },
 		el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body);
-	const node = el('div', {}, el('div', { class: 'scroll', role: 'region', 'aria-label': caption, tabindex: 0 }, whole), none);
+	const scroll = el('div', { class: 'scroll', role: 'region', 'aria-label': caption, tabindex: 0 }, whole);
+	const node = el('div', {}, el('h3', {}, caption), ...about, scroll, none);
 
 	function line(row) {
 		const cells = columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : null }, c.make ? c.make(row) : ''));
@@ -52,7 +58,7 @@ export function table({ caption, columns, key, empty }) {
 		});
 		for (const k of gone) { lines.get(k).tr.remove(); lines.delete(k); }
 		none.hidden = rows.length > 0;
-		node.firstChild.hidden = rows.length === 0;
+		scroll.hidden = rows.length === 0;
 	}
 	return { node, update(all) { rows = all; draw(); } };
 }

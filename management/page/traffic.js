@@ -2,27 +2,32 @@
 
 import { chart } from './chart.js';
 import { el, facts } from './dom.js';
-import { exact, short } from './format.js';
+import { exact, ms, short } from './format.js';
+
+const colours = { '1xx': 'soft', '2xx': 'good', '3xx': 'other', '4xx': 'warn', '5xx': 'bad' };
 
 export function showTraffic(section) {
-	const sums = el('dl');
-	const requests = chart({ name: 'Requests', unit: 'a second, by status', sync: 'traffic', lasting: 600 });
-	const failed = chart({ name: 'Rejected and errors', unit: 'a second, by reason', sync: 'traffic', lasting: 600 });
-	const took = chart({ name: 'Latency', unit: 'ms', sync: 'traffic', lasting: 600 });
-	section.append(sums, el('div', { class: 'charts' }, requests.node, failed.node, took.node));
+	const now = el('dl', { class: 'now' });
+	const one = (name, unit) => chart({ name, unit, sync: 'traffic', lasting: 600 });
+	const requests = one('Requests', 'a second, by status'), failed = one('Rejected and errors', 'a second, by reason'), took = one('Latency', 'ms');
+	section.append(now, el('div', { class: 'charts' }, requests.node, failed.node, took.node));
 
 	return (status, history) => {
 		const t = status.traffic, h = history.traffic();
-		const fact = (name, n) => [name, short(n), exact(n)];
-		facts(sums, [fact('Requests since the start', t.requests), fact('Under way', t.in_flight), fact('Rejected', t.rejected),
-			fact('Client connections', t.connections), fact('Tunnels', t.tunnels)]);
 		if (!h) return;
 		// A sample's counts are of the time since the one before: of about a second.
 		const rate = list => list.map((n, i) => n / Math.max(i ? h.time[i] - h.time[i - 1] : 1, 0.5));
 		const classes = Object.keys(h.statuses).filter(c => c === '2xx' || h.statuses[c].some(n => n));
-		requests.update(h.time, [{ name: 'all', values: rate(h.requests) }, ...classes.map(c => ({ name: c, values: rate(h.statuses[c]) }))]);
-		failed.update(h.time, [{ name: 'rejected', values: rate(h.rejected) },
-			...Object.keys(h.errors).sort().filter(e => e !== 'limited').map(e => ({ name: e, values: rate(h.errors[e]) }))]);
-		took.update(h.time, [['p50', h.p50_ms], ['p90', h.p90_ms], ['p99', h.p99_ms]].map(([name, values]) => ({ name, values })));
+		const reasons = Object.keys(h.errors).sort().filter(e => e !== 'limited' && h.errors[e].some(n => n)).map(name => ({ name, values: rate(h.errors[name]) }));
+		const all = rate(h.requests), rejected = rate(h.rejected);
+		const errors = reasons.reduce((sum, r) => sum + r.values.at(-1), 0), p99 = h.p99_ms.at(-1);
+		facts(now, [['Requests a second', short(Math.round(all.at(-1))), `${exact(t.requests)} since the start`],
+			['Rejected a second', short(Math.round(rejected.at(-1))), `${exact(t.rejected)} since the start`],
+			['Errors a second', short(Math.round(errors))], ['Latency p99', ms(p99)],
+			['In flight', short(t.in_flight), exact(t.in_flight)], ['Client connections', short(t.connections), exact(t.connections)],
+			...(t.tunnels ? [['Tunnels', short(t.tunnels), exact(t.tunnels)]] : [])]);
+		requests.update(h.time, [{ name: 'all', values: all }, ...classes.map(c => ({ name: c, values: rate(h.statuses[c]), colour: colours[c] }))]);
+		failed.update(h.time, [{ name: 'rejected', values: rejected, colour: 'warn' }, ...reasons]);
+		took.update(h.time, ['p50', 'p90', 'p99'].map(name => ({ name, values: h[name + '_ms'] })));
 	};
 }
