@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // pageTokens configures a token of each role.
@@ -57,6 +59,28 @@ func TestPageLogIn(t *testing.T) {
 		t.Fatalf("the reload got %d %s", a.status, a.body)
 	}
 	b.await(`document.getElementById("login").checkVisibility()`)
+	b.requireNoFaults()
+}
+
+// TestPagesOfOneHost has a browser log in to two load balancers under one name, in the clear: the one
+// log-in does not end the other. A browser trusts no such name as it trusts localhost.
+func TestPagesOfOneHost(t *testing.T) {
+	_, addresses := pageBackends(t)
+	var pages []string
+	for range 2 {
+		in := startInstance(t, testConfig(t, addresses, pageTokens+"  hosts: [lb.internal]\n"))
+		pages = append(pages, strings.Replace(in.management, "127.0.0.1", "lb.internal", 1))
+	}
+	b := openPage(t, pages[0])
+	b.allow("the server responded with a status of 401", "request: "+pages[1]+"/")
+	b.logIn("writes-whatever-it-likes")
+	b.await(rowOf(addresses[0]))
+	b.do(chromedp.Navigate(pages[1] + "/"))
+	b.logIn("writes-whatever-it-likes")
+	b.await(rowOf(addresses[0]))
+	b.do(chromedp.Navigate(pages[0] + "/"))
+	b.click("Drain " + addresses[0])
+	b.shows(addresses[0] + " is drained")
 	b.requireNoFaults()
 }
 

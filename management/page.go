@@ -70,7 +70,6 @@ func pageFile(name string) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		h := &ctx.Response.Header
 		h.Set("Content-Security-Policy", pagePolicy)
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cache-Control", "no-cache")
 		h.Set("ETag", tag)
 		if string(ctx.Request.Header.Peek("If-None-Match")) == tag {
