@@ -107,11 +107,6 @@ func (l LastReload) status() *ReloadStatus {
 		return append([]string{}, all[:n]...) // in JSON a list, too
 	}
 	s.Changed, s.Faults = bounded(l.Changed), bounded(l.Faults)
-	for _, all := range [][]string{s.Changed, s.Faults} {
-		for i, line := range all {
-			all[i] = withoutQueries(line)
-		}
-	}
 	return s
 }
 
