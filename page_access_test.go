@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,6 +85,33 @@ func TestPagesOfOneHost(t *testing.T) {
 	b.click("Drain " + addresses[0])
 	b.shows(addresses[0] + " is drained")
 	b.requireNoFaults()
+}
+
+// TestPageBehindTLS has a forwarder that ends TLS pass on the Host, and another replace it, which the page
+// says.
+func TestPageBehindTLS(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, pageTokens))
+	target, err := url.Parse(in.management)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for passesOn, want := range map[bool]string{true: "writer, role write", false: "a forwarder between has to pass on the Host"} {
+		between := httptest.NewTLSServer(&httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+			if r.SetURL(target); passesOn {
+				r.Out.Host = r.In.Host
+			}
+		}})
+		t.Cleanup(func() { between.CloseClientConnections(); between.Close() })
+		b := openPage(t, between.URL)
+		b.allow("the server responded with a status of 40")
+		b.logIn("writes-whatever-it-likes")
+		if b.shows(want); passesOn {
+			b.click("Drain " + addresses[0])
+			b.shows(addresses[0] + " is drained")
+		}
+		b.requireNoFaults()
+	}
 }
 
 // TestSessions calls the API as a browser with a session does, and as other sites have it do.
