@@ -35,7 +35,7 @@ func TestCommandLine(t *testing.T) {
 		{"command behind a flag", "", `lb: unexpected argument "check": flags stand behind the name of a command, as in lb check --help`, []string{"--demo", "check"}},
 		{"unknown flag of a command", "", "lb check: flag provided but not defined: -demo; use --path or --help; see lb check --help", []string{"check", "--demo"}},
 		{"argument of a command", "", `lb version: unexpected argument "x"; see lb version --help`, []string{"version", "x"}},
-		{"no URL", "", "lb top: --management=localhost:8081 is invalid: use http://host:port, https://host:port or unix:/path", []string{"top", "--management=localhost:8081"}},
+		{"no URL", "", "lb top: --management=localhost:8081 is invalid without http:// or https://: use http://host:port, https://host:port or unix:/path", []string{"top", "--management=localhost:8081"}},
 		{"no time", "", "lb healthcheck: --timeout=0s is invalid: use a time above 0", []string{"healthcheck", "--timeout=0s"}},
 		{"missing file", "", "--path=FILE", []string{"--path=" + valid + ".missing"}},
 		{"bad file", "", "unknown_policy.yaml:4: pools.main.balance", []string{"--path=testdata/config/bad/unknown_policy.yaml"}},

@@ -117,7 +117,7 @@ func testTop(t *testing.T, built programs) {
 	c.await(t, "wants a token: set LB_TOKEN")
 	c.requireRestored(t, 1)
 	c.run(t, "LB_TOKEN=wrong-wrong-wrong "+command)
-	c.await(t, "does not accept the token in LB_TOKEN")
+	c.await(t, "LB_TOKEN is none of the tokens configured at ")
 	c.requireRestored(t, 1)
 	c.run(t, "LB_TOKEN=write-write-write-write TERM=dumb "+command)
 	c.await(t, "the terminal is dumb (TERM=dumb)")
@@ -146,9 +146,14 @@ func testTop(t *testing.T, built programs) {
 	c.await(t, "\nReady\n")
 	p.signal(t, syscall.SIGTERM)
 	p.requireExit(t, 0)
-	c.await(t, "): nothing listens at http://"+addresses[2]+"; ")
-	startLB(t, built, config)
+	c.await(t, "): nothing listens at http://"+addresses[2]+";")
+	p, _ = startLB(t, built, config)
 	c.await(t, "\nReady\n")
+
+	p.signal(t, syscall.SIGTERM)
+	p.requireExit(t, 0)
+	startLB(t, built, strings.Replace(config, "write-write-write-write", "other-other-other-other", 1))
+	c.await(t, "LB_TOKEN is none of the tokens configured at\nhttp://"+addresses[2]+"; trying again every 30 s\n")
 	c.press(t, "q")
 	c.requireRestored(t, 0)
 }
@@ -197,7 +202,7 @@ func testTopEnds(t *testing.T, built programs) {
 	c.press(t, "C-c")
 	c.requireRestored(t, 0)
 
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		c.run(t, command)
 		c.await(t, "1 of 1 up")
 		if err := syscall.Kill(pid(), s); err != nil {

@@ -13,38 +13,44 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
+	"unicode"
 )
 
 const (
 	answerTime = 5 * time.Second  // for an answer
-	silence    = 10 * time.Second // after which a stream counts as broken: it tells something each second
+	silence    = 10 * time.Second // of a stream, which tells something each second: then it counts as broken
 	maxMessage = 64 << 20         // bytes of a message of the stream
 	maxAnswer  = 1 << 20          // bytes of another answer
 )
 
 // client calls the management API of a load balancer.
 type client struct {
-	base  string // the URL of the API, without a slash at its end
-	shown string // what people call it
-	token string // "": none is sent
-	http  http.Client
+	base    string // the URL of the API, without a slash at its end
+	shown   string // what people call it
+	token   string // "": none is sent
+	silence time.Duration
+	http    http.Client
 }
 
 // newClient returns a client for the API at http://host:port, https://host:port or unix:/path. The
 // error says what is allowed.
 func newClient(management, token string) (*client, error) {
+	at, err := parseAddress(management)
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsFunc(token, unicode.IsControl) { // no field of a header can have it
+		return nil, errors.New("LB_TOKEN is invalid: it has a line break or another control character, which no token has")
+	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	c := &client{base: strings.TrimSuffix(management, "/"), shown: management, token: token}
+	c := &client{base: at.base, shown: clean(management), token: token, silence: silence}
 	transport.DialContext = (&net.Dialer{Timeout: answerTime}).DialContext
-	if path, ok := strings.CutPrefix(management, "unix:"); ok && path != "" {
-		c.base, transport.Proxy = "http://localhost", nil
+	if at.socket != "" {
+		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
+			return new(net.Dialer).DialContext(ctx, "unix", at.socket)
 		}
-	} else if u, err := url.Parse(c.base); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Path+u.RawQuery+u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("--management=%s is invalid: use http://host:port, https://host:port or unix:/path", clean(management))
 	}
 	transport.ResponseHeaderTimeout = answerTime
 	c.http = http.Client{
@@ -71,38 +77,7 @@ func (c *client) call(ctx context.Context, method, path string) (*http.Response,
 		return res, nil
 	}
 	defer res.Body.Close()
-	return nil, c.refused(res)
-}
-
-// unreached says in words why there was no answer.
-func (c *client) unreached(err error) error {
-	var asked *url.Error
-	if errors.As(err, &asked) {
-		err = asked.Err // without the URL
-	}
-	var timeout net.Error
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
-		return fmt.Errorf("nothing listens at %s", c.shown)
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s does not answer", c.shown)
-	}
-	return fmt.Errorf("no connection to %s: %s", c.shown, clean(err.Error()))
-}
-
-// refused says in words why the answer is not what was asked for.
-func (c *client) refused(res *http.Response) error {
-	var problem struct{ Detail string }
-	_ = json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&problem) // other servers answer other things
-	switch {
-	case res.StatusCode == http.StatusUnauthorized && c.token == "":
-		return fmt.Errorf("%s wants a token: set LB_TOKEN", c.shown)
-	case res.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s does not accept the token in LB_TOKEN", c.shown)
-	case res.StatusCode == http.StatusNotFound && problem.Detail == "":
-		return fmt.Errorf("%s is not the management listener of a load balancer that lb top knows", c.shown)
-	}
-	return errors.New(clean(cmp.Or(problem.Detail, fmt.Sprintf("%s answered %s", c.shown, res.Status))))
+	return nil, c.refusal(res)
 }
 
 // act drains or resumes a backend, and says what has become of it.
@@ -119,8 +94,12 @@ func (c *client) act(ctx context.Context, action string, b place) (string, error
 		InFlight int64 `json:"in_flight"`
 		Warnings []string
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&now); err != nil {
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
 		return "", c.unreached(err)
+	}
+	if err := json.Unmarshal(text, &now); err != nil {
+		return "", c.unread(err.Error())
 	}
 	words := fmt.Sprintf("%s is resumed: its state is %s", b.address, now.State)
 	if action == "drain" {
@@ -145,6 +124,11 @@ func (c *client) follow(ctx context.Context) (*stream, error) {
 		cancel()
 		return nil, err
 	}
+	if kind := res.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/event-stream") {
+		cancel()
+		_ = res.Body.Close() // what is in it does not matter
+		return nil, c.stranger(cmp.Or(kind, "something") + " in place of text/event-stream")
+	}
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, maxMessage)
 	return &stream{c, cancel, res.Body, lines}, nil
@@ -159,7 +143,7 @@ func (s *stream) close() {
 // next waits for a message. The error is io.EOF where the load balancer has ended the stream, as it
 // does at a reload, and else a sentence.
 func (s *stream) next() (*document, error) {
-	timer := time.AfterFunc(silence, s.cancel)
+	timer := time.AfterFunc(s.client.silence, s.cancel)
 	defer timer.Stop()
 	for s.lines.Scan() {
 		data, ok := bytes.CutPrefix(s.lines.Bytes(), []byte("data:"))
@@ -168,7 +152,7 @@ func (s *stream) next() (*document, error) {
 		}
 		d := new(document)
 		if err := json.Unmarshal(data, d); err != nil {
-			return nil, fmt.Errorf("%s tells what lb top cannot read: %s", s.client.shown, clean(err.Error()))
+			return nil, s.client.unread(err.Error())
 		}
 		return d, nil
 	}
@@ -176,7 +160,9 @@ func (s *stream) next() (*document, error) {
 	case err == nil:
 		return nil, io.EOF
 	case !timer.Stop():
-		return nil, fmt.Errorf("%s has told nothing for %s", s.client.shown, age(silence))
+		return nil, fmt.Errorf("%s has told nothing for %s", s.client.shown, age(s.client.silence))
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, s.client.unread(fmt.Sprintf("a message of more than %d MiB", maxMessage>>20))
 	default:
 		return nil, s.client.unreached(err)
 	}

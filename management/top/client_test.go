@@ -1,9 +1,9 @@
 package top
 
 import (
-	"bytes"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,56 +22,77 @@ func mustClient(t *testing.T, management, token string) *client {
 	return c
 }
 
-func TestManagementURL(t *testing.T) {
-	for management, ok := range map[string]bool{
-		"http://127.0.0.1:8081": true, "https://lb.example/": true, "unix:/run/lb.sock": true, "http://[::1]:8081": true,
-		"127.0.0.1:8081": false, "localhost:8081": false, "": false, "unix:": false, "ftp://lb.example": false, "http://": false,
-		"http://lb.example/v1": false, "http://user:secret@lb.example": false, "http://lb.example?token=x": false,
-	} {
-		if _, err := newClient(management, ""); (err == nil) != ok {
-			t.Errorf("%q: %v", management, err)
-		}
+// A token that no header can have is told before it is sent.
+func TestTokenOfControlCharacters(t *testing.T) {
+	if _, err := newClient("http://lb.example", "secret\r"); err == nil || !strings.HasPrefix(err.Error(), "LB_TOKEN is invalid") || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
 	}
 }
 
-// What is wrong at the start is said in words.
+// What is wrong at the start is said in words, with what to do.
 func TestStartFails(t *testing.T) {
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	const stream = "text/event-stream"
 	for _, tt := range []struct {
 		name, token string
 		code        int
-		body, want  string
+		kind, body  string
+		want        string // URL stands for the server's
 	}{
-		{"no token", "", 401, `{"detail": "x"}`, " wants a token: set LB_TOKEN"},
-		{"wrong token", "secret", 401, `{"detail": "x"}`, " does not accept the token in LB_TOKEN"},
-		{"not local", "", 403, `{"detail": "calls from elsewhere need a token"}`, "calls from elsewhere need a token"},
-		{"another server", "", 404, "<html>", " is not the management listener"},
-		{"too many", "", 503, `{"detail": "100 streams\u001b[2J are open"}`, "100 streams�[2J are open"},
-		{"redirect", "", 302, "", " answered 302 Found"},
-		{"no status", "", 200, "data: [1]\n\n", " tells what lb top cannot read"},
-		{"no message", "", 200, "retry: 1\n\n", "follow the status of "},
+		{"no token", "", 401, "", `{"detail": "x"}`, "URL wants a token: set LB_TOKEN"},
+		{"wrong token", "secret", 401, "", `{"detail": "x"}`, "LB_TOKEN is none of the tokens configured at URL; set it to one of management.tokens"},
+		{"not local", "", 403, "", `{"detail": "calls from elsewhere need a token"}`, "calls from elsewhere need a token"},
+		{"another server", "", 404, "", "<html>", "URL is not the management listener of a load balancer that lb top knows: it answered 404 Not Found; use --management=URL with"},
+		{"an older load balancer", "", 404, "", `{"detail": "nothing is served at this path"}`, "URL is not the management listener of a load balancer that lb top knows: it answered 404"},
+		{"the proxy's listener", "", 503, "", `{"reason": "no_backend", "detail": "No backend is available."}`, "URL is not the management listener of a load balancer that lb top knows: it answered 503"},
+		{"a page", "", 200, "text/html", "<html>", "URL is not the management listener of a load balancer that lb top knows: it answered text/html in place of text/event-stream; use --management=URL"},
+		{"redirect", "", 302, "", "", "URL is not the management listener of a load balancer that lb top knows: it answered 302 Found; use"},
+		{"too many", "", 503, "", `{"detail": "100 streams\u001b[2J are open"}`, "100 streams�[2J are open"},
+		{"no status", "", 200, stream, "data: [1]\n\n", "URL tells what lb top cannot read"},
+		{"bytes", "", 200, stream, "data: \x00\x1b[2J\xff\n\n", "URL tells what lb top cannot read: invalid character '\\x00'"},
+		{"no message", "", 200, stream, "retry: 1\n\n", "URL has ended the stream of its status without a message"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if got := r.Header.Get("Authorization"); got != "" && got != "Bearer secret" || (got == "") != (tt.token == "") {
 				t.Errorf("%s: Authorization is %q", tt.name, got)
 			}
-			w.Header().Set("Location", "http://"+closed.Listener.Addr().String())
+			w.Header().Set("Location", "http://lb.invalid")
+			w.Header().Set("Content-Type", tt.kind)
 			w.WriteHeader(tt.code)
 			_, _ = w.Write([]byte(tt.body))
 		}))
 		_, err := begin(t.Context(), mustClient(t, server.URL, tt.token))
-		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		want := strings.Replace(tt.want, "URL", server.URL, 1)
+		if strings.HasPrefix(tt.want, "LB_TOKEN") {
+			want = strings.Replace(tt.want, "at URL", "at "+server.URL, 1)
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %q", tt.name, err, want)
 		}
 		server.Close()
 	}
+}
+
+// Where nothing or something else listens is said in words, with what to do.
+func TestNoConnection(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	plain := httptest.NewServer(nil)
+	defer plain.Close()
+	secured := httptest.NewUnstartedServer(nil)
+	secured.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secured.StartTLS()
+	defer secured.Close()
+	port := secured.URL[strings.LastIndexByte(secured.URL, ':'):]
 	for management, want := range map[string]string{
-		closed.URL:            "nothing listens at " + closed.URL,
-		"unix:/missing/lb":    "nothing listens at unix:/missing/lb",
+		closed.URL:            "nothing listens at " + closed.URL + "; use --management=URL with the address in the load balancer's management.listen",
+		"unix:/missing/lb":    "nothing listens at unix:/missing/lb; use --management=URL",
 		"http://lb.invalid:1": "no connection to http://lb.invalid:1: ",
+		strings.Replace(plain.URL, "http", "https", 1):   strings.Replace(plain.URL, "http", "https", 1) + " answers without TLS; use http:// in --management",
+		strings.Replace(secured.URL, "https", "http", 1): strings.Replace(secured.URL, "https", "http", 1) + " is not the management listener of a load balancer that lb top knows: it answered 400 Bad Request",
+		secured.URL:                "the certificate of " + secured.URL + " is not trusted: certificate signed by unknown authority; set SSL_CERT_FILE to a file with the certificate of its authority",
+		"https://localhost" + port: "the certificate of https://localhost" + port + " is not trusted: certificate is valid for ",
 	} {
-		if _, err := begin(t.Context(), mustClient(t, management, "")); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := begin(t.Context(), mustClient(t, management, "")); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", management, err, want)
 		}
 	}
@@ -88,6 +109,7 @@ func TestStreamOverUnixSocket(t *testing.T) {
 		if r.Host != "localhost" || r.URL.Path != "/v1/api/status/stream" {
 			t.Errorf("asked for %s at %s", r.URL, r.Host)
 		}
+		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, "retry: 1000\n\ndata: {\"balancer\": {\"version\": \"a\"}}\n\ndata: {\"balancer\": {\"version\": \"b\"}}\n\n")
 	})}}
 	server.Start()
@@ -104,13 +126,5 @@ func TestStreamOverUnixSocket(t *testing.T) {
 	}
 	if _, err := s.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
-	}
-}
-
-// What is no terminal is told as that, before anything is asked.
-func TestNoTerminal(t *testing.T) {
-	err := Run(t.Context(), Options{Management: "http://lb.invalid", Env: func(string) string { return "xterm" }}, new(bytes.Buffer))
-	if err == nil || !strings.HasPrefix(err.Error(), "stdout is not a terminal") {
-		t.Error(err)
 	}
 }

@@ -63,6 +63,8 @@ type backend struct {
 	Share                         *float64
 	DueShare                      float64 `json:"due_share"`
 	Recent                        struct{ Requests, Errors []int64 }
+
+	rate rate // what rates.add finds
 }
 
 // place names a backend for as long as the config has it.
@@ -83,6 +85,9 @@ type limited struct {
 	Shadow     bool
 	Rejections int64
 }
+
+// place names the client as a row.
+func (c *limited) place() place { return place{address: c.Client} }
 
 // history has lists of the same length, the oldest sample first.
 type history struct {
@@ -154,9 +159,9 @@ type rates struct {
 	counts map[place][]count // the oldest first: one that is at least span old, and those after it
 }
 
-// add reads the counts of a document, and returns the rates.
-func (r *rates) add(d *document) map[place]rate {
-	counts, all := map[place][]count{}, map[place]rate{} // without the backends that are gone
+// add reads the counts of a document, and sets the rates of its backends.
+func (r *rates) add(d *document) {
+	counts := map[place][]count{} // without the backends that are gone
 	for _, p := range d.Pools {
 		for i := range p.Backends {
 			b := &p.Backends[i]
@@ -164,11 +169,10 @@ func (r *rates) add(d *document) map[place]rate {
 			for len(c) > 2 && d.Time.Sub(c[1].at) >= span {
 				c = c[1:]
 			}
-			counts[b.place()], all[b.place()] = c, rateOf(b, c)
+			counts[b.place()], b.rate = c, rateOf(b, c)
 		}
 	}
 	r.counts = counts
-	return all
 }
 
 // rateOf returns the rate between the first and the last of the counts. Of a single one it is what

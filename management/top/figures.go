@@ -3,6 +3,7 @@ package top
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,6 +103,9 @@ func sparkline(values []int64) string {
 // clean returns a text from outside on one line, without what would control a terminal or reorder
 // the text on it.
 func clean(text string) string {
+	if isPlain(text) {
+		return text
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
@@ -111,6 +115,24 @@ func clean(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// isPlain reports whether a text is of visible ASCII.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// columnsOf returns how many columns a text takes once it is clean.
+func columnsOf(text string) int {
+	if isPlain(text) {
+		return len(text)
+	}
+	return ansi.StringWidth(clean(text))
 }
 
 // cut returns a text of at most so many columns, with … where something is missing.
@@ -138,22 +160,31 @@ func ends(first, last string, width int) string {
 
 func blanks(n int) string { return strings.Repeat(" ", max(0, n)) }
 
-// plain returns a text in ASCII, with a character for each, for terminals that show nothing else.
+// plain returns a text in ASCII that takes as many columns, for terminals that show nothing else.
 func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		for i, bar := range bars {
-			if r == bar {
-				return rune("_.:-=+*#"[i])
-			}
+	var all strings.Builder
+	for text != "" {
+		character, width := ansi.FirstGraphemeCluster(text, ansi.GraphemeWidth)
+		text = text[len(character):]
+		if character[0] < 0x80 { // without its marks
+			all.WriteString(character[:1] + strings.Repeat("?", max(0, width-1)))
+		} else {
+			all.WriteString(strings.Repeat(plainOf(character), width))
 		}
-		switch {
-		case r == '…':
-			return '~'
-		case r == '–', r == '·', r == '─':
-			return '-'
-		case r > 126:
-			return '?'
-		}
-		return r
-	}, text)
+	}
+	return all.String()
+}
+
+// plainOf returns what stands in ASCII for a column of another character.
+func plainOf(character string) string {
+	if bar := slices.Index(bars, []rune(character)[0]); bar >= 0 {
+		return "_.:-=+*#"[bar : bar+1]
+	}
+	switch character {
+	case "…":
+		return "~"
+	case "–", "·", "×":
+		return "-"
+	}
+	return "?"
 }

@@ -19,7 +19,7 @@ func TestFigures(t *testing.T) {
 		{left("äb", 4), "äb  "}, {left("äbcde", 4), "äbc…"}, {right("ab", 4), "  ab"}, {right("日本語", 4), " 日…"}, {cut("abc", -1), ""},
 		{ends("a", "b", 4), "a  b"}, {ends("abc", "de", 5), "abc"},
 		{clean("a\x1b[1mb\nc\td"), "a�[1mb c d"}, {clean("日本 é"), "日本 é"},
-		{plain("▁█ a…–·é�"), "_# a~--??"},
+		{plain("▁█ a…–·é�"), "_# a~--??"}, {plain("\x1b[1m日本e\u0301👍🏽\x1b[m"), "\x1b[1m????e??\x1b[m"}, {plain("1️⃣\n"), "1?\n"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)

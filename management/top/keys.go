@@ -14,6 +14,7 @@ func (m model) press(key tea.KeyPressMsg) tea.Cmd {
 		return tea.Quit
 	case name == "ctrl+z":
 		return tea.Suspend
+	case !isEnough(m.width, m.height) && name != "q": // nothing is seen of what it would do
 	case s.entry.help:
 		s.entry.help = false
 	case s.entry.question != nil:
@@ -38,7 +39,10 @@ func (m model) command(name string) tea.Cmd {
 	case "/":
 		s.entry.isTyping = true
 	case "esc":
-		s.entry.filter = ""
+		if l := &s.lists[s.focus]; l.filter != "" {
+			l.filter = ""
+			s.chooseVisible()
+		}
 	case "tab", "shift+tab":
 		s.focus = 1 - s.focus
 	case "s":
@@ -79,7 +83,7 @@ func (s *screen) move(name string) {
 // choose chooses a row by its index, or the nearest.
 func (s *screen) choose(at int) {
 	ids, l := s.ids(), &s.lists[s.focus]
-	if l.chosen = ""; len(ids) > 0 {
+	if l.chosen = (place{}); len(ids) > 0 {
 		l.chosen = ids[min(max(at, 0), len(ids)-1)]
 	}
 }
@@ -94,14 +98,15 @@ func (s *screen) sortByNext() {
 
 // edit changes the filter.
 func (s *screen) edit(name, text string) {
+	l := &s.lists[s.focus]
 	switch name {
 	case "enter":
 		s.entry.isTyping = false
 	case "esc":
-		s.entry.isTyping, s.entry.filter = false, ""
+		s.entry.isTyping, l.filter = false, ""
 	case "backspace":
-		if runes := []rune(s.entry.filter); len(runes) > 0 {
-			s.entry.filter = string(runes[:len(runes)-1])
+		if runes := []rune(l.filter); len(runes) > 0 {
+			l.filter = string(runes[:len(runes)-1])
 		}
 	default:
 		s.add(text)
@@ -115,8 +120,8 @@ const maxFilter = 40
 
 // add adds to the filter what was typed or pasted.
 func (s *screen) add(text string) {
-	if len(s.entry.filter)+len(text) <= maxFilter {
-		s.entry.filter += clean(text)
+	if l := &s.lists[s.focus]; len(l.filter)+len(text) <= maxFilter {
+		l.filter += clean(text)
 	}
 	s.chooseVisible()
 }

@@ -17,7 +17,10 @@ type (
 		doc  *document
 		at   time.Time
 	}
-	lost   struct{ why string } // the stream; "": the load balancer has ended it
+	lost struct { // the stream
+		why   string        // "": the load balancer has ended it
+		pause time.Duration // before the next attempt
+	}
 	opened struct{ stream *stream }
 	done   struct { // an action
 		said   string
@@ -26,8 +29,12 @@ type (
 	second time.Time
 )
 
-// retryPause is how long the model waits after a stream has broken.
-const retryPause = time.Second
+// How long the model waits after a stream has broken, and after the API has not let it in: it
+// counts wrong tokens, and logs them.
+const (
+	retryPause   = time.Second
+	refusedPause = 30 * time.Second
+)
 
 // model is the program of bubbletea.
 type model struct {
@@ -57,9 +64,9 @@ func (m model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		return m, listen(message.from)
 	case lost:
 		if message.why != "" {
-			s.news.trouble = message.why
+			s.news.trouble, s.news.pause = message.why, message.pause
 		}
-		return m, m.open()
+		return m, m.open(message.pause)
 	case opened:
 		return m, listen(message.stream)
 	case done:
@@ -91,13 +98,14 @@ func (m model) hear(d *document, at time.Time) {
 	n := &s.news
 	isFirst := n.doc == nil
 	n.doc, n.heard, n.now, n.trouble = d, at, at, ""
-	n.samples, n.rates = withHistory(n.samples, &d.History), m.rates.add(d)
+	n.samples = withHistory(n.samples, &d.History)
+	m.rates.add(d)
 	for i := range s.lists { // nothing else gets chosen because what was chosen is gone
 		s.focus, i = i, s.focus
 		if isFirst {
 			s.choose(0)
 		} else if l := &s.lists[s.focus]; !slices.Contains(s.ids(), l.chosen) {
-			l.chosen = ""
+			l.chosen = place{}
 		}
 		s.focus = i
 	}
@@ -116,18 +124,26 @@ func listen(s *stream) tea.Cmd {
 		}
 		s.close()
 		if errors.Is(err, io.EOF) {
-			return lost{}
+			return lost{pause: retryPause}
 		}
-		return lost{err.Error()}
+		return loss(err)
 	}
 }
 
+// loss is the loss of a stream by an error, or that there was none to open.
+func loss(err error) lost {
+	if f := (*failure)(nil); errors.As(err, &f) && f.refused {
+		return lost{err.Error(), refusedPause}
+	}
+	return lost{err.Error(), retryPause}
+}
+
 // open opens another stream after a pause.
-func (m model) open() tea.Cmd {
-	return tea.Tick(retryPause, func(time.Time) tea.Msg {
+func (m model) open(pause time.Duration) tea.Cmd {
+	return tea.Tick(pause, func(time.Time) tea.Msg {
 		s, err := m.client.follow(m.ctx)
 		if err != nil {
-			return lost{err.Error()}
+			return loss(err)
 		}
 		return opened{s}
 	})

@@ -1,19 +1,16 @@
 package top
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 )
 
 var named = map[string]rune{
@@ -63,6 +60,8 @@ func TestKeys(t *testing.T) {
 		{"filter, corrected", "/ z backspace backspace . 2", "main 10.0.0.2", []string{two}, ""},
 		{"filter, dropped", "/ z esc", "main 10.0.0.1", []string{one, two, three, slow}, ""},
 		{"filter, dropped later", "/ . 3 enter esc", "main 10.0.0.3", []string{one, two, three, slow}, ""},
+		{"filter without a match, dropped", "/ z enter esc", "main 10.0.0.1", []string{one, two, three, slow}, ""},
+		{"filter of the other list", "tab / 2 0 3 enter", "main 10.0.0.1", []string{one, two, three, slow}, ""},
 		{"filter without a match", "/ z enter d", "", nil, "Choose a backend first"},
 		{"a drain in the other list", "tab d", "main 10.0.0.1", []string{one, two, three, slow}, "Choose a backend first"},
 		{"the last backend", "d n", "main 10.0.0.1", []string{one, two, three, slow}, "Nothing was done"},
@@ -76,7 +75,7 @@ func TestKeys(t *testing.T) {
 				t.Error("something is done")
 			}
 			s := m.screen
-			if got := s.lists[backends].chosen; !strings.HasPrefix(got, tt.chosen) || tt.chosen == "" && got != "" {
+			if got := strings.Trim(s.lists[backends].chosen.pool+" "+s.lists[backends].chosen.address, " "); !strings.HasPrefix(got, tt.chosen) || tt.chosen == "" && got != "" {
 				t.Errorf("chosen is %q, want %q", got, tt.chosen)
 			}
 			if got := s.addresses(); !reflect.DeepEqual(got, tt.shown) {
@@ -147,7 +146,7 @@ func TestStale(t *testing.T) {
 	is("when something comes", false)
 	m.Update(lost{})
 	is("when the stream has ended", false)
-	m.Update(lost{"nothing listens"})
+	m.Update(lost{why: "nothing listens"})
 	is("when it cannot be opened", true)
 	m.hear(m.screen.news.doc, heard.Add(6*time.Second))
 	is("when it is back", false)
@@ -156,8 +155,7 @@ func TestStale(t *testing.T) {
 // Samples that come twice count once, and the rates of a backend are of about 3 s.
 func TestHistory(t *testing.T) {
 	m := toldModel(t, status)
-	first := place{"main", "10.0.0.1:8100"}
-	if got := m.screen.news.rates[first]; got != (rate{1230, 0.2}) {
+	if got := m.screen.news.doc.Pools[0].Backends[0].rate; got != (rate{1230, 0.2}) {
 		t.Errorf("by the history the rate is %v", got)
 	}
 	for i := range int64(6) {
@@ -168,7 +166,7 @@ func TestHistory(t *testing.T) {
 		d.Pools[0].Backends[0].Requests += 100 * i // 0, 100, 200, …
 		m.hear(&d, heard)
 	}
-	if got := m.screen.news.rates[first]; got != (rate{400, 0}) { // 300, 400 and 500
+	if got := m.screen.news.doc.Pools[0].Backends[0].rate; got != (rate{400, 0}) { // 300, 400 and 500
 		t.Errorf("the rate is %v", got)
 	}
 	if n := len(m.rates.counts); n != 1 {
@@ -214,80 +212,30 @@ func TestActions(t *testing.T) {
 	do(press(m, "down", "down", "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", "10.0.0.3:8100 is resumed: its state is up", false)
 	answer, code = `{"detail": "the token has the role read"}`, 403
 	do(press(m, "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", "Cannot resume 10.0.0.3:8100: the token has the role read", true)
+	answer, code = `<html>`, 200
+	do(press(m, "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", "Cannot resume 10.0.0.3:8100: "+server.URL+" tells what lb top cannot read: invalid character", true)
+	answer, code = `<html>`, 502
+	do(press(m, "r"), "POST /v1/api/backends/main/10.0.0.3:8100/resume", " it answered 502 Bad Gateway", true)
 }
 
-// The program runs with a stream that breaks, comes back, and is quit by a key.
-func TestProgram(t *testing.T) {
-	opened := make(chan bool, 10)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("retry: 1000\n\ndata: " + strings.ReplaceAll(status, "\n", "") + "\n\n"))
-		opened <- true
-	}))
-	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	m, err := begin(ctx, mustClient(t, server.URL, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(nil), tea.WithOutput(new(strings.Builder)), tea.WithWindowSize(80, 24), tea.WithoutSignalHandler())
-	go func() {
-		<-opened
-		<-opened // again
-		program.Send(tea.KeyPressMsg{Code: 'q', Text: "q"})
-	}()
-	if _, err := program.Run(); err != nil {
-		t.Error(err)
+// What became of an action is told on two lines where it is long.
+func TestSaidAtLength(t *testing.T) {
+	m := toldModel(t, status)
+	m.Update(done{"Cannot drain 10.0.0.1:8100: " + strings.Repeat("the token has the role read ", 9), true})
+	lines := strings.Split(ansi.Strip(m.screen.view(80, 24)), "\n")
+	if len(lines) != 24 || !strings.HasPrefix(lines[22], "Cannot drain 10.0.0.1:8100: the token") || !strings.HasPrefix(lines[23], "read the token has") || !strings.HasSuffix(lines[23], "…") {
+		t.Errorf("%d lines, the last %q", len(lines), lines[22:])
 	}
 }
 
-// drawn is what a program has written. on is closed once it is in the alternate screen.
-type drawn struct {
-	mu   sync.Mutex
-	text []byte
-	on   chan struct{}
-}
-
-const alternate = "\x1b[?1049"
-
-func (d *drawn) Write(text []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	before := bytes.Contains(d.text, []byte(alternate+"h"))
-	d.text = append(d.text, text...)
-	if !before && bytes.Contains(d.text, []byte(alternate+"h")) {
-		close(d.on)
+// Keys do nothing while nothing is seen, but to quit.
+func TestTooSmall(t *testing.T) {
+	m := toldModel(t, status)
+	m.height = minHeight - 1
+	if cmd := press(m, "d", "y", "down", "s"); cmd != nil || m.screen.entry.question != nil || m.screen.lists[backends].order != 0 {
+		t.Error("a key does something")
 	}
-	return len(text), nil
-}
-
-// A panic ends the program with an error, and leaves the alternate screen.
-func TestPanic(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write([]byte("data: " + strings.ReplaceAll(status, "\n", "") + "\n\n"))
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}))
-	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	m, err := begin(ctx, mustClient(t, server.URL, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.first.close()
-	out := &drawn{on: make(chan struct{})}
-	program := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(nil), tea.WithOutput(out), tea.WithWindowSize(80, 24), tea.WithoutSignalHandler())
-	go func() {
-		<-out.on
-		program.Send(told{}) // no document
-	}()
-	if _, err := program.Run(); !errors.Is(err, tea.ErrProgramPanic) {
-		t.Errorf("got %v", err)
-	}
-	out.mu.Lock()
-	defer out.mu.Unlock()
-	if on, off := bytes.LastIndex(out.text, []byte(alternate+"h")), bytes.LastIndex(out.text, []byte(alternate+"l")); off < on {
-		t.Errorf("the alternate screen is not left: %q", out.text)
+	if press(m, "q") == nil {
+		t.Error("q does not quit")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -25,7 +26,8 @@ type Invalid struct{ error }
 
 // Run shows how the load balancer stands until the user quits or ctx ends, and then leaves the
 // terminal as it was. It returns an error, a sentence, if there is no answer at the beginning, or if
-// out is not a terminal that it can draw on. What is shown is read from stdin.
+// out is not a terminal that it can draw on. Keys are read from stdin if that is a terminal, and else
+// from that of the process.
 func Run(ctx context.Context, o Options, out io.Writer) error {
 	c, err := newClient(o.Management, o.Token)
 	if err != nil {
@@ -56,13 +58,19 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 // changed.
 func begin(ctx context.Context, c *client) (model, error) {
 	s, err := c.follow(ctx)
+	if f := (*failure)(nil); errors.As(err, &f) && f.advice != "" {
+		return model{}, fmt.Errorf("%w; %s", err, f.advice)
+	}
 	if err != nil {
 		return model{}, err
 	}
 	d, err := s.next()
 	if err != nil {
 		s.close()
-		return model{}, fmt.Errorf("follow the status of %s: %w", c.shown, err)
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%s has ended the stream of its status without a message, as when it stops; try again", c.shown)
+		}
+		return model{}, err
 	}
 	m := model{screen: &screen{shown: c.shown}, rates: &rates{}, client: c, ctx: ctx, first: s}
 	m.hear(d, time.Now())
@@ -76,10 +84,26 @@ func drawable(o Options, out io.Writer) error {
 	switch {
 	case !ok || !term.IsTerminal(f.Fd()):
 		return errors.New("stdout is not a terminal" + instead)
+	case !hasKeys():
+		return errors.New("no terminal to read keys from: stdin is none, and the process has no other" + instead)
 	case o.Env("TERM") == "" || o.Env("TERM") == "dumb":
 		return fmt.Errorf("the terminal is dumb (TERM=%s): it cannot be drawn on; set TERM to what it is, such as xterm%s", o.Env("TERM"), instead)
 	}
 	return nil
+}
+
+// hasKeys reports whether there is a terminal to read keys from: stdin, or that of the process.
+func hasKeys() bool {
+	if term.IsTerminal(os.Stdin.Fd()) {
+		return true
+	}
+	in, out, err := tea.OpenTTY()
+	if err != nil {
+		return false
+	}
+	_ = in.Close()
+	_ = out.Close()
+	return true
 }
 
 func programOptions(ctx context.Context, o Options, out io.Writer) []tea.ProgramOption {

@@ -18,12 +18,12 @@ type screen struct {
 
 // news is what the load balancer has told, and how well it is heard.
 type news struct {
-	now     time.Time // by this machine's clock
-	heard   time.Time // by the same clock, when doc came
-	trouble string    // why nothing has come since; "": nothing is wrong
+	now     time.Time     // by this machine's clock
+	heard   time.Time     // by the same clock, when doc came
+	trouble string        // why nothing has come since; "": nothing is wrong
+	pause   time.Duration // between attempts to hear more
 	doc     *document
 	samples []sample
-	rates   map[place]rate
 }
 
 // patience is how long no message may come before that is told.
@@ -42,13 +42,13 @@ const (
 type list struct {
 	order    int // an index of its orders
 	reversed bool
-	chosen   string // id of a row; "": none
+	chosen   place  // id of a row; the zero value: none
+	filter   string // shows only the rows that contain it
 }
 
 // entry is what the last line is for.
 type entry struct {
-	filter   string // shows only what contains it
-	isTyping bool   // of the filter
+	isTyping bool // of the filter of the list that has the focus
 	question *question
 	said     string // what became of the last action
 	failed   bool
@@ -80,8 +80,8 @@ var backendOrders = []order[*backend]{
 		return cmp.Or(strings.Compare(a.Pool, b.Pool), strings.Compare(a.Address, b.Address))
 	}},
 	{"state", func(_ *screen, a, b *backend) int { return cmp.Compare(badness(b), badness(a)) }},
-	{"requests", descending(func(s *screen, b *backend) float64 { return s.news.rates[b.place()].requests })},
-	{"errors", descending(func(s *screen, b *backend) float64 { return s.news.rates[b.place()].errors })},
+	{"requests", descending(func(_ *screen, b *backend) float64 { return b.rate.requests })},
+	{"errors", descending(func(_ *screen, b *backend) float64 { return b.rate.errors })},
 	{"in flight", descending(func(_ *screen, b *backend) int64 { return b.InFlight })},
 	{"share", descending(func(_ *screen, b *backend) float64 { return share(b) })},
 }
@@ -114,7 +114,7 @@ func share(b *backend) float64 {
 func (s *screen) backends() (all []*backend) {
 	for _, p := range s.news.doc.Pools {
 		for i := range p.Backends {
-			if b := &p.Backends[i]; s.entry.leaves(b.Pool, b.Address, b.Backend, b.State, b.Why) {
+			if b := &p.Backends[i]; s.leaves(b) {
 				all = append(all, b)
 			}
 		}
@@ -125,7 +125,7 @@ func (s *screen) backends() (all []*backend) {
 // limited returns the clients that the filter leaves, as they are sorted.
 func (s *screen) limited() (all []*limited) {
 	for i := range s.news.doc.Limited {
-		if c := &s.news.doc.Limited[i]; s.entry.leaves(c.Client) {
+		if c := &s.news.doc.Limited[i]; leaves(s.lists[clients].filter, c.Client) {
 			all = append(all, c)
 		}
 	}
@@ -142,33 +142,38 @@ func sorted[T any](s *screen, all []T, orders []order[T], l list) []T {
 	return all
 }
 
+// leaves reports whether the filter leaves a backend.
+func (s *screen) leaves(b *backend) bool {
+	return leaves(s.lists[backends].filter, b.Pool, b.Address, b.Backend, b.State, b.Why)
+}
+
 // leaves reports whether one of the texts has the filter in it, whatever the case of its letters.
-func (e *entry) leaves(texts ...string) bool {
-	want := strings.ToLower(e.filter)
-	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), want) })
+func leaves(filter string, texts ...string) bool {
+	want := strings.ToLower(filter)
+	return want == "" || slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), want) })
 }
 
 // ids returns the rows of the list that has the focus.
-func (s *screen) ids() (all []string) {
+func (s *screen) ids() (all []place) {
 	if s.focus == clients {
 		for _, c := range s.limited() {
-			all = append(all, c.Client)
+			all = append(all, c.place())
 		}
 		return all
 	}
 	for _, b := range s.backends() {
-		all = append(all, b.id())
+		all = append(all, b.place())
 	}
 	return all
 }
 
-func (b *backend) id() string { return b.Pool + " " + b.Address }
-
 // chosen returns the backend that is chosen and visible, or nil.
 func (s *screen) chosen() *backend {
-	for _, b := range s.backends() {
-		if b.id() == s.lists[backends].chosen {
-			return b
+	for _, p := range s.news.doc.Pools {
+		for i := range p.Backends {
+			if b := &p.Backends[i]; b.place() == s.lists[backends].chosen && s.leaves(b) {
+				return b
+			}
 		}
 	}
 	return nil

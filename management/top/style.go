@@ -1,5 +1,11 @@
 package top
 
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
 // style is how a text stands out. Colour is never the only sign: the text itself says the same.
 type style string
 
@@ -18,4 +24,14 @@ func (s style) on(text string) string {
 		return text
 	}
 	return "\x1b[" + string(s) + "m" + text + "\x1b[m"
+}
+
+// over returns a text in the style over a line or two.
+func (s style) over(text string, width int) []string {
+	first, rest, more := strings.Cut(ansi.Wordwrap(text, width, ""), "\n")
+	lines := []string{s.on(left(first, width))}
+	if more {
+		lines = append(lines, s.on(left(strings.ReplaceAll(rest, "\n", " "), width)))
+	}
+	return lines
 }

@@ -10,39 +10,58 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// The smallest terminal that anything is shown in.
+// The smallest terminal that anything is shown in, and the lowest that has all of the traffic.
 const (
-	minWidth  = 40
-	minHeight = 16
+	minWidth   = 40
+	minHeight  = 10
+	allTraffic = 16
 )
+
+// isEnough reports whether something is shown at a size in columns and lines.
+func isEnough(width, height int) bool { return width >= minWidth && height >= minHeight }
 
 // view is the screen at a size in columns and lines. It has a line for each of the terminal's.
 func (s *screen) view(width, height int) string {
-	if width < minWidth || height < minHeight {
-		return cut(fmt.Sprintf("lb top needs %d × %d", minWidth, minHeight), width)
+	if !isEnough(width, height) {
+		return cut(fmt.Sprintf("lb top needs %d × %d, not %d × %d", minWidth, minHeight, width, height), width)
 	}
 	if s.entry.help {
 		return strings.Join(fit(helpLines, width, height), "\n")
 	}
-	lines := []string{s.head(width), s.state(width)}
-	lines = append(lines, s.traffic(width)...)
-	above := len(lines)
-	const around = 6 // titles and headers of the lists, the detail, the last line
-	limited := clientRows(s)
-	rows := height - above - around
-	forClients := min(max(1, len(limited)), max(2, rows/3))
-	if s.focus == clients {
-		forClients = min(max(1, len(limited)), rows/2)
+	lines := append([]string{s.head(width)}, s.state(width)...)
+	traffic := s.traffic(width)
+	if height < allTraffic {
+		traffic = traffic[:1]
 	}
-	lines = append(lines, s.backendLines(width, rows-forClients)...)
-	lines = append(lines, s.clientLines(limited, width, forClients)...)
-	lines = fit(lines, width, height-1)
+	lines = append(lines, traffic...)
+	above, last := len(lines), s.lastLines(width)
+	lines = append(lines, s.listLines(width, height-above-len(last))...)
+	lines = fit(lines, width, height-len(last))
 	if s.news.isStale() {
 		for i := above; i < len(lines); i++ {
 			lines[i] = faint.on(ansi.Strip(lines[i]))
 		}
 	}
-	return strings.Join(append(lines, s.lastLine(width)), "\n")
+	return strings.Join(append(lines, last...), "\n")
+}
+
+// listLines are so many lines of the two lists, or of the one that has the focus if there is no room
+// for both.
+func (s *screen) listLines(width, height int) []string {
+	const titles, detail = 2, 1 // lines of each list, and of the chosen backend
+	limited := s.limited()
+	rows := height - 2*titles - detail // of both
+	if rows < 6 {
+		if s.focus == clients {
+			return s.clientLines(limited, width, height-titles)
+		}
+		return s.backendLines(width, height-titles-detail)
+	}
+	forClients := min(max(1, len(limited)), max(2, rows/3))
+	if s.focus == clients {
+		forClients = min(max(1, len(limited)), rows/2)
+	}
+	return append(s.backendLines(width, rows-forClients), s.clientLines(limited, width, forClients)...)
 }
 
 // fit returns lines of at most that width, and just that many.
@@ -62,8 +81,8 @@ func (s *screen) head(width int) string {
 	return bold.on(ends(first, last, width))
 }
 
-// state says how well the load balancer is, or that nothing is heard of it.
-func (s *screen) state(width int) string {
+// state says how well the load balancer is, or that nothing is heard of it, on a line or two.
+func (s *screen) state(width int) []string {
 	b := &s.news.doc.Balancer
 	switch {
 	case s.news.isStale():
@@ -71,15 +90,18 @@ func (s *screen) state(width int) string {
 		if s.news.trouble != "" {
 			text += ": " + clean(s.news.trouble)
 		}
-		return marked.on(left(text+"; trying again", width))
+		if text += "; trying again"; s.news.pause > retryPause {
+			text += " every " + age(s.news.pause)
+		}
+		return marked.over(text, width)
 	case !b.Ready:
-		return bad.on(cut("Not ready: "+clean(b.NotReady), width))
+		return bad.over("Not ready: "+clean(b.NotReady), width)
 	case b.Reload != nil && !b.Reload.OK:
-		return warn.on(cut(fmt.Sprintf("Ready, but the reload %s ago failed", age(s.news.doc.Time.Sub(b.Reload.At))), width))
+		return warn.over(fmt.Sprintf("Ready, but the reload %s ago failed", age(s.news.doc.Time.Sub(b.Reload.At))), width)
 	case len(b.Warnings) > 0:
-		return warn.on(cut("Ready, but "+clean(strings.Join(b.Warnings, "; ")), width))
+		return warn.over("Ready, but "+clean(strings.Join(b.Warnings, "; ")), width)
 	}
-	return good.on("Ready")
+	return good.over("Ready", width)
 }
 
 // recently is how many samples the figures of the traffic are of.
@@ -88,6 +110,10 @@ const recently = 3
 // traffic is what is under way, and what happened in the last seconds.
 func (s *screen) traffic(width int) []string {
 	const label = 10
+	class := 15
+	if width < narrow {
+		class = 12
+	}
 	all := s.news.samples
 	last := all[max(0, len(all)-recently):]
 	figure := func(pick func(*sample) int64) float64 { return mean(last, pick) }
@@ -98,13 +124,13 @@ func (s *screen) traffic(width int) []string {
 		line[i] = all[len(all)-n+i].requests
 	}
 	statuses := left(bold.on("Statuses"), label)
-	for _, class := range []string{"2xx", "3xx", "4xx", "5xx"} {
-		x := figure(func(s *sample) int64 { return s.statuses[class] })
-		text := fmt.Sprintf("%s %s/s", class, short(x))
-		if class == "5xx" && x > 0 {
+	for _, name := range []string{"2xx", "3xx", "4xx", "5xx"} {
+		x := figure(func(s *sample) int64 { return s.statuses[name] })
+		text := fmt.Sprintf("%s %s/s", name, short(x))
+		if name == "5xx" && x > 0 {
 			text = bad.on(text)
 		}
-		statuses += left(text, 15)
+		statuses += left(text, class)
 	}
 	t := &s.news.doc.Traffic
 	rejected := left(bold.on("Rejected"), label) + right(short(figure(func(s *sample) int64 { return s.rejected }))+"/s", 8)
@@ -163,31 +189,31 @@ func latencies(last []sample) string {
 	return "no request has ended"
 }
 
-// lastLine is what is being typed or asked, or what became of an action, or which keys there are.
-func (s *screen) lastLine(width int) string {
+// lastLines are what is being typed or asked, or what became of an action, or which keys there are.
+func (s *screen) lastLines(width int) []string {
 	e := &s.entry
 	switch {
 	case e.question != nil:
 		q := e.question
-		return marked.on(left(fmt.Sprintf("Drain %s? y/n  %s", clean(q.at.address), clean(q.why)), width))
+		return marked.over(fmt.Sprintf("Drain %s? y/n  %s", clean(q.at.address), clean(q.why)), width)
 	case e.isTyping:
-		return marked.on(left("Show only what contains: "+clean(e.filter)+"_   Enter keeps it, Esc drops it", width))
+		return marked.over("Show only what contains: "+clean(s.lists[s.focus].filter)+"_   Enter keeps it, Esc drops it", width)
 	case e.said != "" && e.failed:
-		return bad.on(cut(e.said, width))
+		return bad.over(e.said, width)
 	case e.said != "":
-		return bold.on(cut(e.said, width))
+		return bold.over(e.said, width)
 	}
-	return cut("q quit  ? help  / filter  s sort  S reverse  Tab list  d drain  r resume", width)
+	return []string{cut("q quit  ? help  / filter  s sort  S reverse  Tab list  d drain  r resume", width)}
 }
 
 var helpLines = []string{
-	"lb top: how the load balancer stands, each second",
+	"lb top: how the load balancer stands, each second. Any key goes back.",
 	"",
 	"↑ ↓ k j           choose a row; PgUp and PgDn by ten, Home and End the ends",
 	"Tab               to the other list",
 	"s                 sort by the next column",
 	"S                 the other way round",
-	"/                 show only what contains a text; Esc shows all again",
+	"/                 show only the rows that contain a text; Esc shows all again",
 	"d                 drain the backend; asks where no other takes requests",
 	"r                 resume it",
 	"q, Ctrl-C         quit",
@@ -195,8 +221,7 @@ var helpLines = []string{
 	"",
 	"Rates are means of about 3 seconds. SHARE is the backend's part of the",
 	"attempts in its pool in the last minute, DUE the part by its weight. Why a",
-	"backend is out stands under it. The line below the list is of the chosen one.",
+	"backend is out stands under it, at length if it is chosen. The line below the",
+	"list is of the chosen one.",
 	"Limited are the clients with most rejections in the last minute.",
-	"",
-	"Any key goes back.",
 }

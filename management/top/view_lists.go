@@ -2,43 +2,65 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
 )
 
-// row is one of a list, on one line or more.
-type row struct {
-	id    string
-	lines []string
+// rows are those of a list. Only those that are seen are drawn.
+type rows struct {
+	n      int
+	chosen int                  // < 0: none
+	draw   func(i int) []string // a row, on one line or more
 }
 
-// window returns so many lines of rows, those of the chosen one among them. The first line of each
-// row has a mark at its left if it is chosen.
-func window(rows []row, chosen string, hasFocus bool, width, height int) []string {
-	var lines []string
-	at := 0
-	for _, r := range rows {
-		for i, line := range r.lines {
-			mark := "  "
-			if i == 0 && r.id == chosen && hasFocus {
-				mark, line, at = "> ", bold.on(line), len(lines)
-			}
-			lines = append(lines, mark+cut(line, width-2))
-		}
+// window returns so many lines of rows, those of the chosen one among them, in the middle where
+// there is enough on both sides. The first line of the chosen one has a mark at its left.
+func (r rows) window(hasFocus bool, width, height int) []string {
+	at := max(0, r.chosen)
+	var above, below []string
+	for i := at - 1; i >= 0 && len(above) < height; i-- {
+		above = append(r.lines(i, hasFocus, width), above...)
 	}
-	start := max(0, min(at-height/2, len(lines)-height))
+	for i := at; i < r.n && len(below) < height; i++ {
+		below = append(below, r.lines(i, hasFocus, width)...)
+	}
+	lines := append(above, below...)
+	start := max(0, min(len(above)-height/2, len(lines)-height))
 	return fit(lines[start:], width, height)
+}
+
+// lines draws a row, with room for the mark at its left.
+func (r rows) lines(i int, hasFocus bool, width int) []string {
+	lines := r.draw(i)
+	for j, line := range lines {
+		mark := "  "
+		if j == 0 && i == r.chosen && hasFocus {
+			mark, line = "> ", bold.on(line)
+		}
+		lines[j] = mark + cut(line, width-2)
+	}
+	return lines
+}
+
+// none is in place of the rows where there are none.
+func (l *list) none() []string {
+	if l.filter != "" {
+		return []string{"  none contains this text; Esc shows all"}
+	}
+	return []string{"  none"}
 }
 
 // title heads a list.
 func (s *screen) title(which int, text, order string, width int) string {
-	if s.lists[which].reversed {
+	l := &s.lists[which]
+	if l.reversed {
 		order += ", reversed"
 	}
 	last := "by " + order
-	if s.entry.filter != "" {
-		last = fmt.Sprintf("with %q, %s", clean(s.entry.filter), last)
+	if l.filter != "" {
+		last = fmt.Sprintf("with %q, %s", clean(l.filter), last)
 	}
 	line := ends(text, last, width)
 	if s.focus == which {
@@ -47,8 +69,8 @@ func (s *screen) title(which int, text, order string, width int) string {
 	return bold.on(line)
 }
 
-// backendLines are the title, the header, so many lines of backends, and a line of the chosen one.
-func (s *screen) backendLines(width, height int) []string {
+// summary says how many backends are up, and what is to be known of pools.
+func (s *screen) summary() string {
 	up, all := 0, 0
 	var notes []string
 	for _, p := range s.news.doc.Pools {
@@ -65,18 +87,24 @@ func (s *screen) backendLines(width, height int) []string {
 	if len(notes) > 0 {
 		text += " · " + strings.Join(notes, ", ")
 	}
-	shown := s.backends()
+	return text
+}
+
+// backendLines are the title, the header, so many lines of backends, and a line of the chosen one.
+func (s *screen) backendLines(width, height int) []string {
+	l, shown := &s.lists[backends], s.backends()
 	c := columnsFor(shown, len(s.news.doc.Pools) > 1, width)
-	rows := make([]row, len(shown))
-	for i, b := range shown {
-		rows[i] = row{b.id(), s.backendLinesOf(b, c)}
+	lines := []string{s.title(backends, s.summary(), backendOrders[l.order].name, width), "  " + faint.on(c.header())}
+	if len(shown) == 0 {
+		return append(lines, fit(l.none(), width, height+1)...)
 	}
-	lines := []string{s.title(backends, text, backendOrders[s.lists[backends].order].name, width), "  " + faint.on(c.header())}
-	if len(rows) == 0 {
-		rows = []row{{"", []string{"none"}}}
+	all := rows{
+		n:      len(shown),
+		chosen: slices.IndexFunc(shown, func(b *backend) bool { return b.place() == l.chosen }),
 	}
-	lines = append(lines, window(rows, s.lists[backends].chosen, s.focus == backends, width, height)...)
-	return append(lines, s.detail(width))
+	all.draw = func(i int) []string { return s.backendLinesOf(shown[i], c, i == all.chosen) }
+	lines = append(lines, all.window(s.focus == backends, width, height)...)
+	return append(lines, s.detail(c, width))
 }
 
 // poolNote says what an operator has to know of a pool.
@@ -92,26 +120,38 @@ func poolNote(p *pool) string {
 	return ""
 }
 
-// columns are the widths of the two columns that differ by what is in them.
+// columns are those that differ by the width of the screen and by what is in them.
 type columns struct {
 	pools       bool // whether the pool's name stands before the address
-	name, state int
+	narrow      bool // whether there is no room for requests in flight and shares
+	name, state int  // widths
+	width       int  // of the screen
 }
 
-// fixed is the width of the others, with the blanks between all.
-const fixed = 2 + 8 + 7 + 10 + 6 + 6 + 2
+// narrow is the width in columns below which figures that matter less are left out.
+const narrow = 72
+
+// The widths of the other columns with the blanks between all, where the screen is narrow and else.
+const (
+	fixedFew = 2 + 8 + 7 + 2
+	fixedAll = fixedFew + 10 + 6 + 6
+)
 
 func columnsFor(shown []*backend, pools bool, width int) columns {
-	c := columns{pools: pools, name: len("BACKEND")}
+	c := columns{pools: pools, narrow: width < narrow, name: len("BACKEND"), width: width}
+	room := width - fixedAll
+	if c.narrow {
+		room = width - fixedFew
+	}
 	state := len("up, ramp 50%")
 	for _, b := range shown {
-		c.name = max(c.name, ansi.StringWidth(c.nameOf(b)))
+		c.name = max(c.name, c.widthOf(b))
 		if !b.isUp() {
 			state = len("down,ejected 7 days")
 		}
 	}
-	c.name = max(len("BACKEND"), min(c.name, width-fixed-state))
-	c.state = width - fixed - c.name
+	c.name = min(c.name, room-min(state, room/2))
+	c.state = room - c.name
 	return c
 }
 
@@ -122,17 +162,30 @@ func (c columns) nameOf(b *backend) string {
 	return clean(b.Address)
 }
 
+// widthOf is how many columns nameOf takes.
+func (c columns) widthOf(b *backend) int {
+	n := columnsOf(b.Address)
+	if c.pools {
+		n += columnsOf(b.Pool) + 1
+	}
+	return n
+}
+
 func (c columns) header() string {
 	return c.line("BACKEND", "REQ/S", "ERR/S", "IN FLIGHT", "SHARE", "DUE", "STATE")
 }
 
 func (c columns) line(name, requests, errors, inFlight, share, due, state string) string {
-	return left(name, c.name) + right(requests, 8) + right(errors, 7) + right(inFlight, 10) + right(share, 6) + right(due, 6) + "  " + cut(state, c.state)
+	line := left(name, c.name) + right(requests, 8) + right(errors, 7)
+	if !c.narrow {
+		line += right(inFlight, 10) + right(share, 6) + right(due, 6)
+	}
+	return line + "  " + cut(state, c.state)
 }
 
-// backendLinesOf has why a backend is out on a second line.
-func (s *screen) backendLinesOf(b *backend, c columns) []string {
-	r, part := s.news.rates[b.place()], "–"
+// backendLinesOf has why a backend is out on a second line, and on a third if it is the chosen one.
+func (s *screen) backendLinesOf(b *backend, c columns, isChosen bool) []string {
+	r, part := b.rate, "–"
 	if b.Share != nil {
 		part = percent(*b.Share)
 	}
@@ -150,8 +203,15 @@ func (s *screen) backendLinesOf(b *backend, c columns) []string {
 		name = ansi.TruncateLeft(name, over+1, "…")
 	}
 	lines := []string{c.line(name, short(r.requests), short(r.errors), grouped(b.InFlight), part, percent(b.DueShare), look.on(clean(state)))}
-	if b.Why != "" {
-		lines = append(lines, "  "+look.on(clean(b.Why)))
+	if b.Why == "" {
+		return lines
+	}
+	if why := clean(b.Why); !isChosen {
+		lines = append(lines, "  "+look.on(why))
+	} else {
+		for _, line := range look.over(why, c.width-4) {
+			lines = append(lines, "  "+line)
+		}
 	}
 	return lines
 }
@@ -170,12 +230,12 @@ func upState(b *backend) string {
 }
 
 // detail is a line of the chosen backend.
-func (s *screen) detail(width int) string {
+func (s *screen) detail(c columns, width int) string {
 	b := s.chosen()
 	if b == nil {
 		return ""
 	}
-	words := []string{clean(b.Address), plural(b.Requests, "request"), plural(b.Errors, "error")}
+	words := []string{c.nameOf(b), plural(b.Requests, "request"), plural(b.Errors, "error")}
 	if t := b.TimeToHeader; t != nil {
 		words = append(words, "header p50 "+milliseconds(&t.P50)+" p99 "+milliseconds(&t.P99))
 	}
@@ -185,27 +245,30 @@ func (s *screen) detail(width int) string {
 	return cut(strings.Join(words, " · "), width)
 }
 
-// clientRows are the rows of the limited clients.
-func clientRows(s *screen) (rows []row) {
-	for _, c := range s.limited() {
-		kind := "unregistered"
-		if c.Registered {
-			kind = "registered"
-		}
-		if c.Shadow {
-			kind += ", shadow: nothing was refused"
-		}
-		rows = append(rows, row{c.Client, []string{left(clean(c.Client), 32) + right(grouped(c.Rejections), 11) + "  " + kind}})
+// line is the row of a client.
+func (c *limited) line() string {
+	kind := "unregistered"
+	if c.Registered {
+		kind = "registered"
 	}
-	return rows
+	if c.Shadow {
+		kind += ", shadow: nothing was refused"
+	}
+	return left(clean(c.Client), 32) + right(grouped(c.Rejections), 11) + "  " + kind
 }
 
 // clientLines are the title, the header and so many lines of limited clients.
-func (s *screen) clientLines(rows []row, width, height int) []string {
-	lines := []string{s.title(clients, "Limited in the last minute", clientOrders[s.lists[clients].order].name, width)}
-	if len(rows) == 0 {
-		return append(lines, "  none")
+func (s *screen) clientLines(shown []*limited, width, height int) []string {
+	l := &s.lists[clients]
+	lines := []string{s.title(clients, "Limited in the last minute", clientOrders[l.order].name, width)}
+	if len(shown) == 0 {
+		return append(lines, l.none()...)
+	}
+	all := rows{
+		n:      len(shown),
+		chosen: slices.IndexFunc(shown, func(c *limited) bool { return c.place() == l.chosen }),
+		draw:   func(i int) []string { return []string{shown[i].line()} },
 	}
 	lines = append(lines, "  "+faint.on(left("CLIENT", 32)+right("REJECTIONS", 11)))
-	return append(lines, window(rows, s.lists[clients].chosen, s.focus == clients, width, height)...)
+	return append(lines, all.window(s.focus == clients, width, height)...)
 }

@@ -71,15 +71,24 @@ func TestView(t *testing.T) {
 	}{
 		{"first", 80, 24, func(*screen) {}},
 		{"smallest", minWidth, minHeight, func(*screen) {}},
+		{"narrow", 60, 20, func(*screen) {}},
 		{"wide", 132, 43, func(*screen) {}},
+		{"why", 80, 24, func(s *screen) {
+			s.lists[backends].chosen = place{"slow", "a-name-that-is-much-too-long-for-it.example:8100"}
+		}},
 		{"clients", 80, 24, func(s *screen) { s.focus = clients }},
 		{"stale", 80, 24, func(s *screen) {
 			s.news.now, s.news.trouble = heard.Add(9*time.Second), "nothing listens at http://127.0.0.1:8081"
 		}},
+		{"refused", 80, 24, func(s *screen) {
+			s.news.now, s.news.trouble, s.news.pause = heard.Add(9*time.Second), "LB_TOKEN is none of the tokens configured at http://127.0.0.1:8081", refusedPause
+		}},
 		{"question", 80, 24, func(s *screen) {
 			s.entry.question = &question{"drain", place{"main", "10.0.0.1:8100"}, "No other of pool main takes requests."}
 		}},
-		{"filter", 80, 24, func(s *screen) { s.entry.isTyping, s.entry.filter = true, "10.0.0.3"; s.chooseVisible() }},
+		{"low", 80, 12, func(s *screen) { s.focus = clients }},
+		{"nothing", 80, 24, func(s *screen) { s.lists[backends].filter = "nothing"; s.chooseVisible() }},
+		{"filter", 80, 24, func(s *screen) { s.entry.isTyping, s.lists[backends].filter = true, "10.0.0.3"; s.chooseVisible() }},
 		{"page", 80, 24, func(s *screen) { s.news.doc.Pools = s.news.doc.Pools[:1] }},
 		{"help", 80, 24, func(s *screen) { s.entry.help = true }},
 	} {
@@ -162,7 +171,7 @@ func TestStateLine(t *testing.T) {
 		{`{"ready": true, "last_reload": {"ok": true, "at": "2026-11-01T11:59:05Z"}, "warnings": ["a", "b"]}`, "Ready, but a; b"},
 	} {
 		m := toldModel(t, `{"time": "2026-11-01T12:00:05Z", "balancer": `+tt.balancer+`}`)
-		if got := ansi.Strip(m.screen.state(80)); got != tt.want {
+		if got := strings.TrimRight(ansi.Strip(m.screen.state(80)[0]), " "); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.balancer, got, tt.want)
 		}
 	}
@@ -173,7 +182,7 @@ func TestViewOfHostileText(t *testing.T) {
 	const hostile = "\\u001b[2J\\u001b]0;x\\u0007\\nup\\r\\u202e\\u0085"
 	text := strings.NewReplacer("importer", hostile, "response_timeout", hostile, "10.0.0.1:8100", hostile, "v1.9.0", hostile, "main", hostile).Replace(status)
 	m := toldModel(t, text)
-	m.screen.news.trouble, m.screen.entry.filter = "", "" // what the client says of errors is clean already
+	m.screen.news.trouble, m.screen.lists[backends].filter = "", "" // what the client says of errors is clean already
 	shown := ansi.Strip(m.screen.view(200, 40))
 	if n := strings.Count(shown, "\n"); n != 39 {
 		t.Errorf("%d line breaks, want 39", n)
