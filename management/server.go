@@ -61,7 +61,10 @@ func New(p Parts) *Server {
 
 // handle answers any request on the management listener.
 func (m *Server) handle(ctx *fasthttp.RequestCtx) {
-	defer ctx.Conn().(*caller).endCall(ctx.RequestBodyStream() != nil)
+	c := ctx.Conn().(*caller)
+	c.beginCall()
+	defer c.endCall(ctx.RequestBodyStream() != nil)
+	guard(&ctx.Response.Header)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
 		m.API.serve(ctx, m.Starting)
