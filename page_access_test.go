@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -62,6 +64,23 @@ func TestPageLogIn(t *testing.T) {
 		t.Fatalf("the reload got %d %s", a.status, a.body)
 	}
 	b.await(`document.getElementById("login").checkVisibility()`)
+	b.requireNoFaults()
+}
+
+// TestPageWithoutItsCookie has a browser that has lost the cookie of a session, and not the page's
+// token: the page asks for a log-in.
+func TestPageWithoutItsCookie(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, pageTokens))
+	b := openPage(t, in.management)
+	b.allow("the server responded with a status of 40")
+	b.logIn("writes-whatever-it-likes")
+	b.await(rowOf(addresses[0]))
+	enable(b, network.ClearBrowserCookies, cdp.Empty{})
+	b.do(chromedp.Navigate(in.management + "/"))
+	b.logIn("writes-whatever-it-likes")
+	b.click("Drain " + addresses[0])
+	b.shows(addresses[0] + " is drained")
 	b.requireNoFaults()
 }
 

@@ -29,6 +29,7 @@ export async function send(method, path, body, options = {}) {
 		if (e.name === 'AbortError') throw e;
 		throw new Failure('the load balancer does not answer');
 	}
+	if (r.status === 401) forget(token); // load cannot tell a session that has lost its cookie
 	if (!r.ok) throw new Failure(await words(r));
 	return r;
 }
@@ -65,7 +66,12 @@ export async function logOut() {
 	try {
 		await send('DELETE', '/page/session');
 	} finally {
-		remember('');
-		session = { login: true, role: '', name: '', page_token: '' };
+		forget(remembered());
 	}
+}
+
+// forget ends what this page knows of a session, not what another page of this origin keeps of its own.
+function forget(token) {
+	if (remembered() === token) remember('');
+	session = { login: true, role: '', name: '', page_token: '' };
 }
