@@ -143,6 +143,7 @@ func TestPageShowsTheFocus(t *testing.T) {
 	b.eval(`document.querySelectorAll("details").forEach(d => d.open = true)`)
 	for _, width := range []int64{1280, 360} {
 		b.do(chromedp.EmulateViewport(width, 700))
+		b.eval("import('/page/ask.js').then(m => m.attempt('The weight of 127.0.0.1:12345', () => { throw Error('the load balancer has no such backend: it was removed by the reload') }))")
 		seen := map[string]bool{}
 		b.tabTo("Skip to the content")
 		for range 200 {

@@ -23,7 +23,7 @@ function say(what, failed) {
 		el('button', { 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
 	byId('said').replaceChildren(p);
 	clearTimeout(leaves);
-	if (!failed) leaves = setTimeout(() => p.remove(), 15000);
+	if (!failed) leaves = setTimeout(() => p.contains(document.activeElement) || p.remove(), 15000);
 }
 
 // attempt runs an action, and says what it returns, or how it has failed in words.

@@ -9,7 +9,7 @@ export const figure = (label, of) => ({ label, number: true, value: of, show: ro
 
 // table returns {node, update(rows)}. A column has a label, value(row) to sort by, or none, and either
 // show(row), which returns [text, title], or make(row), which returns a node once, and change(node, row).
-// about are nodes between the heading and the table.
+// kind is the class of its cells. about are nodes between the heading and the table.
 export function table({ caption, about = [], columns, key, empty }) {
 	let sorted = null, down = false, rows = [], turn = 0;
 	const lines = new Map();
@@ -18,14 +18,14 @@ export function table({ caption, about = [], columns, key, empty }) {
 	}, { rootMargin: '50%' });
 	const body = el('tbody', { role: 'rowgroup' });
 	const none = el('p', { class: 'soft' }, empty);
-	const heads = columns.map(c => el('th', { scope: 'col', role: 'columnheader', class: c.number && 'n' }, !c.value ? c.label :
+	const heads = columns.map(c => el('th', { scope: 'col', role: 'columnheader', class: c.number ? 'n' : c.kind }, !c.value ? c.label :
 		el('button', { onclick() { down = sorted === c ? !down : c.number; sorted = c; draw(); } }, c.label)));
 	const scroll = el('div', { class: 'scroll', role: 'region', 'aria-label': caption, tabindex: 0 },
 		el('table', { class: 'cards', role: 'table' }, el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body));
 	const node = el('div', {}, el('h3', {}, caption), ...about, scroll, none);
 
 	function line(row) {
-		const tr = el('tr', { role: 'row' }, ...columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number && 'n' }, c.make?.(row))));
+		const tr = el('tr', { role: 'row' }, ...columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : c.kind }, c.make?.(row))));
 		view.observe(tr);
 		return Object.assign(tr, { seen: true, at: lines.size });
 	}
@@ -35,17 +35,11 @@ export function table({ caption, about = [], columns, key, empty }) {
 			const cell = tr.cells[i];
 			if (c.make) return c.change?.(cell.firstChild, tr.row);
 			text(cell, ...c.show(tr.row));
-			cell.classList.toggle('empty', !cell.textContent);
 		});
 	}
 
 	function draw() {
-		heads.forEach((th, i) => {
-			const c = columns[i], button = th.firstElementChild, order = c !== sorted ? '' : down ? 'descending' : 'ascending';
-			if (!button) return;
-			th.ariaSort = order || 'none';
-			text(button, c.label + (order && (down ? ' ↓' : ' ↑')));
-		});
+		heads.forEach((th, i) => { if (columns[i].value) th.ariaSort = columns[i] !== sorted ? 'none' : down ? 'descending' : 'ascending'; });
 		const ordered = sorted ? [...rows].sort((a, b) => compare(sorted.value(a), sorted.value(b)) * (down ? -1 : 1)) : rows;
 		const keys = new Set(rows.map(key)), parts = Math.ceil(rows.length / 100), focused = document.activeElement;
 		for (const [k, tr] of lines) if (!keys.has(k)) { tr.remove(); lines.delete(k); }
