@@ -106,7 +106,7 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	m.writeCertificates(w)
 	metrics.Family(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
 	m.API.codes.Write(w, "lb_api_requests_total", "")
-	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.API.access.denied.Load())
+	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API, and log-ins to the page, refused for want of access, with 401, 403 or 429.", m.API.access.denied.Load())
 	metrics.Single(w, "lb_log_dropped_total", "counter", "Log lines dropped because their reader was too slow, or because they could not be written.", m.LogDropped())
 	m.Reload.Last().write(w)
 	metrics.Family(w, "lb_build_info", "gauge", "1, with the version of the binary.")
