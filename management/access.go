@@ -77,7 +77,7 @@ func (a *access) refuse(ctx *fasthttp.RequestCtx, r *refusal) {
 	rest.WriteProblem(ctx, r.status, "", r.detail)
 }
 
-// judge returns who makes a call, or why it may not use the API.
+// judge returns the caller, or why it may not use the API.
 func (a *access) judge(ctx *fasthttp.RequestCtx) (rest.Caller, *refusal) {
 	rules := a.rules.Load()
 	setGrant(ctx, grant{rules: rules})

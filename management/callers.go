@@ -41,8 +41,8 @@ func newCallers(ln net.Listener, timeout time.Duration) *callers {
 	return &callers{Listener: ln, timeout: timeout, most: mostCallers(openDescriptors()), open: map[*caller]struct{}{}}
 }
 
-// mostCallers returns how many connections there may be, of which no token is asked: descriptors that
-// they have are none of the traffic's.
+// mostCallers returns how many connections there may be at a time. A connection needs no token, and
+// the traffic lacks the descriptor that it takes. d is nil where the system does not tell.
 func mostCallers(d *Descriptors) int {
 	const least, most = 32, 1000
 	if d == nil {

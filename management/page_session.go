@@ -12,10 +12,10 @@ import (
 	"loadbalancer/clients/rest"
 )
 
-// sessionPath is where the page asks who reads it, logs in and logs out.
+// sessionPath is where the page logs in and out, and asks for its reader's role.
 const sessionPath = pagePath + "session"
 
-// pageSession is what the page learns of who reads it.
+// pageSession is what the page learns of its reader.
 type pageSession struct {
 	Login bool   `json:"login"`          // tokens are configured
 	Role  string `json:"role,omitempty"` // "": a log-in is needed
@@ -32,8 +32,8 @@ func (a *API) registerSessions(r *router.Router) {
 	}
 }
 
-// showSession answers who reads the page. Without tokens it hands the page's token to callers that
-// may use the API, which pages of other origins cannot read.
+// showSession answers with the reader's role. While no token is configured, it hands the page's token
+// to callers that may use the API; pages of other origins cannot read the answer.
 func (a *API) showSession(_ context.Context, ctx *fasthttp.RequestCtx) error {
 	rules := a.access.rules.Load()
 	s := pageSession{Login: len(rules.tokens) > 0}
