@@ -221,6 +221,8 @@ func (h hostileBody) Read(p []byte) (int, error) {
 	return copy(p, text), err
 }
 
+// writeShot writes a picture to the folder that PAGE_PICTURES names, if it does, so that a look at what
+// was judged is possible.
 func writeShot(t *testing.T, name string, png []byte) {
 	t.Helper()
 	if dir := os.Getenv("PAGE_PICTURES"); dir != "" {
