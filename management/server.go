@@ -20,8 +20,8 @@ import (
 	"loadbalancer/proxy/metrics"
 )
 
-// Server answers the management listener: the API, the metrics and the state of health. It is safe
-// for concurrent use.
+// Server answers the management listener: the API, the page, the metrics and the state of health. It
+// is safe for concurrent use.
 type Server struct {
 	router *router.Router // what is not the API
 	watch  *watch
