@@ -2,10 +2,17 @@ package main
 
 import (
 	"fmt"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
 )
 
 // pageTokens configures a token of each role.
@@ -60,6 +67,72 @@ func TestPageLogIn(t *testing.T) {
 	b.requireNoFaults()
 }
 
+// TestPageWithoutItsCookie has a browser that has lost the cookie of a session, and not the page's
+// token: the page asks for a log-in.
+func TestPageWithoutItsCookie(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, pageTokens))
+	b := openPage(t, in.management)
+	b.allow("the server responded with a status of 40")
+	b.logIn("writes-whatever-it-likes")
+	b.await(rowOf(addresses[0]))
+	enable(b, network.ClearBrowserCookies, cdp.Empty{})
+	b.do(chromedp.Navigate(in.management + "/"))
+	b.logIn("writes-whatever-it-likes")
+	b.click("Drain " + addresses[0])
+	b.shows(addresses[0] + " is drained")
+	b.requireNoFaults()
+}
+
+// TestPagesOfOneHost has a browser log in to two load balancers under one name, in the clear: the one
+// log-in does not end the other. A browser trusts no such name as it trusts localhost.
+func TestPagesOfOneHost(t *testing.T) {
+	_, addresses := pageBackends(t)
+	var pages []string
+	for range 2 {
+		in := startInstance(t, testConfig(t, addresses, pageTokens+"  hosts: [lb.internal]\n"))
+		pages = append(pages, strings.Replace(in.management, "127.0.0.1", "lb.internal", 1))
+	}
+	b := openPage(t, pages[0])
+	b.allow("the server responded with a status of 401", "request: "+pages[1]+"/")
+	b.logIn("writes-whatever-it-likes")
+	b.await(rowOf(addresses[0]))
+	b.do(chromedp.Navigate(pages[1] + "/"))
+	b.logIn("writes-whatever-it-likes")
+	b.await(rowOf(addresses[0]))
+	b.do(chromedp.Navigate(pages[0] + "/"))
+	b.click("Drain " + addresses[0])
+	b.shows(addresses[0] + " is drained")
+	b.requireNoFaults()
+}
+
+// TestPageBehindTLS has a forwarder that ends TLS pass on the Host, and another replace it, which the page
+// says.
+func TestPageBehindTLS(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, pageTokens))
+	target, err := url.Parse(in.management)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for passesOn, want := range map[bool]string{true: "writer, role write", false: "a forwarder between has to pass on the Host"} {
+		between := httptest.NewTLSServer(&httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+			if r.SetURL(target); passesOn {
+				r.Out.Host = r.In.Host
+			}
+		}})
+		t.Cleanup(func() { between.CloseClientConnections(); between.Close() })
+		b := openPage(t, between.URL)
+		b.allow("the server responded with a status of 40")
+		b.logIn("writes-whatever-it-likes")
+		if b.shows(want); passesOn {
+			b.click("Drain " + addresses[0])
+			b.shows(addresses[0] + " is drained")
+		}
+		b.requireNoFaults()
+	}
+}
+
 // TestSessions calls the API as a browser with a session does, and as other sites have it do.
 func TestSessions(t *testing.T) {
 	in := startInstance(t, testConfig(t, freeAddresses(t, 1), pageTokens), "--demo")
@@ -84,6 +157,9 @@ func TestSessions(t *testing.T) {
 	if a := logIn("writes-whatever-it-likes", "Origin: https://"+host); !strings.Contains(a.header.Get("Set-Cookie"), "secure") {
 		t.Errorf("under TLS: %s", a.header.Get("Set-Cookie"))
 	}
+	if _, port, _ := strings.Cut(host, ":"); !strings.HasPrefix(cookie, "lb_session_"+port+"=") {
+		t.Errorf("the cookie could be one of another port: %s", cookie)
+	}
 	cookie, page := "Cookie: "+cookie, "Lb-Page-Token: "+pageTokenOf(a)
 	for _, tt := range []struct {
 		name, method string
@@ -94,6 +170,7 @@ func TestSessions(t *testing.T) {
 		{"reads without the page's token", "GET", []string{cookie}, 401},
 		{"reads without the cookie", "GET", []string{page}, 401},
 		{"reads with another cookie", "GET", []string{cookie + "x", page}, 401},
+		{"reads with a cookie of another port", "GET", []string{"Cookie: lb_session_1=x; " + strings.TrimPrefix(cookie, "Cookie: "), page}, 200},
 		{"acts", "POST", []string{cookie, page, own}, 404},
 		{"acts without Origin", "POST", []string{cookie, page}, 403},
 		{"acts from elsewhere", "POST", []string{cookie, page, "Origin: http://evil.example"}, 403},
@@ -148,7 +225,8 @@ func TestSessionsAreDescribed(t *testing.T) {
 		if a.status != tt.status || !strings.Contains(section, fmt.Sprint(a.status)) {
 			t.Errorf("%s: got %d %s, want %d, which is to be in the section", tt.name, a.status, a.body, tt.status)
 		}
-		if cookie, _, set := strings.Cut(a.header.Get("Set-Cookie"), "="); set && !strings.Contains(section, "`"+cookie+"`") {
+		cookie, _, set := strings.Cut(a.header.Get("Set-Cookie"), "=")
+		if cookie = strings.Replace(cookie, in.management[strings.LastIndex(in.management, ":")+1:], "8081", 1); set && !strings.Contains(section, "`"+cookie+"`") {
 			t.Errorf("%s: the cookie %s is not in the section", tt.name, cookie)
 		}
 		if token := pageTokenOf(a); token != "" {
@@ -217,4 +295,79 @@ func TestPageHeaders(t *testing.T) {
 		}
 	}
 	requireProblem(t, "another site's name", call(t, "GET", in.management+"/", "", "Host: evil.example"), 421)
+}
+
+// TestLogInBodies: a log-in takes one JSON object of a token's size, since it is read of any caller, and
+// its answers never show the token. Wrong tokens are counted as those of calls are, and the right one
+// still gets in.
+func TestLogInBodies(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), pageTokens), "--demo")
+	own, path := "Origin: "+in.management, in.management+"/page/session"
+	for name, tt := range map[string]struct {
+		body   string
+		status int
+	}{
+		"a form":         {"token=writes-whatever-it-likes", 400},
+		"a text":         {`"writes-whatever-it-likes"`, 422},
+		"a list":         {`["writes-whatever-it-likes"]`, 422},
+		"a list inside":  {`{"token":["writes-whatever-it-likes"]}`, 422},
+		"twice":          {`{"token":"x","token":"writes-whatever-it-likes"}`, 422},
+		"another name":   {`{"Token":"writes-whatever-it-likes"}`, 422},
+		"another field":  {`{"token":"writes-whatever-it-likes","a":1}`, 422},
+		"an empty token": {`{"token":""}`, 422},
+		"a number":       {`{"token":123}`, 422},
+		"nothing":        {"", 400},
+		"escaped":        {`{"token":"` + strings.Repeat(`\u0061`, 4096) + `"}`, 401},
+		"long":           {`{"token":"` + strings.Repeat("a", 32<<10) + `"}`, 413},
+	} {
+		a := call(t, "POST", path, tt.body, own)
+		if a.status != tt.status || strings.Contains(a.body, "whatever") || a.header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: got %d %s", name, a.status, a.body)
+		}
+	}
+	if a := call(t, "POST", path, `{"token":123}`, own); !strings.Contains(a.body, "has to be a text") {
+		t.Errorf("got %s", a.body)
+	}
+	waitFor(t, "wrong tokens to be refused", func() bool {
+		return call(t, "POST", path, `{"token":"wrong"}`, own).status == 429
+	})
+	if a := call(t, "POST", path, `{"token":"writes-whatever-it-likes"}`, own); a.status != 200 {
+		t.Errorf("the right token got %d %s", a.status, a.body)
+	}
+}
+
+// TestAnswersAreGuarded: whatever a listener of the API answers is framed by none, handed to no other
+// origin, and kept by none but for the page's files.
+func TestAnswersAreGuarded(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), pageTokens+"  api_on_proxy: true\n"), "--demo")
+	token := "Authorization: Bearer reads-and-nothing-else"
+	for _, tt := range []struct {
+		method, url string
+		fields      []string
+		status      int
+	}{
+		{"GET", in.management + "/", nil, 200}, {"HEAD", in.management + "/", nil, 200}, {"POST", in.management + "/", nil, 405},
+		{"OPTIONS", in.management + "/", []string{"Origin: http://evil.example", "Access-Control-Request-Method: PUT"}, 405},
+		{"GET", in.management + "/", []string{"Host: evil.example"}, 421}, {"GET", in.management + "/page/main.js", []string{"Range: bytes=0-1"}, 200},
+		{"GET", in.management + "/page/../", nil, 404}, {"GET", in.management + "/page/%2e%2e/", nil, 404}, {"GET", in.management + "//page/main.js", nil, 404},
+		{"GET", in.management + "/page/session", nil, 200}, {"POST", in.management + "/page/session", nil, 403},
+		{"GET", in.management + "/metrics", nil, 200}, {"GET", in.management + "/healthz", nil, 200},
+		{"GET", in.management + "/v1/api/", nil, 200}, {"GET", in.management + "/v1/api/status", nil, 401}, {"GET", in.management + "/v1/api/status", []string{token}, 200},
+		{"OPTIONS", in.management + "/v1/api/status", []string{"Origin: http://evil.example", "Access-Control-Request-Method: PUT"}, 401},
+		{"GET", in.proxy + "/v1/api/status", nil, 401}, {"GET", in.proxy + "/v1/api/status", []string{token}, 200}, {"GET", in.proxy + "/v1/api/", []string{token}, 200},
+	} {
+		a := call(t, tt.method, tt.url, "", tt.fields...)
+		isFile := a.header.Get("ETag") != "" && a.header.Get("Cache-Control") == "no-cache"
+		if policy := a.header.Get("Content-Security-Policy"); a.status != tt.status || !isFile && a.header.Get("Cache-Control") != "no-store" ||
+			!strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") ||
+			a.header.Get("X-Content-Type-Options") != "nosniff" || a.header.Get("X-Frame-Options") != "DENY" ||
+			a.header.Get("Cross-Origin-Resource-Policy") != "same-origin" || a.header.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s %s %s: got %d, %v", tt.method, tt.url, tt.fields, a.status, a.header)
+		}
+		for name := range a.header {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s %s: got %s", tt.method, tt.url, name)
+			}
+		}
+	}
 }

@@ -34,8 +34,8 @@ func axe(t *testing.T) string {
 }
 
 // TestPageIsAccessible looks for serious faults in light and dark, at 360 and 1280 pixels, with
-// traffic, a dead backend, a limited client that is opened, and figures that are shown. Nothing is
-// wider than the page.
+// traffic, a dead backend, a limited client that is opened, and figures that are shown, and then with
+// a question. Nothing is wider than the page.
 func TestPageIsAccessible(t *testing.T) {
 	backends, addresses := pageBackends(t)
 	in := startInstance(t, testConfig(t, addresses))
@@ -50,6 +50,20 @@ func TestPageIsAccessible(t *testing.T) {
 	b.shows("On trial: capacity 5")
 	b.eval(`document.querySelectorAll("details").forEach(d => d.open = true)`)
 	eachLook(t, b, func(name string) { writeShot(t, name+".png", b.picture()) })
+	b.click("Drain " + addresses[1])
+	b.shows("is the last backend of the pool")
+	eachLook(t, b, func(name string) { writeShot(t, "question-"+name+".png", b.picture()) })
+	b.requireNoFaults()
+}
+
+// TestLogInIsAccessible looks at the form after a wrong token.
+func TestLogInIsAccessible(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1), pageTokens), "--demo")
+	b := openPage(t, in.management)
+	b.allow("the server responded with a status of 401")
+	b.logIn("none-of-those")
+	b.shows("The log-in failed")
+	eachLook(t, b, func(name string) { writeShot(t, "log-in-"+name+".png", b.picture()) })
 	b.requireNoFaults()
 }
 

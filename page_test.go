@@ -163,10 +163,14 @@ func TestPageComesBack(t *testing.T) {
 	b.requireNoFaults()
 }
 
-// TestPageShowsTextAsText has names, causes and errors that are markup and scripts.
+// TestPageShowsTextAsText has names, a client, causes and errors that are markup and scripts.
 func TestPageShowsTextAsText(t *testing.T) {
-	_, addresses := pageBackends(t)
-	in := startInstance(t, testConfig(t, addresses))
+	backends, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, "limiter:\n  default: {capacity: 1, rate_per_second: 0.001}\n"))
+	backends[0].Close()
+	for range 2 {
+		call(t, "GET", in.proxy+"/", "")
+	}
 	const hostile = `<img src=x onerror=alert(1)><script>alert(2)</script>\"'`
 	target, err := url.Parse(in.management)
 	if err != nil {
@@ -174,7 +178,7 @@ func TestPageShowsTextAsText(t *testing.T) {
 	}
 	between := httptest.NewServer(&httputil.ReverseProxy{
 		FlushInterval: -1,
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
 		ModifyResponse: func(r *http.Response) error {
 			if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") {
 				r.Body = hostileBody{r.Body, hostile}
@@ -185,15 +189,23 @@ func TestPageShowsTextAsText(t *testing.T) {
 	})
 	t.Cleanup(func() { between.CloseClientConnections(); between.Close() })
 	b := openPage(t, between.URL)
-	b.shows(strings.ReplaceAll("Pool "+hostile, `\"`, `"`))
-	b.shows(strings.ReplaceAll(hostile+"/config", `\"`, `"`))
-	if n := b.eval(`document.querySelectorAll("main img, main script").length`); n != "0" {
+	shown := strings.ReplaceAll(hostile, `\"`, `"`)
+	b.shows("Pool " + shown)
+	b.shows(shown + "/config")
+	b.await(rowOf(addresses[0]) + fmt.Sprintf("?.innerText.includes(%q)", shown+"health check"))
+	b.await(rowOf(addresses[1]) + fmt.Sprintf("?.innerText.includes(%q)", "ago: "+shown))
+	b.allow("the server responded with a status of 422") // the name is no address
+	b.click(shown)
+	b.shows("Client " + shown)
+	b.await(`document.querySelector("#one > p").textContent.includes("<img")`)
+	if n := b.eval(`document.querySelectorAll("body img, body script").length`); n != "0" {
 		t.Errorf("%s elements came of text", n)
 	}
 	b.requireNoFaults()
 }
 
-// hostileBody replaces names in a status.
+// hostileBody puts a name into a status: in place of the pool's and the client's, and before others,
+// causes and errors.
 type hostileBody struct {
 	io.ReadCloser
 	name string
@@ -202,10 +214,16 @@ type hostileBody struct {
 func (h hostileBody) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p[:len(p)/8])
 	text := bytes.ReplaceAll(p[:n], []byte(`"pool":"main"`), []byte(`"pool":"`+h.name+`"`))
+	text = bytes.ReplaceAll(text, []byte(`"client":"127.0.0.1"`), []byte(`"client":"`+h.name+`"`))
 	text = bytes.ReplaceAll(text, []byte(`"config":"`), []byte(`"config":"`+h.name+`/config`))
+	for _, field := range []string{`"why":"`, `"last_error":"`} {
+		text = bytes.ReplaceAll(text, []byte(field), []byte(field+h.name))
+	}
 	return copy(p, text), err
 }
 
+// writeShot writes a picture to the folder that PAGE_PICTURES names, if it does, so that a look at what
+// was judged is possible.
 func writeShot(t *testing.T, name string, png []byte) {
 	t.Helper()
 	if dir := os.Getenv("PAGE_PICTURES"); dir != "" {

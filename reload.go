@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -103,6 +104,9 @@ func (r *reloads) reload(cause string) (result reloaded) {
 	if result.err = err; err == nil {
 		result.changed, result.err = r.change(text)
 	}
+	if result.err != nil { // whose lines the log and the API show
+		result.err = errors.New(management.WithoutQueries(result.err.Error()))
+	}
 	total := r.last().Total + 1
 	last := &management.LastReload{OK: result.err == nil, At: began, Total: total, Cause: cause, Changed: result.changed}
 	if result.err != nil {
@@ -144,7 +148,7 @@ func (r *reloads) change(text []byte) (changed []string, err error) {
 	}
 	r.config, r.text = after, text
 	for _, c := range changes {
-		changed = append(changed, c.String())
+		changed = append(changed, management.WithoutQueries(c.String()))
 	}
 	return changed, nil
 }

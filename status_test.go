@@ -150,7 +150,7 @@ func TestStatusOfReloads(t *testing.T) {
 func TestStatusStream(t *testing.T) {
 	backends := freeAddresses(t, 2)
 	in := startInstance(t, testConfig(t, backends), "--demo")
-	time.Sleep(1200 * time.Millisecond) // there is a past
+	waitFor(t, "a sample in the history", func() bool { return len(statusOf(t, in.management, "").History.Time) > 0 })
 	for _, base := range in.listeners() {
 		f := follow(t, base)
 		first, ok := f.next(t)

@@ -69,7 +69,7 @@ func ask(ctx context.Context, conn net.Conn, cfg Config, host string) error {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	what := cfg.Method + " " + cfg.Path
+	what := cfg.asked()
 	if _, err := io.WriteString(conn, requestHeader(cfg, host)); err != nil {
 		return fmt.Errorf("send %s: %w", what, err)
 	}

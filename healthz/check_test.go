@@ -193,7 +193,7 @@ func TestCheckStatus(t *testing.T) {
 	}{
 		{204, "200,204,301-302", ""},
 		{302, "200,204,301-302", ""},
-		{303, "200,204,301-302", "GET /up?deep=1 was answered with status 303, want 200,204,301-302"},
+		{303, "200,204,301-302", "GET /up?… was answered with status 303, want 200,204,301-302"},
 		{401, "401", ""},
 		{200, "401", "was answered with status 200, want 401"},
 		{999, "200-999", ""},

@@ -179,6 +179,15 @@ func validHost(host string) bool {
 	return parts[2] == "" || err == nil && port > 0
 }
 
+// asked is what a check asks for in words, which logs and the API show: a query may have a secret.
+func (c *Config) asked() string {
+	path, _, has := strings.Cut(c.Path, "?")
+	if has {
+		path += "?…"
+	}
+	return c.Method + " " + path
+}
+
 // validPath reports whether path can stand in a request line unchanged: a space or a line end would
 // split the request.
 func validPath(path string) bool {

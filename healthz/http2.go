@@ -52,7 +52,7 @@ func send(conn net.Conn, r *http.Request) (*http.Response, error) {
 
 // askHTTP2 is ask for a backend that speaks HTTP/2.
 func askHTTP2(ctx context.Context, conn net.Conn, cfg Config, t *Target) error {
-	what := cfg.Method + " " + cfg.Path
+	what := cfg.asked()
 	r, err := t.request(ctx, cfg, cfg.Method, cfg.Path, nil)
 	if err != nil {
 		return err

@@ -265,7 +265,7 @@ func TestRunOverSockets(t *testing.T) {
 	wg.Go(func() { NewWatcher(cfg, []Target{target}).Run(ctx) })
 
 	sick.Store(true)
-	want := "false health check of main/backend: GET /up?deep=1 was answered with status 503, want 200-399"
+	want := "false health check of main/backend: GET /up?… was answered with status 503, want 200-399"
 	if got := <-reports; got != want {
 		t.Errorf("reported %q, want %q", got, want)
 	}

@@ -49,8 +49,6 @@ var (
 	refusedWrite = &refusal{fasthttp.StatusForbidden, "the token has the role read, which allows GET, HEAD and " +
 		"POST " + explainPath + " alone; use a token with the role write"}
 	refusedSession = &refusal{fasthttp.StatusUnauthorized, "the session of the page has ended; log in again"}
-	refusedOrigin  = &refusal{fasthttp.StatusForbidden, "a session may change something only from the page of this listener: " +
-		"the Origin of the call is another than its Host"}
 	refusedTooMany = &refusal{fasthttp.StatusTooManyRequests, "too many wrong tokens came from this address; " +
 		"send one of those configured, or try again in a second"}
 )
@@ -79,9 +77,10 @@ func (a *access) refuse(ctx *fasthttp.RequestCtx, r *refusal) {
 	rest.WriteProblem(ctx, r.status, "", r.detail)
 }
 
-// judge returns who makes a call, or why it may not use the API.
+// judge returns the caller, or why it may not use the API.
 func (a *access) judge(ctx *fasthttp.RequestCtx) (rest.Caller, *refusal) {
 	rules := a.rules.Load()
+	setGrant(ctx, grant{rules: rules})
 	caller := rest.Caller{Address: rules.trust.ClientAddress(ctx)}
 	if len(rules.tokens) == 0 {
 		if rules.trust.FromThisMachine(ctx) && rules.speaksForItself(ctx, a.isFromPage(ctx, rules)) {
@@ -100,6 +99,25 @@ func (a *access) judge(ctx *fasthttp.RequestCtx) (rest.Caller, *refusal) {
 	return caller, nil
 }
 
+// grant is what a call was allowed by.
+type grant struct {
+	rules   *rules
+	session *session // nil: it has none
+}
+
+type grantKey struct{}
+
+func setGrant(ctx *fasthttp.RequestCtx, g grant) { ctx.SetUserValue(grantKey{}, g) }
+
+// follow returns a function that reports whether a call that was allowed still would be, as far as the
+// config and its session go.
+func (a *access) follow(ctx *fasthttp.RequestCtx) func(now time.Time) bool {
+	g, _ := ctx.UserValue(grantKey{}).(grant)
+	return func(now time.Time) bool {
+		return a.rules.Load() == g.rules && (g.session == nil || a.sessions.has(g.session, now))
+	}
+}
+
 // isReading reports whether a call changes nothing, by its method.
 func isReading(ctx *fasthttp.RequestCtx) bool { return ctx.IsGet() || ctx.IsHead() }
 
@@ -115,13 +133,15 @@ func (a *access) credential(ctx *fasthttp.RequestCtx, rules *rules, address neti
 	if len(ctx.Request.Header.Peek(pageToken)) == 0 {
 		return credential{}, refusedWithoutToken
 	}
-	found := a.bySession(ctx, rules)
+	s := a.sessionOf(ctx)
+	found := rules.credential(s)
 	if found.role == 0 {
 		return found, refusedSession
 	}
 	if _, own := rules.ownOrigin(ctx); !own && !isReading(ctx) {
-		return found, refusedOrigin
+		return found, foreign(ctx)
 	}
+	setGrant(ctx, grant{rules, s})
 	return found, nil
 }
 

@@ -61,15 +61,15 @@ func (a *API) showDescription(description []byte) fasthttp.RequestHandler {
 		}
 		ctx.SetContentType("text/html; charset=utf-8")
 		ctx.Response.Header.Set("Content-Security-Policy", page.policy)
-		ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
-		ctx.Response.Header.Set("Referrer-Policy", "no-referrer")
 		ctx.SetBody(page.to(string(ctx.Request.Header.Host()), len(a.access.rules.Load().tokens) > 0))
 	}
 }
 
 // Apply gives the API other tokens and another trust. Calls under way end by those they began with.
 func (a *API) Apply(c Config, trust *proxy.Trust) {
-	a.access.rules.Store(&rules{tokens: c.credentials(), trust: trust, hosts: c.Hosts})
+	tokens := c.credentials()
+	a.access.rules.Store(&rules{tokens: tokens, trust: trust, hosts: c.Hosts})
+	a.access.sessions.keep(tokens)
 }
 
 // OnProxy is the API as the proxy's listener serves it, or nil where it does not.
@@ -77,7 +77,13 @@ func (a *API) OnProxy(c Config) *proxy.API {
 	if !c.APIOnProxy {
 		return nil
 	}
-	return &proxy.API{MayUse: a.access.allows, Answer: a.answer, Count: a.codes.Add}
+	return &proxy.API{MayUse: a.mayUse, Answer: a.answer, Count: a.codes.Add}
+}
+
+// mayUse reports whether a call on the proxy's listener may use the API, and answers it if not.
+func (a *API) mayUse(ctx *fasthttp.RequestCtx) bool {
+	guard(&ctx.Response.Header)
+	return a.access.allows(ctx)
 }
 
 // answer answers a call that may use the API.

@@ -15,6 +15,7 @@ import (
 type callers struct {
 	net.Listener
 	timeout time.Duration // of a call, or of each silence of the client in a call that is not bounded as a whole
+	most    int           // connections at a time
 	hurry   atomic.Bool   // the end has come
 
 	mu   sync.Mutex
@@ -30,26 +31,63 @@ type caller struct {
 	// Each wait for the client to send or take something is bounded, until the next deadline is set.
 	patientReads, patientWrites bool
 
-	// Guarded by of.mu, because the server closes idle connections from another goroutine.
-	lingers bool // the client may still be sending when this exchange ends the connection
+	// Guarded by of.mu, because idle connections are closed from other goroutines.
+	lingers bool      // the client may still be sending when this exchange ends the connection
+	waits   time.Time // since when a request is awaited; zero: a call is under way
 	closed  bool
 }
 
 func newCallers(ln net.Listener, timeout time.Duration) *callers {
-	return &callers{Listener: ln, timeout: timeout, open: map[*caller]struct{}{}}
+	return &callers{Listener: ln, timeout: timeout, most: mostCallers(openDescriptors()), open: map[*caller]struct{}{}}
 }
 
-// Accept waits for the next connection.
-func (l *callers) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// mostCallers returns how many connections there may be at a time. A connection needs no token, and
+// the traffic lacks the descriptor that it takes. d is nil where the system does not tell.
+func mostCallers(d *Descriptors) int {
+	const least, most = 32, 1000
+	if d == nil {
+		return most
 	}
-	c := &caller{Conn: wire.Over(conn), of: l}
+	return int(min(max(d.Limit/8, least), most))
+}
+
+// Accept waits for the next connection. Where there are as many as there may be, it takes the place of
+// the one that has waited longest for a request; without one, it is closed.
+func (l *callers) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &caller{Conn: wire.Over(conn), of: l, waits: time.Now()}
+		idle, ok := l.add(c)
+		if idle != nil {
+			_ = idle.Close()
+		}
+		if ok {
+			return c, nil
+		}
+		_ = conn.Close()
+	}
+}
+
+// add adds a connection. Where there are as many as there may be, it needs the place of an idle one,
+// which it returns, and fails without one.
+func (l *callers) add(c *caller) (idle *caller, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.open) >= l.most {
+		for other := range l.open {
+			if !other.closed && !other.waits.IsZero() && (idle == nil || other.waits.Before(idle.waits)) {
+				idle = other
+			}
+		}
+		if idle == nil {
+			return nil, false
+		}
+	}
 	l.open[c] = struct{}{}
-	return c, nil
+	return idle, true
 }
 
 // endReads has no connection wait for its client beyond the time given. Writes go on.
@@ -76,6 +114,13 @@ func (l *callers) cut() {
 // callers.timeout, both when it reads and when it writes, until the server sets the next deadline.
 func (c *caller) BoundSilence() { c.patientReads, c.patientWrites = true, true }
 
+// beginCall keeps the connection of a call, until the next request is awaited.
+func (c *caller) beginCall() {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.waits = time.Time{}
+}
+
 // endCall ends a call whose request had a body if sends is true. What is left of the body is bounded as
 // a whole. Where the connection ends now, Close lingers; at the end, for which a successor waits, it
 // does so after an upload alone.
@@ -96,7 +141,7 @@ func (c *caller) SetReadDeadline(t time.Time) error {
 	c.patientReads = false
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
-	c.lingers = false
+	c.lingers, c.waits = false, time.Now()
 	return c.boundRead(t)
 }
 

@@ -5,9 +5,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"io/fs"
-	"mime"
 	"path"
-	"strings"
 
 	"github.com/fasthttp/router"
 	"github.com/valyala/fasthttp"
@@ -20,6 +18,25 @@ const pagePath = "/page/"
 // style, and no frame around it.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// answerPolicy is that of answers that are no page.
+const answerPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// pageTypes are the media types of the page's files, whatever the system's table says.
+var pageTypes = map[string]string{
+	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+}
+
+// guard has a browser show an answer in no frame, take it for nothing but what it is, keep no copy, and
+// hand it to no page of another origin. Handlers of pages set another policy and another Cache-Control.
+func guard(h *fasthttp.ResponseHeader) {
+	h.Set("Content-Security-Policy", answerPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
 
 //go:embed page/*.html page/*.css page/*.js page/*.svg
 var pageFiles embed.FS
@@ -46,18 +63,13 @@ func pageFile(name string) fasthttp.RequestHandler {
 	}
 	digest := sha256.Sum256(text)
 	tag := `"` + hex.EncodeToString(digest[:16]) + `"`
-	contentType := mime.TypeByExtension(path.Ext(name))
-	if strings.HasSuffix(name, ".js") {
-		contentType = "text/javascript; charset=utf-8" // whatever the system's table says
+	contentType, known := pageTypes[path.Ext(name)]
+	if !known {
+		panic("BUG: the page has a file of another type: " + name)
 	}
 	return func(ctx *fasthttp.RequestCtx) {
 		h := &ctx.Response.Header
 		h.Set("Content-Security-Policy", pagePolicy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-cache")
 		h.Set("ETag", tag)
 		if string(ctx.Request.Header.Peek("If-None-Match")) == tag {

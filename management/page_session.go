@@ -2,6 +2,7 @@ package management
 
 import (
 	"context"
+	"net"
 	"strings"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 	"loadbalancer/clients/rest"
 )
 
-// sessionPath is where the page asks who reads it, logs in and logs out.
+// sessionPath is where the page logs in and out, and asks for its reader's role.
 const sessionPath = pagePath + "session"
 
-// pageSession is what the page learns of who reads it.
+// pageSession is what the page learns of its reader.
 type pageSession struct {
 	Login bool   `json:"login"`          // tokens are configured
 	Role  string `json:"role,omitempty"` // "": a log-in is needed
@@ -31,8 +32,8 @@ func (a *API) registerSessions(r *router.Router) {
 	}
 }
 
-// showSession answers who reads the page. Without tokens it hands the page's token to callers that
-// may use the API, which pages of other origins cannot read.
+// showSession answers with the reader's role. While no token is configured, it hands the page's token
+// to callers that may use the API; pages of other origins cannot read the answer.
 func (a *API) showSession(_ context.Context, ctx *fasthttp.RequestCtx) error {
 	rules := a.access.rules.Load()
 	s := pageSession{Login: len(rules.tokens) > 0}
@@ -54,15 +55,12 @@ func writeSession(ctx *fasthttp.RequestCtx, s pageSession) {
 	rest.WriteJSON(ctx, fasthttp.StatusOK, s)
 }
 
-var refusedForeignPage = &refusal{fasthttp.StatusForbidden, "only the page of this listener may log in and out: " +
-	"the Origin of the call is another than its Host"}
-
 // logIn takes {"token": "…"}, and opens a session.
 func (a *API) logIn(_ context.Context, ctx *fasthttp.RequestCtx) error {
 	rules := a.access.rules.Load()
 	origin, own := rules.ownOrigin(ctx)
 	if !own {
-		a.access.refuse(ctx, refusedForeignPage)
+		a.access.refuse(ctx, foreign(ctx))
 		return nil
 	}
 	token, err := readToken(ctx)
@@ -76,14 +74,18 @@ func (a *API) logIn(_ context.Context, ctx *fasthttp.RequestCtx) error {
 		return nil
 	}
 	cookie, page := a.access.sessions.begin(found.digest, time.Now())
-	setSessionCookie(ctx, cookie, strings.HasPrefix(origin, "https:") || ctx.IsTLS())
+	setSessionCookie(ctx, origin, cookie)
 	a.logSession(rest.Caller{Address: address, Token: found.name}, "logged in to the page")
 	writeSession(ctx, pageSession{Login: true, Role: found.role.String(), Name: found.name, Page: page})
 	return nil
 }
 
+// maxLogIn bounds the body of a log-in, in bytes: it is read of callers without a token. Each character
+// of a token may be escaped as six.
+const maxLogIn = 6*maxToken + 1<<10
+
 func readToken(ctx *fasthttp.RequestCtx) ([]byte, error) {
-	body, err := rest.ReadBody(ctx)
+	body, err := rest.ReadBodyUpTo(ctx, maxLogIn)
 	if err != nil {
 		return nil, err
 	}
@@ -91,9 +93,12 @@ func readToken(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, ok := o.Text("token")
-	if !ok || token == "" {
+	if _, present := o.Value("token"); !present {
 		return nil, rest.Missing("token")
+	}
+	token, ok := o.Text("token")
+	if !ok || token == "" { // the value is not shown
+		return nil, &rest.Fault{Code: rest.Invalid, Field: "token", Message: "the token has to be a text that is not empty"}
 	}
 	return []byte(token), nil
 }
@@ -103,7 +108,7 @@ func (a *API) logOut(_ context.Context, ctx *fasthttp.RequestCtx) error {
 	rules := a.access.rules.Load()
 	origin, own := rules.ownOrigin(ctx)
 	if !own {
-		a.access.refuse(ctx, refusedForeignPage)
+		a.access.refuse(ctx, foreign(ctx))
 		return nil
 	}
 	page := ctx.Request.Header.Peek(pageToken)
@@ -111,22 +116,35 @@ func (a *API) logOut(_ context.Context, ctx *fasthttp.RequestCtx) error {
 		a.access.sessions.end(page)
 		a.logSession(rest.Caller{Address: rules.trust.ClientAddress(ctx), Token: rules.credential(s).name}, "logged out of the page")
 	}
-	setSessionCookie(ctx, "", strings.HasPrefix(origin, "https:") || ctx.IsTLS())
+	setSessionCookie(ctx, origin, "")
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
 	return nil
 }
 
-// setSessionCookie sets the cookie of a session, or, with "", removes it. It is sent for calls of the
-// API alone.
-func setSessionCookie(ctx *fasthttp.RequestCtx, value string, secure bool) {
+// cookieName is the name of the cookie of the pages of an origin. Cookies are for all ports of a host,
+// on each of which may be another load balancer.
+func cookieName(origin string) string {
+	scheme, host, _ := strings.Cut(origin, "://")
+	if _, port, err := net.SplitHostPort(host); err == nil && port != "" {
+		return sessionCookie + port
+	}
+	if scheme == "https" {
+		return sessionCookie + "443"
+	}
+	return sessionCookie + "80"
+}
+
+// setSessionCookie sets the cookie of a session of a page with this Origin, or, with "", removes it. It
+// is sent for calls of the API alone.
+func setSessionCookie(ctx *fasthttp.RequestCtx, origin, value string) {
 	c := fasthttp.AcquireCookie()
 	defer fasthttp.ReleaseCookie(c)
-	c.SetKey(sessionCookie)
+	c.SetKey(cookieName(origin))
 	c.SetValue(value)
 	c.SetPath(strings.TrimSuffix(apiPrefix, "/"))
 	c.SetHTTPOnly(true)
 	c.SetSameSite(fasthttp.CookieSameSiteStrictMode)
-	c.SetSecure(secure)
+	c.SetSecure(strings.HasPrefix(origin, "https:"))
 	if value == "" {
 		c.SetExpire(fasthttp.CookieExpireDelete)
 	} else {
@@ -137,13 +155,4 @@ func setSessionCookie(ctx *fasthttp.RequestCtx, value string, secure bool) {
 
 func (a *API) logSession(by rest.Caller, what string) {
 	a.access.log.Info().Str("token", by.Token).Stringer("address", by.Address).Msg(what)
-}
-
-// follow returns a function that reports whether the session of a call, if it has one, is still open.
-func (a *access) follow(ctx *fasthttp.RequestCtx) func(now time.Time) bool {
-	page := append([]byte(nil), ctx.Request.Header.Peek(pageToken)...)
-	if a.sessions.of(page, time.Now()) == nil {
-		return func(time.Time) bool { return true }
-	}
-	return func(now time.Time) bool { return a.sessions.of(page, now) != nil }
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestPageIsSmall holds the files of the page together, the licence of uPlot included, under 100 KiB.
+// TestPageIsSmall holds the files of the page together, uPlot included, under 100 KiB.
 func TestPageIsSmall(t *testing.T) {
 	files, err := os.ReadDir("page")
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"loadbalancer/proxy/metrics"
 )
 
-// Server answers the management listener: the API, the metrics and the state of health. It is safe
-// for concurrent use.
+// Server answers the management listener: the API, the page, the metrics and the state of health. It
+// is safe for concurrent use.
 type Server struct {
 	router *router.Router // what is not the API
 	watch  *watch
@@ -61,7 +61,10 @@ func New(p Parts) *Server {
 
 // handle answers any request on the management listener.
 func (m *Server) handle(ctx *fasthttp.RequestCtx) {
-	defer ctx.Conn().(*caller).endCall(ctx.RequestBodyStream() != nil)
+	c := ctx.Conn().(*caller)
+	c.beginCall()
+	defer c.endCall(ctx.RequestBodyStream() != nil)
+	guard(&ctx.Response.Header)
 	// The routers go by the path as it was sent, too.
 	if bytes.HasPrefix(ctx.URI().PathOriginal(), []byte(apiPrefix)) {
 		m.API.serve(ctx, m.Starting)
@@ -103,7 +106,7 @@ func (m *Server) metrics(ctx *fasthttp.RequestCtx) {
 	m.writeCertificates(w)
 	metrics.Family(w, "lb_api_requests_total", "counter", "Calls of the API by status, on both listeners.")
 	m.API.codes.Write(w, "lb_api_requests_total", "")
-	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API refused for want of access, with 401, 403 or 429.", m.API.access.denied.Load())
+	metrics.Single(w, "lb_api_denied_total", "counter", "Calls of the API, and log-ins to the page, refused for want of access, with 401, 403 or 429.", m.API.access.denied.Load())
 	metrics.Single(w, "lb_log_dropped_total", "counter", "Log lines dropped because their reader was too slow, or because they could not be written.", m.LogDropped())
 	m.Reload.Last().write(w)
 	metrics.Family(w, "lb_build_info", "gauge", "1, with the version of the binary.")

@@ -86,7 +86,7 @@ func why(b *upstream.BackendState) string {
 
 // plain returns an error without what the reader of a backend's line knows, and without what may be
 // secret.
-func plain(text string) string { return dialed.ReplaceAllString(withoutQueries(text), "") }
+func plain(text string) string { return dialed.ReplaceAllString(WithoutQueries(text), "") }
 
 // dialed is how the errors of a dial begin. The address is the backend's own.
 var dialed = regexp.MustCompile(`dial (tcp|unix)\S*( \S+)?: (connect: )?`)
@@ -102,12 +102,12 @@ func ofSeconds(d time.Duration) string {
 	return fmt.Sprintf("%d h", d.Round(time.Hour)/time.Hour)
 }
 
-// query is that of a path or URL in a text.
-var query = regexp.MustCompile(`(/[^\s?"]*)\?[^\s"]*`)
+// query is that of a path or URL in a text: what follows a ? within a word.
+var query = regexp.MustCompile(`([^\s?"])\?[^\s"]+`)
 
-// withoutQueries returns a text with the queries of paths and URLs left out, which may have secrets:
+// WithoutQueries returns a text with the queries of paths and URLs left out, which may have secrets:
 // a path that checks ask for may have one.
-func withoutQueries(text string) string {
+func WithoutQueries(text string) string {
 	if !strings.Contains(text, "?") {
 		return text
 	}

@@ -14,7 +14,8 @@ import (
 	"loadbalancer/clients/rest"
 )
 
-// maxStreams bounds the streams of the status at a time.
+// maxStreams bounds the streams of the status at a time that the calls with one token have, or those
+// without, so that none keeps others from looking.
 const maxStreams = 100
 
 // stream has what is new told to all that follow it, of which none is waited for: one that has not
@@ -24,7 +25,7 @@ type stream struct {
 	ended chan struct{} // closed by end
 
 	mu        sync.Mutex
-	followers int
+	followers map[string]int // by the name of their callers
 	latest    *message
 }
 
@@ -35,7 +36,7 @@ type message struct {
 }
 
 func newStream(most int) stream {
-	return stream{most: most, ended: make(chan struct{}), latest: &message{newer: make(chan struct{})}}
+	return stream{most: most, ended: make(chan struct{}), followers: map[string]int{}, latest: &message{newer: make(chan struct{})}}
 }
 
 // end ends the stream for all. It is called once.
@@ -45,31 +46,33 @@ func (s *stream) end() { close(s.ended) }
 func (s *stream) isFollowed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.followers > 0
+	return len(s.followers) > 0
 }
 
 // isFull reports whether join would fail.
-func (s *stream) isFull() bool {
+func (s *stream) isFull(caller string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.followers >= s.most
+	return s.followers[caller] >= s.most
 }
 
 // join counts a follower, until leave, and returns the latest message, which it does not get.
-func (s *stream) join() (last *message, ok bool) {
+func (s *stream) join(caller string) (last *message, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.followers >= s.most {
+	if s.followers[caller] >= s.most {
 		return nil, false
 	}
-	s.followers++
+	s.followers[caller]++
 	return s.latest, true
 }
 
-func (s *stream) leave() {
+func (s *stream) leave(caller string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.followers--
+	if s.followers[caller]--; s.followers[caller] == 0 {
+		delete(s.followers, caller)
+	}
 }
 
 // publish makes a text the latest message.
@@ -109,21 +112,21 @@ func event(value any) []byte {
 // then each second with what is new of it. It ends with RunStatus, and when the config is reloaded,
 // or its session ends, since the token of the call may count no longer: a client connects again.
 func (m *Server) streamStatus(_ context.Context, ctx *fasthttp.RequestCtx) error {
-	s, rules, isOpen := &m.watch.stream, m.API.access.rules.Load(), m.API.access.follow(ctx)
-	if s.isFull() {
+	s, caller, isOpen := &m.watch.stream, rest.CallerOf(ctx).Name(), m.API.access.follow(ctx)
+	if s.isFull(caller) {
 		return &rest.Fault{Code: rest.Unavailable, RetryAfter: 1,
-			Message: fmt.Sprintf("%d streams of the status are open, and no more are allowed; try again later", s.most)}
+			Message: fmt.Sprintf("%d streams of the status are open by this caller's token, or by callers without one, and no more are allowed; try again later", s.most)}
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.Response.Header.Set("X-Accel-Buffering", "no") // nginx between would hold events back
 	return rest.Stream(ctx, "text/event-stream", func(w *bufio.Writer) error {
-		last, ok := s.join()
+		last, ok := s.join(caller)
 		if !ok {
 			return nil // others were faster; the client connects again
 		}
-		defer s.leave()
+		defer s.leave(caller)
 		text := append([]byte("retry: 1000\n\n"), event(m.status(time.Now(), everything))...)
-		for last != nil && m.API.access.rules.Load() == rules && isOpen(time.Now()) {
+		for last != nil && isOpen(time.Now()) {
 			if _, err := w.Write(text); err != nil {
 				return err
 			}

@@ -93,7 +93,11 @@ func openStream(t *testing.T, address string) (net.Conn, *http.Response) {
 func (s *stream) open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.followers
+	n := 0
+	for _, of := range s.followers {
+		n += of
+	}
+	return n
 }
 
 func awaitFollowers(t *testing.T, s *stream, want int) {
@@ -124,6 +128,31 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	if _, r := openStream(t, address); r.StatusCode != 200 {
 		t.Errorf("once one has ended, got %d", r.StatusCode)
+	}
+}
+
+// TestStreamsOfCallers: one caller that has as many streams as are allowed leaves room for another.
+func TestStreamsOfCallers(t *testing.T) {
+	s := newStream(2)
+	for _, step := range []struct {
+		caller string
+		joins  bool
+	}{{"reader", true}, {"reader", true}, {"reader", false}, {"writer", true}, {"writer", true}, {"writer", false}} {
+		if s.isFull(step.caller) == step.joins {
+			t.Errorf("%+v: is full: %v", step, !step.joins)
+		}
+		if _, ok := s.join(step.caller); ok != step.joins {
+			t.Errorf("%+v: got %v", step, ok)
+		}
+	}
+	for _, caller := range []string{"reader", "writer", "reader", "writer"} {
+		if !s.isFollowed() {
+			t.Error("it is not followed")
+		}
+		s.leave(caller)
+	}
+	if s.isFollowed() || len(s.followers) > 0 {
+		t.Errorf("left by all, it has %v", s.followers)
 	}
 }
 

@@ -49,3 +49,18 @@ func TestReloadStatus(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 }
+
+// TestWithoutQueries has texts in which a query may have a secret.
+func TestWithoutQueries(t *testing.T) {
+	for text, want := range map[string]string{
+		"pools.main.health.path: /h?a=1 → /h?a=2&b=/c?d":               "pools.main.health.path: /h?… → /h?…",
+		`lb.yaml:3: pools.main.health.path: h?k is invalid: is it? no`: "lb.yaml:3: pools.main.health.path: h?… is invalid: is it? no",
+		`"http://127.0.0.1:1?k=1" is invalid: use "" or ?`:             `"http://127.0.0.1:1?…" is invalid: use "" or ?`,
+		"two lines: /a?b\n/c?d\nno query":                              "two lines: /a?…\n/c?…\nno query",
+		"nothing to leave out":                                         "nothing to leave out",
+	} {
+		if got := WithoutQueries(text); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

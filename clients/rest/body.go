@@ -16,30 +16,33 @@ const MaxBody = 1 << 20
 // Fault if the body is longer than MaxBody or cannot be read; the rest of it is left to the server.
 // ReadBody applies the limit itself because the server's own limit does not hold for a streamed
 // body.
-func ReadBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
+func ReadBody(ctx *fasthttp.RequestCtx) ([]byte, error) { return ReadBodyUpTo(ctx, MaxBody) }
+
+// ReadBodyUpTo is ReadBody with another limit than MaxBody, in bytes.
+func ReadBodyUpTo(ctx *fasthttp.RequestCtx, most int) ([]byte, error) {
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
-		if body := ctx.Request.Body(); len(body) <= MaxBody {
+		if body := ctx.Request.Body(); len(body) <= most {
 			return body, nil
 		}
-		return nil, errTooLarge()
+		return nil, errTooLarge(most)
 	}
-	if ctx.Request.Header.ContentLength() > MaxBody { // negative if chunked
-		return nil, errTooLarge()
+	if ctx.Request.Header.ContentLength() > most { // negative if chunked
+		return nil, errTooLarge(most)
 	}
-	body, err := io.ReadAll(io.LimitReader(stream, MaxBody+1))
+	body, err := io.ReadAll(io.LimitReader(stream, int64(most)+1))
 	if err != nil {
 		return nil, bodyFault(err)
 	}
-	if len(body) > MaxBody {
-		return nil, errTooLarge()
+	if len(body) > most {
+		return nil, errTooLarge(most)
 	}
 	return body, nil
 }
 
-func errTooLarge() *Fault {
+func errTooLarge(most int) *Fault {
 	return &Fault{Code: TooLarge,
-		Message: fmt.Sprintf("the body is too large; allowed are %d bytes", MaxBody)}
+		Message: fmt.Sprintf("the body is too large; allowed are %d bytes", most)}
 }
 
 // bodyFault returns the fault of a body that could not be read to its end. A server that is about to

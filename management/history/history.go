@@ -21,19 +21,19 @@ const (
 	Points   = 60
 )
 
-// Reading is what the counters of the traffic say at one time.
+// Reading is what the counters of the traffic say at one time. Add keeps nothing of its lists.
 type Reading struct {
-	At       time.Time
+	At       time.Time // never the zero Time
 	Sources  []Source
-	Rejected uint64
-	Errors   []uint64 // in the order of the reasons that New was given
+	Rejected uint64   // requests
+	Errors   []uint64 // one for each reason that New was given, in their order
 }
 
 // Source is one part of the traffic, whose counters begin at 0 when it comes.
 type Source struct {
-	Name     string
-	Statuses metrics.Classes
-	Took     metrics.Buckets
+	Name     string          // another one for each source
+	Statuses metrics.Classes // of the responses
+	Took     metrics.Buckets // the times of the requests that have ended
 }
 
 // History is safe for concurrent use. New makes one.
@@ -61,7 +61,7 @@ type sample struct {
 	at            int64 // of the later one, in Unix milliseconds
 	statuses      [len(metrics.Classes{})]uint32
 	rejected      uint32
-	p50, p90, p99 time.Duration // of the requests that ended; without any, 0
+	p50, p90, p99 time.Duration // of the requests that ended; 0 without any
 }
 
 // New returns a History that has nothing yet. reasons are the names of the errors.

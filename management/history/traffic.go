@@ -53,12 +53,12 @@ func (h *History) Traffic(n int) *Traffic {
 // addErrors adds the series of the reasons that the samples have.
 func (h *History) addErrors(t *Traffic, n int) {
 	for k, name := range h.reasons {
-		counts, any := make([]uint32, 0, n), false
+		counts, some := make([]uint32, 0, n), false
 		h.ring.latest(n, func(at int) {
 			count := h.errors[at*len(h.reasons)+k]
-			counts, any = append(counts, count), any || count > 0
+			counts, some = append(counts, count), some || count > 0
 		})
-		if any {
+		if some {
 			t.Errors[name] = counts
 		}
 	}

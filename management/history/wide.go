@@ -57,7 +57,8 @@ func (h *History) AddWide(at time.Time, all []Tally) {
 	}
 }
 
-// Times returns when the latest n points were made, in Unix seconds, the oldest first.
+// Times returns when the latest n points were made, or all if there are fewer, in Unix seconds, the
+// oldest first.
 func (h *History) Times(n int) []float64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,8 +73,8 @@ type Recent struct {
 	Errors   []uint32 `json:"errors"`
 }
 
-// Recent returns the latest n points of a pool or, unless it is "", a backend. Of one that is not
-// known they are 0.
+// Recent returns the latest n points, or all if there are fewer, of a backend, or with backend "" of
+// its pool. They are 0 where it had no series.
 func (h *History) Recent(pool, backend string, n int) *Recent {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,8 +94,8 @@ func (h *History) Recent(pool, backend string, n int) *Recent {
 // lately is how many points, beside what was counted since, are the last minute.
 const lately = int(time.Minute / WideStep)
 
-// Lately returns how many requests a pool or backend had in the last 60 to 70 seconds, given how
-// many it has had in all.
+// Lately returns how many requests a pool or backend had in the last 60 to 70 seconds, or since the
+// process began if that is less. requests is how many it has had in all.
 func (h *History) Lately(pool, backend string, requests uint64) (n uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -22,7 +22,7 @@ function say(what, failed) {
 		el('button', { 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
 	byId('said').replaceChildren(p);
 	clearTimeout(leaves);
-	if (!failed) leaves = setTimeout(() => p.remove(), 15000);
+	if (!failed) leaves = setTimeout(() => p.contains(document.activeElement) || p.remove(), 15000);
 }
 
 const underWay = new Set(); // what is attempted, which a second click does not repeat

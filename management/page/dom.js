@@ -3,20 +3,15 @@
 import { exact, short } from './format.js';
 
 // el makes an element: attributes by name, on… as listeners, children as nodes or texts.
-export function el(name, attributes = {}, ...children) {
-	return fill(document.createElement(name), attributes, children);
-}
+export const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
 
 // svg makes an element of SVG.
-export function svg(name, attributes = {}, ...children) {
-	return fill(document.createElementNS('http://www.w3.org/2000/svg', name), attributes, children);
-}
+export const svg = (name, attributes = {}, ...children) => fill(document.createElementNS('http://www.w3.org/2000/svg', name), attributes, children);
 
 function fill(node, attributes, children) {
 	for (const [key, value] of Object.entries(attributes)) {
 		if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
-		else if (value === true) node.setAttribute(key, '');
-		else if (value != null && value !== false) node.setAttribute(key, value);
+		else if (value != null && value !== false) node.setAttribute(key, value === true ? '' : value);
 	}
 	node.append(...children.filter(c => c != null && c !== ''));
 	return node;

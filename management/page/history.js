@@ -9,8 +9,8 @@ export function keepHistory() {
 		// begin forgets all: the next message has the whole.
 		begin() { traffic = null; },
 		add(status) {
-			const { recent_time, ...h } = status.history, whole = !traffic;
-			if (whole) [traffic, recent, newest] = [h, new Map(), 0];
+			const { recent_time, ...h } = status.history;
+			if (!traffic) [traffic, recent, newest] = [h, new Map(), 0];
 			else if (h.time[0] > (traffic.time.at(-1) ?? 0)) {
 				// Messages that a slow reader missed leave a gap.
 				if (h.time[0] > traffic.time.at(-1) + 2) join(traffic, { time: [h.time[0] - 1] }, traffic.time.length, null);
@@ -18,12 +18,10 @@ export function keepHistory() {
 			}
 			const isNew = recent_time.at(-1) > newest;
 			if (isNew) newest = recent_time.at(-1);
-			for (const p of status.pools) {
-				for (const b of p.backends) {
-					const key = p.pool + '\n' + b.backend, had = recent.get(key), r = b.recent;
-					if (r && (whole || !had)) recent.set(key, r);
-					else if (r && isNew) recent.set(key, { requests: [...had.requests, ...r.requests].slice(-points), errors: [...had.errors, ...r.errors].slice(-points) });
-				}
+			for (const { pool, backend, recent: r } of status.pools.flatMap(p => p.backends)) {
+				const key = pool + '\n' + backend, had = recent.get(key), more = name => [...had[name], ...r[name]].slice(-points);
+				if (r && !had) recent.set(key, r);
+				else if (r && isNew) recent.set(key, { requests: more('requests'), errors: more('errors') });
 			}
 		},
 		traffic: () => traffic,

@@ -74,6 +74,8 @@ function askToken() {
 	});
 }
 
+addEventListener('storage', () => location.reload()); // another tab has logged in or out
+
 for (;;) {
 	try {
 		over = new AbortController();

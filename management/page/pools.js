@@ -38,8 +38,8 @@ function newPool(name, history) {
 	const backends = table({
 		caption: `Pool ${name}`, about: [state, kept], key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',
 		columns: [
-			{ label: 'Backend', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
-			{ label: 'State', value: b => b.state, make: () => el('div', {}, el('span', { class: 'state' }), el('small')), change: (node, b) => showState(node, b, now) },
+			{ label: 'Backend', kind: 'name', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
+			{ label: 'State', kind: 'why', value: b => b.state, make: () => el('div', {}, el('span', { class: 'state' }), el('small')), change: (node, b) => showState(node, b, now) },
 			{ label: '1 min / due share', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'of the requests of the last minute / due by weight'] },
 			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
 			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'from the request to the header of the response'] },

@@ -30,6 +30,7 @@ export async function send(method, path, body, options = {}) {
 	} catch (e) {
 		throw new Failure('the load balancer does not answer');
 	}
+	if (r.status === 401) forget(token); // load cannot tell a session that has lost its cookie
 	if (!r.ok) throw new Failure(await words(r));
 	return r;
 }
@@ -64,5 +65,11 @@ export async function logIn(token) {
 
 export async function logOut() {
 	await send('DELETE', '/page/session');
-	remember('');
+	forget(remembered());
+}
+
+// forget ends what this page knows of a session, not what another page of this origin keeps of its own.
+function forget(token) {
+	if (remembered() === token) remember('');
+	session = {};
 }

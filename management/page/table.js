@@ -1,4 +1,5 @@
-// A table that sorts by any column, and keeps its rows, so that the focus stays where it is.
+// A table that sorts by any column, and keeps its rows, so that the focus stays where it is. An update
+// changes the rows in view, and of the others 100 in turn.
 
 import { el, scrolling, text } from './dom.js';
 import { exact, short } from './format.js';
@@ -8,53 +9,52 @@ export const figure = (label, of) => ({ label, number: true, value: of, show: ro
 
 // table returns {node, update(rows)}. A column has a label, value(row) to sort by, or none, and either
 // show(row), which returns [text, title], or make(row), which returns a node once, and change(node, row).
-// about are nodes between the heading and the table.
+// kind is the class of its cells. about are nodes between the heading and the table.
 export function table({ caption, about = [], columns, key, empty }) {
-	let sorted = null, down = false, rows = [];
+	let sorted = null, down = false, rows = [], turn = 0;
 	const lines = new Map();
+	const view = new IntersectionObserver(all => {
+		for (const { target, isIntersecting } of all) if (target.seen = isIntersecting) change(target);
+	}, { rootMargin: '50%' });
 	const body = el('tbody', { role: 'rowgroup' });
 	const none = el('p', { class: 'soft' }, empty);
-	const sort = c => { down = sorted === c ? !down : !!c.number; sorted = c; draw(); };
-	const heads = columns.map(c => el('th', { scope: 'col', role: 'columnheader', class: c.number ? 'n' : null },
-		c.value ? el('button', { onclick: () => sort(c) }, c.label) : c.label));
-	const whole = el('table', { class: 'cards', role: 'table' },
-		el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body);
-	const scroll = scrolling(caption, whole);
+	const heads = columns.map(c => el('th', { scope: 'col', role: 'columnheader', class: c.number ? 'n' : c.kind }, !c.value ? c.label :
+		el('button', { onclick() { down = sorted === c ? !down : c.number; sorted = c; draw(); } }, c.label)));
+	const scroll = scrolling(caption,
+		el('table', { class: 'cards', role: 'table' }, el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body));
 	const node = el('div', {}, el('h3', {}, caption), ...about, scroll, none);
 
-	const line = row => el('tr', { role: 'row' },
-		...columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : null }, c.make?.(row))));
+	function line(row) {
+		const tr = el('tr', { role: 'row' }, ...columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : c.kind }, c.make?.(row))));
+		view.observe(tr);
+		return Object.assign(tr, { seen: true, at: lines.size });
+	}
 
-	function change(tr, row) {
-		columns.forEach((c, i) => c.make ? c.change?.(tr.children[i].firstChild, row) : text(tr.children[i], ...c.show(row)));
+	function change(tr) {
+		columns.forEach((c, i) => c.make ? c.change?.(tr.cells[i].firstChild, tr.row) : text(tr.cells[i], ...c.show(tr.row)));
 	}
 
 	function draw() {
-		heads.forEach((th, i) => {
-			const c = columns[i];
-			if (!c.value) return;
-			th.ariaSort = c !== sorted ? 'none' : down ? 'descending' : 'ascending';
-			text(th.firstChild, c.label + (c !== sorted ? '' : down ? ' ↓' : ' ↑'));
-		});
+		heads.forEach((th, i) => { if (columns[i].value) th.ariaSort = columns[i] !== sorted ? 'none' : down ? 'descending' : 'ascending'; });
 		const ordered = sorted ? [...rows].sort((a, b) => compare(sorted.value(a), sorted.value(b)) * (down ? -1 : 1)) : rows;
-		const gone = new Set(lines.keys()), focused = document.activeElement;
-		ordered.forEach((row, i) => {
-			const k = key(row);
-			gone.delete(k);
-			if (!lines.has(k)) lines.set(k, line(row));
-			const tr = lines.get(k);
-			change(tr, row);
-			if (body.children[i] !== tr) body.insertBefore(tr, body.children[i] || null);
-		});
+		const keys = new Set(rows.map(key)), parts = Math.ceil(rows.length / 100), focused = document.activeElement;
+		for (const [k, tr] of lines) if (!keys.has(k)) { tr.remove(); lines.delete(k); }
+		turn++;
+		let next = body.firstChild;
+		for (const row of ordered) {
+			const k = key(row), tr = lines.get(k) ?? line(row);
+			lines.set(k, tr);
+			tr.row = row;
+			if (tr.seen || (tr.at + turn) % parts === 0) change(tr);
+			if (tr === next) next = tr.nextSibling;
+			else body.insertBefore(tr, next);
+		}
 		if (body.contains(focused)) focused.focus({ preventScroll: true }); // a row that moves loses it
-		for (const k of gone) { lines.get(k).remove(); lines.delete(k); }
-		none.hidden = rows.length > 0;
-		scroll.hidden = rows.length === 0;
+		none.hidden = rows.length;
+		scroll.hidden = !rows.length;
 	}
 	return { node, update(all) { rows = all; draw(); } };
 }
 
-function compare(a, b) {
-	if (typeof a === 'string' || typeof b === 'string') return String(a).localeCompare(String(b), undefined, { numeric: true });
-	return (a ?? -1) - (b ?? -1);
-}
+const names = new Intl.Collator(undefined, { numeric: true });
+const compare = (a, b) => typeof a === 'string' ? names.compare(a, b) : (a ?? -1) - (b ?? -1);

@@ -72,17 +72,17 @@ func (s *screen) move(name string) {
 	if !known {
 		return
 	}
-	at := slices.Index(s.ids(), s.lists[s.focus].chosen)
+	at := slices.Index(s.ids(s.focus), s.lists[s.focus].chosen)
 	if at < 0 { // the first key chooses an end
 		step = min(0, step)
 		at = 0
 	}
-	s.choose(at + step)
+	s.choose(s.focus, at+step)
 }
 
-// choose chooses a row by its index, or the nearest.
-func (s *screen) choose(at int) {
-	ids, l := s.ids(), &s.lists[s.focus]
+// choose chooses a row of a list by its index, or the nearest.
+func (s *screen) choose(which, at int) {
+	ids, l := s.ids(which), &s.lists[which]
 	if l.chosen = (place{}); len(ids) > 0 {
 		l.chosen = ids[min(max(at, 0), len(ids)-1)]
 	}
@@ -128,8 +128,8 @@ func (s *screen) add(text string) {
 
 // chooseVisible chooses the first row where the filter hides the chosen one.
 func (s *screen) chooseVisible() {
-	if !slices.Contains(s.ids(), s.lists[s.focus].chosen) {
-		s.choose(0)
+	if !slices.Contains(s.ids(s.focus), s.lists[s.focus].chosen) {
+		s.choose(s.focus, 0)
 	}
 }
 
@@ -145,7 +145,7 @@ func (m model) drain() tea.Cmd {
 		return nil
 	}
 	if why := s.hurts(b); why != "" {
-		s.entry.question = &question{"drain", b.place(), why}
+		s.entry.question = &question{b.place(), why}
 		return nil
 	}
 	return m.act("drain", b.place())
@@ -181,7 +181,7 @@ func (m model) answer(name string) tea.Cmd {
 	q := m.screen.entry.question
 	m.screen.entry.question = nil
 	if name == "y" {
-		return m.act(q.action, q.at)
+		return m.act("drain", q.at)
 	}
 	m.screen.entry.said, m.screen.entry.failed = "Nothing was done", false
 	return nil

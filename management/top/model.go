@@ -100,14 +100,12 @@ func (m model) hear(d *document, at time.Time) {
 	n.doc, n.heard, n.now, n.trouble = d, at, at, ""
 	n.samples = withHistory(n.samples, &d.History)
 	m.rates.add(d)
-	for i := range s.lists { // nothing else gets chosen because what was chosen is gone
-		s.focus, i = i, s.focus
+	for which := range s.lists { // nothing else gets chosen because what was chosen is gone
 		if isFirst {
-			s.choose(0)
-		} else if l := &s.lists[s.focus]; !slices.Contains(s.ids(), l.chosen) {
+			s.choose(which, 0)
+		} else if l := &s.lists[which]; !slices.Contains(s.ids(which), l.chosen) {
 			l.chosen = place{}
 		}
-		s.focus = i
 	}
 }
 

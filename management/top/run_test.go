@@ -16,6 +16,25 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
+// message is a message of a stream with the status.
+var message = "data: " + strings.ReplaceAll(status, "\n", "") + "\n\n"
+
+// serveStream serves streams that begin with a text, and end when then returns.
+func serveStream(t *testing.T, text string, then func(*http.Request)) (url string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = w.Write([]byte(text))
+		_ = http.NewResponseController(w).Flush()
+		then(r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// untilClosed waits until the client has gone.
+func untilClosed(r *http.Request) { <-r.Context().Done() }
+
 // The program runs with a stream that ends, or goes silent, comes back, and is quit by a key.
 func TestProgram(t *testing.T) {
 	for _, isSilent := range []bool{false, true} {
@@ -25,19 +44,15 @@ func TestProgram(t *testing.T) {
 
 func testProgram(t *testing.T, isSilent bool) {
 	opened := make(chan bool, 1000)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = w.Write([]byte("retry: 1000\n\ndata: " + strings.ReplaceAll(status, "\n", "") + "\n\n"))
-		_ = http.NewResponseController(w).Flush()
+	url := serveStream(t, "retry: 1000\n\n"+message, func(r *http.Request) {
 		opened <- true
 		if isSilent {
-			<-r.Context().Done()
+			untilClosed(r)
 		}
-	}))
-	defer server.Close()
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	m, err := begin(ctx, mustClient(t, server.URL, ""))
+	m, err := begin(ctx, mustClient(t, url, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,19 +70,13 @@ func testProgram(t *testing.T, isSilent bool) {
 
 // A stream that says nothing is cut, and the error says so.
 func TestSilence(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = w.Write([]byte("data: {}\n\n: nothing")) // nor does a piece of a line count
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}))
-	defer server.Close()
-	m, err := begin(t.Context(), mustClient(t, server.URL, ""))
+	url := serveStream(t, "data: {}\n\n: nothing", untilClosed) // nor does a piece of a line count
+	m, err := begin(t.Context(), mustClient(t, url, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.client.silence = time.Millisecond
-	want := lost{server.URL + " has told nothing for 0 s", retryPause}
+	want := lost{url + " has told nothing for 0 s", retryPause}
 	if got := listen(m.first)(); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -126,16 +135,10 @@ func (d *drawn) Write(text []byte) (int, error) {
 
 // A panic ends the program with an error, and leaves the alternate screen.
 func TestPanic(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = w.Write([]byte("data: " + strings.ReplaceAll(status, "\n", "") + "\n\n"))
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}))
-	defer server.Close()
+	url := serveStream(t, message, untilClosed)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	m, err := begin(ctx, mustClient(t, server.URL, ""))
+	m, err := begin(ctx, mustClient(t, url, ""))
 	if err != nil {
 		t.Fatal(err)
 	}

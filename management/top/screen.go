@@ -55,11 +55,10 @@ type entry struct {
 	help     bool
 }
 
-// question is asked before an action.
+// question is asked before a drain.
 type question struct {
-	action string
-	at     place
-	why    string // it may hurt
+	at  place
+	why string // it may hurt
 }
 
 // order is one way to sort a list.
@@ -153,9 +152,9 @@ func leaves(filter string, texts ...string) bool {
 	return want == "" || slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), want) })
 }
 
-// ids returns the rows of the list that has the focus.
-func (s *screen) ids() (all []place) {
-	if s.focus == clients {
+// ids returns the rows of a list, in their order.
+func (s *screen) ids(which int) (all []place) {
+	if which == clients {
 		for _, c := range s.limited() {
 			all = append(all, c.place())
 		}
