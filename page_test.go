@@ -76,6 +76,13 @@ func TestPageDrains(t *testing.T) {
 	b.click("Set the weight")
 	b.shows(addresses[1] + " has the weight 3")
 	b.shows("config: 1")
+	b.click("Resume " + addresses[0])
+	call(t, "PUT", in.management+"/v1/api/backends/main/"+addresses[0]+"/weight", `{"weight":0}`)
+	b.click("Weight of " + addresses[0] + ": 0")
+	b.click("Cancel")
+	b.click("Drain " + addresses[1]) // the other takes no new requests
+	b.click("Take out the last backend")
+	b.shows(addresses[1] + " is drained")
 	b.requireNoFaults()
 }
 

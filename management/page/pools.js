@@ -100,7 +100,7 @@ function showDrain(change, b) {
 
 // act makes a call for a backend, after a question if that takes out the last of its pool.
 const act = (what, b, takesOut, method, call, body, said) => attempt(`${what} ${b.address}`, async () => {
-	const [all] = takesOut ? await api('GET', 'backends') : [[]], others = all.filter(o => o.pool === b.pool && o.takes_requests);
+	const [all] = takesOut ? await api('GET', 'backends') : [[]], others = all.filter(o => o.pool === b.pool && o.takes_requests && o.weight);
 	if (others.length === 1 && others[0].backend === b.backend &&
 		!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, requests get 503.`, 'Take out the last backend')) return '';
 	const [now] = await api(method, `backends/${encodeURIComponent(b.pool)}/${encodeURIComponent(b.address)}/${call}`, body);
