@@ -100,7 +100,7 @@ func meetFlood(t *testing.T, built programs, request string) {
 	}
 	took := time.Since(closed)
 	t.Logf("a new client is served %s after the flood", took)
-	if took > time.Second {
+	if took > 2*time.Second { // a SYN that met a full queue is sent again after 1 s
 		t.Errorf("it took %s", took)
 	}
 	close(stop)

@@ -396,7 +396,7 @@ func TestLostConnections(t *testing.T) {
 			for _, b := range s.all {
 				waitFor(t, "the connections", func() bool { return !b.stale(t) })
 			}
-			time.Sleep(200 * time.Millisecond) // a server that hangs up more often counts as away
+			time.Sleep(500 * time.Millisecond) // a server that hangs up more often counts as away
 			way.end()
 			for i, b := range s.all {
 				if a := b.api(t, "PUT", "/clients/"+written, terms(int64(100+n))); a.status != 200 {

@@ -30,7 +30,7 @@ function show(status) {
 	parts.forEach((part, i) => {
 		const note = part(status, history);
 		text(links[i].node, links[i].name + (note ? ` (${note})` : ''));
-		links[i].node.className = note ? 'drained' : '';
+		links[i].node.className = note ? 'warn' : '';
 	});
 }
 

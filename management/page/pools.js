@@ -55,7 +55,7 @@ function newPool(name, history) {
 			kept.hidden = !mayWrite() || !p.sticky;
 			const out = p.backends.filter(isOut);
 			text(state, summary(p, out.map(b => `${b.backend} (${b.state.replaceAll(',', ', ')})`)));
-			state.className = !p.takes_requests ? 'out' : out.length ? 'drained' : 'up';
+			state.className = !p.takes_requests ? 'out' : out.length ? 'warn' : 'up';
 			backends.update(p.backends);
 		},
 	};
@@ -74,7 +74,7 @@ function showState(node, b, now) {
 	const drained = b.state.includes('draining'), up = b.state === 'up';
 	const [word, more] = node.children, ago = t => span((now - Date.parse(t)) / 1000);
 	text(word, `${up ? '✓' : drained ? '◌' : '✗'} ${b.state.replaceAll(',', ', ')}`);
-	word.className = 'state ' + (up ? 'up' : drained ? 'drained' : 'out');
+	word.className = 'state ' + (up ? 'up' : drained ? 'warn' : 'out');
 	text(more, [b.why?.replaceAll('; ', '\n'), b.since && `since ${atTime(b.since)}, ${ago(b.since)}`,
 		b.ejected_until && `back in ${span((Date.parse(b.ejected_until) - now) / 1000)}`,
 		drained && `${exact(b.in_flight)} still under way`, b.sticky_until && `kept clients move at ${atTime(b.sticky_until)}`,

@@ -15,7 +15,7 @@ export const mayWrite = () => session.role === 'write';
 
 const patience = 10000; // milliseconds that an answer may take
 
-// Failure is an answer that is none of success, in words.
+// Failure is an answer that is no success, in words.
 export class Failure extends Error {}
 
 // send makes a call, and returns its response. It throws a Failure.
