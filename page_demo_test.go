@@ -109,7 +109,7 @@ func TestPageOfADemo(t *testing.T) {
 	b.eval(`document.getElementById("limit-capacity").value = 80`)
 	b.eval(`document.getElementById("limit-rate").value = 60`)
 	b.click("Set the limit")
-	b.shows("shop has a capacity of 80 and 60 a second")
+	b.shows("shop: capacity 80, 60 a second; before, capacity 40, 30 a second")
 	time.Sleep(lasts / 3)
 	kill()
 	if err := <-served; err != nil {

@@ -122,15 +122,22 @@ func TestPageWorksByKeyboard(t *testing.T) {
 		}
 	}
 
+	b.tabTo("Weight of "+addresses[1]+": 1")
+	b.press(kb.Enter)
+	b.await(`document.activeElement.value === "1"`)
+	b.press("2")
+	b.press(kb.Enter)
+	b.shows(addresses[1] + " has the weight 2")
+
 	b.tabTo("127.0.0.1")
 	b.press(kb.Enter)
 	b.await(`document.activeElement.textContent === "Client 127.0.0.1" && document.getElementById("limit-capacity").value === "4"`)
 	b.requireFocusShown()
-	b.tabTo("Capacity")
+	b.tabTo("Capacity (burst)")
 	b.press("50") // what is in a field is selected
 	b.press(kb.Enter)
-	b.shows("127.0.0.1 has a capacity of 50 and 0.001 a second")
-	b.requireFocusStays("Capacity")
+	b.shows("127.0.0.1: capacity 50, 0.001 a second")
+	b.requireFocusStays("Capacity (burst)")
 
 	// The backend that takes requests moves to the top of those sorted.
 	b.tabTo(last, back)

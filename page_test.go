@@ -102,14 +102,14 @@ func TestPageEditsALimit(t *testing.T) {
 	b.await(`document.querySelector("#one dl").innerText.includes("Tokens left")`)
 	set("limit-capacity", "50")
 	b.click("Set the limit")
-	b.shows("127.0.0.1 has a capacity of 50 and 0.001 a second")
+	b.shows("127.0.0.1: capacity 50, 0.001 a second")
 	if a := call(t, "GET", in.proxy+"/", ""); a.status != 200 {
 		t.Errorf("the next request got %d", a.status)
 	}
 	set("trial-capacity", "1")
 	set("trial-rate", "0.002")
 	b.click("Start a trial")
-	b.shows("1 and 0.002 a second are on trial for 127.0.0.1")
+	b.shows("On trial for 127.0.0.1: capacity 1, 0.002 a second")
 	for range 3 {
 		call(t, "GET", in.proxy+"/", "")
 	}
@@ -119,7 +119,7 @@ func TestPageEditsALimit(t *testing.T) {
 	if b.eval(`!!document.querySelector("dialog")`) == "true" {
 		b.click("Set the lower limit")
 	}
-	b.shows("127.0.0.1 has the limit of its trial: 1, and 0.002 a second")
+	b.shows("127.0.0.1 has the limit of its trial: capacity 1, 0.002 a second")
 	if a := call(t, "GET", in.management+"/v1/api/clients/127.0.0.1", ""); !strings.Contains(a.body, `"rate_per_second":0.002`) || strings.Contains(a.body, `"trial"`) {
 		t.Errorf("got %s", a.body)
 	}
@@ -143,7 +143,7 @@ func TestPageGivesAnAddressALimit(t *testing.T) {
 	time.Sleep(2500 * time.Millisecond) // of three readings a rate could be made
 	b.eval(`document.getElementById("limit-capacity").value = 4`)
 	b.click("Set the limit")
-	b.shows("127.0.0.1 has a capacity of 4 and 0.001 a second")
+	b.shows("127.0.0.1: capacity 4, 0.001 a second")
 	if a := call(t, "GET", in.proxy+"/", ""); a.status != 200 {
 		t.Errorf("the next request got %d", a.status)
 	}

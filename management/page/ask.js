@@ -7,7 +7,7 @@ import { atTime } from './format.js';
 export function ask(question, yes, field = null) {
 	return new Promise(answer => {
 		const dialog = el('dialog', { 'aria-label': question }, el('form', { method: 'dialog' }, el('p', {}, question), field,
-			el('div', { class: 'acts' }, el('button', { value: '', formnovalidate: true, autofocus: !field }, 'Cancel'), el('button', { value: 'yes' }, yes))));
+			el('div', { class: 'acts' }, el('button', { type: 'button', autofocus: !field, onclick: () => dialog.close() }, 'Cancel'), el('button', { value: 'yes' }, yes))));
 		dialog.addEventListener('close', () => { dialog.remove(); answer(dialog.returnValue === 'yes' && (field ? field.value : true)); });
 		document.body.append(dialog);
 		dialog.showModal();

@@ -17,9 +17,9 @@ export function showBalancer(section) {
 			['State', b.ready ? '✓ ready' : `✗ not ready: ${b.not_ready}`],
 			['Last reload', !r ? 'none so far' : `${r.ok ? '✓ succeeded' : '✗ failed: the older config is in use'} at ${atTime(r.at)}, by ${r.cause}${r.more ? `; ${exact(r.more)} lines are not shown` : ''}`, r ? atFullTime(r.at) : ''],
 			['Client store', !b.store ? 'none' : `${b.store.up ? '✓ answers' : '✗ away'}, ${exact(b.store.clients)} clients`],
-			['Limits shared by Redis', !b.share ? 'no: they are of this instance alone' : `${b.share.up ? '✓ answers' : '✗ away'}, ${b.share.instances} instances`],
+			['Limits shared by Redis', !b.share ? 'no' : `${b.share.up ? '✓ answers' : '✗ away'}, ${b.share.instances} instances`],
 			['Log lines dropped', b.log_dropped],
-			['Descriptors', b.descriptors ? `${short(b.descriptors.open)} of ${short(b.descriptors.limit)}` : 'not known'],
+			['Descriptors', `${short(b.descriptors?.open)} of ${short(b.descriptors?.limit)}`],
 			['Memory', `${bytes(b.memory.resident)}, of it heap ${bytes(b.memory.heap)}` + (b.memory.limit ? ` of at most ${bytes(b.memory.limit)}` : '')],
 		]);
 		const expiries = b.certificates.map(c => `${c.name} until ${atFullTime(c.expires)}, ${Date.parse(c.expires) > now ? span((Date.parse(c.expires) - now) / 1000) : '✗ expired'}`);

@@ -13,12 +13,15 @@ export const details = c => [c.blocked && '✗ blocked', c.shadow && 'only count
 	c.max_in_flight && `at most ${exact(c.max_in_flight)} in flight`, c.expires_at && `until ${atFullTime(c.expires_at)}`,
 	...Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`)].filter(x => x).join(', ');
 
+// terms returns a limit in words.
+const terms = l => `capacity ${l?.capacity}, ${l?.rate_per_second} a second`;
+
 // limitForm is a form for a capacity and a rate.
 function limitForm(id, label, submit, ...more) {
 	const capacity = el('input', { type: 'number', min: 1, step: 1, required: true, id: `${id}-capacity` });
 	const rate = el('input', { type: 'number', min: 0, step: 'any', required: true, id: `${id}-rate` });
 	const form = el('form', { class: 'row', onsubmit: e => { e.preventDefault(); submit({ capacity: Number(capacity.value), rate_per_second: Number(rate.value) }); } },
-		el('label', {}, 'Capacity ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label), ...more);
+		el('label', {}, 'Capacity (burst) ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label), ...more);
 	return { form, set(limit) { capacity.value = limit.capacity; rate.value = limit.rate_per_second; } };
 }
 
@@ -29,7 +32,7 @@ export function showClient(node) {
 	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket', lasting });
 	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket', lasting });
 	const limit = limitForm('limit', 'Set the limit', setLimit);
-	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `${t.capacity} and ${t.rate_per_second} a second are on trial for ${name}`));
+	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `On trial for ${name}: ${terms(t)}`));
 	const take = el('button', { onclick: takeOver }, 'Take over as the limit');
 	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended. It would have rejected ${exact(seen.at(-1)?.trial_limited)} requests`) }, 'End the trial');
 	const watched = el('p'), running = el('div', { class: 'acts' }, take, stop);
@@ -80,7 +83,7 @@ export function showClient(node) {
 
 	async function setLimit(l) {
 		if (!await isMeant(l.rate_per_second)) return;
-		const said = `${name} has a capacity of ${l.capacity} and ${l.rate_per_second} a second; before, ${client?.capacity} and ${client?.rate_per_second}`;
+		const said = `${name}: ${terms(l)}; before, ${terms(client)}`;
 		if (!registered) {
 			if (await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) open(name, true);
 		} else if (await patch('The limit', l, said) && !client.trial) trial.set(client);
@@ -89,7 +92,7 @@ export function showClient(node) {
 	async function takeOver() {
 		const { capacity, rate_per_second } = client.trial;
 		if (await isMeant(rate_per_second) &&
-			await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${capacity}, and ${rate_per_second} a second`)) limit.set(client);
+			await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${terms(client.trial)}`)) limit.set(client);
 	}
 
 	// useNow returns how many requests a second were let through in the last 10 seconds, where known.
@@ -121,20 +124,20 @@ export function showClient(node) {
 
 	function draw(u) {
 		if (u.allowed < seen.at(-1)?.allowed) seen = []; // it was reset
-		seen = [...seen, { ...u, capacity: client.capacity }].slice(-lasting);
-		const lately = seen.at(-61) ?? seen[0], times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
+		const onTrial = client.trial && terms(client.trial);
+		seen = [...seen, { ...u, capacity: client.capacity, onTrial }].slice(-lasting);
+		const lately = seen.slice(-61).find(s => s.onTrial === onTrial), times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
 		const rate = field => seen.map((s, i) => i ? Math.max(0, s[field] - seen[i - 1][field]) / (s.at - seen[i - 1].at) : null);
 		bucket.update(times, [{ name: 'tokens', values: all('tokens') }, { name: 'capacity', values: all('capacity'), colour: 'soft' }]);
 		facts(known, [[client.each ? 'Tokens of a new address' : 'Tokens left', `${short(Math.floor(u.tokens))} of ${short(client.capacity)}`, exact(u.tokens)],
-			['Limit', `capacity ${client.capacity}, ${client.rate_per_second} a second`], ['Details', details(client) || 'none'],
-			...(client.shadow && registered ? [['Passed beyond the limit', u.shadow_limited]] : []), ['In flight', u.in_flight],
-			...(registered ? [['Passed', u.allowed], ['Rejected', u.limited], ['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never']] : [])]);
+			['Limit', terms(client)], details(client) && ['Details', details(client)], registered && client.shadow && ['Passed beyond the limit', u.shadow_limited], ['In flight', u.in_flight],
+			registered && ['Passed in all', u.allowed], registered && ['Rejected in all', u.limited], registered && ['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never']]);
 		if (!registered) return;
 		passed.update(times, [{ name: 'passed', values: rate('allowed'), colour: 'good' }, { name: 'rejected', values: rate('limited'), colour: 'warn' },
-			...(client.trial ? [{ name: 'trial would reject', values: rate('trial_limited'), colour: 'other' }] : [])]);
+			...(client.trial ? [{ name: 'trial would reject', values: rate('trial_limited').map((v, i) => seen[i - 1]?.onTrial === onTrial ? v : null), colour: 'other' }] : [])]);
 		text(watched, !client.trial ? 'A trial counts what a limit would reject, and rejects nothing.'
-			: `On trial: capacity ${client.trial.capacity}, ${client.trial.rate_per_second} a second. It would have rejected ${exact(u.trial_limited)} requests so far. ` +
-			`In the last ${span(u.at - lately.at)} it would have rejected ${exact(u.trial_limited - lately.trial_limited)}, and the limit rejected ${exact(u.limited - lately.limited)}.`);
+			: `On trial: ${terms(client.trial)}. It would have rejected ${exact(u.trial_limited)} requests, ` +
+			`in the last ${span(u.at - lately.at)} ${exact(u.trial_limited - lately.trial_limited)} where the limit rejected ${exact(u.limited - lately.limited)}.`);
 	}
 	return { open, update };
 }

@@ -10,7 +10,7 @@ const nameOf = c => c.name || c.ip_address;
 export function showClients(section) {
 	const one = el('div', { id: 'one', hidden: true });
 	const opened = showClient(one);
-	const open = (c, registered) => el('button', { onclick: () => opened.open(c, registered) }, c);
+	const open = (c, registered) => el('button', { onclick: () => { found.node.hidden = true; text(outcome, ''); opened.open(c, registered); } }, c);
 	const limited = table({
 		caption: 'Limited most in the last minute', key: c => c.client + c.registered, empty: 'No client was limited in the last minute.',
 		columns: [
@@ -28,19 +28,16 @@ export function showClients(section) {
 		],
 	});
 	found.node.hidden = true;
-	const input = el('input', { type: 'search', id: 'find', maxlength: 128 });
+	const input = el('input', { type: 'search', id: 'find', maxlength: 128, required: true });
 	const outcome = el('p', { role: 'status', class: 'soft' });
 
 	async function find(event) {
 		event.preventDefault();
-		const wanted = input.value.trim();
-		found.node.hidden = wanted === '';
-		text(outcome, '');
-		if (!wanted) return;
 		try {
-			const r = await send('GET', `/v1/api/clients/?limit=50&search=${encodeURIComponent(wanted)}`);
+			const r = await send('GET', `/v1/api/clients/?limit=50&search=${encodeURIComponent(input.value.trim())}`);
 			const all = await r.json();
 			found.update(all);
+			found.node.hidden = false;
 			text(outcome, r.headers.has('Link') ? `The first ${all.length} are shown; there are more` : `${all.length} found`);
 		} catch (e) {
 			text(outcome, `The search failed: ${e.message}`);

@@ -37,7 +37,7 @@ export const byId = id => document.getElementById(id);
 // facts fills a list of facts: [name, text, title], or [name, number].
 export function facts(dl, all) {
 	const known = new Map([...dl.children].map(d => [d.firstChild.textContent, d]));
-	for (const [name, value, title] of all) {
+	for (const [name, value, title] of all.filter(f => f)) {
 		let d = known.get(name);
 		if (!d) dl.append(d = el('div', {}, el('dt', {}, name), el('dd')));
 		known.delete(name);

@@ -55,18 +55,19 @@ function askToken() {
 	heard = null;
 	login.hidden = false;
 	tell('Not logged in.');
-	byId('token').focus();
+	const refused = byId('refused'), token = byId('token');
+	token.focus();
 	return new Promise(done => {
 		login.onsubmit = async event => {
 			event.preventDefault();
-			text(byId('refused'), '');
+			text(refused, '');
 			try {
-				await logIn(byId('token').value.trim());
+				await logIn(token.value.trim());
 			} catch (e) {
-				text(byId('refused'), `The log-in failed: ${e.message}`);
+				text(refused, `The log-in failed: ${e.message}`);
 				return;
 			} finally {
-				byId('token').value = '';
+				token.value = '';
 			}
 			login.hidden = true;
 			done();

@@ -40,11 +40,11 @@ function newPool(name, history) {
 		columns: [
 			{ label: 'Backend', kind: 'name', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
 			{ label: 'State', kind: 'why', value: b => b.state, make: () => el('div', {}, el('span', { class: 'state' }), el('small')), change: (node, b) => showState(node, b, now) },
-			{ label: '1 min / due share', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'of the requests of the last minute / due by weight'] },
+			{ label: 'Share, 1 min / due', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'of the last minute / due by weight'] },
 			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
-			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'from the request to the header of the response'] },
-			{ label: 'Last 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
-			{ label: 'Weight', number: true, value: b => b.weight, make: b => el('div', {}, el('button', { onclick: () => weigh(b) }), el('small')), change: showWeight },
+			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'from the request to the response header'] },
+			{ label: 'Requests, 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
+			{ label: 'Weight', number: true, value: b => b.weight, make: b => el('div', {}, el('button', { onclick: event => weigh(b, event.target.textContent) }), el('small')), change: showWeight },
 			{ label: 'Drain', make: b => el('button', { onclick: event => event.target.textContent === 'Resume' ? resume(b) : drain(b, stay.value) }), change: showDrain },
 		],
 	});
@@ -67,7 +67,7 @@ function summary(p, out) {
 	return [`${!p.takes_requests ? '✗' : out.length ? '⚠' : '✓'} ${n - out.length} of ${n} backends in`,
 		out.length && `out: ${out.slice(0, 3).join(', ')}${out.length > 3 ? ` and ${out.length - 3} more` : ''}`,
 		!p.takes_requests && 'requests wait or get 503', p.waiting && `${exact(p.waiting)} requests wait`,
-		p.panic && 'so few are in that some that are out take requests'].filter(x => x).join('; ');
+		p.panic && 'panic: some that are out take requests'].filter(x => x).join('; ');
 }
 
 function showState(node, b, now) {
@@ -89,7 +89,7 @@ function showWeight(node, b) {
 	change.ariaLabel = `Weight of ${b.address}: ${b.weight}`;
 	change.disabled = !mayWrite() || b.state === 'unresolved';
 	text(more, [b.weight !== b.configured_weight && `config: ${b.configured_weight}`,
-		b.takes_requests && b.effective_weight < b.weight && `now ${short(b.effective_weight)}`].filter(x => x).join('\n'));
+		b.takes_requests && b.effective_weight < b.weight && `slow start ${short(b.effective_weight)}`].filter(x => x).join('\n'));
 }
 
 function showDrain(change, b) {
@@ -102,14 +102,14 @@ function showDrain(change, b) {
 const act = (what, b, takesOut, method, call, body, said) => attempt(`${what} ${b.address}`, async () => {
 	const [all] = takesOut ? await api('GET', 'backends') : [[]], others = all.filter(o => o.pool === b.pool && o.takes_requests && o.weight);
 	if (others.length === 1 && others[0].backend === b.backend &&
-		!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, requests get 503.`, 'Take out the last backend')) return '';
-	const [now] = await api(method, `backends/${encodeURIComponent(b.pool)}/${encodeURIComponent(b.address)}/${call}`, body);
+		!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, they get 503.`, 'Take out the last backend')) return '';
+	const [now] = await api(method, `backends/${[b.pool, b.address].map(encodeURIComponent).join('/')}/${call}`, body);
 	return [`${b.address} ${said(now)}`, ...(now.warnings || [])].join('; ');
 });
 const drain = (b, timeout) => act('Draining', b, true, 'POST', 'drain', timeout ? { timeout } : {}, now => `is drained, ${now.in_flight} still under way`);
 const resume = b => act('Resuming', b, false, 'POST', 'resume', undefined, now => `is resumed: it is ${now.state}`);
 
-async function weigh(b) {
-	const typed = await ask(`New weight of ${b.address}`, 'Set the weight', el('input', { type: 'number', min: 0, step: 1, required: true, autofocus: true, 'aria-label': 'Weight' }));
-	if (typed) act('The weight of', b, typed === '0', 'PUT', 'weight', { weight: Number(typed) }, now => `has the weight ${now.weight}`);
+async function weigh(b, before) {
+	const typed = await ask(`New weight of ${b.address}`, 'Set the weight', el('input', { type: 'number', min: 0, step: 1, required: true, autofocus: true, 'aria-label': 'Weight', value: before }));
+	if (typed) act('The weight of', b, typed === '0', 'PUT', 'weight', { weight: Number(typed) }, now => `has the weight ${now.weight}; before, ${before}`);
 }

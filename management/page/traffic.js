@@ -23,8 +23,8 @@ export function showTraffic(section) {
 		const errors = reasons.reduce((sum, r) => sum + r.values.at(-1), 0), p99 = h.p99_ms.at(-1);
 		facts(now, [['Requests a second', short(Math.round(all.at(-1) ?? 0)), `${exact(t.requests)} since the start`],
 			['Rejected a second', short(Math.round(rejected.at(-1) ?? 0)), `${exact(t.rejected)} since the start`],
-			['Errors a second', short(Math.round(errors))], ['Latency p99', ms(p99)],
-			['In flight', t.in_flight], ['Client connections', t.connections], ...(t.tunnels ? [['Tunnels', t.tunnels]] : [])]);
+			['Errors a second', Math.round(errors)], ['Latency p99', ms(p99)],
+			['In flight', t.in_flight], ['Client connections', t.connections], t.tunnels && ['Tunnels', t.tunnels]]);
 		requests.update(h.time, [{ name: 'all', values: all }, ...classes.map(c => ({ name: c, values: rate(h.statuses[c]), colour: colours[c] }))]);
 		failed.update(h.time, [{ name: 'rejected', values: rejected }, ...reasons]);
 		took.update(h.time, ['p50', 'p90', 'p99'].map(name => ({ name, values: h[name + '_ms'] })));
