@@ -122,7 +122,7 @@ func TestPageWorksByKeyboard(t *testing.T) {
 		}
 	}
 
-	b.tabTo("Weight of "+addresses[1]+": 1")
+	b.tabTo("Weight of " + addresses[1] + ": 1")
 	b.press(kb.Enter)
 	b.await(`document.activeElement.value === "1"`)
 	b.press("2")
