@@ -112,8 +112,10 @@ func (s *Stream) End() {
 	}
 	if s.byFasthttp { // fasthttp writes the answer; discarding the body has left no deadline
 		s.conn.ExpectWrite(now, s.Limits.BodyTimeout)
+		// A response that has left without Connection: close is not followed by the connection's end: the
+		// next request may be on its way, and its response is then the last.
+		s.closeIf(s.activity.Draining.Load())
 	}
-	s.closeIf(s.activity.Draining.Load())
 	if s.Ends() && !(s.body.ended && s.conn.Quiet()) {
 		// The client may still be sending, or has sent more than will be read.
 		s.conn.ending.Raise(wire.Linger)
