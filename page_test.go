@@ -86,6 +86,22 @@ func TestPageDrains(t *testing.T) {
 	b.requireNoFaults()
 }
 
+// TestPageDrainsStickyClients has a pool that keeps clients at their backends: the page asks for how long
+// they stay at one that is drained, and says when they move.
+func TestPageDrainsStickyClients(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, strings.Replace(testConfig(t, addresses), "    health:", "    sticky: {cookie: lb}\n    health:", 1))
+	b := openPage(t, in.management)
+	b.shows("Clients that stick to a drained backend stay there")
+	b.eval(`document.querySelector("#pools select").value = "5m"`)
+	b.click("Drain " + addresses[0])
+	b.shows("kept clients move at")
+	if got := call(t, "GET", in.management+"/v1/api/backends/main/"+addresses[0], "").body; !strings.Contains(got, `"sticky_until"`) {
+		t.Errorf("got %s", got)
+	}
+	b.requireNoFaults()
+}
+
 // TestPageEditsALimit: the client that is limited most is opened, and its limit edited, which holds at
 // the next request. A trial is started, watched and taken over.
 func TestPageEditsALimit(t *testing.T) {

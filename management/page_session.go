@@ -55,12 +55,20 @@ func writeSession(ctx *fasthttp.RequestCtx, s pageSession) {
 	rest.WriteJSON(ctx, fasthttp.StatusOK, s)
 }
 
+// fromOwnPage returns the rules and the Origin of a call of the page of this listener. Others are
+// refused.
+func (a *API) fromOwnPage(ctx *fasthttp.RequestCtx) (rules *rules, origin string, ok bool) {
+	rules = a.access.rules.Load()
+	if origin, ok = rules.ownOrigin(ctx); !ok {
+		a.access.refuse(ctx, foreign(ctx))
+	}
+	return rules, origin, ok
+}
+
 // logIn takes {"token": "…"}, and opens a session.
 func (a *API) logIn(_ context.Context, ctx *fasthttp.RequestCtx) error {
-	rules := a.access.rules.Load()
-	origin, own := rules.ownOrigin(ctx)
+	rules, origin, own := a.fromOwnPage(ctx)
 	if !own {
-		a.access.refuse(ctx, foreign(ctx))
 		return nil
 	}
 	token, err := readToken(ctx)
@@ -105,10 +113,8 @@ func readToken(ctx *fasthttp.RequestCtx) ([]byte, error) {
 
 // logOut ends a session.
 func (a *API) logOut(_ context.Context, ctx *fasthttp.RequestCtx) error {
-	rules := a.access.rules.Load()
-	origin, own := rules.ownOrigin(ctx)
+	rules, origin, own := a.fromOwnPage(ctx)
 	if !own {
-		a.access.refuse(ctx, foreign(ctx))
 		return nil
 	}
 	page := ctx.Request.Header.Peek(pageToken)

@@ -17,11 +17,11 @@ export const details = c => [c.blocked && '✗ blocked', c.shadow && 'only count
 const terms = l => `capacity ${l?.capacity}, ${l?.rate_per_second} a second`;
 
 // limitForm is a form for a capacity and a rate.
-function limitForm(id, label, submit, ...more) {
+function limitForm(id, label, submit) {
 	const capacity = el('input', { type: 'number', min: 1, step: 1, required: true, id: `${id}-capacity` });
 	const rate = el('input', { type: 'number', min: 0, step: 'any', required: true, id: `${id}-rate` });
 	const form = el('form', { class: 'row', onsubmit: e => { e.preventDefault(); submit({ capacity: Number(capacity.value), rate_per_second: Number(rate.value) }); } },
-		el('label', {}, 'Capacity (burst) ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label), ...more);
+		el('label', {}, 'Capacity (burst) ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label));
 	return { form, set(limit) { capacity.value = limit.capacity; rate.value = limit.rate_per_second; } };
 }
 
