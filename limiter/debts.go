@@ -141,14 +141,19 @@ func (t *table) raiseToFloor(f *floors, c *Client, now int64) {
 	if f.last <= tick {
 		return
 	}
-	floor, _ := f.ranges.Lookup(c.address.addr())
-	if ipv4, ok := c.address.translated(); ok { // the same client by its other address
+	if floor := f.of(c.address); floor > tick {
+		t.raise(key(c.hash), floor, now)
+	}
+}
+
+// of returns the debt of the deleted ranges that contain the address.
+func (f *floors) of(a address) int64 {
+	floor, _ := f.ranges.Lookup(a.addr())
+	if ipv4, ok := a.translated(); ok { // the same client by its other address
 		other, _ := f.ranges.Lookup(ipv4.addr())
 		floor = max(floor, other)
 	}
-	if floor > tick {
-		t.raise(key(c.hash), floor, now)
-	}
+	return floor
 }
 
 // chargeUnregistered charges the debt of a deleted address or range to the unregistered buckets of
@@ -167,14 +172,13 @@ func (l *Limiter) chargeUnregistered(p netip.Prefix, r *rates, tat, now int64) {
 }
 
 // spentUnregistered returns the state, at the given rates, of a bucket from which the address has
-// taken what it spent while unregistered.
+// taken what it spent while unregistered. It takes no place in the table.
 func (l *Limiter) spentUnregistered(a address, r *rates, now int64) int64 {
-	c := Client{address: a, hash: l.secret.hash(l.network(a))}
 	t := l.anonymous.Load()
+	tat := t.peek(key(l.secret.hash(l.network(a))))
 	if f := t.floors.Load(); f != nil {
-		t.raiseToFloor(f, &c, now)
+		tat = max(tat, f.of(a))
 	}
-	tat := t.peek(key(c.hash))
 	if tat == full {
 		return full
 	}

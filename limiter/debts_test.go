@@ -43,6 +43,22 @@ func TestFirstRegistrationRefillsNothing(t *testing.T) {
 	}
 }
 
+// A place in the table that a registered address had would be missing for those that are not.
+func TestRegistrationTakesNoPlace(t *testing.T) {
+	l := newLimiter() // 10 tokens, one a second
+	id := client("192.0.2.0/24")
+	l.grant(id, Terms{Limit: Limit{7, 0.001}}, t0)
+	l.takeAll("192.0.2.1", t0)
+	l.delete(id, t0)
+	l.grant(client("192.0.2.2"), Terms{Limit: Limit{10, 1}}, t0)
+	if n := l.Tracked(); n != 0 {
+		t.Errorf("%d tracked after a registration, want none", n)
+	}
+	if n, _ := l.takeAll("192.0.2.2", t0); n != 3 {
+		t.Errorf("%d tokens for an address of a deleted range, want 10 less 7", n)
+	}
+}
+
 // The addresses of a deleted range pay for what it has spent, each for itself, until that is
 // refilled.
 func TestDeletedRangeLeavesItsDebt(t *testing.T) {
