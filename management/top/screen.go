@@ -183,18 +183,8 @@ func (s *screen) hurts(b *backend) string {
 	if s.news.isStale() {
 		return "What is shown is old."
 	}
-	if !b.TakesRequests {
+	if !b.Alone {
 		return ""
-	}
-	for _, p := range s.news.doc.Pools {
-		if p.Pool != b.Pool {
-			continue
-		}
-		for i := range p.Backends {
-			if other := &p.Backends[i]; other.Address != b.Address && other.TakesRequests && other.Weight > 0 {
-				return ""
-			}
-		}
 	}
 	return "No other of pool " + b.Pool + " takes requests."
 }

@@ -28,7 +28,7 @@ const status = `{
 },
 "pools": [
   {"pool": "main", "takes_requests": true, "panic": false, "waiting": 0, "backends": [
-    {"pool": "main", "backend": "http://10.0.0.1:8100", "address": "10.0.0.1:8100", "state": "up", "takes_requests": true, "weight": 1, "effective_weight": 1,
+    {"pool": "main", "backend": "http://10.0.0.1:8100", "address": "10.0.0.1:8100", "state": "up", "takes_requests": true, "alone": true, "weight": 1, "effective_weight": 1,
      "in_flight": 34, "requests": 1234567, "errors": 3, "time_to_header_ms": {"p50": 1.1, "p99": 11}, "share": 0.6704, "due_share": 1, "recent": {"requests": [0, 12300], "errors": [0, 2]}},
     {"pool": "main", "backend": "http://10.0.0.2:8100", "address": "10.0.0.2:8100", "state": "ejected", "since": "2026-11-01T12:00:01Z", "weight": 1, "effective_weight": 0,
      "why": "ejected for 10 s: 3 failures in a row, the last: response_timeout", "last_error": "response_timeout", "last_error_at": "2026-11-01T12:00:01Z",

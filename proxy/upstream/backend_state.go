@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"loadbalancer/healthz"
@@ -17,6 +18,7 @@ type BackendState struct {
 	Address       string    `json:"address"`                 // which names it in metrics and in the log; there one that speaks TLS has its URL
 	State         string    `json:"state"`                   // up, or why it takes no requests: down, ejected, draining, or several with commas; or Unresolved
 	TakesRequests bool      `json:"takes_requests"`
+	Alone         bool      `json:"alone,omitempty"`  // no other backend of the pool takes new requests
 	Since         time.Time `json:"since,omitzero"`   // the state; zero: it is Unresolved
 	Causes        []string  `json:"causes,omitempty"` // of the state, in words
 	Cause         string    `json:"cause,omitempty"`  // how its checks fail, as healthz.Cause says it, or its look-ups; "": they do not
@@ -108,7 +110,17 @@ func (p *Pool) marked() ([]*Backend, []BackendState) {
 			states[i].EjectedUntil = b.outlier.until()
 		}
 	}
+	markAlone(states)
 	return p.backends, states
+}
+
+// markAlone marks the backend of a pool that takes its new requests alone, if there is one.
+func markAlone(states []BackendState) {
+	takesNew := func(s BackendState) bool { return s.TakesRequests && s.Weight > 0 }
+	i := slices.IndexFunc(states, takesNew)
+	if i >= 0 && !slices.ContainsFunc(states[i+1:], takesNew) {
+		states[i].Alone = true
+	}
 }
 
 // causes returns in words why the backend takes no requests, a text for each bit of its state. It

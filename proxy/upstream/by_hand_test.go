@@ -119,6 +119,28 @@ func TestSetWeight(t *testing.T) {
 	require("set to that of the config, which changes", 4, 4, 4)
 }
 
+// A backend is alone if no other takes new requests: one without weight keeps only its clients.
+func TestAlone(t *testing.T) {
+	p, _ := newStickyPool(zerolog.Nop(), "http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3")
+	require := func(when string, want ...bool) {
+		t.Helper()
+		for i, s := range p.States() {
+			if s.Alone != want[i] {
+				t.Errorf("%s: %s has alone %t", when, s.Backend, s.Alone)
+			}
+		}
+	}
+	require("at first", false, false, false)
+	p.Drain("10.0.0.1:80", time.Time{})
+	require("after a drain", false, false, false)
+	if b, _ := p.SetWeight("10.0.0.2:80", 0); b.Alone {
+		t.Error("the backend without weight is alone")
+	}
+	require("with one left", false, false, true)
+	p.Drain("10.0.0.3:80", time.Time{})
+	require("with none left", false, false, false)
+}
+
 // What was set outlives the pool, and a backend that the config does not have for a while.
 func TestSettingsAreRestored(t *testing.T) {
 	var log logText
