@@ -74,16 +74,20 @@ func (m *Server) handle(ctx *fasthttp.RequestCtx) {
 }
 
 func (m *Server) readyz(ctx *fasthttp.RequestCtx) {
-	err := m.Starting()
-	if err == nil {
-		err = m.Balancer.Ready()
-	}
-	if err != nil {
+	if err := m.ready(); err != nil {
 		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
 		ctx.SetBodyString("not ready: " + err.Error() + "\n" + m.certificateWarning())
 		return
 	}
 	ctx.SetBodyString("ready\n" + m.Reload.Last().warning() + m.certificateWarning() + m.clientsWarning())
+}
+
+// ready returns why no requests are served yet, or not all; nil if they are.
+func (m *Server) ready() error {
+	if err := m.Starting(); err != nil {
+		return err
+	}
+	return m.Balancer.Ready()
 }
 
 // clientsWarning is what /readyz says of the clients.

@@ -73,11 +73,7 @@ func (m *Server) balancerStatus() BalancerStatus {
 		Version: m.Version, Started: m.watch.started.UTC(), Ready: true, Config: m.ConfigPath, Reload: m.Reload.Last().status(),
 		Certificates: []CertificateStatus{}, LogDropped: m.LogDropped(), Descriptors: openDescriptors(), Memory: memoryInUse(),
 	}
-	err := m.Starting()
-	if err == nil {
-		err = m.Balancer.Ready()
-	}
-	if err != nil {
+	if err := m.ready(); err != nil {
 		s.Ready, s.NotReady = false, err.Error()
 	}
 	expiries := m.TLS.Expiries()
