@@ -189,3 +189,21 @@ func TestPageShowsTheFocus(t *testing.T) {
 	}
 	b.requireNoFaults()
 }
+
+// TestPageShowsWholeFigures: by a box that a keyboard and a finger reach, numbers are whole.
+func TestPageShowsWholeFigures(t *testing.T) {
+	in := startInstance(t, testConfig(t, freeAddresses(t, 1)), "--demo")
+	call(t, "POST", in.management+"/v1/api/clients/", `{"ip_address":"192.0.2.7","capacity":1234567,"rate_per_second":7654.321}`)
+	b := openPage(t, in.management)
+	b.shows("Live")
+	b.eval(`document.getElementById("find").value = "192"`)
+	b.click("Search")
+	row := rowOf("192.0.2.7") + "?.innerText"
+	b.await(row + `.includes("1.23M") && ` + row + `.includes("7.65K")`)
+	b.tabTo("Whole figures", chromedp.KeyModifiers(kb.ModifierShift))
+	b.press(" ")
+	b.await(row + `.includes("1,234,567") && ` + row + `.includes("7,654.321")`)
+	b.press(" ")
+	b.await(row + `.includes("1.23M")`)
+	b.requireNoFaults()
+}

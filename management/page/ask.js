@@ -18,7 +18,7 @@ let leaves; // the timer that ends what is said
 
 // say shows what was done for a while, or why it was not until it is dismissed.
 function say(what, failed) {
-	const p = el('p', { class: failed ? 'failed' : null }, `${failed ? '✗' : '✓'} ${atTime(Date.now())} ${what} `,
+	const p = el('p', { class: failed && 'failed' }, `${failed ? '✗' : '✓'} ${atTime(Date.now())} ${what} `,
 		el('button', { 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
 	byId('said').replaceChildren(p);
 	clearTimeout(leaves);

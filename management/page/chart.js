@@ -2,7 +2,7 @@
 // table behind.
 
 import { el, scrolling, svg, text } from './dom.js';
-import { atTime, exact, short } from './format.js';
+import { atTime, exact, few, short } from './format.js';
 
 const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3], [12, 3]];
 const variable = name => getComputedStyle(document.documentElement).getPropertyValue('--' + name);
@@ -30,7 +30,7 @@ export function chart({ name, unit, sync, lasting }) {
 			...size(), legend: { show: false }, padding: [8, 36, 0, 0],
 			cursor: { sync: { key: sync }, y: false, points: { show: false }, drag: { x: false, y: false } },
 			scales: { x: { range: (_, low, high) => [Math.max(high - lasting, Math.min(times[0], high - 60)), high] }, y: { range: (_, low, high) => [0, (high || 1) * 1.05] } },
-			axes: [{ ...axis, size: 30, space: 80, incrs: [5, 10, 15, 30, 60, 120, 180, 300], values: (_, all) => all.map(t => atTime(t * 1000)) }, { ...axis, size: 52, values: (_, all) => all.map(n => short(n)) }],
+			axes: [{ ...axis, size: 30, space: 80, incrs: [5, 10, 15, 30, 60, 120, 180, 300], values: (_, all) => all.map(t => atTime(t * 1000)) }, { ...axis, size: 52, values: (_, all) => all.map(few.format) }],
 			series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: () => variable(colour(l, i)), fill: i ? null : () => variable(colour(l, i)) + '18', dash: dashes[i % 6], width: 1.5, points: { size: 3, filter: (u, at) => alone(u.data[at]) } }))],
 			hooks: { setCursor: [tell] },
 		}, data(), plot);

@@ -37,10 +37,8 @@ export function showClient(node) {
 	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended. It would have rejected ${exact(seen.at(-1)?.trial_limited)} requests`) }, 'End the trial');
 	const watched = el('p'), running = el('div', { class: 'acts' }, take, stop);
 	const tried = el('div', {}, el('h4', {}, 'Trial of another limit'), watched, running, trial.form);
-	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, known, limit.form,
+	node.append(el('div', { class: 'row' }, heading, el('button', { onclick() { name = ''; node.hidden = true; byId('find').focus(); } }, 'Close')), note, known, limit.form,
 		el('div', { class: 'charts' }, bucket.node, passed.node), tried);
-
-	function close() { name = ''; node.hidden = true; byId('find').focus(); }
 
 	async function open(newName, isRegistered) {
 		[name, registered, client, seen] = [newName, isRegistered, null, []];

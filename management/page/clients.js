@@ -48,6 +48,7 @@ export function showClients(section) {
 
 	return status => {
 		limited.update(status.limited);
+		found.update();
 		opened.update();
 		return status.limited.length && `${status.limited.length} limited`;
 	};

@@ -1,7 +1,7 @@
 // How figures and times read: short ones, with the whole one at hand.
 
-const few = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
-const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 3 });
+export const few = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
+const whole = new Intl.NumberFormat('en');
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
 
@@ -12,8 +12,13 @@ export const exact = n => n == null ? '' : whole.format(n);
 export const atTime = t => isolated(clock.format(new Date(t)));
 export const atFullTime = t => isolated(full.format(new Date(t)));
 
-// short returns 3 digits of a number and a unit, with K, M or B for thousands, millions and billions.
-export const short = (n, unit = '', times = 1) => n == null ? '–' : few.format(n * times) + unit;
+let figures = few;
+
+// showWhole makes numbers whole from now on, or short again.
+export const showWhole = yes => { figures = yes ? whole : few; };
+
+// short returns a number and a unit: 3 digits, with K, M or B for thousands, millions and billions.
+export const short = (n, unit = '', times = 1) => n == null ? '–' : figures.format(n * times) + unit;
 export const bytes = n => short(n, ' MiB', 2 ** -20);
 export const ms = n => short(n, ' ms');
 export const percent = part => short(part, ' %', 100);

@@ -1,7 +1,7 @@
 // The page: its reader, the stream that fills it, and what is said when that breaks.
 
 import { byId, el, text } from './dom.js';
-import { atTime } from './format.js';
+import { atTime, showWhole } from './format.js';
 import { attempt } from './ask.js';
 import { keepHistory } from './history.js';
 import { current, load, logIn, logOut, mayWrite } from './session.js';
@@ -75,6 +75,7 @@ function askToken() {
 	});
 }
 
+byId('whole').onchange = event => showWhole(event.target.checked);
 addEventListener('storage', () => location.reload()); // another tab has logged in or out
 
 for (;;) {

@@ -39,8 +39,8 @@ function newPool(name, history) {
 		caption: `Pool ${name}`, about: [state, kept], key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',
 		columns: [
 			{ label: 'Backend', kind: 'name', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
-			{ label: 'State', kind: 'why', value: b => b.state, make: () => el('div', {}, el('span', { class: 'state' }), el('small')), change: (node, b) => showState(node, b, now) },
-			{ label: 'Share, 1 min / due', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`, 'of the last minute / due by weight'] },
+			{ label: 'State', kind: 'why', value: b => b.state, make: () => el('div', {}, el('b'), el('small')), change: (node, b) => showState(node, b, now) },
+			{ label: 'Share, 1 min / due', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`] },
 			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
 			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'from the request to the response header'] },
 			{ label: 'Requests, 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
@@ -74,7 +74,7 @@ function showState(node, b, now) {
 	const drained = b.state.includes('draining'), up = b.state === 'up';
 	const [word, more] = node.children, ago = t => span((now - Date.parse(t)) / 1000);
 	text(word, `${up ? '✓' : drained ? '◌' : '✗'} ${b.state.replaceAll(',', ', ')}`);
-	word.className = 'state ' + (up ? 'up' : drained ? 'warn' : 'out');
+	word.className = up ? 'up' : drained ? 'warn' : 'out';
 	text(more, [b.why?.replaceAll('; ', '\n'), b.since && `since ${atTime(b.since)}, ${ago(b.since)}`,
 		b.ejected_until && `back in ${span((Date.parse(b.ejected_until) - now) / 1000)}`,
 		drained && `${exact(b.in_flight)} still under way`, b.sticky_until && `kept clients move at ${atTime(b.sticky_until)}`,
@@ -100,10 +100,10 @@ function showDrain(change, b) {
 
 // act makes a call for a backend, after a question if that takes out the last of its pool.
 const act = (what, b, takesOut, method, call, body, said) => attempt(`${what} ${b.address}`, async () => {
-	const [all] = takesOut ? await api('GET', 'backends') : [[]], others = all.filter(o => o.pool === b.pool && o.takes_requests && o.weight);
-	if (others.length === 1 && others[0].backend === b.backend &&
+	const path = `backends/${[b.pool, b.address].map(encodeURIComponent).join('/')}`;
+	if (takesOut && (await api('GET', path))[0].alone &&
 		!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, they get 503.`, 'Take out the last backend')) return '';
-	const [now] = await api(method, `backends/${[b.pool, b.address].map(encodeURIComponent).join('/')}/${call}`, body);
+	const [now] = await api(method, `${path}/${call}`, body);
 	return [`${b.address} ${said(now)}`, ...(now.warnings || [])].join('; ');
 });
 const drain = (b, timeout) => act('Draining', b, true, 'POST', 'drain', timeout ? { timeout } : {}, now => `is drained, ${now.in_flight} still under way`);

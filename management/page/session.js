@@ -23,7 +23,7 @@ export async function send(method, path, body, options = {}) {
 	const headers = { ...options.headers };
 	const token = session.page_token || remembered();
 	if (token) headers['Lb-Page-Token'] = token;
-	if (body) headers['Content-Type'] ??= 'application/json';
+	if (body) headers['Content-Type'] = 'application/json';
 	let r;
 	try {
 		r = await fetch(path, { method, headers, signal: options.signal ?? AbortSignal.timeout(patience), cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
@@ -38,7 +38,7 @@ export async function send(method, path, body, options = {}) {
 // api makes a call of the API, and returns [what it answers, its ETag].
 export async function api(method, path, body, options) {
 	const r = await send(method, '/v1/api/' + path, body, options);
-	return [r.status === 204 ? null : await r.json(), r.headers.get('ETag')];
+	return [await r.json(), r.headers.get('ETag')];
 }
 
 // words returns what an answer says of a failure.

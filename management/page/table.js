@@ -18,7 +18,7 @@ export function table({ caption, about = [], columns, key, empty }) {
 	}, { rootMargin: '50%' });
 	const body = el('tbody', { role: 'rowgroup' });
 	const none = el('p', { class: 'soft' }, empty);
-	const heads = columns.map(c => el('th', { scope: 'col', role: 'columnheader', class: c.number ? 'n' : c.kind }, !c.value ? c.label :
+	const heads = columns.map(c => el('th', { role: 'columnheader', class: c.number ? 'n' : c.kind }, !c.value ? c.label :
 		el('button', { onclick() { down = sorted === c ? !down : c.number; sorted = c; draw(); } }, c.label)));
 	const scroll = scrolling(caption,
 		el('table', { class: 'cards', role: 'table' }, el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body));
@@ -55,7 +55,7 @@ export function table({ caption, about = [], columns, key, empty }) {
 		none.hidden = rows.length;
 		scroll.hidden = !rows.length;
 	}
-	return { node, update(all) { rows = all; draw(); } };
+	return { node, update(all = rows) { rows = all; draw(); } };
 }
 
 const names = new Intl.Collator(undefined, { numeric: true });

@@ -14,7 +14,6 @@ export function showTraffic(section) {
 
 	return (status, history) => {
 		const t = status.traffic, h = history.traffic();
-		if (!h) return;
 		// A sample's counts are of the time since the one before.
 		const rate = list => list.map((n, i) => n == null ? n : n / Math.max(i ? h.time[i] - h.time[i - 1] : 1, 0.5));
 		const classes = Object.keys(h.statuses).filter(c => c === '2xx' || h.statuses[c].some(n => n));
