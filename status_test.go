@@ -104,7 +104,7 @@ func TestStatus(t *testing.T) {
 		if s.Traffic.Statuses["2xx"] != 5 || s.Traffic.Statuses["4xx"] != 3 || s.Traffic.Requests != 8 || s.Traffic.Rejected != 3 || s.Traffic.Errors["limited"] != 3 {
 			t.Errorf("the traffic is %+v", s.Traffic)
 		}
-		if len(s.Limited) != 1 || s.Limited[0].Client != "127.0.0.1" || s.Limited[0].Rejections != 3 {
+		if len(s.Limited) != 1 || s.Limited[0].Client != "127.0.0.1" || s.Limited[0].Rejections != 3 || s.Limited[0].Capacity != 5 || s.Limited[0].RatePerSecond != 0.01 {
 			t.Errorf("limited are %+v", s.Limited)
 		}
 		if b := s.Balancer; b.Store == nil || !b.Store.Up || b.Share != nil || b.Memory.Heap == 0 || time.Since(b.Started) > time.Minute {

@@ -71,7 +71,7 @@ func TestExemptIsBounded(t *testing.T) {
 	if u, _ := l.usage(id, t0); u.Allowed != 1 || u.Limited != 1 || u.InFlight != 2 {
 		t.Errorf("%+v, want one allowed, one limited and two in flight", u)
 	}
-	if got, want := l.limited(9, t0), []Limited{{"192.0.2.1", true, false, 2}}; !reflect.DeepEqual(got, want) {
+	if got, want := l.limited(9, t0), []Limited{{"192.0.2.1", true, false, 2, Limit{100, 1}}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v are limited, want %+v", got, want)
 	}
 	first.Release()

@@ -59,6 +59,9 @@ func prepare(l Limit) rates {
 	}
 }
 
+// limit returns the limit that was prepared.
+func (r *rates) limit() Limit { return Limit{r.capacity, r.perSecond} }
+
 func ceilQuo(a, b *big.Int) *big.Int {
 	quo, rem := new(big.Int).QuoRem(a, b, new(big.Int))
 	if rem.Sign() > 0 {

@@ -15,6 +15,7 @@ type Limited struct {
 	Registered bool   // the client is registered now
 	Shadow     bool   // the requests were admitted, as its limit is not enforced
 	Rejections int64  // in the last 55 to 60 seconds, at least
+	Limit      Limit  // that counts for it now; of a range with Terms.Each, for each of its addresses
 }
 
 const (
@@ -183,26 +184,29 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 
 // describe returns the client that holds the slot with the mark.
 func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
-	addr, shadow := address{s.hi.Load(), s.lo.Load()}.addr(), l.anonymous.Load().shadow.Load()
+	addr, t := address{s.hi.Load(), s.lo.Load()}.addr(), l.anonymous.Load()
+	c := Limited{Shadow: t.shadow.Load(), Limit: t.rates.limit()}
 	switch registered := s.named.Load(); {
 	case registered != nil:
 		return l.describeRegistered(registered.id())
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
 	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
-		return Limited{Client: "unknown", Shadow: shadow}
+		c.Client = "unknown"
 	case addr.Is4():
-		return Limited{Client: addr.String(), Shadow: shadow}
+		c.Client = addr.String()
+	default:
+		c.Client = ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)}.String()
 	}
-	return Limited{Client: ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)}.String(), Shadow: shadow}
+	return c
 }
 
 func (l *Limiter) describeRegistered(id ID) Limited {
 	l.registering.Lock()
 	defer l.registering.Unlock()
-	c := Limited{Client: id.String()}
-	if b := l.current(id); b != nil {
-		c.Registered, c.Shadow = true, b.plan.terms.Shadow
+	b := l.current(id)
+	if b == nil {
+		return Limited{Client: id.String(), Limit: l.anonymous.Load().rates.limit()}
 	}
-	return c
+	return Limited{Client: id.String(), Registered: true, Shadow: b.plan.terms.Shadow, Limit: b.plan.terms.Limit}
 }

@@ -19,7 +19,7 @@ func TestLimited(t *testing.T) {
 		}
 	}
 	if got := l.limited(100, t0); len(got) != 0 {
-		t.Errorf("%+v before anybody was", got)
+		t.Errorf("%+v before one was", got)
 	}
 	ask("192.0.2.1", "", 31, t0)
 	ask("198.51.100.1", "", 11, t0)
@@ -35,12 +35,12 @@ func TestLimited(t *testing.T) {
 		l.take(l.Identify(netip.Addr{}, nil), t0+20e9)
 	}
 	want := []Limited{
-		{"192.0.2.1", true, false, 30},
-		{"198.51.100.0/24", true, true, 20},
-		{"203.0.113.9", false, false, 15},
-		{"2001:db8::/64", false, false, 9},
-		{"unknown", false, false, 6},
-		{"acme", true, false, 3},
+		{"192.0.2.1", true, false, 30, Limit{1, 0.001}},
+		{"198.51.100.0/24", true, true, 20, Limit{1, 0.001}},
+		{"203.0.113.9", false, false, 15, Limit{10, 1}},
+		{"2001:db8::/64", false, false, 9, Limit{10, 1}},
+		{"unknown", false, false, 6, Limit{10, 1}},
+		{"acme", true, false, 3, Limit{100, 1}},
 	}
 	if got := l.limited(100, t0+54e9); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
@@ -56,7 +56,7 @@ func TestLimited(t *testing.T) {
 		t.Errorf("registered anew: %+v, want %+v", got, want)
 	}
 	l.delete(client("192.0.2.1"), t0)
-	want[0].Registered = false
+	want[0].Registered, want[0].Limit = false, Limit{10, 1}
 	if got := l.limited(1, t0+54e9); !reflect.DeepEqual(got, want[:1]) {
 		t.Errorf("deleted meanwhile: %+v, want %+v", got, want[:1])
 	}
@@ -78,7 +78,7 @@ func TestLimitedWithoutAddress(t *testing.T) {
 	for range 11 {
 		l.take(l.Identify(netip.Addr{}, nil), t0)
 	}
-	want := []Limited{{Client: "::/64", Rejections: 3}, {Client: "unknown", Rejections: 1}}
+	want := []Limited{{Client: "::/64", Rejections: 3, Limit: Limit{10, 1}}, {Client: "unknown", Rejections: 1, Limit: Limit{10, 1}}}
 	if got := l.limited(100, t0); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

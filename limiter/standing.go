@@ -9,7 +9,7 @@ import (
 type Standing struct {
 	ID       ID      // of the registered client; the zero value: the default limit counts
 	ByKey    bool    // the client was found by its API key
-	Terms    Terms   // for the default limit, its rate is that of the config only nearly
+	Terms    Terms   // with the limit that counts
 	Tokens   float64 // in the bucket now; with Terms.Each, in that of the address
 	InFlight int64   // requests in flight; for the default limit and with Terms.Each, 0 unless they are bounded
 	Shared   bool    // the limit holds over several instances, and Tokens are what this one knows
@@ -42,9 +42,8 @@ func (l *Limiter) standing(addr netip.Addr, apiKey []byte) Standing {
 	defer l.registering.Unlock()
 	t := l.anonymous.Load()
 	r := &t.rates
-	limit := Limit{Capacity: r.capacity, RatePerSecond: float64(r.capacity) / r.window.Seconds()}
 	return Standing{
-		Terms:  Terms{Limit: limit, MaxInFlight: l.underWay.most.Load(), Shadow: t.shadow.Load()},
+		Terms:  Terms{Limit: r.limit(), MaxInFlight: l.underWay.most.Load(), Shadow: t.shadow.Load()},
 		Tokens: r.tokens(t.peek(key(c.hash)), now), InFlight: l.underWay.of(key(c.hash)),
 	}
 }

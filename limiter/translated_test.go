@@ -61,7 +61,7 @@ func TestLimitedBehindATranslator(t *testing.T) {
 		l.take(l.by("64:ff9b::192.0.2.1", ""), t0)
 		l.take(l.by("192.0.2.1", ""), t0)
 	}
-	if got, want := l.limited(10, t0), []Limited{{Client: "192.0.2.1", Rejections: 14}}; !reflect.DeepEqual(got, want) {
+	if got, want := l.limited(10, t0), []Limited{{Client: "192.0.2.1", Rejections: 14, Limit: Limit{10, 1}}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if l.Tracked() != 1 {

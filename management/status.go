@@ -154,6 +154,9 @@ type LimitedStatus struct {
 	Registered bool   `json:"registered"`
 	Shadow     bool   `json:"shadow"`
 	Rejections int64  `json:"rejections"`
+
+	Capacity      int64   `json:"capacity"`        // of the limit that counts for it
+	RatePerSecond float64 `json:"rate_per_second"` // likewise
 }
 
 // status returns how the balancer stands.
@@ -171,7 +174,7 @@ func (m *Server) status(now time.Time, s portion) *Status {
 		all.Pools = append(all.Pools, newPoolStatus(p, m.watch.history, s.points))
 	}
 	for _, c := range m.Limits.Limited(maxLimited) {
-		all.Limited = append(all.Limited, LimitedStatus(c))
+		all.Limited = append(all.Limited, LimitedStatus{c.Client, c.Registered, c.Shadow, c.Rejections, c.Limit.Capacity, c.Limit.RatePerSecond})
 	}
 	return all
 }

@@ -6,6 +6,7 @@ import { details, showClient } from './client.js';
 import { send } from './session.js';
 
 const nameOf = c => c.name || c.ip_address;
+const limits = [figure('Capacity', c => c.capacity), figure('Rate a second', c => c.rate_per_second)];
 
 export function showClients(section) {
 	const one = el('div', { id: 'one', hidden: true });
@@ -15,16 +16,15 @@ export function showClients(section) {
 		caption: 'Limited most in the last minute', key: c => c.client + c.registered, empty: 'No client was limited in the last minute.',
 		columns: [
 			{ label: 'Client', value: c => c.client, make: c => open(c.client, c.registered) },
-			figure('Rejected', c => c.rejections),
-			{ label: 'Registered', value: c => +c.registered, show: c => [(c.registered ? 'yes' : 'no: the default limit counts') + (c.shadow ? ', only counted' : '')] },
+			figure('Rejected', c => c.rejections), ...limits,
+			{ label: 'Registered', value: c => +c.registered, show: c => [(c.registered ? 'yes' : 'no: default limit') + (c.shadow ? ', only counted' : '')] },
 		],
 	});
 	const found = table({
 		caption: 'Found', key: nameOf, empty: 'No client has this.',
 		columns: [
 			{ label: 'Client', value: nameOf, make: c => open(nameOf(c), true) },
-			figure('Capacity', c => c.capacity), figure('Rate a second', c => c.rate_per_second),
-			{ label: 'Details', show: c => [details(c)] },
+			...limits, { label: 'Details', show: c => [details(c)] },
 		],
 	});
 	found.node.hidden = true;

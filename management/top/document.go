@@ -85,6 +85,9 @@ type limited struct {
 	Registered bool
 	Shadow     bool
 	Rejections int64
+
+	Capacity      int64   // of the limit that counts for it
+	RatePerSecond float64 `json:"rate_per_second"`
 }
 
 // place names the client as a row.

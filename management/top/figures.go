@@ -28,6 +28,14 @@ func short(x float64) string {
 	return fmt.Sprintf("%.1fG", x/1e9)
 }
 
+// limitRate returns the rate of a limit, which is above 0.
+func limitRate(x float64) string {
+	if x < 0.05 {
+		return strconv.FormatFloat(x, 'g', 2, 64)
+	}
+	return short(x)
+}
+
 // grouped returns a whole number with commas between thousands.
 func grouped(n int64) string {
 	text := strconv.FormatInt(n, 10)

@@ -15,6 +15,7 @@ func TestFigures(t *testing.T) {
 		{milliseconds(nil), "–"}, {ms(0), "0.00 ms"}, {ms(0.25), "0.25 ms"}, {ms(0.999), "1.0 ms"}, {ms(12.3), "12 ms"}, {ms(9999), "9999 ms"}, {ms(12_345), "12.3 s"},
 		{age(-time.Second), "0 s"}, {age(119 * time.Second), "119 s"}, {age(2 * time.Minute), "2 min"}, {age(3 * time.Hour), "3 h"}, {age(49 * time.Hour), "2 days"},
 		{plural(1, "request"), "1 request"}, {plural(0, "request"), "0 requests"}, {plural(1000, "error"), "1,000 errors"},
+		{limitRate(0.001), "0.001"}, {limitRate(1.0 / 86400), "1.2e-05"}, {limitRate(2500.5), "2,501"},
 		{sparkline(nil), ""}, {sparkline([]int64{0, 0}), "▁▁"}, {sparkline([]int64{0, 1, 500, 1000}), "▁▂▅█"}, {sparkline([]int64{0, 1}), "▁█"},
 		{left("äb", 4), "äb  "}, {left("äbcde", 4), "äbc…"}, {right("ab", 4), "  ab"}, {right("日本語", 4), " 日…"}, {cut("abc", -1), ""},
 		{ends("a", "b", 4), "a  b"}, {ends("abc", "de", 5), "abc"},

@@ -252,9 +252,9 @@ func (c *limited) line() string {
 		kind = "registered"
 	}
 	if c.Shadow {
-		kind += ", shadow: nothing was refused"
+		kind += ", shadow"
 	}
-	return left(clean(c.Client), 32) + right(grouped(c.Rejections), 11) + "  " + kind
+	return left(clean(c.Client), 24) + right(grouped(c.Rejections), 11) + right(grouped(c.Capacity), 11) + right(limitRate(c.RatePerSecond), 8) + "  " + kind
 }
 
 // clientLines are the title, the header and so many lines of limited clients.
@@ -269,6 +269,6 @@ func (s *screen) clientLines(shown []*limited, width, height int) []string {
 		chosen: slices.IndexFunc(shown, func(c *limited) bool { return c.place() == l.chosen }),
 		draw:   func(i int) []string { return []string{shown[i].line()} },
 	}
-	lines = append(lines, "  "+faint.on(left("CLIENT", 32)+right("REJECTIONS", 11)))
+	lines = append(lines, "  "+faint.on(left("CLIENT", 24)+right("REJECTIONS", 11)+right("CAPACITY", 11)+right("RATE/S", 8)))
 	return append(lines, all.window(s.focus == clients, width, height)...)
 }

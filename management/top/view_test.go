@@ -42,8 +42,8 @@ const status = `{
   ]}
 ],
 "limited": [
-  {"client": "203.0.113.9", "registered": false, "shadow": false, "rejections": 1218},
-  {"client": "importer", "registered": true, "shadow": true, "rejections": 17}
+  {"client": "203.0.113.9", "registered": false, "shadow": false, "rejections": 1218, "capacity": 100, "rate_per_second": 50},
+  {"client": "importer", "registered": true, "shadow": true, "rejections": 17, "capacity": 1000000, "rate_per_second": 2500.5}
 ]}`
 
 // heard is when the tests' documents come.
