@@ -129,7 +129,7 @@ func testTop(t *testing.T, built programs) {
 		t.Errorf("the screen is\n%s", got)
 	}
 	c.press(t, "d")
-	c.await(t, "Drain "+addresses[0]+"? y/n  No other of pool main takes requests.")
+	c.await(t, "Drain "+addresses[0]+"? y/n  Without it, requests of pool main get 503.")
 	c.press(t, "n")
 	c.await(t, "Nothing was done")
 	c.press(t, "d")

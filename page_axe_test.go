@@ -51,7 +51,7 @@ func TestPageIsAccessible(t *testing.T) {
 	b.eval(`document.querySelectorAll("details").forEach(d => d.open = true)`)
 	eachLook(t, b, func(name string) { writeShot(t, name+".png", b.picture()) })
 	b.click("Drain " + addresses[1])
-	b.shows("is the last backend of the pool")
+	b.shows("requests of the pool main get 503")
 	eachLook(t, b, func(name string) { writeShot(t, "question-"+name+".png", b.picture()) })
 	b.requireNoFaults()
 }

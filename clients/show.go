@@ -129,7 +129,7 @@ type limitedJSON struct {
 func showLimited(clients []limiter.Limited) []limitedJSON {
 	shown := make([]limitedJSON, 0, len(clients)) // not nil: an empty list is [], not null
 	for _, one := range clients {
-		shown = append(shown, limitedJSON{one.Client, one.Registered, one.Shadow, one.Rejections})
+		shown = append(shown, limitedJSON{Client: one.Client, Registered: one.Registered, Shadow: one.Shadow, Rejections: one.Rejections})
 	}
 	return shown
 }

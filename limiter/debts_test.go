@@ -43,7 +43,7 @@ func TestFirstRegistrationRefillsNothing(t *testing.T) {
 	}
 }
 
-// A place in the table that a registered address had would be missing for those that are not.
+// A place in the table that a registered address held would be missing for an unregistered one.
 func TestRegistrationTakesNoPlace(t *testing.T) {
 	l := newLimiter() // 10 tokens, one a second
 	id := client("192.0.2.0/24")

@@ -15,7 +15,7 @@ type Limited struct {
 	Registered bool   // the client is registered now
 	Shadow     bool   // the requests were admitted, as its limit is not enforced
 	Rejections int64  // in the last 55 to 60 seconds, at least
-	Limit      Limit  // that counts for it now; of a range with Terms.Each, for each of its addresses
+	Limit      Limit  // of the registered client, with Terms.Each for each address; else that of the unregistered
 }
 
 const (
@@ -184,29 +184,32 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 
 // describe returns the client that holds the slot with the mark.
 func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
-	addr, t := address{s.hi.Load(), s.lo.Load()}.addr(), l.anonymous.Load()
-	c := Limited{Shadow: t.shadow.Load(), Limit: t.rates.limit()}
+	addr := address{s.hi.Load(), s.lo.Load()}.addr()
 	switch registered := s.named.Load(); {
 	case registered != nil:
 		return l.describeRegistered(registered.id())
 	case s.exact.Load():
 		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
 	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
-		c.Client = "unknown"
+		return l.describeUnregistered("unknown")
 	case addr.Is4():
-		c.Client = addr.String()
-	default:
-		c.Client = ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)}.String()
+		return l.describeUnregistered(addr.String())
 	}
-	return c
+	return l.describeUnregistered(ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)}.String())
+}
+
+func (l *Limiter) describeUnregistered(client string) Limited {
+	t := l.anonymous.Load()
+	return Limited{Client: client, Shadow: t.shadow.Load(), Limit: t.rates.limit()}
 }
 
 func (l *Limiter) describeRegistered(id ID) Limited {
 	l.registering.Lock()
 	defer l.registering.Unlock()
 	b := l.current(id)
-	if b == nil {
-		return Limited{Client: id.String(), Limit: l.anonymous.Load().rates.limit()}
+	if b == nil { // deleted since
+		return l.describeUnregistered(id.String())
 	}
-	return Limited{Client: id.String(), Registered: true, Shadow: b.plan.terms.Shadow, Limit: b.plan.terms.Limit}
+	terms := &b.plan.terms
+	return Limited{Client: id.String(), Registered: true, Shadow: terms.Shadow, Limit: terms.Limit}
 }

@@ -19,7 +19,7 @@ func TestLimited(t *testing.T) {
 		}
 	}
 	if got := l.limited(100, t0); len(got) != 0 {
-		t.Errorf("%+v before one was", got)
+		t.Errorf("%+v before any client was limited", got)
 	}
 	ask("192.0.2.1", "", 31, t0)
 	ask("198.51.100.1", "", 11, t0)

@@ -155,7 +155,7 @@ type LimitedStatus struct {
 	Shadow     bool   `json:"shadow"`
 	Rejections int64  `json:"rejections"`
 
-	Capacity      int64   `json:"capacity"`        // of the limit that counts for it
+	Capacity      int64   `json:"capacity"`        // of its limit, or of the default one if it is not registered
 	RatePerSecond float64 `json:"rate_per_second"` // likewise
 }
 
@@ -174,7 +174,10 @@ func (m *Server) status(now time.Time, s portion) *Status {
 		all.Pools = append(all.Pools, newPoolStatus(p, m.watch.history, s.points))
 	}
 	for _, c := range m.Limits.Limited(maxLimited) {
-		all.Limited = append(all.Limited, LimitedStatus{c.Client, c.Registered, c.Shadow, c.Rejections, c.Limit.Capacity, c.Limit.RatePerSecond})
+		all.Limited = append(all.Limited, LimitedStatus{
+			Client: c.Client, Registered: c.Registered, Shadow: c.Shadow, Rejections: c.Rejections,
+			Capacity: c.Limit.Capacity, RatePerSecond: c.Limit.RatePerSecond,
+		})
 	}
 	return all
 }

@@ -13,10 +13,8 @@ export function showPools(section) {
 	const pools = new Map();
 
 	return (status, history) => {
-		const gone = new Set(pools.keys());
 		let out = 0;
 		for (const p of status.pools) {
-			gone.delete(p.pool);
 			if (!pools.has(p.pool)) {
 				const made = newPool(p.pool, history);
 				section.append(made.node);
@@ -25,7 +23,7 @@ export function showPools(section) {
 			pools.get(p.pool).update(p, Date.parse(status.time));
 			out += p.backends.filter(isOut).length;
 		}
-		for (const name of gone) { pools.get(name).node.remove(); pools.delete(name); }
+		for (const [name, { node }] of pools) if (!status.pools.some(p => p.pool === name)) { node.remove(); pools.delete(name); }
 		return out && `${short(out)} out`;
 	};
 }
@@ -102,7 +100,7 @@ function showDrain(change, b) {
 const act = (what, b, takesOut, method, call, body, said) => attempt(`${what} ${b.address}`, async () => {
 	const path = `backends/${[b.pool, b.address].map(encodeURIComponent).join('/')}`;
 	if (takesOut && (await api('GET', path))[0].alone &&
-		!await ask(`${b.address} is the last backend of the pool ${b.pool} that takes requests. Without it, they get 503.`, 'Take out the last backend')) return '';
+		!await ask(`Without ${b.address}, requests of the pool ${b.pool} get 503.`, 'Take out the last backend')) return '';
 	const [now] = await api(method, `${path}/${call}`, body);
 	return [`${b.address} ${said(now)}`, ...(now.warnings || [])].join('; ');
 });

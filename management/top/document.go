@@ -50,7 +50,7 @@ type pool struct {
 type backend struct {
 	Pool, Backend, Address, State string
 	TakesRequests                 bool `json:"takes_requests"`
-	Alone                         bool // no other of its pool takes new requests
+	Alone                         bool // without it, its pool would take no new requests
 	Since                         time.Time
 	Why                           string
 	LastError                     string    `json:"last_error"`

@@ -91,7 +91,7 @@ func TestKeys(t *testing.T) {
 // A drain asks where it may hurt.
 func TestHurts(t *testing.T) {
 	for _, tt := range []struct{ name, old, new, address, want string }{
-		{"the last", "", "", "10.0.0.1:8100", "No other of pool main takes requests."},
+		{"the last", "", "", "10.0.0.1:8100", "Without it, requests of pool main get 503."},
 		{"one of two", `"alone": true`, `"alone": false`, "10.0.0.1:8100", ""},
 		{"one that is out", "", "", "10.0.0.2:8100", ""},
 	} {

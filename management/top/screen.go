@@ -186,5 +186,5 @@ func (s *screen) hurts(b *backend) string {
 	if !b.Alone {
 		return ""
 	}
-	return "No other of pool " + b.Pool + " takes requests."
+	return "Without it, requests of pool " + b.Pool + " get 503."
 }

@@ -84,7 +84,7 @@ func TestView(t *testing.T) {
 			s.news.now, s.news.trouble, s.news.pause = heard.Add(9*time.Second), "LB_TOKEN is none of the tokens configured at http://127.0.0.1:8081", refusedPause
 		}},
 		{"question", 80, 24, func(s *screen) {
-			s.entry.question = &question{place{"main", "10.0.0.1:8100"}, "No other of pool main takes requests."}
+			s.entry.question = &question{place{"main", "10.0.0.1:8100"}, "Without it, requests of pool main get 503."}
 		}},
 		{"low", 80, 12, func(s *screen) { s.focus = clients }},
 		{"nothing", 80, 24, func(s *screen) { s.lists[backends].filter = "nothing"; s.chooseVisible() }},

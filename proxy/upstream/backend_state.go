@@ -3,7 +3,6 @@ package upstream
 import (
 	"errors"
 	"net"
-	"slices"
 	"time"
 
 	"loadbalancer/healthz"
@@ -18,7 +17,7 @@ type BackendState struct {
 	Address       string    `json:"address"`                 // which names it in metrics and in the log; there one that speaks TLS has its URL
 	State         string    `json:"state"`                   // up, or why it takes no requests: down, ejected, draining, or several with commas; or Unresolved
 	TakesRequests bool      `json:"takes_requests"`
-	Alone         bool      `json:"alone,omitempty"`  // no other backend of the pool takes new requests
+	Alone         bool      `json:"alone,omitempty"`  // without it, the pool would take no new requests; false if it takes none
 	Since         time.Time `json:"since,omitzero"`   // the state; zero: it is Unresolved
 	Causes        []string  `json:"causes,omitempty"` // of the state, in words
 	Cause         string    `json:"cause,omitempty"`  // how its checks fail, as healthz.Cause says it, or its look-ups; "": they do not
@@ -114,12 +113,23 @@ func (p *Pool) marked() ([]*Backend, []BackendState) {
 	return p.backends, states
 }
 
-// markAlone marks the backend of a pool that takes its new requests alone, if there is one.
+// markAlone marks the backend without which a pool that takes new requests would take none, if there
+// is one: the only one of these or, since a panic needs one that is up, the only one that is.
 func markAlone(states []BackendState) {
-	takesNew := func(s BackendState) bool { return s.TakesRequests && s.Weight > 0 }
-	i := slices.IndexFunc(states, takesNew)
-	if i >= 0 && !slices.ContainsFunc(states[i+1:], takesNew) {
-		states[i].Alone = true
+	var up, taking []int
+	for i, s := range states {
+		if s.State == State(0).String() {
+			up = append(up, i)
+		}
+		if s.TakesRequests && s.Weight > 0 {
+			taking = append(taking, i)
+		}
+	}
+	switch {
+	case len(taking) > 0 && len(up) == 1:
+		states[up[0]].Alone = true
+	case len(taking) == 1:
+		states[taking[0]].Alone = true
 	}
 }
 

@@ -119,7 +119,8 @@ func TestSetWeight(t *testing.T) {
 	require("set to that of the config, which changes", 4, 4, 4)
 }
 
-// A backend is alone if no other takes new requests: one without weight keeps only its clients.
+// A backend is alone if its drain would end the new requests of the pool: one without weight keeps only
+// its clients, and without one that is up there is no panic.
 func TestAlone(t *testing.T) {
 	p, _ := newStickyPool(zerolog.Nop(), "http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3")
 	require := func(when string, want ...bool) {
@@ -139,6 +140,19 @@ func TestAlone(t *testing.T) {
 	require("with one left", false, false, true)
 	p.Drain("10.0.0.3:80", time.Time{})
 	require("with none left", false, false, false)
+
+	p, _ = newStickyPool(zerolog.Nop(), "http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3")
+	for _, b := range p.backends[1:] {
+		p.Mark(b, Ejected, true)
+	}
+	if !p.Panics() {
+		t.Fatal("there is no panic")
+	}
+	require("in a panic", true, false, false)
+	p.Drain("10.0.0.1:80", time.Time{})
+	if p.TakesRequests() {
+		t.Error("without it, the pool takes requests")
+	}
 }
 
 // What was set outlives the pool, and a backend that the config does not have for a while.
