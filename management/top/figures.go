@@ -30,8 +30,8 @@ func short(x float64) string {
 
 // limitRate returns the rate of a limit, which is above 0.
 func limitRate(x float64) string {
-	if x < 0.05 {
-		return strconv.FormatFloat(x, 'g', 2, 64)
+	if x < 9.95 {
+		return strconv.FormatFloat(x, 'g', 3, 64)
 	}
 	return short(x)
 }

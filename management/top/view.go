@@ -223,6 +223,6 @@ var helpLines = []string{
 	"attempts in its pool in the last minute, DUE the part by its weight. Why a",
 	"backend is out stands under it, at length if it is chosen. The line below the",
 	"list is of the chosen one.",
-	"Limited are the clients with most rejections in the last minute, by a limit of",
-	"CAPACITY and RATE/S; of one in shadow mode, none was refused.",
+	"Limited are the clients with most rejections in the last minute, with their own",
+	"limit or the default one. A client in shadow mode was refused nothing.",
 }

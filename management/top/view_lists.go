@@ -245,16 +245,20 @@ func (s *screen) detail(c columns, width int) string {
 	return cut(strings.Join(words, " · "), width)
 }
 
+// clientColumn is how many characters the names of clients have in a line of width characters.
+func clientColumn(width int) int { return min(40, max(16, width-52)) }
+
 // line is the row of a client.
-func (c *limited) line() string {
-	kind := "unregistered"
+func (c *limited) line(width int) string {
+	limit := "default"
 	if c.Registered {
-		kind = "registered"
+		limit = "own"
 	}
 	if c.Shadow {
-		kind += ", shadow"
+		limit += ", shadow"
 	}
-	return left(clean(c.Client), 24) + right(grouped(c.Rejections), 11) + right(grouped(c.Capacity), 11) + right(limitRate(c.RatePerSecond), 8) + "  " + kind
+	return left(clean(c.Client), clientColumn(width)) + right(grouped(c.Rejections), 11) +
+		right(short(float64(c.Capacity)), 11) + right(limitRate(c.RatePerSecond), 10) + "  " + limit
 }
 
 // clientLines are the title, the header and so many lines of limited clients.
@@ -267,8 +271,8 @@ func (s *screen) clientLines(shown []*limited, width, height int) []string {
 	all := rows{
 		n:      len(shown),
 		chosen: slices.IndexFunc(shown, func(c *limited) bool { return c.place() == l.chosen }),
-		draw:   func(i int) []string { return []string{shown[i].line()} },
+		draw:   func(i int) []string { return []string{shown[i].line(width)} },
 	}
-	lines = append(lines, "  "+faint.on(left("CLIENT", 24)+right("REJECTIONS", 11)+right("CAPACITY", 11)+right("RATE/S", 8)))
+	lines = append(lines, "  "+faint.on(left("CLIENT", clientColumn(width))+right("REJECTIONS", 11)+right("CAPACITY", 11)+right("RATE/S", 10)+"  LIMIT"))
 	return append(lines, all.window(s.focus == clients, width, height)...)
 }
