@@ -8,7 +8,7 @@ import (
 	"loadbalancer/limiter/shared/redistest"
 )
 
-// fact waits until the page says something of the process, and fails with what it says else.
+// fact waits until the page says something of the process, or fails with what the page shows.
 func (b *browser) fact(name, says string) {
 	b.t.Helper()
 	b.await(fmt.Sprintf(`[...document.querySelectorAll("#balancer dl div")].some(d => d.firstChild.innerText === %q && d.lastChild.innerText.includes(%q))`, name, says))

@@ -45,7 +45,7 @@ func TestPageKeepsItsReadersPlace(t *testing.T) {
 	b.requireNoFaults()
 }
 
-// TestPageOfAClient has a client with a plan, which is blocked while it is open, and two clicks where one is
+// TestPageOfAClient has a client that has a plan and is blocked while it is open, and two clicks where one is
 // meant.
 func TestPageOfAClient(t *testing.T) {
 	_, addresses := pageBackends(t)

@@ -8,17 +8,18 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle
 // isolated keeps a text from right to left, as some times are, from turning what stands beside it.
 const isolated = text => /[\u0590-\u08ff]/.test(text) ? `\u2068${text}\u2069` : text;
 
-export const exact = n => n == null ? '' : whole.format(n);
+// Below 1, 3 digits say more than 3 decimals.
+export const exact = n => n == null ? '' : (n < 1 ? few : whole).format(n);
 export const atTime = t => isolated(clock.format(new Date(t)));
 export const atFullTime = t => isolated(full.format(new Date(t)));
 
-let figures = few;
+let figure = few.format;
 
-// showWhole makes numbers whole from now on, or short again.
-export const showWhole = yes => { figures = yes ? whole : few; };
+// showWhole has short return numbers whole from now on, or short again.
+export const showWhole = yes => { figure = yes ? exact : few.format; };
 
 // short returns a number and a unit: 3 digits, with K, M or B for thousands, millions and billions.
-export const short = (n, unit = '', times = 1) => n == null ? '–' : figures.format(n * times) + unit;
+export const short = (n, unit = '', times = 1) => n == null ? '–' : figure(n * times) + unit;
 export const bytes = n => short(n, ' MiB', 2 ** -20);
 export const ms = n => short(n, ' ms');
 export const percent = part => short(part, ' %', 100);

@@ -13,7 +13,7 @@ import { showBalancer } from './balancer.js';
 
 const history = keepHistory();
 const main = byId('main'), login = byId('login'), reader = byId('reader');
-let heard = null; // when the last status came
+let last = null; // status
 let over = new AbortController(); // ends the stream
 
 const parts = [showTraffic(byId('traffic')), showPools(byId('pools')), showClients(byId('clients')), showBalancer(byId('balancer'))];
@@ -21,14 +21,17 @@ text(document.querySelector('h1 small'), location.host);
 document.title = `${location.host}: load balancer`;
 const links = [...document.querySelectorAll('nav a')].map(node => ({ node, name: node.textContent }));
 
-// show shows a status. A part returns what needs attention, in words, which its link says.
 function show(status) {
-	heard = Date.now();
-	history.add(status);
+	history.add(last = status);
 	main.hidden = false;
 	tell('Live', atTime(status.time));
+	draw();
+}
+
+// draw shows the last status. A part returns what needs attention, in words, which its link says.
+function draw() {
 	parts.forEach((part, i) => {
-		const note = part(status, history);
+		const note = part(last, history);
 		text(links[i].node, links[i].name + (note ? ` (${note})` : ''));
 		links[i].node.className = note ? 'warn' : '';
 	});
@@ -52,7 +55,7 @@ function askToken() {
 	main.hidden = true;
 	document.querySelector('dialog')?.close();
 	reader.replaceChildren();
-	heard = null;
+	last = null;
 	login.hidden = false;
 	tell('Not logged in.');
 	const refused = byId('refused'), token = byId('token');
@@ -75,7 +78,7 @@ function askToken() {
 	});
 }
 
-byId('whole').onchange = event => showWhole(event.target.checked);
+byId('whole').onchange = event => { showWhole(event.target.checked); if (last) draw(); };
 addEventListener('storage', () => location.reload()); // another tab has logged in or out
 
 for (;;) {
@@ -86,7 +89,7 @@ for (;;) {
 		history.begin();
 		await follow(show, over.signal);
 	} catch (e) {
-		if (!over.signal.aborted) tell(`${heard ? `Stale since ${atTime(heard)}` : 'Nothing to show yet'}: ${e.message}. Trying again.`, '', true);
+		if (!over.signal.aborted) tell(`${last ? `Stale since ${atTime(last.time)}` : 'Nothing to show yet'}: ${e.message}. Trying again.`, '', true);
 	}
 	if (!over.signal.aborted) await new Promise(done => setTimeout(done, 1000));
 }

@@ -13,8 +13,6 @@ const remember = token => stored(s => s.setItem(key, token));
 export const current = () => session;
 export const mayWrite = () => session.role === 'write';
 
-const patience = 10000; // milliseconds that an answer may take
-
 // Failure is an answer that is no success, in words.
 export class Failure extends Error {}
 
@@ -26,7 +24,7 @@ export async function send(method, path, body, options = {}) {
 	if (body) headers['Content-Type'] = 'application/json';
 	let r;
 	try {
-		r = await fetch(path, { method, headers, signal: options.signal ?? AbortSignal.timeout(patience), cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
+		r = await fetch(path, { method, headers, signal: options.signal ?? AbortSignal.timeout(10000), cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
 	} catch (e) {
 		throw new Failure('the load balancer does not answer');
 	}
