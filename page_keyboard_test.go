@@ -11,10 +11,19 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
+// The modifiers of Tab, by its way through the page.
+const forth, back = kb.ModifierNone, kb.ModifierShift
+
 // press presses keys.
 func (b *browser) press(keys string, options ...chromedp.KeyOption) {
 	b.t.Helper()
 	b.do(chromedp.KeyEvent(keys, options...))
+}
+
+// tab moves the focus.
+func (b *browser) tab(way chromedp.Modifier) {
+	b.t.Helper()
+	b.press(kb.Tab, chromedp.KeyModifiers(way))
 }
 
 // focused returns the name of the element that has the focus, as a screen reader would say it.
@@ -25,13 +34,13 @@ func (b *browser) focused() string {
 
 // requireFocusShown checks that the element with the focus has an outline, is in view, and is not
 // beneath another one. What comes between the focus and the look may move it: it then gets the focus
-// once more.
-func (b *browser) requireFocusShown() {
+// once more, from where Tab came.
+func (b *browser) requireFocusShown(way chromedp.Modifier) {
 	b.t.Helper()
 	fault := b.focusFault()
 	if fault != "" {
-		b.press(kb.Tab, chromedp.KeyModifiers(kb.ModifierShift))
-		b.press(kb.Tab)
+		b.tab(forth + back - way)
+		b.tab(way)
 		fault = b.focusFault()
 	}
 	if fault != "" {
@@ -52,14 +61,14 @@ func (b *browser) focusFault() string {
 }
 
 // tabTo moves the focus to the element with a name, by Tab alone.
-func (b *browser) tabTo(name string, options ...chromedp.KeyOption) {
+func (b *browser) tabTo(name string, way chromedp.Modifier) {
 	b.t.Helper()
 	var passed []string
 	for range 100 {
-		b.press(kb.Tab, options...)
+		b.tab(way)
 		at := b.focused()
 		if at != "" {
-			b.requireFocusShown()
+			b.requireFocusShown(way)
 		}
 		if passed = append(passed, at); at == name {
 			return
@@ -86,27 +95,26 @@ func TestPageWorksByKeyboard(t *testing.T) {
 	for range 6 {
 		call(t, "GET", in.proxy+"/", "")
 	}
-	back := chromedp.KeyModifiers(kb.ModifierShift)
 	first, last := "Drain "+addresses[0], "Drain "+addresses[1]
 	b := openPage(t, in.management)
 	b.await(rowOf("127.0.0.1") + " && " + rowOf(addresses[1]))
 
-	b.press(kb.Tab)
-	b.requireFocusShown()
+	b.tab(forth)
+	b.requireFocusShown(forth)
 	if got := b.focused(); got != "Skip to the content" {
 		t.Errorf("the first Tab leads to %q", got)
 	}
 	b.press(kb.Enter)
 	b.await(`document.activeElement.id === "main"`)
 
-	b.tabTo(first)
+	b.tabTo(first, forth)
 	b.press(kb.Enter)
 	b.shows(addresses[0] + " is drained")
 	b.await(fmt.Sprintf(`document.activeElement.getAttribute("aria-label") === "Resume %s"`, addresses[0]))
-	b.tabTo(last)
+	b.tabTo(last, forth)
 	b.press(kb.Enter)
 	b.await(`document.querySelector("dialog")?.contains(document.activeElement)`)
-	b.requireFocusShown()
+	b.requireFocusShown(forth)
 	b.press(kb.Escape)
 	b.await(`!document.querySelector("dialog")`)
 	b.requireFocusStays(last)
@@ -122,18 +130,18 @@ func TestPageWorksByKeyboard(t *testing.T) {
 		}
 	}
 
-	b.tabTo("Weight of " + addresses[1] + ": 1")
+	b.tabTo("Weight of " + addresses[1] + ": 1", forth)
 	b.press(kb.Enter)
 	b.await(`document.activeElement.value === "1"`)
 	b.press("2")
 	b.press(kb.Enter)
 	b.shows(addresses[1] + " has the weight 2")
 
-	b.tabTo("127.0.0.1")
+	b.tabTo("127.0.0.1", forth)
 	b.press(kb.Enter)
 	b.await(`document.activeElement.textContent === "Client 127.0.0.1" && document.getElementById("limit-capacity").value === "4"`)
-	b.requireFocusShown()
-	b.tabTo("Capacity (burst)")
+	b.requireFocusShown(forth)
+	b.tabTo("Capacity (burst)", forth)
 	b.press("50") // what is in a field is selected
 	b.press(kb.Enter)
 	b.shows("127.0.0.1: capacity 50, 0.001 a second")
@@ -164,20 +172,20 @@ func TestPageShowsTheFocus(t *testing.T) {
 		b.do(chromedp.EmulateViewport(width, 700))
 		b.eval("import('/page/ask.js').then(m => m.attempt('The weight of 127.0.0.1:12345', () => { throw Error('the load balancer has no such backend: it was removed by the reload') }))")
 		seen := map[string]bool{}
-		b.tabTo("Skip to the content")
+		b.tabTo("Skip to the content", forth)
 		for range 200 {
-			b.press(kb.Tab)
+			b.tab(forth)
 			at := b.focused()
 			if at == "" {
 				break // after the last
 			}
-			b.requireFocusShown()
+			b.requireFocusShown(forth)
 			seen[at] = true
 		}
 		for range seen {
-			b.press(kb.Tab, chromedp.KeyModifiers(kb.ModifierShift))
+			b.tab(back)
 			if b.focused() != "" {
-				b.requireFocusShown()
+				b.requireFocusShown(back)
 			}
 		}
 		for _, name := range []string{"Drain " + addresses[1], "Requests", "Weight of " + addresses[0] + ": 1", "127.0.0.1", "Set the limit", "Search"} {
@@ -206,7 +214,7 @@ func TestPageShowsWholeFigures(t *testing.T) {
 	b.click("Search")
 	row := rowOf("192.0.2.7") + "?.innerText"
 	b.await(row + `.includes("1.23M") && ` + row + `.includes("7.65K")`)
-	b.tabTo("Whole figures", chromedp.KeyModifiers(kb.ModifierShift))
+	b.tabTo("Whole figures", back)
 	b.press(" ")
 	b.await(row + `.includes("1,234,567") && ` + row + `.includes("7,654.321")`)
 	b.press(" ")
