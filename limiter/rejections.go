@@ -185,31 +185,31 @@ func (l *Limiter) limited(n int, now int64) []Limited {
 // describe returns the client that holds the slot with the mark.
 func (l *Limiter) describe(mark uint64, s *rejectionSlot) Limited {
 	addr := address{s.hi.Load(), s.lo.Load()}.addr()
-	switch registered := s.named.Load(); {
-	case registered != nil:
-		return l.describeRegistered(registered.id())
-	case s.exact.Load():
-		return l.describeRegistered(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
-	case mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
+	switch named, exact := s.named.Load(), s.exact.Load(); {
+	case named != nil:
+		return l.describeID(named.id())
+	case !exact && mark == key(Client{}.hash): // by the address it could be ::1, in the network ::/64
 		return l.describeUnregistered("unknown")
-	case addr.Is4():
-		return l.describeUnregistered(addr.String())
+	case exact || addr.Is4():
+		return l.describeID(ID{Prefix: netip.PrefixFrom(addr, addr.BitLen())})
 	}
-	return l.describeUnregistered(ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)}.String())
+	return l.describeID(ID{Prefix: netip.PrefixFrom(addr, l.ipv6Prefix)})
+}
+
+// describeID returns the client as it is now: it may have been registered or deleted since its requests
+// were rejected.
+func (l *Limiter) describeID(id ID) Limited {
+	l.registering.Lock()
+	defer l.registering.Unlock()
+	b := l.current(id)
+	if b == nil {
+		return l.describeUnregistered(id.String())
+	}
+	terms := &b.plan.terms
+	return Limited{Client: id.String(), Registered: true, Shadow: terms.Shadow, Limit: terms.Limit}
 }
 
 func (l *Limiter) describeUnregistered(client string) Limited {
 	t := l.anonymous.Load()
 	return Limited{Client: client, Shadow: t.shadow.Load(), Limit: t.rates.limit()}
-}
-
-func (l *Limiter) describeRegistered(id ID) Limited {
-	l.registering.Lock()
-	defer l.registering.Unlock()
-	b := l.current(id)
-	if b == nil { // deleted since
-		return l.describeUnregistered(id.String())
-	}
-	terms := &b.plan.terms
-	return Limited{Client: id.String(), Registered: true, Shadow: terms.Shadow, Limit: terms.Limit}
 }

@@ -68,6 +68,23 @@ func TestLimited(t *testing.T) {
 	}
 }
 
+// A client that is registered after requests were rejected is one client, with the limit that it has now.
+func TestLimitedIsRegisteredSince(t *testing.T) {
+	l := newLimiter()
+	for range 12 {
+		l.take(l.by("192.0.2.1", ""), t0)
+		l.take(l.by("2001:db8::1", ""), t0)
+	}
+	for _, c := range []string{"192.0.2.1", "2001:db8::/64"} {
+		l.grant(client(c), Terms{Limit: Limit{10, 2}, Shadow: true}, t0)
+	}
+	l.take(l.by("192.0.2.1", ""), t0)
+	want := []Limited{{"192.0.2.1", true, true, 3, Limit{10, 2}}, {"2001:db8::/64", true, true, 2, Limit{10, 2}}}
+	if got := l.limited(9, t0); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // A client without an address is distinct from the loopback address of IPv6, whose network is that
 // of the address with nothing but zeros.
 func TestLimitedWithoutAddress(t *testing.T) {
