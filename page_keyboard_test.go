@@ -130,7 +130,7 @@ func TestPageWorksByKeyboard(t *testing.T) {
 		}
 	}
 
-	b.tabTo("Weight of " + addresses[1] + ": 1", forth)
+	b.tabTo("Weight of "+addresses[1]+": 1", forth)
 	b.press(kb.Enter)
 	b.await(`document.activeElement.value === "1"`)
 	b.press("2")
