@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -142,6 +145,56 @@ func TestPageEditsALimit(t *testing.T) {
 	b.eval(`document.getElementById("find").value = "img"`)
 	b.click("Search")
 	b.shows("note=<img src=x>")
+	b.requireNoFaults()
+}
+
+// TestPageAsksBeforeALowerLimit has a client with traffic, whose rate is set below and above it.
+func TestPageAsksBeforeALowerLimit(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	call(t, "POST", in.management+"/v1/api/clients/", `{"ip_address":"127.0.0.1","capacity":1000,"rate_per_second":500}`)
+	ctx, stop := context.WithCancel(t.Context())
+	var traffic sync.WaitGroup
+	traffic.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = tryCall("GET", in.proxy+"/", "")
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	defer traffic.Wait()
+	defer stop()
+	b := openPage(t, in.management)
+	b.eval(`document.getElementById("find").value = "127"`)
+	b.click("Search")
+	b.click("127.0.0.1")
+	b.await(`document.querySelector("#one dl").innerText.includes("Tokens left")`)
+	time.Sleep(2500 * time.Millisecond) // of three readings a rate can be made
+	set := func(rate, answer string) {
+		b.eval(`document.getElementById("limit-rate").value = ` + rate)
+		b.click("Set the limit")
+		if answer != "" {
+			b.shows("requests a second let through now, more than " + rate)
+			b.click(answer)
+		}
+	}
+	rate := func() string {
+		var c struct {
+			Rate float64 `json:"rate_per_second"`
+		}
+		_ = json.Unmarshal([]byte(call(t, "GET", in.management+"/v1/api/clients/127.0.0.1", "").body), &c)
+		return fmt.Sprint(c.Rate)
+	}
+	set("2", "Cancel")
+	if got := rate(); got != "500" {
+		t.Errorf("after Cancel the rate is %s", got)
+	}
+	set("400", "")
+	b.shows("127.0.0.1: capacity 1000, 400 a second; before, capacity 1000, 500 a second")
+	set("2", "Set the lower limit")
+	b.shows("127.0.0.1: capacity 1000, 2 a second; before, capacity 1000, 400 a second")
+	if got := rate(); got != "2" {
+		t.Errorf("the rate is %s", got)
+	}
 	b.requireNoFaults()
 }
 

@@ -25,6 +25,18 @@ function limitForm(id, label, submit) {
 	return { form, set(limit) { capacity.value = limit.capacity; rate.value = limit.rate_per_second; } };
 }
 
+// standing returns the limit of an address that is not registered, and the tokens that it has.
+async function standing(address) {
+	const [{ limit }] = await api('POST', 'explain', { url: 'http://localhost/', from: address.split('/')[0] });
+	return [[limit], [limit]];
+}
+
+// useNow returns how many requests a second were let through in the last 10 seconds, 0 where unknown.
+function useNow(seen) {
+	const first = seen.at(-11) ?? seen[0], last = seen.at(-1);
+	return Math.max(0, last?.allowed - first?.allowed) / (last?.at - first?.at) || 0;
+}
+
 export function showClient(node) {
 	let name = '', registered = false, client = null, tag = null, seen = [], asking = false;
 	const path = () => `clients/${encodeURIComponent(name)}`;
@@ -52,12 +64,6 @@ export function showClient(node) {
 		node.scrollIntoView();
 	}
 
-	// standing returns the limit of an address that is not registered, and the tokens that it has.
-	async function standing() {
-		const [{ limit }] = await api('POST', 'explain', { url: 'http://localhost/', from: name.split('/')[0] });
-		return [[limit], [limit]];
-	}
-
 	function show() {
 		limit.form.hidden = !mayWrite();
 		passed.node.hidden = !registered;
@@ -76,8 +82,8 @@ export function showClient(node) {
 	}
 
 	// isMeant asks about a rate below what is let through now.
-	const isMeant = rate => rate >= useNow() ||
-		ask(`${name} has ${short(useNow())} requests a second let through now, more than ${rate}. Set the lower limit?`, 'Set the lower limit');
+	const isMeant = rate => rate >= useNow(seen) ||
+		ask(`${name} has ${short(useNow(seen))} requests a second let through now, more than ${rate}. Set the lower limit?`, 'Set the lower limit');
 
 	async function setLimit(l) {
 		if (!await isMeant(l.rate_per_second)) return;
@@ -93,19 +99,13 @@ export function showClient(node) {
 			await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${terms(client.trial)}`)) limit.set(client);
 	}
 
-	// useNow returns how many requests a second were let through in the last 10 seconds, where known.
-	function useNow() {
-		const last = seen.slice(-11);
-		return last.length < 2 || !registered ? 0 : Math.max(0, last.at(-1).allowed - last[0].allowed) / (last.at(-1).at - last[0].at);
-	}
-
 	// update shows the client as it is now. What is typed into the forms stays.
 	async function update() {
 		if (!name || asking) return;
 		const of = name, had = tag, opens = !client;
 		asking = true;
 		try {
-			const [[found, itsTag], [u]] = registered ? await Promise.all([api('GET', path()), api('GET', path() + '/usage')]) : await standing();
+			const [[found, itsTag], [u]] = registered ? await Promise.all([api('GET', path()), api('GET', path() + '/usage')]) : await standing(name);
 			const [plan] = found.plan ? await api('GET', `plans/${found.plan}`) : [];
 			if (of !== name || had !== tag) return; // another was opened, or this one changed
 			[client, tag] = [{ ...plan, ...found }, itsTag];
