@@ -292,7 +292,7 @@ func TestTunnelsAtShutdown(t *testing.T) {
 			go func() { served <- serveAndDrain(ctx, p, front) }()
 			w := openTunnel(t, ln.Addr().String())
 			cancel()
-			eventually(t, "draining", func() bool { return p.Ready() != nil })
+			eventually(t, "draining", func() bool { return len(log.parsed(t)) == 2 })
 			if !patient {
 				if err := <-served; err != nil {
 					t.Errorf("a tunnel that was cut is a failure: %v", err)
