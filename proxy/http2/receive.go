@@ -220,13 +220,13 @@ func (c *conn) resetFor(why *fault) (ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[why.stream]
-	if s != nil {
+	switch {
+	case s == nil, s.localEnd && s.remoteEnd: // it is closed, though its work may not have ended yet
+	case s.wasReset, s.localEnd:
 		s.die(errFrames)
-	}
-	if s != nil && (s.wasReset || s.localEnd) {
 		return true
-	}
-	if s != nil {
+	default:
+		s.die(errFrames)
 		s.wasReset = true
 	}
 	c.reset(why.stream, why.code)

@@ -40,6 +40,28 @@ func answer(s ends.Stream, size int) {
 	_ = s.EndReply(s.BeginReply(200, size), 200, make([]byte, size))
 }
 
+// A closed stream is closed to the client at once, even while the work of its request goes on.
+func TestDataAfterTheEnd(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	release := make(chan bool)
+	dial, end := startServer(t, func(s ends.Stream) {
+		answer(s, 2)
+		<-release
+	})
+	c := dial()
+	for _, stream := range []uint32{1, 3} {
+		c.open(stream, true, get()...)
+		c.expect(t, fmt.Sprint(stream, " headers, end false"), fmt.Sprint(stream, " data 2, end true"))
+		_ = c.WriteData(stream, true, []byte("x"))
+		c.expect(t, fmt.Sprint(stream, " reset STREAM_CLOSED"))
+	}
+	close(release)
+	c.open(5, true, get()...)
+	c.expect(t, "5 headers, end false", "5 data 2, end true")
+	_ = c.Close()
+	end()
+}
+
 // TestGoAway ends a server: clients are told at once, streams on their way are served, and the
 // connection ends after the last.
 func TestGoAway(t *testing.T) {
