@@ -69,6 +69,20 @@ func TestHostileHellos(t *testing.T) {
 		}
 		return b
 	}
+	own := s.authority.Issue([]string{"client"})
+	getServed := func() {
+		conn, err := tls.Dial("tcp", s.address, s.client(func(c *tls.Config) { c.Certificates = []tls.Certificate{own} }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if err := getOn(conn); err != nil {
+			t.Error(err)
+		}
+	}
+	getServed() // the server has all then that it keeps open itself
+	waitUntil(t, "the first connection to end", func() bool { return s.Connections() == 0 })
 	goroutines, files := runtime.NumGoroutine(), descriptorsInUse(t)
 	var clients sync.WaitGroup
 	for worker := range 4 {
@@ -98,16 +112,7 @@ func TestHostileHellos(t *testing.T) {
 	// fasthttp keeps goroutines for the next connections, as many as there were at once.
 	waitUntil(t, "the file descriptors to be closed", func() bool { return descriptorsInUse(t) <= files })
 	waitUntil(t, "the goroutines to end", func() bool { return runtime.NumGoroutine() <= goroutines+200 })
-	own := s.authority.Issue([]string{"client"})
-	conn, err := tls.Dial("tcp", s.address, s.client(func(c *tls.Config) { c.Certificates = []tls.Certificate{own} }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if err := getOn(conn); err != nil {
-		t.Error(err)
-	}
+	getServed()
 }
 
 // Certificates of clients that are damaged, long or many harm no other client.
