@@ -448,7 +448,8 @@ func TestRetriesDoNotMultiplyAStorm(t *testing.T) {
 		t.Errorf("%d requests became %d attempts, want %d at most, and retries among them", requests, attempts, most)
 	}
 	made, denied := counter(t, p, "lb_retries_total"), counter(t, p, "lb_retries_denied_total")
-	if made != attempts-requests || denied < requests/2 {
+	// An attempt whose backend is taken out before the request was sent does not arrive.
+	if lost := made - (attempts - requests); lost < 0 || lost > requests/100 || denied < requests/2 {
 		t.Errorf("lb_retries_total is %d, lb_retries_denied_total %d, of %d attempts for %d requests", made, denied, attempts, requests)
 	}
 }
