@@ -72,6 +72,28 @@ func TestSettingsThatAreNotValid(t *testing.T) {
 	}
 }
 
+// stall has the writer in a write that goes on, once the backend has all that was written for it.
+func stall(t *testing.T, w *writer, backend *hostile) {
+	t.Helper()
+	_, _ = io.CopyN(io.Discard, backend.Conn, int64(len(http2.ClientPreface)))
+	for acknowledged := false; !acknowledged; {
+		f, err := backend.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings, ok := f.(*http2.SettingsFrame)
+		acknowledged = ok && settings.IsAck()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.writing {
+		w.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		w.mu.Lock()
+	}
+	w.writing = true
+}
+
 // TestAnswersThatAreNotRead end the connection.
 func TestAnswersThatAreNotRead(t *testing.T) {
 	for name, send := range map[string]func(*hostile) error{
@@ -79,9 +101,7 @@ func TestAnswersThatAreNotRead(t *testing.T) {
 		"SETTINGS": func(b *hostile) error { return b.WriteSettings() },
 	} {
 		c, backend, ended := openHostile(t)
-		c.writer.mu.Lock()
-		c.writer.writing = true // a write that goes on
-		c.writer.mu.Unlock()
+		stall(t, &c.writer, backend)
 		for range maxAnswers {
 			if err := send(backend); err != nil {
 				t.Fatal(name, err)
