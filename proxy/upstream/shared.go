@@ -55,6 +55,9 @@ func (s *shared) take() (*Conn, error) {
 		d, own := s.join()
 		switch {
 		case d == nil:
+			if stream := s.reserve(); stream != nil { // of a dial that was over in between
+				return s.conn(stream), nil
+			}
 			return nil, errConnections
 		case own:
 			stream, err := s.dial(d)
@@ -93,6 +96,15 @@ func (s *shared) all() []*mux.Conn {
 
 // hasRoom reports whether a connection has a place, or is likely to have one soon.
 func (s *shared) hasRoom() bool {
+	if s.seemsToHaveRoom() {
+		return true
+	}
+	s.mu.Lock() // what was promised may be open by now
+	defer s.mu.Unlock()
+	return s.seemsToHaveRoom()
+}
+
+func (s *shared) seemsToHaveRoom() bool {
 	return slices.ContainsFunc(s.all(), (*mux.Conn).HasRoom) || s.coming.Load() > 0
 }
 
