@@ -141,7 +141,10 @@ func (c *caller) SetReadDeadline(t time.Time) error {
 	c.patientReads = false
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
-	c.lingers, c.waits = false, time.Now()
+	c.lingers = false
+	if c.waits.IsZero() { // else since it was accepted, which may be a while ago on a busy machine
+		c.waits = time.Now()
+	}
 	return c.boundRead(t)
 }
 

@@ -58,12 +58,31 @@ func TestIdleCallersMakePlace(t *testing.T) {
 			t.Errorf("got %d bytes, %v", n, err)
 		}
 	}
+	awaitIdle := func(n int) { // an answer comes before its connection counts as idle
+		t.Helper()
+		for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+			callers.mu.Lock()
+			idle := 0
+			for c := range callers.open {
+				if !c.closed && !c.waits.IsZero() {
+					idle++
+				}
+			}
+			callers.mu.Unlock()
+			if idle == n {
+				return
+			}
+		}
+		t.Fatalf("there are not %d idle connections", n)
+	}
 	_, first := openStream(t, address)
 	oldest, used := dial(), dial()
 	requireAnswer(used) // both are accepted
+	awaitIdle(2)
 	requireAnswer(dial())
 	requireClosed(oldest)
 	requireAnswer(used)
+	awaitIdle(2)
 	openStream(t, address)
 	openStream(t, address)
 	awaitFollowers(t, &m.watch.stream, 3)
