@@ -218,8 +218,8 @@ func drip(w io.Writer, pause time.Duration, text string) {
 }
 
 const (
-	steadyTimeout = 250 * time.Millisecond // of a body
-	steadyBytes   = 1 << 20                // of which a quarter is read in that time
+	steadyTimeout = time.Second // of a body: longer than a busy machine keeps a reader waiting
+	steadyBytes   = 1 << 20     // of which a quarter is read in that time
 )
 
 // readSteadily reads without a long pause, but so slowly that the kernel makes the writer at the

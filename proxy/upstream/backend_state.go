@@ -116,20 +116,22 @@ func (p *Pool) marked() ([]*Backend, []BackendState) {
 // markAlone marks the backend without which a pool that takes new requests would take none, if there
 // is one: the only one of these or, since a panic needs one that is up, the only one that is.
 func markAlone(states []BackendState) {
-	var up, taking []int
-	for i, s := range states {
+	var up, taking *BackendState
+	var ups, takings int
+	for i := range states {
+		s := &states[i]
 		if s.State == State(0).String() {
-			up = append(up, i)
+			up, ups = s, ups+1
 		}
 		if s.TakesRequests && s.Weight > 0 {
-			taking = append(taking, i)
+			taking, takings = s, takings+1
 		}
 	}
 	switch {
-	case len(taking) > 0 && len(up) == 1:
-		states[up[0]].Alone = true
-	case len(taking) == 1:
-		states[taking[0]].Alone = true
+	case takings > 0 && ups == 1:
+		up.Alone = true
+	case takings == 1:
+		taking.Alone = true
 	}
 }
 

@@ -116,6 +116,29 @@ func TestSharedPlaces(t *testing.T) {
 	}
 }
 
+// TestSharedRoomWhileADialEnds asks for room while the places that a dial has promised become those
+// of a connection: they are neither in between, and the backend is not full.
+func TestSharedRoomWhileADialEnds(t *testing.T) {
+	b := newShared(t, startShared(t, 5, 0).url, 1)
+	taken, failed := takeAtOnce(b, 1)
+	if len(taken) != 1 {
+		t.Fatalf("%v failed", failed)
+	}
+	s := b.conns.shared
+	s.mu.Lock()
+	open := s.open.Swap(nil)
+	full := make(chan bool)
+	go func() { full <- b.full() }()
+	time.Sleep(20 * time.Millisecond) // for the answer that it must not give
+	s.open.Store(open)
+	s.mu.Unlock()
+	if <-full {
+		t.Error("full beside a connection with room")
+	}
+	taken[0].Release(0)
+	taken[0].Discard()
+}
+
 // TestSharedDialFails has all that wait for a dial fail with it, and its slot free again.
 func TestSharedDialFails(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
