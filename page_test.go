@@ -66,6 +66,7 @@ func TestPageDrains(t *testing.T) {
 	}
 	b.click("Drain " + addresses[1])
 	b.click("Cancel")
+	b.await(`!document.querySelector("dialog")`)
 	if got := state(1); !strings.Contains(got, `"state":"up"`) {
 		t.Errorf("cancelled: got %s", got)
 	}
@@ -83,6 +84,7 @@ func TestPageDrains(t *testing.T) {
 	call(t, "PUT", in.management+"/v1/api/backends/main/"+addresses[0]+"/weight", `{"weight":0}`)
 	b.click("Weight of " + addresses[0] + ": 0")
 	b.click("Cancel")
+	b.await(`!document.querySelector("dialog")`)
 	b.click("Drain " + addresses[1]) // the other takes no new requests
 	b.click("Take out the last backend")
 	b.shows(addresses[1] + " is drained")
