@@ -4,11 +4,12 @@ import { byId, el } from './dom.js';
 import { atTime } from './format.js';
 
 // ask shows a question, and returns whether the answer is yes, or with a field, what is typed there.
-export function ask(question, yes, field = null) {
+export function ask(question, yes, field) {
 	return new Promise(answer => {
-		const dialog = el('dialog', { 'aria-label': question }, el('form', { method: 'dialog' }, el('p', {}, question), field,
-			el('div', { class: 'acts' }, el('button', { type: 'button', autofocus: !field, onclick: () => dialog.close() }, 'Cancel'), el('button', { value: 'yes' }, yes))));
-		dialog.addEventListener('close', () => { dialog.remove(); answer(dialog.returnValue === 'yes' && (field ? field.value : true)); });
+		const cancel = el('button', { type: 'button', autofocus: !field, onclick: () => dialog.close() }, 'Cancel');
+		const dialog = el('dialog', { 'aria-label': question }, el('form', { method: 'dialog' },
+			el('p', {}, question), field, el('div', { class: 'acts' }, cancel, el('button', { value: 'yes' }, yes))));
+		dialog.onclose = () => { dialog.remove(); answer(dialog.returnValue === 'yes' && (field ? field.value : true)); };
 		document.body.append(dialog);
 		dialog.showModal();
 	});

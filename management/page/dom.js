@@ -1,19 +1,17 @@
-// Elements. Whatever comes from outside gets into the page as text by way of these, never as markup.
+// Elements. What comes from outside gets into the page as text by these, never as markup.
 
 import { exact, short } from './format.js';
 
 // el makes an element: attributes by name, on… as listeners, children as nodes or texts.
-export const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
+export const el = (name, ...rest) => fill(document.createElement(name), ...rest);
+export const svg = (name, ...rest) => fill(document.createElementNS('http://www.w3.org/2000/svg', name), ...rest);
 
-// svg makes an element of SVG.
-export const svg = (name, attributes = {}, ...children) => fill(document.createElementNS('http://www.w3.org/2000/svg', name), attributes, children);
-
-function fill(node, attributes, children) {
+function fill(node, attributes = {}, ...children) {
 	for (const [key, value] of Object.entries(attributes)) {
-		if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
+		if (key.startsWith('on')) node[key] = value;
 		else if (value != null && value !== false) node.setAttribute(key, value === true ? '' : value);
 	}
-	node.append(...children.filter(c => c != null && c !== ''));
+	node.append(...children.filter(c => c != null));
 	return node;
 }
 

@@ -3,14 +3,13 @@
 const samples = 600, points = 60;
 
 export function keepHistory() {
-	let traffic = null, recent = null, newest = 0;
+	const recent = new Map();
+	let traffic, newest = 0;
 
 	return {
-		// begin forgets all: the next message has the whole.
-		begin() { traffic = null; },
 		add(status) {
 			const { recent_time, ...h } = status.history;
-			if (!traffic) [traffic, recent, newest] = [h, new Map(), 0];
+			if (!traffic) traffic = h;
 			else if (h.time[0] > (traffic.time.at(-1) ?? 0)) {
 				// Messages that a slow reader missed leave a gap.
 				if (h.time[0] > traffic.time.at(-1) + 2) join(traffic, { time: [h.time[0] - 1] }, traffic.time.length, null);

@@ -4,17 +4,16 @@ import { byId, el, text } from './dom.js';
 import { atTime, showWhole } from './format.js';
 import { attempt } from './ask.js';
 import { keepHistory } from './history.js';
-import { current, load, logIn, logOut, mayWrite } from './session.js';
+import { load, logIn, logOut, mayWrite, session } from './session.js';
 import { follow } from './stream.js';
 import { showTraffic } from './traffic.js';
 import { showPools } from './pools.js';
 import { showClients } from './clients.js';
 import { showBalancer } from './balancer.js';
 
-const history = keepHistory();
 const main = byId('main'), login = byId('login'), reader = byId('reader');
-let last = null; // status
-let over = new AbortController(); // ends the stream
+let last; // status
+let history, over; // of the stream: what it brought, and what ends it
 
 const parts = [showTraffic(byId('traffic')), showPools(byId('pools')), showClients(byId('clients')), showBalancer(byId('balancer'))];
 text(document.querySelector('h1 small'), location.host);
@@ -45,9 +44,9 @@ function tell(news, at = '', stale = false) {
 }
 
 function showReader() {
-	const s = current();
-	reader.replaceChildren(s.login ? `${s.name}, role ${s.role} ` : '', mayWrite() ? '' : 'You can look, and change nothing. ');
-	if (s.login) reader.append(el('button', { onclick: async () => { await attempt('The log-out', logOut); over.abort(); } }, 'Log out'));
+	const account = session.login ? `${session.name}, role ${session.role} ` : '';
+	reader.replaceChildren(account, mayWrite() ? '' : 'You can look, and change nothing. ');
+	if (account) reader.append(el('button', { onclick: () => attempt('The log-out', logOut).then(() => over.abort()) }, 'Log out'));
 }
 
 // askToken shows the form until a log-in succeeds.
@@ -66,14 +65,12 @@ function askToken() {
 			text(refused, '');
 			try {
 				await logIn(token.value.trim());
+				login.hidden = true;
+				done();
 			} catch (e) {
 				text(refused, `The log-in failed: ${e.message}`);
-				return;
-			} finally {
-				token.value = '';
 			}
-			login.hidden = true;
-			done();
+			token.value = '';
 		};
 	});
 }
@@ -86,7 +83,7 @@ for (;;) {
 		over = new AbortController();
 		if (!await load()) await askToken();
 		showReader();
-		history.begin();
+		history = keepHistory();
 		await follow(show, over.signal);
 	} catch (e) {
 		if (!over.signal.aborted) tell(`${last ? `Stale since ${atTime(last.time)}` : 'Nothing to show yet'}: ${e.message}. Trying again.`, '', true);

@@ -15,12 +15,12 @@ export function showPools(section) {
 	return (status, history) => {
 		let out = 0;
 		for (const p of status.pools) {
-			if (!pools.has(p.pool)) {
-				const made = newPool(p.pool, history);
-				section.append(made.node);
-				pools.set(p.pool, made);
+			let shown = pools.get(p.pool);
+			if (!shown) {
+				pools.set(p.pool, shown = newPool(p.pool));
+				section.append(shown.node);
 			}
-			pools.get(p.pool).update(p, Date.parse(status.time));
+			shown.update(p, Date.parse(status.time), history);
 			out += p.backends.filter(isOut).length;
 		}
 		for (const [name, { node }] of pools) if (!status.pools.some(p => p.pool === name)) { node.remove(); pools.delete(name); }
@@ -28,28 +28,31 @@ export function showPools(section) {
 	};
 }
 
-function newPool(name, history) {
-	let now = 0;
+function newPool(name) {
+	let now, history;
 	const state = el('p');
 	const stay = el('select', {}, ...['until it is resumed', '30s', '5m', '1h'].map((t, i) => el('option', { value: i ? t : '' }, t)));
 	const kept = el('label', {}, 'Clients that stick to a drained backend stay there ', stay);
 	const backends = table({
 		caption: `Pool ${name}`, about: [state, kept], key: b => b.backend + '\n' + (b.state === 'unresolved'), empty: 'This pool has no backends.',
 		columns: [
-			{ label: 'Backend', kind: 'name', value: b => b.backend, show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
+			{ label: 'Backend', kind: 'name', value: b => b.backend,
+				show: b => [b.backend + (b.resolved_from ? ` (${b.resolved_from})` : '') + (b.backup ? ', backup' : '')] },
 			{ label: 'State', kind: 'why', value: b => b.state, make: () => el('div', {}, el('b'), el('small')), change: (node, b) => showState(node, b, now) },
-			{ label: 'Share, 1 min / due', number: true, value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`] },
+			{ label: 'Share, 1 min / due', kind: 'n', value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`] },
 			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
-			{ label: 'Header p50 / p99', number: true, value: b => b.time_to_header_ms?.p99, show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'from the request to the response header'] },
-			{ label: 'Requests, 10 min', make: () => sparkline(), change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
-			{ label: 'Weight', number: true, value: b => b.weight, make: b => el('div', {}, el('button', { onclick: event => weigh(b, event.target.textContent) }), el('small')), change: showWeight },
+			{ label: 'Header p50 / p99', kind: 'n', value: b => b.time_to_header_ms?.p99,
+				show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'from the request to the response header'] },
+			{ label: 'Requests, 10 min', make: sparkline, change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
+			{ label: 'Weight', kind: 'n', value: b => b.weight, change: showWeight,
+				make: b => el('div', {}, el('button', { onclick: event => weigh(b, event.target.textContent) }), el('small')) },
 			{ label: 'Drain', make: b => el('button', { onclick: event => event.target.textContent === 'Resume' ? resume(b) : drain(b, stay.value) }), change: showDrain },
 		],
 	});
 	return {
 		node: backends.node,
-		update(p, at) {
-			now = at;
+		update(p, ...latest) {
+			[now, history] = latest;
 			kept.hidden = !mayWrite() || !p.sticky;
 			const out = p.backends.filter(isOut);
 			text(state, summary(p, out.map(b => `${b.backend} (${b.state.replaceAll(',', ', ')})`)));
@@ -59,7 +62,6 @@ function newPool(name, history) {
 	};
 }
 
-// summary returns in words whether a pool takes requests.
 function summary(p, out) {
 	const n = p.backends.length;
 	return [`${!p.takes_requests ? '✗' : out.length ? '⚠' : '✓'} ${n - out.length} of ${n} backends in`,
@@ -108,6 +110,7 @@ const drain = (b, timeout) => act('Draining', b, true, 'POST', 'drain', timeout 
 const resume = b => act('Resuming', b, false, 'POST', 'resume', undefined, now => `is resumed: it is ${now.state}`);
 
 async function weigh(b, before) {
-	const typed = await ask(`New weight of ${b.address}`, 'Set the weight', el('input', { type: 'number', min: 0, step: 1, required: true, autofocus: true, 'aria-label': 'Weight', value: before }));
+	const typed = await ask(`New weight of ${b.address}`, 'Set the weight',
+		el('input', { type: 'number', min: 0, step: 1, required: true, autofocus: true, 'aria-label': 'Weight', value: before }));
 	if (typed) act('The weight of', b, typed === '0', 'PUT', 'weight', { weight: Number(typed) }, now => `has the weight ${now.weight}; before, ${before}`);
 }

@@ -1,16 +1,15 @@
 // Who reads the page, and calls of the API in its name. The session's cookie is out of a script's
 // reach; with it each call needs the page's token, which only this origin has.
 
-let session = {};
+export let session = {};
 
 // stored reads or changes what this origin keeps. Where a browser keeps nothing, the log-in lasts as
 // long as the page.
-const stored = use => { try { return use(localStorage); } catch { return ''; } };
+const stored = use => { try { return use(localStorage); } catch {} };
 const key = 'lb-page-token';
 const remembered = () => stored(s => s.getItem(key)) || '';
 const remember = token => stored(s => s.setItem(key, token));
 
-export const current = () => session;
 export const mayWrite = () => session.role === 'write';
 
 // Failure is an answer that is no success, in words.
@@ -22,12 +21,9 @@ export async function send(method, path, body, options = {}) {
 	const token = session.page_token || remembered();
 	if (token) headers['Lb-Page-Token'] = token;
 	if (body) headers['Content-Type'] = 'application/json';
-	let r;
-	try {
-		r = await fetch(path, { method, headers, signal: options.signal ?? AbortSignal.timeout(10000), cache: 'no-store', redirect: 'error', body: JSON.stringify(body) });
-	} catch (e) {
-		throw new Failure('the load balancer does not answer');
-	}
+	const signal = options.signal ?? AbortSignal.timeout(10000);
+	const r = await fetch(path, { method, headers, signal, cache: 'no-store', redirect: 'error', body: JSON.stringify(body) })
+		.catch(() => { throw new Failure('the load balancer does not answer'); });
 	if (r.status === 401) forget(token); // load cannot tell a session that has lost its cookie
 	if (!r.ok) throw new Failure(await words(r));
 	return r;
@@ -39,7 +35,6 @@ export async function api(method, path, body, options) {
 	return [await r.json(), r.headers.get('ETag')];
 }
 
-// words returns what an answer says of a failure.
 async function words(r) {
 	try {
 		const p = await r.json();

@@ -8,8 +8,8 @@ const silence = 5000; // milliseconds without a message, of which one comes each
 // when the stream breaks, has none, or falls silent.
 export async function follow(take, ended) {
 	const abort = new AbortController();
-	ended.addEventListener('abort', () => abort.abort());
-	let came = false, timer;
+	ended.onabort = () => abort.abort();
+	let came, timer;
 	const heard = () => { clearTimeout(timer); timer = setTimeout(() => abort.abort(new Failure(`nothing came for ${silence / 1000} s`)), silence); };
 	heard();
 	try {

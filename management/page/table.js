@@ -4,28 +4,27 @@
 import { el, scrolling, text } from './dom.js';
 import { exact, short } from './format.js';
 
-// figure returns a column of figures.
-export const figure = (label, of) => ({ label, number: true, value: of, show: row => [short(of(row)), exact(of(row))] });
+export const figure = (label, of) => ({ label, kind: 'n', value: of, show: row => [short(of(row)), exact(of(row))] });
 
 // table returns {node, update(rows)}. A column has a label, value(row) to sort by, or none, and either
 // show(row), which returns [text, title], or make(row), which returns a node once, and change(node, row).
-// kind is the class of its cells. about are nodes between the heading and the table.
+// kind is the class of its cells, n for figures. about are nodes between the heading and the table.
 export function table({ caption, about = [], columns, key, empty }) {
-	let sorted = null, down = false, rows = [], turn = 0;
+	let sorted, down, rows = [], turn = 0;
 	const lines = new Map();
 	const view = new IntersectionObserver(all => {
 		for (const { target, isIntersecting } of all) if (target.seen = isIntersecting) change(target);
 	}, { rootMargin: '50%' });
 	const body = el('tbody', { role: 'rowgroup' });
 	const none = el('p', { class: 'soft' }, empty);
-	const heads = columns.map(c => el('th', { role: 'columnheader', class: c.number ? 'n' : c.kind }, !c.value ? c.label :
-		el('button', { onclick() { down = sorted === c ? !down : c.number; sorted = c; draw(); } }, c.label)));
+	const heads = columns.map(c => el('th', { role: 'columnheader', class: c.kind }, !c.value ? c.label :
+		el('button', { onclick() { down = sorted === c ? !down : c.kind === 'n'; sorted = c; draw(); } }, c.label)));
 	const scroll = scrolling(caption,
 		el('table', { class: 'cards', role: 'table' }, el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, ...heads)), body));
 	const node = el('div', {}, el('h3', {}, caption), ...about, scroll, none);
 
 	function line(row) {
-		const tr = el('tr', { role: 'row' }, ...columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.number ? 'n' : c.kind }, c.make?.(row))));
+		const tr = el('tr', { role: 'row' }, ...columns.map(c => el('td', { role: 'cell', 'data-label': c.label, class: c.kind }, c.make?.(row))));
 		view.observe(tr);
 		return Object.assign(tr, { seen: true, at: lines.size });
 	}
