@@ -9,51 +9,29 @@ import { atFullTime, exact, short, span } from './format.js';
 const lasting = 300; // seconds that the bucket is drawn for
 
 // details returns in words what a client has beside its limit.
-export const details = c => [c.blocked && '✗ blocked', c.shadow && 'only counted', c.plan && `plan ${c.plan}`, c.trial && 'on trial', c.each && 'each address by itself',
-	c.max_in_flight && `at most ${exact(c.max_in_flight)} in flight`, c.expires_at && `until ${atFullTime(c.expires_at)}`,
-	...Object.entries(c.labels || {}).map(([k, v]) => `${k}=${v}`)].filter(x => x).join(', ');
+export const details = c => [
+	c.blocked && '✗ blocked', c.shadow && 'only counted', c.plan && `plan ${c.plan}`, c.trial && 'on trial',
+	c.each && 'each address by itself', c.max_in_flight && `at most ${exact(c.max_in_flight)} in flight`,
+	c.expires_at && `until ${atFullTime(c.expires_at)}`, ...Object.entries(c.labels || {}).map(label => label.join('=')),
+].filter(x => x).join(', ');
 
-// terms returns a limit in words.
-const terms = l => `capacity ${l?.capacity}, ${l?.rate_per_second} a second`;
-
-// limitForm is a form for a capacity and a rate.
-function limitForm(id, label, submit) {
-	const capacity = el('input', { type: 'number', min: 1, step: 1, required: true, id: `${id}-capacity` });
-	const rate = el('input', { type: 'number', min: 0, step: 'any', required: true, id: `${id}-rate` });
-	const form = el('form', { class: 'row', onsubmit: e => { e.preventDefault(); submit({ capacity: Number(capacity.value), rate_per_second: Number(rate.value) }); } },
-		el('label', {}, 'Capacity (burst) ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label));
-	return { form, set(limit) { capacity.value = limit.capacity; rate.value = limit.rate_per_second; } };
-}
-
-// standing returns the limit of an address that is not registered, and the tokens that it has.
-async function standing(address) {
-	const [{ limit }] = await api('POST', 'explain', { url: 'http://localhost/', from: address.split('/')[0] });
-	return [[limit], [limit]];
-}
-
-// useNow returns how many requests a second were let through in the last 10 seconds, 0 where unknown.
-function useNow(seen) {
-	const first = seen.at(-11) ?? seen[0], last = seen.at(-1);
-	return Math.max(0, last?.allowed - first?.allowed) / (last?.at - first?.at) || 0;
-}
+const terms = l => `capacity ${l.capacity}, ${l.rate_per_second} a second`;
 
 export function showClient(node) {
-	let name = '', registered = false, client = null, tag = null, seen = [], asking = false;
-	const path = () => `clients/${encodeURIComponent(name)}`;
-	const heading = el('h3', { tabindex: -1 }), known = el('dl'), note = el('p', { role: 'status' });
+	let one; // the client that is open, and what was seen of it
+	const heading = el('h3', { tabindex: -1 }), note = el('p', { role: 'status' }), known = el('dl'), watched = el('p');
 	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket', lasting });
 	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket', lasting });
-	const limit = limitForm('limit', 'Set the limit', setLimit);
-	const trial = limitForm('trial', 'Start a trial', t => patch('The trial', { trial: t }, `On trial for ${name}: ${terms(t)}`));
-	const take = el('button', { onclick: takeOver }, 'Take over as the limit');
-	const stop = el('button', { onclick: () => patch('Ending the trial', { trial: null }, `The trial of ${name} is ended. It would have rejected ${exact(seen.at(-1)?.trial_limited)} requests`) }, 'End the trial');
-	const watched = el('p'), running = el('div', { class: 'acts' }, take, stop);
+	const limit = limitForm('limit', 'Set the limit', change);
+	const trial = limitForm('trial', 'Start a trial', l => startTrial(one, l).then(show));
+	const running = el('div', { class: 'acts' }, el('button', { onclick: take }, 'Take over as the limit'),
+		el('button', { onclick: () => endTrial(one).then(show) }, 'End the trial'));
 	const tried = el('div', {}, el('h4', {}, 'Trial of another limit'), watched, running, trial.form);
-	node.append(el('div', { class: 'row' }, heading, el('button', { onclick() { name = ''; node.hidden = true; byId('find').focus(); } }, 'Close')), note, known, limit.form,
+	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, known, limit.form,
 		el('div', { class: 'charts' }, bucket.node, passed.node), tried);
 
-	async function open(newName, isRegistered) {
-		[name, registered, client, seen] = [newName, isRegistered, null, []];
+	async function open(name, registered) {
+		one = { name, path: `clients/${encodeURIComponent(name)}`, registered, client: {}, seen: [] };
 		node.hidden = false;
 		text(heading, `Client ${name}`);
 		text(note, '');
@@ -64,78 +42,161 @@ export function showClient(node) {
 		node.scrollIntoView();
 	}
 
+	function close() {
+		node.hidden = true;
+		byId('find').focus();
+	}
+
+	async function change(to) {
+		if (!await setLimit(one, to)) return;
+		if (!one.registered) open(one.name, true);
+		else if (!one.client.trial) trial.set(one.client);
+	}
+
+	async function take() {
+		if (await takeOver(one)) limit.set(one.client);
+		show();
+	}
+
 	function show() {
+		const { registered, client } = one;
 		limit.form.hidden = !mayWrite();
 		passed.node.hidden = !registered;
-		tried.hidden = !registered || !mayWrite() || client?.each;
-		running.hidden = !client?.trial;
-		text(trial.form.querySelector('button'), client?.trial ? 'Change the trial' : 'Start a trial');
-	}
-
-	async function patch(what, body, said) {
-		const of = name;
-		return attempt(what, async () => {
-			const now = await api('PATCH', path(), body, { headers: { 'If-Match': tag } });
-			if (of === name) { [client, tag] = now; show(); }
-			return said;
-		});
-	}
-
-	// isMeant asks about a rate below what is let through now.
-	const isMeant = rate => rate >= useNow(seen) ||
-		ask(`${name} has ${short(useNow(seen))} requests a second let through now, more than ${rate}. Set the lower limit?`, 'Set the lower limit');
-
-	async function setLimit(l) {
-		if (!await isMeant(l.rate_per_second)) return;
-		const said = `${name}: ${terms(l)}; before, ${terms(client)}`;
-		if (!registered) {
-			if (await attempt('The limit', () => api('POST', 'clients/', { ip_address: name, ...l }).then(() => said))) open(name, true);
-		} else if (await patch('The limit', l, said) && !client.trial) trial.set(client);
-	}
-
-	async function takeOver() {
-		const { capacity, rate_per_second } = client.trial;
-		if (await isMeant(rate_per_second) &&
-			await patch('Taking over the trial', { capacity, rate_per_second, trial: null }, `${name} has the limit of its trial: ${terms(client.trial)}`)) limit.set(client);
+		tried.hidden = !registered || !mayWrite() || client.each;
+		running.hidden = !client.trial;
+		text(trial.form.lastChild, client.trial ? 'Change the trial' : 'Start a trial');
 	}
 
 	// update shows the client as it is now. What is typed into the forms stays.
 	async function update() {
-		if (!name || asking) return;
-		const of = name, had = tag, opens = !client;
-		asking = true;
+		if (node.hidden || one.asking) return;
+		const of = one, had = of.tag;
+		of.asking = true;
 		try {
-			const [[found, itsTag], [u]] = registered ? await Promise.all([api('GET', path()), api('GET', path() + '/usage')]) : await standing(name);
-			const [plan] = found.plan ? await api('GET', `plans/${found.plan}`) : [];
-			if (of !== name || had !== tag) return; // another was opened, or this one changed
-			[client, tag] = [{ ...plan, ...found }, itsTag];
-			if (opens) { limit.set(client); trial.set(client.trial ?? client); }
-			text(note, registered ? '' : 'Not registered: the default limit counts. Set a limit to register it.');
+			const [client, tag, usage] = await read(of);
+			if (of !== one || had !== of.tag) return; // another was opened, or this one changed
+			if (!of.seen.length) { limit.set(client); trial.set(client.trial ?? client); }
+			Object.assign(one, { client, tag, seen: addSample(one.seen, client, usage) });
+			text(note, one.registered ? '' : 'Not registered: the default limit counts. Set a limit to register it.');
 			show();
-			draw({ ...u, limited: u.limited + u.blocked, allowed: u.allowed + u.shadow_limited, at: Date.now() / 1000 });
+			draw();
 		} catch (e) {
-			if (of === name) text(note, e.message);
+			if (of === one) text(note, e.message);
 		} finally {
-			asking = false;
+			of.asking = false;
 		}
 	}
 
-	function draw(u) {
-		if (u.allowed < seen.at(-1)?.allowed) seen = []; // it was reset
-		const onTrial = client.trial && terms(client.trial);
-		seen = [...seen, { ...u, capacity: client.capacity, onTrial }].slice(-lasting);
-		const lately = seen.slice(-61).find(s => s.onTrial === onTrial), times = seen.map(s => s.at), all = field => seen.map(s => s[field] ?? null);
-		const rate = field => seen.map((s, i) => i ? Math.max(0, s[field] - seen[i - 1][field]) / (s.at - seen[i - 1].at) : null);
-		bucket.update(times, [{ name: 'tokens', values: all('tokens') }, { name: 'capacity', values: all('capacity'), colour: 'soft' }]);
-		facts(known, [[client.each ? 'Tokens of a new address' : 'Tokens left', `${short(Math.floor(u.tokens))} of ${short(client.capacity)}`, exact(u.tokens)],
-			['Limit', terms(client)], details(client) && ['Details', details(client)], registered && client.shadow && ['Passed beyond the limit', u.shadow_limited], ['In flight', u.in_flight],
-			registered && ['Passed in all', u.allowed], registered && ['Rejected in all', u.limited], registered && ['Last seen', u.last_seen ? atFullTime(u.last_seen) : 'never']]);
+	function draw() {
+		const { registered, seen } = one, times = seen.map(s => s.at);
+		facts(known, factsOf(one));
+		bucket.update(times, [
+			{ name: 'tokens', values: seen.map(s => s.tokens) },
+			{ name: 'capacity', values: seen.map(s => s.capacity), colour: 'soft' },
+		]);
 		if (!registered) return;
-		passed.update(times, [{ name: 'passed', values: rate('allowed'), colour: 'good' }, { name: 'rejected', values: rate('limited'), colour: 'warn' },
-			...(client.trial ? [{ name: 'trial would reject', values: rate('trial_limited').map((v, i) => seen[i - 1]?.onTrial === onTrial ? v : null), colour: 'other' }] : [])]);
-		text(watched, !client.trial ? 'A trial counts what a limit would reject, and rejects nothing.'
-			: `On trial: ${terms(client.trial)}. It would have rejected ${exact(u.trial_limited)} requests, ` +
-			`in the last ${span(u.at - lately.at)} ${exact(u.trial_limited - lately.trial_limited)} where the limit rejected ${exact(u.limited - lately.limited)}.`);
+		passed.update(times, requestLines(seen));
+		text(watched, trialSoFar(seen));
 	}
 	return { open, update };
+}
+
+function limitForm(id, label, submit) {
+	const number = (field, min, step) => el('input', { type: 'number', min, step, required: true, id: `${id}-${field}` });
+	const capacity = number('capacity', 1, 1), rate = number('rate', 0, 'any');
+	const onsubmit = event => {
+		event.preventDefault();
+		submit({ capacity: Number(capacity.value), rate_per_second: Number(rate.value) });
+	};
+	const form = el('form', { class: 'row', onsubmit },
+		el('label', {}, 'Capacity (burst) ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label));
+	return { form, set(limit) { capacity.value = limit.capacity; rate.value = limit.rate_per_second; } };
+}
+
+// read returns a client as it is now, its ETag and its usage.
+async function read({ name, path, registered }) {
+	if (!registered) {
+		const [{ limit }] = await api('POST', 'explain', { url: 'http://localhost/', from: name.split('/')[0] });
+		return [limit, undefined, limit];
+	}
+	const [[client, tag], [usage]] = await Promise.all([api('GET', path), api('GET', path + '/usage')]);
+	const [plan] = client.plan ? await api('GET', `plans/${client.plan}`) : [];
+	return [{ ...plan, ...client }, tag, usage];
+}
+
+const patch = (one, what, body, said) => attempt(what, async () => {
+	[one.client, one.tag] = await api('PATCH', one.path, body, { headers: { 'If-Match': one.tag } });
+	return said;
+});
+
+// isMeant asks about a rate below what is let through now.
+function isMeant({ name, seen }, rate) {
+	const now = useNow(seen), yes = 'Set the lower limit';
+	return rate >= now || ask(`${name} has ${short(now)} requests a second let through now, more than ${rate}. ${yes}?`, yes);
+}
+
+async function setLimit(one, limit) {
+	if (!await isMeant(one, limit.rate_per_second)) return false;
+	const said = `${one.name}: ${terms(limit)}; before, ${terms(one.client)}`;
+	return one.registered ? patch(one, 'The limit', limit, said)
+		: attempt('The limit', () => api('POST', 'clients/', { ip_address: one.name, ...limit }).then(() => said));
+}
+
+const startTrial = (one, trial) => patch(one, 'The trial', { trial }, `On trial for ${one.name}: ${terms(trial)}`);
+
+const endTrial = one => patch(one, 'Ending the trial', { trial: null },
+	`The trial of ${one.name} is ended. It would have rejected ${exact(one.seen.at(-1).trial_limited)} requests`);
+
+async function takeOver(one) {
+	const { capacity, rate_per_second } = one.client.trial;
+	const said = `${one.name} has the limit of its trial: ${terms(one.client.trial)}`;
+	return await isMeant(one, rate_per_second) && patch(one, 'Taking over the trial', { capacity, rate_per_second, trial: null }, said);
+}
+
+function addSample(seen, client, usage) {
+	const now = {
+		...usage, at: Date.now() / 1000, capacity: client.capacity, onTrial: client.trial && terms(client.trial),
+		allowed: usage.allowed + usage.shadow_limited, limited: usage.limited + usage.blocked,
+	};
+	const wasReset = now.allowed < seen.at(-1)?.allowed;
+	return wasReset ? [now] : [...seen, now].slice(-lasting);
+}
+
+const perSecond = (count, from, to) => Math.max(0, to[count] - from[count]) / (to.at - from.at);
+
+// useNow returns how many requests a second were let through in the last 10 seconds, 0 where unknown.
+const useNow = seen => seen.length && perSecond('allowed', seen.at(-11) ?? seen[0], seen.at(-1)) || 0;
+
+function factsOf({ client, registered, seen }) {
+	const now = seen.at(-1), more = details(client), tokens = `${short(Math.floor(now.tokens))} of ${short(client.capacity)}`;
+	return [
+		[client.each ? 'Tokens of a new address' : 'Tokens left', tokens, exact(now.tokens)],
+		['Limit', terms(client)],
+		more && ['Details', more],
+		registered && client.shadow && ['Passed beyond the limit', now.shadow_limited],
+		['In flight', now.in_flight],
+		registered && ['Passed in all', now.allowed],
+		registered && ['Rejected in all', now.limited],
+		registered && ['Last seen', now.last_seen ? atFullTime(now.last_seen) : 'never'],
+	];
+}
+
+function requestLines(seen) {
+	const { onTrial } = seen.at(-1);
+	const rate = count => seen.map((s, i) => i ? perSecond(count, seen[i - 1], s) : null);
+	const ofTrial = rate('trial_limited').map((r, i) => seen[i - 1]?.onTrial === onTrial ? r : null);
+	return [
+		{ name: 'passed', values: rate('allowed'), colour: 'good' },
+		{ name: 'rejected', values: rate('limited'), colour: 'warn' },
+		...onTrial ? [{ name: 'trial would reject', values: ofTrial, colour: 'other' }] : [],
+	];
+}
+
+// trialSoFar says what the trial would have rejected, in all and in the last minute.
+function trialSoFar(seen) {
+	const now = seen.at(-1), then = seen.slice(-61).find(s => s.onTrial === now.onTrial);
+	return !now.onTrial ? 'A trial counts what a limit would reject, and rejects nothing.'
+		: `On trial: ${now.onTrial}. It would have rejected ${exact(now.trial_limited)} requests, ` +
+		`in the last ${span(now.at - then.at)} ${exact(now.trial_limited - then.trial_limited)} ` +
+		`where the limit rejected ${exact(now.limited - then.limited)}.`;
 }
