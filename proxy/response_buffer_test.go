@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +65,9 @@ func TestResponseBuffer(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
+			var asked atomic.Int64
 			o := testOptions(startBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+				asked.Add(1)
 				if !test.chunked {
 					w.Header().Set("Content-Length", fmt.Sprint(len(body)))
 				}
@@ -76,13 +79,15 @@ func TestResponseBuffer(t *testing.T) {
 			pool.ResponseBuffer = test.buffer
 			o.Pools["main"] = pool
 			p, address := startNarrow(t, o)
-			for range 2 { // the second finds what the first has given back
+			inFlight := func() int64 { return p.pools.byName["main"].States()[0].InFlight }
+			for round := range int64(2) { // the second finds what the first has given back
 				w := slowReader(t, address)
 				w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-				time.Sleep(300 * time.Millisecond)
-				inFlight := p.pools.byName["main"].States()[0].InFlight
-				if (inFlight == 0) != test.free {
-					t.Errorf("%d requests are in flight at the backend while the client reads nothing", inFlight)
+				eventually(t, "the request at the backend", func() bool { return asked.Load() > 2*round })
+				if test.free {
+					eventually(t, "the backend to be free while the client reads nothing", func() bool { return inFlight() == 0 })
+				} else if time.Sleep(300 * time.Millisecond); inFlight() == 0 {
+					t.Error("no request is in flight at the backend while the client reads nothing")
 				}
 				got := w.receive("GET")
 				if !bytes.Equal(got.body, body) {
