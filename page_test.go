@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -242,6 +243,58 @@ func TestPageComesBack(t *testing.T) {
 	b.requireNoFaults()
 }
 
+// TestPageFindsASilentStream has a stream whose messages stay away, and nothing ends it.
+func TestPageFindsASilentStream(t *testing.T) {
+	_, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses, ""))
+	var silent atomic.Bool
+	b := openPage(t, between(t, in.management, func(body io.ReadCloser) io.ReadCloser { return heldBody{body, &silent} }))
+	b.shows("Live")
+	silent.Store(true)
+	b.shows("nothing came for 5 s")
+	time.Sleep(2 * time.Second)                        // by then it waits for the next stream
+	b.eval(`document.querySelector("#whole").click()`) // and still shows what it has
+	silent.Store(false)
+	b.shows("Live")
+	b.requireNoFaults()
+}
+
+// between returns the URL of a server before a balancer's management that changes the bodies of streams.
+func between(t *testing.T, management string, change func(io.ReadCloser) io.ReadCloser) string {
+	t.Helper()
+	target, err := url.Parse(management)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		FlushInterval: -1,
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
+		ModifyResponse: func(r *http.Response) error {
+			if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") {
+				r.Body = change(r.Body)
+				r.Header.Del("Content-Length")
+			}
+			return nil
+		},
+	})
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	return server.URL
+}
+
+// heldBody is a body that is held while it is silent.
+type heldBody struct {
+	io.ReadCloser
+	silent *atomic.Bool
+}
+
+func (h heldBody) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	for h.silent.Load() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return n, err
+}
+
 // TestPageShowsTextAsText has names, a client, causes and errors that are markup and scripts.
 func TestPageShowsTextAsText(t *testing.T) {
 	backends, addresses := pageBackends(t)
@@ -251,23 +304,7 @@ func TestPageShowsTextAsText(t *testing.T) {
 		call(t, "GET", in.proxy+"/", "")
 	}
 	const hostile = `<img src=x onerror=alert(1)><script>alert(2)</script>\"'`
-	target, err := url.Parse(in.management)
-	if err != nil {
-		t.Fatal(err)
-	}
-	between := httptest.NewServer(&httputil.ReverseProxy{
-		FlushInterval: -1,
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
-		ModifyResponse: func(r *http.Response) error {
-			if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") {
-				r.Body = hostileBody{r.Body, hostile}
-				r.Header.Del("Content-Length")
-			}
-			return nil
-		},
-	})
-	t.Cleanup(func() { between.CloseClientConnections(); between.Close() })
-	b := openPage(t, between.URL)
+	b := openPage(t, between(t, in.management, func(body io.ReadCloser) io.ReadCloser { return hostileBody{body, hostile} }))
 	shown := strings.ReplaceAll(hostile, `\"`, `"`)
 	b.shows("Pool " + shown)
 	b.shows(shown + "/config")

@@ -1,5 +1,4 @@
-// A chart of lines over time, which names each line by colour and by dashes, with its figures as a
-// table behind.
+// A chart of lines over time, each with its colour and dashes, with its figures as a table behind.
 
 import { el, scrolling, svg, text } from './dom.js';
 import { atTime, exact, few, short } from './format.js';
@@ -13,7 +12,7 @@ const colour = (line, i) => line.colour || colours[i % 6];
 const alone = all => [...all.keys()].filter(i => all[i] != null && all[i - 1] == null && all[i + 1] == null);
 
 // chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values, colour}], of
-// which names may change. A colour is one of style.css. lasting is how many seconds are drawn.
+// which names may change. A colour is one of style.css. lasting is in seconds.
 export function chart({ name, unit, sync, lasting }) {
 	const keys = el('ul', { class: 'key' });
 	const plot = el('div', { class: 'plot', role: 'img' });

@@ -48,7 +48,8 @@ export function showClient(node) {
 	}
 
 	async function change(to) {
-		if (!await setLimit(one, to)) return;
+		const of = one;
+		if (!await setLimit(of, to) || of !== one) return;
 		if (!one.registered) open(one.name, true);
 		else if (!one.client.trial) trial.set(one.client);
 	}

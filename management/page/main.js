@@ -20,7 +20,8 @@ text(document.querySelector('h1 small'), location.host);
 document.title = `${location.host}: load balancer`;
 const links = [...document.querySelectorAll('nav a')].map(node => ({ node, name: node.textContent }));
 
-function show(status) {
+function show(status, first) {
+	if (first) history = keepHistory();
 	history.add(last = status);
 	main.hidden = false;
 	tell('Live', atTime(status.time));
@@ -83,7 +84,6 @@ for (;;) {
 		over = new AbortController();
 		if (!await load()) await askToken();
 		showReader();
-		history = keepHistory();
 		await follow(show, over.signal);
 	} catch (e) {
 		if (!over.signal.aborted) tell(`${last ? `Stale since ${atTime(last.time)}` : 'Nothing to show yet'}: ${e.message}. Trying again.`, '', true);

@@ -61,7 +61,7 @@ export async function logOut() {
 	forget(remembered());
 }
 
-// forget ends what this page knows of a session, not what another page of this origin keeps of its own.
+// forget ends what this page knows of a session, not what another page of this origin keeps.
 function forget(token) {
 	if (remembered() === token) remember('');
 	session = {};

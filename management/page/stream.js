@@ -4,7 +4,7 @@ import { Failure, send } from './session.js';
 
 const silence = 5000; // milliseconds without a message, of which one comes each second
 
-// follow reads one stream to its end, which a reload brings, and calls take with each status. It throws
+// follow reads one stream to its end, which a reload brings, and calls take(status, first). It throws
 // when the stream breaks, has none, or falls silent.
 export async function follow(take, ended) {
 	const abort = new AbortController();
@@ -23,7 +23,7 @@ export async function follow(take, ended) {
 			heard();
 			const messages = (rest + value).split('\n\n');
 			rest = messages.pop();
-			for (const m of messages.filter(m => m.startsWith('data: '))) { take(JSON.parse(m.slice(6))); came = true; }
+			for (const m of messages.filter(m => m.startsWith('data: '))) { take(JSON.parse(m.slice(6)), !came); came = true; }
 		}
 	} catch (e) {
 		throw abort.signal.reason ?? (e instanceof Failure ? e : new Failure('the connection to the load balancer is lost'));

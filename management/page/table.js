@@ -36,7 +36,7 @@ export function table({ caption, about = [], columns, key, empty }) {
 	function draw() {
 		heads.forEach((th, i) => { if (columns[i].value) th.ariaSort = columns[i] !== sorted ? 'none' : down ? 'descending' : 'ascending'; });
 		const places = new Map([...body.rows].map((tr, i) => [tr, i])), place = row => places.get(lines.get(key(row))) ?? rows.length;
-		const ordered = body.matches(':hover') ? [...rows].sort((a, b) => place(a) - place(b)) // a click hits the row that was aimed at
+		const ordered = body.matches(':hover') ? [...rows].sort((a, b) => place(a) - place(b)) // a click hits the row aimed at
 			: sorted ? [...rows].sort((a, b) => compare(sorted.value(a), sorted.value(b)) * (down ? -1 : 1)) : rows;
 		const keys = new Set(rows.map(key)), parts = Math.ceil(rows.length / 100), focused = document.activeElement;
 		for (const [k, tr] of lines) if (!keys.has(k)) { tr.remove(); lines.delete(k); }
