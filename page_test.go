@@ -137,11 +137,11 @@ func TestPageEditsALimit(t *testing.T) {
 	}
 	b.shows("It would have rejected 2 requests")
 	b.click("Take over as the limit")
-	b.await(`[...document.querySelectorAll("button")].some(b => b.textContent === "Set the lower limit") || document.body.innerText.includes("has the limit of its trial")`)
+	b.await(`[...document.querySelectorAll("button")].some(b => b.textContent === "Set the lower limit") || document.body.innerText.includes("before, capacity 50")`)
 	if b.eval(`!!document.querySelector("dialog")`) == "true" {
 		b.click("Set the lower limit")
 	}
-	b.shows("127.0.0.1 has the limit of its trial: capacity 1, 0.002 a second")
+	b.shows("127.0.0.1: capacity 1, 0.002 a second; before, capacity 50, 0.001 a second")
 	if a := call(t, "GET", in.management+"/v1/api/clients/127.0.0.1", ""); !strings.Contains(a.body, `"rate_per_second":0.002`) || strings.Contains(a.body, `"trial"`) {
 		t.Errorf("got %s", a.body)
 	}

@@ -11,8 +11,8 @@ const colour = (line, i) => line.colour || colours[i % 6];
 // alone returns the indices of the values that have no neighbour, which no line shows.
 const alone = all => [...all.keys()].filter(i => all[i] != null && all[i - 1] == null && all[i + 1] == null);
 
-// chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values, colour}], of
-// which names may change. A colour is one of style.css. lasting is in seconds.
+// chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values, colour}].
+// A colour is one of style.css. lasting is in seconds.
 export function chart({ name, unit, sync, lasting }) {
 	const keys = el('ul', { class: 'key' });
 	const plot = el('div', { class: 'plot', role: 'img' });

@@ -18,69 +18,58 @@ export const details = c => [
 const terms = l => `capacity ${l.capacity}, ${l.rate_per_second} a second`;
 
 export function showClient(node) {
-	let one; // the client that is open, and what was seen of it
+	let one = {}; // the client that is open, and what was seen of it
 	const heading = el('h3', { tabindex: -1 }), note = el('p', { role: 'status' }), known = el('dl'), watched = el('p');
-	const bucket = chart({ name: 'Bucket', unit: 'tokens', sync: 'bucket', lasting });
-	const passed = chart({ name: 'Requests of the client', unit: 'a second', sync: 'bucket', lasting });
-	const limit = limitForm('limit', 'Set the limit', change);
-	const trial = limitForm('trial', 'Start a trial', l => startTrial(one, l).then(show));
-	const running = el('div', { class: 'acts' }, el('button', { onclick: take }, 'Take over as the limit'),
-		el('button', { onclick: () => endTrial(one).then(show) }, 'End the trial'));
+	const draw = (name, unit) => chart({ name, unit, sync: 'bucket', lasting });
+	const bucket = draw('Bucket', 'tokens'), passed = draw('Requests of the client', 'a second');
+	const limit = limitForm('limit', 'Set the limit', to => act(setLimit, limit.form, to));
+	const trial = limitForm('trial', 'Start a trial', to => act(startTrial, trial.form, to));
+	const running = el('div', { class: 'acts' }, el('button', { onclick: () => act(takeOver, limit.form) }, 'Take over as the limit'),
+		el('button', { onclick: () => act(endTrial, trial.form) }, 'End the trial'));
 	const tried = el('div', {}, el('h4', {}, 'Trial of another limit'), watched, running, trial.form);
-	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, known, limit.form,
-		el('div', { class: 'charts' }, bucket.node, passed.node), tried);
+	const all = el('div', {}, known, limit.form, el('div', { class: 'charts' }, bucket.node, passed.node), tried);
+	node.append(el('div', { class: 'row' }, heading, el('button', { onclick: close }, 'Close')), note, all);
 
 	async function open(name, registered) {
-		one = { name, path: `clients/${encodeURIComponent(name)}`, registered, client: {}, seen: [] };
+		const of = one = { name, path: `clients/${encodeURIComponent(name)}`, registered, seen: [] };
+		all.hidden = true;
 		node.hidden = false;
 		text(heading, `Client ${name}`);
 		text(note, '');
-		known.replaceChildren();
-		show();
+		limit.form.reset();
+		trial.form.reset();
 		await update();
+		if (of !== one) return;
 		heading.focus();
 		node.scrollIntoView();
 	}
 
 	function close() {
+		one = {};
 		node.hidden = true;
 		byId('find').focus();
 	}
 
-	async function change(to) {
+	// act changes the client that is open, and shows what it has become.
+	async function act(action, form, to) {
 		const of = one;
-		if (!await setLimit(of, to) || of !== one) return;
-		if (!one.registered) open(one.name, true);
-		else if (!one.client.trial) trial.set(one.client);
-	}
-
-	async function take() {
-		if (await takeOver(one)) limit.set(one.client);
-		show();
-	}
-
-	function show() {
-		const { registered, client } = one;
-		limit.form.hidden = !mayWrite();
-		passed.node.hidden = !registered;
-		tried.hidden = !registered || !mayWrite() || client.each;
-		running.hidden = !client.trial;
-		text(trial.form.lastChild, client.trial ? 'Change the trial' : 'Start a trial');
+		if (!await action(of, to)) return;
+		of.asking = false; // what is under way was read before
+		await update();
+		if (of === one) form.reset();
 	}
 
 	// update shows the client as it is now. What is typed into the forms stays.
 	async function update() {
-		if (node.hidden || one.asking) return;
 		const of = one, had = of.tag;
+		if (!of.name || of.asking) return;
 		of.asking = true;
 		try {
 			const [client, tag, usage] = await read(of);
 			if (of !== one || had !== of.tag) return; // another was opened, or this one changed
-			if (!of.seen.length) { limit.set(client); trial.set(client.trial ?? client); }
 			Object.assign(one, { client, tag, seen: addSample(one.seen, client, usage) });
 			text(note, one.registered ? '' : 'Not registered: the default limit counts. Set a limit to register it.');
 			show();
-			draw();
 		} catch (e) {
 			if (of === one) text(note, e.message);
 		} finally {
@@ -88,16 +77,25 @@ export function showClient(node) {
 		}
 	}
 
-	function draw() {
-		const { registered, seen } = one, times = seen.map(s => s.at);
+	function show() {
+		const { registered, client, seen } = one, times = seen.map(s => s.at);
+		all.hidden = false;
 		facts(known, factsOf(one));
 		bucket.update(times, [
 			{ name: 'tokens', values: seen.map(s => s.tokens) },
 			{ name: 'capacity', values: seen.map(s => s.capacity), colour: 'soft' },
 		]);
+		limit.form.hidden = !mayWrite();
+		limit.set(client);
+		passed.node.hidden = !registered;
+		tried.hidden = !registered || !mayWrite() || client.each;
 		if (!registered) return;
 		passed.update(times, requestLines(seen));
+		trial.set(client.trial ?? client);
 		text(watched, trialSoFar(seen));
+		running.hidden = !client.trial;
+		text(trial.form.lastChild, client.trial ? 'Change the trial' : 'Start a trial');
+		if (running.hidden && running.contains(document.activeElement)) trial.form.lastChild.focus();
 	}
 	return { open, update };
 }
@@ -107,17 +105,17 @@ function limitForm(id, label, submit) {
 	const capacity = number('capacity', 1, 1), rate = number('rate', 0, 'any');
 	const onsubmit = event => {
 		event.preventDefault();
-		submit({ capacity: Number(capacity.value), rate_per_second: Number(rate.value) });
+		submit({ capacity: +capacity.value, rate_per_second: +rate.value });
 	};
 	const form = el('form', { class: 'row', onsubmit },
 		el('label', {}, 'Capacity (burst) ', capacity), el('label', {}, 'Rate a second ', rate), el('button', {}, label));
-	return { form, set(limit) { capacity.value = limit.capacity; rate.value = limit.rate_per_second; } };
+	return { form, set(limit) { capacity.defaultValue = limit.capacity; rate.defaultValue = limit.rate_per_second; } };
 }
 
 // read returns a client as it is now, its ETag and its usage.
 async function read({ name, path, registered }) {
 	if (!registered) {
-		const [{ limit }] = await api('POST', 'explain', { url: 'http://localhost/', from: name.split('/')[0] });
+		const [{ limit }] = await api('POST', 'explain', { url: '/', from: name.split('/')[0] });
 		return [limit, undefined, limit];
 	}
 	const [[client, tag], [usage]] = await Promise.all([api('GET', path), api('GET', path + '/usage')]);
@@ -125,8 +123,13 @@ async function read({ name, path, registered }) {
 	return [{ ...plan, ...client }, tag, usage];
 }
 
-const patch = (one, what, body, said) => attempt(what, async () => {
-	[one.client, one.tag] = await api('PATCH', one.path, body, { headers: { 'If-Match': one.tag } });
+// change sets fields of the client, unless it has changed since it had the tag. It registers a new one.
+const change = (one, tag, what, fields, said) => attempt(`${what} of ${one.name}`, async () => {
+	const call = one.registered ? api('PATCH', one.path, fields, { headers: { 'If-Match': tag } })
+		: api('POST', 'clients/', { ip_address: one.name, ...fields });
+	one.tag = (await call)[1];
+	if (!one.registered) one.seen = [];
+	one.registered = true;
 	return said;
 });
 
@@ -136,36 +139,31 @@ function isMeant({ name, seen }, rate) {
 	return rate >= now || ask(`${name} has ${short(now)} requests a second let through now, more than ${rate}. ${yes}?`, yes);
 }
 
-async function setLimit(one, limit) {
-	if (!await isMeant(one, limit.rate_per_second)) return false;
-	const said = `${one.name}: ${terms(limit)}; before, ${terms(one.client)}`;
-	return one.registered ? patch(one, 'The limit', limit, said)
-		: attempt('The limit', () => api('POST', 'clients/', { ip_address: one.name, ...limit }).then(() => said));
+async function setLimit(one, limit, fields = limit) {
+	const { name, tag, client } = one, said = `${name}: ${terms(limit)}; before, ${terms(client)}`;
+	return await isMeant(one, limit.rate_per_second) && change(one, tag, 'The limit', fields, said);
 }
 
-const startTrial = (one, trial) => patch(one, 'The trial', { trial }, `On trial for ${one.name}: ${terms(trial)}`);
+const takeOver = one => setLimit(one, one.client.trial, { ...one.client.trial, trial: null });
 
-const endTrial = one => patch(one, 'Ending the trial', { trial: null },
+const startTrial = (one, trial) => change(one, one.tag, 'The trial', { trial }, `On trial for ${one.name}: ${terms(trial)}`);
+
+const endTrial = one => change(one, one.tag, 'The end of the trial', { trial: null },
 	`The trial of ${one.name} is ended. It would have rejected ${exact(one.seen.at(-1).trial_limited)} requests`);
-
-async function takeOver(one) {
-	const { capacity, rate_per_second } = one.client.trial;
-	const said = `${one.name} has the limit of its trial: ${terms(one.client.trial)}`;
-	return await isMeant(one, rate_per_second) && patch(one, 'Taking over the trial', { capacity, rate_per_second, trial: null }, said);
-}
 
 function addSample(seen, client, usage) {
 	const now = {
 		...usage, at: Date.now() / 1000, capacity: client.capacity, onTrial: client.trial && terms(client.trial),
 		allowed: usage.allowed + usage.shadow_limited, limited: usage.limited + usage.blocked,
 	};
-	const wasReset = now.allowed < seen.at(-1)?.allowed;
+	const had = seen.at(-1), wasReset = had && now.allowed + now.limited < had.allowed + had.limited;
 	return wasReset ? [now] : [...seen, now].slice(-lasting);
 }
 
-const perSecond = (count, from, to) => Math.max(0, to[count] - from[count]) / (to.at - from.at);
+const grown = (count, from, to) => Math.max(0, to[count] - from[count]);
+const perSecond = (count, from, to) => grown(count, from, to) / (to.at - from.at);
 
-// useNow returns how many requests a second were let through in the last 10 seconds, 0 where unknown.
+// useNow returns how many requests a second passed in the last 10 s, 0 where unknown.
 const useNow = seen => seen.length && perSecond('allowed', seen.at(-11) ?? seen[0], seen.at(-1)) || 0;
 
 function factsOf({ client, registered, seen }) {
@@ -198,6 +196,6 @@ function trialSoFar(seen) {
 	const now = seen.at(-1), then = seen.slice(-61).find(s => s.onTrial === now.onTrial);
 	return !now.onTrial ? 'A trial counts what a limit would reject, and rejects nothing.'
 		: `On trial: ${now.onTrial}. It would have rejected ${exact(now.trial_limited)} requests, ` +
-		`in the last ${span(now.at - then.at)} ${exact(now.trial_limited - then.trial_limited)} ` +
-		`where the limit rejected ${exact(now.limited - then.limited)}.`;
+		`in the last ${span(now.at - then.at)} ${exact(grown('trial_limited', then, now))} ` +
+		`where the limit rejected ${exact(grown('limited', then, now))}.`;
 }

@@ -2,7 +2,7 @@
 
 import { Failure, send } from './session.js';
 
-const silence = 5000; // milliseconds without a message, of which one comes each second
+const silence = 5000; // milliseconds without a message
 
 // follow reads one stream to its end, which a reload brings, and calls take(status, first). It throws
 // when the stream breaks, has none, or falls silent.
