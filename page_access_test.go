@@ -52,7 +52,7 @@ func TestPageLogIn(t *testing.T) {
 	b.click("Log out")
 	b.logIn("writes-whatever-it-likes")
 	b.click("Drain " + addresses[0])
-	b.shows(addresses[0] + " is drained")
+	b.shows(addresses[0] + " in main is drained")
 	if got := b.eval(strings.Replace(forged, "localStorage", "{}", 1)); got != "401" {
 		t.Errorf("without the page's token: got %s", got)
 	}
@@ -80,7 +80,7 @@ func TestPageWithoutItsCookie(t *testing.T) {
 	b.do(chromedp.Navigate(in.management + "/"))
 	b.logIn("writes-whatever-it-likes")
 	b.click("Drain " + addresses[0])
-	b.shows(addresses[0] + " is drained")
+	b.shows(addresses[0] + " in main is drained")
 	b.requireNoFaults()
 }
 
@@ -102,7 +102,7 @@ func TestPagesOfOneHost(t *testing.T) {
 	b.await(rowOf(addresses[0]))
 	b.do(chromedp.Navigate(pages[0] + "/"))
 	b.click("Drain " + addresses[0])
-	b.shows(addresses[0] + " is drained")
+	b.shows(addresses[0] + " in main is drained")
 	b.requireNoFaults()
 }
 
@@ -127,7 +127,7 @@ func TestPageBehindTLS(t *testing.T) {
 		b.logIn("writes-whatever-it-likes")
 		if b.shows(want); passesOn {
 			b.click("Drain " + addresses[0])
-			b.shows(addresses[0] + " is drained")
+			b.shows(addresses[0] + " in main is drained")
 		}
 		b.requireNoFaults()
 	}

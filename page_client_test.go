@@ -20,6 +20,19 @@ func (b *browser) find(text string) {
 	b.click("Search")
 }
 
+// sendSteadily sends up to 50 requests a second, one after the other, until the test ends.
+func sendSteadily(t *testing.T, url string) {
+	ctx, stop := context.WithCancel(context.Background())
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = tryCall("GET", url, "")
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	t.Cleanup(func() { stop(); sender.Wait() })
+}
+
 const (
 	limitShown = `document.getElementById("limit-capacity").checkVisibility()`
 	capacityIs = `document.getElementById("limit-capacity").value === `
@@ -101,16 +114,7 @@ func TestPageBesideAnotherHand(t *testing.T) {
 	client := in.management + "/v1/api/clients/127.0.0.1"
 	call(t, "POST", in.management+"/v1/api/clients/", `{"ip_address":"127.0.0.1","capacity":1000,"rate_per_second":500}`)
 	call(t, "PATCH", client, `{"trial":{"capacity":5,"rate_per_second":1}}`)
-	ctx, stop := context.WithCancel(t.Context())
-	var traffic sync.WaitGroup
-	traffic.Go(func() {
-		for ctx.Err() == nil {
-			_, _ = tryCall("GET", in.proxy+"/", "")
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
-	defer traffic.Wait()
-	defer stop()
+	sendSteadily(t, in.proxy+"/")
 	b := openPage(t, in.management)
 	b.find("127")
 	b.click("127.0.0.1")

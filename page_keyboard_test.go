@@ -109,7 +109,7 @@ func TestPageWorksByKeyboard(t *testing.T) {
 
 	b.tabTo(first, forth)
 	b.press(kb.Enter)
-	b.shows(addresses[0] + " is drained")
+	b.shows(addresses[0] + " in main is drained")
 	b.await(fmt.Sprintf(`document.activeElement.getAttribute("aria-label") === "Resume %s"`, addresses[0]))
 	b.tabTo(last, forth)
 	b.press(kb.Enter)
@@ -135,7 +135,7 @@ func TestPageWorksByKeyboard(t *testing.T) {
 	b.await(`document.activeElement.value === "1"`)
 	b.press("2")
 	b.press(kb.Enter)
-	b.shows(addresses[1] + " has the weight 2")
+	b.shows(addresses[1] + " in main has the weight 2")
 
 	b.tabTo("127.0.0.1", forth)
 	b.press(kb.Enter)

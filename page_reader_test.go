@@ -92,6 +92,16 @@ func TestPageOfRareTraffic(t *testing.T) {
 	if want := "false [[100,101,104,105],[7,7,null,7],[7,7,null,7]]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	got = b.eval(`Promise.all([import("/page/history.js"), import("/page/traffic.js")]).then(([{keepHistory}, {showTraffic}]) => {
+		const history = keepHistory(), status = (` + status + `)([100], [7]), section = document.createElement("section");
+		status.history.errors = {limited: [3], too_many_in_flight: [4], no_backend: [2]};
+		history.add(status);
+		showTraffic(section)(status, history);
+		return [...section.querySelectorAll(".now div")].map(d => d.textContent).filter(text => /^(Rej|Err)/.test(text)).join();
+	})`)
+	if want := "Rejected a second7,Errors a second2"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	got = b.eval(`import("/page/chart.js").then(({chart}) => {
 		const drawn = alone => {
 			const made = chart({name: "a", unit: "b", sync: "c", lasting: 60});
@@ -102,6 +112,38 @@ func TestPageOfRareTraffic(t *testing.T) {
 	})`)
 	if got != "true" {
 		t.Error("a value without neighbours is not drawn")
+	}
+	b.requireNoFaults()
+}
+
+// point moves the pointer onto an element, and returns where it is then.
+func (b *browser) point(at string) (x, y float64) {
+	b.t.Helper()
+	place := b.eval(`(r => r.x + 5 + " " + (r.y + 5))(document.querySelector(` + strconv.Quote(at) + `).getBoundingClientRect())`)
+	if _, err := fmt.Sscan(place, &x, &y); err != nil {
+		b.t.Fatal(err)
+	}
+	params := input.DispatchMouseEventParams{Type: "mouseMoved", X: x, Y: y}
+	if _, err := chromedp.Call(b.ctx, input.DispatchMouseEvent, params); err != nil {
+		b.t.Fatal(err)
+	}
+	return x, y
+}
+
+// TestPageHoldsWhatIsAimedAt has a backend go down above another whose button is beneath the pointer: the
+// button stays there, though the row above grows.
+func TestPageHoldsWhatIsAimedAt(t *testing.T) {
+	backends, addresses := pageBackends(t)
+	in := startInstance(t, testConfig(t, addresses))
+	b := openPage(t, in.management)
+	drain := "Drain " + addresses[1]
+	b.await(`document.querySelector("[aria-label='` + drain + `']")`)
+	b.eval(`document.body.style.paddingBottom = "100rem"`) // so that there is room to scroll
+	x, y := b.point("[aria-label='" + drain + "']")
+	backends[0].Close()
+	b.await(rowOf(addresses[0]) + `?.innerText.includes("connection refused")`)
+	if got := b.eval(fmt.Sprintf(`document.elementFromPoint(%v, %v).ariaLabel`, x, y)); got != drain {
+		t.Errorf("beneath the pointer is %q, want %q", got, drain)
 	}
 	b.requireNoFaults()
 }
@@ -121,22 +163,11 @@ func TestTableHoldsItsOrder(t *testing.T) {
 	order := func(update string) string {
 		return b.eval("made.update(" + update + `), [...document.querySelectorAll("#made tbody tr")].map(r => r.textContent).join(" ")`)
 	}
-	point := func(at string) {
-		var x, y float64
-		place := b.eval(`(r => r.x + 5 + " " + (r.y + 5))(document.querySelector(` + strconv.Quote(at) + `).getBoundingClientRect())`)
-		if _, err := fmt.Sscan(place, &x, &y); err != nil {
-			t.Fatal(err)
-		}
-		params := input.DispatchMouseEventParams{Type: "mouseMoved", X: x, Y: y}
-		if _, err := chromedp.Call(b.ctx, input.DispatchMouseEvent, params); err != nil {
-			t.Fatal(err)
-		}
-	}
-	point("#made tbody")
+	b.point("#made tbody")
 	if got := order(`["c", "b", "a"]`); got != "a b c" {
 		t.Errorf("beneath the pointer: %s", got)
 	}
-	point("#made h3")
+	b.point("#made h3")
 	if got := order(`["c", "b", "a"]`); got != "c b a" {
 		t.Errorf("without the pointer: %s", got)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,7 +59,7 @@ func TestPageDrains(t *testing.T) {
 	}
 	b := openPage(t, in.management)
 	b.click("Drain " + addresses[0])
-	b.shows(addresses[0] + " is drained, 0 still under way")
+	b.shows(addresses[0] + " in main is drained, 0 still under way")
 	if got := state(0); !strings.Contains(got, `"state":"draining"`) {
 		t.Errorf("got %s", got)
 	}
@@ -75,12 +73,18 @@ func TestPageDrains(t *testing.T) {
 	b.click("Take out the last backend")
 	b.shows("no backend of the pool main takes new requests")
 	b.click("Resume " + addresses[1])
-	b.shows(addresses[1] + " is resumed: it is up")
+	b.shows(addresses[1] + " in main is resumed: it is up")
 	b.click("Weight of " + addresses[1] + ": 1")
 	b.eval(`document.querySelector("dialog input").value = 3`)
 	b.click("Set the weight")
-	b.shows(addresses[1] + " has the weight 3")
+	b.shows(addresses[1] + " in main has the weight 3")
 	b.shows("config: 1")
+	b.click("Weight of " + addresses[1] + ": 3")
+	b.eval(`document.querySelector("dialog input").value = "00"`)
+	b.click("Set the weight")
+	b.shows("Without " + addresses[1])
+	b.click("Cancel")
+	b.await(`!document.querySelector("dialog")`)
 	b.click("Resume " + addresses[0])
 	call(t, "PUT", in.management+"/v1/api/backends/main/"+addresses[0]+"/weight", `{"weight":0}`)
 	b.click("Weight of " + addresses[0] + ": 0")
@@ -88,7 +92,7 @@ func TestPageDrains(t *testing.T) {
 	b.await(`!document.querySelector("dialog")`)
 	b.click("Drain " + addresses[1]) // the other takes no new requests
 	b.click("Take out the last backend")
-	b.shows(addresses[1] + " is drained")
+	b.shows(addresses[1] + " in main is drained")
 	b.requireNoFaults()
 }
 
@@ -156,16 +160,7 @@ func TestPageAsksBeforeALowerLimit(t *testing.T) {
 	_, addresses := pageBackends(t)
 	in := startInstance(t, testConfig(t, addresses))
 	call(t, "POST", in.management+"/v1/api/clients/", `{"ip_address":"127.0.0.1","capacity":1000,"rate_per_second":500}`)
-	ctx, stop := context.WithCancel(t.Context())
-	var traffic sync.WaitGroup
-	traffic.Go(func() {
-		for ctx.Err() == nil {
-			_, _ = tryCall("GET", in.proxy+"/", "")
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
-	defer traffic.Wait()
-	defer stop()
+	sendSteadily(t, in.proxy+"/")
 	b := openPage(t, in.management)
 	b.eval(`document.getElementById("find").value = "127"`)
 	b.click("Search")

@@ -15,15 +15,12 @@ export function ask(question, yes, field) {
 	});
 }
 
-let leaves; // the timer that ends what is said
-
-// say shows what was done for a while, or why it was not until it is dismissed.
+// say shows success for a while, and a failure until it is dismissed or the next.
 function say(what, failed) {
 	const p = el('p', { class: failed && 'failed' }, `${failed ? '✗' : '✓'} ${atTime(Date.now())} ${what} `,
 		el('button', { 'aria-label': 'Dismiss', onclick: () => p.remove() }, '×'));
-	byId('said').replaceChildren(p);
-	clearTimeout(leaves);
-	if (!failed) leaves = setTimeout(() => p.contains(document.activeElement) || p.remove(), 15000);
+	byId('said')[failed ? 'replaceChildren' : 'prepend'](p);
+	if (!failed) setTimeout(() => p.contains(document.activeElement) || p.remove(), 15000);
 }
 
 const underWay = new Set(); // what is attempted, which a second click does not repeat

@@ -8,7 +8,7 @@ const variable = name => getComputedStyle(document.documentElement).getPropertyV
 const colours = ['link', 'good', 'warn', 'bad', 'other', 'soft'];
 const colour = (line, i) => line.colour || colours[i % 6];
 
-// alone returns the indices of the values that have no neighbour, which no line shows.
+// alone finds values without neighbours, which no line shows.
 const alone = all => [...all.keys()].filter(i => all[i] != null && all[i - 1] == null && all[i + 1] == null);
 
 // chart returns {node, update(times, lines)}: times in Unix seconds, lines as [{name, values, colour}].

@@ -1,4 +1,4 @@
-// The clients: those limited most, and a search for any.
+// The clients limited most, and a search for any.
 
 import { el, text } from './dom.js';
 import { figure, table } from './table.js';

@@ -15,7 +15,7 @@ function fill(node, attributes = {}, ...children) {
 	return node;
 }
 
-// scrolling makes a part that scrolls sideways, by keyboard too.
+// scrolling makes a part that scrolls sideways.
 export const scrolling = (label, ...children) => el('div', { class: 'scroll', role: 'region', 'aria-label': label, tabindex: 0 }, ...children);
 
 // text changes the text of an element where it differs, so that a reader's selection elsewhere stays.

@@ -15,7 +15,7 @@ export const atFullTime = t => isolated(full.format(new Date(t)));
 
 let figure = few.format;
 
-// showWhole has short return numbers whole from now on, or short again.
+// showWhole has short return whole numbers, or not.
 export const showWhole = yes => { figure = yes ? exact : few.format; };
 
 // short returns a number and a unit: 3 digits, with K, M or B for thousands, millions and billions.

@@ -30,11 +30,13 @@ function show(status, first) {
 
 // draw shows the last status. A part returns what needs attention, in words, which its link says.
 function draw() {
+	const aimed = document.querySelector('button:hover'), y = () => aimed?.getBoundingClientRect().top, before = y();
 	parts.forEach((part, i) => {
 		const note = part(last, history);
 		text(links[i].node, links[i].name + (note ? ` (${note})` : ''));
 		links[i].node.className = note ? 'warn' : '';
 	});
+	if (aimed?.isConnected) scrollBy(0, y() - before); // it stays beneath the pointer
 }
 
 // tell says how fresh the page is. The time is no news to a screen reader.

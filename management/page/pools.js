@@ -104,7 +104,7 @@ const act = (what, b, takesOut, method, call, body, said) => attempt(`${what} ${
 	if (takesOut && (await api('GET', path))[0].alone &&
 		!await ask(`Without ${b.address}, requests of the pool ${b.pool} get 503.`, 'Take out the last backend')) return '';
 	const [now] = await api(method, `${path}/${call}`, body);
-	return [`${b.address} ${said(now)}`, ...(now.warnings || [])].join('; ');
+	return [`${b.address} in ${b.pool} ${said(now)}`, ...(now.warnings || [])].join('; ');
 });
 const drain = (b, timeout) => act('Draining', b, true, 'POST', 'drain', timeout ? { timeout } : {}, now => `is drained, ${now.in_flight} still under way`);
 const resume = b => act('Resuming', b, false, 'POST', 'resume', undefined, now => `is resumed: it is ${now.state}`);
@@ -112,5 +112,5 @@ const resume = b => act('Resuming', b, false, 'POST', 'resume', undefined, now =
 async function weigh(b, before) {
 	const typed = await ask(`New weight of ${b.address}`, 'Set the weight',
 		el('input', { type: 'number', min: 0, step: 1, required: true, autofocus: true, 'aria-label': 'Weight', value: before }));
-	if (typed) act('The weight of', b, typed === '0', 'PUT', 'weight', { weight: Number(typed) }, now => `has the weight ${now.weight}; before, ${before}`);
+	if (typed) act('The weight of', b, !+typed, 'PUT', 'weight', { weight: Number(typed) }, now => `has the weight ${now.weight}; before, ${before}`);
 }

@@ -2,15 +2,13 @@
 
 import { Failure, send } from './session.js';
 
-const silence = 5000; // milliseconds without a message
-
 // follow reads one stream to its end, which a reload brings, and calls take(status, first). It throws
 // when the stream breaks, has none, or falls silent.
 export async function follow(take, ended) {
 	const abort = new AbortController();
 	ended.onabort = () => abort.abort();
 	let came, timer;
-	const heard = () => { clearTimeout(timer); timer = setTimeout(() => abort.abort(new Failure(`nothing came for ${silence / 1000} s`)), silence); };
+	const heard = () => { clearTimeout(timer); timer = setTimeout(() => abort.abort(new Failure('nothing came for 5 s')), 5000); };
 	heard();
 	try {
 		const r = await send('GET', '/v1/api/status/stream', undefined, { signal: abort.signal });

@@ -1,4 +1,4 @@
-// A table that sorts by any column, and keeps its rows, so that the focus stays where it is. An update
+// A table that sorts by any column, and keeps its rows, so that the focus stays. An update
 // changes the rows in view, and of the others 100 in turn.
 
 import { el, scrolling, text } from './dom.js';

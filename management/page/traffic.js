@@ -1,4 +1,4 @@
-// The traffic: charts with one time axis.
+// Traffic, with one time axis.
 
 import { chart } from './chart.js';
 import { el, facts } from './dom.js';
@@ -17,7 +17,7 @@ export function showTraffic(section) {
 		const t = status.traffic, h = history.traffic();
 		// A sample's counts are of the time since the one before.
 		const rate = list => list.map((n, i) => n == null ? n : n / Math.max(i ? h.time[i] - h.time[i - 1] : 1, 0.5));
-		const lines = of => Object.keys(of).sort().filter(name => name !== 'limited' && (name === '2xx' || of[name].some(n => n)))
+		const lines = of => Object.keys(of).sort().filter(name => !/limited|in_flight/.test(name) && (name === '2xx' || of[name].some(n => n)))
 			.map(name => ({ name, values: rate(of[name]), colour: colours[name] }));
 		const all = rate(h.requests), rejected = rate(h.rejected), reasons = lines(h.errors);
 		const errors = reasons.reduce((sum, r) => sum + r.values.at(-1), 0);

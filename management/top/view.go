@@ -162,7 +162,7 @@ func errorsOf(last []sample) string {
 	rates := map[string]float64{}
 	for i := range last {
 		for name, n := range last[i].errors {
-			if name != "limited" && n > 0 {
+			if name != "limited" && name != "too_many_in_flight" && n > 0 {
 				rates[name] += float64(n) / float64(len(last))
 			}
 		}
