@@ -54,7 +54,7 @@ func TestPageOfSlowCalls(t *testing.T) {
 	var came, answered atomic.Int32
 	forward := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }}
 	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/clients/slow") {
+		if r.Method == "GET" && strings.HasSuffix(r.URL.Path, "/clients/slow") {
 			came.Add(1)
 			held.RLock()
 			defer answered.Add(1)
@@ -84,6 +84,19 @@ func TestPageOfSlowCalls(t *testing.T) {
 	time.Sleep(200 * time.Millisecond) // the page would have shown it by then
 	if got := b.eval(`document.activeElement.id + ", " + document.querySelector("#one h3").textContent + ", " + document.getElementById("limit-capacity").value`); got != "find, Client fast, 12" {
 		t.Errorf("the focus, the client and its capacity: %s", got)
+	}
+	b.find("both")
+	b.click("slow")
+	b.await(limitShown)
+	held.Lock()
+	b.eval(`document.getElementById("limit-capacity").value = 20`)
+	b.click("Set the limit")
+	b.shows("slow: capacity 20, 1 a second; before, capacity 12, 1 a second")
+	b.eval(`document.getElementById("limit-capacity").value = 30`) // before the page has read what it has set
+	held.Unlock()
+	b.await(`document.querySelector("#one dl").innerText.includes("capacity 20")`)
+	if got := b.eval(`document.getElementById("limit-capacity").value`); got != "30" {
+		t.Errorf("30 was typed, the form has %s", got)
 	}
 	b.requireNoFaults()
 }

@@ -54,9 +54,9 @@ export function showClient(node) {
 	async function act(action, form, to) {
 		const of = one;
 		if (!await action(of, to)) return;
+		if (of === one) form.reset(); // before more is typed
 		of.asking = false; // what is under way was read before
-		await update();
-		if (of === one) form.reset();
+		update();
 	}
 
 	// update shows the client as it is now. What is typed into the forms stays.

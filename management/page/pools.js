@@ -42,7 +42,7 @@ function newPool(name) {
 			{ label: 'Share, 1 min / due', kind: 'n', value: b => b.share, show: b => [`${percent(b.share)} / ${percent(b.due_share)}`] },
 			figure('In flight', b => b.in_flight), figure('Requests', b => b.requests), figure('Errors', b => b.errors),
 			{ label: 'Header p50 / p99', kind: 'n', value: b => b.time_to_header_ms?.p99,
-				show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'since the start, to the response header'] },
+				show: b => [b.time_to_header_ms ? `${short(b.time_to_header_ms.p50)} / ${ms(b.time_to_header_ms.p99)}` : '–', 'since the start'] },
 			{ label: 'Requests, 10 min', make: sparkline, change: (node, b) => drawSparkline(node, history.recent(b.pool, b.backend), b.backend) },
 			{ label: 'Weight', kind: 'n', value: b => b.weight, change: showWeight,
 				make: b => el('div', {}, el('button', { onclick: event => weigh(b, event.target.textContent) }), el('small')) },
