@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,7 @@ import (
 // find searches for clients.
 func (b *browser) find(text string) {
 	b.t.Helper()
-	b.eval(`document.getElementById("find").value = "` + text + `"`)
+	b.eval(fmt.Sprintf(`document.getElementById("find").value = %q`, text))
 	b.click("Search")
 }
 
@@ -46,13 +45,9 @@ func TestPageOfSlowCalls(t *testing.T) {
 	for name, key := range map[string]string{"fast": "b25d40863f9c1e7a", "slow": "c25d40863f9c1e7a"} {
 		call(t, "POST", in.management+"/v1/api/clients/", `{"name":"`+name+`","api_key":"`+key+`","capacity":1`+key[1:2]+`,"rate_per_second":1,"labels":{"kind":"both"}}`)
 	}
-	target, err := url.Parse(in.management)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var held sync.RWMutex // while slow is not read
 	var came, answered atomic.Int32
-	forward := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }}
+	forward := forwarder(t, in.management)
 	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "GET" && strings.HasSuffix(r.URL.Path, "/clients/slow") {
 			came.Add(1)

@@ -21,8 +21,7 @@ func TestPageSearches(t *testing.T) {
 	b := openPage(t, in.management)
 	search := func(text, outcome string, rows ...string) {
 		t.Helper()
-		b.eval(fmt.Sprintf(`document.getElementById("find").value = %q`, text))
-		b.click("Search")
+		b.find(text)
 		b.shows(outcome)
 		for _, row := range rows {
 			b.await(rowOf(row) + "?.checkVisibility()")

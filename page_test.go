@@ -149,8 +149,7 @@ func TestPageEditsALimit(t *testing.T) {
 	if a := call(t, "GET", in.management+"/v1/api/clients/127.0.0.1", ""); !strings.Contains(a.body, `"rate_per_second":0.002`) || strings.Contains(a.body, `"trial"`) {
 		t.Errorf("got %s", a.body)
 	}
-	b.eval(`document.getElementById("find").value = "img"`)
-	b.click("Search")
+	b.find("img")
 	b.shows("note=<img src=x>")
 	b.requireNoFaults()
 }
@@ -162,8 +161,7 @@ func TestPageAsksBeforeALowerLimit(t *testing.T) {
 	call(t, "POST", in.management+"/v1/api/clients/", `{"ip_address":"127.0.0.1","capacity":1000,"rate_per_second":500}`)
 	sendSteadily(t, in.proxy+"/")
 	b := openPage(t, in.management)
-	b.eval(`document.getElementById("find").value = "127"`)
-	b.click("Search")
+	b.find("127")
 	b.click("127.0.0.1")
 	b.await(`document.querySelector("#one dl").innerText.includes("Tokens left")`)
 	time.Sleep(2500 * time.Millisecond) // of three readings a rate can be made
@@ -241,7 +239,7 @@ func TestPageComesBack(t *testing.T) {
 // TestPageFindsASilentStream has a stream whose messages stay away, and nothing ends it.
 func TestPageFindsASilentStream(t *testing.T) {
 	_, addresses := pageBackends(t)
-	in := startInstance(t, testConfig(t, addresses, ""))
+	in := startInstance(t, testConfig(t, addresses))
 	var silent atomic.Bool
 	b := openPage(t, between(t, in.management, func(body io.ReadCloser) io.ReadCloser { return heldBody{body, &silent} }))
 	b.shows("Live")
@@ -254,24 +252,28 @@ func TestPageFindsASilentStream(t *testing.T) {
 	b.requireNoFaults()
 }
 
-// between returns the URL of a server before a balancer's management that changes the bodies of streams.
-func between(t *testing.T, management string, change func(io.ReadCloser) io.ReadCloser) string {
+// forwarder passes calls on to a balancer's management.
+func forwarder(t *testing.T, management string) *httputil.ReverseProxy {
 	t.Helper()
 	target, err := url.Parse(management)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(&httputil.ReverseProxy{
-		FlushInterval: -1,
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
-		ModifyResponse: func(r *http.Response) error {
-			if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") {
-				r.Body = change(r.Body)
-				r.Header.Del("Content-Length")
-			}
-			return nil
-		},
-	})
+	return &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }}
+}
+
+// between returns the URL of a server before a balancer's management that changes the bodies of streams.
+func between(t *testing.T, management string, change func(io.ReadCloser) io.ReadCloser) string {
+	t.Helper()
+	forward := forwarder(t, management)
+	forward.ModifyResponse = func(r *http.Response) error {
+		if strings.HasPrefix(r.Header.Get("Content-Type"), "text/event-stream") {
+			r.Body = change(r.Body)
+			r.Header.Del("Content-Length")
+		}
+		return nil
+	}
+	server := httptest.NewServer(forward)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	return server.URL
 }

@@ -36,7 +36,7 @@ function draw() {
 		text(links[i].node, links[i].name + (note ? ` (${note})` : ''));
 		links[i].node.className = note ? 'warn' : '';
 	});
-	if (aimed?.isConnected) scrollBy(0, y() - before); // it stays beneath the pointer
+	if (aimed?.checkVisibility()) scrollBy(0, y() - before); // it stays beneath the pointer
 }
 
 // tell says how fresh the page is. The time is no news to a screen reader.

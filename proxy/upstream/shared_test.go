@@ -116,8 +116,8 @@ func TestSharedPlaces(t *testing.T) {
 	}
 }
 
-// TestSharedRoomWhileADialEnds asks for room while the places that a dial has promised become those
-// of a connection: they are neither in between, and the backend is not full.
+// TestSharedRoomWhileADialEnds asks for room, and for a place, while the places that a dial has promised
+// become those of a connection: they are neither in between, and the backend is not full.
 func TestSharedRoomWhileADialEnds(t *testing.T) {
 	b := newShared(t, startShared(t, 5, 0).url, 1)
 	taken, failed := takeAtOnce(b, 1)
@@ -125,18 +125,32 @@ func TestSharedRoomWhileADialEnds(t *testing.T) {
 		t.Fatalf("%v failed", failed)
 	}
 	s := b.conns.shared
-	s.mu.Lock()
-	open := s.open.Swap(nil)
-	full := make(chan bool)
-	go func() { full <- b.full() }()
-	time.Sleep(20 * time.Millisecond) // for the answer that it must not give
-	s.open.Store(open)
-	s.mu.Unlock()
-	if <-full {
-		t.Error("full beside a connection with room")
+	between := func(ask func()) {
+		s.mu.Lock()
+		open, done := s.open.Swap(nil), make(chan struct{})
+		go func() { ask(); close(done) }()
+		time.Sleep(20 * time.Millisecond) // for the answer that it must not give
+		s.open.Store(open)
+		s.mu.Unlock()
+		<-done
 	}
-	taken[0].Release(0)
-	taken[0].Discard()
+	between(func() {
+		if b.full() {
+			t.Error("full beside a connection with room")
+		}
+	})
+	between(func() {
+		c, err := s.take()
+		if err != nil {
+			t.Errorf("beside a connection with room: %v", err)
+			return
+		}
+		taken = append(taken, c)
+	})
+	for _, c := range taken {
+		c.Release(0)
+		c.Discard()
+	}
 }
 
 // TestSharedDialFails has all that wait for a dial fail with it, and its slot free again.
