@@ -95,7 +95,7 @@ func (b *instance) awaitServing(t *testing.T) (took time.Duration) {
 		if b.HasEnded() {
 			t.Fatalf("the balancer has ended:\n%s", balancer.Shortened(b.Log.String()))
 		}
-		return b.serves()
+		return b.serves() && b.page(t, "/readyz").status == 200 // which comes a moment later
 	})
 }
 
